@@ -1,0 +1,56 @@
+# Everything starts here: `make` lists what there is. Works with GNU make from 3.81 on (Debian, macOS).
+PYTHON ?= python3
+PORT ?= 8000
+BIN := .venv/bin
+INSTALLED := .venv/.installed
+DEMO_DATA := runs/demo-data
+DEMO_RUN := runs/demo
+
+# torch's threads under contention cost a factor of five and more.
+export OMP_NUM_THREADS := 1
+export OMP_WAIT_POLICY := PASSIVE
+
+.PHONY: help install demo test check format constraints clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
+
+install: $(INSTALLED) ## make .venv and install everything into it (the other targets do it by themselves)
+
+$(INSTALLED): pyproject.toml constraints.txt
+	@$(BIN)/python -m pip --version >/dev/null 2>&1 || { \
+	  "$(PYTHON)" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 14))' || { \
+	    echo "error: FedMem needs Python 3.11 to 3.14, and '$(PYTHON)' is not one; name one: make PYTHON=python3.12" >&2; exit 1; }; \
+	  "$(PYTHON)" -c 'import ensurepip, venv' 2>/dev/null || { \
+	    echo "error: '$(PYTHON)' cannot make virtual environments; on Debian: apt-get install python3-venv" >&2; exit 1; }; \
+	  "$(PYTHON)" -m venv --clear .venv; }
+	$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $(INSTALLED)
+
+demo: $(INSTALLED) ## set up, train on the embedded catalogue, recommend, and serve on PORT until Ctrl-C
+	@test -d $(DEMO_DATA) || $(BIN)/fedmem data demo --out $(DEMO_DATA)
+	$(BIN)/fedmem train --data $(DEMO_DATA) --config configs/demo.yaml --out $(DEMO_RUN) --resume
+	$(BIN)/fedmem recommend $(DEMO_RUN) --user u001 -k 5
+	$(BIN)/fedmem serve $(DEMO_RUN) --port $(PORT)
+
+test: check ## every check and every test; what continuous integration runs
+	$(BIN)/python -m pytest
+
+check: $(INSTALLED) ## the fast part: format, lint, types, import contracts
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(INSTALLED) ## format the code and mend what the linter can mend
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+constraints: $(INSTALLED) ## resolve constraints.txt anew from pyproject.toml
+	$(BIN)/python -m pip install --disable-pip-version-check --quiet uv
+	$(BIN)/uv pip compile --upgrade --universal --python-version 3.11 --all-extras --no-header --quiet \
+	  pyproject.toml -o constraints.txt
+
+clean: ## remove the demo's run, caches and builds; .venv stays
+	rm -rf $(DEMO_DATA) $(DEMO_RUN) build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +

@@ -1,0 +1,1 @@
+"""The HTTP backend: recommendations from a trained run."""

@@ -1,0 +1,180 @@
+"""The commands by name. Modules that are slow to import are imported where a command needs them."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from fedmem import __version__
+from fedmem.cli.screen import answer_json, answers, download, notes, show_log, stages
+
+app = typer.Typer(
+    help="FedMem: a federated recommender whose users keep their data.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+data_app = typer.Typer(help="Fetch public data sets or make the embedded demo catalogue.", no_args_is_help=True)
+config_app = typer.Typer(help="Show the configuration.", no_args_is_help=True)
+app.add_typer(data_app, name="data")
+app.add_typer(config_app, name="config")
+
+RunDir = Annotated[Path, typer.Argument(metavar="DIR", help="A directory that `fedmem train` wrote.")]
+ConfigFile = Annotated[Path | None, typer.Option("--config", "-c", metavar="FILE", help="A YAML configuration.")]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Override one setting, e.g. federated.num_rounds=200. Repeatable."),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for a program to read.")]
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        answers.print(f"fedmem {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    show_log()
+
+
+@data_app.command("fetch")
+def data_fetch(
+    name: Annotated[str, typer.Argument(help="ml-100k, ml-1m, ml-latest-small or sasrec-ml-1m.")],
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder that receives DIR/NAME.")] = Path("data"),
+) -> None:
+    """Download a public data set from its own site and verify its checksums."""
+    from fedmem.data.fetch import DATASETS, fetch
+
+    with download(name) as progress:
+        folder = fetch(name, out, progress=progress)
+    notes.print(DATASETS[name].licence)
+    answers.print(f"{folder}", markup=False)
+
+
+@data_app.command("demo")
+def data_demo(
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder to write.")] = Path("data/demo"),
+    seed: Annotated[int, typer.Option(min=0, help="Another seed makes another catalogue.")] = 42,
+) -> None:
+    """Make the embedded catalogue: films, drawn covers, and users whose tastes drift. Needs no network."""
+    from fedmem.data.demo import write_demo
+
+    with stages() as progress:
+        folder = write_demo(out, seed=seed, progress=lambda done, total: progress("drawing covers", done, total))
+    answers.print(f"{folder}", markup=False)
+
+
+@config_app.command("show")
+def config_show(config: ConfigFile = None, overrides: Overrides = None, as_json: AsJson = False) -> None:
+    """Every setting with its value, its meaning and, where it differs, the original's default."""
+    from fedmem.cli.config_table import as_table
+    from fedmem.config import load_config
+
+    loaded = load_config(config, overrides or ())
+    if as_json:
+        answer_json(loaded.model_dump(mode="json"))
+    else:
+        answers.print(as_table(loaded))
+
+
+@app.command()
+def train(
+    data: Annotated[Path, typer.Option(metavar="PATH", help="A file or folder of interactions.")],
+    config: ConfigFile = None,
+    overrides: Overrides = None,
+    out: Annotated[Path | None, typer.Option(metavar="DIR", help="Where the run is written; default save_dir.")] = None,
+    items: Annotated[Path | None, typer.Option(metavar="FILE", help="Titles, genres and years of the items.")] = None,
+    images: Annotated[Path | None, typer.Option(metavar="DIR", help="Images named <item id>.jpg (png, webp).")] = None,
+    data_format: Annotated[
+        str,
+        typer.Option("--format", help="auto, movielens-1m, movielens-100k, movielens-csv, sasrec, csv or parquet."),
+    ] = "auto",
+    skip_bad_rows: Annotated[int, typer.Option(min=0, help="Leave out up to so many unreadable rows.")] = 0,
+    user_column: Annotated[str, typer.Option(help="csv and parquet: the column of user ids.")] = "user_id",
+    item_column: Annotated[str, typer.Option(help="csv and parquet: the column of item ids.")] = "item_id",
+    timestamp_column: Annotated[str, typer.Option(help="csv and parquet: the column of times.")] = "timestamp",
+    resume: Annotated[bool, typer.Option("--resume", help="Continue the run in DIR, if there is one.")] = False,
+    reference: Annotated[
+        bool, typer.Option("--reference", help="Train one client at a time, as the paper's pseudocode does.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Train one model. Ctrl-C stops after the round in progress; --resume continues with the same numbers."""
+    from fedmem.cli.training import run_training
+    from fedmem.config import load_config
+    from fedmem.data.formats import load_dataset
+
+    loaded = load_config(config, overrides or ())
+    dataset = load_dataset(
+        data,
+        items=items,
+        images=images,
+        format=data_format,
+        skip_bad_rows=skip_bad_rows,
+        min_sequence_length=loaded.data.min_sequence_length,
+        user_column=user_column,
+        item_column=item_column,
+        timestamp_column=timestamp_column,
+    )
+    run_training(loaded, dataset, out or Path(loaded.save_dir), resume=resume, reference=reference, as_json=as_json)
+
+
+@app.command()
+def evaluate(
+    run: RunDir,
+    split: Annotated[Literal["test", "validation"], typer.Option(help="The target: last item, or last but one.")] = (
+        "test"
+    ),
+    baselines: Annotated[bool, typer.Option(help="Chance, popularity, item-item counts and EASE beside it.")] = True,
+    controls: Annotated[bool, typer.Option("--controls", help="The same model with parts of its memory changed.")] = (
+        False
+    ),
+    as_json: AsJson = False,
+) -> None:
+    """Rank the whole catalogue for every user and print metrics with standard errors.
+
+    Where users were kept out of training (data.cold_user_fraction), a second table shows them at 0 to 5 interactions.
+    """
+    from fedmem.cli.evaluation import run_evaluation
+
+    run_evaluation(run, split, baselines=baselines, controls=controls, as_json=as_json)
+
+
+@app.command()
+def recommend(
+    run: RunDir,
+    user: Annotated[str | None, typer.Option("--user", "-u", help="A user id of the data set.")] = None,
+    k: Annotated[int, typer.Option("-k", min=1, help="How many items.")] = 10,
+    all_users: Annotated[bool, typer.Option("--all-users", help="Every user, into --out.")] = False,
+    out: Annotated[Path | None, typer.Option(metavar="FILE", help="CSV: user_id, rank, item_id, score.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Recommend unseen items from the best model of a run, by title."""
+    from fedmem.cli import recommending
+
+    if all_users == (user is not None):
+        raise typer.BadParameter("give either --user ID or --all-users --out FILE")
+    if user is not None:
+        recommending.for_one(run, user, k, as_json=as_json)
+    elif out is None:
+        raise typer.BadParameter("--all-users needs --out FILE")
+    else:
+        recommending.for_all(run, k, out)
+
+
+@app.command()
+def serve(
+    run: RunDir,
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Port to listen on.")] = 8000,
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+) -> None:
+    """Answer GET /recommend/{user_id}?k=10 over HTTP from the best model of a run."""
+    from backend.server import serve_run
+
+    serve_run(run, host, port)

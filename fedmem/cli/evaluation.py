@@ -1,0 +1,80 @@
+"""``fedmem evaluate``: a run's best model beside the baselines, its controls, and its users who never trained."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal
+
+from fedmem.checkpoint import Checkpoint, RunDirectory, Snapshot
+from fedmem.cli.screen import answer_json, answers, stages
+from fedmem.controls import control_recommenders
+from fedmem.data.federated_dataset import FederatedDataset
+from fedmem.errors import DataError
+from fedmem.evaluation.baselines import EASE, ItemItemCounts, Popularity, chance
+from fedmem.evaluation.cold_start import evaluate_cold_start
+from fedmem.evaluation.evaluate import Scorer, evaluate
+from fedmem.evaluation.metric_table import MetricTable
+from fedmem.evaluation.report import as_records, as_rich, cold_start_tables
+from fedmem.serving import Recommender
+
+Split = Literal["test", "validation"]
+
+
+def run_evaluation(path: Path, split: Split, *, baselines: bool, controls: bool, as_json: bool) -> None:
+    """Evaluate the best checkpoint in ``path`` and print the tables."""
+    directory = RunDirectory(path)
+    snapshot, best = directory.read_snapshot(), directory.read_record().best
+    checkpoint = directory.read_checkpoint(best)
+    scorers = _scorers(snapshot, checkpoint, baselines=baselines, controls=controls)
+    tables = _warm_tables(snapshot, scorers, split, with_chance=baselines)
+    cold = _cold_tables(snapshot, scorers) if len(snapshot.dataset.cold_users) else {}
+    if as_json:
+        answer_json({"split": split, "round": best, "warm": as_records(tables), "cold": as_records(cold)})
+        return
+    answers.print(as_rich(tables, title=f"{snapshot.dataset.name}, {split}, model of round {best}"))
+    if cold:
+        answers.print(as_rich(cold, title="users who never trained, n most recent interactions as input"))
+
+
+def _scorers(snapshot: Snapshot, checkpoint: Checkpoint, *, baselines: bool, controls: bool) -> dict[str, Scorer]:
+    scorers: dict[str, Scorer] = dict(_baselines(snapshot.dataset)) if baselines else {}
+    models = (
+        control_recommenders(snapshot, checkpoint)
+        if controls
+        else {"trained model": Recommender(snapshot, checkpoint, "trained model")}
+    )
+    return {**scorers, **models}
+
+
+def _baselines(dataset: FederatedDataset) -> Mapping[str, Scorer]:
+    found: dict[str, Scorer] = {"popularity": Popularity(dataset), "item-item counts": ItemItemCounts(dataset)}
+    try:
+        found["EASE + recency"] = EASE(dataset)
+    except DataError:
+        return found  # a catalogue too large for its dense matrix
+    return found
+
+
+def _warm_tables(
+    snapshot: Snapshot, scorers: Mapping[str, Scorer], split: Split, *, with_chance: bool
+) -> dict[str, MetricTable]:
+    dataset, config = snapshot.dataset, snapshot.config.evaluation
+    tables = {}
+    if with_chance:
+        tables["chance"] = chance(dataset, split, k_list=config.k_list, metrics=config.metrics)
+    with stages() as progress:
+        for name, scorer in scorers.items():
+            tables[name] = evaluate(
+                dataset,
+                scorer,
+                split,
+                k_list=config.k_list,
+                metrics=config.metrics,
+                progress=lambda done, total, name=name: progress(name, done, total),  # type: ignore[misc]
+            )
+    return tables
+
+
+def _cold_tables(snapshot: Snapshot, scorers: Mapping[str, Scorer]) -> dict[str, MetricTable]:
+    config = snapshot.config.evaluation
+    rows = evaluate_cold_start(snapshot.dataset, scorers, k_list=config.k_list, metrics=config.metrics)
+    return cold_start_tables(rows)

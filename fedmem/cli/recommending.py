@@ -1,0 +1,73 @@
+"""``fedmem recommend``: for one user on the screen, for all users into a file."""
+
+import csv
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from rich.table import Table
+
+from fedmem.cli.screen import answer_json, answers, notes, stages
+from fedmem.data.interactions import Item
+from fedmem.errors import DataError
+from fedmem.serving import Recommender
+
+LAST_SHOWN = 5
+BATCH = 256
+
+
+def for_one(run: Path, user_id: str, k: int, *, as_json: bool) -> None:
+    """Print k recommendations with titles beside what the user chose last; an unknown user is an error here."""
+    recommender = Recommender.load(run)
+    user = recommender.dataset.vocabulary.user_index(user_id)
+    answer = recommender.recommend(user_id, k)
+    if as_json:
+        answer_json(answer.response(user_id).model_dump(mode="json"))
+        return
+    history = recommender.dataset.history(user)
+    last = [recommender.dataset.items[int(i) - 1] for i in history[-LAST_SHOWN:]]
+    answers.print(f"{user_id} last chose: {'; '.join(map(title, last)) or 'nothing yet'}", markup=False)
+    table = Table(title=f"for {user_id} ({answer.strategy}, {answer.model_version}, round {answer.round})")
+    for column, justify in (("#", "right"), ("title", "left"), ("genres", "left"), ("score", "right")):
+        table.add_column(column, justify=justify)  # type: ignore[arg-type]
+    for rank, scored in enumerate(answer.items, start=1):
+        table.add_row(str(rank), title(scored.item), ", ".join(scored.item.genres), f"{scored.score:.2f}")
+    answers.print(table)
+
+
+def title(item: Item) -> str:
+    """The title with the year, unless it is in the title already; the id where no title is known."""
+    year = f" ({item.year})" if item.year and f"({item.year})" not in item.label else ""
+    return f"{item.label}{year}"
+
+
+def for_all(run: Path, k: int, out: Path) -> None:
+    """Write user_id, rank, item_id, score for every user, whole or not at all."""
+    recommender = Recommender.load(run)
+    beside = out.with_name(f".{out.name}.{os.getpid()}")
+    try:
+        with beside.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.writer(file)
+            writer.writerow(["user_id", "rank", "item_id", "score"])
+            writer.writerows(_rows(recommender, k))
+        beside.replace(out)
+    except OSError as error:
+        raise DataError(f"{out}: cannot be written ({error.strerror}). Choose another --out.") from None
+    finally:
+        beside.unlink(missing_ok=True)
+    notes.print(f"{recommender.dataset.num_users} users in {out}", markup=False)
+
+
+def _rows(recommender: Recommender, k: int) -> Iterator[tuple[str, int, str, float]]:
+    users = range(recommender.dataset.num_users)
+    with stages() as progress:
+        for batch in _batched(users):
+            for user, answer in zip(batch, recommender.recommend_users(batch, k), strict=True):
+                user_id = recommender.dataset.vocabulary.user_id(user)
+                for rank, scored in enumerate(answer.items, start=1):
+                    yield user_id, rank, scored.item.item_id, scored.score
+            progress("recommending", batch[-1] + 1, len(users))
+
+
+def _batched(users: range) -> Iterable[range]:
+    return (users[first : first + BATCH] for first in range(0, len(users), BATCH))

@@ -1,0 +1,87 @@
+"""What the command line prints: answers on stdout, everything else on stderr."""
+
+import json
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from rich.console import Console
+from rich.logging import RichHandler
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
+)
+
+from fedmem.errors import FedMemError
+
+answers = Console(soft_wrap=True, highlight=False)
+notes = Console(stderr=True, soft_wrap=True, highlight=False)
+
+
+def explain(error: FedMemError) -> None:
+    """One line for an error that the user can mend."""
+    notes.print("[bold red]error:[/] ", end="")
+    notes.print(" ".join(str(error).split()), markup=False)
+
+
+def answer_json(value: Any) -> None:
+    """A value for a program to read."""
+    answers.print(json.dumps(value, ensure_ascii=False), markup=False)
+
+
+def show_log() -> None:
+    """Let the library's log lines through to stderr."""
+    handler = RichHandler(console=notes, show_path=False, show_time=False, show_level=False)
+    logger = logging.getLogger("fedmem")
+    logger.handlers = [handler]
+    logger.setLevel(logging.INFO)
+
+
+@contextmanager
+def stages() -> Iterator[Callable[[str, int, int], None]]:
+    """A bar per named stage: ``advance(stage, done, total)``."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=notes, transient=True) as progress:
+        tasks: dict[str, Any] = {}
+
+        def advance(stage: str, done: int, total: int) -> None:
+            if stage not in tasks:
+                tasks[stage] = progress.add_task(stage, total=total)
+            progress.update(tasks[stage], completed=done, total=total)
+
+        yield advance
+
+
+@contextmanager
+def download(name: str) -> Iterator[Callable[[int, int | None], None]]:
+    """A bar for a download: ``advance(done, total)`` in bytes."""
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    with Progress(*columns, console=notes) as progress:
+        task = progress.add_task(f"fetching {name}", total=None)
+        yield lambda done, total: progress.update(task, completed=done, total=total)
+
+
+@contextmanager
+def rounds(total: int, done: int) -> Iterator[Callable[[int, str], None]]:
+    """A bar for training rounds with a column of metrics: ``advance(round, metrics)``."""
+    columns = (
+        SpinnerColumn(),
+        TextColumn("round"),
+        MofNCompleteColumn(),
+        BarColumn(bar_width=20),
+        TextColumn("{task.fields[metrics]}"),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=notes, disable=not notes.is_terminal) as progress:
+        task = progress.add_task("rounds", total=total, completed=done, metrics="")
+        yield lambda number, metrics: progress.update(task, completed=number, metrics=metrics)

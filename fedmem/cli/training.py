@@ -1,0 +1,141 @@
+"""``fedmem train``: the rounds on the screen, and what came of them."""
+
+import resource
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+
+from fedmem.checkpoint import RunDirectory
+from fedmem.cli.screen import answer_json, answers, notes, rounds, stages
+from fedmem.config import ExperimentConfig
+from fedmem.data.federated_dataset import FederatedDataset
+from fedmem.errors import CheckpointError
+from fedmem.evaluation.report import as_rich
+from fedmem.experiment import TrainingRun, take_snapshot
+from fedmem.federated.server import RoundReport
+
+
+def run_training(
+    config: ExperimentConfig, dataset: FederatedDataset, out: Path, *, resume: bool, reference: bool, as_json: bool
+) -> None:
+    """Start or resume the run in ``out`` and train it to its end, or to Ctrl-C."""
+    _describe_data(dataset)
+    run = _open_run(config, dataset, out, resume=resume, reference=reference)
+    began, done = time.monotonic(), run.server.state.round
+    with stop_on_interrupt() as stopping:
+        _train(run, stopping)
+    if not run.server.finished:
+        notes.print(f"stopped after round {run.server.state.round}; continue with --resume")
+        sys.exit(130)
+    _conclude(run, time.monotonic() - began, run.server.state.round - done, as_json=as_json)
+
+
+def _describe_data(dataset: FederatedDataset) -> None:
+    notes.print(
+        f"{dataset.name}: {dataset.num_users:,} users ({len(dataset.trainable_users):,} train), "
+        f"{dataset.num_items:,} items, {len(dataset.sequence):,} interactions"
+    )
+    if dataset.duplicates_dropped or dataset.rows_skipped:
+        notes.print(f"dropped {dataset.duplicates_dropped} exact duplicates, skipped {dataset.rows_skipped} bad rows")
+
+
+def _open_run(
+    config: ExperimentConfig, dataset: FederatedDataset, out: Path, *, resume: bool, reference: bool
+) -> TrainingRun:
+    directory = RunDirectory(out)
+    if resume and directory.exists:
+        digest = directory.read_manifest()["dataset"]["digest"]
+        if digest != dataset.digest:
+            raise CheckpointError(f"{out}: the run was started on other data. Give the same --data, or another --out.")
+        return TrainingRun.resume(out, config, reference=reference)
+    directory.refuse_if_taken()
+    with stages() as progress:
+        snapshot = take_snapshot(config, dataset, progress)
+    for modality, note in snapshot.provenance.items():
+        notes.print(f"{modality}: {note}", markup=False)
+    return TrainingRun.start(out, snapshot, reference=reference)
+
+
+def _train(run: TrainingRun, stopping: "list[bool]") -> None:
+    config = run.snapshot.config
+    latest = ""
+    with rounds(config.federated.num_rounds, run.server.state.round) as advance:
+        for report in run.rounds(stop=lambda: bool(stopping)):
+            latest = _validation(report) or latest
+            line = f"loss {report.metrics['recommendation_loss']:.3f}  {latest}"
+            advance(report.round, line)
+            if not notes.is_terminal and report.round % config.log_interval == 0:
+                notes.print(f"round {report.round}/{config.federated.num_rounds}  {line}")
+            _warn(run, report)
+
+
+def _validation(report: RoundReport) -> str:
+    table = report.validation
+    if table is None:
+        return ""
+    best = " (best)" if report.is_best else ""
+    parts = [f"{name} {table.mean(name):.4f}" for name in ("HR@10", "NDCG@10") if name in table.values]
+    return f"validation {'  '.join(parts)}{best}"
+
+
+def _warn(run: TrainingRun, report: RoundReport) -> None:
+    """The original's troubleshooting, said at run time where it applies."""
+    config = run.snapshot.config
+    nothing_written = config.uses_memory and config.fedmem.memory_policy == "surprise"
+    if nothing_written and report.round == config.fedmem.warmup_rounds + 20 and not report.metrics["memory_updates"]:
+        notes.print(
+            f"warning: no memory was written in round {report.round}: nothing is surprising enough. "
+            f"Lower fedmem.surprise_threshold (now {config.fedmem.surprise_threshold})."
+        )
+
+
+def _conclude(run: TrainingRun, seconds: float, trained: int, *, as_json: bool) -> None:
+    state = run.server.state
+    result = run.finish()
+    summary = {
+        "rounds": state.round,
+        "best_round": result.round,
+        "rounds_per_minute": round(60 * trained / seconds, 2) if trained else None,
+        "peak_memory_mib": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / _RSS_UNITS_PER_MIB),
+        "test": result.table.to_dict(),
+        "directory": str(run.directory.path),
+    }
+    if as_json:
+        answer_json(summary)
+        return
+    answers.print(as_rich({"FedMem": result.table}, title=f"test, model of round {result.round}"))
+    speed = f"{summary['rounds_per_minute']} rounds/minute, " if trained else ""
+    notes.print(f"{state.round} rounds, {speed}peak memory {summary['peak_memory_mib']} MiB, run in {out_hint(run)}")
+
+
+def out_hint(run: TrainingRun) -> str:
+    """Where the run is and what to do next."""
+    path = run.directory.path
+    return f"{path}; next: fedmem evaluate {path}, fedmem recommend {path} --user ID"
+
+
+# getrusage counts KiB on Linux and bytes on macOS.
+_RSS_UNITS_PER_MIB = 2**20 if sys.platform == "darwin" else 2**10
+
+
+@contextmanager
+def stop_on_interrupt() -> Iterator["list[bool]"]:
+    """The first Ctrl-C or SIGTERM lets the round in progress end; the second interrupts at once."""
+    asked: list[bool] = []
+
+    def note(signum: int, frame: FrameType | None) -> None:
+        if asked:
+            raise KeyboardInterrupt
+        asked.append(True)
+        notes.print("stopping after this round; once more to stop at once")
+
+    previous = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield asked
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)

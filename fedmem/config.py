@@ -1,0 +1,318 @@
+"""The one configuration tree: the YAML, the manifest and, later, the POST body are this class.
+
+Every section is frozen and refuses unknown keys. A setting names its meaning and, where our tested default differs,
+the default of the original description. The sections bear the original's names; what the original lists as
+miscellaneous stands at the top of the tree.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+import yaml
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+
+from fedmem.errors import ConfigError
+
+# YAML reads a bare `off` as false.
+Modality = Annotated[Literal["required", "auto", "off"], BeforeValidator(lambda v: "off" if v is False else v)]
+Fraction = Annotated[float, Field(gt=0, le=1)]
+Probability = Annotated[float, Field(ge=0, lt=1)]
+Positive = Annotated[int, Field(gt=0)]
+Rate = Annotated[float, Field(gt=0)]
+
+
+def setting(default: Any, description: str, original: Any = None) -> Any:
+    """A field with its meaning and the original's default where that differs from ours."""
+    extra = None if original is None else {"original": original}
+    return Field(default=default, description=description, json_schema_extra=extra)
+
+
+class Section(BaseModel):
+    """A frozen section that refuses unknown keys and NaN."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class DataConfig(Section):
+    """Which users take part."""
+
+    min_sequence_length: Annotated[int, Field(ge=3)] = setting(
+        5, "Users with fewer interactions are served from the global memory and never trained on or evaluated."
+    )
+    cold_user_fraction: Probability = setting(0.0, "Share of users kept out of training for the cold-start protocol.")
+
+
+class FeaturesConfig(Section):
+    """Frozen features: a modality is required, auto (used where present) or off."""
+
+    text: Modality = setting("auto", "Item texts through the text encoder model.text_model_name.")
+    image: Modality = setting("auto", "Item images through image_model_name.")
+    image_model_name: str = setting(
+        "clip-ViT-B-32",
+        "CLIP by name or local path; `descriptor` for a weight-free one; or a file of precomputed vectors.",
+    )
+    preference_text: Modality = setting("auto", "Users' preference texts, written on the client; they need item texts.")
+    preference_source: Literal["template", "endpoint"] = setting(
+        "template", "`template` works offline; `endpoint` asks an OpenAI-compatible language model before training."
+    )
+
+
+class ModelConfig(Section):
+    """Sizes of UR4RecV2MoE."""
+
+    sasrec_hidden_dim: Positive = setting(64, "Hidden size D of the sequence model.", original=256)
+    sasrec_num_blocks: Positive = setting(2, "Self-attention blocks.")
+    sasrec_num_heads: Positive = setting(2, "Attention heads of a block; divides sasrec_hidden_dim.", original=4)
+    sasrec_dropout: Probability = setting(0.2, "Dropout on embeddings and on every sub-layer's output.", original=0.1)
+    max_seq_len: Positive = setting(50, "Longest context L, in items.")
+    text_model_name: str = setting("all-MiniLM-L6-v2", "Any sentence-transformers model name or local path.")
+    text_embedding_dim: Positive | None = setting(
+        None, "Expected size D_t of the text encoder's vectors; null takes what the encoder gives.", original=384
+    )
+    retriever_output_dim: Positive = setting(64, "Size of the text and visual experts' item vectors.", original=256)
+    moe_num_heads: Positive = setting(2, "Heads of an expert's attention; divides sasrec_hidden_dim.", original=8)
+    moe_dropout: Probability = setting(0.1, "Dropout on what an expert read from memory.")
+    fusion_method: Literal["weighted", "learned", "adaptive"] = setting(
+        "weighted", "Fixed weights, trained scalars, or weights made from the user's state."
+    )
+    sasrec_weight: Rate = setting(0.5, "Weight w_s of the sequence score in weighted fusion.")
+    retriever_weight: Annotated[float, Field(ge=0)] = setting(0.5, "Weight w_r of the retriever's score.")
+
+    @model_validator(mode="after")
+    def _heads_divide(self) -> Self:
+        for name in ("sasrec_num_heads", "moe_num_heads"):
+            if self.sasrec_hidden_dim % getattr(self, name):
+                raise ValueError(
+                    f"{name} = {getattr(self, name)} must divide sasrec_hidden_dim = {self.sasrec_hidden_dim}"
+                )
+        return self
+
+
+class FedMemConfig(Section):
+    """Local dynamic memory, prototypes and the contrastive loss."""
+
+    memory_capacity: Positive = setting(
+        50, "Entries of a client's memory. As a guide: 20-50 for small, 50-100 for medium, 100-200 for large data sets."
+    )
+    surprise_threshold: Annotated[float, Field(ge=0)] = setting(
+        0.5, "An item is written when its mean BPR loss, in nats, is at least this."
+    )
+    surprise_quantile: Fraction | None = setting(
+        None, "If set, the threshold is this quantile of the client's surprises of the round instead."
+    )
+    memory_policy: Literal["surprise", "random", "last"] = setting(
+        "surprise", "What is written: surprising items or, as controls, random or the last items of the history."
+    )
+    warmup_rounds: Annotated[int, Field(ge=0)] = setting(
+        10, "Rounds before anything is written: an untrained model is surprised by everything."
+    )
+    recency_weight: Annotated[float, Field(ge=0)] = setting(0.6, "Weight alpha of recency in an entry's utility.")
+    frequency_weight: Annotated[float, Field(ge=0)] = setting(0.4, "Weight beta of frequency in an entry's utility.")
+    decay_time: Rate = setting(50.0, "e-folding time of recency, in interactions.")
+    enable_prototype_aggregation: bool = setting(True, "Clients send prototypes; the server merges and returns them.")
+    num_memory_prototypes: Positive = setting(5, "Prototypes K.")
+    prototype_aggregation: Literal["mean", "weighted", "recluster"] = setting(
+        "weighted", "Mean over clients, mean weighted by prototype_weights, or weighted k-means of all uploads."
+    )
+    prototype_weights: Literal["samples", "counts"] = setting(
+        "samples", "What weighs a client's prototype: its training samples (the original) or the cluster's size."
+    )
+    prototype_momentum: Probability = setting(0.9, "Share of the old (sum, count) kept in a round's moving average.")
+    contrastive_lambda: Annotated[float, Field(ge=0)] = setting(0.1, "Weight of the contrastive loss.")
+    contrastive_temperature: Rate = setting(0.1, "Temperature of InfoNCE.")
+
+
+class TrainingConfig(Section):
+    """What a client does with its own data."""
+
+    loss: Literal["bpr", "sampled_softmax", "full_softmax"] = setting(
+        "full_softmax", "Recommendation loss; the softmax losses are what makes SASRec strong.", original="bpr"
+    )
+    optimizer: Literal["sgd", "adam"] = setting("sgd", "The client's optimiser.", original="adam")
+    learning_rate: Rate = setting(
+        1.0, "The client's rate; with one SGD step of rate 1 the update is the gradient.", original=0.001
+    )
+    weight_decay: Annotated[float, Field(ge=0)] = setting(0.0, "L2 term in the client's gradient.", original=1e-5)
+    momentum: Probability = setting(0.0, "Momentum of the client's SGD.", original=0.9)
+    beta1: Probability = setting(0.9, "First moment's decay of the client's Adam.")
+    beta2: Probability = setting(0.999, "Second moment's decay of the client's Adam.")
+    batch_size: Positive | None = setting(
+        None, "Positions per local step; null takes the whole history in one step.", original=32
+    )
+    num_negatives: Positive = setting(100, "Negatives N per client and step, outside the training history.")
+    crop_probability: Annotated[float, Field(ge=0, le=1)] = setting(
+        0.3, "Probability that a segment is cut at a random point, so that short contexts occur everywhere.", original=0
+    )
+
+
+class FederatedConfig(Section):
+    """Rounds, aggregation and the server's optimiser."""
+
+    num_rounds: Positive = setting(400, "Rounds at most.", original=50)
+    client_fraction: Fraction = setting(0.1, "Share of the trainable users selected in a round.")
+    local_epochs: Positive = setting(1, "Passes of a client over its data in a round.")
+    aggregation_method: Literal["fedavg", "fedprox"] = setting("fedavg", "`fedprox` adds the proximal term.")
+    fedprox_mu: Rate = setting(0.01, "Weight of FedProx's proximal term.")
+    row_normalisation: bool = setting(
+        False, "Divide an item row's update by the weight of the clients that touched it, not of all."
+    )
+    server_optimizer: Literal["none", "momentum", "adam"] = setting(
+        "adam", "What the server does with the averaged update.", original="none"
+    )
+    server_learning_rate: Rate = setting(0.003, "The server's rate; 1 with `none` is plain averaging.", original=1.0)
+    server_momentum: Probability = setting(0.9, "Momentum of the server, for `momentum`.")
+    server_beta1: Probability = setting(0.9, "First moment's decay of the server's Adam.")
+    server_beta2: Probability = setting(0.99, "Second moment's decay of the server's Adam.")
+    server_epsilon: Rate = setting(1e-8, "Denominator's floor of the server's Adam.")
+    server_warmup_steps: Annotated[int, Field(ge=0)] = setting(20, "Server steps over which its rate rises.")
+    patience: Positive = setting(10, "Evaluations without a better validation HR@10 before training stops.")
+    chunk_size: Positive = setting(16, "Clients trained together; the unit of work, never of the numbers' meaning.")
+    centralised_batch: Positive | None = setting(
+        None, "If set, a round passes over its users in batches of this many, one step each: pooled training."
+    )
+
+
+class EvaluationConfig(Section):
+    """What is measured, and when."""
+
+    k_list: Annotated[tuple[Positive, ...], Field(min_length=1)] = setting((5, 10, 20), "Cut-offs of HR and NDCG.")
+    metrics: Annotated[tuple[Literal["HR", "NDCG", "MRR"], ...], Field(min_length=1)] = setting(
+        ("HR", "NDCG", "MRR"), "Metrics reported."
+    )
+    eval_every: Positive = setting(10, "Rounds between validations.")
+
+    @model_validator(mode="after")
+    def _stopping_metric_present(self) -> Self:
+        if "HR" not in self.metrics or 10 not in self.k_list:
+            raise ValueError("metrics must contain HR and k_list must contain 10: early stopping watches HR@10")
+        return self
+
+
+class AblationConfig(Section):
+    """Switches that turn parts of the method off."""
+
+    disable_memory: bool = setting(False, "No local memory and no prototypes are read or written.")
+    disable_prototype_agg: bool = setting(False, "Prototypes are neither sent nor read.")
+    disable_contrastive: bool = setting(False, "No contrastive loss.")
+    disable_moe: bool = setting(False, "No retriever: the sequence model alone.")
+
+
+class ExperimentConfig(Section):
+    """The whole configuration of one training run."""
+
+    seed: Annotated[int, Field(ge=0)] = setting(42, "All randomness is derived from (seed, round, client).")
+    device: str = setting("cpu", "Where the model lives: cpu, cuda, cuda:0.")
+    save_dir: str = setting("runs/fedmem", "Where a run is written when the command line names no --out.")
+    log_interval: Positive = setting(10, "Rounds between log lines where there is no progress bar.")
+    save_interval: Positive = setting(10, "Rounds between checkpoints.")
+    data: DataConfig = DataConfig()
+    features: FeaturesConfig = FeaturesConfig()
+    model: ModelConfig = ModelConfig()
+    fedmem: FedMemConfig = FedMemConfig()
+    training: TrainingConfig = TrainingConfig()
+    federated: FederatedConfig = FederatedConfig()
+    evaluation: EvaluationConfig = EvaluationConfig()
+    ablation: AblationConfig = AblationConfig()
+
+    @property
+    def uses_retriever(self) -> bool:
+        """Whether the experts take part in the score."""
+        return not self.ablation.disable_moe
+
+    @property
+    def uses_memory(self) -> bool:
+        """Whether anything is read from a local memory."""
+        return self.uses_retriever and not self.ablation.disable_memory
+
+    @property
+    def uses_prototypes(self) -> bool:
+        """Whether the global abstract memory is built and read."""
+        enabled = self.fedmem.enable_prototype_aggregation and not self.ablation.disable_prototype_agg
+        return self.uses_memory and enabled
+
+    @property
+    def uses_contrastive(self) -> bool:
+        """Whether the contrastive loss takes part."""
+        return self.uses_memory and self.fedmem.contrastive_lambda > 0 and not self.ablation.disable_contrastive
+
+
+def load_config(path: Path | None, overrides: Sequence[str] = ()) -> ExperimentConfig:
+    """Read a YAML configuration and apply ``section.key=value`` overrides, whose values are YAML too.
+
+    A file may name another by ``base: other.yaml`` (relative to itself) and then says only what differs.
+
+    Raises:
+        ConfigError: naming the file or override, the key and the value.
+    """
+    values = _read_tree(path, ()) if path else {}
+    for override in overrides:
+        _apply_override(values, override)
+    return validate_config(values, source=str(path) if path else "the configuration")
+
+
+def validate_config(values: Mapping[str, Any], source: str) -> ExperimentConfig:
+    """The configuration of a nested mapping, or one ConfigError that names the first wrong key."""
+    try:
+        return ExperimentConfig.model_validate(values)
+    except ValidationError as error:
+        raise ConfigError(_first_problem(error, source)) from None
+
+
+def _first_problem(error: ValidationError, source: str) -> str:
+    problem = error.errors()[0]
+    key = ".".join(str(part) for part in problem["loc"])
+    if problem["type"] == "extra_forbidden":
+        return f"{source}: unknown key {key!r}. `fedmem config show` lists every key."
+    value = "" if isinstance(problem["input"], Mapping | BaseModel) else f" = {problem['input']!r}"
+    return f"{source}: {key}{value}: {problem['msg']}. `fedmem config show` lists every key and its meaning."
+
+
+def _read_tree(path: Path, visited: tuple[Path, ...]) -> dict[str, Any]:
+    if path.resolve() in visited:
+        raise ConfigError(f"{path}: its `base` leads back to itself; break the circle.")
+    values = _read_yaml(path)
+    base = values.pop("base", None)
+    if base is None:
+        return values
+    return _merge(_read_tree(path.parent / str(base), (*visited, path.resolve())), values)
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: cannot be read ({error}). Name a YAML file, e.g. configs/fedmem.yaml.") from None
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
+    if values is None:
+        return {}
+    if not isinstance(values, dict):
+        raise ConfigError(f"{path}: a configuration is a mapping of sections, not {type(values).__name__}.")
+    return values
+
+
+def _merge(base: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(base)
+    for key, value in changes.items():
+        old = merged.get(key)
+        merged[key] = _merge(old, value) if isinstance(old, dict) and isinstance(value, Mapping) else value
+    return merged
+
+
+def _apply_override(values: dict[str, Any], override: str) -> None:
+    key, equals, text = override.partition("=")
+    if not equals or not key.strip():
+        raise ConfigError(f"--set {override!r}: expected section.key=value, e.g. federated.num_rounds=200.")
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError:
+        raise ConfigError(f"--set {override!r}: the value is not valid YAML.") from None
+    *parents, leaf = key.strip().split(".")
+    node = values
+    for parent in parents:
+        child = node.setdefault(parent, {})
+        if not isinstance(child, dict):
+            raise ConfigError(f"--set {override!r}: {parent!r} is a value, not a section.")
+        node = child
+    node[leaf] = value

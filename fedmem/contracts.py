@@ -1,0 +1,35 @@
+"""What crosses HTTP, and what ``--json`` prints: the same shapes."""
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class _Contract(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+
+
+class RecommendedItem(_Contract):
+    """One item of an answer."""
+
+    item_id: str
+    title: str = Field(description="The title, or the id where no title is known.")
+    genres: tuple[str, ...]
+    year: int | None
+    score: float = Field(description="Greater is better; comparable within one answer only.")
+
+
+class RecommendationResponse(_Contract):
+    """Items, best first, and where they come from."""
+
+    user_id: str
+    items: tuple[RecommendedItem, ...]
+    strategy: str = Field(description="`model`, `global_memory` (a new user) or `cold_model` (new, no global memory).")
+    model_version: str
+    round: int = Field(description="The training round of the model that answered.")
+
+
+class Problem(_Contract):
+    """An error, as RFC 9457 describes it (application/problem+json)."""
+
+    title: str
+    status: int
+    detail: str

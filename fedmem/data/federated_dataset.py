@@ -1,0 +1,201 @@
+"""The data set of all clients: one sequence of item indices per user, in time order, in one flat array."""
+
+import dataclasses
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from fedmem.data import split
+from fedmem.data.client_dataset import ClientDataset
+from fedmem.data.interactions import Interactions, Item
+from fedmem.data.vocabulary import Vocabulary
+from fedmem.errors import ConfigError
+
+IntArray = npt.NDArray[np.int32]
+LongArray = npt.NDArray[np.int64]
+
+
+def _no_users() -> LongArray:
+    return np.zeros(0, dtype=np.int64)
+
+
+@dataclass(frozen=True, eq=False)
+class FederatedDataset:
+    """U users and I items; ``sequence[offsets[u]:offsets[u + 1]]`` are user u's item indices (1..I) in time order.
+
+    ``items[i - 1]`` describes item index i; ``cold_users`` take no part in training though they are long enough;
+    ``digest`` (SHA-256 over vocabulary and sequences) names the snapshot.
+    """
+
+    vocabulary: Vocabulary
+    items: tuple[Item, ...]
+    offsets: LongArray
+    sequence: IntArray
+    min_sequence_length: int = 5
+    name: str = "unnamed"
+    digest: str = ""
+    cold_users: LongArray = field(default_factory=_no_users)
+    duplicates_dropped: int = 0
+    rows_skipped: int = 0
+
+    def __post_init__(self) -> None:
+        split.check_min_sequence_length(self.min_sequence_length)
+        assert len(self.items) == self.num_items, "one Item per item index"
+        assert len(self.offsets) == self.num_users + 1, "offsets [U+1]"
+        assert self.offsets[-1] == len(self.sequence), "the last offset is the number of interactions"
+        assert np.all((self.sequence >= 1) & (self.sequence <= self.num_items)), "item indices are 1..I"
+        if not self.digest:
+            object.__setattr__(self, "digest", _digest(self.vocabulary, self.offsets, self.sequence))
+
+    @classmethod
+    def from_interactions(
+        cls,
+        interactions: Interactions,
+        items: Iterable[Item] = (),
+        *,
+        min_sequence_length: int = 5,
+        name: str = "unnamed",
+    ) -> "FederatedDataset":
+        """Drop exact duplicates, number the ids and order each user's rows by (timestamp, file order).
+
+        The catalogue is what was interacted with; an item not described in ``items`` has its id alone.
+        """
+        rows = interactions.without_duplicates()
+        user_codes, user_ids = pd.factorize(rows.users)
+        item_codes, item_ids = pd.factorize(rows.items)
+        vocabulary = Vocabulary.from_ids(user_ids, item_ids)
+        users = np.array([vocabulary.user_index(raw) for raw in user_ids], dtype=np.int64)[user_codes]
+        sequence = np.array([vocabulary.item_index(raw) for raw in item_ids], dtype=np.int32)[item_codes]
+        order = np.lexsort((rows.timestamps, users))  # stable: file order decides ties
+        return cls(
+            vocabulary=vocabulary,
+            items=_catalogue(vocabulary, items),
+            offsets=np.concatenate([[0], np.cumsum(np.bincount(users, minlength=vocabulary.num_users))]),
+            sequence=sequence[order],
+            min_sequence_length=min_sequence_length,
+            name=name,
+            duplicates_dropped=rows.duplicates_dropped,
+            rows_skipped=rows.rows_skipped,
+        )
+
+    @classmethod
+    def from_sequences(
+        cls, sequences: Sequence[Sequence[int]], num_items: int, *, min_sequence_length: int = 5, name: str = "unnamed"
+    ) -> "FederatedDataset":
+        """Users "0".."U-1" with these item indices in 1..I, items "1".."I" without texts: for tests and simulations."""
+        vocabulary = Vocabulary(
+            tuple(str(user) for user in range(len(sequences))), tuple(str(item) for item in range(1, num_items + 1))
+        )
+        lengths = [len(sequence) for sequence in sequences]
+        return cls(
+            vocabulary=vocabulary,
+            items=_catalogue(vocabulary, ()),
+            offsets=np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
+            sequence=np.array([item for sequence in sequences for item in sequence], dtype=np.int32),
+            min_sequence_length=min_sequence_length,
+            name=name,
+        )
+
+    @property
+    def num_users(self) -> int:
+        """U."""
+        return self.vocabulary.num_users
+
+    @property
+    def num_items(self) -> int:
+        """I, without the padding."""
+        return self.vocabulary.num_items
+
+    @property
+    def item_text(self) -> list[str]:
+        """What the text encoder reads of each item, length I, empty where nothing is known."""
+        return [item.text for item in self.items]
+
+    @cached_property
+    def lengths(self) -> LongArray:
+        """Interactions per user [U]."""
+        return np.diff(self.offsets)
+
+    @cached_property
+    def trainable_users(self) -> LongArray:
+        """Users with at least ``min_sequence_length`` interactions that are not cold, in ascending order."""
+        long_enough = self.lengths >= self.min_sequence_length
+        long_enough[self.cold_users] = False
+        return np.flatnonzero(long_enough)
+
+    @property
+    def evaluated_users(self) -> LongArray:
+        """Users with a validation and a test target: the trainable ones."""
+        return self.trainable_users
+
+    def history(self, user: int) -> IntArray:
+        """Everything known of a user, in time order (a view)."""
+        assert 0 <= user < self.num_users, f"user index {user} is outside 0..{self.num_users - 1}"
+        return self.sequence[self.offsets[user] : self.offsets[user + 1]]
+
+    def training_history(self, user: int) -> IntArray:
+        """What may be learned from: all but the last two items, nothing of a user who is too short or cold."""
+        history = self.history(user)
+        return split.train_prefix(history) if self._trainable[user] else history[:0]
+
+    def client(self, user: int) -> ClientDataset:
+        """The training data that lives on this user's client."""
+        return ClientDataset(self.training_history(user), self.num_items)
+
+    def validation_input(self, user: int) -> IntArray:
+        """All but the last two items."""
+        return split.validation_input(self.history(user))
+
+    def validation_target(self, user: int) -> int:
+        """The last item but one, as an index."""
+        return split.validation_target(self.history(user))
+
+    def test_input(self, user: int) -> IntArray:
+        """All but the last item, the validation item included."""
+        return split.test_input(self.history(user))
+
+    def test_target(self, user: int) -> int:
+        """The last item, as an index."""
+        return split.test_target(self.history(user))
+
+    def training_popularity(self) -> LongArray:
+        """How often each item stands in a training history [I+1], index 0 is padding and 0."""
+        position_from_end = np.repeat(self.offsets[1:], self.lengths) - np.arange(len(self.sequence))
+        trained = np.repeat(self._trainable, self.lengths) & (position_from_end > 2)
+        return np.bincount(self.sequence[trained], minlength=self.num_items + 1).astype(np.int64)
+
+    def with_cold_users(self, fraction: float, generator: np.random.Generator) -> "FederatedDataset":
+        """The same data with this fraction of the trainable users, drawn from the generator, never trained on."""
+        if not 0 <= fraction < 1:
+            raise ConfigError(f"the fraction of cold users is {fraction}; it must be at least 0 and below 1")
+        count = round(fraction * len(self.trainable_users))
+        drawn = generator.choice(self.trainable_users, size=count, replace=False)
+        return dataclasses.replace(self, cold_users=np.union1d(self.cold_users, drawn))
+
+    @cached_property
+    def _trainable(self) -> npt.NDArray[np.bool_]:
+        trainable = np.zeros(self.num_users, dtype=bool)
+        trainable[self.trainable_users] = True
+        return trainable
+
+
+def _catalogue(vocabulary: Vocabulary, items: Iterable[Item]) -> tuple[Item, ...]:
+    described = {item.item_id: item for item in items}
+    return tuple(described.get(raw) or Item(raw) for raw in vocabulary.items)
+
+
+def _digest(vocabulary: Vocabulary, offsets: LongArray, sequence: IntArray) -> str:
+    """SHA-256 over ids (each with its length, so that no two lists read alike) and sequences, little-endian."""
+    digest = hashlib.sha256()
+    for raw_ids in (vocabulary.users, vocabulary.items):
+        encoded = [raw.encode() for raw in raw_ids]
+        digest.update(np.array([len(encoded), *map(len, encoded)], dtype="<i8").tobytes())
+        digest.update(b"".join(encoded))
+    digest.update(offsets.astype("<i8").tobytes())
+    digest.update(sequence.astype("<i4").tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,18 @@
+"""Readers: MovieLens-1M, -100K and csv, SASRec text, and csv or parquet with named columns."""
+
+from fedmem.data.formats.columns import Columns
+from fedmem.data.formats.detection import FORMATS, Source, detect_format, locate
+from fedmem.data.formats.items import read_items
+from fedmem.data.formats.loading import load_dataset
+from fedmem.data.formats.ratings import read_interactions
+
+__all__ = [
+    "FORMATS",
+    "Columns",
+    "Source",
+    "detect_format",
+    "load_dataset",
+    "locate",
+    "read_interactions",
+    "read_items",
+]

@@ -1,0 +1,135 @@
+"""Which format a file has (by its name and first lines), and which files of a folder belong together."""
+
+import re
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+from fedmem.data.formats.columns import MOVIELENS_COLUMNS
+from fedmem.data.formats.raw_text import is_text, read_bytes
+from fedmem.data.formats.text_table import header_of
+from fedmem.errors import ConfigError, DataError
+
+FORMATS = ("movielens-1m", "movielens-100k", "movielens-csv", "sasrec", "csv", "parquet")
+SASREC_ITEM_MAP = "sas_to_original_items.txt"
+
+# What a folder of each format holds: names of the ratings file, names of the items file.
+_LAYOUTS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    "movielens-100k": (("u.data",), ("u.item",)),
+    "movielens-1m": (("ratings.dat",), ("movies.dat",)),
+    "movielens-csv": (("ratings.csv",), ("movies.csv",)),
+    "csv": (("interactions.csv", "ratings.csv"), ("items.csv", "items.parquet")),
+    "parquet": (("interactions.parquet", "ratings.parquet"), ("items.parquet", "items.csv")),
+    "sasrec": ((), ()),
+}
+_LINES_LOOKED_AT = 20
+_SASREC_LINE = re.compile(r"[\w.-]+[ \t][\w.-]+\s*$")
+
+
+@dataclass(frozen=True)
+class Source:
+    """The files of one data set: interactions, their format, and the items file if there is one beside them."""
+
+    interactions: Path
+    format: str
+    items: Path | None = None
+
+
+def check_format(format: str) -> None:
+    """``ConfigError`` for a name that is neither ``auto`` nor one of ``FORMATS``."""
+    if format != "auto" and format not in FORMATS:
+        raise ConfigError(f"format {format!r} is unknown; use auto or one of {', '.join(FORMATS)}")
+
+
+def locate(data: Path, format: str = "auto") -> Source:
+    """Find the interactions file and the items file beside it; ``data`` is a file or a folder."""
+    check_format(format)
+    if not data.exists():
+        raise DataError(f"{data} does not exist; a ratings file or a folder with one was expected there")
+    if data.is_dir():
+        return _locate_in_folder(data, format)
+    found = detect_format(data) if format == "auto" else format
+    return Source(data, found, _first_present(data.parent, _LAYOUTS[found][1]))
+
+
+def detect_format(path: Path) -> str:
+    """The format of an interactions file; ``DataError`` if its name and first lines fit none."""
+    head = read_bytes(path, "a ratings file")[:65536]
+    if head.startswith(b"PAR1"):
+        return "parquet"
+    _check_text(path, head)
+    names, _ = header_of(head)
+    if {MOVIELENS_COLUMNS.user, MOVIELENS_COLUMNS.item} <= set(names):
+        return "movielens-csv"
+    if len(names) > 1 and not any(name.isdecimal() for name in names):
+        return "csv"  # names and no number: a header
+    lines = [line for line in head.decode("latin-1").splitlines()[:_LINES_LOOKED_AT] if line.strip()]
+    votes = Counter(vote for vote in map(_format_of_line, lines) if vote)
+    if not votes:
+        raise DataError(
+            f"{path}:1: no known format starts with {lines[0][:60]!r}; give --format, one of {', '.join(FORMATS)}"
+        )
+    return votes.most_common(1)[0][0]
+
+
+def _check_text(path: Path, head: bytes) -> None:
+    """One bad line is a bad row; a file whose first lines are mostly no text is another kind of file."""
+    lines = head.split(b"\n")[:_LINES_LOOKED_AT]
+    if sum(not is_text(line) for line in lines) * 2 > len(lines):
+        raise DataError(
+            f"{path}:1: the file is no UTF-8 text (binary data or another encoding); a ratings file was expected"
+        )
+
+
+def _format_of_line(line: str) -> str | None:
+    if "::" in line:
+        return "movielens-1m"
+    fields = line.split("\t")
+    if len(fields) >= 3 and fields[0].strip().isdecimal():
+        return "movielens-100k"
+    if _SASREC_LINE.match(line):
+        return "sasrec"
+    return "csv" if any(sign in line for sign in ",\t;") else None
+
+
+def _locate_in_folder(folder: Path, format: str) -> Source:
+    candidates = FORMATS if format == "auto" else (format,)
+    layouts = {name: _LAYOUTS[name] for name in _LAYOUTS if name in candidates}
+    for name, (ratings_names, item_names) in layouts.items():
+        found = _first_present(folder, ratings_names)
+        if found is not None:
+            actual = detect_format(found) if name == "movielens-csv" and format == "auto" else name
+            return Source(found, actual, _first_present(folder, (*item_names, *_LAYOUTS[actual][1])))
+    if "sasrec" in layouts:
+        return Source(_only_sasrec_file(folder), "sasrec")
+    raise DataError(f"{folder} holds none of {', '.join(_expected_names(candidates))}; name the ratings file itself")
+
+
+def _only_sasrec_file(folder: Path) -> Path:
+    texts = sorted(path for path in folder.iterdir() if path.name.removesuffix(".gz").endswith(".txt"))
+    fitting = [path for path in texts if not path.name.startswith("sas_to_original") and _reads_as_sasrec(path)]
+    if len(fitting) == 1:
+        return fitting[0]
+    if fitting:
+        names = ", ".join(path.name for path in fitting)
+        raise DataError(f"{folder} holds several files that may be the sequences ({names}); name one of them")
+    expected = ", ".join(_expected_names(FORMATS))
+    raise DataError(
+        f"{folder} holds none of {expected} and no text file of `user item` lines; name the ratings file itself"
+    )
+
+
+def _reads_as_sasrec(path: Path) -> bool:
+    try:
+        return detect_format(path) == "sasrec"
+    except DataError:
+        return False
+
+
+def _expected_names(formats: tuple[str, ...]) -> list[str]:
+    return list(dict.fromkeys(name for format in formats for name in _LAYOUTS[format][0]))
+
+
+def _first_present(folder: Path, names: tuple[str, ...]) -> Path | None:
+    paths = (folder / (name + suffix) for name in names for suffix in ("", ".gz"))
+    return next((path for path in paths if path.is_file()), None)

@@ -1,0 +1,132 @@
+"""From files to a ``FederatedDataset``: the one entry point of the readers."""
+
+import logging
+from dataclasses import replace
+from pathlib import Path
+
+from fedmem.data.federated_dataset import FederatedDataset
+from fedmem.data.formats.bad_rows import BadRows
+from fedmem.data.formats.columns import DEFAULT_TIMESTAMP, Columns
+from fedmem.data.formats.detection import SASREC_ITEM_MAP, Source, locate
+from fedmem.data.formats.images import find_images
+from fedmem.data.formats.items import read_items
+from fedmem.data.formats.ratings import read_interactions
+from fedmem.data.formats.raw_text import read_bytes, text_lines_only
+from fedmem.data.formats.text_table import parse_delimited
+from fedmem.data.interactions import Interactions, Item
+from fedmem.data.split import check_min_sequence_length
+from fedmem.errors import DataError
+
+_log = logging.getLogger(__name__)
+
+
+def load_dataset(
+    data: Path,
+    *,
+    items: Path | None = None,
+    images: Path | None = None,
+    format: str = "auto",
+    skip_bad_rows: int = 0,
+    min_sequence_length: int = 5,
+    user_column: str = Columns.user,
+    item_column: str = Columns.item,
+    timestamp_column: str = DEFAULT_TIMESTAMP,
+) -> FederatedDataset:
+    """Read a folder or a file of interactions, with titles and pictures where there are any.
+
+    ``items`` defaults to the items file that the format keeps beside the interactions. At most ``skip_bad_rows`` bad
+    rows of both files together are left out. ``DataError`` names file and line, ``ConfigError`` a value out of range.
+    """
+    check_min_sequence_length(min_sequence_length)
+    source = locate(data, format)
+    columns = Columns(user_column, item_column, timestamp_column)
+    interactions = read_interactions(source.interactions, source.format, skip_bad_rows, columns)
+    _check_trainable(interactions, source.interactions)
+    items_path = items or source.items
+    described, skipped = _read_described(items_path, skip_bad_rows - interactions.rows_skipped, item_column)
+    original_ids = _original_ids(source, interactions)
+    _check_described(described, original_ids, items_path, source.interactions)
+    catalogue = _catalogue(original_ids, described, find_images(images) if images else {})
+    dataset = FederatedDataset.from_interactions(
+        replace(interactions, rows_skipped=interactions.rows_skipped + skipped),
+        catalogue,
+        min_sequence_length=min_sequence_length,
+        name=data.resolve().name,
+    )
+    _check_lengths(dataset, source.interactions)
+    _report(dataset)
+    return dataset
+
+
+def _read_described(path: Path | None, skip_bad_rows: int, item_column: str) -> tuple[dict[str, Item], int]:
+    if path is None:
+        return {}, 0
+    items, skipped = read_items(path, skip_bad_rows=skip_bad_rows, item_column=item_column)
+    return {item.item_id: item for item in items}, skipped
+
+
+def _catalogue(original_ids: dict[str, str], described: dict[str, Item], pictures: dict[str, Path]) -> list[Item]:
+    """Items under the ids of the interactions, joined by original id to what is known of them."""
+    catalogue = []
+    for raw, original in original_ids.items():
+        item = described.get(original, Item(original)).with_image(pictures.get(original))
+        catalogue.append(replace(item, item_id=raw))
+    return catalogue
+
+
+def _original_ids(source: Source, interactions: Interactions) -> dict[str, str]:
+    """The id under which titles and pictures know each interacted item: its own, unless a SASRec map gives another."""
+    own = {raw: raw for raw in set(interactions.items)}
+    path = source.interactions.with_name(SASREC_ITEM_MAP)
+    if source.format != "sasrec" or not path.is_file():
+        return own
+    mapped = _read_map(path)
+    return {raw: mapped.get(raw, raw) for raw in own}
+
+
+def _read_map(path: Path) -> dict[str, str]:
+    bad_rows = BadRows(path)
+    content = text_lines_only(read_bytes(path, "a file of `id original_id` rows"), bad_rows)
+    table = parse_delimited(content, ("id", "original"), " ", bad_rows).table
+    bad_rows.check()
+    return dict(zip(table["id"].to_pylist(), table["original"].to_pylist(), strict=True))
+
+
+def _check_trainable(interactions: Interactions, path: Path) -> None:
+    for what, ids, why in (
+        ("user", interactions.users, "federated training needs at least two clients"),
+        ("item", interactions.items, "there is nothing to rank it against"),
+    ):
+        if len(set(ids)) == 1:
+            raise DataError(
+                f"{path}: all {len(ids)} interactions are of one {what} ({ids[0]!r}), and {why}; "
+                f"give data with more {what}s, or check which column holds the {what}"
+            )
+
+
+def _check_described(
+    described: dict[str, Item], original_ids: dict[str, str], items: Path | None, interactions: Path
+) -> None:
+    if described and described.keys().isdisjoint(original_ids.values()):
+        raise DataError(f"{items} describes none of the items in {interactions}; give the items file of this data set")
+
+
+def _check_lengths(dataset: FederatedDataset, path: Path) -> None:
+    if len(dataset.trainable_users):
+        return
+    raise DataError(
+        f"{path}: no user has min_sequence_length = {dataset.min_sequence_length} interactions (the longest history "
+        f"has {dataset.lengths.max()}), so there is nothing to train on; lower min_sequence_length or give more data"
+    )
+
+
+def _report(dataset: FederatedDataset) -> None:
+    _log.info(
+        "%s: %d users, %d items, %d interactions (%d exact duplicates dropped, %d bad rows skipped)",
+        dataset.name,
+        dataset.num_users,
+        dataset.num_items,
+        len(dataset.sequence),
+        dataset.duplicates_dropped,
+        dataset.rows_skipped,
+    )

@@ -1,0 +1,1 @@
+"""How good a ranking is: metrics, full-ranking evaluation, baselines, cold start, tables."""

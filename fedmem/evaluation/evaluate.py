@@ -1,0 +1,152 @@
+"""Full-ranking evaluation of anything that scores a history against the whole catalogue."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any, Literal, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from fedmem.data.federated_dataset import FederatedDataset
+from fedmem.errors import ConfigError, DataError
+from fedmem.evaluation.metric_table import K_LIST, METRICS, MetricSums, MetricTable
+from fedmem.evaluation.ranking_metrics import FloatArray, IntArray, Seen, seen_mask, target_rank
+
+Split = Literal["validation", "test"]
+Scores = npt.NDArray[np.floating[Any]]
+Progress = Callable[[int, int], None]
+
+BATCH_SIZE = 256
+_SHORTEST = {"validation": 2, "test": 1}
+
+
+class Scorer(Protocol):
+    """Scores every item for a batch of users from the histories handed in, and from nothing later than those."""
+
+    def score(self, users: IntArray, histories: Sequence[IntArray]) -> Scores:
+        """Scores [B, I+1], greater is better; ``users`` [B], ``histories`` B arrays of item indices, oldest first.
+
+        A history may be empty. Column 0 is padding and never read.
+        """
+        ...
+
+
+def known_prefix(dataset: FederatedDataset, user: int, split: Split) -> IntArray:
+    """What is known of a user when the split's target is predicted: all items before it, oldest first."""
+    return dataset.validation_input(user) if split == "validation" else dataset.test_input(user)
+
+
+def target_item(dataset: FederatedDataset, user: int, split: Split) -> int:
+    """The item index to be predicted: the last but one (validation) or the last (test)."""
+    return dataset.validation_target(user) if split == "validation" else dataset.test_target(user)
+
+
+def evaluate(
+    dataset: FederatedDataset,
+    scorer: Scorer,
+    split: Split,
+    *,
+    k_list: Sequence[int] = K_LIST,
+    metrics: Sequence[str] = METRICS,
+    users: IntArray | None = None,
+    batch_size: int = BATCH_SIZE,
+    interactions: int | None = None,
+    progress: Progress | None = None,
+) -> MetricTable:
+    """Rank each user's target among all items 1..I but those the user already knows, and average.
+
+    Known are all items before the target (``known_prefix``). With ``interactions = n`` the scorer is given only the n
+    most recent of them (none for 0), but the whole prefix stays hidden from the ranking: otherwise a short input would
+    be punished for proposing what the user has watched, and rows for different n would rank different candidates.
+    ``users`` is ``dataset.evaluated_users`` by default; ``progress(done, total)`` is called after every batch.
+    """
+    chosen = chosen_users(dataset, split, users)
+
+    def known(batch: IntArray) -> list[IntArray]:
+        return [known_prefix(dataset, user, split) for user in batch.tolist()]
+
+    ranks = target_ranks(dataset, scorer, split, chosen, known, batch_size, interactions, progress)
+    return replace(MetricSums.of(ranks, k_list, metrics).table(), users=chosen, ranks=ranks)
+
+
+def chosen_users(dataset: FederatedDataset, split: Split, users: IntArray | None) -> IntArray:
+    """The users to evaluate [B]; ``DataError`` if there are none or one is too short to have a target in the split."""
+    chosen = dataset.evaluated_users if users is None else np.asarray(users, dtype=np.int64)
+    if len(chosen) == 0:
+        raise DataError(f"no user of {dataset.name!r} can be evaluated; lower data.min_sequence_length")
+    short = chosen[dataset.lengths[chosen] < _SHORTEST[split]]
+    if len(short):
+        raise DataError(
+            f"user {dataset.vocabulary.user_id(int(short[0]))!r} has {dataset.lengths[short[0]]} interactions and so "
+            f"no {split} target: evaluate users with at least {_SHORTEST[split]}"
+        )
+    return chosen
+
+
+def target_ranks(
+    dataset: FederatedDataset,
+    scorer: Scorer,
+    split: Split,
+    users: IntArray,
+    hidden: Callable[[IntArray], Seen],
+    batch_size: int,
+    interactions: int | None,
+    progress: Progress | None,
+) -> FloatArray:
+    """Middle rank [len(users)] of each target, ``hidden(batch)`` being what is left out of each user's ranking."""
+    if interactions is not None and interactions < 0:
+        raise ConfigError(f"interactions = {interactions} is below 0; use 0 for an empty input")
+    ranks = np.empty(len(users))
+    for start in range(0, len(users), batch_size):
+        batch = users[start : start + batch_size]
+        targets = np.array([target_item(dataset, user, split) for user in batch.tolist()])
+        scores = _score(dataset, scorer, batch, split, interactions)  # [B, I+1]
+        ranks[start : start + len(batch)] = target_rank(scores, targets, hidden(batch))
+        if progress is not None:
+            progress(start + len(batch), len(users))
+    return ranks
+
+
+def _score(
+    dataset: FederatedDataset, scorer: Scorer, batch: IntArray, split: Split, interactions: int | None
+) -> Scores:
+    histories = [most_recent(known_prefix(dataset, user, split), interactions) for user in batch.tolist()]
+    scores = scorer.score(batch, histories)
+    assert scores.shape == (len(batch), dataset.num_items + 1), "a scorer returns [B, I+1]"
+    return scores
+
+
+def most_recent(history: IntArray, interactions: int | None) -> IntArray:
+    """The last ``interactions`` items of a history, all of them for None."""
+    return history if interactions is None else history[max(len(history) - interactions, 0) :]
+
+
+def recommended_lists(
+    dataset: FederatedDataset,
+    scorer: Scorer,
+    split: Split,
+    k: int,
+    *,
+    users: IntArray | None = None,
+    batch_size: int = BATCH_SIZE,
+) -> npt.NDArray[np.int64]:
+    """The k best unknown items of each user [B, k], best first, ties by item index; 0 pads where fewer are left.
+
+    The input of ``catalogue_coverage``, ``intra_list_diversity`` and ``long_tail_share``.
+    """
+    chosen = chosen_users(dataset, split, users)
+    lists = np.zeros((len(chosen), min(k, dataset.num_items)), dtype=np.int64)
+    for start in range(0, len(chosen), batch_size):
+        batch = chosen[start : start + batch_size]
+        known = [known_prefix(dataset, user, split) for user in batch.tolist()]
+        best = _best_items(_score(dataset, scorer, batch, split, None), known, k)
+        lists[start : start + len(batch)] = best
+    return np.pad(lists, ((0, 0), (0, k - lists.shape[1])))
+
+
+def _best_items(scores: Scores, known: Sequence[IntArray], k: int) -> npt.NDArray[np.int64]:
+    hidden = seen_mask(known, scores.shape[1])
+    # Hidden items go last, -inf scores before them: a masked key alone would mix the two up.
+    order = np.lexsort((-scores[:, 1:], hidden[:, 1:]), axis=1)[:, :k] + 1  # [B, k]
+    order[np.take_along_axis(hidden, order, axis=1)] = 0
+    return order.astype(np.int64)

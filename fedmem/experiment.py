@@ -1,0 +1,162 @@
+"""One training run: data and features in, rounds with checkpoints, the best model tested once at the end."""
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from fedmem.checkpoint import Checkpoint, RunDirectory, RunRecord, Snapshot, memory_entries
+from fedmem.config import ExperimentConfig
+from fedmem.data.federated_dataset import FederatedDataset
+from fedmem.errors import CheckpointError
+from fedmem.evaluation.metric_table import MetricTable
+from fedmem.features.build import StageProgress, build_item_features, build_user_features
+from fedmem.features.cache import Cache
+from fedmem.features.preference_endpoint import preference_writer
+from fedmem.federated.server import FedMemServer, RoundReport
+from fedmem.federated.simulation import SimulatedPopulation, build_model, initial_state
+from fedmem.randomness import numpy_generator
+
+# What a resumed run may change: how long it goes on and where it stands, never what it computes.
+RESUMABLE = {
+    "device",
+    "save_dir",
+    "log_interval",
+    "save_interval",
+    "federated.num_rounds",
+    "federated.patience",
+}
+
+
+def take_snapshot(
+    config: ExperimentConfig, dataset: FederatedDataset, progress: StageProgress | None = None
+) -> Snapshot:
+    """Everything a run starts from: the data with its cold users drawn, and the frozen features."""
+    if config.data.cold_user_fraction:
+        generator = numpy_generator(config.seed, "cold users")
+        dataset = dataset.with_cold_users(config.data.cold_user_fraction, generator)
+    features, provenance = build_item_features(
+        dataset.items,
+        text=config.features.text,
+        image=config.features.image,
+        text_model_name=config.model.text_model_name,
+        image_model_name=config.features.image_model_name,
+        progress=progress,
+    )
+    user_features, note = build_user_features(
+        dataset,
+        features,
+        policy=config.features.preference_text if config.uses_memory else "off",
+        text_model_name=config.model.text_model_name,
+        writer=preference_writer(config.features.preference_source, Cache()),
+        progress=progress,
+    )
+    return Snapshot(config, dataset, features, user_features, provenance | {"preference_text": note})
+
+
+@dataclass(frozen=True)
+class TestResult:
+    """The one evaluation on test: the table, and the round of the model it was made with."""
+
+    table: MetricTable
+    round: int
+
+
+class TrainingRun:
+    """Runs the rounds of one directory; stopping anywhere and resuming gives the same numbers.
+
+    Use ``start`` or ``resume`` to make one.
+    """
+
+    def __init__(self, directory: RunDirectory, snapshot: Snapshot, *, reference: bool = False) -> None:
+        config = snapshot.config
+        self.directory = directory
+        self.snapshot = snapshot
+        model = build_model(config, snapshot.dataset.num_items, snapshot.features)
+        self.population = SimulatedPopulation(
+            config, snapshot.dataset, snapshot.features, snapshot.user_features, model, reference=reference
+        )
+        state = initial_state(config, model, snapshot.features)
+        self.server = FedMemServer(config, snapshot.dataset.trainable_users, self.population, state)
+        self.record = RunRecord(last=0, best=0)
+        self._unsaved: list[RoundReport] = []
+
+    @classmethod
+    def start(cls, path: Path, snapshot: Snapshot, *, reference: bool = False) -> "TrainingRun":
+        """A new run in a directory that holds none.
+
+        Raises:
+            CheckpointError: if there is a run already.
+        """
+        directory = RunDirectory(path)
+        directory.refuse_if_taken()
+        directory.write_snapshot(snapshot)
+        return cls(directory, snapshot, reference=reference)
+
+    @classmethod
+    def resume(cls, path: Path, config: ExperimentConfig, *, reference: bool = False) -> "TrainingRun":
+        """Continue a run from its last checkpoint, or from its beginning where it has none.
+
+        Raises:
+            CheckpointError: if the configuration differs in anything that changes numbers.
+        """
+        directory = RunDirectory(path)
+        snapshot = replace(directory.read_snapshot(), config=config)
+        check_resumable(directory.read_config(), config)
+        run = cls(directory, snapshot, reference=reference)
+        if (path / "run.json").exists():
+            run.record = directory.read_record()
+            run._restore(run.record.last)
+        return run
+
+    def rounds(self, stop: Callable[[], bool] = lambda: False) -> Iterator[RoundReport]:
+        """Train until finished, or until ``stop()`` is true after a round; what is done is then on disk."""
+        began, spent = time.monotonic(), self.record.seconds
+        while not self.server.finished:
+            report = self.server.run_round()
+            self._unsaved.append(report)
+            stopping = self.server.finished or stop()
+            if report.is_best or stopping or report.round % self.snapshot.config.save_interval == 0:
+                self._save(spent + time.monotonic() - began)
+            yield report
+            if stopping:
+                return
+
+    def finish(self) -> TestResult:
+        """Restore the best model with the memories of its round, evaluate it once on test, and write the result."""
+        if self.record.best:
+            self._restore(self.record.best)
+        table = self.server.evaluate_global_model("test")
+        self.record = replace(self.record, finished=True, test=table.to_dict())
+        self.directory.write_record(self.record)
+        return TestResult(table, self.server.state.round)
+
+    def _save(self, seconds: float) -> None:
+        state = self.server.state
+        memories = memory_entries({user: client.memory for user, client in self.population.clients.items()})
+        self.record = RunRecord(last=state.round, best=state.best_round or state.round, seconds=round(seconds, 1))
+        self.directory.write_checkpoint(Checkpoint(state, memories), self._unsaved, self.record)
+        self._unsaved = []
+
+    def _restore(self, round_number: int) -> None:
+        checkpoint = self.directory.read_checkpoint(round_number)
+        self.server.state = checkpoint.server
+        self.population.restore_memories(checkpoint.memories)
+
+
+def check_resumable(old: ExperimentConfig, new: ExperimentConfig) -> None:
+    """Refuse to continue a run under a configuration that would change its numbers."""
+    before, after = _leaves(old.model_dump(mode="json")), _leaves(new.model_dump(mode="json"))
+    for key, value in before.items():
+        if key not in RESUMABLE and after[key] != value:
+            raise CheckpointError(
+                f"--resume: {key} was {value!r} when the run started and is now {after[key]!r}. "
+                "Resume with the run's own configuration, or choose another --out."
+            )
+
+
+def _leaves(tree: dict[str, object], prefix: str = "") -> dict[str, object]:
+    flat: dict[str, object] = {}
+    for key, value in tree.items():
+        flat |= _leaves(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
+    return flat

@@ -1,0 +1,1 @@
+"""Rounds: what crosses between client and server, what each does, and the simulation that holds both."""

@@ -1,0 +1,215 @@
+"""FedMemClient: one user's device. Trains on its own history, remembers surprises, distils prototypes.
+
+With ``local_objective`` this is the plain implementation that reads like the paper's pseudocode: the reference for
+any faster one.
+"""
+
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from fedmem.config import ExperimentConfig
+from fedmem.data.client_dataset import ClientDataset
+from fedmem.features.preference_texts import preference_boundary
+from fedmem.federated.local_objective import LocalStep, LossSums, collate, local_objective, prototype_vectors
+from fedmem.federated.messages import Broadcast, ClientUpdate
+from fedmem.federated.parameters import load_parameters, parameter_arrays
+from fedmem.federated.scoring import UserContext
+from fedmem.memory.local_memory import FrozenItemBlocks, LocalDynamicMemory, MemoryEntries
+from fedmem.memory.prototypes import Prototypes
+from fedmem.model.recommender import UR4RecV2MoE
+from fedmem.model.sasrec import dropout_from
+from fedmem.randomness import numpy_generator, torch_generator
+
+FloatArray = npt.NDArray[np.float32]
+
+
+class FedMemClient:
+    """One simulated user.
+
+    Args:
+        user: user index, the client's name in the derivation of randomness.
+        data: its training history.
+        memory: its local dynamic memory, which persists across rounds.
+        config: the run's configuration.
+        features: frozen item vectors, looked up when prototypes are distilled.
+        preference: its encoded preference text [D_t], or None.
+    """
+
+    def __init__(
+        self,
+        user: int,
+        data: ClientDataset,
+        memory: LocalDynamicMemory,
+        config: ExperimentConfig,
+        features: FrozenItemBlocks,
+        preference: FloatArray | None = None,
+    ) -> None:
+        self.user = user
+        self.data = data
+        self.memory = memory
+        self.config = config
+        self.features = features
+        self.preference = preference
+        self._model: UR4RecV2MoE | None = None
+        self._broadcast: Broadcast | None = None
+
+    def receive_model(self, model: UR4RecV2MoE, broadcast: Broadcast) -> None:
+        """Load the global model and the global abstract memory into the device's (lent) model."""
+        load_parameters(model, broadcast.parameters)
+        self._model, self._broadcast = model, broadcast
+        self.memory.global_memory = broadcast.global_memory
+
+    def release_model(self) -> None:
+        """Forget the model; the memory stays."""
+        self._model = self._broadcast = None
+
+    def train_local_model(self) -> Mapping[str, float]:
+        """Local epochs over the client's own data; writes the memory and returns the sums of its metrics."""
+        model, broadcast = self._received()
+        optimizer = self._optimizer(model)
+        prototypes = prototype_vectors(broadcast.global_memory, model.sasrec.item_embedding)
+        start = [p.detach().clone() for p in model.parameters()] if self._proximal else []
+        metrics: dict[str, float] = {}
+        for number, step in enumerate(self.local_steps(broadcast.round)):
+            generator = self.dropout_generator(broadcast.round, number)
+            batch = collate([step], prototypes, model.sasrec.item_embedding, model.text_dim)
+            losses = local_objective(model, batch, self.config, dropout_from(generator))
+            optimizer.zero_grad()
+            (losses.total / step.num_samples + self._proximal_term(model, start)).backward()
+            add_metrics(metrics, self.remember(step, losses, broadcast.round))
+            optimizer.step()
+        return metrics
+
+    def get_model_parameters(self) -> dict[str, npt.NDArray[np.floating]]:
+        """The change Δθ of every parameter since the broadcast."""
+        model, broadcast = self._received()
+        return {name: value - broadcast.parameters[name] for name, value in parameter_arrays(model).items()}
+
+    def get_memory_prototypes(self) -> Prototypes | None:
+        """The memory distilled into K (sum, count) pairs; None where prototypes take no part."""
+        start = self.memory.global_memory
+        if start is None or not self.config.uses_prototypes:
+            return None
+        return self.memory.extract_prototypes(start, self.features)
+
+    def participate(self, model: UR4RecV2MoE, broadcast: Broadcast) -> ClientUpdate:
+        """One round: receive, train, remember, distil, and what is sent back."""
+        self.receive_model(model, broadcast)
+        metrics = self.train_local_model()
+        update = ClientUpdate(
+            len(self.data.history), self.get_model_parameters(), self.get_memory_prototypes(), metrics
+        )
+        self.release_model()
+        return update
+
+    def local_steps(self, round_number: int) -> Iterator[LocalStep]:
+        """The local steps of a round, drawn one after another because each reads the memory as it then stands."""
+        config, seed = self.config.training, self.config.seed
+        for epoch in range(self.config.federated.local_epochs):
+            rng = numpy_generator(seed, "client", round_number, self.user, epoch)
+            segments = self.data.segments(self.config.model.max_seq_len, config.crop_probability, rng)
+            items = segments.items[:, : segments.length.max()]
+            for chosen in _batches(items > 0, config.batch_size, rng):
+                rows = chosen.any(1)
+                yield LocalStep(
+                    items=items[rows],
+                    start=segments.start[rows],
+                    chosen=chosen[rows],
+                    negatives=self.data.negatives(config.num_negatives, rng),
+                    memory=self.memory.query() if self.config.uses_memory else None,
+                    preference=self.preference if self.config.uses_memory else None,
+                    preference_from=preference_boundary(len(self.data.history)),
+                )
+
+    def context(self) -> UserContext:
+        """What stands beside the history when this client is scored."""
+        return UserContext(self.memory.query(), self.preference) if self.config.uses_memory else UserContext()
+
+    def dropout_generator(self, round_number: int, step: int) -> torch.Generator:
+        """The source of a step's dropout masks."""
+        return torch_generator(self.config.seed, "dropout", round_number, self.user, step)
+
+    def remember(self, step: LocalStep, losses: LossSums, round_number: int) -> dict[str, float]:
+        """Write the surprising items of a step into the memory; returns the step's metric sums."""
+        chosen = step.chosen
+        items = step.items[chosen]
+        index = np.add.outer(step.start, np.arange(chosen.shape[1]))[chosen].astype(np.int32)
+        surprise = losses.surprise[:, : chosen.shape[1]][chosen]
+        embedding = losses.embedding[:, : chosen.shape[1]][chosen]
+        entries = MemoryEntries(items, index, np.ones_like(items), surprise, embedding)
+        written = evicted = 0
+        if self.config.uses_memory and round_number >= self.config.fedmem.warmup_rounds:
+            written, evicted = self._write(entries, round_number)
+        return {
+            "recommendation_loss": losses.recommendation,
+            "contrastive_loss": losses.contrastive,
+            "surprise": float(surprise.sum()),
+            "positions": float(len(items)),
+            "memory_updates": float(written),
+            "memory_evictions": float(evicted),
+            "memory_occupancy": float(len(self.memory)),
+        }
+
+    def _write(self, entries: MemoryEntries, round_number: int) -> tuple[int, int]:
+        """By the gate or, for the control policies, random or the last positions whatever their surprise."""
+        policy, capacity = self.config.fedmem.memory_policy, self.config.fedmem.memory_capacity
+        if policy == "surprise":
+            last = len(self.data.history) - 1
+            update = self.memory.update(entries.items, entries.index, entries.surprise, entries.id_embedding, last)
+            return update.written, update.evicted
+        n = min(capacity, len(entries))
+        which = np.arange(len(entries) - n, len(entries))
+        if policy == "random":
+            which = numpy_generator(self.config.seed, "random memory", round_number, self.user).permutation(
+                len(entries)
+            )[:n]
+        self.memory.restore(entries.take(which).last_of_each_item())
+        return n, 0
+
+    @property
+    def _proximal(self) -> bool:
+        return self.config.federated.aggregation_method == "fedprox"
+
+    def _proximal_term(self, model: UR4RecV2MoE, start: list[torch.Tensor]) -> torch.Tensor | float:
+        """(μ/2)·‖θ − θ_global‖² (Li et al., MLSys 2020)."""
+        squares = [(p - p0).square().sum() for p, p0 in zip(model.parameters(), start, strict=False)]
+        return self.config.federated.fedprox_mu / 2 * sum(squares) if start else 0.0
+
+    def _optimizer(self, model: UR4RecV2MoE) -> torch.optim.Optimizer:
+        config = self.config.training
+        if config.optimizer == "sgd":
+            return torch.optim.SGD(
+                model.parameters(), config.learning_rate, config.momentum, weight_decay=config.weight_decay
+            )
+        betas = (config.beta1, config.beta2)
+        return torch.optim.Adam(
+            model.parameters(), config.learning_rate, betas, weight_decay=config.weight_decay, foreach=True
+        )
+
+    def _received(self) -> tuple[UR4RecV2MoE, Broadcast]:
+        assert self._model is not None, "receive_model comes first"
+        assert self._broadcast is not None
+        return self._model, self._broadcast
+
+
+def add_metrics(total: dict[str, float], more: Mapping[str, float]) -> None:
+    """Add a step's metric sums; the occupancy is a level, of which the last stands."""
+    for name, value in more.items():
+        total[name] = value if name == "memory_occupancy" else total.get(name, 0.0) + value
+
+
+def _batches(
+    valid: npt.NDArray[np.bool_], batch_size: int | None, rng: np.random.Generator
+) -> Iterator[npt.NDArray[np.bool_]]:
+    """Masks [S, T] of the positions of each local step: all at once, or shuffled groups of ``batch_size``."""
+    if batch_size is None:
+        yield valid
+        return
+    positions = rng.permutation(np.flatnonzero(valid))
+    for first in range(0, len(positions), batch_size):
+        chosen = np.zeros(valid.size, bool)
+        chosen[positions[first : first + batch_size]] = True
+        yield chosen.reshape(valid.shape)

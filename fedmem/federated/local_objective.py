@@ -1,0 +1,201 @@
+"""The loss of one local step, for one client or for several at once, and each position's surprise."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from fedmem.config import ExperimentConfig
+from fedmem.memory.local_memory import MemoryEntries
+from fedmem.memory.prototypes import Prototypes
+from fedmem.model.losses import bpr_loss, full_softmax_loss, sampled_softmax_loss
+from fedmem.model.preference_retriever import PrototypeVectors, RetrievedMemory
+from fedmem.model.recommender import ItemTable, Reader, UR4RecV2MoE
+from fedmem.model.sasrec import Dropout
+
+
+@dataclass(frozen=True, eq=False)
+class LocalStep:
+    """What one client puts into one local step.
+
+    Attributes:
+        items: its segments, each position a target of those before it, right-padded with 0 [S, T].
+        start: history index of each segment's first item [S].
+        chosen: the positions that count in this step [S, T].
+        negatives: items outside the training history [N].
+        memory: its entries to be read, or None.
+        preference: its encoded preference text [D_t], or None.
+        preference_from: the first target index that may read the text.
+    """
+
+    items: npt.NDArray[np.int32]
+    start: npt.NDArray[np.int32]
+    chosen: npt.NDArray[np.bool_]
+    negatives: npt.NDArray[np.int32]
+    memory: MemoryEntries | None = None
+    preference: npt.NDArray[np.float32] | None = None
+    preference_from: int = 0
+
+    @property
+    def num_samples(self) -> int:
+        """Positions that count."""
+        return int(self.chosen.sum())
+
+
+@dataclass(frozen=True, eq=False)
+class LocalBatch:
+    """The segments of one or more clients as tensors: B segments, T positions, M entries."""
+
+    items: Tensor
+    chosen: Tensor
+    negatives: Tensor
+    reader: Reader
+
+
+@dataclass(frozen=True, eq=False)
+class LossSums:
+    """Sums over the chosen positions and, without gradient, each position's surprise and target embedding.
+
+    Attributes:
+        total: L_rec + λ·L_con, to be differentiated.
+        recommendation: L_rec, in nats.
+        contrastive: L_con, in nats.
+        surprise: mean BPR loss of each position [B, T], in nats.
+        embedding: e_i of each position's target [B, T, D].
+    """
+
+    total: Tensor
+    recommendation: float
+    contrastive: float
+    surprise: npt.NDArray[np.float32]
+    embedding: npt.NDArray[np.float32]
+
+
+def collate(
+    steps: Sequence[LocalStep], prototypes: PrototypeVectors | None, like: Tensor, text_dim: int | None
+) -> LocalBatch:
+    """Put the segments of several clients under each other, in the precision and on the device of ``like``."""
+    device = like.device
+    width = max(step.items.shape[1] for step in steps)
+    counts = torch.tensor([len(step.items) for step in steps])
+    items = torch.from_numpy(np.concatenate([_pad(step.items, width) for step in steps])).long().to(device)
+    chosen = torch.from_numpy(np.concatenate([_pad(step.chosen, width) for step in steps])).to(device)
+    start = torch.from_numpy(np.concatenate([step.start for step in steps])).long()
+    negatives = torch.from_numpy(np.stack([step.negatives for step in steps])).long()
+    reader = Reader(
+        memory=_collate_memory([step.memory for step in steps], counts, prototypes, like),
+        target_index=(start[:, None] + torch.arange(width)).to(device),
+        **_collate_preferences(steps, counts, like, text_dim),
+    )
+    return LocalBatch(items, chosen, negatives.repeat_interleave(counts, 0).to(device), reader)
+
+
+def _pad(values: npt.NDArray[np.generic], width: int) -> npt.NDArray[np.generic]:
+    return np.pad(values, ((0, 0), (0, width - values.shape[1])))
+
+
+def _collate_memory(
+    memories: Sequence[MemoryEntries | None], counts: Tensor, prototypes: PrototypeVectors | None, like: Tensor
+) -> RetrievedMemory | None:
+    """The clients' entries padded to the longest, repeated for each of a client's segments; None if none reads."""
+    if prototypes is None and all(memory is None for memory in memories):
+        return None
+    longest = max((len(memory) for memory in memories if memory is not None), default=0)
+    items = np.zeros((len(memories), longest), np.int64)
+    index = np.zeros((len(memories), longest), np.int64)
+    embedding = np.zeros((len(memories), longest, like.shape[-1]), np.float32)
+    for row, memory in enumerate(memories):
+        if memory is not None:
+            n = len(memory)
+            items[row, :n], index[row, :n], embedding[row, :n] = memory.items, memory.index, memory.id_embedding
+    as_tensors = (torch.from_numpy(a).repeat_interleave(counts, 0).to(like.device) for a in (items, index, embedding))
+    items_t, index_t, embedding_t = as_tensors
+    return RetrievedMemory(items_t, index_t, embedding_t.to(like.dtype), prototypes)
+
+
+def _collate_preferences(
+    steps: Sequence[LocalStep], counts: Tensor, like: Tensor, text_dim: int | None
+) -> dict[str, Tensor | None]:
+    if text_dim is None or all(step.preference is None for step in steps):
+        return {"preference": None, "preference_from": None}
+    absent = np.zeros(text_dim, np.float32)
+    preference = np.stack([absent if step.preference is None else step.preference for step in steps])
+    first = torch.tensor([step.preference_from for step in steps])
+    return {
+        "preference": torch.from_numpy(preference).to(like).repeat_interleave(counts.to(like.device), 0),
+        "preference_from": first.repeat_interleave(counts, 0).to(like.device),
+    }
+
+
+def prototype_vectors(prototypes: Prototypes | None, like: Tensor) -> PrototypeVectors | None:
+    """The global abstract memory as the model reads it."""
+    if prototypes is None:
+        return None
+
+    def block(name: str) -> tuple[Tensor | None, Tensor | None]:
+        if name not in prototypes.sums:
+            return None, None
+        mask = torch.from_numpy(prototypes.present(name)).to(like.device)
+        return torch.from_numpy(prototypes.centroids(name)).to(like), mask
+
+    (text, text_mask), (image, image_mask), (ids, id_mask) = block("text"), block("image"), block("id")
+    assert ids is not None
+    assert id_mask is not None
+    return PrototypeVectors(text, text_mask, image, image_mask, ids, id_mask)
+
+
+def local_objective(model: UR4RecV2MoE, batch: LocalBatch, config: ExperimentConfig, drop: Dropout) -> LossSums:
+    """L = Σ over chosen positions of (L_rec + λ·L_con), with every position's surprise."""
+    table = model.item_table(_rows(batch) if config.training.loss != "full_softmax" else None)
+    h = model.states(table, batch.items[:, :-1], drop)  # [B, T, D]
+    read = model.read_memory(h, table, batch.reader)
+    queries = model.queries(h, read, drop)  # [B, T, D_x]
+    positive = (queries * table.matrix[table.position(batch.items)]).sum(-1)  # [B, T]
+    negative = queries @ table.matrix[table.position(batch.negatives)].transpose(-1, -2)  # [B, T, N]
+    surprise = bpr_loss(positive, negative)
+    recommendation = _recommendation_loss(queries, table, batch, positive, negative, surprise, config)
+    contrastive = positive.new_zeros(())
+    if config.uses_contrastive:
+        per_position = model.compute_contrastive_loss(
+            read, table, batch.items, batch.negatives, config.fedmem.contrastive_temperature
+        )
+        contrastive = contrastive if per_position is None else per_position[batch.chosen].sum()
+    return LossSums(
+        recommendation + config.fedmem.contrastive_lambda * contrastive,
+        float(recommendation.detach()),
+        float(contrastive.detach()),
+        surprise.detach().float().cpu().numpy(),
+        table.embedding[table.position(batch.items)].detach().float().cpu().numpy(),
+    )
+
+
+def _rows(batch: LocalBatch) -> Tensor:
+    """The item rows that a sampled loss touches."""
+    parts = [batch.items.flatten(), batch.negatives.flatten()]
+    if batch.reader.memory is not None:
+        parts.append(batch.reader.memory.items.flatten())
+    rows: Tensor = torch.cat(parts).unique()
+    return rows
+
+
+def _recommendation_loss(
+    queries: Tensor,
+    table: ItemTable,
+    batch: LocalBatch,
+    positive: Tensor,
+    negative: Tensor,
+    bpr: Tensor,
+    config: ExperimentConfig,
+) -> Tensor:
+    """Sum over chosen positions. The full softmax multiplies only those, since padding would cost I products each."""
+    chosen = batch.chosen
+    if config.training.loss == "bpr":
+        return bpr[chosen].sum()
+    if config.training.loss == "sampled_softmax":
+        return sampled_softmax_loss(positive, negative)[chosen].sum()
+    logits = queries[chosen] @ table.matrix[1:].T  # [n, I]
+    targets = batch.items[chosen] - 1
+    return full_softmax_loss(logits.gather(1, targets[:, None])[:, 0], logits).sum()

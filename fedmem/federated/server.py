@@ -1,0 +1,204 @@
+"""FedMemServer: selects clients, hands out the model and the global abstract memory, merges what comes back.
+
+It knows clients by their numbers alone. What a round does is ``state -> state``; everything a resume needs is in
+``ServerState``.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Literal, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from fedmem.config import ExperimentConfig
+from fedmem.evaluation.metric_table import MetricSums, MetricTable
+from fedmem.federated.aggregation import CohortSum, FederatedAggregator, OptimizerState
+from fedmem.federated.messages import Arrays, Broadcast
+from fedmem.memory.prototypes import Prototypes, collapse, drift
+from fedmem.randomness import numpy_generator
+
+UserIndices = npt.NDArray[np.int64]
+Split = Literal["validation", "test"]
+STOPPING_METRIC = "HR@10"
+
+
+@dataclass(frozen=True, eq=False)
+class ServerState:
+    """All that the server keeps between rounds.
+
+    Attributes:
+        round: rounds completed.
+        parameters: the global model.
+        optimizer: moments of the server's optimiser.
+        global_memory: the global abstract memory, or None.
+        best_round: the round of the best validation so far, 0 before the first.
+        best_metric: its HR@10.
+        stale: evaluations since then.
+    """
+
+    round: int
+    parameters: Arrays
+    optimizer: OptimizerState
+    global_memory: Prototypes | None = None
+    best_round: int = 0
+    best_metric: float = -1.0
+    stale: int = 0
+
+
+@dataclass(frozen=True)
+class RoundReport:
+    """What one round did. ``metrics`` are the same whenever the round is run again; timings stand apart."""
+
+    round: int
+    metrics: Mapping[str, float]
+    validation: MetricTable | None = None
+    is_best: bool = False
+    seconds: Mapping[str, float] = field(default_factory=dict)
+
+
+class Population(Protocol):
+    """The server's handle on its clients: simulated in one process, or far away."""
+
+    def train(self, clients: UserIndices, broadcast: Broadcast) -> Iterable[CohortSum]:
+        """Train the clients on their own devices; their updates, summed by chunks, in a fixed order."""
+        ...
+
+    def evaluate(self, broadcast: Broadcast, split: Split) -> MetricSums:
+        """Let every client evaluate the model; only sums of metrics come back."""
+        ...
+
+
+class FedMemServer:
+    """The server of one run.
+
+    Args:
+        config: the run's configuration.
+        client_ids: the clients that may be selected.
+        population: how they are reached.
+        state: where to start.
+    """
+
+    def __init__(
+        self, config: ExperimentConfig, client_ids: UserIndices, population: Population, state: ServerState
+    ) -> None:
+        self.config = config
+        self.client_ids = client_ids
+        self.population = population
+        self.state = state
+        self.aggregator = FederatedAggregator(config.federated, config.fedmem)
+
+    def select_clients(self) -> UserIndices:
+        """This round's cohort, a function of (seed, round): ``client_fraction`` of the clients, at least one."""
+        rng = numpy_generator(self.config.seed, "cohort", self.state.round)
+        count = max(1, round(self.config.federated.client_fraction * len(self.client_ids)))
+        return rng.permutation(self.client_ids)[:count]
+
+    def distribute_model(self) -> Broadcast:
+        """The message every selected client receives, with the global abstract memory where it is used."""
+        return Broadcast(self.state.round, self.state.parameters, self.distribute_global_abstract_memory())
+
+    def distribute_global_abstract_memory(self) -> Prototypes | None:
+        """The prototypes that clients append to what they read, and start their own clustering from."""
+        return self.state.global_memory if self.config.uses_prototypes else None
+
+    def aggregate_parameters(self, cohort: CohortSum) -> Arrays:
+        """The cohort's mean update."""
+        return self.aggregator.average(cohort)
+
+    def aggregate_prototypes(self, cohort: CohortSum) -> Prototypes | None:
+        """The next global abstract memory."""
+        current = self.state.global_memory
+        return None if current is None else self.aggregator.merge_prototypes(cohort.prototypes, current)
+
+    def update_global_model(self, mean_delta: Arrays, global_memory: Prototypes | None) -> None:
+        """Apply the mean update and take over the merged prototypes."""
+        parameters, optimizer = self.aggregator.step(self.state.parameters, mean_delta, self.state.optimizer)
+        self.state = replace(self.state, parameters=parameters, optimizer=optimizer, global_memory=global_memory)
+
+    def evaluate_global_model(self, split: Split) -> MetricTable:
+        """The clients' metrics of the present model."""
+        return self.population.evaluate(self.distribute_model(), split).table()
+
+    def run_round(self) -> RoundReport:
+        """One round: select, train, aggregate and, every ``eval_every`` rounds, validate."""
+        before = self.state.global_memory
+        cohort = self._train_cohort(self.select_clients())
+        self.state = replace(self.state, round=self.state.round + 1)
+        metrics = round_metrics(cohort, self.distribute_model(), before)
+        if not self._evaluation_due():
+            return RoundReport(self.state.round, metrics)
+        table = self.evaluate_global_model("validation")
+        is_best = table.mean(STOPPING_METRIC) > self.state.best_metric
+        self._note_validation(table.mean(STOPPING_METRIC), is_best)
+        return RoundReport(self.state.round, metrics, table, is_best)
+
+    @property
+    def finished(self) -> bool:
+        """Whether the rounds are done or validation has not improved for ``patience`` evaluations."""
+        federated = self.config.federated
+        return self.state.round >= federated.num_rounds or self.state.stale >= federated.patience
+
+    def _train_cohort(self, clients: UserIndices) -> CohortSum:
+        """One aggregation over the whole cohort; pooled training takes several, one a mini-batch."""
+        size = self.config.federated.centralised_batch or len(clients)
+        groups = [self._train_group(clients[i : i + size]) for i in range(0, len(clients), size)]
+        return total(groups)
+
+    def _train_group(self, clients: UserIndices) -> CohortSum:
+        cohort = total(self.population.train(clients, self.distribute_model()))
+        self.update_global_model(self.aggregate_parameters(cohort), self.aggregate_prototypes(cohort))
+        return replace(cohort, row_weight=None, prototypes=())
+
+    def _evaluation_due(self) -> bool:
+        done = self.state.round
+        return done % self.config.evaluation.eval_every == 0 or done >= self.config.federated.num_rounds
+
+    def _note_validation(self, metric: float, is_best: bool) -> None:
+        if is_best:
+            self.state = replace(self.state, best_round=self.state.round, best_metric=metric, stale=0)
+        else:
+            self.state = replace(self.state, stale=self.state.stale + 1)
+
+
+def total(sums: Iterable[CohortSum]) -> CohortSum:
+    """The sum of chunks, in their order.
+
+    Raises:
+        ValueError: if there is none.
+    """
+    first, *rest = sums
+    for other in rest:
+        first = first + other
+    return first
+
+
+def round_metrics(cohort: CohortSum, broadcast: Broadcast, before: Prototypes | None) -> dict[str, float]:
+    """Means over positions or clients of what the cohort reported, prototype measures and bytes per client."""
+    sums = cohort.metrics
+    positions, clients = sums["positions"], cohort.clients
+    metrics = {
+        "clients": float(clients),
+        "recommendation_loss": sums["recommendation_loss"] / positions,
+        "contrastive_loss": sums["contrastive_loss"] / positions,
+        "surprise_mean": sums["surprise"] / positions,
+        "memory_updates": sums["memory_updates"],
+        "memory_evictions": sums["memory_evictions"],
+        "memory_written_fraction": sums["memory_updates"] / positions,
+        "memory_occupancy_mean": sums["memory_occupancy"] / clients,
+    }
+    size = broadcast.num_bytes()
+    metrics |= {f"bytes_down_{part}": float(count) for part, count in size.items()}
+    metrics |= {f"bytes_up_{part}": float(count) for part, count in size.items()}
+    return metrics | _prototype_metrics(before, broadcast.global_memory)
+
+
+def _prototype_metrics(before: Prototypes | None, after: Prototypes | None) -> dict[str, float]:
+    if before is None or after is None:
+        return {}
+    mass: Sequence[float] = after.mass.tolist()
+    return {
+        "prototype_collapse": collapse(after),
+        "prototype_drift": drift(before, after),
+        **{f"prototype_mass_{k}": value for k, value in enumerate(mass)},
+    }

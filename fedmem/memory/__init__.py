@@ -1,0 +1,1 @@
+"""Local dynamic memory, its utility, and the prototypes distilled from it."""

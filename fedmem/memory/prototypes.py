@@ -1,0 +1,155 @@
+"""Prototypes: k-means over a memory, kept as (sum, count) per index and block, and the global abstract memory.
+
+Index k means the same everywhere, because every client starts its k-means from the prototypes handed down.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+FloatArray = npt.NDArray[np.float32]
+IntArray = npt.NDArray[np.int64]
+
+BLOCKS = ("text", "image", "id")
+
+
+@dataclass(frozen=True, eq=False)
+class Prototypes:
+    """K prototypes with the blocks of an item.
+
+    Attributes:
+        sums: per block, the sum of its members' vectors [K, D_block].
+        counts: per block, how many members have that block [K] (weights: not always whole numbers).
+    """
+
+    sums: Mapping[str, FloatArray]
+    counts: Mapping[str, FloatArray]
+
+    @property
+    def blocks(self) -> tuple[str, ...]:
+        """The blocks present, in the order text, image, id."""
+        return tuple(block for block in BLOCKS if block in self.sums)
+
+    @property
+    def mass(self) -> FloatArray:
+        """Members of each prototype [K]; every member has an id block."""
+        return self.counts["id"]
+
+    @property
+    def clustering_block(self) -> str:
+        """The block in which clusters are made: centred text, or the id embedding where there is no text."""
+        return "text" if "text" in self.sums else "id"
+
+    def present(self, block: str) -> npt.NDArray[np.bool_]:
+        """Which prototypes have anything in a block [K]."""
+        return self.counts[block] > 0
+
+    def centroids(self, block: str) -> FloatArray:
+        """Mean vectors of a block [K, D_block]; zero where the prototype has no member there."""
+        counts = self.counts[block][:, None]
+        return np.divide(self.sums[block], counts, out=np.zeros_like(self.sums[block]), where=counts > 0)
+
+    def scaled(self, factor: float | FloatArray) -> "Prototypes":
+        """The same centroids with their masses times ``factor`` (a number or [K])."""
+        column = np.asarray(factor, np.float32)
+        return Prototypes(
+            {b: (s * (column[:, None] if column.ndim else column)).astype(s.dtype) for b, s in self.sums.items()},
+            {b: (c * column).astype(c.dtype) for b, c in self.counts.items()},
+        )
+
+    def __add__(self, other: "Prototypes") -> "Prototypes":
+        """Members of both."""
+        return Prototypes(
+            {block: self.sums[block] + other.sums[block] for block in self.sums},
+            {block: self.counts[block] + other.counts[block] for block in self.counts},
+        )
+
+
+def assign(vectors: FloatArray, centroids: FloatArray) -> IntArray:
+    """Index of the nearest centroid by Euclidean distance: [n, D], [K, D] -> [n]; ties take the lowest index."""
+    distance: FloatArray = np.square(centroids).sum(1) - 2 * vectors @ centroids.T  # up to a constant of the vector
+    nearest: IntArray = distance.argmin(1)
+    return nearest
+
+
+def kmeans(
+    vectors: FloatArray, start: FloatArray, weights: FloatArray | None = None, max_iterations: int = 20
+) -> IntArray:
+    """Lloyd's algorithm from given centroids: [n, D], [K, D] -> assignment [n]. An empty cluster keeps its centroid."""
+    weights = np.ones(len(vectors), vectors.dtype) if weights is None else weights
+    centroids, assignment = start, assign(vectors, start)
+    for _ in range(max_iterations):
+        members = (assignment == np.arange(len(start))[:, None]) * weights  # [K, n]
+        mass = members.sum(1, keepdims=True)
+        centroids = np.where(mass > 0, members @ vectors / np.maximum(mass, 1e-12), centroids).astype(vectors.dtype)
+        previous, assignment = assignment, assign(vectors, centroids)
+        if np.array_equal(previous, assignment):
+            break
+    return assignment
+
+
+def kmeans_plus_plus(vectors: FloatArray, k: int, rng: np.random.Generator) -> FloatArray:
+    """k starting centroids [k, D] drawn from [n, D] far from each other (Arthur and Vassilvitskii, SODA 2007)."""
+    chosen = [int(rng.integers(len(vectors)))]
+    distance = np.square(vectors - vectors[chosen[0]]).sum(1, dtype=np.float64)
+    while len(chosen) < k:
+        total = distance.sum()
+        uniform = np.full(len(vectors), 1 / len(vectors))
+        chosen.append(int(rng.choice(len(vectors), p=distance / total if total > 0 else uniform)))
+        distance = np.minimum(distance, np.square(vectors - vectors[chosen[-1]]).sum(1, dtype=np.float64))
+    return vectors[chosen]
+
+
+def summarise(
+    blocks: Mapping[str, FloatArray], masks: Mapping[str, npt.NDArray[np.bool_]], assignment: IntArray, k: int
+) -> Prototypes:
+    """Sums and counts of n members: blocks [n, D_block], masks [n] (who has the block), assignment [n] in 0..k−1."""
+    members = (assignment == np.arange(k)[:, None]).astype(np.float32)  # [K, n]
+    return Prototypes(
+        {block: members @ (vectors * masks[block][:, None]) for block, vectors in blocks.items()},
+        {block: members @ masks[block].astype(np.float32) for block in blocks},
+    )
+
+
+def distil(
+    blocks: Mapping[str, FloatArray], masks: Mapping[str, npt.NDArray[np.bool_]], start: Prototypes
+) -> Prototypes:
+    """Prototypes of a memory: k-means from the prototypes handed down, always K of them, zero counts allowed."""
+    space = start.clustering_block
+    k = len(start.mass)
+    if not len(blocks[space]):
+        return summarise(blocks, masks, np.zeros(0, np.int64), k)
+    return summarise(blocks, masks, kmeans(blocks[space], start.centroids(space)), k)
+
+
+def from_catalogue(
+    blocks: Mapping[str, FloatArray], masks: Mapping[str, npt.NDArray[np.bool_]], k: int, rng: np.random.Generator
+) -> Prototypes:
+    """The server's first prototypes, from the public catalogue: k-means++ and Lloyd, with one member's mass each."""
+    space = "text" if "text" in blocks else "id"
+    vectors = blocks[space]
+    found = summarise(blocks, masks, kmeans(vectors, kmeans_plus_plus(vectors, k, rng)), k)
+    return found.scaled(np.divide(1, found.mass, out=np.zeros_like(found.mass), where=found.mass > 0))
+
+
+def collapse(prototypes: Prototypes) -> float:
+    """Mean off-diagonal cosine between centroids in the clustering block: 1 means all prototypes are one vector."""
+    space = prototypes.clustering_block
+    vectors = prototypes.centroids(space)[prototypes.present(space)]
+    if len(vectors) < 2:
+        return 0.0
+    unit = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
+    n = len(unit)
+    return float((np.square(unit.sum(0)).sum() - n) / (n * (n - 1)))
+
+
+def drift(before: Prototypes, after: Prototypes) -> float:
+    """Mean distance of a prototype from where it was, relative to its old length, in the clustering block."""
+    space = after.clustering_block
+    both = before.present(space) & after.present(space)
+    if not both.any():
+        return 0.0
+    old, new = before.centroids(space)[both], after.centroids(space)[both]
+    return float(np.mean(np.linalg.norm(new - old, axis=1) / np.maximum(np.linalg.norm(old, axis=1), 1e-12)))

@@ -1,0 +1,1 @@
+"""The recommender: sequence model, preference experts, fusion and losses."""

@@ -1,0 +1,35 @@
+"""Fusion of the sequence score and the retriever's score, as two factors on the query's parts."""
+
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+
+class Fusion(nn.Module):
+    """Factors (a, b) of s = a·s_seq + b·s_ret.
+
+    ``weighted``: (1, w_r / w_s), which ranks as w_s·s_seq + w_r·s_ret does and leaves s_seq bit for bit.
+    ``learned``: two trained scalars. ``adaptive``: 2·softmax of a linear map of the user's state, scaled by the
+    weighted start. Both start from ``weighted``.
+    """
+
+    def __init__(
+        self, method: Literal["weighted", "learned", "adaptive"], dim: int, sequence: float, retriever: float
+    ) -> None:
+        super().__init__()
+        self.method = method
+        self.ratio = retriever / sequence
+        if method == "learned":
+            self.scalars = nn.Parameter(torch.tensor([1.0, self.ratio]))
+        elif method == "adaptive":
+            self.gate = nn.Linear(dim, 2)
+
+    def forward(self, h: Tensor) -> tuple[Tensor | float, Tensor | float]:
+        """State [B, T, D] -> the two factors, each a float, a scalar or [B, T, 1]."""
+        if self.method == "weighted":
+            return 1.0, self.ratio
+        if self.method == "learned":
+            return self.scalars[0], self.scalars[1]
+        weights = 2 * self.gate(h).softmax(-1)  # [B, T, 2]
+        return weights[..., :1], self.ratio * weights[..., 1:]

@@ -1,0 +1,138 @@
+"""TextPreferenceRetrieverMoE: text, visual and sequential experts that read the memory.
+
+An expert turns the user's state into a preference vector by attention over the retrieved memory in its own modality.
+The router weighs the experts by the user's state alone, so that the score stays one inner product.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from fedmem.model.sasrec import Dropout, join_heads, no_dropout, split_heads
+
+
+@dataclass(frozen=True)
+class RetrievedMemory:
+    """What a batch of segments reads: local entries and, appended to all, the global prototypes.
+
+    Attributes:
+        items: item index of each local entry, 0 where there is none [B, M].
+        index: history index of each local entry [B, M]; a position whose target has index t reads those < t.
+        id_embedding: the entries' id embeddings as they were written [B, M, D].
+        prototypes: the global abstract memory, or None.
+    """
+
+    items: Tensor
+    index: Tensor
+    id_embedding: Tensor
+    prototypes: "PrototypeVectors | None" = None
+
+
+@dataclass(frozen=True)
+class PrototypeVectors:
+    """Centroids of the global abstract memory by block, with a mask [K] of those that hold anything.
+
+    A modality that the features lack is None.
+    """
+
+    text: Tensor | None
+    text_mask: Tensor | None
+    image: Tensor | None
+    image_mask: Tensor | None
+    id: Tensor
+    id_mask: Tensor
+
+
+class PreferenceExpert(nn.Module):
+    """Attention from the user's state over memory vectors, with a null slot of zero key and zero value.
+
+    The output matrix starts at zero: switching the expert on starts from the ranking without it. Key and value have
+    no bias and the null slot no value, so that an empty memory reads as exactly nothing.
+    """
+
+    def __init__(self, state_dim: int, item_dim: int, heads: int, text_dim: int | None = None) -> None:
+        super().__init__()
+        self.heads = heads
+        self.query = nn.Linear(state_dim, state_dim)
+        self.preference_query = nn.Linear(text_dim, state_dim, bias=False) if text_dim else None
+        self.key = nn.Linear(item_dim, state_dim, bias=False)
+        self.value = nn.Linear(item_dim, state_dim, bias=False)
+        self.output = nn.Linear(state_dim, item_dim, bias=False)
+
+    def read(self, h: Tensor, vectors: Tensor, readable: Tensor, preference: Tensor | None) -> Tensor:
+        """What each position reads.
+
+        Args:
+            h: states [B, T, D].
+            vectors: memory in the expert's modality [B, M, Z].
+            readable: whether position t may read entry m [B, T, M].
+            preference: encoded preference text per position, zero where not to be read [B, T, D_t], or None.
+
+        Returns:
+            The read vectors [B, T, D]; zero where nothing is readable.
+        """
+        query = self.query(h)
+        if self.preference_query is not None and preference is not None:
+            query = query + self.preference_query(preference)
+        q = split_heads(query, self.heads)  # [B, H, T, D/H]
+        k, v = (split_heads(part(vectors), self.heads) for part in (self.key, self.value))  # [B, H, M, D/H]
+        logits = q @ k.transpose(-1, -2) / q.shape[-1] ** 0.5  # [B, H, T, M]
+        logits = logits.masked_fill(~readable.unsqueeze(1), float("-inf"))
+        null = logits.new_zeros(*logits.shape[:-1], 1)
+        weights = torch.cat([logits, null], dim=-1).softmax(-1)[..., :-1]
+        return join_heads(weights @ v)
+
+
+class TextPreferenceRetrieverMoE(nn.Module):
+    """The mixture of experts. Experts exist for the modalities that the items have; `sequential` always does.
+
+    Args:
+        state_dim: size D of the user's state and of the id block.
+        item_dim: size of the text and visual item vectors.
+        heads: attention heads of an expert.
+        dropout: probability on what an expert read.
+        text_dim: size D_t of frozen text features, or None.
+        image_dim: size D_v of frozen image features, or None.
+        num_availability: number of patterns of modalities that items have (one needs no bias).
+    """
+
+    def __init__(
+        self,
+        state_dim: int,
+        item_dim: int,
+        heads: int,
+        dropout: float,
+        text_dim: int | None,
+        image_dim: int | None,
+        num_availability: int,
+    ) -> None:
+        super().__init__()
+        self.dropout = dropout
+        self.item_dim = item_dim
+        self.experts = nn.ModuleDict({"sequential": PreferenceExpert(state_dim, state_dim, heads)})
+        if text_dim:
+            self.text_adapter = nn.Linear(text_dim, item_dim, bias=False)
+            self.experts["text"] = PreferenceExpert(state_dim, item_dim, heads, text_dim)
+        if image_dim:
+            self.visual_adapter = nn.Linear(image_dim, item_dim, bias=False)
+            self.experts["visual"] = PreferenceExpert(state_dim, item_dim, heads)
+        self.router = nn.Linear(state_dim, len(self.experts)) if len(self.experts) > 1 else None
+        self.availability = nn.Linear(state_dim, num_availability - 1) if num_availability > 1 else None
+
+    def gates(self, h: Tensor) -> dict[str, Tensor]:
+        """Router weights g_e(u) by expert, [B, T, 1] each, summing to one."""
+        if self.router is None:
+            return {name: h.new_ones(*h.shape[:-1], 1) for name in self.experts}
+        return dict(zip(self.experts, self.router(h).softmax(-1).split(1, dim=-1), strict=True))
+
+    def preferences(self, h: Tensor, read: dict[str, Tensor], drop: Dropout = no_dropout) -> dict[str, Tensor]:
+        """Gated preference vectors g_e(u)·p_e(u) by expert: [B, T, Z_e]."""
+        gates = self.gates(h)
+        return {
+            name: gates[name] * expert.output(drop(read[name], self.dropout)) for name, expert in self.named_experts()
+        }
+
+    def named_experts(self) -> list[tuple[str, PreferenceExpert]]:
+        """Experts by name, typed."""
+        return [(name, expert) for name, expert in self.experts.items() if isinstance(expert, PreferenceExpert)]

@@ -1,0 +1,118 @@
+"""SASRec: self-attentive sequential recommendation (Kang and McAuley, ICDM 2018), pre-norm, with a start token.
+
+One causal pass over ``START, item_1 .. item_T`` gives the states of all T + 1 prefixes; the state after START alone
+is that of an empty history.
+"""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+Dropout = Callable[[Tensor, float], Tensor]
+
+
+def no_dropout(x: Tensor, probability: float) -> Tensor:
+    """Evaluation: nothing is dropped."""
+    return x
+
+
+def dropout_from(generator: torch.Generator) -> Dropout:
+    """Training: inverted dropout whose masks come from ``generator``, never from the global random state."""
+
+    def drop(x: Tensor, probability: float) -> Tensor:
+        if probability == 0:
+            return x
+        keep = torch.rand(x.shape, generator=generator, dtype=torch.float32).to(x.device) >= probability
+        return x * keep / (1 - probability)
+
+    return drop
+
+
+class CausalSelfAttention(nn.Module):
+    """Multi-head causal attention; the key has no bias, because its gradient is zero."""
+
+    def __init__(self, dim: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.query = nn.Linear(dim, dim)
+        self.key = nn.Linear(dim, dim, bias=False)
+        self.value = nn.Linear(dim, dim)
+        self.output = nn.Linear(dim, dim)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, T, D] -> [B, T, D]; padding stands at the end, where causality already hides it."""
+        q, k, v = (split_heads(part(x), self.heads) for part in (self.query, self.key, self.value))
+        attended: Tensor = self.output(join_heads(F.scaled_dot_product_attention(q, k, v, is_causal=True)))
+        return attended
+
+
+def split_heads(x: Tensor, heads: int) -> Tensor:
+    """[B, T, D] -> [B, H, T, D / H]."""
+    split: Tensor = x.unflatten(-1, (heads, -1))
+    return split.transpose(1, 2)
+
+
+def join_heads(x: Tensor) -> Tensor:
+    """[B, H, T, D / H] -> [B, T, D]."""
+    return x.transpose(1, 2).flatten(-2)
+
+
+class Block(nn.Module):
+    """Pre-norm attention and point-wise feed-forward, each with a residual path."""
+
+    def __init__(self, dim: int, heads: int) -> None:
+        super().__init__()
+        self.attention_norm = nn.LayerNorm(dim)
+        self.attention = CausalSelfAttention(dim, heads)
+        self.feed_forward_norm = nn.LayerNorm(dim)
+        self.expand = nn.Linear(dim, dim)
+        self.contract = nn.Linear(dim, dim)
+
+    def forward(self, x: Tensor, drop: Dropout, probability: float) -> Tensor:
+        """[B, T, D] -> [B, T, D]."""
+        x = x + drop(self.attention(self.attention_norm(x)), probability)
+        hidden = F.relu(self.expand(self.feed_forward_norm(x)))
+        updated: Tensor = x + drop(self.contract(hidden), probability)
+        return updated
+
+
+class SASRec(nn.Module):
+    """The sequence model: item and position embeddings, a start token, causal blocks.
+
+    Item index 0 is padding; its row is never trained, because no loss reads it.
+    """
+
+    def __init__(
+        self, num_items: int, hidden_dim: int, num_blocks: int, num_heads: int, dropout: float, max_seq_len: int
+    ) -> None:
+        super().__init__()
+        self.max_seq_len = max_seq_len
+        self.dropout = dropout
+        self.item_embedding = nn.Parameter(torch.empty(num_items + 1, hidden_dim))
+        self.position_embedding = nn.Parameter(torch.empty(max_seq_len + 1, hidden_dim))
+        self.start_token = nn.Parameter(torch.empty(hidden_dim))
+        self.blocks = nn.ModuleList(Block(hidden_dim, num_heads) for _ in range(num_blocks))
+        self.final_norm = nn.LayerNorm(hidden_dim)
+
+    def encode(self, embedded: Tensor, drop: Dropout = no_dropout) -> Tensor:
+        """States of all prefixes: [B, T, D] embedded items -> [B, T + 1, D], the first after START alone.
+
+        Raises:
+            ValueError: if T exceeds ``max_seq_len``.
+        """
+        batch, length, _ = embedded.shape
+        if length > self.max_seq_len:
+            raise ValueError(f"a context of {length} items exceeds max_seq_len = {self.max_seq_len}")
+        start = self.start_token.expand(batch, 1, -1)
+        x = torch.cat([start, embedded], dim=1) + self.position_embedding[: length + 1]  # [B, T + 1, D]
+        x = drop(x, self.dropout)
+        for block in self.blocks:
+            x = block(x, drop, self.dropout)
+        states: Tensor = self.final_norm(x)
+        return states
+
+    def forward(self, items: Tensor, drop: Dropout = no_dropout) -> Tensor:
+        """States of all prefixes of [B, T] item indices -> [B, T + 1, D]."""
+        return self.encode(self.item_embedding[items], drop)

@@ -1,0 +1,65 @@
+"""The documents speak of what is there: names resolve, the tree is whole, and commands exist."""
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+NAME = re.compile(r"`([a-z_]+(?:\.\w+)+)`")
+TREE_LINE = re.compile(r"^(?P<indent> *)(?P<name>[\w./-]+)(?: |$)")
+
+
+def defined(tree: ast.Module | ast.ClassDef) -> dict[str, ast.AST]:
+    kinds = (ast.FunctionDef, ast.ClassDef)
+    return {node.name: node for node in tree.body if isinstance(node, kinds)}
+
+
+def resolves(source: Path, name: str) -> bool:
+    """Whether ``package.module.Class.method`` names something in the source."""
+    parts = name.split(".")
+    while parts and (source / parts[0]).is_dir():
+        source /= parts.pop(0)
+    if not parts or not (source / f"{parts[0]}.py").is_file():
+        return False
+    node: ast.AST = ast.parse((source / f"{parts.pop(0)}.py").read_text(encoding="utf-8"))
+    for part in parts:
+        if not isinstance(node, ast.Module | ast.ClassDef) or part not in defined(node):
+            return False
+        node = defined(node)[part]
+    return True
+
+
+def paths_in_tree(text: str) -> set[str]:
+    """The files named in the first code block of a document, folders written with a slash at the end."""
+    paths, folders = set(), []
+    for line in text.split("```")[1].splitlines()[1:]:
+        match = TREE_LINE.match(line)
+        assert match, f"not a line of a tree: {line!r}"
+        depth = len(match["indent"]) // 2
+        folders[depth:] = []
+        if match["name"].endswith("/"):
+            folders.append(match["name"])
+        else:
+            paths.add("".join(folders) + match["name"])
+    return paths
+
+
+def test_every_function_in_the_notation_exists(project_root):
+    names = NAME.findall((project_root / "docs" / "notation.md").read_text(encoding="utf-8"))
+    assert len(names) > 30
+    assert [name for name in names if not resolves(project_root / "fedmem", name)] == []
+
+
+@pytest.mark.parametrize(
+    "name", ["model.losses.no_such_loss", "model.nowhere.bpr_loss", "data.split.train_prefix.more"]
+)
+def test_a_name_that_does_not_exist_is_noticed(project_root, name):
+    assert not resolves(project_root / "fedmem", name)
+
+
+def test_the_documented_tree_is_the_source_tree(project_root):
+    written = paths_in_tree((project_root / "docs" / "architecture.md").read_text(encoding="utf-8"))
+    files = [*project_root.glob("fedmem/**/*.py"), *project_root.glob("backend/**/*.py")]
+    present = {path.relative_to(project_root).as_posix() for path in files if path.name != "__init__.py"}
+    assert written == present

@@ -1,0 +1,43 @@
+"""What every test shares: one thread, a feature cache of its own, and the real data where it is present."""
+
+import os
+
+# Before torch is imported anywhere, subprocesses included: its threads under contention cost a factor of five.
+os.environ["OMP_NUM_THREADS"] = "1"
+os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+ROOT = Path(__file__).resolve().parents[1]
+
+# No deadline, because the machine may be busy; derandomised, because a failure must be there again tomorrow.
+settings.register_profile("fedmem", deadline=None, derandomize=True, max_examples=50)
+settings.load_profile("fedmem")
+
+
+@pytest.fixture(scope="session")
+def project_root() -> Path:
+    """The checkout's root."""
+    return ROOT
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder of real data sets beside the checkout; the test is skipped where it is absent."""
+    path = ROOT.parent / "shared" / "data"
+    if not path.is_dir():
+        pytest.skip(f"real data sets are not present: no folder {os.path.relpath(path, ROOT)} beside the checkout")
+    return path
+
+
+@pytest.fixture(scope="session", autouse=True)
+def feature_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """One feature cache for the whole session, so that no text is encoded twice and the user's own is not touched."""
+    path = tmp_path_factory.mktemp("feature-cache")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("FEDMEM_CACHE_DIR", str(path))
+        yield path

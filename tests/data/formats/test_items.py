@@ -1,0 +1,172 @@
+"""Items files of every format from small files made by hand, good and bad."""
+
+import logging
+
+import pandas as pd
+import pytest
+
+from fedmem.data.formats import read_items
+from fedmem.errors import ConfigError, DataError
+
+FLAGS = "|0|0|0|1|1|1|0|0|0|0|0|0|0|0|0|0|0|0|0"
+
+
+def read(path, **options):
+    return read_items(path, **options)[0]
+
+
+@pytest.fixture
+def written(tmp_path):
+    """Write a file and give its path."""
+
+    def write(content, name="items"):
+        path = tmp_path / name
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+        return path
+
+    return write
+
+
+@pytest.mark.parametrize("encoding", ["latin-1", "utf-8"])
+def test_movies_dat(written, encoding):
+    content = "1::Toy Story (1995)::Animation|Children's|Comedy\n73::Misérables, Les (1995)::Drama|Musical\n"
+    first, second = read(written(content.encode(encoding)))
+    assert (first.item_id, first.title, first.year) == ("1", "Toy Story (1995)", 1995)
+    assert first.genres == ("Animation", "Children's", "Comedy")
+    assert first.text == "Toy Story (1995). Animation, Children's, Comedy"
+    assert second.title == "Les Misérables (1995)"
+    assert second.image_path is None
+
+
+def test_u_item(written):
+    content = (
+        f"1|Toy Story (1995)|01-Jan-1995||http://example.org{FLAGS}\n"
+        f"2|Café, The|24-Mar-1996||http://example.org|{'|'.join('0' * 17)}|0|1\n"
+        f"267|unknown||||1|{'|'.join('0' * 18)}\n"
+    )
+    toy_story, cafe, unknown = read(written(content.encode("latin-1")))
+    assert toy_story.genres == ("Animation", "Children's", "Comedy")
+    assert (cafe.title, cafe.year, cafe.text) == ("The Café", 1996, "The Café (1996). Western")
+    assert (unknown.title, unknown.genres, unknown.year, unknown.text) == ("unknown", (), None, "")
+
+
+def test_genre_names_come_from_u_genre_where_it_is(written):
+    written("\n".join(f"G{index}|{index}" for index in range(19)) + "\n\n", "u.genre")
+    content = f"1|Toy Story (1995)|01-Jan-1995||http://example.org{FLAGS}\n"
+    assert read(written(content))[0].genres == ("G3", "G4", "G5")
+
+
+def test_a_u_genre_of_another_length_is_refused(written):
+    path = written("Action|0\n", "u.genre")
+    with pytest.raises(DataError, match=r"u.genre: 1 genres where 19 are expected"):
+        read(written(f"1|Toy Story (1995)|01-Jan-1995||http://example.org{FLAGS}\n"))
+    assert path.is_file()
+
+
+def test_movies_csv(written):
+    content = (
+        "movieId,title,genres\r\n"
+        '11,"American President, The (1995)",Comedy|Drama|Romance\r\n'
+        "12,Zoë (2018),(no genres listed)\r\n"
+    )
+    president, zoe = read(written(content))
+    assert (president.item_id, president.title, president.year) == ("11", "The American President (1995)", 1995)
+    assert (zoe.title, zoe.genres, zoe.text) == ("Zoë (2018)", (), "Zoë (2018)")
+
+
+def test_a_csv_with_every_column(written, tmp_path):
+    (tmp_path / "a.png").write_bytes(b"picture")
+    content = (
+        "item_id,title,genres,year,image_path,text\n"
+        'a,Dune,Sci-Fi | Drama,1984.0,a.png,"Spice,\nand worms."\n'
+        "b,Emma,,,,\n"
+    )
+    dune, emma = read(written(content))
+    assert (dune.genres, dune.year, dune.image_path) == (("Sci-Fi", "Drama"), 1984, tmp_path / "a.png")
+    assert dune.text == "Dune (1984). Sci-Fi, Drama. Spice,\nand worms."
+    assert (emma.year, emma.image_path, emma.text) == (None, None, "Emma")
+
+
+def test_parquet(tmp_path):
+    frame = pd.DataFrame({"item_id": [1, 2], "title": ["Dune", None], "year": [1984.0, None], "genres": ["A|B", None]})
+    path = tmp_path / "items.parquet"
+    frame.to_parquet(path)
+    dune, second = read(path)
+    assert (dune.item_id, dune.year, dune.genres) == ("1", 1984, ("A", "B"))
+    assert (second.item_id, second.label, second.text) == ("2", "2", "")
+
+
+def test_another_id_column(written):
+    assert read(written("asin,title\nB00,Drill\n"), item_column="asin")[0].item_id == "B00"
+
+
+def test_pictures_of_a_folder(written, tmp_path):
+    folder = tmp_path / "posters"
+    folder.mkdir()
+    for name in ("1.PNG", "1.jpg", "2.webp", "notes.txt"):
+        (folder / name).write_bytes(b"picture")
+    items = read(written("item_id,title\n1,A\n2,B\n3,C\n"), images=folder)
+    assert [item.image_path for item in items] == [folder / "1.jpg", folder / "2.webp", None]
+
+
+def test_a_folder_without_pictures_is_refused(written, tmp_path):
+    path = written("item_id,title\n1,A\n")
+    (tmp_path / "empty").mkdir()
+    for name, fault in (("nowhere", "is not a folder"), ("empty", "holds no pictures")):
+        with pytest.raises(DataError, match=f"{name} {fault}; a folder of pictures named <item id>"):
+            read(path, images=tmp_path / name)
+
+
+def test_a_picture_that_is_not_there_is_none(written, caplog):
+    with caplog.at_level(logging.WARNING):
+        items = read(written("item_id,title,image_path\n1,A,gone.png\n"))
+    assert items[0].image_path is None
+    assert "1 pictures are named that do not exist (item 1)" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("content", "fault"),
+    [
+        ("1::Toy Story (1995)::Comedy\n2::Jumanji\n", "items:2: the row has 2 fields where 3 are expected"),
+        ("item_id,title\n1,A\n2\n", "items:3: the row has 1 field where 2 are expected"),
+        ("item_id,title\n1,A\n,B\n", "items:3: there is no item id"),
+        ("item_id,title\n1,A\n1,B\n", "items:3: the item '1' stands already on line 2"),
+        ("item_id,title,year\n1,A,1999\n2,B,soon\n", "items:3: the year 'soon' is not a whole number"),
+        (f"1|A|||{FLAGS}\n2|B||{FLAGS}\n", "items:2: the row has 23 fields where 24 are expected"),
+        (b"item_id,title\n1,A\n2,\xe9\n", "items:3: the byte 0xe9 does not decode as UTF-8"),
+        (b"1::A::B\n2::\x00::C\n", "items:2: the byte 0x00 is not text"),
+    ],
+)
+def test_a_bad_row_names_its_line_and_can_be_left_out(written, content, fault):
+    path = written(content)
+    with pytest.raises(DataError, match=fault):
+        read_items(path)
+    items, skipped = read_items(path, skip_bad_rows=1)
+    assert ([item.item_id for item in items], skipped) == (["1"], 1)
+
+
+@pytest.mark.parametrize(
+    ("content", "fault"),
+    [
+        ("", "items: the file is empty"),
+        ("item_id,title\n", "items: the file holds no items"),
+        ("id,title\n1,A\n", r"items:1: there is no column 'item_id' \(found: id, title\)"),
+        ("item_id,name\n1,A\n", "items:1: there is no column 'title'"),
+        ("What is this\n", "items:1: no known items format starts with 'What is this'"),
+        ('item_id,title\n1,"A\n', "items:2: the row cannot be read as csv"),
+        (b"PAR1 no more", "items is not a parquet file that can be read"),
+    ],
+)
+def test_a_bad_file(written, content, fault):
+    with pytest.raises(DataError, match=fault):
+        read_items(written(content), skip_bad_rows=5)
+
+
+def test_a_file_that_is_not_there(tmp_path):
+    with pytest.raises(DataError, match=r"movies.dat does not exist; an items file .* was expected there"):
+        read_items(tmp_path / "movies.dat")
+
+
+def test_an_unknown_format(written):
+    with pytest.raises(ConfigError, match="items format 'xml' is unknown"):
+        read_items(written("item_id,title\n1,A\n"), "xml")
