@@ -28,7 +28,7 @@ $(INSTALLED): pyproject.toml constraints.txt
 	@touch $(INSTALLED)
 
 demo: $(INSTALLED) ## set up, train on the embedded catalogue, recommend, and serve on PORT until Ctrl-C
-	@test -d $(DEMO_DATA) || $(BIN)/fedmem data demo --out $(DEMO_DATA)
+	$(BIN)/fedmem data demo --out $(DEMO_DATA)
 	$(BIN)/fedmem train --data $(DEMO_DATA) --config configs/demo.yaml --out $(DEMO_RUN) --resume
 	$(BIN)/fedmem recommend $(DEMO_RUN) --user u001 -k 5
 	$(BIN)/fedmem serve $(DEMO_RUN) --port $(PORT)

@@ -187,6 +187,7 @@ class RunDirectory:
         record = _read_json(folder / "server.json")
         server = ServerState(
             parameters=_group(arrays, "parameters"),
+            averaged=_group(arrays, "averaged"),
             optimizer=OptimizerState(_group(arrays, "first"), _group(arrays, "second"), record.pop("step")),
             global_memory=_prototypes(_group(arrays, "prototype_sums"), _group(arrays, "prototype_counts")),
             **record,
@@ -230,6 +231,7 @@ def _server_arrays(state: ServerState) -> dict[str, Array]:
     memory = state.global_memory
     groups: dict[str, Mapping[str, Array]] = {
         "parameters": state.parameters,
+        "averaged": state.averaged,
         "first": state.optimizer.first,
         "second": state.optimizer.second,
         "prototype_sums": {} if memory is None else memory.sums,

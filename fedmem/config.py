@@ -166,6 +166,11 @@ class FederatedConfig(Section):
     server_beta2: Probability = setting(0.99, "Second moment's decay of the server's Adam.")
     server_epsilon: Rate = setting(1e-8, "Denominator's floor of the server's Adam.")
     server_warmup_steps: Annotated[int, Field(ge=0)] = setting(20, "Server steps over which its rate rises.")
+    server_averaging: Probability = setting(
+        0.9,
+        "Decay of the moving average of the global model that is evaluated and served; 0 serves the last one.",
+        original=0,
+    )
     patience: Positive = setting(10, "Evaluations without a better validation HR@10 before training stops.")
     chunk_size: Positive = setting(16, "Clients trained together; the unit of work, never of the numbers' meaning.")
     centralised_batch: Positive | None = setting(

@@ -8,11 +8,12 @@ from pathlib import Path
 from fedmem.checkpoint import Checkpoint, RunDirectory, RunRecord, Snapshot, memory_entries
 from fedmem.config import ExperimentConfig
 from fedmem.data.federated_dataset import FederatedDataset
-from fedmem.errors import CheckpointError
+from fedmem.errors import CheckpointError, ConfigError
 from fedmem.evaluation.metric_table import MetricTable
 from fedmem.features.build import StageProgress, build_item_features, build_user_features
 from fedmem.features.cache import Cache
 from fedmem.features.preference_endpoint import preference_writer
+from fedmem.features.store import ItemFeatures
 from fedmem.federated.server import FedMemServer, RoundReport
 from fedmem.federated.simulation import SimulatedPopulation, build_model, initial_state
 from fedmem.randomness import numpy_generator
@@ -43,6 +44,7 @@ def take_snapshot(
         image_model_name=config.features.image_model_name,
         progress=progress,
     )
+    _check_text_dim(config, features)
     user_features, note = build_user_features(
         dataset,
         features,
@@ -52,6 +54,15 @@ def take_snapshot(
         progress=progress,
     )
     return Snapshot(config, dataset, features, user_features, provenance | {"preference_text": note})
+
+
+def _check_text_dim(config: ExperimentConfig, features: ItemFeatures) -> None:
+    expected = config.model.text_embedding_dim
+    if expected is not None and features.text is not None and features.text.shape[1] != expected:
+        raise ConfigError(
+            f"model.text_embedding_dim = {expected}, but {config.model.text_model_name} gives vectors of "
+            f"{features.text.shape[1]}. Set it to that, or to null."
+        )
 
 
 @dataclass(frozen=True)

@@ -88,7 +88,7 @@ class Recommender:
         config = snapshot.config
         self.global_memory: Prototypes | None = checkpoint.server.global_memory if config.uses_prototypes else None
         model = build_model(config, self.dataset.num_items, snapshot.features)
-        load_parameters(model, checkpoint.server.parameters)
+        load_parameters(model, checkpoint.server.averaged)
         self.scorer = ModelScorer(model, self.global_memory)
         self._trained_users = frozenset(self.dataset.trainable_users.tolist())
 

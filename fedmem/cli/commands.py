@@ -71,16 +71,23 @@ def data_demo(
 
 
 @config_app.command("show")
-def config_show(config: ConfigFile = None, overrides: Overrides = None, as_json: AsJson = False) -> None:
+def config_show(
+    config: ConfigFile = None,
+    overrides: Overrides = None,
+    as_yaml: Annotated[bool, typer.Option("--yaml", help="Print a documented YAML file to start from.")] = False,
+    as_json: AsJson = False,
+) -> None:
     """Every setting with its value, its meaning and, where it differs, the original's default."""
-    from fedmem.cli.config_table import as_table
+    from fedmem.cli import config_table
     from fedmem.config import load_config
 
     loaded = load_config(config, overrides or ())
     if as_json:
         answer_json(loaded.model_dump(mode="json"))
+    elif as_yaml:
+        answers.print(config_table.as_yaml(loaded), markup=False, end="")
     else:
-        answers.print(as_table(loaded))
+        answers.print(config_table.as_table(loaded))
 
 
 @app.command()

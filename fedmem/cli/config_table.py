@@ -1,12 +1,15 @@
 """The configuration as a table of keys, values and meanings."""
 
 from collections.abc import Iterator
+from textwrap import wrap
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from rich.table import Table
 
 from fedmem.config import ExperimentConfig
+
+WIDTH = 118
 
 
 def settings(section: BaseModel, prefix: str = "") -> Iterator[tuple[str, object, FieldInfo]]:
@@ -25,11 +28,40 @@ def as_table(config: ExperimentConfig) -> Table:
     for column in ("key", "value", "meaning", "original"):
         table.add_column(column, overflow="fold")
     for key, value, info in settings(config):
-        extra = info.json_schema_extra
-        original = extra.get("original", "") if isinstance(extra, dict) else ""
-        table.add_row(key, _shown(value), info.description, str(original))
+        table.add_row(key, _shown(value), info.description, _original(info))
     return table
 
 
+def as_yaml(config: ExperimentConfig) -> str:
+    """The configuration as a YAML file in which every setting is documented."""
+    return "\n".join([*_yaml_lines(config, ""), ""])
+
+
+def _yaml_lines(section: BaseModel, indent: str) -> Iterator[str]:
+    for name, info in type(section).model_fields.items():
+        value = getattr(section, name)
+        if isinstance(value, BaseModel):
+            yield from ("", f"# {type(value).__doc__}", f"{name}:")
+            yield from _yaml_lines(value, f"{indent}  ")
+            continue
+        comment = wrap(info.description or "", WIDTH, initial_indent=f"{indent}# ", subsequent_indent=f"{indent}# ")
+        original = _original(info)
+        yield from (*comment, f"{indent}{name}: {_yaml(value)}{f'  # original: {original}' if original else ''}")
+
+
+def _yaml(value: object) -> str:
+    # `off` without quotation marks is false in YAML.
+    return '"off"' if value == "off" else _shown(value)
+
+
+def _original(info: FieldInfo) -> str:
+    extra = info.json_schema_extra
+    return _shown(extra["original"]) if isinstance(extra, dict) and "original" in extra else ""
+
+
 def _shown(value: object) -> str:
-    return "null" if value is None else str(list(value) if isinstance(value, tuple) else value)
+    if isinstance(value, tuple):
+        return f"[{', '.join(map(str, value))}]"
+    if value is None or isinstance(value, bool):
+        return "null" if value is None else str(value).lower()
+    return str(value)

@@ -30,9 +30,9 @@ def run_evaluation(path: Path, split: Split, *, baselines: bool, controls: bool,
     if as_json:
         answer_json({"split": split, "round": best, "warm": as_records(tables), "cold": as_records(cold)})
         return
-    answers.print(as_rich(tables, title=f"{snapshot.dataset.name}, {split}, model of round {best}"))
+    answers.print(as_rich(tables, f"{snapshot.dataset.name}, {split}, model of round {best}", answers.width))
     if cold:
-        answers.print(as_rich(cold, title="users who never trained, n most recent interactions as input"))
+        answers.print(as_rich(cold, "users who never trained, n most recent interactions as input", answers.width))
 
 
 def _scorers(snapshot: Snapshot, checkpoint: Checkpoint, *, baselines: bool, controls: bool) -> dict[str, Scorer]:

@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from typing import Any
 
 from rich.console import Console
-from rich.logging import RichHandler
 from rich.progress import (
     BarColumn,
     DownloadColumn,
@@ -39,10 +38,16 @@ def answer_json(value: Any) -> None:
 
 def show_log() -> None:
     """Let the library's log lines through to stderr."""
-    handler = RichHandler(console=notes, show_path=False, show_time=False, show_level=False)
     logger = logging.getLogger("fedmem")
-    logger.handlers = [handler]
+    logger.handlers = [_Notes()]
     logger.setLevel(logging.INFO)
+
+
+class _Notes(logging.Handler):
+    """Log lines as notes, so that they pass above a progress bar."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        notes.print(record.getMessage(), markup=False)
 
 
 @contextmanager

@@ -55,8 +55,6 @@ def _open_run(
     directory.refuse_if_taken()
     with stages() as progress:
         snapshot = take_snapshot(config, dataset, progress)
-    for modality, note in snapshot.provenance.items():
-        notes.print(f"{modality}: {note}", markup=False)
     return TrainingRun.start(out, snapshot, reference=reference)
 
 
@@ -107,7 +105,7 @@ def _conclude(run: TrainingRun, seconds: float, trained: int, *, as_json: bool) 
     if as_json:
         answer_json(summary)
         return
-    answers.print(as_rich({"FedMem": result.table}, title=f"test, model of round {result.round}"))
+    answers.print(as_rich({"model": result.table}, f"test, model of round {result.round}", answers.width))
     speed = f"{summary['rounds_per_minute']} rounds/minute, " if trained else ""
     notes.print(f"{state.round} rounds, {speed}peak memory {summary['peak_memory_mib']} MiB, run in {out_hint(run)}")
 

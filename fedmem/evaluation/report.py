@@ -9,6 +9,8 @@ from rich.table import Table
 from fedmem.evaluation.cold_start import ColdStartRow
 from fedmem.evaluation.metric_table import MetricTable
 
+_NAME_WIDTH, _COLUMN_WIDTH = 32, 18  # characters
+
 Tables = Mapping[str, MetricTable]
 
 
@@ -37,13 +39,18 @@ def as_markdown(tables: Tables) -> str:
     return "\n".join(lines)
 
 
-def as_rich(tables: Tables, title: str | None = None) -> Table:
-    """The same as a rich table; whoever owns the console prints it."""
+def as_rich(tables: Tables, title: str | None = None, width: int | None = None) -> Table:
+    """The same as a rich table; whoever owns the console prints it.
+
+    Where ``width`` characters are too few for every metric, those at 10 and MRR stand for all.
+    """
     names = _metric_names(tables)
+    if width is not None and width < _NAME_WIDTH + _COLUMN_WIDTH * len(names):
+        names = [name for name in names if name.endswith("@10") or name == "MRR"] or names
     rendered = Table(title=title)
-    rendered.add_column("name")
+    rendered.add_column("name", no_wrap=True)
     for column in [*names, "users"]:
-        rendered.add_column(column, justify="right")
+        rendered.add_column(column, justify="right", no_wrap=True)
     for name, table in tables.items():
         rendered.add_row(name, *(_cell(table, metric) for metric in names), str(table.num_users))
     return rendered

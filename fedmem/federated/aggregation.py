@@ -112,6 +112,11 @@ class FederatedAggregator:
         updated = {n: (p + rate * first[n]).astype(p.dtype) for n, p in parameters.items()}
         return updated, OptimizerState(first, state.second, step)
 
+    def moving_average(self, averaged: Arrays, parameters: Arrays, step: int) -> MutableArrays:
+        """The averaged model after a step (Polyak and Juditsky, 1992); the decay rises to the configured one."""
+        decay = min(self.federated.server_averaging, step / (step + 9))
+        return {n: (decay * averaged[n] + (1 - decay) * p).astype(p.dtype) for n, p in parameters.items()}
+
     def _adam(
         self, parameters: Arrays, mean_delta: Arrays, state: OptimizerState, rate: float
     ) -> tuple[MutableArrays, OptimizerState]:

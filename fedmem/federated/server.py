@@ -29,7 +29,8 @@ class ServerState:
 
     Attributes:
         round: rounds completed.
-        parameters: the global model.
+        parameters: the global model that trains on.
+        averaged: its moving average, which is evaluated and served.
         optimizer: moments of the server's optimiser.
         global_memory: the global abstract memory, or None.
         best_round: the round of the best validation so far, 0 before the first.
@@ -39,6 +40,7 @@ class ServerState:
 
     round: int
     parameters: Arrays
+    averaged: Arrays
     optimizer: OptimizerState
     global_memory: Prototypes | None = None
     best_round: int = 0
@@ -114,11 +116,15 @@ class FedMemServer:
     def update_global_model(self, mean_delta: Arrays, global_memory: Prototypes | None) -> None:
         """Apply the mean update and take over the merged prototypes."""
         parameters, optimizer = self.aggregator.step(self.state.parameters, mean_delta, self.state.optimizer)
-        self.state = replace(self.state, parameters=parameters, optimizer=optimizer, global_memory=global_memory)
+        averaged = self.aggregator.moving_average(self.state.averaged, parameters, optimizer.step)
+        self.state = replace(
+            self.state, parameters=parameters, averaged=averaged, optimizer=optimizer, global_memory=global_memory
+        )
 
     def evaluate_global_model(self, split: Split) -> MetricTable:
-        """The clients' metrics of the present model."""
-        return self.population.evaluate(self.distribute_model(), split).table()
+        """The clients' metrics of the present averaged model."""
+        broadcast = replace(self.distribute_model(), parameters=self.state.averaged)
+        return self.population.evaluate(broadcast, split).table()
 
     def run_round(self) -> RoundReport:
         """One round: select, train, aggregate and, every ``eval_every`` rounds, validate."""

@@ -74,7 +74,7 @@ def initial_state(config: ExperimentConfig, model: UR4RecV2MoE, features: ItemFe
     """The server before the first round, with prototypes of the public catalogue."""
     parameters = parameter_arrays(model)
     memory = initial_prototypes(config, model, features) if config.uses_prototypes else None
-    return ServerState(0, parameters, OptimizerState.zeros(parameters), memory)
+    return ServerState(0, parameters, parameters, OptimizerState.zeros(parameters), memory)
 
 
 def initial_prototypes(config: ExperimentConfig, model: UR4RecV2MoE, features: ItemFeatures) -> Prototypes:
