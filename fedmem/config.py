@@ -167,7 +167,7 @@ class FederatedConfig(Section):
     server_epsilon: Rate = setting(1e-8, "Denominator's floor of the server's Adam.")
     server_warmup_steps: Annotated[int, Field(ge=0)] = setting(20, "Server steps over which its rate rises.")
     server_averaging: Probability = setting(
-        0.9,
+        0.95,
         "Decay of the moving average of the global model that is evaluated and served; 0 serves the last one.",
         original=0,
     )

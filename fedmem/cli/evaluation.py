@@ -10,10 +10,10 @@ from fedmem.controls import control_recommenders
 from fedmem.data.federated_dataset import FederatedDataset
 from fedmem.errors import DataError
 from fedmem.evaluation.baselines import EASE, ItemItemCounts, Popularity, chance
-from fedmem.evaluation.cold_start import evaluate_cold_start
+from fedmem.evaluation.cold_start import ColdStartRow, evaluate_cold_start
 from fedmem.evaluation.evaluate import Scorer, evaluate
 from fedmem.evaluation.metric_table import MetricTable
-from fedmem.evaluation.report import as_records, as_rich, cold_start_tables
+from fedmem.evaluation.report import as_records, as_rich, cold_start_as_rich, cold_start_tables
 from fedmem.serving import Recommender
 
 Split = Literal["test", "validation"]
@@ -26,13 +26,16 @@ def run_evaluation(path: Path, split: Split, *, baselines: bool, controls: bool,
     checkpoint = directory.read_checkpoint(best)
     scorers = _scorers(snapshot, checkpoint, baselines=baselines, controls=controls)
     tables = _warm_tables(snapshot, scorers, split, with_chance=baselines)
-    cold = _cold_tables(snapshot, scorers) if len(snapshot.dataset.cold_users) else {}
+    cold = _cold_rows(snapshot, scorers) if len(snapshot.dataset.cold_users) else []
     if as_json:
-        answer_json({"split": split, "round": best, "warm": as_records(tables), "cold": as_records(cold)})
+        answer_json(
+            {"split": split, "round": best, "warm": as_records(tables), "cold": as_records(cold_start_tables(cold))}
+        )
         return
     answers.print(as_rich(tables, f"{snapshot.dataset.name}, {split}, model of round {best}", answers.width))
     if cold:
-        answers.print(as_rich(cold, "users who never trained, n most recent interactions as input", answers.width))
+        title = f"{cold[0].table.num_users} users who never trained, n most recent interactions as input"
+        answers.print(cold_start_as_rich(cold, "NDCG@10", title))
 
 
 def _scorers(snapshot: Snapshot, checkpoint: Checkpoint, *, baselines: bool, controls: bool) -> dict[str, Scorer]:
@@ -74,7 +77,6 @@ def _warm_tables(
     return tables
 
 
-def _cold_tables(snapshot: Snapshot, scorers: Mapping[str, Scorer]) -> dict[str, MetricTable]:
+def _cold_rows(snapshot: Snapshot, scorers: Mapping[str, Scorer]) -> list[ColdStartRow]:
     config = snapshot.config.evaluation
-    rows = evaluate_cold_start(snapshot.dataset, scorers, k_list=config.k_list, metrics=config.metrics)
-    return cold_start_tables(rows)
+    return evaluate_cold_start(snapshot.dataset, scorers, k_list=config.k_list, metrics=config.metrics)

@@ -9,7 +9,7 @@ from rich.table import Table
 from fedmem.evaluation.cold_start import ColdStartRow
 from fedmem.evaluation.metric_table import MetricTable
 
-_NAME_WIDTH, _COLUMN_WIDTH = 32, 18  # characters
+_NAME_WIDTH, _COLUMN_WIDTH = 32, 16  # characters
 
 Tables = Mapping[str, MetricTable]
 
@@ -47,12 +47,23 @@ def as_rich(tables: Tables, title: str | None = None, width: int | None = None) 
     names = _metric_names(tables)
     if width is not None and width < _NAME_WIDTH + _COLUMN_WIDTH * len(names):
         names = [name for name in names if name.endswith("@10") or name == "MRR"] or names
-    rendered = Table(title=title)
+    rendered = Table(title=title, title_justify="left")
     rendered.add_column("name", no_wrap=True)
     for column in [*names, "users"]:
         rendered.add_column(column, justify="right", no_wrap=True)
     for name, table in tables.items():
-        rendered.add_row(name, *(_cell(table, metric) for metric in names), str(table.num_users))
+        rendered.add_row(name, *(_cell(table, metric).replace(" ± ", " ±") for metric in names), str(table.num_users))
+    return rendered
+
+
+def cold_start_as_rich(rows: Sequence[ColdStartRow], metric: str, title: str) -> Table:
+    """One metric of every scorer (down) at every n (across)."""
+    rendered = Table(title=title, title_justify="left")
+    rendered.add_column(metric, no_wrap=True)
+    for n in dict.fromkeys(row.interactions for row in rows):
+        rendered.add_column(f"n = {n}", justify="right", no_wrap=True)
+    for scorer in dict.fromkeys(row.scorer for row in rows):
+        rendered.add_row(scorer, *(f"{row.table.mean(metric):.4f}" for row in rows if row.scorer == scorer))
     return rendered
 
 

@@ -79,6 +79,7 @@ class FedMemClient:
             losses = local_objective(model, batch, self.config, dropout_from(generator))
             optimizer.zero_grad()
             (losses.total / step.num_samples + self._proximal_term(model, start)).backward()
+            fill_gradients(model)
             add_metrics(metrics, self.remember(step, losses, broadcast.round))
             optimizer.step()
         return metrics
@@ -193,6 +194,13 @@ class FedMemClient:
         assert self._model is not None, "receive_model comes first"
         assert self._broadcast is not None
         return self._model, self._broadcast
+
+
+def fill_gradients(model: UR4RecV2MoE) -> None:
+    """Zero for parameters that a step did not read (no memory, no preference text): weight decay holds for all."""
+    for parameter in model.parameters():
+        if parameter.grad is None:
+            parameter.grad = torch.zeros_like(parameter)
 
 
 def add_metrics(total: dict[str, float], more: Mapping[str, float]) -> None:

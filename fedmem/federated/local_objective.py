@@ -150,7 +150,8 @@ def prototype_vectors(prototypes: Prototypes | None, like: Tensor) -> PrototypeV
 def local_objective(model: UR4RecV2MoE, batch: LocalBatch, config: ExperimentConfig, drop: Dropout) -> LossSums:
     """L = Σ over chosen positions of (L_rec + λ·L_con), with every position's surprise."""
     table = model.item_table(_rows(batch) if config.training.loss != "full_softmax" else None)
-    h = model.states(table, batch.items[:, :-1], drop)  # [B, T, D]
+    # Contiguous, because torch's search in a table of some rows warns about anything else.
+    h = model.states(table, batch.items[:, :-1].contiguous(), drop)  # [B, T, D]
     read = model.read_memory(h, table, batch.reader)
     queries = model.queries(h, read, drop)  # [B, T, D_x]
     positive = (queries * table.matrix[table.position(batch.items)]).sum(-1)  # [B, T]

@@ -138,6 +138,7 @@ class UR4RecV2MoE(nn.Module):
         )
         self.text_embedding = nn.Linear(text_dim, dim, bias=False) if text_dim else None
         self.retriever: TextPreferenceRetrieverMoE | None = None
+        self.image_projection: nn.Linear | None = None
         availability = self.features.availability() if use_retriever else None
         self.register_buffer("availability", availability, persistent=False)
         if not use_retriever:
@@ -147,7 +148,6 @@ class UR4RecV2MoE(nn.Module):
             dim, config.retriever_output_dim, config.moe_num_heads, config.moe_dropout, text_dim, image_dim, patterns
         )
         self.fusion = Fusion(config.fusion_method, dim, config.sasrec_weight, config.retriever_weight)
-        self.image_projection: nn.Linear | None = None
         if use_contrastive and text_dim and image_dim:
             self.image_projection = nn.Linear(config.retriever_output_dim, dim, bias=False)
 
