@@ -1,7 +1,6 @@
 """``fedmem serve``: one process that answers from one run."""
 
 import socket
-from pathlib import Path
 
 import uvicorn
 
@@ -10,20 +9,12 @@ from fedmem.errors import ConfigError
 from fedmem.serving import Recommender
 
 
-def serve_run(run: Path, host: str, port: int) -> None:
-    """Listen until Ctrl-C.
+def listen(host: str, port: int) -> socket.socket:
+    """A socket bound to the address; port 0 takes a free one.
 
     Raises:
         ConfigError: if the port is in use or the address is not this machine's.
-        CheckpointError: if the run cannot be read.
     """
-    recommender = Recommender.load(run)
-    with _listening_socket(host, port) as listener:
-        server = uvicorn.Server(uvicorn.Config(create_app(recommender), log_level="info"))
-        server.run(sockets=[listener])
-
-
-def _listening_socket(host: str, port: int) -> socket.socket:
     listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
@@ -34,3 +25,10 @@ def _listening_socket(host: str, port: int) -> socket.socket:
             f"cannot listen on {host}:{port} ({error.strerror}). Stop what listens there, or choose another --port."
         ) from None
     return listener
+
+
+def serve(recommender: Recommender, listener: socket.socket) -> None:
+    """Answer until Ctrl-C."""
+    server = uvicorn.Server(uvicorn.Config(create_app(recommender), log_level="warning"))
+    with listener:
+        server.run(sockets=[listener])

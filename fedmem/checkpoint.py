@@ -16,7 +16,8 @@ not there. Randomness is derived from (seed, round, client): the round number is
 import json
 import os
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -31,7 +32,7 @@ from fedmem.config import ExperimentConfig, validate_config
 from fedmem.data.federated_dataset import FederatedDataset
 from fedmem.data.interactions import Item
 from fedmem.data.vocabulary import Vocabulary
-from fedmem.errors import CheckpointError
+from fedmem.errors import CheckpointError, FedMemError
 from fedmem.features.store import ItemFeatures, UserFeatures
 from fedmem.federated.aggregation import OptimizerState
 from fedmem.federated.server import RoundReport, ServerState
@@ -84,7 +85,7 @@ class RunDirectory:
         return (self.path / "manifest.json").exists()
 
     def refuse_if_taken(self) -> None:
-        """Refuse to overwrite a run, or to fill a directory that holds something else.
+        """Refuse to overwrite a run or a file.
 
         Raises:
             CheckpointError: naming the directory.
@@ -98,7 +99,8 @@ class RunDirectory:
 
     def write_snapshot(self, snapshot: Snapshot) -> None:
         """Write what never changes; the manifest last."""
-        self.path.mkdir(parents=True, exist_ok=True)
+        with _writing(self.path):
+            self.path.mkdir(parents=True, exist_ok=True)
         dataset = snapshot.dataset
         _write_arrays(self.path / "dataset.safetensors", _dataset_arrays(dataset))
         _write_json(self.path / "dataset.json", _dataset_record(dataset))
@@ -126,6 +128,8 @@ class RunDirectory:
             raise CheckpointError(
                 f"{self.path}: format {manifest.get('format')!r} is not the format {FORMAT} that this version reads."
             )
+        with _reading(self.path / "manifest.json"):
+            assert {"config", "dataset", "features"} <= manifest.keys(), "a part is missing"
         return manifest
 
     def read_config(self) -> ExperimentConfig:
@@ -135,46 +139,53 @@ class RunDirectory:
     def read_snapshot(self) -> Snapshot:
         """Everything the run started from."""
         manifest = self.read_manifest()
-        arrays = _read_arrays(self.path / "features.safetensors")
-        return Snapshot(
-            config=self.read_config(),
-            dataset=_read_dataset(self.path),
-            features=ItemFeatures.from_arrays(arrays),
-            user_features=UserFeatures.from_arrays(arrays),
-            provenance=manifest["features"],
-        )
+        with _reading(self.path):
+            arrays = _read_arrays(self.path / "features.safetensors")
+            return Snapshot(
+                config=self.read_config(),
+                dataset=_read_dataset(self.path),
+                features=ItemFeatures.from_arrays(arrays),
+                user_features=UserFeatures.from_arrays(arrays),
+                provenance=manifest["features"],
+            )
 
     def read_record(self) -> RunRecord:
         """What was reached.
 
         Raises:
-            CheckpointError: if no checkpoint was written yet.
+            CheckpointError: if no checkpoint was written yet, or it is damaged.
         """
         path = self.path / "run.json"
         if not path.exists():
             raise CheckpointError(
                 f"{self.path}: no checkpoint yet. Let it train, or continue it: fedmem train --resume"
             )
-        return RunRecord(**_read_json(path))
+        with _reading(path):
+            return RunRecord(**_read_json(path))
 
     def write_checkpoint(self, checkpoint: Checkpoint, reports: Sequence[RoundReport], record: RunRecord) -> None:
         """Write the state after a round and this round's report lines, then name it in ``run.json``.
 
         Checkpoints that ``record`` no longer names are removed afterwards.
         """
-        state = checkpoint.server
-        folder = self._round_folder(state.round)
-        if not folder.exists():
-            unfinished = folder.with_name(f".{folder.name}.{os.getpid()}")
-            unfinished.mkdir(parents=True)
-            _write_arrays(unfinished / "server.safetensors", _server_arrays(state))
-            _write_arrays(unfinished / "memories.safetensors", _memory_arrays(checkpoint.memories))
-            _write_json(unfinished / "server.json", _server_record(state))
-            _sync(unfinished)
-            unfinished.rename(folder)
-        self._append_metrics(reports)
-        self.write_record(record)
-        self._remove_unnamed(record)
+        with _writing(self.path):
+            self._write_state(checkpoint)
+            self._write_metrics(reports, record.last)
+            self.write_record(record)
+            self._remove_unnamed(record)
+
+    def _write_state(self, checkpoint: Checkpoint) -> None:
+        folder = self._round_folder(checkpoint.server.round)
+        if folder.exists():
+            return
+        unfinished = folder.with_name(f".{folder.name}.{os.getpid()}")
+        shutil.rmtree(unfinished, ignore_errors=True)  # of a process of this number that came to grief
+        unfinished.mkdir(parents=True)
+        _write_arrays(unfinished / "server.safetensors", _server_arrays(checkpoint.server))
+        _write_arrays(unfinished / "memories.safetensors", _memory_arrays(checkpoint.memories))
+        _write_json(unfinished / "server.json", _server_record(checkpoint.server))
+        _sync(unfinished)
+        unfinished.rename(folder)
 
     def write_record(self, record: RunRecord) -> None:
         """Replace ``run.json``."""
@@ -183,27 +194,33 @@ class RunDirectory:
     def read_checkpoint(self, round_number: int) -> Checkpoint:
         """The state after a round that ``run.json`` names."""
         folder = self._round_folder(round_number)
-        arrays = _read_arrays(folder / "server.safetensors")
-        record = _read_json(folder / "server.json")
-        server = ServerState(
-            parameters=_group(arrays, "parameters"),
-            averaged=_group(arrays, "averaged"),
-            optimizer=OptimizerState(_group(arrays, "first"), _group(arrays, "second"), record.pop("step")),
-            global_memory=_prototypes(_group(arrays, "prototype_sums"), _group(arrays, "prototype_counts")),
-            **record,
-        )
-        return Checkpoint(server, _memories(_read_arrays(folder / "memories.safetensors")))
+        with _reading(folder):
+            arrays = _read_arrays(folder / "server.safetensors")
+            record = _read_json(folder / "server.json")
+            server = ServerState(
+                parameters=_group(arrays, "parameters"),
+                averaged=_group(arrays, "averaged"),
+                optimizer=OptimizerState(_group(arrays, "first"), _group(arrays, "second"), record.pop("step")),
+                global_memory=_prototypes(_group(arrays, "prototype_sums"), _group(arrays, "prototype_counts")),
+                **record,
+            )
+            return Checkpoint(server, _memories(_read_arrays(folder / "memories.safetensors")))
 
     def read_metrics(self) -> list[dict[str, Any]]:
-        """The rounds' metric lines, up to the last checkpoint."""
+        """A line per round, in order.
+
+        Raises:
+            CheckpointError: if the file is damaged.
+        """
         path = self.path / "metrics.jsonl"
         if not path.exists():
             return []
-        return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        with _reading(path):
+            return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
-    def _append_metrics(self, reports: Sequence[RoundReport]) -> None:
-        """Rewrites the file whole: lines of rounds that a crash left behind are replaced, never doubled."""
-        lines = {line["round"]: line for line in self.read_metrics()}
+    def _write_metrics(self, reports: Sequence[RoundReport], last: int) -> None:
+        """Rewrites the file whole: lines of rounds that a crash left behind are replaced or dropped, never doubled."""
+        lines = {line["round"]: line for line in self.read_metrics() if line["round"] <= last}
         lines |= {report.round: report_line(report) for report in reports}
         ordered = [json.dumps(lines[number]) for number in sorted(lines)]
         _write_bytes(self.path / "metrics.jsonl", "".join(f"{line}\n" for line in ordered).encode())
@@ -326,16 +343,25 @@ def _write_json(path: Path, value: Mapping[str, Any]) -> None:
 def _write_bytes(path: Path, content: bytes) -> None:
     """Whole or not at all: written beside, synced, renamed."""
     beside = path.with_name(f".{path.name}.{os.getpid()}")
+    with _writing(path):
+        try:
+            with beside.open("wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            beside.replace(path)
+        finally:
+            beside.unlink(missing_ok=True)
+        _sync(path.parent)
+
+
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    """Turn what a full or forbidding disk causes into one error that names the place."""
     try:
-        with beside.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        beside.replace(path)
+        yield
     except OSError as error:
-        beside.unlink(missing_ok=True)
         raise CheckpointError(f"{path}: cannot be written ({error.strerror}). Earlier checkpoints are whole.") from None
-    _sync(path.parent)
 
 
 def _sync(folder: Path) -> None:
@@ -347,18 +373,25 @@ def _sync(folder: Path) -> None:
         os.close(handle)
 
 
-def _read_json(path: Path) -> dict[str, Any]:
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    """Turn whatever a damaged file causes into one error that names it."""
     try:
+        yield
+    except FedMemError:
+        raise
+    except (OSError, SafetensorError, ValueError, LookupError, TypeError, AssertionError) as error:
+        reason = f"{type(error).__name__}: {error}"
+        raise CheckpointError(f"{path}: cannot be read ({reason}). The run is damaged; train it anew.") from None
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    with _reading(path):
         value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise CheckpointError(f"{path}: cannot be read ({error}). The run is damaged; train it anew.") from None
-    if not isinstance(value, dict):
-        raise CheckpointError(f"{path}: not a JSON object. The run is damaged; train it anew.")
+        assert isinstance(value, dict), "not a JSON object"
     return value
 
 
 def _read_arrays(path: Path) -> dict[str, Array]:
-    try:
+    with _reading(path):
         return dict(load_file(path))
-    except (OSError, SafetensorError) as error:
-        raise CheckpointError(f"{path}: cannot be read ({error}). The run is damaged; train it anew.") from None

@@ -4,6 +4,7 @@ FedMemError
 ├── ConfigError        a configuration key or value (unknown key, value out of range, broken YAML)
 ├── DataError          an input file or the data in it (names file and line)
 ├── FeatureError       a required modality or model that cannot be had (says how to get it or do without)
+├── TrainingError      training that cannot go on (the loss is no longer a number)
 ├── CheckpointError    a run directory that cannot be read, or does not fit what is asked of it
 └── UnknownUserError   a user id that the data set does not hold
 
@@ -26,6 +27,10 @@ class DataError(FedMemError):
 
 class FeatureError(FedMemError):
     """A required modality cannot be had."""
+
+
+class TrainingError(FedMemError):
+    """Training cannot go on."""
 
 
 class CheckpointError(FedMemError):

@@ -1,5 +1,6 @@
 """One training run: data and features in, rounds with checkpoints, the best model tested once at the end."""
 
+import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -8,7 +9,7 @@ from pathlib import Path
 from fedmem.checkpoint import Checkpoint, RunDirectory, RunRecord, Snapshot, memory_entries
 from fedmem.config import ExperimentConfig
 from fedmem.data.federated_dataset import FederatedDataset
-from fedmem.errors import CheckpointError, ConfigError
+from fedmem.errors import CheckpointError, ConfigError, TrainingError
 from fedmem.evaluation.metric_table import MetricTable
 from fedmem.features.build import StageProgress, build_item_features, build_user_features
 from fedmem.features.cache import Cache
@@ -101,8 +102,9 @@ class TrainingRun:
         """
         directory = RunDirectory(path)
         directory.refuse_if_taken()
+        run = cls(directory, snapshot, reference=reference)  # before anything is written: its device may be missing
         directory.write_snapshot(snapshot)
-        return cls(directory, snapshot, reference=reference)
+        return run
 
     @classmethod
     def resume(cls, path: Path, config: ExperimentConfig, *, reference: bool = False) -> "TrainingRun":
@@ -125,6 +127,7 @@ class TrainingRun:
         began, spent = time.monotonic(), self.record.seconds
         while not self.server.finished:
             report = self.server.run_round()
+            _check_finite(report, self.record.last)
             self._unsaved.append(report)
             stopping = self.server.finished or stop()
             if report.is_best or stopping or report.round % self.snapshot.config.save_interval == 0:
@@ -153,6 +156,15 @@ class TrainingRun:
         checkpoint = self.directory.read_checkpoint(round_number)
         self.server.state = checkpoint.server
         self.population.restore_memories(checkpoint.memories)
+
+
+def _check_finite(report: RoundReport, last: int) -> None:
+    loss = report.metrics["recommendation_loss"]
+    if not math.isfinite(loss):
+        raise TrainingError(
+            f"the loss is {loss} in round {report.round}: training diverged. Lower federated.server_learning_rate (or "
+            f"training.learning_rate); the checkpoint of round {last} is intact."
+        )
 
 
 def check_resumable(old: ExperimentConfig, new: ExperimentConfig) -> None:

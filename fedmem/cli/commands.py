@@ -54,7 +54,7 @@ def data_fetch(
     with download(name) as progress:
         folder = fetch(name, out, progress=progress)
     notes.print(DATASETS[name].licence)
-    answers.print(f"{folder}", markup=False)
+    answers.print(f"{folder}")
 
 
 @data_app.command("demo")
@@ -67,7 +67,7 @@ def data_demo(
 
     with stages() as progress:
         folder = write_demo(out, seed=seed, progress=lambda done, total: progress("drawing covers", done, total))
-    answers.print(f"{folder}", markup=False)
+    answers.print(f"{folder}")
 
 
 @config_app.command("show")
@@ -85,7 +85,7 @@ def config_show(
     if as_json:
         answer_json(loaded.model_dump(mode="json"))
     elif as_yaml:
-        answers.print(config_table.as_yaml(loaded), markup=False, end="")
+        answers.print(config_table.as_yaml(loaded), end="")
     else:
         answers.print(config_table.as_table(loaded))
 
@@ -139,6 +139,10 @@ def evaluate(
         "test"
     ),
     baselines: Annotated[bool, typer.Option(help="Chance, popularity, item-item counts and EASE beside it.")] = True,
+    beside: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="DIR", help="Another run on the same data, in the table. Repeatable."),
+    ] = None,
     controls: Annotated[bool, typer.Option("--controls", help="The same model with parts of its memory changed.")] = (
         False
     ),
@@ -150,7 +154,7 @@ def evaluate(
     """
     from fedmem.cli.evaluation import run_evaluation
 
-    run_evaluation(run, split, baselines=baselines, controls=controls, as_json=as_json)
+    run_evaluation(run, split, beside or (), baselines=baselines, controls=controls, as_json=as_json)
 
 
 @app.command()
@@ -178,10 +182,17 @@ def recommend(
 @app.command()
 def serve(
     run: RunDir,
-    port: Annotated[int, typer.Option(min=1, max=65535, help="Port to listen on.")] = 8000,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes a free one.")] = 8000,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
 ) -> None:
     """Answer GET /recommend/{user_id}?k=10 over HTTP from the best model of a run."""
-    from backend.server import serve_run
+    from backend import server
+    from fedmem.serving import Recommender
 
-    serve_run(run, host, port)
+    listener = server.listen(host, port)
+    recommender = Recommender.load(run)
+    address = f"http://{host}:{listener.getsockname()[1]}"
+    user = recommender.dataset.vocabulary.users[0]
+    notes.print(f"serving {recommender.model_version} until Ctrl-C")
+    notes.print(f"  {address}/recommend/{user}?k=10\n  {address}/docs")
+    server.serve(recommender, listener)

@@ -1,6 +1,6 @@
 """``fedmem evaluate``: a run's best model beside the baselines, its controls, and its users who never trained."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -8,7 +8,7 @@ from fedmem.checkpoint import Checkpoint, RunDirectory, Snapshot
 from fedmem.cli.screen import answer_json, answers, stages
 from fedmem.controls import control_recommenders
 from fedmem.data.federated_dataset import FederatedDataset
-from fedmem.errors import DataError
+from fedmem.errors import CheckpointError, DataError
 from fedmem.evaluation.baselines import EASE, ItemItemCounts, Popularity, chance
 from fedmem.evaluation.cold_start import ColdStartRow, evaluate_cold_start
 from fedmem.evaluation.evaluate import Scorer, evaluate
@@ -19,12 +19,15 @@ from fedmem.serving import Recommender
 Split = Literal["test", "validation"]
 
 
-def run_evaluation(path: Path, split: Split, *, baselines: bool, controls: bool, as_json: bool) -> None:
-    """Evaluate the best checkpoint in ``path`` and print the tables."""
+def run_evaluation(
+    path: Path, split: Split, beside: Sequence[Path], *, baselines: bool, controls: bool, as_json: bool
+) -> None:
+    """Evaluate the best checkpoint in ``path``, with other runs beside it, and print the tables."""
     directory = RunDirectory(path)
     snapshot, best = directory.read_snapshot(), directory.read_record().best
     checkpoint = directory.read_checkpoint(best)
     scorers = _scorers(snapshot, checkpoint, baselines=baselines, controls=controls)
+    scorers |= {str(other): _beside(other, snapshot.dataset) for other in beside}
     tables = _warm_tables(snapshot, scorers, split, with_chance=baselines)
     cold = _cold_rows(snapshot, scorers) if len(snapshot.dataset.cold_users) else []
     if as_json:
@@ -46,6 +49,13 @@ def _scorers(snapshot: Snapshot, checkpoint: Checkpoint, *, baselines: bool, con
         else {"trained model": Recommender(snapshot, checkpoint, "trained model")}
     )
     return {**scorers, **models}
+
+
+def _beside(path: Path, dataset: FederatedDataset) -> Recommender:
+    other = Recommender.load(path)
+    if other.dataset.digest != dataset.digest:
+        raise CheckpointError(f"--beside {path}: that run was trained on other data; its figures do not compare.")
+    return other
 
 
 def _baselines(dataset: FederatedDataset) -> Mapping[str, Scorer]:

@@ -26,7 +26,7 @@ def for_one(run: Path, user_id: str, k: int, *, as_json: bool) -> None:
         return
     history = recommender.dataset.history(user)
     last = [recommender.dataset.items[int(i) - 1] for i in history[-LAST_SHOWN:]]
-    answers.print(f"{user_id} last chose: {'; '.join(map(title, last)) or 'nothing yet'}", markup=False)
+    answers.print(f"{user_id} last chose: {'; '.join(map(title, last)) or 'nothing yet'}")
     table = Table(title=f"for {user_id} ({answer.strategy}, {answer.model_version}, round {answer.round})")
     for column, justify in (("#", "right"), ("title", "left"), ("genres", "left"), ("score", "right")):
         table.add_column(column, justify=justify)  # type: ignore[arg-type]
@@ -55,7 +55,7 @@ def for_all(run: Path, k: int, out: Path) -> None:
         raise DataError(f"{out}: cannot be written ({error.strerror}). Choose another --out.") from None
     finally:
         beside.unlink(missing_ok=True)
-    notes.print(f"{recommender.dataset.num_users} users in {out}", markup=False)
+    notes.print(f"{recommender.dataset.num_users} users in {out}")
 
 
 def _rows(recommender: Recommender, k: int) -> Iterator[tuple[str, int, str, float]]:

@@ -21,19 +21,20 @@ from rich.progress import (
 
 from fedmem.errors import FedMemError
 
-answers = Console(soft_wrap=True, highlight=False)
-notes = Console(stderr=True, soft_wrap=True, highlight=False)
+# Titles, ids and paths stand as they are: no [markup] and no :emoji: in them.
+answers = Console(soft_wrap=True, highlight=False, markup=False, emoji=False)
+notes = Console(stderr=True, soft_wrap=True, highlight=False, markup=False, emoji=False)
 
 
 def explain(error: FedMemError) -> None:
     """One line for an error that the user can mend."""
-    notes.print("[bold red]error:[/] ", end="")
-    notes.print(" ".join(str(error).split()), markup=False)
+    notes.print("error:", style="bold red", end=" ")
+    notes.print(" ".join(str(error).split()))
 
 
 def answer_json(value: Any) -> None:
     """A value for a program to read."""
-    answers.print(json.dumps(value, ensure_ascii=False), markup=False)
+    answers.print(json.dumps(value, ensure_ascii=False))
 
 
 def show_log() -> None:
@@ -47,7 +48,7 @@ class _Notes(logging.Handler):
     """Log lines as notes, so that they pass above a progress bar."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        notes.print(record.getMessage(), markup=False)
+        notes.print(record.getMessage())
 
 
 @contextmanager

@@ -23,7 +23,7 @@ def run_training(
     config: ExperimentConfig, dataset: FederatedDataset, out: Path, *, resume: bool, reference: bool, as_json: bool
 ) -> None:
     """Start or resume the run in ``out`` and train it to its end, or to Ctrl-C."""
-    _describe_data(dataset)
+    notes.print(f"{len(dataset.trainable_users):,} of {dataset.num_users:,} users train, each as a client")
     run = _open_run(config, dataset, out, resume=resume, reference=reference)
     began, done = time.monotonic(), run.server.state.round
     with stop_on_interrupt() as stopping:
@@ -32,15 +32,6 @@ def run_training(
         notes.print(f"stopped after round {run.server.state.round}; continue with --resume")
         sys.exit(130)
     _conclude(run, time.monotonic() - began, run.server.state.round - done, as_json=as_json)
-
-
-def _describe_data(dataset: FederatedDataset) -> None:
-    notes.print(
-        f"{dataset.name}: {dataset.num_users:,} users ({len(dataset.trainable_users):,} train), "
-        f"{dataset.num_items:,} items, {len(dataset.sequence):,} interactions"
-    )
-    if dataset.duplicates_dropped or dataset.rows_skipped:
-        notes.print(f"dropped {dataset.duplicates_dropped} exact duplicates, skipped {dataset.rows_skipped} bad rows")
 
 
 def _open_run(

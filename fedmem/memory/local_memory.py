@@ -155,7 +155,10 @@ class LocalDynamicMemory:
         """A slot for a new entry: an unused one, or that of the entry of least utility."""
         if len(self._slots) < len(self._items):
             return len(self._slots), False
-        slot = int(worth.argmin())
+        # Of equal utilities (a recency too old to count) the oldest goes: never by the slots' order, which a
+        # restored memory does not keep.
+        least = np.flatnonzero(worth == worth.min())
+        slot = int(least[self._index[least].argmin()])
         del self._slots[int(self._items[slot])]
         return slot, True
 

@@ -142,7 +142,8 @@ def collapse(prototypes: Prototypes) -> float:
         return 0.0
     unit = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
     n = len(unit)
-    return float((np.square(unit.sum(0)).sum() - n) / (n * (n - 1)))
+    diagonal = np.square(unit).sum()  # n, less the centroids at the origin, which have no direction
+    return float((np.square(unit.sum(0)).sum() - diagonal) / (n * (n - 1)))
 
 
 def drift(before: Prototypes, after: Prototypes) -> float:

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 from pydantic import BaseModel
 
 from fedmem.config import ExperimentConfig, load_config
@@ -64,3 +65,12 @@ CONTROLS = {"no_memory", "no_text", "random_memory", "last_memory", "fedavg_orig
 def test_every_shipped_configuration_loads(project_root):
     loaded = {path.stem: load_config(path) for path in project_root.glob("configs/*.yaml")}
     assert loaded.keys() >= LADDER | CONTROLS
+
+
+def test_the_full_configuration_names_every_setting_with_its_default(project_root):
+    path = project_root / "configs" / "fedmem.yaml"
+    tree = yaml.safe_load(path.read_text(encoding="utf-8"))
+    sections = {key: value for key, value in tree.items() if isinstance(value, dict)}
+    named = {f"{section}.{key}" for section, values in sections.items() for key in values} | tree.keys() - sections
+    assert named == {name for name, _ in SETTINGS}
+    assert load_config(path) == ExperimentConfig()

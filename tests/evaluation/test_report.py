@@ -40,7 +40,7 @@ def test_rich(tables: dict[str, MetricTable]) -> None:
     stream = io.StringIO()
     Console(file=stream, width=100).print(report.as_rich(tables, "Test split"))
     text = stream.getvalue()
-    for expected in ["Test split", "HR@5", "two | users", "0.5556 ± 0.4444", "1.0000"]:
+    for expected in ["Test split", "HR@5", "two | users", "0.5556 ±0.4444", "1.0000"]:
         assert expected in text
 
 

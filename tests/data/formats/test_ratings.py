@@ -262,7 +262,7 @@ def test_more_bad_rows_than_are_put_up_with(written):
 def test_values_out_of_range(written):
     with pytest.raises(ConfigError, match="skip_bad_rows = -1"):
         read_interactions(written(ML_1M), skip_bad_rows=-1)
-    with pytest.raises(ConfigError, match="format 'xml' is unknown; use auto or one of ml-1m"):
+    with pytest.raises(ConfigError, match="format 'xml' is unknown; use auto or one of movielens-1m"):
         read_interactions(written(ML_1M), "xml")
 
 

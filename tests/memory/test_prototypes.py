@@ -1,0 +1,340 @@
+"""Prototypes: k-means against scikit-learn, (sum, count) algebra, collapse and drift by hand, and alignment."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sklearn.cluster import KMeans
+
+from fedmem.memory.prototypes import (
+    Prototypes,
+    assign,
+    collapse,
+    distil,
+    drift,
+    from_catalogue,
+    kmeans,
+    kmeans_plus_plus,
+    summarise,
+)
+
+FloatArray = np.ndarray
+
+
+def floats(values: object) -> FloatArray:
+    return np.array(values, np.float32)
+
+
+def of_centroids(centroids: object, counts: object | None = None, block: str = "text") -> Prototypes:
+    """Prototypes of one block, and an id block of the same counts."""
+    vectors = floats(centroids)
+    n = np.ones(len(vectors), np.float32) if counts is None else floats(counts)
+    return Prototypes({block: vectors * n[:, None], "id": vectors * n[:, None]}, {block: n, "id": n})
+
+
+def means(vectors: FloatArray, assignment: FloatArray, k: int) -> FloatArray:
+    return np.stack([vectors[assignment == i].mean(0) for i in range(k)])
+
+
+# k-means
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_kmeans_is_scikit_learns(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    n, k, dim = int(rng.integers(20, 120)), int(rng.integers(1, 6)), int(rng.integers(1, 8))
+    vectors = rng.normal(size=(n, dim))
+    start = vectors[rng.choice(n, k, replace=False)]
+    reference = KMeans(k, init=start, n_init=1, algorithm="lloyd", tol=0, max_iter=300).fit(vectors)
+    found = kmeans(vectors, start, max_iterations=300)
+    assert len(np.unique(found)) == k, "a cluster emptied: the comparison says nothing"
+    np.testing.assert_array_equal(found, reference.labels_)
+    np.testing.assert_allclose(means(vectors, found, k), reference.cluster_centers_, atol=1e-9)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_weighted_kmeans_is_scikit_learns(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    vectors, weights = rng.normal(size=(60, 3)), rng.uniform(0.1, 5, size=60)
+    reference = KMeans(4, init=vectors[:4], n_init=1, algorithm="lloyd", tol=0).fit(vectors, sample_weight=weights)
+    np.testing.assert_array_equal(kmeans(vectors, vectors[:4], weights, 300), reference.labels_)
+
+
+@given(st.lists(st.integers(1, 4), min_size=6, max_size=15), st.integers(0, 1000))
+def test_weights_are_repetitions(repeats: list[int], seed: int) -> None:
+    vectors = np.random.default_rng(seed).normal(size=(len(repeats), 2))
+    start = vectors[:3]
+    weighted = kmeans(vectors, start, np.array(repeats, np.float64))
+    repeated = kmeans(np.repeat(vectors, repeats, axis=0), start)
+    np.testing.assert_array_equal(np.repeat(weighted, repeats), repeated)
+
+
+def test_a_point_of_no_weight_pulls_nothing() -> None:
+    vectors = floats([[0.0], [1.0], [9.0], [10.0], [40.0]])
+    start = floats([[0.0], [9.0]])
+    assert kmeans(vectors, start).tolist() == [0, 0, 0, 0, 1]
+    assert kmeans(vectors, start, floats([1, 1, 1, 1, 0])).tolist() == [0, 0, 1, 1, 1]
+
+
+def test_an_empty_cluster_keeps_its_centroid() -> None:
+    """The middle centroid starts with no member; once the others have moved, what is nearest to it is its own."""
+    start = floats([[0.0], [6.0], [20.0]])
+    vectors = floats([[-3.0], [2.9], [13.1], [26.0]])
+    found = kmeans(vectors, start)
+    assert assign(vectors, start).tolist() == [0, 0, 2, 2]
+    # The first pass moves the outer two to -0.05 and 19.55, so that 2.9 stays nearer to -0.05 than to 6 ...
+    assert found.tolist() == [0, 0, 2, 2]
+    # ... and in this one the kept centroid, and only it, wins a member in the second pass.
+    vectors = floats([[-8.0], [2.9], [26.0]])
+    assert assign(vectors, start).tolist() == [0, 0, 2]
+    assert kmeans(vectors, start).tolist() == [0, 1, 2]
+
+
+def test_one_iteration_is_one() -> None:
+    vectors, start = floats([[-8.0], [2.9], [26.0]]), floats([[0.0], [6.0], [20.0]])
+    assert kmeans(vectors, start, max_iterations=0).tolist() == [0, 0, 2]
+    assert kmeans(vectors, start, max_iterations=1).tolist() == [0, 1, 2]
+
+
+def test_the_nearest_by_euclidean_distance_and_the_lowest_of_a_tie() -> None:
+    assert assign(floats([[1.0, 0.0], [5.0, 5.0]]), floats([[0.0, 0.0], [2.0, 0.0], [0.0, 0.0]])).tolist() == [0, 1]
+    rng = np.random.default_rng(1)
+    vectors, centroids = rng.normal(size=(200, 5)), rng.normal(size=(7, 5))
+    distance = np.linalg.norm(vectors[:, None] - centroids, axis=-1)
+    np.testing.assert_array_equal(assign(vectors, centroids), distance.argmin(1))
+
+
+@given(st.integers(0, 500), st.integers(1, 12))
+def test_kmeans_plus_plus_is_deterministic_and_chooses_distinct_points(seed: int, k: int) -> None:
+    vectors = np.random.default_rng(0).normal(size=(12, 3)).astype(np.float32)
+    first, again = (kmeans_plus_plus(vectors, k, np.random.default_rng(seed)) for _ in range(2))
+    np.testing.assert_array_equal(first, again)
+    assert len(np.unique(first, axis=0)) == k
+    assert {tuple(row) for row in first.tolist()} <= {tuple(row) for row in vectors.tolist()}
+
+
+def test_kmeans_plus_plus_prefers_what_is_far() -> None:
+    near = np.random.default_rng(0).normal(0, 0.01, size=(99, 2))
+    vectors = np.concatenate([near, [[50.0, 50.0]]])
+    chosen = [kmeans_plus_plus(vectors, 2, np.random.default_rng(seed)).max() for seed in range(40)]
+    assert min(chosen) == 50.0  # uniform choice would miss it 39 times of 40
+
+
+def test_kmeans_plus_plus_survives_fewer_points_than_prototypes() -> None:
+    assert kmeans_plus_plus(floats([[1.0], [1.0]]), 4, np.random.default_rng(0)).tolist() == [[1.0]] * 4
+
+
+# (sum, count)
+
+
+def test_summarise_by_hand() -> None:
+    blocks = {"text": floats([[1, 2], [3, 4], [5, 6]]), "id": floats([[1], [10], [100]])}
+    masks = {"text": np.array([True, False, True]), "id": np.ones(3, bool)}
+    found = summarise(blocks, masks, np.array([0, 0, 2]), 3)
+    assert found.sums["text"].tolist() == [[1, 2], [0, 0], [5, 6]]
+    assert found.counts["text"].tolist() == [1, 0, 1]
+    assert found.sums["id"].tolist() == [[11], [0], [100]]
+    assert found.mass.tolist() == [2, 0, 1]
+    assert found.present("text").tolist() == [True, False, True]
+    assert found.centroids("id").tolist() == [[5.5], [0], [100]]
+
+
+def test_the_sum_of_parts_is_the_whole() -> None:
+    rng = np.random.default_rng(2)
+    blocks = {"text": floats(rng.normal(size=(9, 4))), "id": floats(rng.normal(size=(9, 2)))}
+    masks, assignment = {"text": rng.random(9) < 0.7, "id": np.ones(9, bool)}, rng.integers(0, 3, 9)
+
+    def part(rows: slice) -> Prototypes:
+        return summarise(
+            {b: v[rows] for b, v in blocks.items()}, {b: m[rows] for b, m in masks.items()}, assignment[rows], 3
+        )
+
+    both, whole = part(slice(0, 4)) + part(slice(4, 9)), part(slice(0, 9))
+    for block in ("text", "id"):
+        np.testing.assert_allclose(both.sums[block], whole.sums[block], atol=1e-6)
+        np.testing.assert_array_equal(both.counts[block], whole.counts[block])
+
+
+@pytest.mark.parametrize("factor", [0.25, floats([0.5, 2.0, 3.0])])
+def test_scaling_keeps_centroids_and_dtype(factor: float | FloatArray) -> None:
+    prototypes = of_centroids([[1, 2], [3, 4], [5, 6]], [2, 4, 0])
+    scaled = prototypes.scaled(factor)
+    np.testing.assert_allclose(scaled.centroids("text"), prototypes.centroids("text"))
+    np.testing.assert_allclose(scaled.mass, prototypes.mass * factor)
+    assert {v.dtype for v in (*scaled.sums.values(), *scaled.counts.values())} == {np.dtype(np.float32)}
+
+
+def test_adding_weighs_by_mass() -> None:
+    both = of_centroids([[0.0]], [3]) + of_centroids([[4.0]], [1])
+    assert both.centroids("text").tolist() == [[1.0]]
+    assert (both.scaled(0.5) + both).centroids("text").tolist() == [[1.0]]
+
+
+def test_blocks_and_clustering_block() -> None:
+    with_text = of_centroids([[1.0]])
+    with_image = of_centroids([[1.0]], block="image")
+    assert with_text.blocks == ("text", "id")
+    assert with_image.blocks == ("image", "id")
+    assert (with_text.clustering_block, with_image.clustering_block) == ("text", "id")
+
+
+def test_distil_starts_from_what_was_handed_down() -> None:
+    """Index k stays index k whatever the order of the memory, and an index without members counts zero."""
+    vectors = floats([[10.1, 0], [0, 10.2], [9.9, 0], [0, 9.8]])
+    blocks, masks = {"text": vectors, "id": vectors}, {"text": np.ones(4, bool), "id": np.ones(4, bool)}
+    start = of_centroids([[0, 10], [-10, -10], [10, 0]])
+    for order in ([0, 1, 2, 3], [3, 2, 1, 0]):
+        found = distil({b: v[order] for b, v in blocks.items()}, masks, start)
+        assert found.mass.tolist() == [2, 0, 2]
+        np.testing.assert_allclose(found.centroids("text"), [[0, 10], [0, 0], [10, 0]], atol=1e-5)
+
+
+def test_without_text_clusters_are_made_on_ids() -> None:
+    start = Prototypes(
+        {"image": floats([[5], [-5]]), "id": floats([[-1], [1]])}, {"image": floats([1, 1]), "id": floats([1, 1])}
+    )
+    blocks = {"image": floats([[5], [-5]]), "id": floats([[1], [-1]])}
+    found = distil(blocks, {"image": np.ones(2, bool), "id": np.ones(2, bool)}, start)
+    assert found.sums["id"].tolist() == [[-1], [1]]
+    assert found.sums["image"].tolist() == [[-5], [5]]
+
+
+def test_the_catalogues_prototypes_have_one_members_mass_each() -> None:
+    rng = np.random.default_rng(3)
+    blocks = {"text": floats(rng.normal(size=(30, 4))), "id": floats(rng.normal(size=(30, 2)))}
+    masks = {"text": np.ones(30, bool), "id": np.ones(30, bool)}
+    found = from_catalogue(blocks, masks, 5, np.random.default_rng(1))
+    np.testing.assert_allclose(found.mass, np.ones(5), rtol=1e-6)
+    np.testing.assert_allclose(found.counts["text"], np.ones(5), rtol=1e-6)
+    members = kmeans(blocks["text"], kmeans_plus_plus(blocks["text"], 5, np.random.default_rng(1)))
+    np.testing.assert_allclose(found.centroids("text"), means(blocks["text"], members, 5), atol=1e-5)
+    np.testing.assert_allclose(found.centroids("id"), means(blocks["id"], members, 5), atol=1e-5)
+
+
+def test_a_catalogue_smaller_than_k_leaves_prototypes_that_hold_nothing() -> None:
+    vectors = floats([[0.0, 1.0], [1.0, 0.0]])
+    found = from_catalogue({"id": vectors}, {"id": np.ones(2, bool)}, 4, np.random.default_rng(0))
+    assert sorted(found.mass.tolist()) == [0, 0, 1, 1]
+    assert np.isfinite(found.centroids("id")).all()
+
+
+# Collapse and drift
+
+
+@pytest.mark.parametrize(
+    ("centroids", "expected"),
+    [
+        ([[1, 2, 3], [1, 2, 3], [1, 2, 3]], 1.0),
+        ([[1, 0], [7, 0]], 1.0),
+        ([[1, 0, 0], [0, 5, 0], [0, 0, 9]], 0.0),
+        ([[1, 0], [-3, 0]], -1.0),
+        ([[1, 0], [1, 1], [0, 2]], 2 * 2**0.5 / 6),
+        ([[1, 1]], 0.0),
+    ],
+)
+def test_collapse_by_hand(centroids: list[list[float]], expected: float) -> None:
+    assert collapse(of_centroids(centroids)) == pytest.approx(expected, abs=1e-6)
+
+
+def test_collapse_is_the_mean_off_diagonal_cosine() -> None:
+    vectors = np.random.default_rng(4).normal(size=(6, 5))
+    unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    cosine = (unit @ unit.T)[~np.eye(6, dtype=bool)].mean()
+    assert collapse(of_centroids(vectors, [1, 2, 3, 4, 5, 6])) == pytest.approx(cosine, abs=1e-6)
+
+
+def test_collapse_leaves_out_prototypes_that_hold_nothing() -> None:
+    assert collapse(of_centroids([[1, 0], [2, 0], [0, 1]], [1, 1, 0])) == pytest.approx(1.0)
+
+
+def test_a_centroid_at_the_origin_has_no_direction() -> None:
+    assert collapse(of_centroids([[0, 0], [3, 0]])) == pytest.approx(0.0, abs=1e-6)
+
+
+def test_drift_by_hand() -> None:
+    before = of_centroids([[3, 4], [0, 2]])
+    assert drift(before, before) == 0.0
+    assert drift(before, of_centroids([[3, 9], [0, 2]])) == pytest.approx(0.5)  # (5 / 5 + 0 / 2) / 2
+    assert drift(before, of_centroids([[6, 8], [0, 3]])) == pytest.approx(0.75)  # (5 / 5 + 1 / 2) / 2
+
+
+def test_drift_is_of_prototypes_present_before_and_after() -> None:
+    before, after = of_centroids([[3, 4], [0, 2]], [1, 0]), of_centroids([[3, 9], [9, 9]])
+    assert drift(before, after) == pytest.approx(1.0)
+    assert drift(of_centroids([[3, 4]], [0]), of_centroids([[3, 4]])) == 0.0
+    assert drift(before, of_centroids([[6, 8], [1, 1]], [7, 2])) == pytest.approx(1.0)  # masses are no motion
+
+
+# Alignment
+
+CLUSTERS, CLIENTS, MEMORY, TEXT = 5, 60, 50, 16
+
+
+def client_memories(rng: np.random.Generator, shared: float) -> tuple[FloatArray, list[FloatArray]]:
+    """Five true clusters around a shared mean of that length, and clients who know them unevenly."""
+    truth = rng.normal(size=(CLUSTERS, TEXT))
+    truth = 4 * (truth - truth.mean(0)) / np.linalg.norm(truth - truth.mean(0), axis=1, keepdims=True)
+    truth += shared * np.eye(TEXT)[0]
+    tastes = rng.dirichlet(np.full(CLUSTERS, 0.8), size=CLIENTS)
+    drawn = [rng.choice(CLUSTERS, MEMORY, p=taste) for taste in tastes]
+    return floats(truth), [floats(truth[of] + 0.3 * rng.normal(size=(MEMORY, TEXT))) for of in drawn]
+
+
+def start_of_catalogue(truth: FloatArray, rng: np.random.Generator) -> FloatArray:
+    """What the server hands down: k-means++ and Lloyd on a public catalogue of all clusters."""
+    catalogue = floats(np.repeat(truth, 40, axis=0) + 0.3 * rng.normal(size=(40 * CLUSTERS, TEXT)))
+    everyone = np.ones(len(catalogue), bool)
+    blocks, masks = {"text": catalogue, "id": catalogue}, {"text": everyone, "id": everyone}
+    return from_catalogue(blocks, masks, CLUSTERS, rng).centroids("text")
+
+
+def mean_by_index(memories: list[FloatArray], starts: list[FloatArray]) -> Prototypes:
+    """Every client's k-means from its start; per index, the mean over the clients that have it."""
+    total = of_centroids(np.zeros((CLUSTERS, TEXT)), np.zeros(CLUSTERS))
+    for vectors, start in zip(memories, starts, strict=True):
+        everyone = np.ones(len(vectors), bool)
+        upload = distil({"text": vectors, "id": vectors}, {"text": everyone, "id": everyone}, of_centroids(start))
+        total += upload.scaled(np.divide(1, upload.mass, out=np.zeros_like(upload.mass), where=upload.mass > 0))
+    return total
+
+
+def spread(centroids: FloatArray) -> float:
+    """Root mean square distance of the centroids from their mean."""
+    return float(np.sqrt(np.square(centroids - centroids.mean(0)).sum(1).mean()))
+
+
+def both_aggregations(shared: float) -> tuple[FloatArray, Prototypes, Prototypes]:
+    """The true clusters, the aggregate from a shared start, and that from the clients' own shuffled starts."""
+    rng = np.random.default_rng(5)
+    truth, memories = client_memories(rng, shared)
+    aligned = mean_by_index(memories, [start_of_catalogue(truth, rng)] * CLIENTS)
+    own = [rng.permutation(kmeans_plus_plus(vectors, CLUSTERS, rng)) for vectors in memories]
+    return truth, aligned, mean_by_index(memories, own)
+
+
+def test_aligned_aggregation_does_not_collapse_where_the_mean_by_index_does() -> None:
+    """As text vectors come from an encoder, with a mean that all share."""
+    truth, aligned, shuffled = both_aggregations(shared=3.0)
+    true, one, other = collapse(of_centroids(truth)), collapse(aligned), collapse(shuffled)
+    said = f"mean off-diagonal cosine: true clusters {true:.3f}, aligned {one:.3f}, index-mean of shuffled {other:.3f}"
+    assert one == pytest.approx(true, abs=0.05), said
+    assert one < 0.5, said
+    assert other > 0.9, said
+
+
+def test_in_centred_space_the_unaligned_mean_collapses_onto_the_origin() -> None:
+    """There the cosine of what is left says little: what collapses is the spread."""
+    truth, aligned, shuffled = both_aggregations(shared=0.0)
+    ratio = {name: spread(p.centroids("text")) / spread(truth) for name, p in (("a", aligned), ("s", shuffled))}
+    said = f"spread relative to the true clusters: aligned {ratio['a']:.3f}, index-mean of shuffled {ratio['s']:.3f}"
+    assert ratio["a"] == pytest.approx(1.0, abs=0.05), said
+    assert ratio["s"] < 0.4, said
+    assert collapse(aligned) == pytest.approx(collapse(of_centroids(truth)), abs=0.05)
+
+
+def test_the_aligned_aggregate_finds_every_true_cluster() -> None:
+    truth, aligned, _ = both_aggregations(shared=0.0)
+    nearest = assign(truth, aligned.centroids("text"))
+    assert sorted(nearest.tolist()) == list(range(CLUSTERS))
+    error = np.linalg.norm(aligned.centroids("text")[nearest] - truth, axis=1)
+    assert error.max() < 0.4  # of length 4

@@ -1,0 +1,128 @@
+"""Tiny data, configurations and runs, so that a test trains in a blink. Everything is drawn from a seed."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fedmem.config import ExperimentConfig, validate_config
+from fedmem.data.federated_dataset import FederatedDataset
+from fedmem.experiment import TrainingRun
+from fedmem.features.store import ItemFeatures, Modality, UserFeatures
+from fedmem.checkpoint import Snapshot
+from fedmem.federated.parameters import parameter_arrays
+from fedmem.federated.simulation import SimulatedPopulation, build_model
+
+ITEMS = 30
+
+# Small enough to be quick, and with nothing switched off: memories fill from round 1 on.
+TINY: dict[str, dict[str, Any]] = {
+    "model": {"sasrec_hidden_dim": 8, "max_seq_len": 12, "retriever_output_dim": 6, "sasrec_num_blocks": 1},
+    "fedmem": {"warmup_rounds": 1, "memory_capacity": 6, "num_memory_prototypes": 3},
+    "training": {"num_negatives": 10},
+    "federated": {"num_rounds": 6, "client_fraction": 0.5, "server_warmup_steps": 2, "chunk_size": 3},
+    "evaluation": {"eval_every": 2},
+}
+
+
+def merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Two nested mappings, the second's leaves over the first's."""
+    result = dict(base)
+    for key, value in changes.items():
+        nested = isinstance(value, Mapping) and isinstance(result.get(key), Mapping)
+        result[key] = merged(result[key], value) if nested else value
+    return result
+
+
+def tiny_config(**changes: Any) -> ExperimentConfig:
+    """The tiny configuration with changes by section: ``tiny_config(seed=3, training={"loss": "bpr"})``."""
+    return validate_config(merged(TINY, changes), "the test")
+
+
+def walks(num_users: int, num_items: int, *, seed: int = 0, shortest: int = 5, longest: int = 30) -> list[list[int]]:
+    """Ragged sequences that step on to one of the next three items, so that there is something to learn."""
+    rng = np.random.default_rng(seed)
+    sequences = []
+    for _ in range(num_users):
+        steps = rng.integers(1, 4, size=int(rng.integers(shortest, longest + 1)))
+        sequences.append(((int(rng.integers(num_items)) + np.cumsum(steps)) % num_items + 1).tolist())
+    return sequences
+
+
+def tiny_dataset(num_users: int = 12, num_items: int = ITEMS, *, seed: int = 0, **lengths: int) -> FederatedDataset:
+    """Users who walk through the catalogue."""
+    return FederatedDataset.from_sequences(walks(num_users, num_items, seed=seed, **lengths), num_items, name="tiny")
+
+
+def vectors(n: int, dim: int, missing: Sequence[int], seed: int) -> Modality:
+    """Frozen vectors of n items of which some lack the modality."""
+    rng = np.random.default_rng(seed)
+    drawn = [rng.standard_normal(dim).astype(np.float32) for _ in range(n)]
+    return Modality.fitted([None if index in missing else vector for index, vector in enumerate(drawn)])
+
+
+def tiny_features(num_items: int = ITEMS, *, text: bool = True, image: bool = True) -> ItemFeatures:
+    """Frozen features, some items without text and some without image."""
+    return ItemFeatures.from_modalities(
+        num_items,
+        vectors(num_items, 7, (3, 4), seed=1) if text else None,
+        vectors(num_items, 5, (4, 9), seed=2) if image else None,
+    )
+
+
+def tiny_preferences(num_users: int, dim: int = 7) -> UserFeatures:
+    """Encoded preference texts of all users but every third."""
+    drawn = np.random.default_rng(3).standard_normal((num_users, dim)).astype(np.float32)
+    mask = np.arange(num_users) % 3 != 0
+    return UserFeatures(drawn * mask[:, None], mask)
+
+
+def tiny_snapshot(
+    config: ExperimentConfig | None = None,
+    dataset: FederatedDataset | None = None,
+    *,
+    text: bool = True,
+    image: bool = True,
+    preferences: bool = True,
+) -> Snapshot:
+    """Everything a run starts from, with drawn features."""
+    dataset = tiny_dataset() if dataset is None else dataset
+    config = tiny_config() if config is None else config
+    users = tiny_preferences(dataset.num_users) if preferences and text else UserFeatures.empty(dataset.num_users)
+    return Snapshot(config, dataset, tiny_features(dataset.num_items, text=text, image=image), users)
+
+
+def population_of(snapshot: Snapshot, *, double: bool = False, reference: bool = False) -> SimulatedPopulation:
+    """All clients of a snapshot around a fresh model, in float64 if asked for."""
+    model = build_model(snapshot.config, snapshot.dataset.num_items, snapshot.features)
+    if double:
+        model.double()
+    return SimulatedPopulation(
+        snapshot.config, snapshot.dataset, snapshot.features, snapshot.user_features, model, reference=reference
+    )
+
+
+def trained(path: Path, snapshot: Snapshot | None = None, *, reference: bool = False) -> TrainingRun:
+    """A run in ``path``, trained to its end and tested."""
+    run = TrainingRun.start(path, tiny_snapshot() if snapshot is None else snapshot, reference=reference)
+    for _ in run.rounds():
+        pass
+    run.finish()
+    return run
+
+
+def files_of(path: Path) -> dict[str, bytes]:
+    """Every file of a run directory by its relative path, the seconds of run.json left out."""
+    contents = {file.relative_to(path).as_posix(): file.read_bytes() for file in path.rglob("*") if file.is_file()}
+    if "run.json" in contents:
+        lines = contents["run.json"].splitlines(keepends=True)
+        contents["run.json"] = b"".join(line for line in lines if b'"seconds"' not in line)
+    return contents
+
+
+def noisy_parameters(population: SimulatedPopulation, seed: int = 0) -> dict[str, np.ndarray]:
+    """The model's parameters with noise on all, so that nothing hides behind the experts' zero start."""
+    rng = np.random.default_rng(seed)
+    own = parameter_arrays(population.model)
+    return {name: (p + 0.2 * rng.standard_normal(p.shape)).astype(p.dtype) for name, p in own.items()}
