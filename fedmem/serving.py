@@ -153,7 +153,8 @@ class Recommender:
         config = self.snapshot.config
         if not config.uses_memory:
             return UserContext()
-        if len(history) < config.data.min_sequence_length:
+        seen_all = len(np.unique(history)) >= self.dataset.num_items
+        if len(history) < config.data.min_sequence_length or seen_all:
             memory = LocalDynamicMemory(config.fedmem, config.model.sasrec_hidden_dim)
             if self.global_memory is not None:
                 memory.initialize_from_global(self.global_memory)

@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 
+from fedmem.checkpoint import Snapshot
 from fedmem.config import ExperimentConfig, validate_config
 from fedmem.data.federated_dataset import FederatedDataset
 from fedmem.experiment import TrainingRun
 from fedmem.features.store import ItemFeatures, Modality, UserFeatures
-from fedmem.checkpoint import Snapshot
 from fedmem.federated.parameters import parameter_arrays
 from fedmem.federated.simulation import SimulatedPopulation, build_model
 

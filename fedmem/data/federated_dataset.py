@@ -123,9 +123,14 @@ class FederatedDataset:
 
     @cached_property
     def trainable_users(self) -> LongArray:
-        """Users with at least ``min_sequence_length`` interactions that are not cold, in ascending order."""
+        """Users with at least ``min_sequence_length`` interactions that are not cold, in ascending order.
+
+        Someone who has seen the whole catalogue cannot be trained on: no negative is left.
+        """
         long_enough = self.lengths >= self.min_sequence_length
         long_enough[self.cold_users] = False
+        for user in np.flatnonzero(self.lengths - 2 >= self.num_items).tolist():
+            long_enough[user] &= len(np.unique(split.train_prefix(self.history(user)))) < self.num_items
         return np.flatnonzero(long_enough)
 
     @property

@@ -18,8 +18,7 @@ def sample_negatives(
     num_allowed = num_items - len(excluded)
     if num_allowed <= 0:
         raise DataError(
-            f"the training history covers all {num_items} items, so no negative can be drawn; "
-            "use the loss full_softmax or a larger catalogue"
+            f"the history covers all {num_items} items, so no negative can be drawn: such a user cannot train"
         )
     ranks = rng.integers(0, num_allowed, size=n)
     allowed_below = excluded - 1 - np.arange(len(excluded))

@@ -135,3 +135,8 @@ def test_ids_that_join_to_the_same_text_have_different_digests():
 def test_histories_are_views():
     data = dataset(LONG, SHORT)
     assert np.shares_memory(data.history(1), data.sequence)
+
+
+def test_a_user_who_has_seen_the_whole_catalogue_does_not_train():
+    data = FederatedDataset.from_sequences([[1, 2, 3, 1, 2], [1, 2, 1, 2, 3]], num_items=3)
+    assert data.trainable_users.tolist() == [1]

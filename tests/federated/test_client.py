@@ -158,7 +158,8 @@ def test_a_round_is_a_function_of_seed_round_and_client():
     def delta(seed: int, round_number: int) -> bytes:
         found = population(training={"loss": "bpr"})
         client = changed_seed(found, seed)
-        return client.participate(found.model, broadcast_of(found, round_number)).delta["sasrec.item_embedding"].tobytes()
+        update = client.participate(found.model, broadcast_of(found, round_number))
+        return update.delta["sasrec.item_embedding"].tobytes()
 
     assert delta(1, 3) == delta(1, 3)
     assert len({delta(1, 3), delta(2, 3), delta(1, 4)}) == 3

@@ -33,9 +33,7 @@ class ScriptedPopulation:
 
     def train(self, clients, broadcast):
         self.trained.append(clients.tolist())
-        yield from (
-            CohortSum({"w": np.ones(1)}, 1.0, metrics=dict.fromkeys(METRICS, 1.0)) for _ in clients
-        )
+        yield from (CohortSum({"w": np.ones(1)}, 1.0, metrics=dict.fromkeys(METRICS, 1.0)) for _ in clients)
 
     def evaluate(self, broadcast, split):
         self.evaluated.append((broadcast.round, split))
@@ -46,7 +44,8 @@ class ScriptedPopulation:
 def server_of(population, clients: int = 20, **federated) -> FedMemServer:
     config = tiny_config(federated=federated, ablation={"disable_memory": True})
     start = {"w": np.zeros(1)}
-    return FedMemServer(config, np.arange(clients), population, ServerState(0, start, start, OptimizerState.zeros(start)))
+    state = ServerState(0, start, start, OptimizerState.zeros(start))
+    return FedMemServer(config, np.arange(clients), population, state)
 
 
 def run(server: FedMemServer) -> list:

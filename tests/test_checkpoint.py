@@ -1,0 +1,307 @@
+"""A run directory: what is written is whole or not there, what is damaged is one clear error."""
+
+import dataclasses
+import errno
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fedmem import checkpoint as module
+from fedmem.checkpoint import Checkpoint, RunDirectory, RunRecord, memory_entries
+from fedmem.errors import CheckpointError, FedMemError
+from fedmem.experiment import TrainingRun
+from fedmem.federated.server import RoundReport
+from fedmem.serving import Recommender
+from tests.tiny import files_of, population_of, tiny_config, tiny_dataset, tiny_snapshot, trained
+
+CHECKPOINT_FILES = ("server.safetensors", "memories.safetensors", "server.json")
+RUN_FILES = ("manifest.json", "dataset.json", "dataset.safetensors", "features.safetensors", "run.json")
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("finished") / "run"
+    trained(path, tiny_snapshot(tiny_config(federated={"num_rounds": 4}, save_interval=1)))
+    return path
+
+
+@pytest.fixture
+def run(finished, tmp_path) -> Path:
+    """A copy that a test may spoil."""
+    path = tmp_path / "run"
+    for name, content in files_of(finished).items():
+        (path / name).parent.mkdir(parents=True, exist_ok=True)
+        (path / name).write_bytes(content)
+    (path / "run.json").write_bytes((finished / "run.json").read_bytes())
+    return path
+
+
+def round_folder(path: Path) -> Path:
+    return path / "rounds" / f"{RunDirectory(path).read_record().best:06d}"
+
+
+def read_everything(path: Path) -> None:
+    directory = RunDirectory(path)
+    directory.read_snapshot()
+    record = directory.read_record()
+    for number in {record.last, record.best}:
+        directory.read_checkpoint(number)
+    directory.read_metrics()
+
+
+# What is written can be read
+
+
+def test_a_snapshot_comes_back_as_it_was(tmp_path):
+    dataset = tiny_dataset().with_cold_users(0.2, np.random.default_rng(0))
+    described = dataclasses.replace(
+        dataset.items[0], title="Ein schöner Film", genres=("Drama", "Noir"), year=1962, image_path=Path("a/b.png")
+    )
+    snapshot = tiny_snapshot(dataset=dataclasses.replace(dataset, items=(described, *dataset.items[1:])))
+    directory = RunDirectory(tmp_path / "run")
+    directory.write_snapshot(dataclasses.replace(snapshot, provenance={"text": "drawn"}))
+    found = directory.read_snapshot()
+    assert (found.config, found.provenance) == (snapshot.config, {"text": "drawn"})
+    assert found.dataset.items == snapshot.dataset.items
+    assert found.dataset.vocabulary.users == dataset.vocabulary.users
+    assert (found.dataset.digest, found.dataset.name) == (dataset.digest, "tiny")
+    for name in ("offsets", "sequence", "cold_users"):
+        np.testing.assert_array_equal(getattr(found.dataset, name), getattr(dataset, name))
+    for name in ("text", "text_mask", "image", "image_mask", "text_mean"):
+        np.testing.assert_array_equal(getattr(found.features, name), getattr(snapshot.features, name))
+    np.testing.assert_array_equal(found.user_features.preference, snapshot.user_features.preference)
+
+
+@pytest.mark.parametrize("features", [True, False])
+def test_a_checkpoint_comes_back_bit_for_bit(tmp_path, features):
+    run = trained(tmp_path / "run", tiny_snapshot(text=features, image=features))
+    state = run.server.state
+    memories = memory_entries({user: client.memory for user, client in run.population.clients.items()})
+    assert memories
+    found = run.directory.read_checkpoint(state.round)
+    for name in ("round", "best_round", "best_metric", "stale"):
+        assert getattr(found.server, name) == getattr(state, name)
+    for group in ("parameters", "averaged"):
+        assert getattr(found.server, group).keys() == getattr(state, group).keys()
+        assert all(np.array_equal(getattr(found.server, group)[n], v) for n, v in getattr(state, group).items())
+    assert found.server.optimizer.step == state.optimizer.step
+    assert all(np.array_equal(found.server.optimizer.second[n], v) for n, v in state.optimizer.second.items())
+    for block in state.global_memory.blocks:
+        np.testing.assert_array_equal(found.server.global_memory.sums[block], state.global_memory.sums[block])
+        np.testing.assert_array_equal(found.server.global_memory.counts[block], state.global_memory.counts[block])
+    assert found.memories.keys() == memories.keys()
+    for user, entries in memories.items():
+        for name, values in vars(entries).items():
+            np.testing.assert_array_equal(getattr(found.memories[user], name), values)
+
+
+def test_no_memory_and_no_prototypes_come_back_as_none(tmp_path):
+    run = trained(tmp_path / "run", tiny_snapshot(tiny_config(ablation={"disable_memory": True})))
+    found = run.directory.read_checkpoint(run.record.best)
+    assert found.server.global_memory is None
+    assert found.memories == {}
+
+
+# Retention
+
+
+def test_the_best_and_the_last_checkpoint_are_kept(tmp_path):
+    directory = RunDirectory(tmp_path)
+    population = population_of(tiny_snapshot())
+    start = module.ServerState(0, {"w": np.ones(2)}, {"w": np.ones(2)}, module.OptimizerState({}, {}))
+    assert population.clients
+    for number, best in ((1, 1), (2, 2), (3, 2), (4, 2)):
+        state = dataclasses.replace(start, round=number, best_round=best)
+        directory.write_checkpoint(Checkpoint(state, {}), [RoundReport(number, {})], RunRecord(number, best))
+        kept = sorted(int(folder.name) for folder in (tmp_path / "rounds").iterdir())
+        assert kept == sorted({number, best})
+    assert [line["round"] for line in directory.read_metrics()] == [1, 2, 3, 4]
+
+
+def test_a_round_is_never_doubled_in_the_metrics(tmp_path):
+    """A crash may leave lines behind that run.json does not know: they are replaced, or dropped beyond the last."""
+    directory = RunDirectory(tmp_path)
+    start = module.ServerState(0, {"w": np.ones(2)}, {"w": np.ones(2)}, module.OptimizerState({}, {}))
+    stale = [{"round": number, "metrics": {"loss": -1.0}} for number in (1, 2, 3, 4)]
+    (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in stale), encoding="utf-8")
+    reports = [RoundReport(2, {"loss": 2.0}), RoundReport(3, {"loss": 3.0})]
+    state = dataclasses.replace(start, round=3)
+    directory.write_checkpoint(Checkpoint(state, {}), reports, RunRecord(3, 3))
+    lines = [(line["round"], line["metrics"]["loss"]) for line in directory.read_metrics()]
+    assert lines == [(1, -1.0), (2, 2.0), (3, 3.0)]
+
+
+# A disk that fails
+
+
+class FailingDisk:
+    """``os.fsync`` that fails from the n-th call on, as a full disk does."""
+
+    def __init__(self, calls: int) -> None:
+        self.left = calls
+
+    def __call__(self, descriptor: int) -> None:
+        self.left -= 1
+        if self.left < 0:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def until_full(tmp_path: Path, calls: int, monkeypatch: pytest.MonkeyPatch) -> Path | None:
+    """Train with a disk that fills after so many writes; the run's directory, or None if it was large enough."""
+    path = tmp_path / f"run{calls}"
+    snapshot = tiny_snapshot(tiny_config(federated={"num_rounds": 4}, save_interval=1))
+    run = TrainingRun.start(path, snapshot)
+    with monkeypatch.context() as patch:
+        patch.setattr(module.os, "fsync", FailingDisk(calls))
+        try:
+            list(run.rounds())
+        except CheckpointError as error:
+            return path if "No space left" in str(error) else None
+    return None
+
+
+def full_disks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    for calls in range(0, 60, 5):
+        path = until_full(tmp_path, calls, monkeypatch)
+        if path is None:
+            return
+        yield path
+    raise AssertionError("no disk was large enough")
+
+
+def test_a_full_disk_leaves_the_earlier_checkpoint_and_a_run_that_resumes(tmp_path, monkeypatch):
+    config = tiny_config(federated={"num_rounds": 4}, save_interval=1)
+    whole = trained(tmp_path / "whole", tiny_snapshot(config))
+    expected = files_of(whole.directory.path)
+    paths = list(full_disks(tmp_path, monkeypatch))
+    assert len(paths) > 3
+    for path in paths:
+        directory = RunDirectory(path)
+        if (path / "run.json").exists():
+            read_everything(path)
+            assert Recommender.load(path).round == directory.read_record().best
+        resumed = TrainingRun.resume(path, config)
+        for _ in resumed.rounds():
+            pass
+        resumed.finish()
+        assert files_of(path) == expected
+
+
+def test_a_failed_write_leaves_the_old_content_and_nothing_beside_it(tmp_path, monkeypatch):
+    directory = RunDirectory(tmp_path)
+    directory.write_record(RunRecord(1, 1))
+    monkeypatch.setattr(module.os, "fsync", FailingDisk(0))
+    with pytest.raises(CheckpointError, match=r"run\.json: cannot be written \(No space left"):
+        directory.write_record(RunRecord(2, 2))
+    assert directory.read_record() == RunRecord(1, 1)
+    assert [path.name for path in tmp_path.iterdir()] == ["run.json"]
+
+
+def test_a_place_that_cannot_be_written_is_one_error(tmp_path):
+    (tmp_path / "file").write_text("x", encoding="utf-8")
+    with pytest.raises(CheckpointError, match="cannot be written"):
+        RunDirectory(tmp_path / "file" / "run").write_snapshot(tiny_snapshot())
+
+
+def test_what_a_killed_process_left_is_no_hindrance(finished, run):
+    """A folder half-written by a process of the same number, as a container's process 1 has."""
+    record = RunDirectory(run).read_record()
+    unfinished = run / "rounds" / f".000005.{os.getpid()}"
+    unfinished.mkdir()
+    (unfinished / "server.safetensors").write_bytes(b"half")
+    read_everything(run)
+    found = RunDirectory(run).read_checkpoint(record.last)
+    state = dataclasses.replace(found.server, round=5)
+    RunDirectory(run).write_checkpoint(Checkpoint(state, found.memories), [], RunRecord(5, record.best))
+    assert not unfinished.exists()
+    assert RunDirectory(run).read_checkpoint(5).server.round == 5
+
+
+# Damage
+
+
+def damaged(path: Path) -> str:
+    with pytest.raises(FedMemError) as caught:
+        read_everything(path)
+    assert type(caught.value) is CheckpointError
+    message = str(caught.value)
+    assert "\n" not in message
+    assert str(path) in message
+    return message
+
+
+@pytest.mark.parametrize("name", RUN_FILES + CHECKPOINT_FILES)
+@pytest.mark.parametrize("kept", [0.0, 0.5, 0.99], ids=["empty", "half", "almost whole"])
+def test_a_truncated_file_is_one_error_that_names_it(run, name, kept):
+    path = round_folder(run) / name if name in CHECKPOINT_FILES else run / name
+    content = path.read_bytes()
+    path.write_bytes(content[: int(kept * len(content))])
+    assert name in damaged(run)
+
+
+@pytest.mark.parametrize("name", RUN_FILES + CHECKPOINT_FILES)
+def test_binary_noise_is_one_error_that_names_the_file(run, name):
+    path = round_folder(run) / name if name in CHECKPOINT_FILES else run / name
+    path.write_bytes(np.random.default_rng(0).bytes(300))
+    assert name in damaged(run)
+
+
+@pytest.mark.parametrize("name", [*RUN_FILES[1:-1], *CHECKPOINT_FILES])
+def test_a_missing_file_is_one_error_that_names_it(run, name):
+    (round_folder(run) / name if name in CHECKPOINT_FILES else run / name).unlink()
+    assert name in damaged(run)
+
+
+@pytest.mark.parametrize("name", ["manifest.json", "dataset.json", "run.json", "server.json"])
+@pytest.mark.parametrize("content", ["{}", "[]", "3", '{"surplus": 1}'])
+def test_json_of_another_shape_is_one_error(run, name, content):
+    path = round_folder(run) / name if name in CHECKPOINT_FILES else run / name
+    path.write_text(content, encoding="utf-8")
+    damaged(run)
+
+
+@pytest.mark.parametrize("name", ["features.safetensors", "dataset.safetensors", "memories.safetensors"])
+def test_arrays_of_another_file_are_one_error(run, name):
+    path = round_folder(run) / name if name in CHECKPOINT_FILES else run / name
+    path.write_bytes((round_folder(run) / "server.safetensors").read_bytes())
+    damaged(run)
+
+
+def test_a_damaged_metrics_file_is_one_error(run):
+    with (run / "metrics.jsonl").open("a", encoding="utf-8") as file:
+        file.write('{"round": 5, "met')
+    assert "metrics.jsonl" in damaged(run)
+
+
+def test_another_format_is_refused(run):
+    manifest = json.loads((run / "manifest.json").read_text(encoding="utf-8"))
+    (run / "manifest.json").write_text(json.dumps(manifest | {"format": 99}), encoding="utf-8")
+    assert "format 99 is not the format 1" in damaged(run)
+
+
+def test_a_directory_without_a_run_says_how_to_train_one(tmp_path):
+    assert "Train one" in damaged(tmp_path)
+
+
+def test_a_run_without_a_checkpoint_says_so(tmp_path):
+    RunDirectory(tmp_path).write_snapshot(tiny_snapshot())
+    assert "no checkpoint yet" in damaged(tmp_path)
+
+
+def test_a_run_is_not_overwritten(run):
+    before = files_of(run)
+    with pytest.raises(CheckpointError, match="--resume"):
+        TrainingRun.start(run, tiny_snapshot())
+    assert files_of(run) == before
+
+
+def test_a_file_is_no_place_for_a_run(tmp_path):
+    path = tmp_path / "file"
+    path.write_text("mine", encoding="utf-8")
+    with pytest.raises(CheckpointError, match="is a file"):
+        TrainingRun.start(path, tiny_snapshot())
+    assert path.read_text(encoding="utf-8") == "mine"

@@ -1,0 +1,256 @@
+"""A training run: the same seed gives the same bytes, however often it is stopped, resumed, killed or prolonged."""
+
+import json
+
+import pytest
+
+from fedmem.checkpoint import RunDirectory
+from fedmem.config import ExperimentConfig
+from fedmem.data.interactions import Item
+from fedmem.errors import CheckpointError, ConfigError, FedMemError, TrainingError
+from fedmem.experiment import RESUMABLE, TrainingRun, check_resumable, take_snapshot
+from tests.tiny import files_of, merged, tiny_config, tiny_dataset, tiny_snapshot, trained
+
+# What a client's round may look like: (changes to the configuration, one client at a time).
+PATHS = {
+    "chunked": ({}, False),
+    "one at a time": ({}, True),
+    "local Adam in batches": (
+        {"training": {"optimizer": "adam", "learning_rate": 0.01, "batch_size": 8}, "federated": {"local_epochs": 2}},
+        False,
+    ),
+    "fedprox, random memory, bpr": (
+        {
+            "federated": {"aggregation_method": "fedprox", "local_epochs": 2, "server_optimizer": "momentum"},
+            "fedmem": {"memory_policy": "random", "prototype_aggregation": "recluster"},
+            "training": {"loss": "bpr", "learning_rate": 0.1},
+        },
+        False,
+    ),
+    "frequency alone": ({"fedmem": {"recency_weight": 0.0, "memory_capacity": 3}}, False),
+    "pooled": ({"federated": {"centralised_batch": 2}}, False),
+}
+SPARSE = {"save_interval": 3, "federated": {"num_rounds": 8}, "evaluation": {"eval_every": 4}}
+
+
+def config_of(path: str, **changes) -> ExperimentConfig:
+    return tiny_config(**merged(merged(SPARSE, PATHS[path][0]), changes))
+
+
+def complete(run: TrainingRun) -> TrainingRun:
+    for _ in run.rounds():
+        pass
+    run.finish()
+    return run
+
+
+def stopped_after(run: TrainingRun, round_number: int) -> None:
+    """Ask for a stop when that round is done, as Ctrl-C does."""
+    for report in run.rounds(stop=lambda: run.server.state.round >= round_number):
+        assert report.round <= round_number
+
+
+def killed_after(run: TrainingRun, round_number: int) -> None:
+    """Drop the generator with rounds that are on no disk."""
+    for report in run.rounds():
+        if report.round == round_number:
+            return
+
+
+@pytest.fixture(scope="module", params=list(PATHS))
+def whole(request, tmp_path_factory):
+    """(name of the path, bytes of every file of an uninterrupted run)."""
+    path = tmp_path_factory.mktemp("whole") / "run"
+    trained(path, tiny_snapshot(config_of(request.param)), reference=PATHS[request.param][1])
+    return request.param, files_of(path)
+
+
+def start(tmp_path, path: str) -> TrainingRun:
+    return TrainingRun.start(tmp_path / "run", tiny_snapshot(config_of(path)), reference=PATHS[path][1])
+
+
+def resume(tmp_path, path: str, **changes) -> TrainingRun:
+    return TrainingRun.resume(tmp_path / "run", config_of(path, **changes), reference=PATHS[path][1])
+
+
+def test_the_same_seed_gives_the_same_bytes(whole, tmp_path):
+    path, expected = whole
+    complete(start(tmp_path, path))
+    assert files_of(tmp_path / "run") == expected
+    assert {"manifest.json", "run.json", "metrics.jsonl"} < expected.keys()
+
+
+@pytest.mark.parametrize("round_number", [1, 3, 4, 5, 7])
+def test_a_stopped_run_resumes_to_the_same_bytes(whole, tmp_path, round_number):
+    path, expected = whole
+    stopped_after(start(tmp_path, path), round_number)
+    assert RunDirectory(tmp_path / "run").read_record().last == round_number
+    complete(resume(tmp_path, path))
+    assert files_of(tmp_path / "run") == expected
+
+
+@pytest.mark.parametrize("round_number", [1, 5])
+def test_a_killed_run_resumes_from_its_last_checkpoint_to_the_same_bytes(whole, tmp_path, round_number):
+    path, expected = whole
+    killed_after(start(tmp_path, path), round_number)
+    run = resume(tmp_path, path)
+    assert run.server.state.round == {1: 0, 5: 4}[round_number]  # validated and best at 4, saved by interval at 3
+    complete(run)
+    assert files_of(tmp_path / "run") == expected
+
+
+def test_a_run_stopped_after_every_round_gives_the_same_bytes(whole, tmp_path):
+    path, expected = whole
+    stopped_after(start(tmp_path, path), 1)
+    for round_number in range(2, 9):
+        stopped_after(resume(tmp_path, path), round_number)
+    resume(tmp_path, path).finish()
+    assert files_of(tmp_path / "run") == expected
+
+
+def test_rounds_added_later_are_those_of_a_longer_run(whole, tmp_path):
+    path, expected = whole
+    snapshot = tiny_snapshot(config_of(path, federated={"num_rounds": 4}))
+    complete(TrainingRun.start(tmp_path / "run", snapshot, reference=PATHS[path][1]))
+    complete(resume(tmp_path, path))
+    found = files_of(tmp_path / "run")
+    # The manifest says what the run was started with.
+    assert json.loads(found.pop("manifest.json"))["config"]["federated"]["num_rounds"] == 4
+    assert found == {name: content for name, content in expected.items() if name != "manifest.json"}
+
+
+def test_another_seed_gives_other_bytes(whole, tmp_path):
+    path, expected = whole
+    snapshot = tiny_snapshot(config_of(path, seed=43))
+    found = files_of(trained(tmp_path / "run", snapshot, reference=PATHS[path][1]).directory.path)
+    for name in found.keys() & expected.keys():
+        if name.endswith(("server.safetensors", "memories.safetensors", "metrics.jsonl")):
+            assert found[name] != expected[name], name
+
+
+def test_a_finished_run_resumes_to_itself(whole, tmp_path):
+    path, expected = whole
+    complete(start(tmp_path, path))
+    complete(resume(tmp_path, path))
+    assert files_of(tmp_path / "run") == expected
+
+
+# The end of a run
+
+
+def test_the_best_model_is_restored_and_tested_once(tmp_path):
+    config = tiny_config(federated={"num_rounds": 40, "patience": 3}, evaluation={"eval_every": 1})
+    run = TrainingRun.start(tmp_path / "run", tiny_snapshot(config))
+    reports = list(run.rounds())
+    hits = [report.validation.mean("HR@10") for report in reports]
+    best = hits.index(max(hits)) + 1
+    assert len(reports) == best + 3 < 40
+    result = run.finish()
+    assert result.round == run.server.state.round == best
+    record = run.directory.read_record()
+    assert (record.best, record.last, record.finished) == (best, len(reports), True)
+    assert record.test == result.table.to_dict()
+    at_best = run.directory.read_checkpoint(best)
+    for user, entries in at_best.memories.items():
+        assert run.population.clients[user].memory.entries().items.tolist() == entries.items.tolist()
+    assert run.server.evaluate_global_model("validation").mean("HR@10") == max(hits)
+
+
+def test_every_round_has_a_line_of_metrics(tmp_path):
+    run = trained(tmp_path / "run")
+    lines = run.directory.read_metrics()
+    assert [line["round"] for line in lines] == [1, 2, 3, 4, 5, 6]
+    assert ["validation" in line for line in lines] == [False, True] * 3
+    assert all(line["metrics"]["recommendation_loss"] > 0 for line in lines)
+
+
+def test_training_that_diverges_says_so_and_keeps_its_checkpoint(tmp_path):
+    config = tiny_config(
+        federated={"server_optimizer": "none", "server_learning_rate": 1e30, "num_rounds": 30}, save_interval=1
+    )
+    run = TrainingRun.start(tmp_path / "run", tiny_snapshot(config))
+    with pytest.raises(FedMemError, match="diverged"):
+        list(run.rounds())
+    assert issubclass(TrainingError, FedMemError)
+
+
+# What a resume refuses
+
+
+@pytest.mark.parametrize(
+    ("changes", "key"),
+    [
+        ({"seed": 7}, "seed"),
+        ({"training": {"loss": "bpr"}}, "training.loss"),
+        ({"fedmem": {"memory_capacity": 7}}, "fedmem.memory_capacity"),
+        ({"federated": {"chunk_size": 4}}, "federated.chunk_size"),
+        ({"evaluation": {"eval_every": 3}}, "evaluation.eval_every"),
+        ({"ablation": {"disable_memory": True}}, "ablation.disable_memory"),
+    ],
+)
+def test_another_configuration_is_refused_by_its_key(tmp_path, changes, key):
+    stopped_after(start(tmp_path, "chunked"), 1)
+    before = files_of(tmp_path / "run")
+    with pytest.raises(CheckpointError, match=rf"--resume: {key} was"):
+        resume(tmp_path, "chunked", **changes)
+    assert files_of(tmp_path / "run") == before
+
+
+def test_what_does_not_change_numbers_may_change():
+    changed = tiny_config(
+        save_dir="elsewhere", log_interval=3, save_interval=2, federated={"num_rounds": 99, "patience": 3}
+    )
+    check_resumable(tiny_config(), changed)
+    assert {
+        "device",
+        "save_dir",
+        "log_interval",
+        "save_interval",
+        "federated.num_rounds",
+        "federated.patience",
+    } == RESUMABLE
+
+
+def test_checkpoints_more_often_change_no_number(tmp_path):
+    often, seldom = (
+        files_of(trained(tmp_path / str(n), tiny_snapshot(config_of("chunked", save_interval=n))).directory.path)
+        for n in (1, 100)
+    )
+    assert often.keys() == seldom.keys()
+    assert {name for name in often if often[name] != seldom[name]} == {"manifest.json"}
+
+
+def test_a_device_that_is_not_there_leaves_nothing_behind(tmp_path):
+    with pytest.raises(ConfigError, match="device"):
+        TrainingRun.start(tmp_path / "run", tiny_snapshot(tiny_config(device="cuda:99")))
+    assert not (tmp_path / "run").exists()
+
+
+# The snapshot
+
+
+OFF = {"text": "off", "image": "off"}
+
+
+def test_features_off_are_off():
+    snapshot = take_snapshot(tiny_config(features=OFF), tiny_dataset())
+    assert snapshot.features.text is snapshot.features.image is snapshot.user_features.preference is None
+    assert snapshot.provenance["text"] == snapshot.provenance["image"] == "off"
+
+
+def test_cold_users_are_drawn_from_the_seed_and_never_train():
+    def cold(seed: int) -> list[int]:
+        config = tiny_config(seed=seed, features=OFF, data={"cold_user_fraction": 0.25})
+        dataset = take_snapshot(config, tiny_dataset(20)).dataset
+        assert not set(dataset.cold_users) & set(dataset.trainable_users)
+        return dataset.cold_users.tolist()
+
+    assert len(cold(1)) == 5
+    assert cold(1) == cold(1) != cold(2)
+
+
+def test_preference_texts_are_not_written_where_no_memory_is_read():
+    dataset = tiny_dataset()
+    assert all(isinstance(item, Item) for item in dataset.items)
+    snapshot = take_snapshot(tiny_config(features=OFF, ablation={"disable_memory": True}), dataset)
+    assert snapshot.provenance["preference_text"] == "off"
