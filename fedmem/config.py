@@ -99,7 +99,7 @@ class FedMemConfig(Section):
         0.5, "An item is written when its mean BPR loss, in nats, is at least this."
     )
     surprise_quantile: Fraction | None = setting(
-        None, "If set, the threshold is this quantile of the client's surprises of the round instead."
+        None, "If set, the threshold is this quantile of the surprises of the local step instead."
     )
     memory_policy: Literal["surprise", "random", "last"] = setting(
         "surprise", "What is written: surprising items or, as controls, random or the last items of the history."

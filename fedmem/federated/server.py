@@ -15,7 +15,7 @@ from fedmem.config import ExperimentConfig
 from fedmem.evaluation.metric_table import MetricSums, MetricTable
 from fedmem.federated.aggregation import CohortSum, FederatedAggregator, OptimizerState
 from fedmem.federated.messages import Arrays, Broadcast
-from fedmem.memory.prototypes import Prototypes, collapse, drift
+from fedmem.memory.prototypes import Prototypes, collapse, drift, spread
 from fedmem.randomness import numpy_generator
 
 UserIndices = npt.NDArray[np.int64]
@@ -205,6 +205,7 @@ def _prototype_metrics(before: Prototypes | None, after: Prototypes | None) -> d
     mass: Sequence[float] = after.mass.tolist()
     return {
         "prototype_collapse": collapse(after),
+        "prototype_spread": spread(after),
         "prototype_drift": drift(before, after),
         **{f"prototype_mass_{k}": value for k, value in enumerate(mass)},
     }

@@ -205,6 +205,7 @@ class LocalDynamicMemory:
         n = len(entries)
         if n > len(self._items):
             raise ValueError(f"{n} stored entries exceed memory_capacity = {len(self._items)}")
+        assert len(np.unique(entries.items)) == n, "an item has one entry"
         self._slots = {int(item): slot for slot, item in enumerate(entries.items)}
         self._items[:n], self._index[:n], self._frequency[:n] = entries.items, entries.index, entries.frequency
         self._surprise[:n], self._id_embedding[:n] = entries.surprise, entries.id_embedding

@@ -121,7 +121,8 @@ def distil(
     k = len(start.mass)
     if not len(blocks[space]):
         return summarise(blocks, masks, np.zeros(0, np.int64), k)
-    return summarise(blocks, masks, kmeans(blocks[space], start.centroids(space)), k)
+    weights = masks[space].astype(np.float32)  # who lacks the block joins a cluster but moves none
+    return summarise(blocks, masks, kmeans(blocks[space], start.centroids(space), weights), k)
 
 
 def from_catalogue(
@@ -129,8 +130,9 @@ def from_catalogue(
 ) -> Prototypes:
     """The server's first prototypes, from the public catalogue: k-means++ and Lloyd, with one member's mass each."""
     space = "text" if "text" in blocks else "id"
-    vectors = blocks[space]
-    found = summarise(blocks, masks, kmeans(vectors, kmeans_plus_plus(vectors, k, rng)), k)
+    vectors, weights = blocks[space], masks[space].astype(np.float32)
+    start = kmeans_plus_plus(vectors[masks[space]], k, rng)
+    found = summarise(blocks, masks, kmeans(vectors, start, weights), k)
     return found.scaled(np.divide(1, found.mass, out=np.zeros_like(found.mass), where=found.mass > 0))
 
 
@@ -144,6 +146,18 @@ def collapse(prototypes: Prototypes) -> float:
     n = len(unit)
     diagonal = np.square(unit).sum()  # n, less the centroids at the origin, which have no direction
     return float((np.square(unit.sum(0)).sum() - diagonal) / (n * (n - 1)))
+
+
+def spread(prototypes: Prototypes) -> float:
+    """Root mean square distance of the centroids from their mean, in the clustering block: 0 means one vector.
+
+    In centred text a collapse onto the catalogue's mean shows here and not in the cosine.
+    """
+    space = prototypes.clustering_block
+    vectors = prototypes.centroids(space)[prototypes.present(space)]
+    if len(vectors) < 2:
+        return 0.0
+    return float(np.sqrt(np.square(vectors - vectors.mean(0)).sum(1).mean()))
 
 
 def drift(before: Prototypes, after: Prototypes) -> float:

@@ -15,6 +15,7 @@ from fedmem.memory.prototypes import (
     from_catalogue,
     kmeans,
     kmeans_plus_plus,
+    spread,
     summarise,
 )
 
@@ -298,11 +299,6 @@ def mean_by_index(memories: list[FloatArray], starts: list[FloatArray]) -> Proto
     return total
 
 
-def spread(centroids: FloatArray) -> float:
-    """Root mean square distance of the centroids from their mean."""
-    return float(np.sqrt(np.square(centroids - centroids.mean(0)).sum(1).mean()))
-
-
 def both_aggregations(shared: float) -> tuple[FloatArray, Prototypes, Prototypes]:
     """The true clusters, the aggregate from a shared start, and that from the clients' own shuffled starts."""
     rng = np.random.default_rng(5)
@@ -325,7 +321,7 @@ def test_aligned_aggregation_does_not_collapse_where_the_mean_by_index_does() ->
 def test_in_centred_space_the_unaligned_mean_collapses_onto_the_origin() -> None:
     """There the cosine of what is left says little: what collapses is the spread."""
     truth, aligned, shuffled = both_aggregations(shared=0.0)
-    ratio = {name: spread(p.centroids("text")) / spread(truth) for name, p in (("a", aligned), ("s", shuffled))}
+    ratio = {name: spread(p) / spread(of_centroids(truth)) for name, p in (("a", aligned), ("s", shuffled))}
     said = f"spread relative to the true clusters: aligned {ratio['a']:.3f}, index-mean of shuffled {ratio['s']:.3f}"
     assert ratio["a"] == pytest.approx(1.0, abs=0.05), said
     assert ratio["s"] < 0.4, said
@@ -338,3 +334,23 @@ def test_the_aligned_aggregate_finds_every_true_cluster() -> None:
     assert sorted(nearest.tolist()) == list(range(CLUSTERS))
     error = np.linalg.norm(aligned.centroids("text")[nearest] - truth, axis=1)
     assert error.max() < 0.4  # of length 4
+
+
+def test_spread_by_hand():
+    counts = np.ones(2, np.float32)
+    apart = Prototypes({"id": np.array([[3.0, 0.0], [-3.0, 0.0]], np.float32)}, {"id": counts})
+    together = Prototypes({"id": np.zeros((2, 2), np.float32)}, {"id": counts})
+    assert spread(apart) == pytest.approx(3.0)
+    assert spread(together) == 0.0
+
+
+def test_an_item_without_text_moves_no_text_centroid():
+    blocks = {"text": np.array([[1.0, 0.0], [0.9, 0.1], [0.0, 0.0]], np.float32), "id": np.ones((3, 2), np.float32)}
+    masks = {"text": np.array([True, True, False]), "id": np.ones(3, bool)}
+    start = Prototypes(
+        {"text": np.array([[0.4, 0.0], [-9.0, 0.0]], np.float32), "id": np.zeros((2, 2), np.float32)},
+        {"text": np.ones(2, np.float32), "id": np.ones(2, np.float32)},
+    )
+    found = distil(blocks, masks, start)
+    assert found.counts["text"].tolist() == [2, 0]
+    assert found.centroids("text")[0] == pytest.approx([0.95, 0.05])

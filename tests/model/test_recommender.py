@@ -109,10 +109,10 @@ def test_each_experts_output_matrix_alone_leaves_sasrec(expert: str) -> None:
 
 def test_weights_are_drawn_from_the_generator_alone() -> None:
     state = torch.random.get_rng_state()
-    first = trained_model(seed=1)
+    first = untrained_model(seed=1)
     torch.random.set_rng_state(state)
     torch.manual_seed(99)
-    again, other = trained_model(seed=1), trained_model(seed=2)
+    again, other = untrained_model(seed=1), untrained_model(seed=2)
     torch.random.set_rng_state(state)
     for name, parameter in first.named_parameters():
         assert torch.equal(parameter, dict(again.named_parameters())[name]), name
