@@ -23,9 +23,11 @@ def create_app(recommender: Recommender) -> FastAPI:
         description="Recommendations from a federated model whose users keep their data.",
     )
 
-    @app.get("/recommend/{user_id}", responses={422: {"model": Problem, "description": "A parameter is wrong."}})
+    @app.get("/recommend/{user_id:path}", responses={422: {"model": Problem, "description": "A parameter is wrong."}})
     def recommend(
-        user_id: Annotated[str, Path(description="A user id; someone unknown is served from the global memory.")],
+        user_id: Annotated[
+            str, Path(min_length=1, description="A user id; someone unknown is served from the global memory.")
+        ],
         k: Annotated[int, Query(ge=1, le=MAX_K, description="How many items.")] = 10,
     ) -> RecommendationResponse:
         """The k best items that the user has not seen, with titles and scores, and the strategy that found them."""
@@ -44,6 +46,10 @@ def create_app(recommender: Recommender) -> FastAPI:
     @app.exception_handler(HTTPException)
     def http_error(request: Request, error: HTTPException) -> JSONResponse:
         return _problem(error.status_code, str(error.detail))
+
+    @app.exception_handler(Exception)
+    def unexpected(request: Request, error: Exception) -> JSONResponse:
+        return _problem(500, "something went wrong here; the log says what")
 
     return app
 

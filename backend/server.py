@@ -1,5 +1,6 @@
 """``fedmem serve``: one process that answers from one run."""
 
+import contextlib
 import socket
 
 import uvicorn
@@ -30,5 +31,6 @@ def listen(host: str, port: int) -> socket.socket:
 def serve(recommender: Recommender, listener: socket.socket) -> None:
     """Answer until Ctrl-C."""
     server = uvicorn.Server(uvicorn.Config(create_app(recommender), log_level="warning"))
-    with listener:
+    # Once it has shut down, uvicorn raises the Ctrl-C again; here it is the regular end.
+    with listener, contextlib.suppress(KeyboardInterrupt):
         server.run(sockets=[listener])

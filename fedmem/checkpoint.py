@@ -206,6 +206,16 @@ class RunDirectory:
             )
             return Checkpoint(server, _memories(_read_arrays(folder / "memories.safetensors")))
 
+    def read_best(self) -> Checkpoint:
+        """The best checkpoint; read anew if training replaced it meanwhile."""
+        best = self.read_record().best
+        try:
+            return self.read_checkpoint(best)
+        except CheckpointError:
+            if self.read_record().best == best:
+                raise
+            return self.read_best()
+
     def read_metrics(self) -> list[dict[str, Any]]:
         """A line per round, in order.
 

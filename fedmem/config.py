@@ -86,6 +86,8 @@ class ModelConfig(Section):
                 raise ValueError(
                     f"{name} = {getattr(self, name)} must divide sasrec_hidden_dim = {self.sasrec_hidden_dim}"
                 )
+        if self.fusion_method != "weighted" and self.retriever_weight == 0:
+            raise ValueError(f"retriever_weight = 0 keeps {self.fusion_method} fusion at zero for ever; start above it")
         return self
 
 
@@ -134,7 +136,7 @@ class TrainingConfig(Section):
         1.0, "The client's rate; with one SGD step of rate 1 the update is the gradient.", original=0.001
     )
     weight_decay: Annotated[float, Field(ge=0)] = setting(0.0, "L2 term in the client's gradient.", original=1e-5)
-    momentum: Probability = setting(0.0, "Momentum of the client's SGD.", original=0.9)
+    momentum: Probability = setting(0.0, "Momentum of the client's SGD; one step has none.", original=0.9)
     beta1: Probability = setting(0.9, "First moment's decay of the client's Adam.")
     beta2: Probability = setting(0.999, "Second moment's decay of the client's Adam.")
     batch_size: Positive | None = setting(
@@ -152,10 +154,14 @@ class FederatedConfig(Section):
     num_rounds: Positive = setting(400, "Rounds at most.", original=50)
     client_fraction: Fraction = setting(0.1, "Share of the trainable users selected in a round.")
     local_epochs: Positive = setting(1, "Passes of a client over its data in a round.")
-    aggregation_method: Literal["fedavg", "fedprox"] = setting("fedavg", "`fedprox` adds the proximal term.")
+    aggregation_method: Literal["fedavg", "fedprox"] = setting(
+        "fedavg", "`fedprox` adds the proximal term, which acts from a client's second local step on."
+    )
     fedprox_mu: Rate = setting(0.01, "Weight of FedProx's proximal term.")
     row_normalisation: bool = setting(
-        False, "Divide an item row's update by the weight of the clients that touched it, not of all."
+        False,
+        "Divide an item row's update by the weight of the clients that touched it, not of all (a full softmax touches "
+        "every row).",
     )
     server_optimizer: Literal["none", "momentum", "adam"] = setting(
         "adam", "What the server does with the averaged update.", original="none"
@@ -220,6 +226,17 @@ class ExperimentConfig(Section):
     evaluation: EvaluationConfig = EvaluationConfig()
     ablation: AblationConfig = AblationConfig()
 
+    @model_validator(mode="after")
+    def _parts_fit(self) -> Self:
+        if self.features.preference_text == "required" and not self.uses_memory:
+            raise ValueError("features.preference_text is required, but the experts that read it are disabled")
+        if self.fedmem.memory_policy != "surprise" and self.training.batch_size is not None:
+            raise ValueError(
+                f"fedmem.memory_policy = {self.fedmem.memory_policy} chooses from the whole history: "
+                "set training.batch_size to null"
+            )
+        return self
+
     @property
     def uses_retriever(self) -> bool:
         """Whether the experts take part in the score."""
@@ -240,6 +257,13 @@ class ExperimentConfig(Section):
     def uses_contrastive(self) -> bool:
         """Whether the contrastive loss takes part."""
         return self.uses_memory and self.fedmem.contrastive_lambda > 0 and not self.ablation.disable_contrastive
+
+
+SECTIONS = frozenset(
+    name
+    for name, field in ExperimentConfig.model_fields.items()
+    if field.is_required() is False and isinstance(field.default, Section)
+)
 
 
 def load_config(path: Path | None, overrides: Sequence[str] = ()) -> ExperimentConfig:
@@ -294,7 +318,7 @@ def _read_yaml(path: Path) -> dict[str, Any]:
         return {}
     if not isinstance(values, dict):
         raise ConfigError(f"{path}: a configuration is a mapping of sections, not {type(values).__name__}.")
-    return values
+    return {key: {} if value is None and key in SECTIONS else value for key, value in values.items()}
 
 
 def _merge(base: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:

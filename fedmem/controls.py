@@ -3,11 +3,13 @@
 If the metrics do not move, the part is decor.
 """
 
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 import numpy as np
 
 from fedmem.checkpoint import Checkpoint, Snapshot
+from fedmem.memory.local_memory import MemoryEntries
 from fedmem.memory.prototypes import FloatArray, Prototypes
 from fedmem.randomness import numpy_generator
 from fedmem.serving import Recommender
@@ -15,21 +17,33 @@ from fedmem.serving import Recommender
 
 def control_recommenders(snapshot: Snapshot, checkpoint: Checkpoint) -> dict[str, Recommender]:
     """The trained model and the same parameters reading something else, by name."""
-    seed, memories = snapshot.config.seed, checkpoint.memories
-    variants = {"trained model": checkpoint}
+    controls = {"trained model": Recommender(snapshot, checkpoint, "trained model")}
     if snapshot.config.uses_memory:
-        shuffled = numpy_generator(seed, "shuffled memories").permutation(sorted(memories))
-        variants["empty local memory"] = replace(checkpoint, memories={})
-        variants["another user's memory"] = replace(
-            checkpoint, memories={int(a): memories[int(b)] for a, b in zip(sorted(memories), shuffled, strict=True)}
-        )
+        another = _memory_of_another(snapshot.config.seed, checkpoint.memories)
+        controls["empty local memory"] = Recommender(snapshot, checkpoint, "empty", lambda user: None)
+        controls["another user's memory"] = Recommender(snapshot, checkpoint, "another", another)
     prototypes = checkpoint.server.global_memory
     if snapshot.config.uses_prototypes and prototypes is not None:
-        random = random_prototypes(prototypes, numpy_generator(seed, "random prototypes"))
-        variants["empty prototypes"] = _with_prototypes(checkpoint, None)
-        variants["random prototypes"] = _with_prototypes(checkpoint, random)
-        variants["no memory at all"] = replace(_with_prototypes(checkpoint, None), memories={})
-    return {name: Recommender(snapshot, variant, name) for name, variant in variants.items()}
+        random = random_prototypes(prototypes, numpy_generator(snapshot.config.seed, "random prototypes"))
+        without = _with_prototypes(checkpoint, None)
+        controls["empty prototypes"] = Recommender(snapshot, without, "empty prototypes")
+        controls["random prototypes"] = Recommender(snapshot, _with_prototypes(checkpoint, random), "random prototypes")
+        controls["no memory at all"] = Recommender(snapshot, without, "no memory", lambda user: None)
+    return controls
+
+
+def _memory_of_another(seed: int, memories: Mapping[int, MemoryEntries]) -> Callable[[int], MemoryEntries | None]:
+    """Somebody else's memory for every user, all of it readable whatever the length of the own history."""
+    owners = numpy_generator(seed, "shuffled memories").permutation(sorted(memories))
+
+    def memory_of(user: int) -> MemoryEntries | None:
+        others = owners[owners != user]
+        if not len(others):
+            return None
+        entries = memories[int(others[user % len(others)])]
+        return replace(entries, index=np.full_like(entries.index, -1))
+
+    return memory_of
 
 
 def random_prototypes(prototypes: Prototypes, rng: np.random.Generator) -> Prototypes:

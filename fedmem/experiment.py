@@ -1,10 +1,13 @@
 """One training run: data and features in, rounds with checkpoints, the best model tested once at the end."""
 
+import logging
 import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+
+import numpy as np
 
 from fedmem.checkpoint import Checkpoint, RunDirectory, RunRecord, Snapshot, memory_entries
 from fedmem.config import ExperimentConfig
@@ -15,11 +18,14 @@ from fedmem.features.build import StageProgress, build_item_features, build_user
 from fedmem.features.cache import Cache
 from fedmem.features.preference_endpoint import preference_writer
 from fedmem.features.store import ItemFeatures
+from fedmem.federated.cohort import takes_one_step
 from fedmem.federated.server import FedMemServer, RoundReport
-from fedmem.federated.simulation import SimulatedPopulation, build_model, initial_state
+from fedmem.federated.simulation import SimulatedPopulation, build_model, check_device, initial_state
 from fedmem.randomness import numpy_generator
 
-# What a resumed run may change: how long it goes on and where it stands, never what it computes.
+logger = logging.getLogger(__name__)
+
+# What a resumed run may change: how long it goes on and where. Another device may round differently.
 RESUMABLE = {
     "device",
     "save_dir",
@@ -34,6 +40,8 @@ def take_snapshot(
     config: ExperimentConfig, dataset: FederatedDataset, progress: StageProgress | None = None
 ) -> Snapshot:
     """Everything a run starts from: the data with its cold users drawn, and the frozen features."""
+    check_device(config.device)
+    _warn_of_weak_settings(config)
     if config.data.cold_user_fraction:
         generator = numpy_generator(config.seed, "cold users")
         dataset = dataset.with_cold_users(config.data.cold_user_fraction, generator)
@@ -55,6 +63,22 @@ def take_snapshot(
         progress=progress,
     )
     return Snapshot(config, dataset, features, user_features, provenance | {"preference_text": note})
+
+
+def _warn_of_weak_settings(config: ExperimentConfig) -> None:
+    """Combinations that are allowed and yet hardly what was meant."""
+    federated, training = config.federated, config.training
+    if federated.aggregation_method == "fedprox" and takes_one_step(config):
+        logger.warning("fedprox has no effect with one local step: set training.batch_size or federated.local_epochs")
+    if federated.row_normalisation and training.loss == "full_softmax":
+        logger.warning("federated.row_normalisation has no effect with full_softmax, which touches every item row")
+    if federated.server_optimizer != "adam" and federated.server_learning_rate < 0.1:
+        logger.warning(
+            "federated.server_learning_rate = %s is meant for adam; plain averaging is 1",
+            federated.server_learning_rate,
+        )
+    if training.optimizer == "adam" and training.learning_rate > 0.1:
+        logger.warning("training.learning_rate = %s is meant for one step of sgd", training.learning_rate)
 
 
 def _check_text_dim(config: ExperimentConfig, features: ItemFeatures) -> None:
@@ -127,7 +151,7 @@ class TrainingRun:
         began, spent = time.monotonic(), self.record.seconds
         while not self.server.finished:
             report = self.server.run_round()
-            _check_finite(report, self.record.last)
+            self._check_finite(report)
             self._unsaved.append(report)
             stopping = self.server.finished or stop()
             if report.is_best or stopping or report.round % self.snapshot.config.save_interval == 0:
@@ -145,6 +169,15 @@ class TrainingRun:
         self.directory.write_record(self.record)
         return TestResult(table, self.server.state.round)
 
+    def _check_finite(self, report: RoundReport) -> None:
+        loss = report.metrics["recommendation_loss"]
+        parameters = self.server.state.parameters.values()
+        if not (math.isfinite(loss) and all(np.isfinite(values).all() for values in parameters)):
+            raise TrainingError(
+                f"training diverged in round {report.round} (loss {loss}). Lower federated.server_learning_rate or "
+                f"training.learning_rate; the checkpoint of round {self.record.last} is intact."
+            )
+
     def _save(self, seconds: float) -> None:
         state = self.server.state
         memories = memory_entries({user: client.memory for user, client in self.population.clients.items()})
@@ -156,15 +189,6 @@ class TrainingRun:
         checkpoint = self.directory.read_checkpoint(round_number)
         self.server.state = checkpoint.server
         self.population.restore_memories(checkpoint.memories)
-
-
-def _check_finite(report: RoundReport, last: int) -> None:
-    loss = report.metrics["recommendation_loss"]
-    if not math.isfinite(loss):
-        raise TrainingError(
-            f"the loss is {loss} in round {report.round}: training diverged. Lower federated.server_learning_rate (or "
-            f"training.learning_rate); the checkpoint of round {last} is intact."
-        )
 
 
 def check_resumable(old: ExperimentConfig, new: ExperimentConfig) -> None:

@@ -1,6 +1,6 @@
 """Recommender: from a run's best checkpoint to recommendations with titles, for known users, new ones and histories."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -21,7 +21,6 @@ from fedmem.federated.parameters import load_parameters
 from fedmem.federated.scoring import ModelScorer, UserContext
 from fedmem.federated.simulation import build_model, item_blocks
 from fedmem.memory.local_memory import LocalDynamicMemory, MemoryEntries
-from fedmem.memory.prototypes import Prototypes
 from fedmem.model.sasrec import no_dropout
 
 Indices = npt.NDArray[np.integer]
@@ -77,17 +76,25 @@ class Recommender:
         snapshot: the data, features and configuration of the run.
         checkpoint: the state to serve.
         model_version: a name for it.
+        memory_of: what every user's local memory is taken to be instead, for controls.
     """
 
-    def __init__(self, snapshot: Snapshot, checkpoint: Checkpoint, model_version: str) -> None:
+    def __init__(
+        self,
+        snapshot: Snapshot,
+        checkpoint: Checkpoint,
+        model_version: str,
+        memory_of: Callable[[int], MemoryEntries | None] | None = None,
+    ) -> None:
         self.snapshot = snapshot
+        self.config = snapshot.config.model_copy(update={"device": "cpu"})  # wherever it was trained
         self.dataset = snapshot.dataset
         self.memories = checkpoint.memories
         self.model_version = model_version
+        self.memory_of = memory_of
         self.round = checkpoint.server.round
-        config = snapshot.config
-        self.global_memory: Prototypes | None = checkpoint.server.global_memory if config.uses_prototypes else None
-        model = build_model(config, self.dataset.num_items, snapshot.features)
+        self.global_memory = checkpoint.server.global_memory if self.config.uses_prototypes else None
+        model = build_model(self.config, self.dataset.num_items, snapshot.features)
         load_parameters(model, checkpoint.server.averaged)
         self.scorer = ModelScorer(model, self.global_memory)
         self._trained_users = frozenset(self.dataset.trainable_users.tolist())
@@ -100,8 +107,8 @@ class Recommender:
             CheckpointError: if there is none, or it is damaged.
         """
         directory = RunDirectory(path)
-        snapshot, best = directory.read_snapshot(), directory.read_record().best
-        return cls(snapshot, directory.read_checkpoint(best), f"{path.resolve().name}-{best:06d}")
+        best = directory.read_best()
+        return cls(directory.read_snapshot(), best, f"{path.resolve().name}-{best.server.round:06d}")
 
     def recommend(self, user_id: str, k: int = 10) -> Recommendation:
         """The k best unseen items for a user; someone unknown has an empty history.
@@ -122,7 +129,7 @@ class Recommender:
 
     def recommend_history(self, history: Indices, k: int = 10) -> Recommendation:
         """For someone who sends a history (item indices, oldest first): its memory is replayed by the same gate."""
-        return next(iter(self._answers([self._context_of(history)], [history], k)))
+        return next(iter(self._answers([self.context_of_history(history)], [history], k)))
 
     def score(self, users: Indices, histories: Sequence[Indices]) -> npt.NDArray[np.float32]:
         """Scores [B, I + 1] as ``recommend`` ranks by, for evaluation: users [B], B histories of item indices."""
@@ -138,33 +145,41 @@ class Recommender:
 
     def context(self, user: int, history: Indices) -> UserContext:
         """What stands beside a user's history: the stored memory, or what a history without one replays."""
-        if user not in self._trained_users:
-            return self._context_of(history)
-        config, features = self.snapshot.config, self.snapshot.user_features
-        if not config.uses_memory:
+        preference = self.snapshot.user_features.of(user)
+        if not self.config.uses_memory:
             return UserContext()
-        memory = LocalDynamicMemory(config.fedmem, config.model.sasrec_hidden_dim)
-        if user in self.memories:
-            memory.restore(self.memories[user])
-        return UserContext(memory.query(), features.of(user))
+        if self.memory_of is not None:
+            return UserContext(self.memory_of(user), preference)
+        if user in self._trained_users:
+            return UserContext(self.memories.get(user), preference)
+        return self.context_of_history(history)
 
-    def _context_of(self, history: Indices) -> UserContext:
-        """A history that arrives without a memory."""
-        config = self.snapshot.config
-        if not config.uses_memory:
+    def context_of_history(self, history: Indices) -> UserContext:
+        """What stands beside a history that arrives without a memory: nothing of its own, or its replay."""
+        if not self.config.uses_memory:
             return UserContext()
-        seen_all = len(np.unique(history)) >= self.dataset.num_items
-        if len(history) < config.data.min_sequence_length or seen_all:
-            memory = LocalDynamicMemory(config.fedmem, config.model.sasrec_hidden_dim)
-            if self.global_memory is not None:
-                memory.initialize_from_global(self.global_memory)
-            return UserContext(memory.query())
-        return UserContext(self.replay(history))
+        if not self.is_new(history):
+            return UserContext(self.replay(history))
+        memory = LocalDynamicMemory(self.config.fedmem, self.config.model.sasrec_hidden_dim)
+        if self.global_memory is not None:
+            memory.initialize_from_global(self.global_memory)
+        return UserContext(memory.query())
+
+    def is_new(self, history: Indices) -> bool:
+        """Whether a history is too short to train on, or has seen everything: the global memory is then the memory."""
+        too_short = len(history) < self.config.data.min_sequence_length
+        return too_short or len(np.unique(history)) >= self.dataset.num_items
 
     @torch.inference_mode()
     def replay(self, history: Indices) -> MemoryEntries:
-        """The memory a client with this history would write in one round of the served model."""
-        config, model = self.snapshot.config, self.scorer.model
+        """The memory that a client with this history would write in one uncropped pass of the served model."""
+        model = self.scorer.model
+        config = self.config.model_copy(
+            update={
+                "training": self.config.training.model_copy(update={"crop_probability": 0.0}),
+                "fedmem": self.config.fedmem.model_copy(update={"warmup_rounds": 0}),
+            }
+        )
         memory = LocalDynamicMemory(config.fedmem, config.model.sasrec_hidden_dim)
         data = ClientDataset(np.asarray(history, np.int32), self.dataset.num_items)
         client = FedMemClient(self.dataset.num_users, data, memory, config, item_blocks(self.snapshot.features))
@@ -172,7 +187,7 @@ class Recommender:
         prototypes = prototype_vectors(self.global_memory, like)
         for step in client.local_steps(self.round):
             losses = local_objective(model, collate([step], prototypes, like, model.text_dim), config, no_dropout)
-            client.remember(step, losses, self.round)
+            client.remember(step, losses.surprise, losses.embedding, self.round)
         return memory.query()
 
     def _answers(
@@ -192,6 +207,6 @@ class Recommender:
         return tuple(ScoredItem(self.dataset.items[i - 1], float(scores[i])) for i in found)
 
     def _strategy(self, history: Indices) -> Strategy:
-        if len(history) >= self.snapshot.config.data.min_sequence_length:
+        if not self.is_new(history):
             return "model"
         return "cold_model" if self.global_memory is None else "global_memory"

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from fedmem.checkpoint import RunDirectory
+from fedmem.checkpoint import RunDirectory, Snapshot
 from fedmem.config import ExperimentConfig
 from fedmem.data.interactions import Item
 from fedmem.errors import CheckpointError, ConfigError, FedMemError, TrainingError
@@ -16,7 +16,7 @@ PATHS = {
     "chunked": ({}, False),
     "one at a time": ({}, True),
     "local Adam in batches": (
-        {"training": {"optimizer": "adam", "learning_rate": 0.01, "batch_size": 8}, "federated": {"local_epochs": 2}},
+        {"training": {"optimizer": "adam", "learning_rate": 0.01, "batch_size": 8}},
         False,
     ),
     "fedprox, random memory, bpr": (
@@ -30,11 +30,16 @@ PATHS = {
     "frequency alone": ({"fedmem": {"recency_weight": 0.0, "memory_capacity": 3}}, False),
     "pooled": ({"federated": {"centralised_batch": 2}}, False),
 }
-SPARSE = {"save_interval": 3, "federated": {"num_rounds": 8}, "evaluation": {"eval_every": 4}}
+SPARSE = {"save_interval": 4, "federated": {"num_rounds": 6}, "evaluation": {"eval_every": 3}}
+DATASET = tiny_dataset(8, longest=18)
 
 
 def config_of(path: str, **changes) -> ExperimentConfig:
     return tiny_config(**merged(merged(SPARSE, PATHS[path][0]), changes))
+
+
+def snapshot_of(path: str, **changes) -> Snapshot:
+    return tiny_snapshot(config_of(path, **changes), DATASET)
 
 
 def complete(run: TrainingRun) -> TrainingRun:
@@ -61,12 +66,12 @@ def killed_after(run: TrainingRun, round_number: int) -> None:
 def whole(request, tmp_path_factory):
     """(name of the path, bytes of every file of an uninterrupted run)."""
     path = tmp_path_factory.mktemp("whole") / "run"
-    trained(path, tiny_snapshot(config_of(request.param)), reference=PATHS[request.param][1])
+    trained(path, snapshot_of(request.param), reference=PATHS[request.param][1])
     return request.param, files_of(path)
 
 
 def start(tmp_path, path: str) -> TrainingRun:
-    return TrainingRun.start(tmp_path / "run", tiny_snapshot(config_of(path)), reference=PATHS[path][1])
+    return TrainingRun.start(tmp_path / "run", snapshot_of(path), reference=PATHS[path][1])
 
 
 def resume(tmp_path, path: str, **changes) -> TrainingRun:
@@ -80,7 +85,7 @@ def test_the_same_seed_gives_the_same_bytes(whole, tmp_path):
     assert {"manifest.json", "run.json", "metrics.jsonl"} < expected.keys()
 
 
-@pytest.mark.parametrize("round_number", [1, 3, 4, 5, 7])
+@pytest.mark.parametrize("round_number", [1, 5])
 def test_a_stopped_run_resumes_to_the_same_bytes(whole, tmp_path, round_number):
     path, expected = whole
     stopped_after(start(tmp_path, path), round_number)
@@ -94,7 +99,7 @@ def test_a_killed_run_resumes_from_its_last_checkpoint_to_the_same_bytes(whole, 
     path, expected = whole
     killed_after(start(tmp_path, path), round_number)
     run = resume(tmp_path, path)
-    assert run.server.state.round == {1: 0, 5: 4}[round_number]  # validated and best at 4, saved by interval at 3
+    assert run.server.state.round == {1: 0, 5: 4}[round_number]  # saved by interval
     complete(run)
     assert files_of(tmp_path / "run") == expected
 
@@ -102,7 +107,7 @@ def test_a_killed_run_resumes_from_its_last_checkpoint_to_the_same_bytes(whole, 
 def test_a_run_stopped_after_every_round_gives_the_same_bytes(whole, tmp_path):
     path, expected = whole
     stopped_after(start(tmp_path, path), 1)
-    for round_number in range(2, 9):
+    for round_number in range(2, 7):
         stopped_after(resume(tmp_path, path), round_number)
     resume(tmp_path, path).finish()
     assert files_of(tmp_path / "run") == expected
@@ -110,18 +115,18 @@ def test_a_run_stopped_after_every_round_gives_the_same_bytes(whole, tmp_path):
 
 def test_rounds_added_later_are_those_of_a_longer_run(whole, tmp_path):
     path, expected = whole
-    snapshot = tiny_snapshot(config_of(path, federated={"num_rounds": 4}))
+    snapshot = snapshot_of(path, federated={"num_rounds": 3})
     complete(TrainingRun.start(tmp_path / "run", snapshot, reference=PATHS[path][1]))
     complete(resume(tmp_path, path))
     found = files_of(tmp_path / "run")
     # The manifest says what the run was started with.
-    assert json.loads(found.pop("manifest.json"))["config"]["federated"]["num_rounds"] == 4
+    assert json.loads(found.pop("manifest.json"))["config"]["federated"]["num_rounds"] == 3
     assert found == {name: content for name, content in expected.items() if name != "manifest.json"}
 
 
 def test_another_seed_gives_other_bytes(whole, tmp_path):
     path, expected = whole
-    snapshot = tiny_snapshot(config_of(path, seed=43))
+    snapshot = snapshot_of(path, seed=43)
     found = files_of(trained(tmp_path / "run", snapshot, reference=PATHS[path][1]).directory.path)
     for name in found.keys() & expected.keys():
         if name.endswith(("server.safetensors", "memories.safetensors", "metrics.jsonl")):
@@ -184,7 +189,7 @@ def test_training_that_diverges_says_so_and_keeps_its_checkpoint(tmp_path):
         ({"training": {"loss": "bpr"}}, "training.loss"),
         ({"fedmem": {"memory_capacity": 7}}, "fedmem.memory_capacity"),
         ({"federated": {"chunk_size": 4}}, "federated.chunk_size"),
-        ({"evaluation": {"eval_every": 3}}, "evaluation.eval_every"),
+        ({"evaluation": {"eval_every": 2}}, "evaluation.eval_every"),
         ({"ablation": {"disable_memory": True}}, "ablation.disable_memory"),
     ],
 )
@@ -213,8 +218,7 @@ def test_what_does_not_change_numbers_may_change():
 
 def test_checkpoints_more_often_change_no_number(tmp_path):
     often, seldom = (
-        files_of(trained(tmp_path / str(n), tiny_snapshot(config_of("chunked", save_interval=n))).directory.path)
-        for n in (1, 100)
+        files_of(trained(tmp_path / str(n), snapshot_of("chunked", save_interval=n)).directory.path) for n in (1, 100)
     )
     assert often.keys() == seldom.keys()
     assert {name for name in often if often[name] != seldom[name]} == {"manifest.json"}

@@ -171,6 +171,8 @@ def recommend(
 
     if all_users == (user is not None):
         raise typer.BadParameter("give either --user ID or --all-users --out FILE")
+    if (all_users and as_json) or (user is not None and out is not None):
+        raise typer.BadParameter("--json goes with --user, and --out with --all-users")
     if user is not None:
         recommending.for_one(run, user, k, as_json=as_json)
     elif out is None:
@@ -186,13 +188,15 @@ def serve(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
 ) -> None:
     """Answer GET /recommend/{user_id}?k=10 over HTTP from the best model of a run."""
+    from urllib.parse import quote
+
     from backend import server
     from fedmem.serving import Recommender
 
-    listener = server.listen(host, port)
-    recommender = Recommender.load(run)
-    address = f"http://{host}:{listener.getsockname()[1]}"
-    user = recommender.dataset.vocabulary.users[0]
-    notes.print(f"serving {recommender.model_version} until Ctrl-C")
-    notes.print(f"  {address}/recommend/{user}?k=10\n  {address}/docs")
-    server.serve(recommender, listener)
+    with server.listen(host, port) as listener:
+        recommender = Recommender.load(run)
+        address = f"http://{host}:{listener.getsockname()[1]}"
+        user = quote(recommender.dataset.vocabulary.users[0])
+        notes.print(f"serving {recommender.model_version} until Ctrl-C")
+        notes.print(f"  {address}/recommend/{user}?k=10\n  {address}/docs")
+        server.serve(recommender, listener)

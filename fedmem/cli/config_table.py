@@ -6,6 +6,7 @@ from textwrap import wrap
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from rich.table import Table
+from yaml import safe_dump
 
 from fedmem.config import ExperimentConfig
 
@@ -50,8 +51,8 @@ def _yaml_lines(section: BaseModel, indent: str) -> Iterator[str]:
 
 
 def _yaml(value: object) -> str:
-    # `off` without quotation marks is false in YAML.
-    return '"off"' if value == "off" else _shown(value)
+    # Quoted where YAML would read something else, as for `off`.
+    return safe_dump(value, width=10**6).removesuffix("...\n").strip() if isinstance(value, str) else _shown(value)
 
 
 def _original(info: FieldInfo) -> str:

@@ -4,8 +4,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
+
 from fedmem.checkpoint import Checkpoint, RunDirectory, Snapshot
-from fedmem.cli.screen import answer_json, answers, stages
+from fedmem.cli.screen import answer_json, answers, notes, stages
 from fedmem.controls import control_recommenders
 from fedmem.data.federated_dataset import FederatedDataset
 from fedmem.errors import CheckpointError, DataError
@@ -13,7 +15,7 @@ from fedmem.evaluation.baselines import EASE, ItemItemCounts, Popularity, chance
 from fedmem.evaluation.cold_start import ColdStartRow, evaluate_cold_start
 from fedmem.evaluation.evaluate import Scorer, evaluate
 from fedmem.evaluation.metric_table import MetricTable
-from fedmem.evaluation.report import as_records, as_rich, cold_start_as_rich, cold_start_tables
+from fedmem.evaluation.report import as_records, as_rich, cold_start_as_rich, cold_start_tables, differences_as_rich
 from fedmem.serving import Recommender
 
 Split = Literal["test", "validation"]
@@ -24,21 +26,22 @@ def run_evaluation(
 ) -> None:
     """Evaluate the best checkpoint in ``path``, with other runs beside it, and print the tables."""
     directory = RunDirectory(path)
-    snapshot, best = directory.read_snapshot(), directory.read_record().best
-    checkpoint = directory.read_checkpoint(best)
+    snapshot, checkpoint = directory.read_snapshot(), directory.read_best()
+    best = checkpoint.server.round
     scorers = _scorers(snapshot, checkpoint, baselines=baselines, controls=controls)
     scorers |= {str(other): _beside(other, snapshot.dataset) for other in beside}
     tables = _warm_tables(snapshot, scorers, split, with_chance=baselines)
-    cold = _cold_rows(snapshot, scorers) if len(snapshot.dataset.cold_users) else []
+    cold = _cold_rows(snapshot, scorers)
     if as_json:
-        answer_json(
-            {"split": split, "round": best, "warm": as_records(tables), "cold": as_records(cold_start_tables(cold))}
-        )
+        cold_records = as_records(cold_start_tables(cold))
+        answer_json({"split": split, "round": best, "warm": as_records(tables), "cold": cold_records})
         return
     answers.print(as_rich(tables, f"{snapshot.dataset.name}, {split}, model of round {best}", answers.width))
+    if controls:
+        answers.print(differences_as_rich(tables, "trained model", "paired difference to the trained model"))
     if cold:
         title = f"{cold[0].table.num_users} users who never trained, n most recent interactions as input"
-        answers.print(cold_start_as_rich(cold, "NDCG@10", title))
+        answers.print(cold_start_as_rich(cold, title))
 
 
 def _scorers(snapshot: Snapshot, checkpoint: Checkpoint, *, baselines: bool, controls: bool) -> dict[str, Scorer]:
@@ -53,8 +56,11 @@ def _scorers(snapshot: Snapshot, checkpoint: Checkpoint, *, baselines: bool, con
 
 def _beside(path: Path, dataset: FederatedDataset) -> Recommender:
     other = Recommender.load(path)
-    if other.dataset.digest != dataset.digest:
-        raise CheckpointError(f"--beside {path}: that run was trained on other data; its figures do not compare.")
+    same_users = np.array_equal(other.dataset.trainable_users, dataset.trainable_users)
+    if other.dataset.digest != dataset.digest or not same_users:
+        raise CheckpointError(
+            f"--beside {path}: that run was trained on other data or other users; its figures do not compare."
+        )
     return other
 
 
@@ -62,8 +68,8 @@ def _baselines(dataset: FederatedDataset) -> Mapping[str, Scorer]:
     found: dict[str, Scorer] = {"popularity": Popularity(dataset), "item-item counts": ItemItemCounts(dataset)}
     try:
         found["EASE + recency"] = EASE(dataset)
-    except DataError:
-        return found  # a catalogue too large for its dense matrix
+    except DataError as error:
+        notes.print(f"without EASE: {error}", markup=False)
     return found
 
 
@@ -88,5 +94,12 @@ def _warm_tables(
 
 
 def _cold_rows(snapshot: Snapshot, scorers: Mapping[str, Scorer]) -> list[ColdStartRow]:
-    config = snapshot.config.evaluation
-    return evaluate_cold_start(snapshot.dataset, scorers, k_list=config.k_list, metrics=config.metrics)
+    """The cold-start rows; none, with a note, where users were kept out of training but all are too short."""
+    dataset, config = snapshot.dataset, snapshot.config.evaluation
+    if not len(dataset.cold_users):
+        return []
+    try:
+        return evaluate_cold_start(dataset, scorers, k_list=config.k_list, metrics=config.metrics)
+    except DataError as error:
+        notes.print(f"no cold-start table: {error}", markup=False)
+        return []

@@ -1,13 +1,12 @@
-"""Metric tables side by side: for the screen (rich), for documents (Markdown) and for programs (JSON)."""
+"""Metric tables side by side: for the screen and for programs."""
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 
 from rich.table import Table
 
 from fedmem.evaluation.cold_start import ColdStartRow
-from fedmem.evaluation.metric_table import MetricTable
+from fedmem.evaluation.metric_table import MetricTable, paired_difference
 
 _NAME_WIDTH, _COLUMN_WIDTH = 32, 16  # characters
 
@@ -24,46 +23,46 @@ def as_records(tables: Tables) -> list[dict[str, object]]:
     return [{"name": name, **table.to_dict()} for name, table in tables.items()]
 
 
-def as_json(tables: Tables) -> str:
-    """The records as one JSON array; undefined errors are null."""
-    return json.dumps(as_records(tables), indent=2, ensure_ascii=False, allow_nan=False)
-
-
-def as_markdown(tables: Tables) -> str:
-    """A GitHub table, each cell ``mean ± standard error``; a metric that a table lacks is left empty."""
-    names = _metric_names(tables)
-    lines = ["| name | " + " | ".join([*names, "users"]) + " |", "| --- |" + " ---: |" * (len(names) + 1)]
-    for name, table in tables.items():
-        cells = [name.replace("|", "\\|"), *(_cell(table, metric) for metric in names), str(table.num_users)]
-        lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join(lines)
-
-
 def as_rich(tables: Tables, title: str | None = None, width: int | None = None) -> Table:
-    """The same as a rich table; whoever owns the console prints it.
+    """A rich table, each cell ``mean ±standard error``; whoever owns the console prints it.
 
     Where ``width`` characters are too few for every metric, those at 10 and MRR stand for all.
     """
     names = _metric_names(tables)
     if width is not None and width < _NAME_WIDTH + _COLUMN_WIDTH * len(names):
         names = [name for name in names if name.endswith("@10") or name == "MRR"] or names
-    rendered = Table(title=title, title_justify="left")
-    rendered.add_column("name", no_wrap=True)
-    for column in [*names, "users"]:
-        rendered.add_column(column, justify="right", no_wrap=True)
+    users = " or ".join(str(n) for n in dict.fromkeys(table.num_users for table in tables.values()))
+    rendered = _table(f"{title}, {users} users" if title else f"{users} users", "name", names)
     for name, table in tables.items():
-        rendered.add_row(name, *(_cell(table, metric).replace(" ± ", " ±") for metric in names), str(table.num_users))
+        rendered.add_row(name, *(_cell(table, metric) for metric in names))
     return rendered
 
 
-def cold_start_as_rich(rows: Sequence[ColdStartRow], metric: str, title: str) -> Table:
-    """One metric of every scorer (down) at every n (across)."""
-    rendered = Table(title=title, title_justify="left")
-    rendered.add_column(metric, no_wrap=True)
-    for n in dict.fromkeys(row.interactions for row in rows):
-        rendered.add_column(f"n = {n}", justify="right", no_wrap=True)
+def differences_as_rich(tables: Tables, reference: str, title: str) -> Table:
+    """Paired differences ± standard error over the same users; tables without ranks (chance) are left out."""
+    names = [name for name in _metric_names(tables) if name.endswith("@10") or name == "MRR"]
+    rendered = _table(title, "name", names)
+    for name, table in tables.items():
+        if name != reference and len(table.ranks):
+            pairs = [paired_difference(table, tables[reference], metric) for metric in names]
+            rendered.add_row(name, *(f"{mean:+.4f} ±{error:.4f}" for mean, error in pairs))
+    return rendered
+
+
+def cold_start_as_rich(rows: Sequence[ColdStartRow], title: str) -> Table:
+    """NDCG@10, or the first metric there is, of every scorer (down) at every n (across)."""
+    metric = "NDCG@10" if "NDCG@10" in rows[0].table.values else next(iter(rows[0].table.values))
+    rendered = _table(title, metric, [f"n = {n}" for n in dict.fromkeys(row.interactions for row in rows)])
     for scorer in dict.fromkeys(row.scorer for row in rows):
         rendered.add_row(scorer, *(f"{row.table.mean(metric):.4f}" for row in rows if row.scorer == scorer))
+    return rendered
+
+
+def _table(title: str | None, first: str, columns: Sequence[str]) -> Table:
+    rendered = Table(title=title, title_justify="left")
+    rendered.add_column(first, no_wrap=True)
+    for column in columns:
+        rendered.add_column(column, justify="right", no_wrap=True)
     return rendered
 
 
@@ -75,4 +74,4 @@ def _cell(table: MetricTable, metric: str) -> str:
     if metric not in table.values:
         return ""
     mean, error = table.values[metric]
-    return f"{mean:.4f}" if math.isnan(error) else f"{mean:.4f} ± {error:.4f}"
+    return f"{mean:.4f}" if math.isnan(error) else f"{mean:.4f} ±{error:.4f}"

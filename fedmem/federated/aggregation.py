@@ -20,7 +20,7 @@ ITEM_ROWS = "sasrec.item_embedding"
 
 @dataclass(frozen=True, eq=False)
 class CohortSum:
-    """The weighted sum of several clients' updates: what a chunk of a round is reduced to.
+    """The weighted sum of several clients' ``ClientUpdate``: what a chunk of a round is reduced to.
 
     Attributes:
         delta: Σ n_c·Δ_c by parameter.
@@ -28,6 +28,7 @@ class CohortSum:
         row_weight: Σ n_c over the clients that touched an item row [I + 1], or None.
         prototypes: each client's prototypes with its n_c, or empty.
         metrics: sums of the clients' metrics.
+        upload_bytes: size of the clients' updates on the wire, of weights and of prototypes.
         clients: how many clients.
     """
 
@@ -36,6 +37,7 @@ class CohortSum:
     row_weight: npt.NDArray[np.float64] | None = None
     prototypes: Sequence[tuple[Prototypes, float]] = ()
     metrics: Mapping[str, float] = field(default_factory=dict)
+    upload_bytes: Mapping[str, float] = field(default_factory=dict)
     clients: int = 1
 
     @classmethod
@@ -49,6 +51,7 @@ class CohortSum:
             row_weight=None if touched is None else touched * weight,
             prototypes=() if update.prototypes is None else ((update.prototypes, weight),),
             metrics=update.metrics,
+            upload_bytes=update.num_bytes(),
         )
 
     def __add__(self, other: "CohortSum") -> "CohortSum":
@@ -61,7 +64,8 @@ class CohortSum:
             weight=self.weight + other.weight,
             row_weight=rows,
             prototypes=(*self.prototypes, *other.prototypes),
-            metrics={k: value + other.metrics[k] for k, value in self.metrics.items()},
+            metrics=_sum_by_name(self.metrics, other.metrics),
+            upload_bytes=_sum_by_name(self.upload_bytes, other.upload_bytes),
             clients=self.clients + other.clients,
         )
 
@@ -172,6 +176,10 @@ class FederatedAggregator:
             {b: members @ s[present] for b, s in together.sums.items()},
             {b: members @ c[present] for b, c in together.counts.items()},
         )
+
+
+def _sum_by_name(first: Mapping[str, float], second: Mapping[str, float]) -> dict[str, float]:
+    return {name: value + second[name] for name, value in first.items()}
 
 
 def _zeros_like(arrays: Arrays) -> MutableArrays:

@@ -13,7 +13,7 @@ import torch
 from fedmem.config import ExperimentConfig
 from fedmem.data.client_dataset import ClientDataset
 from fedmem.features.preference_texts import preference_boundary
-from fedmem.federated.local_objective import LocalStep, LossSums, collate, local_objective, prototype_vectors
+from fedmem.federated.local_objective import LocalStep, collate, local_objective, prototype_vectors
 from fedmem.federated.messages import Broadcast, ClientUpdate
 from fedmem.federated.parameters import load_parameters, parameter_arrays
 from fedmem.federated.scoring import UserContext
@@ -80,7 +80,8 @@ class FedMemClient:
             optimizer.zero_grad()
             (losses.total / step.num_samples + self._proximal_term(model, start)).backward()
             fill_gradients(model)
-            add_metrics(metrics, self.remember(step, losses, broadcast.round))
+            written = self.remember(step, losses.surprise, losses.embedding, broadcast.round)
+            add_metrics(metrics, losses.metrics() | written)
             optimizer.step()
         return metrics
 
@@ -133,20 +134,26 @@ class FedMemClient:
         """The source of a step's dropout masks."""
         return torch_generator(self.config.seed, "dropout", round_number, self.user, step)
 
-    def remember(self, step: LocalStep, losses: LossSums, round_number: int) -> dict[str, float]:
-        """Write the surprising items of a step into the memory; returns the step's metric sums."""
+    def remember(
+        self, step: LocalStep, surprise: FloatArray, embedding: FloatArray, round_number: int
+    ) -> dict[str, float]:
+        """Write the surprising items of a step into the memory; returns the step's metric sums.
+
+        Args:
+            step: the step, of S segments and T positions.
+            surprise: each position's surprise, in nats [S, T or more].
+            embedding: each position's target embedding [S, T or more, D].
+            round_number: nothing is written during the first ``warmup_rounds``.
+        """
         chosen = step.chosen
         items = step.items[chosen]
         index = np.add.outer(step.start, np.arange(chosen.shape[1]))[chosen].astype(np.int32)
-        surprise = losses.surprise[:, : chosen.shape[1]][chosen]
-        embedding = losses.embedding[:, : chosen.shape[1]][chosen]
+        surprise, embedding = (values[:, : chosen.shape[1]][chosen] for values in (surprise, embedding))
         entries = MemoryEntries(items, index, np.ones_like(items), surprise, embedding)
         written = evicted = 0
         if self.config.uses_memory and round_number >= self.config.fedmem.warmup_rounds:
             written, evicted = self._write(entries, round_number)
         return {
-            "recommendation_loss": losses.recommendation,
-            "contrastive_loss": losses.contrastive,
             "surprise": float(surprise.sum()),
             "positions": float(len(items)),
             "memory_updates": float(written),

@@ -14,7 +14,7 @@ from fedmem.config import ExperimentConfig
 from fedmem.federated.aggregation import CohortSum
 from fedmem.federated.client import FedMemClient
 from fedmem.federated.local_objective import LocalStep, LossSums, collate, local_objective, prototype_vectors
-from fedmem.federated.messages import Broadcast
+from fedmem.federated.messages import Broadcast, ClientUpdate
 from fedmem.federated.parameters import load_parameters
 from fedmem.model.recommender import UR4RecV2MoE
 from fedmem.model.sasrec import Dropout
@@ -46,16 +46,18 @@ def train_chunk(clients: Sequence[FedMemClient], model: UR4RecV2MoE, broadcast: 
     model.zero_grad(set_to_none=True)
     losses = local_objective(model, batch, config, cohort_dropout(clients, steps, broadcast.round))
     losses.total.backward()
-    metrics = _remember(clients, steps, losses, broadcast.round)
+    metrics = losses.metrics() | _remember(clients, steps, losses, broadcast.round)
     weight = sum(step.num_samples for step in steps)
-    uploads = [
-        (client.get_memory_prototypes(), float(step.num_samples)) for client, step in zip(clients, steps, strict=True)
-    ]
+    delta = {name: _step(parameter, weight, config) for name, parameter in model.named_parameters()}
+    prototypes = [client.get_memory_prototypes() for client in clients]
+    # Every client's update has the shapes of this one, so that one is measured for all.
+    size = ClientUpdate(weight, delta, prototypes[0]).num_bytes()
     return CohortSum(
-        delta={name: _step(parameter, weight, config) for name, parameter in model.named_parameters()},
+        delta=delta,
         weight=float(weight),
-        prototypes=tuple((prototypes, n) for prototypes, n in uploads if prototypes is not None),
+        prototypes=[(p, float(step.num_samples)) for p, step in zip(prototypes, steps, strict=True) if p is not None],
         metrics=metrics,
+        upload_bytes={part: float(count * len(clients)) for part, count in size.items()},
         clients=len(clients),
     )
 
@@ -74,17 +76,10 @@ def _remember(
     """Write every client's memory from its own rows of the batch; sums of the clients' metrics."""
     total: dict[str, float] = {}
     row = 0
-    per_position = losses.recommendation / sum(step.num_samples for step in steps)
     for client, step in zip(clients, steps, strict=True):
         rows = slice(row, row := row + len(step.items))
-        own = LossSums(
-            losses.total,
-            per_position * step.num_samples,
-            losses.contrastive / len(steps),
-            losses.surprise[rows],
-            losses.embedding[rows],
-        )
-        for name, value in client.remember(step, own, round_number).items():
+        written = client.remember(step, losses.surprise[rows], losses.embedding[rows], round_number)
+        for name, value in written.items():
             total[name] = total.get(name, 0.0) + value
     return total
 

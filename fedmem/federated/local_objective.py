@@ -73,6 +73,10 @@ class LossSums:
     surprise: npt.NDArray[np.float32]
     embedding: npt.NDArray[np.float32]
 
+    def metrics(self) -> dict[str, float]:
+        """The two losses by name."""
+        return {"recommendation_loss": self.recommendation, "contrastive_loss": self.contrastive}
+
 
 def collate(
     steps: Sequence[LocalStep], prototypes: PrototypeVectors | None, like: Tensor, text_dim: int | None

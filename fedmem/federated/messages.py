@@ -32,7 +32,7 @@ class Broadcast:
 class ClientUpdate:
     """Client to server: the change of the parameters, the prototypes, the number of samples, sums of metrics.
 
-    An evaluation is a ClientUpdate too, with metric sums alone.
+    A simulation may hand the server the weighted sum of several (``CohortSum``) instead, which shows it less.
     """
 
     num_samples: int

@@ -4,6 +4,8 @@ It knows clients by their numbers alone. What a round does is ``state -> state``
 ``ServerState``.
 """
 
+import functools
+import operator
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal, Protocol
@@ -157,8 +159,8 @@ class FedMemServer:
         return replace(cohort, row_weight=None, prototypes=())
 
     def _evaluation_due(self) -> bool:
-        done = self.state.round
-        return done % self.config.evaluation.eval_every == 0 or done >= self.config.federated.num_rounds
+        # Never because the run ends here: a run with more rounds would have other best rounds.
+        return self.state.round % self.config.evaluation.eval_every == 0
 
     def _note_validation(self, metric: float, is_best: bool) -> None:
         if is_best:
@@ -171,12 +173,9 @@ def total(sums: Iterable[CohortSum]) -> CohortSum:
     """The sum of chunks, in their order.
 
     Raises:
-        ValueError: if there is none.
+        TypeError: if there is none.
     """
-    first, *rest = sums
-    for other in rest:
-        first = first + other
-    return first
+    return functools.reduce(operator.add, sums)  # one after another, so that no more than two are held
 
 
 def round_metrics(cohort: CohortSum, broadcast: Broadcast, before: Prototypes | None) -> dict[str, float]:
@@ -193,9 +192,8 @@ def round_metrics(cohort: CohortSum, broadcast: Broadcast, before: Prototypes | 
         "memory_written_fraction": sums["memory_updates"] / positions,
         "memory_occupancy_mean": sums["memory_occupancy"] / clients,
     }
-    size = broadcast.num_bytes()
-    metrics |= {f"bytes_down_{part}": float(count) for part, count in size.items()}
-    metrics |= {f"bytes_up_{part}": float(count) for part, count in size.items()}
+    metrics |= {f"bytes_down_{part}": float(count) for part, count in broadcast.num_bytes().items()}
+    metrics |= {f"bytes_up_{part}": count / clients for part, count in cohort.upload_bytes.items()}
     return metrics | _prototype_metrics(before, broadcast.global_memory)
 
 

@@ -47,6 +47,7 @@ def build_model(config: ExperimentConfig, num_items: int, features: ItemFeatures
     Raises:
         ConfigError: if the configured device is not to be had.
     """
+    check_device(config.device)
     model = UR4RecV2MoE(
         config.model,
         num_items,
@@ -55,11 +56,16 @@ def build_model(config: ExperimentConfig, num_items: int, features: ItemFeatures
         use_contrastive=config.uses_contrastive,
     )
     model.initialise(torch_generator(config.seed, "weights"))
+    return model.to(config.device)
+
+
+def check_device(device: str) -> None:
+    """Raise ConfigError if the device is not to be had."""
     try:
-        return model.to(config.device)
+        torch.empty(1, device=device)
     except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0]
-        raise ConfigError(f"device = {config.device!r} cannot be used ({reason}); --set device=cpu works.") from None
+        raise ConfigError(f"device = {device!r} cannot be used ({reason}); --set device=cpu works.") from None
 
 
 def item_blocks(features: ItemFeatures) -> FrozenItemBlocks:

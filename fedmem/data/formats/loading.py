@@ -122,7 +122,7 @@ def _check_lengths(dataset: FederatedDataset, path: Path) -> None:
 
 def _report(dataset: FederatedDataset) -> None:
     _log.info(
-        "%s: %d users, %d items, %d interactions (%d exact duplicates dropped, %d bad rows skipped)",
+        "%s: %d users, %d items, %d interactions (dropped %d repetitions of user, item and time; skipped %d bad rows)",
         dataset.name,
         dataset.num_users,
         dataset.num_items,

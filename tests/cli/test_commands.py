@@ -1,0 +1,232 @@
+"""The commands, by what they print and leave on the disk."""
+
+import csv
+import json
+import math
+import re
+from itertools import groupby
+
+import pytest
+
+from fedmem import __version__
+from fedmem.checkpoint import RunDirectory
+from fedmem.config import ExperimentConfig, load_config
+from tests.tiny import files_of
+
+COMMANDS = (
+    (),
+    ("data",),
+    ("data", "fetch"),
+    ("data", "demo"),
+    ("config",),
+    ("config", "show"),
+    ("train",),
+    ("evaluate",),
+    ("recommend",),
+    ("serve",),
+)
+
+
+def strict(text: str) -> object:
+    """JSON that holds no NaN."""
+
+    def refuse(constant: str) -> None:
+        raise AssertionError(f"{constant} is not JSON")
+
+    return json.loads(text, parse_constant=refuse)
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+def test_every_command_explains_itself(fedmem, command):
+    outcome = fedmem(*command, "--help")
+    assert outcome.code == 0
+    assert outcome.err == ""
+    assert re.search(rf"Usage: .*fedmem {' '.join(command)}", outcome.out)
+
+
+def test_the_version(fedmem):
+    assert fedmem("--version").out == f"fedmem {__version__}\n"
+
+
+def test_demo_data_is_written(fedmem, tmp_path, monkeypatch):
+    monkeypatch.setattr("fedmem.data.demo.write_demo", lambda out, *, seed, progress: out / str(seed))
+    outcome = fedmem("data", "demo", "--out", tmp_path, "--seed", "7")
+    assert (outcome.code, outcome.out) == (0, f"{tmp_path / '7'}\n")
+
+
+# config show
+
+
+def test_config_show_lists_every_setting(fedmem):
+    outcome = fedmem("config", "show", "--set", "federated.num_rounds=123")
+    assert outcome.code == 0
+    assert "123" in outcome.out
+    for key in ("federated.num_rounds", "fedmem.surprise_threshold", "seed", "ablation.disable_moe"):
+        assert key in outcome.out
+
+
+def test_config_show_json_is_the_configuration(fedmem, config):
+    outcome = fedmem("config", "show", "--json", "--config", config, "--set", "seed=9")
+    found = ExperimentConfig.model_validate(strict(outcome.out))
+    assert found == load_config(config, ("seed=9",))
+
+
+def test_config_show_yaml_is_a_configuration(fedmem, tmp_path):
+    outcome = fedmem("config", "show", "--yaml", "--set", "features.text=off", "--set", "training.batch_size=null")
+    path = tmp_path / "shown.yaml"
+    path.write_text(outcome.out, encoding="utf-8")
+    assert load_config(path) == load_config(None, ("features.text=off",))
+
+
+# train
+
+
+def test_training_prints_the_test_result_and_what_next(fedmem, data, config, quick, tmp_path):
+    outcome = fedmem("train", "--data", data, "--config", config, "--out", tmp_path / "run", *quick)
+    assert outcome.code == 0
+    assert "NDCG@10" in outcome.out
+    assert "6 rounds" in outcome.err
+    assert f"fedmem recommend {tmp_path / 'run'}" in outcome.err
+
+
+def test_training_json_is_for_a_program(fedmem, data, config, quick, tmp_path):
+    outcome = fedmem("train", "--data", data, "--config", config, "--out", tmp_path / "run", "--json", *quick)
+    summary = strict(outcome.out)
+    record = RunDirectory(tmp_path / "run").read_record()
+    assert summary["rounds"] == 6
+    assert (summary["best_round"], summary["test"]) == (record.best, record.test)
+    assert summary["directory"] == str(tmp_path / "run")
+
+
+def test_without_out_the_run_is_in_save_dir(fedmem, data, config, quick, tmp_path):
+    place = tmp_path / "by" / "config"
+    outcome = fedmem("train", "--data", data, "--config", config, "--set", f"save_dir={place}", *quick)
+    assert outcome.code == 0
+    assert RunDirectory(place).read_record().finished
+
+
+def test_reference_gives_the_same_metrics_to_rounding(fedmem, data, config, quick, tmp_path, trained):
+    outcome = fedmem("train", "--data", data, "--config", config, "--out", tmp_path / "run", "--reference", *quick)
+    assert outcome.code == 0
+    pairs = zip(RunDirectory(tmp_path / "run").read_metrics(), RunDirectory(trained).read_metrics(), strict=True)
+    for one_by_one, chunked in pairs:
+        assert one_by_one["metrics"] == pytest.approx(chunked["metrics"], rel=1e-3, abs=1e-6)
+
+
+def test_a_resumed_finished_run_is_left_as_it_is(fedmem, data, config, quick, tmp_path):
+    command = ("train", "--data", data, "--config", config, "--out", tmp_path / "run", "--resume", *quick)
+    assert fedmem(*command).code == 0
+    before = files_of(tmp_path / "run")
+    outcome = fedmem(*command)
+    assert outcome.code == 0
+    assert files_of(tmp_path / "run") == before
+
+
+def test_more_rounds_can_be_added(fedmem, data, config, quick, tmp_path, trained):
+    command = ("train", "--data", data, "--config", config, "--out", tmp_path / "run", *quick)
+    assert fedmem(*command, "--set", "federated.num_rounds=4").code == 0
+    assert fedmem(*command, "--resume").code == 0
+    found, expected = files_of(tmp_path / "run"), files_of(trained)
+    assert found.keys() == expected.keys()
+    assert {name for name in found if found[name] != expected[name]} == {"manifest.json"}
+
+
+# evaluate
+
+
+def test_evaluate_json(fedmem, trained):
+    found = strict(fedmem("evaluate", trained, "--json").out)
+    record = RunDirectory(trained).read_record()
+    tables = {row["name"]: row for row in found["warm"]}
+    assert (found["split"], found["round"], found["cold"]) == ("test", record.best, [])
+    assert tables.keys() == {"chance", "popularity", "item-item counts", "EASE + recency", "trained model"}
+    assert tables["trained model"]["metrics"] == record.test["metrics"]
+    assert tables["trained model"]["num_users"] == 12
+
+
+def test_evaluate_on_validation_without_baselines(fedmem, trained):
+    found = strict(fedmem("evaluate", trained, "--json", "--no-baselines", "--split", "validation").out)
+    assert [row["name"] for row in found["warm"]] == ["trained model"]
+    best = next(line for line in RunDirectory(trained).read_metrics() if line["round"] == found["round"])
+    assert found["warm"][0]["metrics"] == best["validation"]
+
+
+def test_evaluate_prints_a_table_with_controls(fedmem, trained):
+    outcome = fedmem("evaluate", trained, "--controls")
+    assert outcome.code == 0
+    for name in ("chance", "popularity", "EASE + recency", "trained model", "random prototypes", "films, test"):
+        assert name in outcome.out
+
+
+def test_evaluate_puts_another_run_beside_it(fedmem, trained):
+    found = strict(fedmem("evaluate", trained, "--json", "--no-baselines", "--beside", trained).out)
+    assert [row["name"] for row in found["warm"]] == ["trained model", str(trained)]
+    assert found["warm"][0]["metrics"] == found["warm"][1]["metrics"]
+
+
+def test_evaluate_shows_users_who_never_trained(fedmem, data, config, quick, tmp_path):
+    settings = ("--set", "data.cold_user_fraction=0.4", *quick)
+    assert fedmem("train", "--data", data, "--config", config, "--out", tmp_path / "run", *settings).code == 0
+    found = strict(fedmem("evaluate", tmp_path / "run", "--json", "--no-baselines").out)
+    assert found["warm"][0]["num_users"] == 7
+    assert len(found["cold"]) == 5
+
+
+# recommend
+
+
+def test_recommend_prints_titles_beside_what_was_chosen_last(fedmem, trained):
+    outcome = fedmem("recommend", trained, "--user", "u03", "-k", "4")
+    assert outcome.code == 0
+    assert "u03 last chose: [rec] :cat: Film" in outcome.out
+    assert outcome.out.count("[rec] :cat: Film") == 5 + 4
+    assert outcome.err == ""
+
+
+def test_recommend_json(fedmem, trained):
+    found = strict(fedmem("recommend", trained, "--user", "u03", "-k", "4", "--json").out)
+    assert found.keys() == {"user_id", "items", "strategy", "model_version", "round"}
+    assert (found["user_id"], found["strategy"], len(found["items"])) == ("u03", "model", 4)
+    assert found["items"][0]["title"].startswith("[rec] :cat: Film")
+    assert (found["items"][0]["genres"], found["items"][0]["year"]) == (["Drama"], 1990)
+
+
+def test_in_bulk_every_user_has_a_ranked_list(fedmem, trained, data, tmp_path):
+    out = tmp_path / "recs.csv"
+    outcome = fedmem("recommend", trained, "--all-users", "-k", "5", "--out", out)
+    assert (outcome.code, outcome.out) == (0, "")
+    assert [path.name for path in tmp_path.iterdir()] == ["recs.csv"]
+    with out.open(encoding="utf-8", newline="") as file:
+        assert file.readline() == "user_id,rank,item_id,score\r\n"
+        rows = list(csv.reader(file))
+    with (data / "interactions.csv").open(encoding="utf-8", newline="") as file:
+        seen = {(row["user_id"], row["item_id"]) for row in csv.DictReader(file)}
+    lists = {user: list(group) for user, group in groupby(rows, key=lambda row: row[0])}
+    assert sorted(lists) == [f"u{user:02d}" for user in range(12)]
+    for user, found in lists.items():
+        assert [int(rank) for _, rank, _, _ in found] == list(range(1, len(found) + 1))
+        assert len(found) <= 5
+        assert not {(user, item) for _, _, item, _ in found} & seen
+        values = [float(score) for *_, score in found]
+        assert values == sorted(values, reverse=True)
+        assert all(map(math.isfinite, values))
+    single = strict(fedmem("recommend", trained, "--user", "u03", "-k", "5", "--json").out)
+    assert [item["item_id"] for item in single["items"]] == [item for _, _, item, _ in lists["u03"]]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        (),
+        ("--user", "u03", "--all-users"),
+        ("--all-users",),
+        ("--user", "u03", "-k", "0"),
+        ("--user", "u03", "-k", "x"),
+    ],
+    ids=" ".join,
+)
+def test_options_that_do_not_go_together(fedmem, trained, options):
+    outcome = fedmem("recommend", trained, *options)
+    assert outcome.code == 2
+    assert outcome.out == ""
+    assert "Traceback" not in outcome.err

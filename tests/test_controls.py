@@ -1,0 +1,74 @@
+"""The controls: the trained parameters reading something else."""
+
+import numpy as np
+import pytest
+
+from fedmem.controls import control_recommenders, random_prototypes
+from fedmem.memory.prototypes import Prototypes
+from tests.tiny import tiny_config, tiny_snapshot, trained
+
+MOVED = {"server_learning_rate": 0.05, "num_rounds": 10, "server_averaging": 0.0}
+
+
+def controls_of(path, **changes):
+    run = trained(path, tiny_snapshot(tiny_config(federated=MOVED, **changes)))
+    snapshot, checkpoint = run.directory.read_snapshot(), run.directory.read_checkpoint(run.record.last)
+    return snapshot, checkpoint, control_recommenders(snapshot, checkpoint)
+
+
+@pytest.fixture(scope="module")
+def full(tmp_path_factory):
+    return controls_of(tmp_path_factory.mktemp("controls") / "run")
+
+
+def all_scores(recommender) -> np.ndarray:
+    users = recommender.dataset.trainable_users
+    return recommender.score(users, [recommender.dataset.history(user) for user in users.tolist()])
+
+
+def test_every_control_ranks_otherwise_than_the_trained_model(full):
+    _, _, controls = full
+    found = {name: all_scores(recommender) for name, recommender in controls.items()}
+    trained_model = found.pop("trained model")
+    assert found.keys() == {
+        "empty local memory",
+        "another user's memory",
+        "empty prototypes",
+        "random prototypes",
+        "no memory at all",
+    }
+    for name, scores in found.items():
+        assert np.abs(scores - trained_model).max() > 1e-6, name
+    assert len({scores.tobytes() for scores in found.values()}) == len(found)
+
+
+def test_another_users_memory_is_a_permutation(full):
+    snapshot, checkpoint, controls = full
+    shuffled = controls["another user's memory"].memories
+    assert shuffled.keys() == checkpoint.memories.keys()
+    assert sorted(map(id, shuffled.values())) == sorted(map(id, checkpoint.memories.values()))
+    assert any(shuffled[user] is not checkpoint.memories[user] for user in shuffled)
+    again = control_recommenders(snapshot, checkpoint)["another user's memory"].memories
+    assert all(again[user] is shuffled[user] for user in shuffled)
+
+
+def test_random_prototypes_keep_mass_and_length():
+    rng = np.random.default_rng(0)
+    old = Prototypes(
+        {block: rng.standard_normal((4, 6)).astype(np.float32) for block in ("text", "id")},
+        {block: rng.random(4).astype(np.float32) for block in ("text", "id")},
+    )
+    found = random_prototypes(old, np.random.default_rng(1))
+    for block in old.blocks:
+        np.testing.assert_array_equal(found.counts[block], old.counts[block])
+        np.testing.assert_allclose(
+            np.linalg.norm(found.sums[block], axis=1), np.linalg.norm(old.sums[block], axis=1), rtol=1e-5
+        )
+        assert found.sums[block].dtype == np.float32
+        assert not np.allclose(found.sums[block], old.sums[block])
+
+
+def test_a_run_without_a_part_has_no_control_of_it(tmp_path):
+    without_prototypes = controls_of(tmp_path / "a", ablation={"disable_prototype_agg": True})[2]
+    assert without_prototypes.keys() == {"trained model", "empty local memory", "another user's memory"}
+    assert controls_of(tmp_path / "b", ablation={"disable_memory": True})[2].keys() == {"trained model"}
