@@ -107,8 +107,8 @@ class Recommender:
             CheckpointError: if there is none, or it is damaged.
         """
         directory = RunDirectory(path)
-        best = directory.read_best()
-        return cls(directory.read_snapshot(), best, f"{path.resolve().name}-{best.server.round:06d}")
+        snapshot, best = directory.read_snapshot(), directory.read_best()
+        return cls(snapshot, best, f"{path.resolve().name}-{best.server.round:06d}")
 
     def recommend(self, user_id: str, k: int = 10) -> Recommendation:
         """The k best unseen items for a user; someone unknown has an empty history.
