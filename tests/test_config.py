@@ -60,7 +60,6 @@ def test_a_shipped_file_loads_and_says_only_what_differs(path):
         ("training:\n  learning_rate: .inf\n", "training.learning_rate = inf"),
         ("training:\n  loss: hinge\n", "training.loss = 'hinge'"),
         ("training: 3\n", "training = 3"),
-        ("training:\n", "training = None"),
         ("seed: -1\n", "seed = -1"),
         ("features:\n  text: maybe\n", "features.text = 'maybe'"),
         ("features:\n  text: on\n", "features.text = True"),

@@ -42,14 +42,25 @@ def test_every_control_ranks_otherwise_than_the_trained_model(full):
     assert len({scores.tobytes() for scores in found.values()}) == len(found)
 
 
-def test_another_users_memory_is_a_permutation(full):
+def test_another_users_memory_is_never_the_own_one(full):
     snapshot, checkpoint, controls = full
-    shuffled = controls["another user's memory"].memories
-    assert shuffled.keys() == checkpoint.memories.keys()
-    assert sorted(map(id, shuffled.values())) == sorted(map(id, checkpoint.memories.values()))
-    assert any(shuffled[user] is not checkpoint.memories[user] for user in shuffled)
-    again = control_recommenders(snapshot, checkpoint)["another user's memory"].memories
-    assert all(again[user] is shuffled[user] for user in shuffled)
+    again = control_recommenders(snapshot, checkpoint)["another user's memory"]
+    for user, own in checkpoint.memories.items():
+        history = snapshot.dataset.history(user)
+        read = controls["another user's memory"].context(user, history).memory
+        assert read is not None
+        assert any(np.array_equal(read.items, m.items) for other, m in checkpoint.memories.items() if other != user)
+        assert not np.array_equal(read.id_embedding, own.id_embedding)
+        assert (read.index == -1).all()  # readable however short the own history is
+        assert np.array_equal(read.items, again.context(user, history).memory.items)
+
+
+@pytest.mark.parametrize("name", ["empty local memory", "no memory at all"])
+def test_an_emptied_memory_is_empty_for_users_who_never_trained_too(full, name):
+    snapshot, _, controls = full
+    history = snapshot.dataset.history(0)
+    assert controls[name].context(snapshot.dataset.num_users - 1, history).memory is None
+    assert controls[name].context(0, history[-5:]).memory is None
 
 
 def test_random_prototypes_keep_mass_and_length():

@@ -74,7 +74,7 @@ def test_bad_rows_are_left_out_on_request(fedmem, config, quick, tmp_path, refus
     assert "data.csv:31" in refused(*command, "--skip-bad-rows", 1)
     outcome = fedmem("train", *command, "--skip-bad-rows", 2, "--out", tmp_path / "run")
     assert outcome.code == 0, outcome.err
-    assert "2 bad rows skipped" in outcome.err
+    assert "skipped 2 bad rows" in outcome.err
     assert RunDirectory(tmp_path / "run").read_snapshot().dataset.num_users == 4
 
 
