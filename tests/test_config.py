@@ -67,6 +67,9 @@ def test_a_shipped_file_loads_and_says_only_what_differs(path):
         ("evaluation:\n  k_list: []\n", "evaluation.k_list"),
         ("model:\n  sasrec_num_heads: 3\n", "sasrec_num_heads = 3 must divide sasrec_hidden_dim = 64"),
         ("7: 3\n", "7"),
+        ("fedmem:\n  memory_policy: last\ntraining:\n  batch_size: 4\n", "batch_size"),
+        ("features:\n  preference_text: required\nablation:\n  disable_memory: true\n", "preference_text"),
+        ("model:\n  fusion_method: learned\n  retriever_weight: 0\n", "retriever_weight = 0"),
     ],
 )
 def test_a_wrong_key_or_value_is_named(written, text, named):
@@ -114,6 +117,10 @@ def test_an_override_through_a_value_is_refused(written):
 
 
 # What is accepted
+
+
+def test_an_empty_section_changes_nothing(written):
+    assert load_config(written("training:\nseed: 3\n"), ("training.momentum=0.5",)).training.momentum == 0.5
 
 
 def test_overrides_are_yaml_and_the_last_one_counts():

@@ -115,12 +115,12 @@ def test_a_run_stopped_after_every_round_gives_the_same_bytes(whole, tmp_path):
 
 def test_rounds_added_later_are_those_of_a_longer_run(whole, tmp_path):
     path, expected = whole
-    snapshot = snapshot_of(path, federated={"num_rounds": 3})
+    snapshot = snapshot_of(path, federated={"num_rounds": 4})
     complete(TrainingRun.start(tmp_path / "run", snapshot, reference=PATHS[path][1]))
     complete(resume(tmp_path, path))
     found = files_of(tmp_path / "run")
     # The manifest says what the run was started with.
-    assert json.loads(found.pop("manifest.json"))["config"]["federated"]["num_rounds"] == 3
+    assert json.loads(found.pop("manifest.json"))["config"]["federated"]["num_rounds"] == 4
     assert found == {name: content for name, content in expected.items() if name != "manifest.json"}
 
 

@@ -146,15 +146,26 @@ def evaluate(
     controls: Annotated[bool, typer.Option("--controls", help="The same model with parts of its memory changed.")] = (
         False
     ),
+    lists: Annotated[bool, typer.Option("--lists", help="Coverage, long-tail share and diversity of lists of 10.")] = (
+        False
+    ),
+    negatives: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Rank among 100 stored negatives only, as some papers do; it reorders models. Drawn if not there.",
+        ),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Rank the whole catalogue for every user and print metrics with standard errors.
 
     Where users were kept out of training (data.cold_user_fraction), a second table shows them at 0 to 5 interactions.
     """
-    from fedmem.cli.evaluation import run_evaluation
+    from fedmem.cli.evaluation import Questions, run_evaluation
 
-    run_evaluation(run, split, beside or (), baselines=baselines, controls=controls, as_json=as_json)
+    asked = Questions(split, beside or (), baselines, controls, lists, negatives)
+    run_evaluation(run, asked, as_json=as_json)
 
 
 @app.command()

@@ -1,8 +1,9 @@
 """``fedmem evaluate``: a run's best model beside the baselines, its controls, and its users who never trained."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -13,45 +14,83 @@ from fedmem.data.federated_dataset import FederatedDataset
 from fedmem.errors import CheckpointError, DataError
 from fedmem.evaluation.baselines import EASE, ItemItemCounts, Popularity, chance
 from fedmem.evaluation.cold_start import ColdStartRow, evaluate_cold_start
-from fedmem.evaluation.evaluate import Scorer, evaluate
+from fedmem.evaluation.evaluate import Scorer, evaluate, recommended_lists
 from fedmem.evaluation.metric_table import MetricTable
-from fedmem.evaluation.report import as_records, as_rich, cold_start_as_rich, cold_start_tables, differences_as_rich
+from fedmem.evaluation.ranking_metrics import catalogue_coverage, intra_list_diversity, long_tail_share
+from fedmem.evaluation.report import (
+    as_records,
+    as_rich,
+    cold_start_as_rich,
+    cold_start_tables,
+    differences_as_rich,
+    values_as_rich,
+)
+from fedmem.evaluation.sampled import StoredNegatives, sampled_evaluate
+from fedmem.randomness import numpy_generator
 from fedmem.serving import Recommender
 
 Split = Literal["test", "validation"]
+LIST_LENGTH = 10
 
 
-def run_evaluation(
-    path: Path, split: Split, beside: Sequence[Path], *, baselines: bool, controls: bool, as_json: bool
-) -> None:
-    """Evaluate the best checkpoint in ``path``, with other runs beside it, and print the tables."""
+@dataclass(frozen=True)
+class Questions:
+    """What ``fedmem evaluate`` is asked."""
+
+    split: Split
+    beside: Sequence[Path] = ()
+    baselines: bool = True
+    controls: bool = False
+    lists: bool = False
+    negatives: Path | None = None
+
+
+def run_evaluation(path: Path, asked: Questions, *, as_json: bool) -> None:
+    """Evaluate the best checkpoint in ``path`` and print the tables."""
     directory = RunDirectory(path)
     snapshot, checkpoint = directory.read_snapshot(), directory.read_best()
-    best = checkpoint.server.round
-    scorers = _scorers(snapshot, checkpoint, baselines=baselines, controls=controls)
-    scorers |= {str(other): _beside(other, snapshot.dataset) for other in beside}
-    tables = _warm_tables(snapshot, scorers, split, with_chance=baselines)
+    scorers = _scorers(snapshot, checkpoint, asked)
+    tables = _warm_tables(snapshot, scorers, asked)
     cold = _cold_rows(snapshot, scorers)
+    lists = _list_measures(snapshot, scorers, asked.split) if asked.lists else {}
     if as_json:
-        cold_records = as_records(cold_start_tables(cold))
-        answer_json({"split": split, "round": best, "warm": as_records(tables), "cold": cold_records})
+        answer_json(_record(asked, checkpoint, tables, cold, lists))
         return
-    answers.print(as_rich(tables, f"{snapshot.dataset.name}, {split}, model of round {best}", answers.width))
-    if controls:
+    title = f"{snapshot.dataset.name}, {asked.split}, model of round {checkpoint.server.round}"
+    sampled = ", among stored negatives only" if asked.negatives else ""
+    answers.print(as_rich(tables, f"{title}{sampled}", answers.width))
+    if asked.controls:
         answers.print(differences_as_rich(tables, "trained model", "paired difference to the trained model"))
+    if lists:
+        answers.print(values_as_rich(lists, f"lists of {LIST_LENGTH}"))
     if cold:
-        title = f"{cold[0].table.num_users} users who never trained, n most recent interactions as input"
-        answers.print(cold_start_as_rich(cold, title))
+        users = f"{cold[0].table.num_users} users who never trained"
+        answers.print(cold_start_as_rich(cold, f"{users}, n most recent interactions as input"))
 
 
-def _scorers(snapshot: Snapshot, checkpoint: Checkpoint, *, baselines: bool, controls: bool) -> dict[str, Scorer]:
-    scorers: dict[str, Scorer] = dict(_baselines(snapshot.dataset)) if baselines else {}
-    models = (
-        control_recommenders(snapshot, checkpoint)
-        if controls
-        else {"trained model": Recommender(snapshot, checkpoint, "trained model")}
-    )
-    return {**scorers, **models}
+def _record(
+    asked: Questions,
+    checkpoint: Checkpoint,
+    tables: Mapping[str, MetricTable],
+    cold: Sequence[ColdStartRow],
+    lists: Mapping[str, Mapping[str, float]],
+) -> dict[str, Any]:
+    return {
+        "split": asked.split,
+        "round": checkpoint.server.round,
+        "warm": as_records(tables),
+        "cold": as_records(cold_start_tables(cold)),
+        "lists": lists,
+    }
+
+
+def _scorers(snapshot: Snapshot, checkpoint: Checkpoint, asked: Questions) -> dict[str, Scorer]:
+    scorers: dict[str, Scorer] = dict(_baselines(snapshot.dataset)) if asked.baselines else {}
+    if asked.controls:
+        scorers |= control_recommenders(snapshot, checkpoint)
+    else:
+        scorers["trained model"] = Recommender(snapshot, checkpoint, "trained model")
+    return scorers | {str(other): _beside(other, snapshot.dataset) for other in asked.beside}
 
 
 def _beside(path: Path, dataset: FederatedDataset) -> Recommender:
@@ -73,24 +112,55 @@ def _baselines(dataset: FederatedDataset) -> Mapping[str, Scorer]:
     return found
 
 
-def _warm_tables(
-    snapshot: Snapshot, scorers: Mapping[str, Scorer], split: Split, *, with_chance: bool
-) -> dict[str, MetricTable]:
+def _warm_tables(snapshot: Snapshot, scorers: Mapping[str, Scorer], asked: Questions) -> dict[str, MetricTable]:
     dataset, config = snapshot.dataset, snapshot.config.evaluation
+    if asked.negatives is not None:
+        negatives = _negatives(snapshot, asked.negatives, asked.split)
+        return {
+            name: sampled_evaluate(
+                dataset, scorer, asked.split, negatives, k_list=config.k_list, metrics=config.metrics
+            )
+            for name, scorer in scorers.items()
+        }
     tables = {}
-    if with_chance:
-        tables["chance"] = chance(dataset, split, k_list=config.k_list, metrics=config.metrics)
+    if asked.baselines:
+        tables["chance"] = chance(dataset, asked.split, k_list=config.k_list, metrics=config.metrics)
     with stages() as progress:
         for name, scorer in scorers.items():
             tables[name] = evaluate(
                 dataset,
                 scorer,
-                split,
+                asked.split,
                 k_list=config.k_list,
                 metrics=config.metrics,
                 progress=lambda done, total, name=name: progress(name, done, total),  # type: ignore[misc]
             )
     return tables
+
+
+def _negatives(snapshot: Snapshot, path: Path, split: Split) -> StoredNegatives:
+    """The stored negatives, drawn from the run's seed and stored where the file is not there yet."""
+    if path.exists():
+        return StoredNegatives.load(path)
+    drawn = StoredNegatives.draw(snapshot.dataset, split, numpy_generator(snapshot.config.seed, "stored negatives"))
+    drawn.save(path)
+    notes.print(f"drew {drawn.items.shape[1]} negatives for each of {len(drawn.users)} users into {path}", markup=False)
+    return drawn
+
+
+def _list_measures(snapshot: Snapshot, scorers: Mapping[str, Scorer], split: Split) -> dict[str, dict[str, float]]:
+    """Coverage, long-tail share and, where items have text, diversity of the recommended lists."""
+    dataset, vectors = snapshot.dataset, snapshot.features.text
+    popularity = dataset.training_popularity()
+    found = {}
+    for name, scorer in scorers.items():
+        lists = recommended_lists(dataset, scorer, split, LIST_LENGTH)
+        found[name] = {
+            "coverage": catalogue_coverage(lists, dataset.num_items),
+            "long-tail share": long_tail_share(lists, popularity),
+            **({} if vectors is None else {"text diversity": intra_list_diversity(lists, vectors)}),
+        }
+    return found
 
 
 def _cold_rows(snapshot: Snapshot, scorers: Mapping[str, Scorer]) -> list[ColdStartRow]:

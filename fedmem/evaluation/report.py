@@ -49,6 +49,15 @@ def differences_as_rich(tables: Tables, reference: str, title: str) -> Table:
     return rendered
 
 
+def values_as_rich(rows: Mapping[str, Mapping[str, float]], title: str) -> Table:
+    """Plain values by row and column."""
+    columns = list(dict.fromkeys(column for row in rows.values() for column in row))
+    rendered = _table(title, "name", columns)
+    for name, row in rows.items():
+        rendered.add_row(name, *(f"{row[column]:.4f}" if column in row else "" for column in columns))
+    return rendered
+
+
 def cold_start_as_rich(rows: Sequence[ColdStartRow], title: str) -> Table:
     """NDCG@10, or the first metric there is, of every scorer (down) at every n (across)."""
     metric = "NDCG@10" if "NDCG@10" in rows[0].table.values else next(iter(rows[0].table.values))

@@ -62,6 +62,21 @@ def test_somebody_unknown_is_served_from_the_global_memory(request_to):
     assert len(response.json()["items"]) == 3
 
 
+def test_an_id_may_hold_a_slash(request_to):
+    assert request_to("/recommend/a/b").json()["user_id"] == "a/b"
+
+
+def test_what_goes_wrong_inside_is_a_problem_without_its_trace(request_to, recommender, monkeypatch):
+    def broken(user_id: str, k: int) -> None:
+        raise RuntimeError("the secret")
+
+    monkeypatch.setattr(recommender, "recommend", broken)
+    response = request_to("/recommend/3")
+    assert response.status_code == 500
+    assert "secret" not in response.text
+    assert problem(response).title == "Internal Server Error"
+
+
 def test_more_than_the_catalogue_is_the_catalogue(request_to):
     assert len(request_to("/recommend/nobody", k=MAX_K).json()["items"]) == 30
 

@@ -6,6 +6,7 @@ import math
 import re
 from itertools import groupby
 
+import numpy as np
 import pytest
 
 from fedmem import __version__
@@ -170,6 +171,29 @@ def test_evaluate_shows_users_who_never_trained(fedmem, data, config, quick, tmp
     found = strict(fedmem("evaluate", tmp_path / "run", "--json", "--no-baselines").out)
     assert found["warm"][0]["num_users"] == 7
     assert len(found["cold"]) == 5
+
+
+def test_evaluate_measures_lists(fedmem, trained):
+    found = strict(fedmem("evaluate", trained, "--json", "--no-baselines", "--lists").out)["lists"]["trained model"]
+    assert found.keys() == {"coverage", "long-tail share"}  # no text, no diversity
+    assert 0 < found["coverage"] <= 1
+    assert "long-tail share" in fedmem("evaluate", trained, "--lists").out
+
+
+def test_evaluate_refuses_stored_negatives_of_other_data(fedmem, trained, tmp_path):
+    users, items = np.array([0]), np.array([[1]])
+    path = tmp_path / "negatives.npz"
+    np.savez(path, users=users, items=items, split="test", dataset_digest="0" * 64)
+    outcome = fedmem("evaluate", trained, "--negatives", path)
+    assert outcome.code == 2
+    assert "draw them again" in outcome.err
+
+
+def test_evaluate_refuses_negatives_that_a_small_catalogue_lacks(fedmem, trained, tmp_path):
+    outcome = fedmem("evaluate", trained, "--negatives", tmp_path / "negatives.npz")
+    assert outcome.code == 2
+    assert "100" in outcome.err
+    assert not (tmp_path / "negatives.npz").exists()
 
 
 # recommend
