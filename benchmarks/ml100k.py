@@ -9,7 +9,6 @@ printed as Markdown and written, with the commit, to benchmarks/results/ml100k.j
 import argparse
 import datetime
 import json
-import resource
 import statistics
 import subprocess
 import sys
@@ -108,7 +107,8 @@ def ladder_markdown(results: list[dict[str, Any]]) -> str:
 
 def controls_markdown(results: list[dict[str, Any]]) -> str:
     """NDCG@10 of warm users and of users who never trained, by run and by what the trained model reads."""
-    lines = ["| | warm | 0 | 1 | 2 | 3 | 5 |", "|---" * 7 + "|"]
+    head = "| | warm | paired difference to the trained model | cold, 0 | 1 | 2 | 3 | 5 |"
+    lines = [head, "|---" * 8 + "|"]
     for result in (r for r in results if r["cold"]):
         full = result["config"] == "fedmem"
         for row in result["test"]["warm"]:
@@ -117,7 +117,9 @@ def controls_markdown(results: list[dict[str, Any]]) -> str:
                 continue
             name = result["config"] if is_model else row["name"] if row["name"] in BASELINES else f"— {row['name']}"
             cold = [c for c in result["test"]["cold"] if c["name"].split(", n =")[0] == row["name"]]
-            cells = [cell([record], "NDCG@10") for record in (row, *cold)]
+            difference = result["test"]["differences"].get(row["name"], {}).get("NDCG@10")
+            paired = f"{difference[0]:+.4f} ± {difference[1]:.4f}" if difference else ""
+            cells = [cell([row], "NDCG@10"), paired, *(f"{c['metrics']['NDCG@10']['mean']:.3f}" for c in cold)]
             lines.append(f"| {name} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
@@ -138,10 +140,11 @@ def main() -> None:
         list(pool.map(lambda run: train(run, arguments.data, arguments.out), runs))
     results = [evaluate(run, arguments.out) for run in runs]
     commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True).stdout.strip()
-    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
-    written = {"date": str(datetime.date.today()), "commit": commit, "peak_rss": peak, "results": results}
-    (ROOT / "benchmarks" / "results" / "ml100k.json").write_text(json.dumps(written, indent=1) + "\n")
+    written = {"date": str(datetime.date.today()), "commit": commit, "results": results}
     sys.stdout.write(f"{ladder_markdown(results)}\n\n{controls_markdown(results)}\n")
+    kept = ROOT / "benchmarks" / "results"
+    kept.mkdir(exist_ok=True)
+    (kept / "ml100k.json").write_text(json.dumps(written) + "\n")
 
 
 if __name__ == "__main__":

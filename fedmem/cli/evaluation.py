@@ -22,6 +22,7 @@ from fedmem.evaluation.report import (
     as_rich,
     cold_start_as_rich,
     cold_start_tables,
+    differences,
     differences_as_rich,
     values_as_rich,
 )
@@ -31,6 +32,7 @@ from fedmem.serving import Recommender
 
 Split = Literal["test", "validation"]
 LIST_LENGTH = 10
+TRAINED = "trained model"
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,7 @@ def run_evaluation(path: Path, asked: Questions, *, as_json: bool) -> None:
     sampled = ", among stored negatives only" if asked.negatives else ""
     answers.print(as_rich(tables, f"{title}{sampled}", answers.width))
     if asked.controls:
-        answers.print(differences_as_rich(tables, "trained model", "paired difference to the trained model"))
+        answers.print(differences_as_rich(tables, TRAINED))
     if lists:
         answers.print(values_as_rich(lists, f"lists of {LIST_LENGTH}"))
     if cold:
@@ -81,6 +83,7 @@ def _record(
         "warm": as_records(tables),
         "cold": as_records(cold_start_tables(cold)),
         "lists": lists,
+        "differences": differences(tables, TRAINED) if asked.controls else {},
     }
 
 
@@ -89,7 +92,7 @@ def _scorers(snapshot: Snapshot, checkpoint: Checkpoint, asked: Questions) -> di
     if asked.controls:
         scorers |= control_recommenders(snapshot, checkpoint)
     else:
-        scorers["trained model"] = Recommender(snapshot, checkpoint, "trained model")
+        scorers[TRAINED] = Recommender(snapshot, checkpoint, TRAINED)
     return scorers | {str(other): _beside(other, snapshot.dataset) for other in asked.beside}
 
 

@@ -38,14 +38,24 @@ def as_rich(tables: Tables, title: str | None = None, width: int | None = None) 
     return rendered
 
 
-def differences_as_rich(tables: Tables, reference: str, title: str) -> Table:
-    """Paired differences ± standard error over the same users; tables without ranks (chance) are left out."""
-    names = [name for name in _metric_names(tables) if name.endswith("@10") or name == "MRR"]
-    rendered = _table(title, "name", names)
-    for name, table in tables.items():
-        if name != reference and len(table.ranks):
-            pairs = [paired_difference(table, tables[reference], metric) for metric in names]
-            rendered.add_row(name, *(f"{mean:+.4f} ±{error:.4f}" for mean, error in pairs))
+def differences(tables: Tables, reference: str) -> dict[str, dict[str, tuple[float, float]]]:
+    """Paired difference to the reference and its standard error, over the same users, by name and metric.
+
+    Tables without ranks (chance) are left out.
+    """
+    others = {name: table for name, table in tables.items() if name != reference and len(table.ranks)}
+    return {
+        name: {metric: paired_difference(table, tables[reference], metric) for metric in table.values}
+        for name, table in others.items()
+    }
+
+
+def differences_as_rich(tables: Tables, reference: str) -> Table:
+    """Paired differences ± standard error in NDCG@10 and MRR, or in whatever was measured."""
+    names = [name for name in _metric_names(tables) if name in ("NDCG@10", "MRR")] or _metric_names(tables)
+    rendered = _table(f"paired difference to the {reference}", "name", names)
+    for name, pairs in differences(tables, reference).items():
+        rendered.add_row(name, *(f"{pairs[metric][0]:+.4f} ±{pairs[metric][1]:.4f}" for metric in names))
     return rendered
 
 

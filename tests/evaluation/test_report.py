@@ -59,7 +59,7 @@ def test_paired_differences() -> None:
         name: replace(MetricSums.of(ranks, [10], ["HR"]).table(), users=users, ranks=ranks)
         for name, ranks in (("trained", first), ("control", second))
     }
-    text = text_of(report.differences_as_rich(tables, "trained", "difference"))
+    text = text_of(report.differences_as_rich(tables, "trained"))
     assert "-0.5000 ±0.5000" in text
 
 
