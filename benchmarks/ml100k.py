@@ -138,7 +138,7 @@ def main() -> None:
     runs = [*LADDER, *CONTROLS]
     with ThreadPoolExecutor(arguments.workers) as pool:
         list(pool.map(lambda run: train(run, arguments.data, arguments.out), runs))
-    results = [evaluate(run, arguments.out) for run in runs]
+        results = list(pool.map(lambda run: evaluate(run, arguments.out), runs))
     commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True).stdout.strip()
     written = {"date": str(datetime.date.today()), "commit": commit, "results": results}
     sys.stdout.write(f"{ladder_markdown(results)}\n\n{controls_markdown(results)}\n")

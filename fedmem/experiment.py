@@ -140,6 +140,7 @@ class TrainingRun:
         directory = RunDirectory(path)
         snapshot = replace(directory.read_snapshot(), config=config)
         check_resumable(directory.read_config(), config)
+        directory.write_manifest(snapshot)
         run = cls(directory, snapshot, reference=reference)
         if (path / "run.json").exists():
             run.record = directory.read_record()

@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fedmem import checkpoint as module
 from fedmem.checkpoint import Checkpoint, RunDirectory, RunRecord, memory_entries
 from fedmem.errors import CheckpointError, FedMemError
 from fedmem.experiment import TrainingRun
-from fedmem.federated.server import RoundReport
+from fedmem.federated.aggregation import OptimizerState
+from fedmem.federated.server import RoundReport, ServerState
 from fedmem.serving import Recommender
 from tests.tiny import files_of, population_of, tiny_config, tiny_dataset, tiny_snapshot, trained
 
@@ -112,7 +112,7 @@ def test_no_memory_and_no_prototypes_come_back_as_none(tmp_path):
 def test_the_best_and_the_last_checkpoint_are_kept(tmp_path):
     directory = RunDirectory(tmp_path)
     population = population_of(tiny_snapshot())
-    start = module.ServerState(0, {"w": np.ones(2)}, {"w": np.ones(2)}, module.OptimizerState({}, {}))
+    start = ServerState(0, {"w": np.ones(2)}, {"w": np.ones(2)}, OptimizerState({}, {}))
     assert population.clients
     for number, best in ((1, 1), (2, 2), (3, 2), (4, 2)):
         state = dataclasses.replace(start, round=number, best_round=best)
@@ -125,7 +125,7 @@ def test_the_best_and_the_last_checkpoint_are_kept(tmp_path):
 def test_a_round_is_never_doubled_in_the_metrics(tmp_path):
     """A crash may leave lines behind that run.json does not know: they are replaced, or dropped beyond the last."""
     directory = RunDirectory(tmp_path)
-    start = module.ServerState(0, {"w": np.ones(2)}, {"w": np.ones(2)}, module.OptimizerState({}, {}))
+    start = ServerState(0, {"w": np.ones(2)}, {"w": np.ones(2)}, OptimizerState({}, {}))
     stale = [{"round": number, "metrics": {"loss": -1.0}} for number in (1, 2, 3, 4)]
     (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in stale), encoding="utf-8")
     reports = [RoundReport(2, {"loss": 2.0}), RoundReport(3, {"loss": 3.0})]
@@ -156,7 +156,7 @@ def until_full(tmp_path: Path, calls: int, monkeypatch: pytest.MonkeyPatch) -> P
     snapshot = tiny_snapshot(tiny_config(federated={"num_rounds": 4}, save_interval=1))
     run = TrainingRun.start(path, snapshot)
     with monkeypatch.context() as patch:
-        patch.setattr(module.os, "fsync", FailingDisk(calls))
+        patch.setattr(os, "fsync", FailingDisk(calls))
         try:
             list(run.rounds())
         except CheckpointError as error:
@@ -194,7 +194,7 @@ def test_a_full_disk_leaves_the_earlier_checkpoint_and_a_run_that_resumes(tmp_pa
 def test_a_failed_write_leaves_the_old_content_and_nothing_beside_it(tmp_path, monkeypatch):
     directory = RunDirectory(tmp_path)
     directory.write_record(RunRecord(1, 1))
-    monkeypatch.setattr(module.os, "fsync", FailingDisk(0))
+    monkeypatch.setattr(os, "fsync", FailingDisk(0))
     with pytest.raises(CheckpointError, match=r"run\.json: cannot be written \(No space left"):
         directory.write_record(RunRecord(2, 2))
     assert directory.read_record() == RunRecord(1, 1)

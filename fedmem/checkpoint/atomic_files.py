@@ -1,0 +1,86 @@
+"""Files that are whole or not there: written beside their place, synced, renamed. What fails is one clear error."""
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save
+
+from fedmem.errors import CheckpointError, FedMemError
+
+Array = npt.NDArray[Any]
+
+
+def write_arrays(path: Path, arrays: Mapping[str, Array]) -> None:
+    """Arrays by name, as safetensors."""
+    write_bytes(path, save({name: np.ascontiguousarray(value) for name, value in arrays.items()}))
+
+
+def write_json(path: Path, value: Mapping[str, Any]) -> None:
+    """One JSON object."""
+    write_bytes(path, (json.dumps(value, indent=1, ensure_ascii=False) + "\n").encode())
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Whole or not at all: written beside, synced, renamed."""
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    with writing(path):
+        try:
+            with beside.open("wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            beside.replace(path)
+        finally:
+            beside.unlink(missing_ok=True)
+        sync(path.parent)
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Turn what a full or forbidding disk causes into one error that names the place."""
+    try:
+        yield
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot be written ({error.strerror}). Earlier checkpoints are whole.") from None
+
+
+def sync(folder: Path) -> None:
+    """Make renames in a folder durable."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Turn whatever a damaged file causes into one error that names it."""
+    try:
+        yield
+    except FedMemError:
+        raise
+    except (OSError, SafetensorError, ValueError, LookupError, TypeError, AssertionError) as error:
+        reason = f"{type(error).__name__}: {error}"
+        raise CheckpointError(f"{path}: cannot be read ({reason}). The run is damaged; train it anew.") from None
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """One JSON object."""
+    with reading(path):
+        value = json.loads(path.read_text(encoding="utf-8"))
+        assert isinstance(value, dict), "not a JSON object"
+    return value
+
+
+def read_arrays(path: Path) -> dict[str, Array]:
+    """Arrays by name, from safetensors."""
+    with reading(path):
+        return dict(load_file(path))

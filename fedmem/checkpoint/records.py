@@ -1,0 +1,128 @@
+"""What a run consists of as arrays and JSON objects, and back."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fedmem.checkpoint.atomic_files import Array
+from fedmem.data.federated_dataset import FederatedDataset
+from fedmem.data.interactions import Item
+from fedmem.data.vocabulary import Vocabulary
+from fedmem.federated.aggregation import OptimizerState
+from fedmem.federated.server import RoundReport, ServerState
+from fedmem.memory.local_memory import LocalDynamicMemory, MemoryEntries
+from fedmem.memory.prototypes import Prototypes
+
+
+def report_line(report: RoundReport) -> dict[str, Any]:
+    """A round as one JSON object; timings are left out, so that the same run writes the same bytes."""
+    line: dict[str, Any] = {"round": report.round, "metrics": dict(report.metrics)}
+    if report.validation is not None:
+        line["validation"] = report.validation.to_dict()["metrics"]
+        line["is_best"] = report.is_best
+    return line
+
+
+def server_arrays(state: ServerState) -> dict[str, Array]:
+    """The server's arrays, named group/name."""
+    memory = state.global_memory
+    groups: dict[str, Mapping[str, Array]] = {
+        "parameters": state.parameters,
+        "averaged": state.averaged,
+        "first": state.optimizer.first,
+        "second": state.optimizer.second,
+        "prototype_sums": {} if memory is None else memory.sums,
+        "prototype_counts": {} if memory is None else memory.counts,
+    }
+    return {f"{group}/{name}": value for group, values in groups.items() for name, value in values.items()}
+
+
+def server_record(state: ServerState) -> dict[str, Any]:
+    """What of the server is no array."""
+    names = ("round", "best_round", "best_metric", "stale")
+    return {name: getattr(state, name) for name in names} | {"step": state.optimizer.step}
+
+
+def server_state(arrays: Mapping[str, Array], record: Mapping[str, Any]) -> ServerState:
+    """The inverse of ``server_arrays`` and ``server_record``."""
+
+    def group(name: str) -> dict[str, Array]:
+        return {key.removeprefix(f"{name}/"): value for key, value in arrays.items() if key.startswith(f"{name}/")}
+
+    sums = group("prototype_sums")
+    rest = dict(record)
+    return ServerState(
+        parameters=group("parameters"),
+        averaged=group("averaged"),
+        optimizer=OptimizerState(group("first"), group("second"), rest.pop("step")),
+        global_memory=Prototypes(sums, group("prototype_counts")) if sums else None,
+        **rest,
+    )
+
+
+def memory_entries(memories: Mapping[int, LocalDynamicMemory]) -> dict[int, MemoryEntries]:
+    """The entries of every memory that has any, by user index."""
+    return {user: memory.entries() for user, memory in memories.items() if len(memory)}
+
+
+def memory_arrays(memories: Mapping[int, MemoryEntries]) -> dict[str, Array]:
+    """All memories end to end, with each user's number of entries."""
+    if not memories:
+        return {"users": np.zeros(0, np.int64), "lengths": np.zeros(0, np.int64)}
+    users = sorted(memories)
+    names = vars(memories[users[0]])
+    joined = {name: np.concatenate([getattr(memories[user], name) for user in users]) for name in names}
+    return joined | {"users": np.array(users), "lengths": np.array([len(memories[user]) for user in users])}
+
+
+def memories_of(arrays: Mapping[str, Array]) -> dict[int, MemoryEntries]:
+    """The inverse of ``memory_arrays``."""
+    users, lengths = arrays["users"], arrays["lengths"]
+    columns = {name: values for name, values in arrays.items() if name not in ("users", "lengths")}
+    ends = np.cumsum(lengths)
+    return {
+        int(user): MemoryEntries(**{name: values[end - n : end] for name, values in columns.items()})
+        for user, n, end in zip(users, lengths, ends, strict=True)
+    }
+
+
+def dataset_arrays(dataset: FederatedDataset) -> dict[str, Array]:
+    """The sequences."""
+    return {"offsets": dataset.offsets, "sequence": dataset.sequence, "cold_users": dataset.cold_users}
+
+
+def dataset_record(dataset: FederatedDataset) -> dict[str, Any]:
+    """Vocabulary and catalogue."""
+    return {
+        "name": dataset.name,
+        "digest": dataset.digest,
+        "min_sequence_length": dataset.min_sequence_length,
+        "users": dataset.vocabulary.users,
+        "items": [_item_record(item) for item in dataset.items],
+    }
+
+
+def _item_record(item: Item) -> dict[str, Any]:
+    return vars(item) | {"image_path": None if item.image_path is None else str(item.image_path)}
+
+
+def _item(record: dict[str, Any]) -> Item:
+    image = record["image_path"]
+    return Item(**record | {"genres": tuple(record["genres"]), "image_path": None if image is None else Path(image)})
+
+
+def dataset_of(record: Mapping[str, Any], arrays: Mapping[str, Array]) -> FederatedDataset:
+    """The inverse of ``dataset_record`` and ``dataset_arrays``."""
+    items = tuple(_item(item) for item in record["items"])
+    return FederatedDataset(
+        vocabulary=Vocabulary(tuple(record["users"]), tuple(item.item_id for item in items)),
+        items=items,
+        min_sequence_length=record["min_sequence_length"],
+        name=record["name"],
+        digest=record["digest"],
+        offsets=arrays["offsets"],
+        sequence=arrays["sequence"],
+        cold_users=arrays["cold_users"],
+    )

@@ -1,0 +1,254 @@
+"""A run on disk: configuration, data snapshot, frozen features, and checkpoints that are whole or not there.
+
+::
+
+    DIR/manifest.json           configuration, provenance of the features, the data set's digest
+        dataset.safetensors     the sequences, and dataset.json: vocabulary and catalogue
+        features.safetensors    frozen item features and preference texts
+        rounds/000120/          model, optimiser, prototypes and client memories after round 120
+        metrics.jsonl           a line per round
+        run.json                which checkpoint is last, which is best, the test result
+
+A file is written beside its place, synced and renamed; ``run.json`` is renamed last, so that it never names what is
+not there. Randomness is derived from (seed, round, client): the round number is the random state.
+"""
+
+import json
+import os
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from fedmem import __version__
+from fedmem.checkpoint.atomic_files import (
+    read_arrays,
+    read_json,
+    reading,
+    sync,
+    write_arrays,
+    write_bytes,
+    write_json,
+    writing,
+)
+from fedmem.checkpoint.records import (
+    dataset_arrays,
+    dataset_of,
+    dataset_record,
+    memories_of,
+    memory_arrays,
+    report_line,
+    server_arrays,
+    server_record,
+    server_state,
+)
+from fedmem.config import ExperimentConfig, validate_config
+from fedmem.data.federated_dataset import FederatedDataset
+from fedmem.errors import CheckpointError
+from fedmem.features.store import ItemFeatures, UserFeatures
+from fedmem.federated.server import RoundReport, ServerState
+from fedmem.memory.local_memory import MemoryEntries
+
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """What ``run.json`` says: the rounds of the last and the best checkpoint, and the test result once there is one."""
+
+    last: int
+    best: int
+    finished: bool = False
+    test: Mapping[str, Any] | None = None
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, eq=False)
+class Snapshot:
+    """What a run starts from and never changes."""
+
+    config: ExperimentConfig
+    dataset: FederatedDataset
+    features: ItemFeatures
+    user_features: UserFeatures
+    provenance: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False)
+class Checkpoint:
+    """The state after a round: the server's, and every client's memory by user index."""
+
+    server: ServerState
+    memories: Mapping[int, MemoryEntries]
+
+
+class RunDirectory:
+    """Reads and writes one run."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @property
+    def exists(self) -> bool:
+        """Whether a run was started here."""
+        return (self.path / "manifest.json").exists()
+
+    def refuse_if_taken(self) -> None:
+        """Refuse to overwrite a run or a file.
+
+        Raises:
+            CheckpointError: naming the directory.
+        """
+        if self.exists:
+            raise CheckpointError(
+                f"{self.path}: holds a run already. Continue it with --resume, or choose another --out."
+            )
+        if self.path.is_file():
+            raise CheckpointError(f"{self.path}: is a file. Choose a directory for --out.")
+
+    def write_snapshot(self, snapshot: Snapshot) -> None:
+        """Write what never changes; the manifest last."""
+        with writing(self.path):
+            self.path.mkdir(parents=True, exist_ok=True)
+        dataset = snapshot.dataset
+        write_arrays(self.path / "dataset.safetensors", dataset_arrays(dataset))
+        write_json(self.path / "dataset.json", dataset_record(dataset))
+        arrays = snapshot.features.to_arrays() | snapshot.user_features.to_arrays()
+        write_arrays(self.path / "features.safetensors", arrays)
+        self.write_manifest(snapshot)
+
+    def write_manifest(self, snapshot: Snapshot) -> None:
+        """Write, or replace where a resumed run is to go on longer, what the run is."""
+        dataset = snapshot.dataset
+        manifest = {
+            "format": FORMAT,
+            "fedmem": __version__,
+            "dataset": {"name": dataset.name, "digest": dataset.digest},
+            "features": dict(snapshot.provenance),
+            "config": snapshot.config.model_dump(mode="json"),
+        }
+        write_json(self.path / "manifest.json", manifest)
+
+    def read_manifest(self) -> dict[str, Any]:
+        """The manifest.
+
+        Raises:
+            CheckpointError: if there is no run here, or it is of another format.
+        """
+        if not self.exists:
+            raise CheckpointError(f"{self.path}: no run here (manifest.json is missing). Train one: fedmem train --out")
+        manifest = read_json(self.path / "manifest.json")
+        if manifest.get("format") != FORMAT:
+            raise CheckpointError(
+                f"{self.path}: format {manifest.get('format')!r} is not the format {FORMAT} that this version reads."
+            )
+        with reading(self.path / "manifest.json"):
+            assert {"config", "dataset", "features"} <= manifest.keys(), "a part is missing"
+        return manifest
+
+    def read_config(self) -> ExperimentConfig:
+        """The run's configuration."""
+        return validate_config(self.read_manifest()["config"], str(self.path / "manifest.json"))
+
+    def read_snapshot(self) -> Snapshot:
+        """Everything the run started from."""
+        manifest = self.read_manifest()
+        with reading(self.path):
+            arrays = read_arrays(self.path / "features.safetensors")
+            record, sequences = read_json(self.path / "dataset.json"), read_arrays(self.path / "dataset.safetensors")
+            return Snapshot(
+                config=self.read_config(),
+                dataset=dataset_of(record, sequences),
+                features=ItemFeatures.from_arrays(arrays),
+                user_features=UserFeatures.from_arrays(arrays),
+                provenance=manifest["features"],
+            )
+
+    def read_record(self) -> RunRecord:
+        """What was reached.
+
+        Raises:
+            CheckpointError: if no checkpoint was written yet, or it is damaged.
+        """
+        path = self.path / "run.json"
+        if not path.exists():
+            raise CheckpointError(
+                f"{self.path}: no checkpoint yet. Let it train, or continue it: fedmem train --resume"
+            )
+        with reading(path):
+            return RunRecord(**read_json(path))
+
+    def write_checkpoint(self, checkpoint: Checkpoint, reports: Sequence[RoundReport], record: RunRecord) -> None:
+        """Write the state after a round and this round's report lines, then name it in ``run.json``.
+
+        Checkpoints that ``record`` no longer names are removed afterwards.
+        """
+        with writing(self.path):
+            self._write_state(checkpoint)
+            self._write_metrics(reports, record.last)
+            self.write_record(record)
+            self._remove_unnamed(record)
+
+    def _write_state(self, checkpoint: Checkpoint) -> None:
+        folder = self._round_folder(checkpoint.server.round)
+        if folder.exists():
+            return
+        unfinished = folder.with_name(f".{folder.name}.{os.getpid()}")
+        shutil.rmtree(unfinished, ignore_errors=True)  # of a process of this number that came to grief
+        unfinished.mkdir(parents=True)
+        write_arrays(unfinished / "server.safetensors", server_arrays(checkpoint.server))
+        write_arrays(unfinished / "memories.safetensors", memory_arrays(checkpoint.memories))
+        write_json(unfinished / "server.json", server_record(checkpoint.server))
+        sync(unfinished)
+        unfinished.rename(folder)
+
+    def write_record(self, record: RunRecord) -> None:
+        """Replace ``run.json``."""
+        write_json(self.path / "run.json", vars(record))
+
+    def read_checkpoint(self, round_number: int) -> Checkpoint:
+        """The state after a round that ``run.json`` names."""
+        folder = self._round_folder(round_number)
+        with reading(folder):
+            arrays, record = read_arrays(folder / "server.safetensors"), read_json(folder / "server.json")
+            memories = memories_of(read_arrays(folder / "memories.safetensors"))
+            return Checkpoint(server_state(arrays, record), memories)
+
+    def read_best(self) -> Checkpoint:
+        """The best checkpoint; read anew if training replaced it meanwhile."""
+        best = self.read_record().best
+        try:
+            return self.read_checkpoint(best)
+        except CheckpointError:
+            if self.read_record().best == best:
+                raise
+            return self.read_best()
+
+    def read_metrics(self) -> list[dict[str, Any]]:
+        """A line per round, in order.
+
+        Raises:
+            CheckpointError: if the file is damaged.
+        """
+        path = self.path / "metrics.jsonl"
+        if not path.exists():
+            return []
+        with reading(path):
+            return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+    def _write_metrics(self, reports: Sequence[RoundReport], last: int) -> None:
+        """Rewrites the file whole: lines of rounds that a crash left behind are replaced or dropped, never doubled."""
+        lines = {line["round"]: line for line in self.read_metrics() if line["round"] <= last}
+        lines |= {report.round: report_line(report) for report in reports}
+        ordered = [json.dumps(lines[number]) for number in sorted(lines)]
+        write_bytes(self.path / "metrics.jsonl", "".join(f"{line}\n" for line in ordered).encode())
+
+    def _round_folder(self, round_number: int) -> Path:
+        return self.path / "rounds" / f"{round_number:06d}"
+
+    def _remove_unnamed(self, record: RunRecord) -> None:
+        named = {self._round_folder(number).name for number in (record.last, record.best)}
+        for folder in (self.path / "rounds").iterdir():
+            if folder.name not in named:
+                shutil.rmtree(folder)
