@@ -24,14 +24,25 @@ $(INSTALLED): pyproject.toml constraints.txt
 	  "$(PYTHON)" -c 'import ensurepip, venv' 2>/dev/null || { \
 	    echo "error: '$(PYTHON)' cannot make virtual environments; on Debian: apt-get install python3-venv" >&2; exit 1; }; \
 	  "$(PYTHON)" -m venv --clear .venv; }
-	$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@echo "installing FedMem and its dependencies into .venv: about 2 GB, some minutes"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	@touch $(INSTALLED)
+	@echo "installed. The command is $(BIN)/fedmem; to type just fedmem: . $(BIN)/activate"
 
 demo: $(INSTALLED) ## set up, train on the embedded catalogue, recommend, and serve on PORT until Ctrl-C
-	$(BIN)/fedmem data demo --out $(DEMO_DATA)
-	$(BIN)/fedmem train --data $(DEMO_DATA) --config configs/demo.yaml --out $(DEMO_RUN) --resume
-	$(BIN)/fedmem recommend $(DEMO_RUN) --user u001 -k 5
-	$(BIN)/fedmem serve $(DEMO_RUN) --port $(PORT)
+	@$(BIN)/python -c 'import socket, sys; s = socket.socket(); s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1); s.bind(("127.0.0.1", int(sys.argv[1])))' \
+	  "$(PORT)" 2>/dev/null || { echo "error: port $(PORT) cannot be used; choose another: make demo PORT=8001" >&2; exit 1; }
+	@echo "1. a catalogue of films and users, made from a seed"
+	@test -d $(DEMO_DATA) || $(BIN)/fedmem data demo --out $(DEMO_DATA)
+	@echo "2. training, about a minute"
+	@$(BIN)/fedmem train --data $(DEMO_DATA) --config configs/demo.yaml --out $(DEMO_RUN) --resume || { \
+	  status=$$?; test $$status = 130 || echo "make clean removes an earlier demo" >&2; exit $$status; }
+	@echo "3. beside simple baselines"
+	@$(BIN)/fedmem evaluate $(DEMO_RUN)
+	@echo "4. recommendations for one user"
+	@$(BIN)/fedmem recommend $(DEMO_RUN) --user u001 -k 5
+	@echo "5. the same over HTTP"
+	@$(BIN)/fedmem serve $(DEMO_RUN) --port $(PORT)
 
 test: check ## every check and every test; what continuous integration runs
 	$(BIN)/python -m pytest

@@ -5,7 +5,7 @@ from typing import Annotated
 
 from fastapi import FastAPI, Path, Query, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, RedirectResponse
 from starlette.exceptions import HTTPException
 
 from fedmem import __version__
@@ -31,7 +31,12 @@ def create_app(recommender: Recommender) -> FastAPI:
         k: Annotated[int, Query(ge=1, le=MAX_K, description="How many items.")] = 10,
     ) -> RecommendationResponse:
         """The k best items that the user has not seen, with titles and scores, and the strategy that found them."""
+        user_id = user_id.removesuffix("/")
         return recommender.recommend(user_id, k).response(user_id)
+
+    @app.get("/", include_in_schema=False)
+    def documentation() -> RedirectResponse:
+        return RedirectResponse("/docs")
 
     @app.get("/health/live")
     def live() -> dict[str, str]:

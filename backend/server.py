@@ -23,7 +23,8 @@ def listen(host: str, port: int) -> socket.socket:
     except OSError as error:
         listener.close()
         raise ConfigError(
-            f"cannot listen on {host}:{port} ({error.strerror}). Stop what listens there, or choose another --port."
+            f"cannot listen on {host}:{port} ({error.strerror}). "
+            "Stop what listens there, or choose another --port or --host."
         ) from None
     return listener
 

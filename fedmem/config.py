@@ -6,6 +6,7 @@ miscellaneous stands at the top of the tree.
 """
 
 from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -277,7 +278,9 @@ def load_config(path: Path | None, overrides: Sequence[str] = ()) -> ExperimentC
     values = _read_tree(path, ()) if path else {}
     for override in overrides:
         _apply_override(values, override)
-    return validate_config(values, source=str(path) if path else "the configuration")
+    return validate_config(
+        values, source=" ".join([str(path or "the configuration"), *(["with --set"] if overrides else [])])
+    )
 
 
 def validate_config(values: Mapping[str, Any], source: str) -> ExperimentConfig:
@@ -292,9 +295,22 @@ def _first_problem(error: ValidationError, source: str) -> str:
     problem = error.errors()[0]
     key = ".".join(str(part) for part in problem["loc"])
     if problem["type"] == "extra_forbidden":
-        return f"{source}: unknown key {key!r}. `fedmem config show` lists every key."
+        return f"{source}: unknown key {key!r}{_nearest(key)}. `fedmem config show` lists every key."
     value = "" if isinstance(problem["input"], Mapping | BaseModel) else f" = {problem['input']!r}"
-    return f"{source}: {key}{value}: {problem['msg']}. `fedmem config show` lists every key and its meaning."
+    message = problem["msg"].removeprefix("Value error, ")
+    if problem["type"] == "model_type":
+        message = "this is a section of settings, not a value"
+    return f"{source}: {key}{value}: {message}. `fedmem config show` lists every key and its meaning."
+
+
+def _nearest(key: str) -> str:
+    """Did you mean ..? for a mistyped key."""
+    *parents, leaf = key.split(".")
+    section: type[BaseModel] = ExperimentConfig
+    for parent in parents:
+        section = type(section.model_fields[parent].default)
+    close = get_close_matches(leaf, section.model_fields, n=1)
+    return f"; did you mean {'.'.join([*parents, *close])!r}?" if close else ""
 
 
 def _read_tree(path: Path, visited: tuple[Path, ...]) -> dict[str, Any]:

@@ -42,6 +42,7 @@ def take_snapshot(
     """Everything a run starts from: the data with its cold users drawn, and the frozen features."""
     check_device(config.device)
     _warn_of_weak_settings(config)
+    writer = preference_writer(config.features.preference_source, Cache())
     if config.data.cold_user_fraction:
         generator = numpy_generator(config.seed, "cold users")
         dataset = dataset.with_cold_users(config.data.cold_user_fraction, generator)
@@ -59,15 +60,22 @@ def take_snapshot(
         features,
         policy=config.features.preference_text if config.uses_memory else "off",
         text_model_name=config.model.text_model_name,
-        writer=preference_writer(config.features.preference_source, Cache()),
+        writer=writer,
         progress=progress,
     )
+    logger.info("preference texts: %s", note)
     return Snapshot(config, dataset, features, user_features, provenance | {"preference_text": note})
 
 
 def _warn_of_weak_settings(config: ExperimentConfig) -> None:
     """Combinations that are allowed and yet hardly what was meant."""
     federated, training = config.federated, config.training
+    if config.uses_memory and federated.num_rounds <= config.fedmem.warmup_rounds:
+        logger.warning(
+            "no memory will be written: federated.num_rounds = %d does not exceed fedmem.warmup_rounds = %d",
+            federated.num_rounds,
+            config.fedmem.warmup_rounds,
+        )
     if federated.aggregation_method == "fedprox" and takes_one_step(config):
         logger.warning("fedprox has no effect with one local step: set training.batch_size or federated.local_epochs")
     if federated.row_normalisation and training.loss == "full_softmax":

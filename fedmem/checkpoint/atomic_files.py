@@ -48,7 +48,10 @@ def writing(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise CheckpointError(f"{path}: cannot be written ({error.strerror}). Earlier checkpoints are whole.") from None
+        raise CheckpointError(
+            f"{path}: cannot be written ({error.strerror}). "
+            "Make room or choose another --out; earlier checkpoints are whole."
+        ) from None
 
 
 def sync(folder: Path) -> None:

@@ -48,7 +48,8 @@ class _Notes(logging.Handler):
     """Log lines as notes, so that they pass above a progress bar."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        notes.print(record.getMessage())
+        warning = "warning: " if record.levelno >= logging.WARNING else ""
+        notes.print(f"{warning}{record.getMessage()}")
 
 
 @contextmanager

@@ -1,5 +1,6 @@
 """``fedmem train``: the rounds on the screen, and what came of them."""
 
+import logging
 import resource
 import signal
 import sys
@@ -18,6 +19,8 @@ from fedmem.evaluation.report import as_rich
 from fedmem.experiment import TrainingRun, take_snapshot
 from fedmem.federated.server import RoundReport
 
+logger = logging.getLogger(__name__)
+
 
 def run_training(
     config: ExperimentConfig, dataset: FederatedDataset, out: Path, *, resume: bool, reference: bool, as_json: bool
@@ -26,8 +29,14 @@ def run_training(
     notes.print(f"{len(dataset.trainable_users):,} of {dataset.num_users:,} users train, each as a client")
     run = _open_run(config, dataset, out, resume=resume, reference=reference)
     began, done = time.monotonic(), run.server.state.round
-    with stop_on_interrupt() as stopping:
-        _train(run, stopping)
+    if run.server.finished:
+        notes.print(f"finished already, after {done} rounds: nothing to train")
+    try:
+        with stop_on_interrupt() as stopping:
+            _train(run, stopping)
+    except KeyboardInterrupt:
+        notes.print(f"stopped at once; --resume continues from round {run.record.last}")
+        sys.exit(130)
     if not run.server.finished:
         notes.print(f"stopped after round {run.server.state.round}; continue with --resume")
         sys.exit(130)
@@ -76,9 +85,10 @@ def _warn(run: TrainingRun, report: RoundReport) -> None:
     config = run.snapshot.config
     nothing_written = config.uses_memory and config.fedmem.memory_policy == "surprise"
     if nothing_written and report.round == config.fedmem.warmup_rounds + 20 and not report.metrics["memory_updates"]:
-        notes.print(
-            f"warning: no memory was written in round {report.round}: nothing is surprising enough. "
-            f"Lower fedmem.surprise_threshold (now {config.fedmem.surprise_threshold})."
+        logger.warning(
+            "no memory was written in round %d, nothing is surprising enough: lower fedmem.surprise_threshold = %s",
+            report.round,
+            config.fedmem.surprise_threshold,
         )
 
 

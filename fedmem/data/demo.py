@@ -72,7 +72,7 @@ def _is_there(directory: Path, manifest: dict[str, int]) -> bool:
     if _read_manifest(directory) == manifest:
         return True
     raise DataError(
-        f"{directory} exists and is not the demo data set with {manifest}; remove it or choose another directory"
+        f"{directory} exists and holds something else than the demo of seed {manifest['seed']}; choose another --out"
     )
 
 

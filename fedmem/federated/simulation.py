@@ -64,8 +64,8 @@ def check_device(device: str) -> None:
     try:
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
-        raise ConfigError(f"device = {device!r} cannot be used ({reason}); --set device=cpu works.") from None
+        reason = str(error).splitlines()[0][:80]
+        raise ConfigError(f"device = {device!r} cannot be used ({reason}): choose cpu, cuda or cuda:0.") from None
 
 
 def item_blocks(features: ItemFeatures) -> FrozenItemBlocks:

@@ -176,7 +176,7 @@ def test_a_demo_in_place_is_left_as_it_is(tmp_path: Path) -> None:
 def test_a_demo_of_other_parameters_is_not_overwritten(tmp_path: Path) -> None:
     directory = write_small(tmp_path / "demo")
     before = _bytes(directory)
-    with pytest.raises(DataError, match="choose another directory") as caught:
+    with pytest.raises(DataError, match="choose another --out") as caught:
         write_small(directory, seed=1)
     assert str(directory) in str(caught.value)
     assert _bytes(directory) == before
@@ -188,7 +188,7 @@ def test_a_directory_of_someone_else_is_not_touched(tmp_path: Path, manifest: st
     if manifest is not None:
         (tmp_path / "demo.json").write_text(manifest)
     before = _bytes(tmp_path)
-    with pytest.raises(DataError, match="is not the demo data set"):
+    with pytest.raises(DataError, match="holds something else than the demo"):
         write_small(tmp_path)
     assert _bytes(tmp_path) == before
 
@@ -217,7 +217,7 @@ def test_a_place_that_cannot_be_written_is_one_error(tmp_path: Path) -> None:
 
 def test_a_file_in_the_way_is_one_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(DataError, match="choose another directory"):
+    with pytest.raises(DataError, match="choose another --out"):
         write_small(tmp_path / "file")
 
 

@@ -43,9 +43,17 @@ def load_dataset(
     interactions = read_interactions(source.interactions, source.format, skip_bad_rows, columns)
     _check_trainable(interactions, source.interactions)
     items_path = items or source.items
-    described, skipped = _read_described(items_path, skip_bad_rows - interactions.rows_skipped, item_column)
     original_ids = _original_ids(source, interactions)
-    _check_described(described, original_ids, items_path, source.interactions)
+    try:
+        described, skipped = _read_described(items_path, skip_bad_rows - interactions.rows_skipped, item_column)
+        _check_described(described, original_ids, items_path, source.interactions)
+    except DataError as error:
+        if items is not None or data.is_dir():
+            raise
+        _log.warning("titles are not used, as the items file that lies beside the data does not fit: %s", error)
+        described, skipped, items_path = {}, 0, None
+    if items_path is not None:
+        _log.info("titles from %s", items_path)
     catalogue = _catalogue(original_ids, described, find_images(images) if images else {})
     dataset = FederatedDataset.from_interactions(
         replace(interactions, rows_skipped=interactions.rows_skipped + skipped),
@@ -116,7 +124,8 @@ def _check_lengths(dataset: FederatedDataset, path: Path) -> None:
         return
     raise DataError(
         f"{path}: no user has min_sequence_length = {dataset.min_sequence_length} interactions (the longest history "
-        f"has {dataset.lengths.max()}), so there is nothing to train on; lower min_sequence_length or give more data"
+        f"has {dataset.lengths.max()}), so there is nothing to train on; give more data or lower it, to 3 at the least: "
+        "--set data.min_sequence_length=3"
     )
 
 

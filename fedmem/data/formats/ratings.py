@@ -103,7 +103,8 @@ def _check_columns(names: list[str], columns: Columns, where: str) -> None:
     for name in required:
         if name not in names:
             raise DataError(
-                f"{where}: there is no column {name!r} (found: {', '.join(names)}); name the columns that hold it"
+                f"{where}: there is no column {name!r} (found: {', '.join(names)}); name the one that holds "
+                "it by --user-column, --item-column or --timestamp-column"
             )
     if columns.timestamp not in names:
         _log.warning("%s: no column %r, the order of the rows is taken as the order in time", where, columns.timestamp)
@@ -154,10 +155,19 @@ def _timestamps(parsed: TextTable, name: str, bad_rows: BadRows) -> tuple[Numeri
         column = column.cast(pa.int64())
     values = _as_numbers(column)
     valid = np.isfinite(values)
+    if len(values) and not valid.any():
+        values = _as_dates(column)
+        valid = np.isfinite(values)
     for row in np.flatnonzero(~valid):
-        reason = f"the timestamp {column[row].as_py()!r} is not a number (seconds since 1970 are expected)"
+        reason = f"the timestamp {column[row].as_py()!r} is neither a number (seconds since 1970) nor an ISO 8601 date"
         bad_rows.add(int(parsed.lines[row]), reason)
     return values, valid
+
+
+def _as_dates(column: pa.ChunkedArray) -> NumericArray:
+    """ISO 8601 dates and times as seconds since 1970 in UTC, NaN for what is none."""
+    dates = pd.to_datetime(column.cast(pa.string()).to_pandas(), format="ISO8601", utc=True, errors="coerce")
+    return np.asarray((dates - pd.Timestamp(0, tz="UTC")).dt.total_seconds(), dtype=np.float64)
 
 
 def _as_numbers(column: pa.ChunkedArray) -> NumericArray:

@@ -157,7 +157,7 @@ def test_a_sasrec_row_with_one_field(written):
 @pytest.mark.parametrize("quote", ["", '"'])
 def test_a_timestamp_that_is_no_number(written, value, quote):
     path = written(f"user_id,item_id,timestamp\n{quote}a{quote},x,5\n\na,y,{value}\nb,z,7\n")
-    with pytest.raises(DataError, match=rf"data.txt:4: the timestamp '{value}' is not a number"):
+    with pytest.raises(DataError, match=rf"data.txt:4: the timestamp '{value}' is neither a number"):
         read_interactions(path)
     kept = read_interactions(path, skip_bad_rows=1)
     assert rows_of(kept) == [("a", "x", 5), ("b", "z", 7)]
@@ -271,3 +271,9 @@ def test_a_file_that_is_not_there(tmp_path):
         read_interactions(tmp_path / "nothing.dat")
     with pytest.raises(DataError, match="is a folder"):
         read_interactions(tmp_path, "csv")
+
+
+def test_dates_are_times(written):
+    content = "user_id,item_id,timestamp\na,x,2024-01-02\na,y,2024-01-01T12:00:00Z\nb,x,1970-01-01\n"
+    found = read_interactions(written(content), "csv")
+    assert found.timestamps.tolist() == [1704153600.0, 1704110400.0, 0.0]
