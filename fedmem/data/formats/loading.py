@@ -124,8 +124,8 @@ def _check_lengths(dataset: FederatedDataset, path: Path) -> None:
         return
     raise DataError(
         f"{path}: no user has min_sequence_length = {dataset.min_sequence_length} interactions (the longest history "
-        f"has {dataset.lengths.max()}), so there is nothing to train on; give more data or lower it, to 3 at the least: "
-        "--set data.min_sequence_length=3"
+        f"has {dataset.lengths.max()}), so there is nothing to train on; give more data or --set "
+        "data.min_sequence_length=3"
     )
 
 
