@@ -42,18 +42,15 @@ def load_dataset(
     columns = Columns(user_column, item_column, timestamp_column)
     interactions = read_interactions(source.interactions, source.format, skip_bad_rows, columns)
     _check_trainable(interactions, source.interactions)
-    items_path = items or source.items
     original_ids = _original_ids(source, interactions)
+    budget = skip_bad_rows - interactions.rows_skipped
     try:
-        described, skipped = _read_described(items_path, skip_bad_rows - interactions.rows_skipped, item_column)
-        _check_described(described, original_ids, items_path, source.interactions)
+        described, skipped = _read_described(items or source.items, source, original_ids, budget, item_column)
     except DataError as error:
         if items is not None or data.is_dir():
             raise
         _log.warning("titles are not used, as the items file that lies beside the data does not fit: %s", error)
-        described, skipped, items_path = {}, 0, None
-    if items_path is not None:
-        _log.info("titles from %s", items_path)
+        described, skipped = {}, 0
     catalogue = _catalogue(original_ids, described, find_images(images) if images else {})
     dataset = FederatedDataset.from_interactions(
         replace(interactions, rows_skipped=interactions.rows_skipped + skipped),
@@ -66,11 +63,20 @@ def load_dataset(
     return dataset
 
 
-def _read_described(path: Path | None, skip_bad_rows: int, item_column: str) -> tuple[dict[str, Item], int]:
+def _read_described(
+    path: Path | None, source: Source, original_ids: dict[str, str], skip_bad_rows: int, item_column: str
+) -> tuple[dict[str, Item], int]:
+    """Items by original id, and how many bad rows were left out."""
     if path is None:
         return {}, 0
     items, skipped = read_items(path, skip_bad_rows=skip_bad_rows, item_column=item_column)
-    return {item.item_id: item for item in items}, skipped
+    described = {item.item_id: item for item in items}
+    if described and described.keys().isdisjoint(original_ids.values()):
+        raise DataError(
+            f"{path} describes none of the items in {source.interactions}; give the items file of this data set"
+        )
+    _log.info("titles from %s", path)
+    return described, skipped
 
 
 def _catalogue(original_ids: dict[str, str], described: dict[str, Item], pictures: dict[str, Path]) -> list[Item]:
@@ -110,13 +116,6 @@ def _check_trainable(interactions: Interactions, path: Path) -> None:
                 f"{path}: all {len(ids)} interactions are of one {what} ({ids[0]!r}), and {why}; "
                 f"give data with more {what}s, or check which column holds the {what}"
             )
-
-
-def _check_described(
-    described: dict[str, Item], original_ids: dict[str, str], items: Path | None, interactions: Path
-) -> None:
-    if described and described.keys().isdisjoint(original_ids.values()):
-        raise DataError(f"{items} describes none of the items in {interactions}; give the items file of this data set")
 
 
 def _check_lengths(dataset: FederatedDataset, path: Path) -> None:

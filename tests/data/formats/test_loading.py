@@ -160,3 +160,15 @@ def test_movielens_1m_at_scale_holds_the_sequences_of_sasrec(shared_data):
         expected = [original[sequences.vocabulary.item_id(index)] for index in sequences.history(user)]
         history = data.history(data.vocabulary.user_index(users[sequences.vocabulary.user_id(user)]))
         assert [data.vocabulary.item_id(index) for index in history] == expected
+
+
+def test_a_stray_items_file_beside_a_file_is_left_out_with_a_warning(tmp_path, caplog):
+    (tmp_path / "mine.csv").write_text(
+        "user_id,item_id,timestamp\n" + "".join(f"u{n},i{n % 3},{n}\n" for n in range(9))
+    )
+    (tmp_path / "items.csv").write_text("item_id,title\nother,Another film\n")
+    with pytest.raises(DataError, match="describes none of the items"):
+        load_dataset(tmp_path / "mine.csv", items=tmp_path / "items.csv", min_sequence_length=3)
+    with pytest.raises(DataError, match="nothing to train on"):
+        load_dataset(tmp_path / "mine.csv", min_sequence_length=3)
+    assert "titles are not used" in caplog.text
