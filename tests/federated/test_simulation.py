@@ -92,5 +92,5 @@ def test_a_run_starts_from_its_seed():
 
 @pytest.mark.parametrize("device", ["cuda:99", "abacus"])
 def test_a_device_that_is_not_there_is_one_clear_error(device):
-    with pytest.raises(ConfigError, match=rf"device = '{device}'.*device=cpu"):
+    with pytest.raises(ConfigError, match=rf"device = '{device}'.*choose cpu"):
         build_model(tiny_config(device=device), 5, tiny_features(5))
