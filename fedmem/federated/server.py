@@ -123,10 +123,10 @@ class FedMemServer:
             self.state, parameters=parameters, averaged=averaged, optimizer=optimizer, global_memory=global_memory
         )
 
-    def evaluate_global_model(self, split: Split) -> MetricTable:
-        """The clients' metrics of the present averaged model."""
+    def evaluate_global_model(self, split: Split | Literal["val"]) -> MetricTable:
+        """The clients' metrics of the present averaged model; ``val`` is the original's word for validation."""
         broadcast = replace(self.distribute_model(), parameters=self.state.averaged)
-        return self.population.evaluate(broadcast, split).table()
+        return self.population.evaluate(broadcast, "validation" if split == "val" else split).table()
 
     def run_round(self) -> RoundReport:
         """One round: select, train, aggregate and, every ``eval_every`` rounds, validate."""

@@ -185,3 +185,9 @@ def test_prototypes_off_means_none_is_sent():
     assert server.distribute_model().global_memory is None
     assert metrics["bytes_up_prototypes"] == 0
     assert "prototype_collapse" not in metrics
+
+
+def test_the_original_calls_validation_val():
+    population = ScriptedPopulation([0.1])
+    server_of(population).evaluate_global_model("val")
+    assert [split for _, split in population.evaluated] == ["validation"]
