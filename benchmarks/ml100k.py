@@ -41,8 +41,7 @@ class Run:
 
 SEEDS = (42, 43, 44)
 LADDER = [
-    *(Run(config, seed) for seed in SEEDS for config in ("fedmem", "centralised")),
-    Run("fedavg"),
+    *(Run(config, seed) for seed in SEEDS for config in ("fedmem", "centralised", "fedavg")),
     Run("fedmem_no_proto"),
     Run("fedmem_no_contrast"),
     Run("fedavg_original"),
