@@ -310,7 +310,7 @@ def _nearest(key: str) -> str:
     for parent in parents:
         section = type(section.model_fields[parent].default)
     close = get_close_matches(leaf, section.model_fields, n=1)
-    return f"; did you mean {'.'.join([*parents, *close])!r}?" if close else ""
+    return f" (did you mean {'.'.join([*parents, *close])!r}?)" if close else ""
 
 
 def _read_tree(path: Path, visited: tuple[Path, ...]) -> dict[str, Any]:

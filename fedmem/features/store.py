@@ -91,11 +91,6 @@ class ItemFeatures:
         assert self.text_mean is not None, "text features are not used"
         return transform(raw, self.text_mean, self.text_scale)
 
-    def transform_image(self, raw: FloatArray) -> FloatArray:
-        """As ``transform_text``, for raw image vectors [D_v] or [n, D_v]."""
-        assert self.image_mean is not None, "image features are not used"
-        return transform(raw, self.image_mean, self.image_scale)
-
     def to_arrays(self) -> dict[str, npt.NDArray[Any]]:
         """Arrays by field name, for a checkpoint; a modality not used has only its mask."""
         arrays: dict[str, npt.NDArray[Any]] = {"text_mask": self.text_mask, "image_mask": self.image_mask}
