@@ -140,6 +140,7 @@ class TrainingConfig(Section):
     momentum: Probability = setting(0.0, "Momentum of the client's SGD; one step has none.", original=0.9)
     beta1: Probability = setting(0.9, "First moment's decay of the client's Adam.")
     beta2: Probability = setting(0.999, "Second moment's decay of the client's Adam.")
+    epsilon: Rate = setting(1e-8, "Denominator's floor of the client's Adam.")
     batch_size: Positive | None = setting(
         None, "Positions per local step; null takes the whole history in one step.", original=32
     )
@@ -215,6 +216,7 @@ class ExperimentConfig(Section):
 
     seed: Annotated[int, Field(ge=0)] = setting(42, "All randomness is derived from (seed, round, client).")
     device: str = setting("cpu", "Where the model lives: cpu, cuda, cuda:0.")
+    workers: Positive = setting(1, "Processes that train clients side by side; the numbers are the same for any.")
     save_dir: str = setting("runs/fedmem", "Where a run is written when the command line names no --out.")
     log_interval: Positive = setting(10, "Rounds between log lines where there is no progress bar.")
     save_interval: Positive = setting(10, "Rounds between checkpoints.")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from fedmem.checkpoint import Checkpoint, RunDirectory, RunRecord, Snapshot, memory_entries
+from fedmem.checkpoint import RunDirectory, RunRecord, Snapshot
 from fedmem.config import ExperimentConfig
 from fedmem.data.federated_dataset import FederatedDataset
 from fedmem.errors import CheckpointError, ConfigError, TrainingError
@@ -19,8 +19,9 @@ from fedmem.features.cache import Cache
 from fedmem.features.preference_endpoint import preference_writer
 from fedmem.features.store import ItemFeatures
 from fedmem.federated.cohort import takes_one_step
-from fedmem.federated.server import FedMemServer, RoundReport
-from fedmem.federated.simulation import SimulatedPopulation, build_model, check_device, initial_state
+from fedmem.federated.server import FedMemServer, RoundReport, Watch
+from fedmem.federated.simulation import SimulatedPopulation
+from fedmem.federated.start import build_model, check_device, initial_state
 from fedmem.randomness import numpy_generator
 
 logger = logging.getLogger(__name__)
@@ -28,6 +29,7 @@ logger = logging.getLogger(__name__)
 # What a resumed run may change: how long it goes on and where. Another device may round differently.
 RESUMABLE = {
     "device",
+    "workers",
     "save_dir",
     "log_interval",
     "save_interval",
@@ -106,6 +108,10 @@ class TestResult:
     round: int
 
 
+class _Stopped(Exception):
+    """Raised within a round to end it."""
+
+
 class TrainingRun:
     """Runs the rounds of one directory; stopping anywhere and resuming gives the same numbers.
 
@@ -117,8 +123,15 @@ class TrainingRun:
         self.directory = directory
         self.snapshot = snapshot
         model = build_model(config, snapshot.dataset.num_items, snapshot.features)
+        directory.prepare()
         self.population = SimulatedPopulation(
-            config, snapshot.dataset, snapshot.features, snapshot.user_features, model, reference=reference
+            config,
+            snapshot.dataset,
+            snapshot.features,
+            snapshot.user_features,
+            model,
+            scratch=directory.path,
+            reference=reference,
         )
         state = initial_state(config, model, snapshot.features)
         self.server = FedMemServer(config, snapshot.dataset.trainable_users, self.population, state)
@@ -155,11 +168,28 @@ class TrainingRun:
             run._restore(run.record.last)
         return run
 
-    def rounds(self, stop: Callable[[], bool] = lambda: False) -> Iterator[RoundReport]:
-        """Train until finished, or until ``stop()`` is true after a round; what is done is then on disk."""
+    def rounds(
+        self, stop: Callable[[], bool] = lambda: False, watch: Watch = lambda trained, selected: None
+    ) -> Iterator[RoundReport]:
+        """Train until finished, or until ``stop()`` is true; the rounds that are done are then on disk.
+
+        After every chunk of clients ``stop`` is asked, which abandons the round in progress, and ``watch(trained,
+        selected)`` is told how many of the round's clients are done.
+        """
+
+        def after_chunk(trained: int, selected: int) -> None:
+            watch(trained, selected)
+            if stop():
+                raise _Stopped
+
         began, spent = time.monotonic(), self.record.seconds
         while not self.server.finished:
-            report = self.server.run_round()
+            try:
+                report = self.server.run_round(after_chunk)
+            except _Stopped:
+                if self._unsaved:
+                    self._save(spent + time.monotonic() - began)
+                return
             self._check_finite(report)
             self._unsaved.append(report)
             stopping = self.server.finished or stop()
@@ -178,6 +208,10 @@ class TrainingRun:
         self.directory.write_record(self.record)
         return TestResult(table, self.server.state.round)
 
+    def close(self) -> None:
+        """End the worker processes and remove the working files; what is on disk stays."""
+        self.population.close()
+
     def _check_finite(self, report: RoundReport) -> None:
         loss = report.metrics["recommendation_loss"]
         parameters = self.server.state.parameters.values()
@@ -189,15 +223,13 @@ class TrainingRun:
 
     def _save(self, seconds: float) -> None:
         state = self.server.state
-        memories = memory_entries({user: client.memory for user, client in self.population.clients.items()})
         self.record = RunRecord(last=state.round, best=state.best_round or state.round, seconds=round(seconds, 1))
-        self.directory.write_checkpoint(Checkpoint(state, memories), self._unsaved, self.record)
+        self.directory.write_checkpoint(state, self.population.memories(state.round), self._unsaved, self.record)
         self._unsaved = []
 
     def _restore(self, round_number: int) -> None:
-        checkpoint = self.directory.read_checkpoint(round_number)
-        self.server.state = checkpoint.server
-        self.population.restore_memories(checkpoint.memories)
+        self.server.state = self.directory.read_server(round_number)
+        self.population.restore_memories(self.directory.read_memories(round_number), round_number)
 
 
 def check_resumable(old: ExperimentConfig, new: ExperimentConfig) -> None:
@@ -206,7 +238,7 @@ def check_resumable(old: ExperimentConfig, new: ExperimentConfig) -> None:
     for key, value in before.items():
         if key not in RESUMABLE and after[key] != value:
             raise CheckpointError(
-                f"--resume: {key} was {value!r} when the run started and is now {after[key]!r}. "
+                f"{key} was {value!r} when the run started and is now {after[key]!r}. "
                 "Resume with the run's own configuration, or choose another --out."
             )
 

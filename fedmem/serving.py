@@ -19,7 +19,7 @@ from fedmem.federated.client import FedMemClient
 from fedmem.federated.local_objective import collate, local_objective, prototype_vectors
 from fedmem.federated.parameters import load_parameters
 from fedmem.federated.scoring import ModelScorer, UserContext
-from fedmem.federated.simulation import build_model, item_blocks
+from fedmem.federated.start import build_model, item_blocks
 from fedmem.memory.local_memory import LocalDynamicMemory, MemoryEntries
 from fedmem.model.sasrec import no_dropout
 

@@ -12,7 +12,8 @@ from fedmem.data.federated_dataset import FederatedDataset
 from fedmem.experiment import TrainingRun
 from fedmem.features.store import ItemFeatures, Modality, UserFeatures
 from fedmem.federated.parameters import parameter_arrays
-from fedmem.federated.simulation import SimulatedPopulation, build_model
+from fedmem.federated.simulation import SimulatedPopulation
+from fedmem.federated.start import build_model
 
 ITEMS = 30
 

@@ -12,7 +12,7 @@ from fedmem.data.interactions import Item
 from fedmem.data.vocabulary import Vocabulary
 from fedmem.federated.aggregation import OptimizerState
 from fedmem.federated.server import RoundReport, ServerState
-from fedmem.memory.local_memory import LocalDynamicMemory, MemoryEntries
+from fedmem.memory.local_memory import MemoryEntries
 from fedmem.memory.prototypes import Prototypes
 
 
@@ -62,15 +62,8 @@ def server_state(arrays: Mapping[str, Array], record: Mapping[str, Any]) -> Serv
     )
 
 
-def memory_entries(memories: Mapping[int, LocalDynamicMemory]) -> dict[int, MemoryEntries]:
-    """The entries of every memory that has any, by user index."""
-    return {user: memory.entries() for user, memory in memories.items() if len(memory)}
-
-
 def memory_arrays(memories: Mapping[int, MemoryEntries]) -> dict[str, Array]:
-    """All memories end to end, with each user's number of entries."""
-    if not memories:
-        return {"users": np.zeros(0, np.int64), "lengths": np.zeros(0, np.int64)}
+    """Memories, one or more, end to end, with each user's number of entries."""
     users = sorted(memories)
     names = vars(memories[users[0]])
     joined = {name: np.concatenate([getattr(memories[user], name) for user in users]) for name in names}

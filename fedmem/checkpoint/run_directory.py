@@ -5,7 +5,8 @@
     DIR/manifest.json           configuration, provenance of the features, the data set's digest
         dataset.safetensors     the sequences, and dataset.json: vocabulary and catalogue
         features.safetensors    frozen item features and preference texts
-        rounds/000120/          model, optimiser, prototypes and client memories after round 120
+        rounds/000120/          model, optimiser, prototypes and client memories after round 120, the latter
+                                by 1,024 users a file
         metrics.jsonl           a line per round
         run.json                which checkpoint is last, which is best, the test result
 
@@ -16,7 +17,7 @@ not there. Randomness is derived from (seed, round, client): the round number is
 import json
 import os
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -48,9 +49,11 @@ from fedmem.data.federated_dataset import FederatedDataset
 from fedmem.errors import CheckpointError
 from fedmem.features.store import ItemFeatures, UserFeatures
 from fedmem.federated.server import RoundReport, ServerState
+from fedmem.federated.simulation import SCRATCH
 from fedmem.memory.local_memory import MemoryEntries
 
-FORMAT = 1
+FORMAT = 2
+Memories = Mapping[int, MemoryEntries]
 
 
 @dataclass(frozen=True)
@@ -109,8 +112,7 @@ class RunDirectory:
 
     def write_snapshot(self, snapshot: Snapshot) -> None:
         """Write what never changes; the manifest last."""
-        with writing(self.path):
-            self.path.mkdir(parents=True, exist_ok=True)
+        self.prepare()
         dataset = snapshot.dataset
         write_arrays(self.path / "dataset.safetensors", dataset_arrays(dataset))
         write_json(self.path / "dataset.json", dataset_record(dataset))
@@ -179,27 +181,31 @@ class RunDirectory:
         with reading(path):
             return RunRecord(**read_json(path))
 
-    def write_checkpoint(self, checkpoint: Checkpoint, reports: Sequence[RoundReport], record: RunRecord) -> None:
-        """Write the state after a round and this round's report lines, then name it in ``run.json``.
+    def write_checkpoint(
+        self, server: ServerState, memories: Iterable[Memories], reports: Sequence[RoundReport], record: RunRecord
+    ) -> None:
+        """Write the state after a round and the reports since the last one, then name it in ``run.json``.
 
-        Checkpoints that ``record`` no longer names are removed afterwards.
+        ``memories`` come some at a time, so that not all need be held at once. Checkpoints that ``record`` no longer
+        names are removed afterwards.
         """
         with writing(self.path):
-            self._write_state(checkpoint)
+            self._write_state(server, memories)
             self._write_metrics(reports, record.last)
             self.write_record(record)
             self._remove_unnamed(record)
 
-    def _write_state(self, checkpoint: Checkpoint) -> None:
-        folder = self._round_folder(checkpoint.server.round)
+    def _write_state(self, server: ServerState, memories: Iterable[Memories]) -> None:
+        folder = self._round_folder(server.round)
         if folder.exists():
             return
         unfinished = folder.with_name(f".{folder.name}.{os.getpid()}")
         shutil.rmtree(unfinished, ignore_errors=True)  # of a process of this number that came to grief
         unfinished.mkdir(parents=True)
-        write_arrays(unfinished / "server.safetensors", server_arrays(checkpoint.server))
-        write_arrays(unfinished / "memories.safetensors", memory_arrays(checkpoint.memories))
-        write_json(unfinished / "server.json", server_record(checkpoint.server))
+        write_arrays(unfinished / "server.safetensors", server_arrays(server))
+        for number, some in enumerate(memories):
+            write_arrays(unfinished / f"memories-{number:04d}.safetensors", memory_arrays(some))
+        write_json(unfinished / "server.json", server_record(server))
         sync(unfinished)
         unfinished.rename(folder)
 
@@ -208,12 +214,32 @@ class RunDirectory:
         write_json(self.path / "run.json", vars(record))
 
     def read_checkpoint(self, round_number: int) -> Checkpoint:
-        """The state after a round that ``run.json`` names."""
+        """The state after a round that ``run.json`` names, all memories included."""
+        memories: dict[int, MemoryEntries] = {}
+        for some in self.read_memories(round_number):
+            memories |= some
+        return Checkpoint(self.read_server(round_number), memories)
+
+    def read_server(self, round_number: int) -> ServerState:
+        """The server's part of a checkpoint."""
         folder = self._round_folder(round_number)
         with reading(folder):
-            arrays, record = read_arrays(folder / "server.safetensors"), read_json(folder / "server.json")
-            memories = memories_of(read_arrays(folder / "memories.safetensors"))
-            return Checkpoint(server_state(arrays, record), memories)
+            return server_state(read_arrays(folder / "server.safetensors"), read_json(folder / "server.json"))
+
+    def read_memories(self, round_number: int) -> Iterator[Memories]:
+        """The memories of a checkpoint, some at a time."""
+        folder = self._round_folder(round_number)
+        for path in sorted(folder.glob("memories-*.safetensors")):
+            with reading(folder):
+                some = memories_of(read_arrays(path))
+            yield some
+
+    def prepare(self) -> None:
+        """Make the folder, and remove what a run that was killed has left of its working files."""
+        with writing(self.path):
+            self.path.mkdir(parents=True, exist_ok=True)
+        for folder in self.path.glob(f"{SCRATCH}*"):
+            shutil.rmtree(folder, ignore_errors=True)
 
     def read_best(self) -> Checkpoint:
         """The best checkpoint; read anew if training replaced it meanwhile."""

@@ -6,6 +6,22 @@ from typing import Annotated, Literal
 import typer
 
 from fedmem import __version__
+from fedmem.cli.options import (
+    AsJson,
+    ConfigFile,
+    DataFormat,
+    DataPath,
+    ImagesDir,
+    ItemColumn,
+    ItemsFile,
+    Overrides,
+    RunDir,
+    SkipBadRows,
+    TimestampColumn,
+    UserColumn,
+    Workers,
+    with_workers,
+)
 from fedmem.cli.screen import answer_json, answers, download, notes, show_log, stages
 
 app = typer.Typer(
@@ -18,14 +34,6 @@ data_app = typer.Typer(help="Fetch public data sets or make the embedded demo ca
 config_app = typer.Typer(help="Show the configuration.", no_args_is_help=True)
 app.add_typer(data_app, name="data")
 app.add_typer(config_app, name="config")
-
-RunDir = Annotated[Path, typer.Argument(metavar="DIR", help="A directory that `fedmem train` wrote.")]
-ConfigFile = Annotated[Path | None, typer.Option("--config", "-c", metavar="FILE", help="A YAML configuration.")]
-Overrides = Annotated[
-    list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="Override one setting, e.g. federated.num_rounds=200. Repeatable."),
-]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for a program to read.")]
 
 
 def _version(asked: bool) -> None:
@@ -92,32 +100,30 @@ def config_show(
 
 @app.command()
 def train(
-    data: Annotated[Path, typer.Option(metavar="PATH", help="A file or folder of interactions.")],
+    data: DataPath,
     config: ConfigFile = None,
     overrides: Overrides = None,
     out: Annotated[Path | None, typer.Option(metavar="DIR", help="Where the run is written; default save_dir.")] = None,
-    items: Annotated[Path | None, typer.Option(metavar="FILE", help="Titles, genres and years of the items.")] = None,
-    images: Annotated[Path | None, typer.Option(metavar="DIR", help="Images named <item id>.jpg (png, webp).")] = None,
-    data_format: Annotated[
-        str,
-        typer.Option("--format", help="auto, movielens-1m, movielens-100k, movielens-csv, sasrec, csv or parquet."),
-    ] = "auto",
-    skip_bad_rows: Annotated[int, typer.Option(min=0, help="Leave out up to so many unreadable rows.")] = 0,
-    user_column: Annotated[str, typer.Option(help="csv and parquet: the column of user ids.")] = "user_id",
-    item_column: Annotated[str, typer.Option(help="csv and parquet: the column of item ids.")] = "item_id",
-    timestamp_column: Annotated[str, typer.Option(help="csv and parquet: the column of times.")] = "timestamp",
+    items: ItemsFile = None,
+    images: ImagesDir = None,
+    data_format: DataFormat = "auto",
+    skip_bad_rows: SkipBadRows = 0,
+    user_column: UserColumn = "user_id",
+    item_column: ItemColumn = "item_id",
+    timestamp_column: TimestampColumn = "timestamp",
+    workers: Workers = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue the run in DIR, if there is one.")] = False,
     reference: Annotated[
         bool, typer.Option("--reference", help="Train one client at a time, as the paper's pseudocode does.")
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Train one model. Ctrl-C stops after the round in progress; --resume continues with the same numbers."""
+    """Train one model. Ctrl-C stops; --resume continues with the same numbers."""
     from fedmem.cli.training import run_training
     from fedmem.config import load_config
     from fedmem.data.formats import load_dataset
 
-    loaded = load_config(config, overrides or ())
+    loaded = load_config(config, with_workers(overrides, workers))
     dataset = load_dataset(
         data,
         items=items,
@@ -130,6 +136,59 @@ def train(
         timestamp_column=timestamp_column,
     )
     run_training(loaded, dataset, out or Path(loaded.save_dir), resume=resume, reference=reference, as_json=as_json)
+
+
+@app.command()
+def ablate(
+    data: DataPath,
+    config: ConfigFile = None,
+    overrides: Overrides = None,
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Receives a run per rung and seed, and ablation.json.")] = (
+        Path("runs/ablation")
+    ),
+    seeds: Annotated[
+        str | None, typer.Option(metavar="N,N", help="A ladder for each; default the configuration's.")
+    ] = None,
+    rungs: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME,NAME",
+            help="Some of centralised, fedavg, fedmem_no_proto, fedmem_no_contrast, fedmem; default all.",
+        ),
+    ] = None,
+    workers: Workers = None,
+    items: ItemsFile = None,
+    images: ImagesDir = None,
+    data_format: DataFormat = "auto",
+    skip_bad_rows: SkipBadRows = 0,
+    user_column: UserColumn = "user_id",
+    item_column: ItemColumn = "item_id",
+    timestamp_column: TimestampColumn = "timestamp",
+    as_json: AsJson = False,
+) -> None:
+    """Train the ladder, from centralised SASRec to FedMem-Full, and print one Markdown table with the baselines.
+
+    The configuration is FedMem-Full's; the other rungs differ by a switch. Ctrl-C stops; the same command
+    continues.
+    """
+    from fedmem.cli.ablating import run_ablation, rungs_of, seeds_of
+    from fedmem.config import load_config
+    from fedmem.data.formats import load_dataset
+
+    loaded = load_config(config, with_workers(overrides, workers))
+    chosen, drawn = rungs_of(rungs), seeds_of(seeds, loaded.seed)
+    dataset = load_dataset(
+        data,
+        items=items,
+        images=images,
+        format=data_format,
+        skip_bad_rows=skip_bad_rows,
+        min_sequence_length=loaded.data.min_sequence_length,
+        user_column=user_column,
+        item_column=item_column,
+        timestamp_column=timestamp_column,
+    )
+    run_ablation(loaded, dataset, out, chosen, drawn, as_json=as_json)
 
 
 @app.command()

@@ -9,6 +9,7 @@ import numpy as np
 
 from fedmem.checkpoint import Checkpoint, RunDirectory, Snapshot
 from fedmem.cli.screen import answer_json, answers, notes, stages
+from fedmem.config import EvaluationConfig
 from fedmem.controls import control_recommenders
 from fedmem.data.federated_dataset import FederatedDataset
 from fedmem.errors import CheckpointError, DataError
@@ -88,7 +89,7 @@ def _record(
 
 
 def _scorers(snapshot: Snapshot, checkpoint: Checkpoint, asked: Questions) -> dict[str, Scorer]:
-    scorers: dict[str, Scorer] = dict(_baselines(snapshot.dataset)) if asked.baselines else {}
+    scorers: dict[str, Scorer] = dict(baseline_scorers(snapshot.dataset)) if asked.baselines else {}
     if asked.controls:
         scorers |= control_recommenders(snapshot, checkpoint)
     else:
@@ -106,7 +107,8 @@ def _beside(path: Path, dataset: FederatedDataset) -> Recommender:
     return other
 
 
-def _baselines(dataset: FederatedDataset) -> Mapping[str, Scorer]:
+def baseline_scorers(dataset: FederatedDataset) -> Mapping[str, Scorer]:
+    """The fitted baselines by name; without EASE, and with a note, where the catalogue is too large for it."""
     found: dict[str, Scorer] = {"popularity": Popularity(dataset), "item-item counts": ItemItemCounts(dataset)}
     try:
         found["EASE + recency"] = EASE(dataset)
@@ -125,15 +127,27 @@ def _warm_tables(snapshot: Snapshot, scorers: Mapping[str, Scorer], asked: Quest
             )
             for name, scorer in scorers.items()
         }
+    return full_tables(dataset, scorers, asked.split, config, with_chance=asked.baselines)
+
+
+def full_tables(
+    dataset: FederatedDataset,
+    scorers: Mapping[str, Scorer],
+    split: Split,
+    config: EvaluationConfig,
+    *,
+    with_chance: bool,
+) -> dict[str, MetricTable]:
+    """Each scorer's full ranking, with a bar."""
     tables = {}
-    if asked.baselines:
-        tables["chance"] = chance(dataset, asked.split, k_list=config.k_list, metrics=config.metrics)
+    if with_chance:
+        tables["chance"] = chance(dataset, split, k_list=config.k_list, metrics=config.metrics)
     with stages() as progress:
         for name, scorer in scorers.items():
             tables[name] = evaluate(
                 dataset,
                 scorer,
-                asked.split,
+                split,
                 k_list=config.k_list,
                 metrics=config.metrics,
                 progress=lambda done, total, name=name: progress(name, done, total),  # type: ignore[misc]

@@ -18,6 +18,7 @@ from rich.progress import (
     TimeRemainingColumn,
     TransferSpeedColumn,
 )
+from rich.table import Column
 
 from fedmem.errors import FedMemError
 
@@ -82,7 +83,7 @@ def rounds(total: int, done: int) -> Iterator[Callable[[int, str], None]]:
     columns = (
         SpinnerColumn(),
         TextColumn("round"),
-        MofNCompleteColumn(),
+        MofNCompleteColumn(table_column=Column(min_width=2 * len(str(total)) + 1)),  # the last to give way
         BarColumn(bar_width=20),
         TextColumn("{task.fields[metrics]}"),
         TimeElapsedColumn(),

@@ -6,7 +6,7 @@ import signal
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from types import FrameType
 
@@ -27,30 +27,25 @@ def run_training(
 ) -> None:
     """Start or resume the run in ``out`` and train it to its end, or to Ctrl-C."""
     notes.print(f"{len(dataset.trainable_users):,} of {dataset.num_users:,} users train, each as a client")
-    run = _open_run(config, dataset, out, resume=resume, reference=reference)
+    with closing(open_run(config, dataset, out, resume=resume, reference=reference)) as run:
+        _train_and_conclude(run, as_json=as_json)
+
+
+def _train_and_conclude(run: TrainingRun, *, as_json: bool) -> None:
     began, done = time.monotonic(), run.server.state.round
     if run.server.finished:
         notes.print(f"finished already, after {done} rounds: nothing to train")
-    try:
-        with stop_on_interrupt() as stopping:
-            _train(run, stopping)
-    except KeyboardInterrupt:
-        notes.print(f"stopped at once; --resume continues from round {run.record.last}")
-        sys.exit(130)
-    if not run.server.finished:
-        notes.print(f"stopped after round {run.server.state.round}; continue with --resume")
-        sys.exit(130)
+    train_to_end(run, again="--resume")
     _conclude(run, time.monotonic() - began, run.server.state.round - done, as_json=as_json)
 
 
-def _open_run(
-    config: ExperimentConfig, dataset: FederatedDataset, out: Path, *, resume: bool, reference: bool
+def open_run(
+    config: ExperimentConfig, dataset: FederatedDataset, out: Path, *, resume: bool, reference: bool = False
 ) -> TrainingRun:
+    """Start the run in ``out`` or, if asked and there is one, resume it."""
     directory = RunDirectory(out)
     if resume and directory.exists:
-        digest = directory.read_manifest()["dataset"]["digest"]
-        if digest != dataset.digest:
-            raise CheckpointError(f"{out}: the run was started on other data. Give the same --data, or another --out.")
+        refuse_other_data(directory, dataset)
         return TrainingRun.resume(out, config, reference=reference)
     directory.refuse_if_taken()
     with stages() as progress:
@@ -58,16 +53,41 @@ def _open_run(
     return TrainingRun.start(out, snapshot, reference=reference)
 
 
-def _train(run: TrainingRun, stopping: "list[bool]") -> None:
+def refuse_other_data(directory: RunDirectory, dataset: FederatedDataset) -> None:
+    """``CheckpointError`` where the run was started on data other than these."""
+    if directory.read_manifest()["dataset"]["digest"] != dataset.digest:
+        raise CheckpointError(
+            f"{directory.path}: the run was started on other data. Give the same --data, or another --out."
+        )
+
+
+def train_to_end(run: TrainingRun, *, again: str, label: str = "round") -> None:
+    """Train what is left of a run; after Ctrl-C say that ``again`` continues it, and exit with 130."""
+    try:
+        with stop_on_interrupt() as stopping:
+            _train(run, stopping, label)
+    except KeyboardInterrupt:
+        notes.print(f"stopped at once; {again} continues from round {run.record.last}")
+        sys.exit(130)
+    if not run.server.finished:
+        notes.print(f"stopped after round {run.server.state.round}; continue with {again}")
+        sys.exit(130)
+
+
+def _train(run: TrainingRun, stopping: "list[bool]", label: str) -> None:
     config = run.snapshot.config
-    latest = ""
+    latest = line = ""
     with rounds(config.federated.num_rounds, run.server.state.round) as advance:
-        for report in run.rounds(stop=lambda: bool(stopping)):
+
+        def watch(trained: int, selected: int) -> None:
+            advance(run.server.state.round, f"{line}  {trained:,}/{selected:,} clients")
+
+        for report in run.rounds(lambda: bool(stopping), watch):
             latest = _validation(report) or latest
             line = f"loss {report.metrics['recommendation_loss']:.3f}  {latest}"
             advance(report.round, line)
             if not notes.is_terminal and report.round % config.log_interval == 0:
-                notes.print(f"round {report.round}/{config.federated.num_rounds}  {line}")
+                notes.print(f"{label} {report.round}/{config.federated.num_rounds}  {line}")
             _warn(run, report)
 
 
@@ -125,14 +145,14 @@ _RSS_UNITS_PER_MIB = 2**20 if sys.platform == "darwin" else 2**10
 
 @contextmanager
 def stop_on_interrupt() -> Iterator["list[bool]"]:
-    """The first Ctrl-C or SIGTERM lets the round in progress end; the second interrupts at once."""
+    """The first Ctrl-C or SIGTERM lets the chunk of clients in progress end; the second interrupts at once."""
     asked: list[bool] = []
 
     def note(signum: int, frame: FrameType | None) -> None:
         if asked:
             raise KeyboardInterrupt
         asked.append(True)
-        notes.print("stopping after this round; once more to stop at once")
+        notes.print("stopping; once more to stop at once")
 
     previous = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
     try:

@@ -131,6 +131,10 @@ class UserFeatures:
         """One user's encoded text [D_t], or None."""
         return self.preference[user] if self.preference is not None and self.mask[user] else None
 
+    def of_all(self, users: npt.NDArray[np.integer]) -> FloatArray | None:
+        """Some users' encoded texts [C, D_t], zero where a user has none; None where nobody has."""
+        return None if self.preference is None else self.preference[users] * self.mask[users, None]
+
     def to_arrays(self) -> dict[str, npt.NDArray[Any]]:
         """Arrays by name, for a checkpoint."""
         arrays: dict[str, npt.NDArray[Any]] = {"preference_mask": self.mask}

@@ -3,19 +3,56 @@
 Knows clients only by what they sent.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from fedmem.config import FederatedConfig, FedMemConfig
 from fedmem.federated.messages import Arrays, ClientUpdate
-from fedmem.memory.prototypes import Prototypes, kmeans
+from fedmem.memory.prototypes import FloatArray, Prototypes, kmeans
 
 MutableArrays = dict[str, npt.NDArray[np.floating]]
 
 ITEM_ROWS = "sasrec.item_embedding"
+
+
+@dataclass(frozen=True, eq=False)
+class RowSum:
+    """Sums of some rows of the item embeddings, where clients touched few of many.
+
+    Attributes:
+        rows: ascending item indices [n].
+        values: the sums [n, D].
+        num_rows: I + 1.
+    """
+
+    rows: npt.NDArray[np.int64]
+    values: npt.NDArray[np.floating]
+    num_rows: int
+
+    @classmethod
+    def of(cls, rows: npt.NDArray[np.int64], values: npt.NDArray[np.floating], num_rows: int) -> "RowSum":
+        """Sum values [n, D] of rows [n] that may occur more than once, in their order."""
+        distinct, place = np.unique(rows, return_inverse=True)
+        total = np.zeros((len(distinct), values.shape[1]), values.dtype)
+        np.add.at(total, place, values)
+        return cls(distinct, total, num_rows)
+
+    def __add__(self, other: "RowSum") -> "RowSum":
+        rows = np.union1d(self.rows, other.rows)
+        total = np.zeros((len(rows), self.values.shape[1]), self.values.dtype)
+        total[np.searchsorted(rows, self.rows)] = self.values
+        total[np.searchsorted(rows, other.rows)] += other.values
+        return RowSum(rows, total, self.num_rows)
+
+    def dense(self) -> npt.NDArray[np.floating]:
+        """All rows [I + 1, D]."""
+        table = np.zeros((self.num_rows, self.values.shape[1]), self.values.dtype)
+        table[self.rows] = self.values
+        return table
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,8 +62,9 @@ class CohortSum:
     Attributes:
         delta: Σ n_c·Δ_c by parameter.
         weight: Σ n_c, in training samples.
+        item_rows: the item embeddings' part of the sum, if it is not among ``delta``.
         row_weight: Σ n_c over the clients that touched an item row [I + 1], or None.
-        prototypes: each client's prototypes with its n_c, or empty.
+        prototypes: the clients' prototypes as ``reduce_prototypes`` leaves them, or None.
         metrics: sums of the clients' metrics.
         upload_bytes: size of the clients' updates on the wire, of weights and of prototypes.
         clients: how many clients.
@@ -34,36 +72,36 @@ class CohortSum:
 
     delta: Arrays
     weight: float
+    item_rows: RowSum | None = None
     row_weight: npt.NDArray[np.float64] | None = None
-    prototypes: Sequence[tuple[Prototypes, float]] = ()
+    prototypes: "Prototypes | GatheredPrototypes | None" = None
     metrics: Mapping[str, float] = field(default_factory=dict)
     upload_bytes: Mapping[str, float] = field(default_factory=dict)
     clients: int = 1
 
     @classmethod
-    def of(cls, update: ClientUpdate) -> "CohortSum":
+    def of(cls, update: ClientUpdate, config: FedMemConfig) -> "CohortSum":
         """One client's update, weighted by its number of samples."""
         weight = float(update.num_samples)
         touched = np.any(update.delta[ITEM_ROWS] != 0, axis=1) if ITEM_ROWS in update.delta else None
+        sent = update.prototypes
         return cls(
             delta={name: value * value.dtype.type(weight) for name, value in update.delta.items()},
             weight=weight,
             row_weight=None if touched is None else touched * weight,
-            prototypes=() if update.prototypes is None else ((update.prototypes, weight),),
+            prototypes=None if sent is None else reduce_prototypes(_of_one_client(sent), np.array([weight]), config),
             metrics=update.metrics,
             upload_bytes=update.num_bytes(),
         )
 
     def __add__(self, other: "CohortSum") -> "CohortSum":
         """Both groups of clients; they must not overlap."""
-        rows = None
-        if self.row_weight is not None and other.row_weight is not None:
-            rows = self.row_weight + other.row_weight
         return CohortSum(
             delta={name: self.delta[name] + other.delta[name] for name in self.delta},
             weight=self.weight + other.weight,
-            row_weight=rows,
-            prototypes=(*self.prototypes, *other.prototypes),
+            item_rows=_sum_if_any(self.item_rows, other.item_rows),
+            row_weight=_sum_if_any(self.row_weight, other.row_weight),
+            prototypes=_sum_if_any(self.prototypes, other.prototypes),
             metrics=_sum_by_name(self.metrics, other.metrics),
             upload_bytes=_sum_by_name(self.upload_bytes, other.upload_bytes),
             clients=self.clients + other.clients,
@@ -97,8 +135,10 @@ class FederatedAggregator:
         With ``row_normalisation`` an item row is divided by the n_c of the clients that touched it instead.
         """
         mean: MutableArrays = {n: value / value.dtype.type(cohort.weight) for n, value in cohort.delta.items()}
+        if cohort.item_rows is not None:
+            mean[ITEM_ROWS] = cohort.item_rows.dense() / cohort.item_rows.values.dtype.type(cohort.weight)
         if self.federated.row_normalisation and cohort.row_weight is not None:
-            rows = cohort.delta[ITEM_ROWS]
+            rows = cohort.delta[ITEM_ROWS] if cohort.item_rows is None else cohort.item_rows.dense()
             mean[ITEM_ROWS] = rows / np.maximum(cohort.row_weight, 1)[:, None].astype(rows.dtype)
         return mean
 
@@ -141,32 +181,30 @@ class FederatedAggregator:
             updated[name] = (parameters[name] + change).astype(parameters[name].dtype)
         return updated, OptimizerState(first, second, step)
 
-    def merge_prototypes(self, uploads: Sequence[tuple[Prototypes, float]], current: Prototypes) -> Prototypes:
+    def merge_prototypes(self, uploads: "Prototypes | GatheredPrototypes", current: Prototypes) -> Prototypes:
         """The next global abstract memory: this round's uploads merged, then a moving average of (sum, count)."""
-        if not uploads:
-            return current
-        merge = {"mean": self._mean, "weighted": self._weighted, "recluster": self._recluster}
-        merged = merge[self.fedmem.prototype_aggregation](uploads, current)
+        merged = uploads.reclustered(current) if isinstance(uploads, GatheredPrototypes) else uploads
         kept = self.fedmem.prototype_momentum
         return current.scaled(kept) + merged.scaled(1 - kept)
 
-    def _mean(self, uploads: Sequence[tuple[Prototypes, float]], current: Prototypes) -> Prototypes:
-        """Every client that has the index counts once."""
-        return _sum([_normalised(p, 1.0) for p, _ in uploads])
 
-    def _weighted(self, uploads: Sequence[tuple[Prototypes, float]], current: Prototypes) -> Prototypes:
-        """A client counts by its training samples (as in the original) or by its cluster's size."""
-        if self.fedmem.prototype_weights == "counts":
-            return _sum([p for p, _ in uploads])
-        return _sum([_normalised(p, samples) for p, samples in uploads])
+@dataclass(frozen=True, eq=False)
+class GatheredPrototypes:
+    """All prototypes of several clients under each other [n·K, ..], as ``recluster`` needs them."""
 
-    def _recluster(self, uploads: Sequence[tuple[Prototypes, float]], current: Prototypes) -> Prototypes:
-        """Weighted k-means of all uploaded centroids, from the current prototypes."""
-        space = current.clustering_block
-        together = Prototypes(
-            {b: np.concatenate([p.sums[b] for p, _ in uploads]) for b in current.sums},
-            {b: np.concatenate([p.counts[b] for p, _ in uploads]) for b in current.counts},
+    all: Prototypes
+
+    def __add__(self, other: "GatheredPrototypes") -> "GatheredPrototypes":
+        return GatheredPrototypes(
+            Prototypes(
+                {b: np.concatenate([s, other.all.sums[b]]) for b, s in self.all.sums.items()},
+                {b: np.concatenate([c, other.all.counts[b]]) for b, c in self.all.counts.items()},
+            )
         )
+
+    def reclustered(self, current: Prototypes) -> Prototypes:
+        """Weighted k-means of all centroids, from the current prototypes."""
+        space, together = current.clustering_block, self.all
         present = together.mass > 0
         assignment = kmeans(
             together.centroids(space)[present], current.centroids(space), together.counts[space][present]
@@ -178,22 +216,53 @@ class FederatedAggregator:
         )
 
 
+def reduce_prototypes(
+    clients: Prototypes, samples: npt.NDArray[np.number], config: FedMemConfig
+) -> Prototypes | GatheredPrototypes:
+    """What the server needs of C clients' prototypes.
+
+    ``mean``: every client that has the index counts once. ``weighted``: a client counts by its training samples (as in
+    the original) or by its cluster's size. ``recluster``: all of them.
+
+    Args:
+        clients: the prototypes with a leading dimension [C].
+        samples: training samples n_c [C].
+        config: how prototypes are aggregated.
+    """
+    if config.prototype_aggregation == "recluster":
+        return GatheredPrototypes(_map(clients, lambda values: values.reshape(-1, *values.shape[2:])))
+    if config.prototype_aggregation == "mean":
+        clients = _normalised(clients, np.ones_like(samples))
+    elif config.prototype_weights == "samples":
+        clients = _normalised(clients, samples)
+    return _map(clients, lambda values: values.sum(0))
+
+
+def _normalised(clients: Prototypes, weight: npt.NDArray[np.number]) -> Prototypes:
+    """Each client's non-empty prototypes with a mass of its weight instead of their own counts."""
+    mass = clients.mass  # [C, K]
+    factor = np.divide(weight[:, None], mass, out=np.zeros_like(mass), where=mass > 0)
+    return clients.scaled(factor)
+
+
+def _of_one_client(prototypes: Prototypes) -> Prototypes:
+    return _map(prototypes, lambda values: values[None])
+
+
+def _map(prototypes: Prototypes, change: Callable[[FloatArray], FloatArray]) -> Prototypes:
+    return Prototypes(
+        {block: change(values) for block, values in prototypes.sums.items()},
+        {block: change(values) for block, values in prototypes.counts.items()},
+    )
+
+
+def _sum_if_any(first: Any, second: Any) -> Any:
+    return None if first is None or second is None else first + second
+
+
 def _sum_by_name(first: Mapping[str, float], second: Mapping[str, float]) -> dict[str, float]:
     return {name: value + second[name] for name, value in first.items()}
 
 
 def _zeros_like(arrays: Arrays) -> MutableArrays:
     return {name: np.zeros_like(value) for name, value in arrays.items()}
-
-
-def _normalised(prototypes: Prototypes, weight: float) -> Prototypes:
-    """Each non-empty prototype with a mass of ``weight`` instead of its own count."""
-    mass = prototypes.mass
-    return prototypes.scaled(np.divide(weight, mass, out=np.zeros_like(mass), where=mass > 0))
-
-
-def _sum(prototypes: Sequence[Prototypes]) -> Prototypes:
-    total = prototypes[0]
-    for other in prototypes[1:]:
-        total = total + other
-    return total

@@ -5,6 +5,7 @@ any faster one.
 """
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
@@ -12,16 +13,17 @@ import torch
 
 from fedmem.config import ExperimentConfig
 from fedmem.data.client_dataset import ClientDataset
-from fedmem.features.preference_texts import preference_boundary
-from fedmem.federated.local_objective import LocalStep, collate, local_objective, prototype_vectors
+from fedmem.federated.control_memories import control_entries
+from fedmem.federated.dropout import client_dropout, dropout_generator
+from fedmem.federated.local_objective import collate, local_objective, prototype_vectors
+from fedmem.federated.local_optimizer import local_optimizer
+from fedmem.federated.local_steps import LocalStep, draw_steps
 from fedmem.federated.messages import Broadcast, ClientUpdate
 from fedmem.federated.parameters import load_parameters, parameter_arrays
 from fedmem.federated.scoring import UserContext
 from fedmem.memory.local_memory import FrozenItemBlocks, LocalDynamicMemory, MemoryEntries
 from fedmem.memory.prototypes import Prototypes
 from fedmem.model.recommender import UR4RecV2MoE
-from fedmem.model.sasrec import dropout_from
-from fedmem.randomness import numpy_generator, torch_generator
 
 FloatArray = npt.NDArray[np.float32]
 
@@ -69,14 +71,14 @@ class FedMemClient:
     def train_local_model(self) -> Mapping[str, float]:
         """Local epochs over the client's own data; writes the memory and returns the sums of its metrics."""
         model, broadcast = self._received()
-        optimizer = self._optimizer(model)
+        optimizer = local_optimizer(list(model.parameters()), self.config.training)
         prototypes = prototype_vectors(broadcast.global_memory, model.sasrec.item_embedding)
         start = [p.detach().clone() for p in model.parameters()] if self._proximal else []
         metrics: dict[str, float] = {}
         for number, step in enumerate(self.local_steps(broadcast.round)):
-            generator = self.dropout_generator(broadcast.round, number)
             batch = collate([step], prototypes, model.sasrec.item_embedding, model.text_dim)
-            losses = local_objective(model, batch, self.config, dropout_from(generator))
+            generator = dropout_generator(self.config.seed, broadcast.round, self.user, number)
+            losses = local_objective(model, batch, self.config, client_dropout(generator, step.items > 0))
             optimizer.zero_grad()
             (losses.total / step.num_samples + self._proximal_term(model, start)).backward()
             fill_gradients(model)
@@ -108,31 +110,14 @@ class FedMemClient:
         return update
 
     def local_steps(self, round_number: int) -> Iterator[LocalStep]:
-        """The local steps of a round, drawn one after another because each reads the memory as it then stands."""
-        config, seed = self.config.training, self.config.seed
-        for epoch in range(self.config.federated.local_epochs):
-            rng = numpy_generator(seed, "client", round_number, self.user, epoch)
-            segments = self.data.segments(self.config.model.max_seq_len, config.crop_probability, rng)
-            items = segments.items[:, : segments.length.max()]
-            for chosen in _batches(items > 0, config.batch_size, rng):
-                rows = chosen.any(1)
-                yield LocalStep(
-                    items=items[rows],
-                    start=segments.start[rows],
-                    chosen=chosen[rows],
-                    negatives=self.data.negatives(config.num_negatives, rng),
-                    memory=self.memory.query() if self.config.uses_memory else None,
-                    preference=self.preference if self.config.uses_memory else None,
-                    preference_from=preference_boundary(len(self.data.history)),
-                )
+        """The local steps of a round; each reads the memory as it stands when its turn comes."""
+        for step in draw_steps(self.config, round_number, self.user, self.data):
+            memory = self.memory.query() if self.config.uses_memory else None
+            yield replace(step, memory=memory, preference=self.preference if self.config.uses_memory else None)
 
     def context(self) -> UserContext:
         """What stands beside the history when this client is scored."""
         return UserContext(self.memory.query(), self.preference) if self.config.uses_memory else UserContext()
-
-    def dropout_generator(self, round_number: int, step: int) -> torch.Generator:
-        """The source of a step's dropout masks."""
-        return torch_generator(self.config.seed, "dropout", round_number, self.user, step)
 
     def remember(
         self, step: LocalStep, surprise: FloatArray, embedding: FloatArray, round_number: int
@@ -150,8 +135,10 @@ class FedMemClient:
         index = np.add.outer(step.start, np.arange(chosen.shape[1]))[chosen].astype(np.int32)
         surprise, embedding = (values[:, : chosen.shape[1]][chosen] for values in (surprise, embedding))
         entries = MemoryEntries(items, index, np.ones_like(items), surprise, embedding)
+        if not self.config.uses_memory:
+            return {"positions": float(len(items))}
         written = evicted = 0
-        if self.config.uses_memory and round_number >= self.config.fedmem.warmup_rounds:
+        if round_number >= self.config.fedmem.warmup_rounds:
             written, evicted = self._write(entries, round_number)
         return {
             "surprise": float(surprise.sum()),
@@ -163,19 +150,12 @@ class FedMemClient:
 
     def _write(self, entries: MemoryEntries, round_number: int) -> tuple[int, int]:
         """By the gate or, for the control policies, random or the last positions whatever their surprise."""
-        policy, capacity = self.config.fedmem.memory_policy, self.config.fedmem.memory_capacity
-        if policy == "surprise":
+        if self.config.fedmem.memory_policy == "surprise":
             last = len(self.data.history) - 1
             update = self.memory.update(entries.items, entries.index, entries.surprise, entries.id_embedding, last)
             return update.written, update.evicted
-        n = min(capacity, len(entries))
-        which = np.arange(len(entries) - n, len(entries))
-        if policy == "random":
-            which = numpy_generator(self.config.seed, "random memory", round_number, self.user).permutation(
-                len(entries)
-            )[:n]
-        self.memory.restore(entries.take(which).last_of_each_item())
-        return n, 0
+        self.memory.restore(control_entries(self.config, self.user, round_number, entries))
+        return min(self.config.fedmem.memory_capacity, len(entries)), 0
 
     @property
     def _proximal(self) -> bool:
@@ -185,17 +165,6 @@ class FedMemClient:
         """(μ/2)·‖θ − θ_global‖² (Li et al., MLSys 2020)."""
         squares = [(p - p0).square().sum() for p, p0 in zip(model.parameters(), start, strict=False)]
         return self.config.federated.fedprox_mu / 2 * sum(squares) if start else 0.0
-
-    def _optimizer(self, model: UR4RecV2MoE) -> torch.optim.Optimizer:
-        config = self.config.training
-        if config.optimizer == "sgd":
-            return torch.optim.SGD(
-                model.parameters(), config.learning_rate, config.momentum, weight_decay=config.weight_decay
-            )
-        betas = (config.beta1, config.beta2)
-        return torch.optim.Adam(
-            model.parameters(), config.learning_rate, betas, weight_decay=config.weight_decay, foreach=True
-        )
 
     def _received(self) -> tuple[UR4RecV2MoE, Broadcast]:
         assert self._model is not None, "receive_model comes first"
@@ -214,17 +183,3 @@ def add_metrics(total: dict[str, float], more: Mapping[str, float]) -> None:
     """Add a step's metric sums; the occupancy is a level, of which the last stands."""
     for name, value in more.items():
         total[name] = value if name == "memory_occupancy" else total.get(name, 0.0) + value
-
-
-def _batches(
-    valid: npt.NDArray[np.bool_], batch_size: int | None, rng: np.random.Generator
-) -> Iterator[npt.NDArray[np.bool_]]:
-    """Masks [S, T] of the positions of each local step: all at once, or shuffled groups of ``batch_size``."""
-    if batch_size is None:
-        yield valid
-        return
-    positions = rng.permutation(np.flatnonzero(valid))
-    for first in range(0, len(positions), batch_size):
-        chosen = np.zeros(valid.size, bool)
-        chosen[positions[first : first + batch_size]] = True
-        yield chosen.reshape(valid.shape)

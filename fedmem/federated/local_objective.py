@@ -9,40 +9,13 @@ import torch
 from torch import Tensor
 
 from fedmem.config import ExperimentConfig
+from fedmem.federated.local_steps import LocalStep
 from fedmem.memory.local_memory import MemoryEntries
 from fedmem.memory.prototypes import Prototypes
 from fedmem.model.losses import bpr_loss, full_softmax_loss, sampled_softmax_loss
 from fedmem.model.preference_retriever import PrototypeVectors, RetrievedMemory
 from fedmem.model.recommender import ItemTable, Reader, UR4RecV2MoE
 from fedmem.model.sasrec import Dropout
-
-
-@dataclass(frozen=True, eq=False)
-class LocalStep:
-    """What one client puts into one local step.
-
-    Attributes:
-        items: its segments, each position a target of those before it, right-padded with 0 [S, T].
-        start: history index of each segment's first item [S].
-        chosen: the positions that count in this step [S, T].
-        negatives: items outside the training history [N].
-        memory: its entries to be read, or None.
-        preference: its encoded preference text [D_t], or None.
-        preference_from: the first target index that may read the text.
-    """
-
-    items: npt.NDArray[np.int32]
-    start: npt.NDArray[np.int32]
-    chosen: npt.NDArray[np.bool_]
-    negatives: npt.NDArray[np.int32]
-    memory: MemoryEntries | None = None
-    preference: npt.NDArray[np.float32] | None = None
-    preference_from: int = 0
-
-    @property
-    def num_samples(self) -> int:
-        """Positions that count."""
-        return int(self.chosen.sum())
 
 
 @dataclass(frozen=True, eq=False)

@@ -3,6 +3,7 @@
 Nothing else does: server code cannot import client data or a local memory (an import contract checks it).
 """
 
+import functools
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -47,7 +48,13 @@ class ClientUpdate:
 
 def wire_size(arrays: Arrays) -> int:
     """Bytes of the arrays as safetensors, dense: row indices would name the history."""
-    return len(save({name: np.ascontiguousarray(value) for name, value in arrays.items()})) if arrays else 0
+    return _size_of(tuple((name, value.shape, value.dtype.str) for name, value in sorted(arrays.items())))
+
+
+@functools.cache
+def _size_of(layout: tuple[tuple[str, tuple[int, ...], str], ...]) -> int:
+    """The size depends on names, shapes and types alone."""
+    return len(save({name: np.zeros(shape, dtype) for name, shape, dtype in layout})) if layout else 0
 
 
 def prototype_size(prototypes: Prototypes | None) -> int:

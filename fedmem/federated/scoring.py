@@ -10,7 +10,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from fedmem.federated.local_objective import LocalStep, collate, prototype_vectors
+from fedmem.federated.local_objective import collate, prototype_vectors
+from fedmem.federated.local_steps import LocalStep
 from fedmem.memory.local_memory import MemoryEntries
 from fedmem.memory.prototypes import Prototypes
 from fedmem.model.preference_retriever import PrototypeVectors

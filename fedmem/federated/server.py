@@ -4,9 +4,9 @@ It knows clients by their numbers alone. What a round does is ``state -> state``
 ``ServerState``.
 """
 
+import contextlib
 import functools
-import operator
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal, Protocol
 
@@ -22,6 +22,7 @@ from fedmem.randomness import numpy_generator
 
 UserIndices = npt.NDArray[np.int64]
 Split = Literal["validation", "test"]
+Watch = Callable[[int, int], None]
 STOPPING_METRIC = "HR@10"
 
 
@@ -64,7 +65,7 @@ class RoundReport:
 class Population(Protocol):
     """The server's handle on its clients: simulated in one process, or far away."""
 
-    def train(self, clients: UserIndices, broadcast: Broadcast) -> Iterable[CohortSum]:
+    def train(self, clients: UserIndices, broadcast: Broadcast) -> Generator[CohortSum, None, None]:
         """Train the clients on their own devices; their updates, summed by chunks, in a fixed order."""
         ...
 
@@ -112,8 +113,8 @@ class FedMemServer:
 
     def aggregate_prototypes(self, cohort: CohortSum) -> Prototypes | None:
         """The next global abstract memory."""
-        current = self.state.global_memory
-        return None if current is None else self.aggregator.merge_prototypes(cohort.prototypes, current)
+        current, sent = self.state.global_memory, cohort.prototypes
+        return current if current is None or sent is None else self.aggregator.merge_prototypes(sent, current)
 
     def update_global_model(self, mean_delta: Arrays, global_memory: Prototypes | None) -> None:
         """Apply the mean update and take over the merged prototypes."""
@@ -128,10 +129,19 @@ class FedMemServer:
         broadcast = replace(self.distribute_model(), parameters=self.state.averaged)
         return self.population.evaluate(broadcast, "validation" if split == "val" else split).table()
 
-    def run_round(self) -> RoundReport:
-        """One round: select, train, aggregate and, every ``eval_every`` rounds, validate."""
-        before = self.state.global_memory
-        cohort = self._train_cohort(self.select_clients())
+    def run_round(self, watch: Watch | None = None) -> RoundReport:
+        """One round: select, train, aggregate and, every ``eval_every`` rounds, validate.
+
+        ``watch(trained, selected)`` is told after every chunk how many clients are done. What it raises ends the round:
+        the state is then that before the round, which can be run again.
+        """
+        started = self.state
+        try:
+            cohort = self._train_cohort(self.select_clients(), watch or (lambda trained, selected: None))
+        except BaseException:
+            self.state = started
+            raise
+        before = started.global_memory
         self.state = replace(self.state, round=self.state.round + 1)
         metrics = round_metrics(cohort, self.distribute_model(), before)
         if not self._evaluation_due():
@@ -147,16 +157,27 @@ class FedMemServer:
         federated = self.config.federated
         return self.state.round >= federated.num_rounds or self.state.stale >= federated.patience
 
-    def _train_cohort(self, clients: UserIndices) -> CohortSum:
+    def _train_cohort(self, clients: UserIndices, watch: Watch) -> CohortSum:
         """One aggregation over the whole cohort; pooled training takes several, one a mini-batch."""
         size = self.config.federated.centralised_batch or len(clients)
-        groups = [self._train_group(clients[i : i + size]) for i in range(0, len(clients), size)]
-        return total(groups)
+        done: CohortSum | None = None
+        for first in range(0, len(clients), size):
+            told = functools.partial(_told, watch, first, len(clients))
+            group = self._train_group(clients[first : first + size], told)
+            done = group if done is None else done + group
+        assert done is not None, "a round has clients"
+        return done
 
-    def _train_group(self, clients: UserIndices) -> CohortSum:
-        cohort = total(self.population.train(clients, self.distribute_model()))
+    def _train_group(self, clients: UserIndices, watch: Callable[[int], None]) -> CohortSum:
+        """Train some clients and apply what they sent; what is left to report of them."""
+        cohort: CohortSum | None = None
+        with contextlib.closing(self.population.train(clients, self.distribute_model())) as chunks:
+            for chunk in chunks:  # one after another, so that no more than two are held
+                cohort = chunk if cohort is None else cohort + chunk
+                watch(cohort.clients)
+        assert cohort is not None, "a cohort has clients"
         self.update_global_model(self.aggregate_parameters(cohort), self.aggregate_prototypes(cohort))
-        return replace(cohort, row_weight=None, prototypes=())
+        return replace(cohort, delta={}, item_rows=None, row_weight=None, prototypes=None)
 
     def _evaluation_due(self) -> bool:
         # Never because the run ends here: a run with more rounds would have other best rounds.
@@ -169,13 +190,8 @@ class FedMemServer:
             self.state = replace(self.state, stale=self.state.stale + 1)
 
 
-def total(sums: Iterable[CohortSum]) -> CohortSum:
-    """The sum of chunks, in their order.
-
-    Raises:
-        TypeError: if there is none.
-    """
-    return functools.reduce(operator.add, sums)  # one after another, so that no more than two are held
+def _told(watch: Watch, before: int, selected: int, trained: int) -> None:
+    watch(before + trained, selected)
 
 
 def round_metrics(cohort: CohortSum, broadcast: Broadcast, before: Prototypes | None) -> dict[str, float]:
@@ -186,12 +202,15 @@ def round_metrics(cohort: CohortSum, broadcast: Broadcast, before: Prototypes | 
         "clients": float(clients),
         "recommendation_loss": sums["recommendation_loss"] / positions,
         "contrastive_loss": sums["contrastive_loss"] / positions,
-        "surprise_mean": sums["surprise"] / positions,
-        "memory_updates": sums["memory_updates"],
-        "memory_evictions": sums["memory_evictions"],
-        "memory_written_fraction": sums["memory_updates"] / positions,
-        "memory_occupancy_mean": sums["memory_occupancy"] / clients,
     }
+    if "surprise" in sums:  # where clients have a memory
+        metrics |= {
+            "surprise_mean": sums["surprise"] / positions,
+            "memory_updates": sums["memory_updates"],
+            "memory_evictions": sums["memory_evictions"],
+            "memory_written_fraction": sums["memory_updates"] / positions,
+            "memory_occupancy_mean": sums["memory_occupancy"] / clients,
+        }
     metrics |= {f"bytes_down_{part}": float(count) for part, count in broadcast.num_bytes().items()}
     metrics |= {f"bytes_up_{part}": count / clients for part, count in cohort.upload_bytes.items()}
     return metrics | _prototype_metrics(before, broadcast.global_memory)

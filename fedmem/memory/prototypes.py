@@ -17,7 +17,7 @@ BLOCKS = ("text", "image", "id")
 
 @dataclass(frozen=True, eq=False)
 class Prototypes:
-    """K prototypes with the blocks of an item.
+    """K prototypes with the blocks of an item; those of C clients, if a dimension [C] stands before every shape.
 
     Attributes:
         sums: per block, the sum of its members' vectors [K, D_block].
@@ -48,15 +48,14 @@ class Prototypes:
 
     def centroids(self, block: str) -> FloatArray:
         """Mean vectors of a block [K, D_block]; zero where the prototype has no member there."""
-        counts = self.counts[block][:, None]
+        counts = self.counts[block][..., None]
         return np.divide(self.sums[block], counts, out=np.zeros_like(self.sums[block]), where=counts > 0)
 
     def scaled(self, factor: float | FloatArray) -> "Prototypes":
         """The same centroids with their masses times ``factor`` (a number or [K])."""
-        column = np.asarray(factor, np.float32)
         return Prototypes(
-            {b: (s * (column[:, None] if column.ndim else column)).astype(s.dtype) for b, s in self.sums.items()},
-            {b: (c * column).astype(c.dtype) for b, c in self.counts.items()},
+            {b: s * np.asarray(factor, s.dtype)[..., None] for b, s in self.sums.items()},
+            {b: c * np.asarray(factor, c.dtype) for b, c in self.counts.items()},
         )
 
     def __add__(self, other: "Prototypes") -> "Prototypes":
@@ -68,26 +67,40 @@ class Prototypes:
 
 
 def assign(vectors: FloatArray, centroids: FloatArray) -> IntArray:
-    """Index of the nearest centroid by Euclidean distance: [n, D], [K, D] -> [n]; ties take the lowest index."""
-    distance: FloatArray = np.square(centroids).sum(1) - 2 * vectors @ centroids.T  # up to a constant of the vector
-    nearest: IntArray = distance.argmin(1)
+    """Index of the nearest centroid by Euclidean distance: [..., n, D], [..., K, D] -> [..., n].
+
+    Ties take the lowest index.
+    """
+    product = vectors @ (2 * centroids).swapaxes(-1, -2)
+    distance: FloatArray = np.square(centroids).sum(-1)[..., None, :] - product  # up to a constant of the vector
+    nearest: IntArray = distance.argmin(-1)
     return nearest
 
 
 def kmeans(
     vectors: FloatArray, start: FloatArray, weights: FloatArray | None = None, max_iterations: int = 20
 ) -> IntArray:
-    """Lloyd's algorithm from given centroids: [n, D], [K, D] -> assignment [n]. An empty cluster keeps its centroid."""
-    weights = np.ones(len(vectors), vectors.dtype) if weights is None else weights
+    """Lloyd's algorithm from given centroids: [..., n, D], [K, D] -> assignment [..., n].
+
+    An empty cluster keeps its centroid. Of several memories in one call, one that has come to its fixed point stays
+    there while others go on.
+    """
+    weights = np.ones(vectors.shape[:-1], vectors.dtype) if weights is None else weights
     centroids, assignment = start, assign(vectors, start)
     for _ in range(max_iterations):
-        members = (assignment == np.arange(len(start))[:, None]) * weights  # [K, n]
-        mass = members.sum(1, keepdims=True)
+        members = _members(assignment, len(start)) * weights[..., None, :]
+        mass = members.sum(-1, keepdims=True)
         centroids = np.where(mass > 0, members @ vectors / np.maximum(mass, 1e-12), centroids).astype(vectors.dtype)
         previous, assignment = assignment, assign(vectors, centroids)
         if np.array_equal(previous, assignment):
             break
     return assignment
+
+
+def _members(assignment: IntArray, k: int) -> npt.NDArray[np.bool_]:
+    """Who belongs to which of k clusters: [..., n] -> [..., K, n]."""
+    members: npt.NDArray[np.bool_] = assignment[..., None, :] == np.arange(k)[:, None]
+    return members
 
 
 def kmeans_plus_plus(vectors: FloatArray, k: int, rng: np.random.Generator) -> FloatArray:
@@ -105,11 +118,19 @@ def kmeans_plus_plus(vectors: FloatArray, k: int, rng: np.random.Generator) -> F
 def summarise(
     blocks: Mapping[str, FloatArray], masks: Mapping[str, npt.NDArray[np.bool_]], assignment: IntArray, k: int
 ) -> Prototypes:
-    """Sums and counts of n members: blocks [n, D_block], masks [n] (who has the block), assignment [n] in 0..k−1."""
-    members = (assignment == np.arange(k)[:, None]).astype(np.float32)  # [K, n]
+    """Sums and counts of n members of k clusters, in the dtype of their vectors.
+
+    Args:
+        blocks: the members' vectors [..., n, D_block].
+        masks: who has the block [..., n].
+        assignment: each member's cluster in 0..k−1 [..., n].
+        k: how many clusters.
+    """
+    of = _members(assignment, k)
+    members = {block: (of & masks[block][..., None, :]).astype(v.dtype) for block, v in blocks.items()}
     return Prototypes(
-        {block: members @ (vectors * masks[block][:, None]) for block, vectors in blocks.items()},
-        {block: members @ masks[block].astype(np.float32) for block in blocks},
+        {block: members[block] @ vectors for block, vectors in blocks.items()},
+        {block: members[block].sum(-1) for block in blocks},
     )
 
 
@@ -118,11 +139,31 @@ def distil(
 ) -> Prototypes:
     """Prototypes of a memory: k-means from the prototypes handed down, always K of them, zero counts allowed."""
     space = start.clustering_block
-    k = len(start.mass)
-    if not len(blocks[space]):
-        return summarise(blocks, masks, np.zeros(0, np.int64), k)
-    weights = masks[space].astype(np.float32)  # who lacks the block joins a cluster but moves none
-    return summarise(blocks, masks, kmeans(blocks[space], start.centroids(space), weights), k)
+    weights = masks[space].astype(blocks[space].dtype)  # who lacks the block joins a cluster but moves none
+    assignment = kmeans(blocks[space], start.centroids(space), weights)
+    return summarise(blocks, masks, assignment, len(start.mass))
+
+
+def distil_chunk(
+    items: npt.NDArray[np.integer],
+    id_embedding: FloatArray,
+    vectors: Mapping[str, FloatArray],
+    masks: Mapping[str, npt.NDArray[np.bool_]],
+    start: Prototypes,
+) -> Prototypes:
+    """The prototypes of C memories, with a leading dimension [C]; empty slots belong to no cluster.
+
+    Args:
+        items: item indices, 0 in an empty slot [C, M].
+        id_embedding: id embeddings [C, M, D].
+        vectors: frozen item vectors by item index, per block [I + 1, D_block].
+        masks: which items have the block [I + 1].
+        start: the prototypes handed down, the same for all.
+    """
+    used = items > 0
+    blocks = {block: rows.take(items, axis=0) for block, rows in vectors.items()} | {"id": id_embedding}
+    present = {block: mask[items] & used for block, mask in masks.items()} | {"id": used}
+    return distil(blocks, present, start)
 
 
 def from_catalogue(

@@ -5,6 +5,8 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from fedmem.model.layers import Linear
+
 
 class Fusion(nn.Module):
     """Factors (a, b) of s = a·s_seq + b·s_ret.
@@ -23,13 +25,13 @@ class Fusion(nn.Module):
         if method == "learned":
             self.scalars = nn.Parameter(torch.tensor([1.0, self.ratio]))
         elif method == "adaptive":
-            self.gate = nn.Linear(dim, 2)
+            self.gate = Linear(dim, 2)
 
     def forward(self, h: Tensor) -> tuple[Tensor | float, Tensor | float]:
-        """State [B, T, D] -> the two factors, each a float, a scalar or [B, T, 1]."""
+        """State [B, T, D] -> the two factors, each a float or broadcast to [B, T, 1]."""
         if self.method == "weighted":
             return 1.0, self.ratio
         if self.method == "learned":
-            return self.scalars[0], self.scalars[1]
+            return self.scalars[..., None, :1], self.scalars[..., None, 1:]  # of a model, or of each of C
         weights = 2 * self.gate(h).softmax(-1)  # [B, T, 2]
         return weights[..., :1], self.ratio * weights[..., 1:]

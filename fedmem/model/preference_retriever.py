@@ -6,9 +6,10 @@ The router weighs the experts by the user's state alone, so that the score stays
 
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
+from fedmem.model.layers import Linear
 from fedmem.model.sasrec import Dropout, join_heads, no_dropout, split_heads
 
 
@@ -44,6 +45,19 @@ class PrototypeVectors:
     id_mask: Tensor
 
 
+@dataclass(frozen=True)
+class Preference:
+    """Encoded preference texts.
+
+    Attributes:
+        text: [B, D_t].
+        readable: whether a position may read it [B, T].
+    """
+
+    text: Tensor
+    readable: Tensor
+
+
 class PreferenceExpert(nn.Module):
     """Attention from the user's state over memory vectors, with a null slot of zero key and zero value.
 
@@ -54,34 +68,33 @@ class PreferenceExpert(nn.Module):
     def __init__(self, state_dim: int, item_dim: int, heads: int, text_dim: int | None = None) -> None:
         super().__init__()
         self.heads = heads
-        self.query = nn.Linear(state_dim, state_dim)
-        self.preference_query = nn.Linear(text_dim, state_dim, bias=False) if text_dim else None
-        self.key = nn.Linear(item_dim, state_dim, bias=False)
-        self.value = nn.Linear(item_dim, state_dim, bias=False)
-        self.output = nn.Linear(state_dim, item_dim, bias=False)
+        self.query = Linear(state_dim, state_dim)
+        self.preference_query = Linear(text_dim, state_dim, bias=False) if text_dim else None
+        self.key = Linear(item_dim, state_dim, bias=False)
+        self.value = Linear(item_dim, state_dim, bias=False)
+        self.output = Linear(state_dim, item_dim, bias=False)
 
-    def read(self, h: Tensor, vectors: Tensor, readable: Tensor, preference: Tensor | None) -> Tensor:
+    def read(self, h: Tensor, vectors: Tensor, readable: Tensor, preference: "Preference | None") -> Tensor:
         """What each position reads.
 
         Args:
             h: states [B, T, D].
             vectors: memory in the expert's modality [B, M, Z].
             readable: whether position t may read entry m [B, T, M].
-            preference: encoded preference text per position, zero where not to be read [B, T, D_t], or None.
+            preference: the users' encoded preference texts, or None.
 
         Returns:
             The read vectors [B, T, D]; zero where nothing is readable.
         """
         query = self.query(h)
         if self.preference_query is not None and preference is not None:
-            query = query + self.preference_query(preference)
+            text = self.preference_query(preference.text.unsqueeze(1))  # [B, 1, D]
+            query = query + text * preference.readable.unsqueeze(-1)
+        vectors, readable = F.pad(vectors, (0, 0, 0, 1)), F.pad(readable, (0, 1), value=True)  # the null slot
         q = split_heads(query, self.heads)  # [B, H, T, D/H]
-        k, v = (split_heads(part(vectors), self.heads) for part in (self.key, self.value))  # [B, H, M, D/H]
-        logits = q @ k.transpose(-1, -2) / q.shape[-1] ** 0.5  # [B, H, T, M]
-        logits = logits.masked_fill(~readable.unsqueeze(1), float("-inf"))
-        null = logits.new_zeros(*logits.shape[:-1], 1)
-        weights = torch.cat([logits, null], dim=-1).softmax(-1)[..., :-1]
-        return join_heads(weights @ v)
+        k, v = (split_heads(part(vectors), self.heads) for part in (self.key, self.value))  # [B, H, M + 1, D/H]
+        logits = q @ k.transpose(-1, -2) / q.shape[-1] ** 0.5  # [B, H, T, M + 1]
+        return join_heads(logits.masked_fill(~readable.unsqueeze(1), float("-inf")).softmax(-1) @ v)
 
 
 class TextPreferenceRetrieverMoE(nn.Module):
@@ -112,13 +125,13 @@ class TextPreferenceRetrieverMoE(nn.Module):
         self.item_dim = item_dim
         self.experts = nn.ModuleDict({"sequential": PreferenceExpert(state_dim, state_dim, heads)})
         if text_dim:
-            self.text_adapter = nn.Linear(text_dim, item_dim, bias=False)
+            self.text_adapter = Linear(text_dim, item_dim, bias=False)
             self.experts["text"] = PreferenceExpert(state_dim, item_dim, heads, text_dim)
         if image_dim:
-            self.visual_adapter = nn.Linear(image_dim, item_dim, bias=False)
+            self.visual_adapter = Linear(image_dim, item_dim, bias=False)
             self.experts["visual"] = PreferenceExpert(state_dim, item_dim, heads)
-        self.router = nn.Linear(state_dim, len(self.experts)) if len(self.experts) > 1 else None
-        self.availability = nn.Linear(state_dim, num_availability - 1) if num_availability > 1 else None
+        self.router = Linear(state_dim, len(self.experts)) if len(self.experts) > 1 else None
+        self.availability = Linear(state_dim, num_availability - 1) if num_availability > 1 else None
 
     def gates(self, h: Tensor) -> dict[str, Tensor]:
         """Router weights g_e(u) by expert, [B, T, 1] each, summing to one."""

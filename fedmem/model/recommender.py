@@ -11,8 +11,10 @@ from torch import Tensor, nn
 
 from fedmem.config import ModelConfig
 from fedmem.model.fusion import Fusion
+from fedmem.model.layers import Linear, take
 from fedmem.model.losses import info_nce
-from fedmem.model.preference_retriever import PrototypeVectors, RetrievedMemory, TextPreferenceRetrieverMoE
+from fedmem.model.packing import Packing
+from fedmem.model.preference_retriever import Preference, PrototypeVectors, RetrievedMemory, TextPreferenceRetrieverMoE
 from fedmem.model.sasrec import Dropout, SASRec, no_dropout
 
 INITIAL_STD = 0.02
@@ -48,10 +50,10 @@ class FrozenFeatures:
 
 @dataclass(frozen=True)
 class ItemTable:
-    """Item vectors of some rows of the catalogue.
+    """Item vectors of some rows of the catalogue, shared [n, ..] or once per client [C, n, ..].
 
     Attributes:
-        rows: the sorted item indices [n], or None for all of 0..I.
+        rows: the sorted item indices [n] or [C, n], or None for all of 0..I.
         embedding: e_i [n, D].
         text: z_text,i [n, Z], or None.
         visual: z_visual,i [n, Z], or None.
@@ -66,7 +68,11 @@ class ItemTable:
 
     def position(self, items: Tensor) -> Tensor:
         """Where the items stand in this table; they must be in ``rows``."""
-        return items if self.rows is None else torch.searchsorted(self.rows, items)
+        if self.rows is None:
+            return items
+        if self.rows.dim() == 1:
+            return torch.searchsorted(self.rows, items)
+        return torch.searchsorted(self.rows, items.flatten(1)).view_as(items)
 
 
 @dataclass(frozen=True)
@@ -89,12 +95,11 @@ class Reader:
         """The reader of one position per segment: column [B] of ``target_index`` -> [B, 1]."""
         return replace(self, target_index=self.target_index.gather(1, column[:, None]))
 
-    def preference_by_position(self) -> Tensor | None:
-        """[B, T, D_t], zero where the text may not be read."""
+    def readable_preference(self) -> Preference | None:
+        """The texts and where they may be read, or None."""
         if self.preference is None or self.preference_from is None:
             return None
-        readable = self.target_index >= self.preference_from[:, None]
-        return self.preference[:, None] * readable[..., None]
+        return Preference(self.preference, self.target_index >= self.preference_from[:, None])
 
 
 class UR4RecV2MoE(nn.Module):
@@ -136,9 +141,9 @@ class UR4RecV2MoE(nn.Module):
             config.sasrec_dropout,
             config.max_seq_len,
         )
-        self.text_embedding = nn.Linear(text_dim, dim, bias=False) if text_dim else None
+        self.text_embedding = Linear(text_dim, dim, bias=False) if text_dim else None
         self.retriever: TextPreferenceRetrieverMoE | None = None
-        self.image_projection: nn.Linear | None = None
+        self.image_projection: Linear | None = None
         availability = self.features.availability() if use_retriever else None
         self.register_buffer("availability", availability, persistent=False)
         if not use_retriever:
@@ -149,7 +154,7 @@ class UR4RecV2MoE(nn.Module):
         )
         self.fusion = Fusion(config.fusion_method, dim, config.sasrec_weight, config.retriever_weight)
         if use_contrastive and text_dim and image_dim:
-            self.image_projection = nn.Linear(config.retriever_output_dim, dim, bias=False)
+            self.image_projection = Linear(config.retriever_output_dim, dim, bias=False)
 
     @property
     def features(self) -> FrozenFeatures:
@@ -186,10 +191,13 @@ class UR4RecV2MoE(nn.Module):
         if self.fusion.method == "adaptive":
             self.fusion.gate.weight.zero_()
 
-    def item_table(self, rows: Tensor | None = None) -> ItemTable:
-        """Vectors of the items ``rows`` (sorted indices [n]), or of all."""
-        embedding = self._take(self.sasrec.item_embedding, rows)
-        text, image = self._take(self.text, rows), self._take(self.image, rows)
+    def item_table(self, rows: Tensor | None = None, ids: Tensor | None = None) -> ItemTable:
+        """Vectors of the items ``rows`` (sorted indices [n], or [C, n] of C clients), or of all.
+
+        ``ids`` are the id embeddings of these rows where they were taken out of the model already.
+        """
+        embedding = self._take(self.sasrec.item_embedding, rows) if ids is None else ids
+        text, image = self._frozen(self.text, rows), self._frozen(self.image, rows)
         if self.text_embedding is not None and text is not None:
             embedding = embedding + self.text_embedding(text)
         if self.retriever is None:
@@ -201,18 +209,31 @@ class UR4RecV2MoE(nn.Module):
         return ItemTable(rows, embedding, z_text, z_visual, matrix)
 
     @staticmethod
-    def _take(table: Tensor | None, rows: Tensor | None) -> Tensor:
-        return table if table is None or rows is None else table[rows]  # type: ignore[return-value]
+    def _take(table: Tensor, rows: Tensor | None) -> Tensor:
+        return table if rows is None else take(table, rows)
+
+    def _frozen(self, table: Tensor | None, rows: Tensor | None) -> Tensor | None:
+        """Some rows of a frozen table [n, ..], or [C, n, ..] for a model that holds the parameters of C clients."""
+        if table is None or rows is not None:
+            return None if table is None else table[rows]
+        clients = self.sasrec.start_token.shape[:-1]
+        return table.expand(*clients, *table.shape)
 
     def _availability_block(self, rows: Tensor | None, like: Tensor) -> Tensor | None:
-        if self.availability is None or self.retriever is None or self.retriever.availability is None:
+        if self.retriever is None or self.retriever.availability is None:
             return None
+        pattern = self._frozen(self.availability, rows)
+        assert pattern is not None
         patterns = torch.arange(1, self.retriever.availability.out_features + 1, device=like.device)
-        return (self._take(self.availability, rows)[:, None] == patterns).to(like.dtype)
+        return (pattern.unsqueeze(-1) == patterns).to(like.dtype)
 
     def states(self, table: ItemTable, items: Tensor, drop: Dropout = no_dropout) -> Tensor:
         """States h of all prefixes of the contexts ``items`` [B, T] -> [B, T + 1, D]."""
         return self.sasrec.encode(table.embedding[table.position(items)], drop)
+
+    def packed_states(self, table: ItemTable, inputs: Tensor, packing: Packing, drop: Dropout = no_dropout) -> Tensor:
+        """States of packed segments: the item before each token [C, P] (any at a start) -> [C, P, D]."""
+        return self.sasrec.encode_packed(take(table.embedding, table.position(inputs)), packing, drop)
 
     def read_memory(self, h: Tensor, table: ItemTable, reader: Reader) -> dict[str, Tensor]:
         """What each expert reads at each position: {expert: [B, T, D]}; empty without a retriever or a memory."""
@@ -220,7 +241,7 @@ class UR4RecV2MoE(nn.Module):
         if self.retriever is None or memory is None:
             return {}
         written = (memory.items > 0)[:, None] & (memory.index[:, None] < reader.target_index[..., None])  # [B, T, M]
-        preference = reader.preference_by_position()
+        preference = reader.readable_preference()
         read = {}
         for name, expert in self.retriever.named_experts():
             vectors, present = self._local_entries(name, table, memory)
@@ -237,7 +258,7 @@ class UR4RecV2MoE(nn.Module):
         vectors, mask = (table.text, self.text_mask) if name == "text" else (table.visual, self.image_mask)
         assert vectors is not None
         assert mask is not None
-        return vectors[table.position(memory.items)], mask[memory.items]
+        return take(vectors, table.position(memory.items)), mask[memory.items]
 
     def _append_prototypes(
         self, name: str, prototypes: PrototypeVectors, vectors: Tensor, readable: Tensor
@@ -257,7 +278,8 @@ class UR4RecV2MoE(nn.Module):
             block, mask, adapter = prototypes.image, prototypes.image_mask, self.retriever.visual_adapter
         assert block is not None
         assert mask is not None
-        return adapter(block), mask
+        clients = adapter.weight.shape[:-2]  # none, or C models with an adapter each
+        return adapter(block.expand(*clients, *block.shape)), mask
 
     def queries(self, h: Tensor, read: dict[str, Tensor], drop: Dropout = no_dropout) -> Tensor:
         """User side of the score: states [B, T, D] and what was read -> q [B, T, D_x].
@@ -290,9 +312,9 @@ class UR4RecV2MoE(nn.Module):
     def get_item_embeddings(self, table: ItemTable, items: Tensor) -> Tensor:
         """Id and image representation of items for the contrastive loss: [..] -> [.., D]."""
         position = table.position(items)
-        embedding = table.embedding[position]
+        embedding = take(table.embedding, position)
         if self.image_projection is not None and table.visual is not None:
-            embedding = embedding + self.image_projection(table.visual[position])
+            embedding = embedding + self.image_projection(take(table.visual, position))
         return embedding
 
     def compute_contrastive_loss(

@@ -10,6 +10,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from fedmem.model.attention import causal_attention
+from fedmem.model.layers import LayerNorm, Linear, take
+from fedmem.model.packing import Packing
+
 Dropout = Callable[[Tensor, float], Tensor]
 
 
@@ -18,34 +22,28 @@ def no_dropout(x: Tensor, probability: float) -> Tensor:
     return x
 
 
-def dropout_from(generator: torch.Generator) -> Dropout:
-    """Training: inverted dropout whose masks come from ``generator``, never from the global random state."""
-
-    def drop(x: Tensor, probability: float) -> Tensor:
-        if probability == 0:
-            return x
-        keep = torch.rand(x.shape, generator=generator, dtype=torch.float32).to(x.device) >= probability
-        return x * keep / (1 - probability)
-
-    return drop
-
-
 class CausalSelfAttention(nn.Module):
     """Multi-head causal attention; the key has no bias, because its gradient is zero."""
 
     def __init__(self, dim: int, heads: int) -> None:
         super().__init__()
         self.heads = heads
-        self.query = nn.Linear(dim, dim)
-        self.key = nn.Linear(dim, dim, bias=False)
-        self.value = nn.Linear(dim, dim)
-        self.output = nn.Linear(dim, dim)
+        self.query = Linear(dim, dim)
+        self.key = Linear(dim, dim, bias=False)
+        self.value = Linear(dim, dim)
+        self.output = Linear(dim, dim)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, packing: Packing | None = None) -> Tensor:
         """[B, T, D] -> [B, T, D]; padding stands at the end, where causality already hides it."""
-        q, k, v = (split_heads(part(x), self.heads) for part in (self.query, self.key, self.value))
-        attended: Tensor = self.output(join_heads(F.scaled_dot_product_attention(q, k, v, is_causal=True)))
-        return attended
+        q, k, v = self.query(x), self.key(x), self.value(x)
+        if packing is None:
+            q, k, v = (split_heads(y, self.heads) for y in (q, k, v))
+            attended = join_heads(F.scaled_dot_product_attention(q, k, v, is_causal=True))
+        else:
+            q, k, v = (packing.to_segments(y, self.heads) for y in (q, k, v))  # [S·H, T, D/H]
+            attended = packing.to_rows(causal_attention(q, k, v), self.heads)
+        mixed: Tensor = self.output(attended)
+        return mixed
 
 
 def split_heads(x: Tensor, heads: int) -> Tensor:
@@ -64,15 +62,15 @@ class Block(nn.Module):
 
     def __init__(self, dim: int, heads: int) -> None:
         super().__init__()
-        self.attention_norm = nn.LayerNorm(dim)
+        self.attention_norm = LayerNorm(dim)
         self.attention = CausalSelfAttention(dim, heads)
-        self.feed_forward_norm = nn.LayerNorm(dim)
-        self.expand = nn.Linear(dim, dim)
-        self.contract = nn.Linear(dim, dim)
+        self.feed_forward_norm = LayerNorm(dim)
+        self.expand = Linear(dim, dim)
+        self.contract = Linear(dim, dim)
 
-    def forward(self, x: Tensor, drop: Dropout, probability: float) -> Tensor:
+    def forward(self, x: Tensor, drop: Dropout, probability: float, packing: Packing | None = None) -> Tensor:
         """[B, T, D] -> [B, T, D]."""
-        x = x + drop(self.attention(self.attention_norm(x)), probability)
+        x = x + drop(self.attention(self.attention_norm(x), packing), probability)
         hidden = F.relu(self.expand(self.feed_forward_norm(x)))
         updated: Tensor = x + drop(self.contract(hidden), probability)
         return updated
@@ -94,7 +92,7 @@ class SASRec(nn.Module):
         self.position_embedding = nn.Parameter(torch.empty(max_seq_len + 1, hidden_dim))
         self.start_token = nn.Parameter(torch.empty(hidden_dim))
         self.blocks = nn.ModuleList(Block(hidden_dim, num_heads) for _ in range(num_blocks))
-        self.final_norm = nn.LayerNorm(hidden_dim)
+        self.final_norm = LayerNorm(hidden_dim)
 
     def encode(self, embedded: Tensor, drop: Dropout = no_dropout) -> Tensor:
         """States of all prefixes: [B, T, D] embedded items -> [B, T + 1, D], the first after START alone.
@@ -106,10 +104,21 @@ class SASRec(nn.Module):
         if length > self.max_seq_len:
             raise ValueError(f"a context of {length} items exceeds max_seq_len = {self.max_seq_len}")
         start = self.start_token.expand(batch, 1, -1)
-        x = torch.cat([start, embedded], dim=1) + self.position_embedding[: length + 1]  # [B, T + 1, D]
+        return self._transform(torch.cat([start, embedded], dim=1) + self.position_embedding[: length + 1], drop)
+
+    def encode_packed(self, embedded: Tensor, packing: Packing, drop: Dropout = no_dropout) -> Tensor:
+        """States of all tokens of packed segments: [C, P, D] embedded inputs -> [C, P, D].
+
+        A token's input is the item before it or, at a segment's start (whatever stands in ``embedded``), START.
+        """
+        is_start = (packing.position == 0).unsqueeze(-1)  # [C, P, 1]
+        x = torch.where(is_start, self.start_token.unsqueeze(-2), embedded)
+        return self._transform(x + take(self.position_embedding, packing.position), drop, packing)
+
+    def _transform(self, x: Tensor, drop: Dropout, packing: Packing | None = None) -> Tensor:
         x = drop(x, self.dropout)
         for block in self.blocks:
-            x = block(x, drop, self.dropout)
+            x = block(x, drop, self.dropout, packing)
         states: Tensor = self.final_norm(x)
         return states
 

@@ -29,21 +29,21 @@ def prototypes(sums: list[list[float]], counts: list[float]) -> Prototypes:
 
 
 def test_clients_weigh_by_their_samples():
-    cohort = CohortSum.of(update(1, [4.0, 0.0])) + CohortSum.of(update(3, [0.0, 8.0]))
+    cohort = sum_of(update(1, [4.0, 0.0])) + sum_of(update(3, [0.0, 8.0]))
     mean = aggregator({"row_normalisation": False}).average(cohort)
     assert mean[ITEM_ROWS].tolist() == [[1.0, 6.0]]
     assert mean["bias"].tolist() == [2.5, 2.5]  # (1·1 + 3·3) / 4
 
 
 def test_sums_add_metrics_weights_and_clients():
-    cohort = CohortSum.of(update(2, [1.0], loss=1.0)) + CohortSum.of(update(5, [1.0], loss=2.5))
+    cohort = sum_of(update(2, [1.0], loss=1.0)) + sum_of(update(5, [1.0], loss=2.5))
     assert (cohort.clients, cohort.weight, cohort.metrics) == (2, 7.0, {"loss": 3.5})
 
 
 def test_a_row_is_divided_by_the_weight_of_those_who_touched_it():
     first = update(1, [4.0], [2.0], [0.0])
     second = update(3, [8.0], [0.0], [0.0])
-    cohort = CohortSum.of(first) + CohortSum.of(second)
+    cohort = sum_of(first) + sum_of(second)
     mean = aggregator({"row_normalisation": True}).average(cohort)
     assert mean[ITEM_ROWS].tolist() == [[7.0], [2.0], [0.0]]  # (1·4 + 3·8)/4, 1·2/1, nobody
     assert mean["bias"].tolist() == [2.5, 2.5]

@@ -7,7 +7,8 @@ import pytest
 
 from fedmem.federated.client import FedMemClient
 from fedmem.federated.messages import Broadcast, ClientUpdate
-from fedmem.federated.simulation import SimulatedPopulation, initial_prototypes
+from fedmem.federated.simulation import SimulatedPopulation
+from fedmem.federated.start import initial_prototypes
 from tests.tiny import noisy_parameters, population_of, tiny_config, tiny_dataset, tiny_snapshot
 
 LONG = tiny_dataset(6, shortest=20, longest=40)

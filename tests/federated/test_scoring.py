@@ -7,7 +7,7 @@ import torch
 from fedmem.federated.local_objective import LocalStep, collate, prototype_vectors
 from fedmem.federated.parameters import load_parameters, parameter_arrays
 from fedmem.federated.scoring import ModelScorer, UserContext
-from fedmem.federated.simulation import initial_prototypes
+from fedmem.federated.start import initial_prototypes
 from fedmem.memory.local_memory import MemoryEntries
 from tests.tiny import noisy_parameters, population_of, tiny_features, tiny_snapshot
 

@@ -9,7 +9,7 @@ import pytest
 from fedmem.evaluation.metric_table import MetricSums
 from fedmem.federated.aggregation import CohortSum, OptimizerState
 from fedmem.federated.server import FedMemServer, ServerState, total
-from fedmem.federated.simulation import initial_state
+from fedmem.federated.start import initial_state
 from tests.tiny import population_of, tiny_config, tiny_snapshot
 
 METRICS = (

@@ -6,7 +6,7 @@ import pytest
 from fedmem.errors import ConfigError
 from fedmem.federated.messages import Broadcast
 from fedmem.federated.server import total
-from fedmem.federated.simulation import build_model, initial_prototypes, initial_state
+from fedmem.federated.start import build_model, initial_prototypes, initial_state
 from tests.tiny import noisy_parameters, population_of, tiny_config, tiny_dataset, tiny_features, tiny_snapshot
 
 

@@ -7,7 +7,7 @@ from torch.nn import functional as F
 
 from fedmem.federated.parameters import parameter_arrays
 from fedmem.federated.server import FedMemServer
-from fedmem.federated.simulation import build_model, initial_state
+from fedmem.federated.start import build_model, initial_state
 from fedmem.model.recommender import Reader, UR4RecV2MoE
 from tests.tiny import population_of, tiny_config, tiny_dataset, tiny_snapshot
 

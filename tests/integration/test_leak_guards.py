@@ -18,7 +18,9 @@ from fedmem.federated.messages import Broadcast
 from fedmem.federated.parameters import load_parameters
 from fedmem.federated.scoring import ModelScorer
 from fedmem.federated.server import FedMemServer
-from fedmem.federated.simulation import ClientScorer, SimulatedPopulation, initial_state
+from fedmem.federated.client_host import ClientScorer
+from fedmem.federated.simulation import SimulatedPopulation
+from fedmem.federated.start import initial_state
 from tests.tiny import ITEMS, population_of, tiny_config, tiny_features, tiny_snapshot, walks
 
 # Data A and B: the same but for the last two items of every user.

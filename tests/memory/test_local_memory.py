@@ -139,8 +139,8 @@ def test_the_gate_stores_at_the_threshold_and_above() -> None:
 
 
 def test_the_gate_stores_at_a_threshold_that_float32_rounds() -> None:
-    memory = make_memory(surprise_threshold=0.3)
-    assert update(memory, [(1, 0, 0.3)], 0) == (1, 0)
+    memory = make_memory(surprise_threshold=0.7)
+    assert update(memory, [(1, 0, 0.7)], 0) == (1, 0)
 
 
 def test_nan_is_no_surprise() -> None:

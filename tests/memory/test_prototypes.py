@@ -11,6 +11,7 @@ from fedmem.memory.prototypes import (
     assign,
     collapse,
     distil,
+    distil_chunk,
     drift,
     from_catalogue,
     kmeans,
@@ -354,3 +355,88 @@ def test_an_item_without_text_moves_no_text_centroid():
     found = distil(blocks, masks, start)
     assert found.counts["text"].tolist() == [2, 0]
     assert found.centroids("text")[0] == pytest.approx([0.95, 0.05])
+
+
+# A chunk of memories
+
+
+@st.composite
+def chunks(draw: st.DrawFn) -> dict[str, object]:
+    """Ragged memories of items of which some lack a text or an image, and prototypes handed down, some empty."""
+    rng = np.random.default_rng(draw(st.integers(0, 2**32)))
+    dtype = draw(st.sampled_from([np.float32, np.float64]))
+    k, capacity, sizes = draw(st.integers(1, 5)), 12, {"text": 9, "image": 4, "id": 3}
+    lengths = draw(st.lists(st.integers(0, capacity), min_size=1, max_size=5))
+    blocks = draw(st.sampled_from([("text", "image"), ("text",), ("image",), ()]))
+    vectors = {block: rng.normal(size=(31, sizes[block])).astype(dtype) for block in blocks}
+    items, embedding = np.zeros((len(lengths), capacity), np.int32), np.zeros((len(lengths), capacity, 3), dtype)
+    for client, n in enumerate(lengths):
+        items[client, :n] = rng.permutation(30)[:n] + 1
+        embedding[client, :n] = rng.normal(size=(n, 3))
+    counts = {block: rng.integers(0, 3, k).astype(dtype) for block in (*blocks, "id")}
+    start = Prototypes(
+        {b: rng.normal(size=(k, sizes[b])).astype(dtype) * n[:, None] for b, n in counts.items()}, counts
+    )
+    masks = {block: rng.random(31) < 0.7 for block in blocks}
+    return {"items": items, "id_embedding": embedding, "vectors": vectors, "masks": masks, "start": start}
+
+
+def one_by_one(chunk: dict[str, object]) -> list[Prototypes]:
+    """Every memory distilled alone, without its empty slots."""
+    found = []
+    for items, embedding in zip(chunk["items"], chunk["id_embedding"], strict=True):
+        held = items[items > 0]
+        blocks = {block: rows[held] for block, rows in chunk["vectors"].items()} | {"id": embedding[items > 0]}
+        masks = {block: mask[held] for block, mask in chunk["masks"].items()} | {"id": np.ones(len(held), bool)}
+        found.append(distil(blocks, masks, chunk["start"]))
+    return found
+
+
+@given(chunks())
+def test_a_chunk_is_distilled_as_its_memories_one_by_one(chunk: dict[str, object]) -> None:
+    found, expected = distil_chunk(**chunk), one_by_one(chunk)
+    dtype = chunk["id_embedding"].dtype
+    for block in chunk["start"].sums:
+        sums, counts = (np.stack([getattr(p, name)[block] for p in expected]) for name in ("sums", "counts"))
+        assert found.sums[block].dtype == found.counts[block].dtype == dtype
+        np.testing.assert_array_equal(found.counts[block], counts)
+        np.testing.assert_allclose(found.sums[block], sums, rtol=0, atol=1e-10 if dtype == np.float64 else 1e-5)
+
+
+@given(chunks())
+def test_the_prototypes_of_a_chunk_are_each_clients_with_a_dimension_before(chunk: dict[str, object]) -> None:
+    found = distil_chunk(**chunk)
+    factor = np.random.default_rng(0).random(found.mass.shape).astype(found.mass.dtype)
+    doubled = found.scaled(factor) + found.scaled(2)
+    for client in range(len(found.mass)):
+        alone = Prototypes(*({b: v[client] for b, v in part.items()} for part in (found.sums, found.counts)))
+        expected = alone.scaled(factor[client]) + alone.scaled(2)
+        for block in found.blocks:
+            np.testing.assert_array_equal(doubled.sums[block][client], expected.sums[block])
+            np.testing.assert_array_equal(doubled.counts[block][client], expected.counts[block])
+            np.testing.assert_array_equal(found.centroids(block)[client], alone.centroids(block))
+            np.testing.assert_array_equal(found.present(block)[client], alone.present(block))
+
+
+@given(st.integers(0, 2**32), st.integers(0, 20))
+def test_kmeans_of_several_is_each_ones(seed: int, iterations: int) -> None:
+    """However many iterations there are, and whoever stands still before the others."""
+    rng = np.random.default_rng(seed)
+    vectors, weights = rng.normal(size=(6, 40, 2)), rng.integers(0, 3, size=(6, 40)).astype(float)
+    start = rng.normal(size=(4, 2))
+    found = kmeans(vectors, start, weights, iterations)
+    alone = [kmeans(*memory, max_iterations=iterations) for memory in zip(vectors, [start] * 6, weights, strict=True)]
+    np.testing.assert_array_equal(found, alone)
+
+
+def test_in_a_chunk_ties_take_the_lowest_index_and_who_lacks_the_block_moves_none() -> None:
+    """Along one line: a tie between equal starts, a far item without text, a third start that stays empty."""
+    text = floats([[50.0], [1.0], [3.0], [90.0]])
+    start = of_centroids([[0.0], [0.0], [60.0]])
+    embedding = floats([[[1], [10], [100], [1000]], [[5], [7], [0], [0]]])
+    items = np.array([[1, 2, 3, 0], [2, 1, 0, 0]])
+    found = distil_chunk(items, embedding, {"text": text}, {"text": np.array([True, True, True, False])}, start)
+    assert found.counts["text"].tolist() == [[2, 0, 0], [2, 0, 0]]
+    assert found.sums["text"][..., 0].tolist() == [[4, 0, 0], [4, 0, 0]]
+    assert found.mass.tolist() == [[2, 0, 1], [2, 0, 0]]
+    assert found.sums["id"][..., 0].tolist() == [[11, 0, 100], [12, 0, 0]]

@@ -10,6 +10,7 @@ from torch import Tensor
 from fedmem.config import ExperimentConfig, validate_config
 from fedmem.model.preference_retriever import PrototypeVectors, RetrievedMemory
 from fedmem.model.recommender import FrozenFeatures, Reader, UR4RecV2MoE
+from fedmem.model.sasrec import Dropout
 
 NUM_ITEMS, DIM, ITEM_DIM, TEXT_DIM, IMAGE_DIM, CONTEXT = 20, 8, 6, 7, 5, 8
 FUSIONS = ("weighted", "learned", "adaptive")
@@ -39,6 +40,16 @@ def generator(seed: int) -> torch.Generator:
 def normal(*shape: int, seed: int) -> Tensor:
     """Standard normal numbers in float64."""
     return torch.randn(*shape, generator=generator(seed), dtype=torch.float64)
+
+
+def seeded_dropout(seed: int) -> Dropout:
+    """Inverted dropout on everything, padding included, from a generator of its own."""
+    source = generator(seed)
+
+    def drop(x: Tensor, probability: float) -> Tensor:
+        return x * (torch.rand(x.shape, generator=source) >= probability) / (1 - probability)
+
+    return drop
 
 
 def tiny_features(*, text: bool = True, image: bool = True) -> FrozenFeatures:

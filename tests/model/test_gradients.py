@@ -18,14 +18,13 @@ from fedmem.federated.scoring import ModelScorer, UserContext
 from fedmem.memory.local_memory import MemoryEntries
 from fedmem.memory.prototypes import Prototypes, from_catalogue
 from fedmem.model.recommender import UR4RecV2MoE
-from fedmem.model.sasrec import dropout_from
 from tests.model.builders import (
     CONTEXT,
     DIM,
     FUSIONS,
     NUM_ITEMS,
     TEXT_DIM,
-    generator,
+    seeded_dropout,
     tiny_config,
     tiny_features,
     untrained_model,
@@ -84,7 +83,7 @@ def reached(model: UR4RecV2MoE, batch: LocalBatch, config: ExperimentConfig, ste
     seen = {name: torch.zeros_like(p, dtype=torch.bool) for name, p in model.named_parameters()}
     for number in range(steps):
         model.zero_grad()
-        losses = local_objective(model, batch, config, dropout_from(generator(number)))
+        losses = local_objective(model, batch, config, seeded_dropout(number))
         (losses.total / batch.chosen.sum()).backward()
         with torch.no_grad():
             for name, parameter in model.named_parameters():
@@ -178,7 +177,7 @@ def test_a_position_that_does_not_count_moves_nothing() -> None:
     model, config = untrained_model(), full_config()
     batch = full_batch(model, "both")
     nothing = replace(batch, chosen=torch.zeros_like(batch.chosen))
-    losses = local_objective(model, nothing, config, dropout_from(generator(0)))
+    losses = local_objective(model, nothing, config, seeded_dropout(0))
     assert float(losses.total.detach()) == 0
     losses.total.backward()
     assert all(p.grad is None or not p.grad.any() for p in model.parameters())

@@ -6,8 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fedmem.model.preference_retriever import PreferenceExpert, TextPreferenceRetrieverMoE
-from fedmem.model.sasrec import dropout_from
-from tests.model.builders import DIM, IMAGE_DIM, ITEM_DIM, TEXT_DIM, generator, normal
+from tests.model.builders import DIM, IMAGE_DIM, ITEM_DIM, TEXT_DIM, generator, normal, seeded_dropout
 
 HEADS = 2
 ENTRIES = 5
@@ -134,8 +133,8 @@ def test_preferences_are_gated_outputs_of_what_was_read() -> None:
 def test_dropout_falls_on_what_was_read() -> None:
     retriever, h = make_retriever(None, None), normal(2, 3, DIM, seed=5)
     read = normal(2, 3, DIM, seed=6)
-    dropped = dropout_from(generator(1))(read, 0.4)
-    found = retriever.preferences(h, {"sequential": read}, dropout_from(generator(1)))["sequential"]
+    dropped = seeded_dropout(1)(read, 0.4)
+    found = retriever.preferences(h, {"sequential": read}, seeded_dropout(1))["sequential"]
     torch.testing.assert_close(found, dropped @ retriever.experts["sequential"].output.weight.T)
     assert not torch.allclose(found, retriever.preferences(h, {"sequential": read})["sequential"])
 

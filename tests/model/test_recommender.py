@@ -9,7 +9,6 @@ from torch import Tensor
 from fedmem.model.losses import info_nce
 from fedmem.model.preference_retriever import RetrievedMemory
 from fedmem.model.recommender import FrozenFeatures, Reader, UR4RecV2MoE
-from fedmem.model.sasrec import dropout_from
 from tests.model.builders import (
     DIM,
     FUSIONS,
@@ -22,6 +21,7 @@ from tests.model.builders import (
     generator,
     normal,
     random_histories,
+    seeded_dropout,
     tiny_contexts,
     tiny_features,
     tiny_memory,
@@ -435,7 +435,7 @@ def test_item_embeddings_without_a_projection_are_the_id_embeddings(options: dic
 def test_dropout_of_the_whole_model_follows_its_generator() -> None:
     model, reader = trained_model(), tiny_reader(tiny_memory(tiny_prototypes()))
     state = torch.random.get_rng_state()
-    first, again = (model(tiny_contexts(), reader, dropout_from(generator(3))) for _ in range(2))
+    first, again = (model(tiny_contexts(), reader, seeded_dropout(3)) for _ in range(2))
     assert torch.equal(first, again)
     assert torch.equal(torch.random.get_rng_state(), state)
     assert not torch.allclose(first, model(tiny_contexts(), reader))

@@ -1,0 +1,204 @@
+"""The ladder of five on one data set: each rung a configuration, and the table of what the rungs and baselines reached.
+
+The table is a function of a record that is JSON throughout, so that it can be made again from ``ablation.json``.
+"""
+
+import datetime
+import statistics
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fedmem import __version__
+from fedmem.checkpoint import RunDirectory
+from fedmem.config import ExperimentConfig, validate_config
+from fedmem.data.federated_dataset import FederatedDataset
+from fedmem.errors import CheckpointError
+from fedmem.evaluation.evaluate import Split
+
+Record = dict[str, Any]
+
+SPLITS: tuple[Split, ...] = ("validation", "test")
+SHOWN = ("HR@10", "NDCG@10")
+# Pooled training may pass over all users this many times as often as the federated rungs, and validates this much
+# more seldom.
+POOLED_PASSES, POOLED_EVALUATION = 2.5, 2
+
+
+@dataclass(frozen=True)
+class Rung:
+    """A rung: its name (that of its file in ``configs/``), its title, and the one switch of ``ablation`` it sets."""
+
+    name: str
+    title: str
+    switch: str | None = None
+    pooled: bool = False
+
+
+LADDER = (
+    Rung("centralised", "centralised SASRec", "disable_moe", pooled=True),
+    Rung("fedavg", "FedAvg-SASRec", "disable_moe"),
+    Rung("fedmem_no_proto", "FedMem-NoProto", "disable_prototype_agg"),
+    Rung("fedmem_no_contrast", "FedMem-NoContrast", "disable_contrastive"),
+    Rung("fedmem", "FedMem-Full"),
+)
+
+
+@dataclass(frozen=True)
+class PlannedRun:
+    """One run of the ladder: a rung with one seed."""
+
+    rung: Rung
+    config: ExperimentConfig
+
+    @property
+    def name(self) -> str:
+        """The directory's name."""
+        return f"{self.rung.name}-{self.config.seed}"
+
+
+def planned_runs(
+    config: ExperimentConfig, num_clients: int, rungs: Sequence[Rung], seeds: Sequence[int]
+) -> list[PlannedRun]:
+    """Every run, a whole ladder per seed; ``config`` is that of FedMem-Full."""
+    return [PlannedRun(rung, rung_config(rung, config, num_clients, seed)) for seed in seeds for rung in rungs]
+
+
+def rung_config(rung: Rung, config: ExperimentConfig, num_clients: int, seed: int) -> ExperimentConfig:
+    """Full's configuration with what makes the rung; ``num_clients`` take part in training.
+
+    Raises:
+        ConfigError: if the configuration demands what the rung turns off.
+    """
+    tree = config.model_dump() | {"seed": seed}
+    if rung.switch:
+        tree["ablation"][rung.switch] = True
+    if rung.pooled:
+        tree["federated"] |= _pooled(config, num_clients)
+        tree["evaluation"]["eval_every"] = _passes(config, POOLED_EVALUATION * config.evaluation.eval_every)
+    return validate_config(tree, f"the rung {rung.name}")
+
+
+def _pooled(config: ExperimentConfig, num_clients: int) -> Record:
+    """All users in every round, in mini-batches of the federated rungs' cohort."""
+    return {
+        "client_fraction": 1.0,
+        "centralised_batch": max(1, round(config.federated.client_fraction * num_clients)),
+        "num_rounds": _passes(config, POOLED_PASSES * config.federated.num_rounds),
+    }
+
+
+def _passes(config: ExperimentConfig, rounds: float) -> int:
+    """Passes over all users in so many federated rounds, at least one."""
+    return max(1, round(config.federated.client_fraction * rounds))
+
+
+def run_result(path: Path) -> Record:
+    """What a finished run measured: its best model on both splits, rounds, seconds, bytes per client and round.
+
+    ``validation`` is null where the run ended before its first validation, ``bytes`` where nothing is sent.
+
+    Raises:
+        CheckpointError: if the run is not finished.
+    """
+    directory = RunDirectory(path)
+    config, record, lines = directory.read_config(), directory.read_record(), directory.read_metrics()
+    if record.test is None:
+        raise CheckpointError(f"{path}: the run is not finished. Train it to its end.")
+    best = next(line for line in lines if line["round"] == record.best)
+    return {
+        "seed": config.seed,
+        "directory": path.name,
+        "validation": best.get("validation"),
+        "test": record.test["metrics"],
+        "best_round": record.best,
+        "rounds": record.last,
+        "seconds": record.seconds,
+        "bytes": None if config.federated.centralised_batch else _mean_bytes([line["metrics"] for line in lines]),
+    }
+
+
+def _mean_bytes(metrics: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    names = [name for name in metrics[0] if name.startswith("bytes_")]
+    return {name.removeprefix("bytes_"): statistics.mean(line[name] for line in metrics) for name in names}
+
+
+def ablation_record(dataset: FederatedDataset, models: Sequence[Record]) -> Record:
+    """Everything a table is made of; a model is {name, runs}, a run what ``run_result`` gives or metrics alone."""
+    return {
+        "fedmem": __version__,
+        "commit": source_commit(),
+        "date": str(datetime.date.today()),
+        "dataset": {"name": dataset.name, "digest": dataset.digest, "users": len(dataset.evaluated_users)},
+        "models": list(models),
+    }
+
+
+def source_commit() -> str | None:
+    """The commit of this source, with ``+changes`` where files differ from it; None outside a git checkout."""
+    try:
+        # The second name fails where the source lies in somebody else's checkout, untracked.
+        found = _git("rev-parse", "HEAD", "HEAD:./ablation.py")
+        changed = _git("diff", "--quiet", "HEAD", "--", ".").returncode != 0
+    except OSError:  # no git
+        return None
+    if found.returncode:
+        return None
+    return f"{found.stdout.split()[0]}{'+changes' if changed else ''}"
+
+
+def _git(*words: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(["git", *words], cwd=Path(__file__).parent, capture_output=True, text=True, check=False)
+
+
+def as_markdown(record: Record) -> str:
+    """The table, and below it one line that says what it is of."""
+    metrics = [f"{split} {metric}" for split in SPLITS for metric in SHOWN]
+    head = ["model", *metrics, "best / last round", "KB down", "KB up", "minutes"]
+    rows = [head, ["---"] * len(head), *(_row(model) for model in record["models"])]
+    return "\n".join([*(f"| {' | '.join(row)} |" for row in rows), "", _legend(record)])
+
+
+def _row(model: Record) -> list[str]:
+    runs = model["runs"]
+    metrics = [_metric_cell(runs, split, metric) for split in SPLITS for metric in SHOWN]
+    if "rounds" not in runs[0]:  # a baseline
+        return [model["name"], *metrics, "", "", "", ""]
+    rounds = ", ".join(f"{run['best_round']}/{run['rounds']}" for run in runs)
+    minutes = statistics.mean(run["seconds"] for run in runs) / 60
+    sent = [_kilobytes(runs, "down"), _kilobytes(runs, "up")]
+    return [model["name"], *metrics, rounds if all(sent) else f"{rounds} epochs", *sent, f"{minutes:.1f}"]
+
+
+def _metric_cell(runs: Sequence[Record], split: str, metric: str) -> str:
+    """Mean ± standard error over users or, of several seeds, the mean and the range over seeds."""
+    found = [run[split][metric] for run in runs if metric in (run[split] or {})]
+    means = [value["mean"] for value in found]
+    if len(found) > 1:
+        return f"{_short(statistics.mean(means))} ({_short(min(means))}–{_short(max(means))})"
+    errors = [value["standard_error"] for value in found if value["standard_error"] is not None]
+    return " ± ".join(map(_short, means + errors))
+
+
+def _short(value: float) -> str:
+    return f"{value:.3f}".removeprefix("0")
+
+
+def _kilobytes(runs: Sequence[Record], direction: str) -> str:
+    """Weights and prototypes together, mean over seeds; empty where nothing is sent."""
+    if any(run["bytes"] is None for run in runs):
+        return ""
+    totals = [sum(size for part, size in run["bytes"].items() if part.startswith(f"{direction}_")) for run in runs]
+    return f"{statistics.mean(totals) / 1000:,.1f}"
+
+
+def _legend(record: Record) -> str:
+    dataset, commit = record["dataset"], record["commit"]
+    seeds = dict.fromkeys(run["seed"] for model in record["models"] for run in model["runs"])
+    return (
+        f"{dataset['name']} ({dataset['digest'][:12]}), {dataset['users']:,} users, seed {', '.join(map(str, seeds))}; "
+        "full ranking, mean ± standard error over users, of several seeds mean (lowest–highest); KB per client and "
+        f"round; fedmem {record['fedmem']}, {f'commit {commit}, ' if commit else ''}{record['date']}"
+    )

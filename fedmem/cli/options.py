@@ -1,0 +1,32 @@
+"""Options that several commands have."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+RunDir = Annotated[Path, typer.Argument(metavar="DIR", help="A directory that `fedmem train` wrote.")]
+ConfigFile = Annotated[Path | None, typer.Option("--config", "-c", metavar="FILE", help="A YAML configuration.")]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Override one setting, e.g. federated.num_rounds=200. Repeatable."),
+]
+DataPath = Annotated[Path, typer.Option(metavar="PATH", help="A file or folder of interactions.")]
+ItemsFile = Annotated[Path | None, typer.Option(metavar="FILE", help="Titles, genres and years of the items.")]
+ImagesDir = Annotated[Path | None, typer.Option(metavar="DIR", help="Images named <item id>.jpg (png, webp).")]
+DataFormat = Annotated[
+    str, typer.Option("--format", help="auto, movielens-1m, movielens-100k, movielens-csv, sasrec, csv or parquet.")
+]
+SkipBadRows = Annotated[int, typer.Option(min=0, help="Leave out up to so many unreadable rows.")]
+UserColumn = Annotated[str, typer.Option(help="csv and parquet: the column of user ids.")]
+ItemColumn = Annotated[str, typer.Option(help="csv and parquet: the column of item ids.")]
+TimestampColumn = Annotated[str, typer.Option(help="csv and parquet: the column of times.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for a program to read.")]
+Workers = Annotated[
+    int | None, typer.Option(metavar="N", help="Processes that train clients; short for --set workers=N.")
+]
+
+
+def with_workers(overrides: list[str] | None, workers: int | None) -> list[str]:
+    """The overrides and what ``--workers`` is short for."""
+    return [*(overrides or ()), *([] if workers is None else [f"workers={workers}"])]

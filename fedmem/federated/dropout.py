@@ -1,0 +1,45 @@
+"""Dropout masks from (seed, round, client, step): a client's own, however many are trained with it."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from fedmem.model.sasrec import Dropout
+from fedmem.randomness import numpy_generator
+
+_LEVELS = 2**16  # probabilities are rounded to 1/65536: two random bytes decide a component
+
+
+def client_dropout(generator: np.random.Generator, tokens: npt.NDArray[np.bool_]) -> Dropout:
+    """Inverted dropout of one client: masks for its tokens alone, padding of [S, T] draws nothing."""
+    return cohort_dropout([generator], [int(tokens.sum())], torch.from_numpy(tokens))
+
+
+def cohort_dropout(generators: Sequence[np.random.Generator], counts: Sequence[int], tokens: Tensor) -> Dropout:
+    """Each client's masks for its ``counts`` tokens, in the order in which ``tokens`` [C, P] marks them."""
+
+    def drop(x: Tensor, probability: float) -> Tensor:
+        if probability == 0:
+            return x
+        threshold = round(probability * _LEVELS)
+        size = x.shape[-1]
+        drawn = [_keep(g, n * size, threshold) for g, n in zip(generators, counts, strict=True)]
+        keep = torch.from_numpy(np.concatenate(drawn)).to(x.device, x.dtype).view(-1, size)
+        mask = x.new_zeros(x.shape)
+        mask[tokens.to(x.device)] = keep * (_LEVELS / (_LEVELS - threshold))
+        return x * mask
+
+    return drop
+
+
+def _keep(generator: np.random.Generator, n: int, threshold: int) -> npt.NDArray[np.bool_]:
+    keep: npt.NDArray[np.bool_] = np.frombuffer(generator.bytes(2 * n), "<u2") >= threshold
+    return keep
+
+
+def dropout_generator(seed: int, round_number: int, user: int, step: int) -> np.random.Generator:
+    """The source of a local step's masks."""
+    return numpy_generator(seed, "dropout", round_number, user, step)

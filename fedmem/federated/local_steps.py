@@ -1,0 +1,69 @@
+"""The local steps of a client's round: which segments, which positions count, which negatives."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from fedmem.config import ExperimentConfig
+from fedmem.data.client_dataset import ClientDataset
+from fedmem.features.preference_texts import preference_boundary
+from fedmem.memory.local_memory import MemoryEntries
+from fedmem.randomness import numpy_generator
+
+
+@dataclass(frozen=True, eq=False)
+class LocalStep:
+    """What one client puts into one local step.
+
+    Attributes:
+        items: its segments, each position a target of those before it, right-padded with 0 [S, T].
+        start: history index of each segment's first item [S].
+        chosen: the positions that count in this step [S, T].
+        negatives: items outside the training history [N].
+        memory: its entries to be read, or None.
+        preference: its encoded preference text [D_t], or None.
+        preference_from: the first target index that may read the text.
+    """
+
+    items: npt.NDArray[np.int32]
+    start: npt.NDArray[np.int32]
+    chosen: npt.NDArray[np.bool_]
+    negatives: npt.NDArray[np.int32]
+    memory: MemoryEntries | None = None
+    preference: npt.NDArray[np.float32] | None = None
+    preference_from: int = 0
+
+    @property
+    def num_samples(self) -> int:
+        """Positions that count."""
+        return int(self.chosen.sum())
+
+
+def draw_steps(config: ExperimentConfig, round_number: int, user: int, data: ClientDataset) -> Iterator[LocalStep]:
+    """Every local step of a client's round, without what it reads beside its segments."""
+    training = config.training
+    boundary = preference_boundary(len(data.history))
+    for epoch in range(config.federated.local_epochs):
+        rng = numpy_generator(config.seed, "client", round_number, user, epoch)
+        segments = data.segments(config.model.max_seq_len, training.crop_probability, rng)
+        items = segments.items[:, : segments.length.max()]
+        for chosen in _batches(items > 0, training.batch_size, rng):
+            rows = chosen.any(1)
+            negatives = data.negatives(training.num_negatives, rng)
+            yield LocalStep(items[rows], segments.start[rows], chosen[rows], negatives, preference_from=boundary)
+
+
+def _batches(
+    valid: npt.NDArray[np.bool_], batch_size: int | None, rng: np.random.Generator
+) -> Iterator[npt.NDArray[np.bool_]]:
+    """Masks [S, T] of the positions of each local step: all at once, or shuffled groups of ``batch_size``."""
+    if batch_size is None:
+        yield valid
+        return
+    positions = rng.permutation(np.flatnonzero(valid))
+    for first in range(0, len(positions), batch_size):
+        chosen = np.zeros(valid.size, bool)
+        chosen[positions[first : first + batch_size]] = True
+        yield chosen.reshape(valid.shape)

@@ -1,0 +1,217 @@
+"""Local steps with parameters of each client's own, for many clients at once.
+
+Every parameter gets a leading client dimension [C, ..]. Of the item embeddings only the rows that a client touches are
+copied; a row that it does not touch can change by weight decay alone, which is the same for every client.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from fedmem.config import ExperimentConfig
+from fedmem.federated.aggregation import ITEM_ROWS, RowSum
+from fedmem.federated.chunk import Chunk, Trained, batch_of, remember
+from fedmem.federated.client import add_metrics
+from fedmem.federated.cohort_objective import CohortTokens, cohort_objective
+from fedmem.federated.dropout import cohort_dropout, dropout_generator
+from fedmem.federated.local_optimizer import local_optimizer
+from fedmem.federated.local_steps import LocalStep
+from fedmem.federated.parameters import set_parameter, twin
+from fedmem.model.preference_retriever import PrototypeVectors
+from fedmem.model.recommender import UR4RecV2MoE
+
+IntArray = npt.NDArray[np.int64]
+
+
+class SeveralSteps:
+    """Trains chunks whose clients take several steps, or one that is not plain SGD.
+
+    Args:
+        config: the run's configuration.
+        model: holds the broadcast's parameters whenever a chunk is trained; is never changed.
+    """
+
+    def __init__(self, config: ExperimentConfig, model: UR4RecV2MoE) -> None:
+        self.config = config
+        self.model = model
+        self.clients_model = twin(model)
+
+    def __call__(self, chunk: Chunk, round_number: int, prototypes: PrototypeVectors | None) -> Trained:
+        """Train the clients of a chunk on their own; the weighted sum of what came of it."""
+        plans = chunk.steps(self.config, round_number)
+        copies = ClientCopies(self.config, self.model, self.clients_model, chunk, plans)
+        metrics: dict[str, float] = {}
+        for number in range(len(plans[0])):
+            active = sum(len(plan) > number for plan in plans)
+            copies.narrow(active)
+            steps = [plan[number] for plan in plans[:active]]
+            found = self._step(copies, chunk.first(active), steps, number, round_number, prototypes)
+            add_metrics(metrics, found)
+        copies.narrow(0)
+        return copies.trained(metrics)
+
+    def _step(
+        self,
+        copies: "ClientCopies",
+        chunk: Chunk,
+        steps: Sequence[LocalStep],
+        number: int,
+        round_number: int,
+        prototypes: PrototypeVectors | None,
+    ) -> dict[str, float]:
+        like = self.model.sasrec.start_token
+        tokens = CohortTokens.of(steps, like.device)
+        weight = tokens.chosen / tokens.chosen.sum(1, keepdims=True)
+        batch = batch_of(self.config, chunk, steps, tokens, weight, copies.rows, prototypes, like)
+        generators = [dropout_generator(self.config.seed, round_number, user, number) for user in chunk.users]
+        drop = cohort_dropout(generators, tokens.counts.tolist(), torch.from_numpy(tokens.real))
+        losses = cohort_objective(self.clients_model, batch, self.config, drop, copies.ids)
+        losses.total.backward()
+        metrics = remember(self.config, chunk, tokens, losses, round_number)
+        copies.step()
+        return metrics
+
+
+class ClientCopies:
+    """The parameters of C clients, those that take most steps first, and their optimiser.
+
+    Args:
+        config: the run's configuration.
+        model: holds the common start.
+        clients_model: is given the parameters with a leading dimension [C].
+        chunk: the clients.
+        plans: their local steps.
+    """
+
+    def __init__(
+        self,
+        config: ExperimentConfig,
+        model: UR4RecV2MoE,
+        clients_model: UR4RecV2MoE,
+        chunk: Chunk,
+        plans: Sequence[Sequence[LocalStep]],
+    ) -> None:
+        self.active = len(chunk)
+        self.start = {name: p.detach() for name, p in model.named_parameters()}
+        self.proximal = config.federated.fedprox_mu if config.federated.aggregation_method == "fedprox" else 0.0
+        self.samples = torch.from_numpy(chunk.samples).to(self.start[ITEM_ROWS])
+        self.touched: TouchedRows | None = None
+        copied = dict(self.start)
+        if config.training.loss != "full_softmax":
+            decays = config.training.weight_decay > 0
+            self.touched = TouchedRows(copied.pop(ITEM_ROWS), _rows_of(chunk, plans), self.samples, decays=decays)
+        self.copies = {name: start.expand(self.active, *start.shape).clone() for name, start in copied.items()}
+        if self.touched is not None:
+            self.copies[ITEM_ROWS] = self.touched.start.clone()
+        self.parameters = {name: set_parameter(clients_model, name, value) for name, value in self.copies.items()}
+        idle = [] if self.touched is None or self.touched.idle is None else [self.touched.idle]
+        self.optimizer = local_optimizer([*self.parameters.values(), *idle], config.training, fused=True)
+
+    @property
+    def rows(self) -> Tensor | None:
+        """The item rows of the clients that still train [C, n], or None for all rows."""
+        return None if self.touched is None else self.touched.rows[: self.active]
+
+    @property
+    def ids(self) -> Tensor | None:
+        """Their id embeddings [C, n, D], or None where the model has them all."""
+        return None if self.touched is None else self.parameters[ITEM_ROWS]
+
+    def narrow(self, active: int) -> None:
+        """Go on with the first so many clients; the others have taken all their steps."""
+        if active == self.active:
+            return
+        if self.touched is not None:
+            self.touched.note_idle(slice(active, self.active))
+        self.active = active
+        for name, parameter in self.parameters.items():
+            parameter.data = self.copies[name][:active]
+            state = self.optimizer.state[parameter]
+            state.update({key: moment[:active] for key, moment in state.items() if moment.dim()})
+
+    def step(self) -> None:
+        """One step of every active client's optimiser, from the gradients that stand; then there are none."""
+        for name, parameter in self.parameters.items():
+            gradient = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad.contiguous()
+            if self.proximal:  # the gradient of (μ/2)·‖θ − θ_global‖²
+                gradient = gradient + self.proximal * (parameter.detach() - self._start_of(name)[: self.active])
+            parameter.grad = gradient
+        if self.touched is not None and self.touched.idle is not None:
+            self.touched.idle.grad = self.proximal * self.touched.decay()
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+
+    def _start_of(self, name: str) -> Tensor:
+        """[C, ..] or, where it is the same for all clients, [1, ..]."""
+        return self.start[name][None] if name != ITEM_ROWS or self.touched is None else self.touched.start
+
+    def trained(self, metrics: Mapping[str, float]) -> Trained:
+        """Σ n_c·(θ_c − θ) of every parameter."""
+        names = [name for name in self.copies if name != ITEM_ROWS or self.touched is None]
+        moved = {name: self.copies[name] - self.start[name] for name in names}
+        delta = {name: torch.tensordot(self.samples, values, 1).cpu().numpy() for name, values in moved.items()}
+        if self.touched is None:
+            row_weight = self.samples.double() @ (moved[ITEM_ROWS] != 0).any(-1).double()
+            return Trained(delta, None, row_weight.cpu().numpy(), metrics)
+        item_rows, row_weight = self.touched.sums(self.copies[ITEM_ROWS])
+        return Trained(delta, item_rows, row_weight.cpu().numpy(), metrics)
+
+
+class TouchedRows:
+    """The item rows that clients touch, and what becomes of those they do not.
+
+    Args:
+        table: the common start of all rows [I + 1, D].
+        rows: each client's rows, ascending, the last repeated to the longest list [C, n].
+        samples: n_c [C].
+        decays: whether a row changes that nobody touches.
+    """
+
+    def __init__(self, table: Tensor, rows: IntArray, samples: Tensor, *, decays: bool) -> None:
+        self.table, self.samples = table, samples
+        self.rows = torch.from_numpy(rows).to(table.device)
+        self.start = table[self.rows]
+        self.idle = nn.Parameter(table.clone()) if decays else None
+        self.untouched = self.start.clone() if decays else self.start  # had the client not touched its rows [C, n, D]
+        self.idle_sum, self.idle_weight = torch.zeros_like(table), table.new_zeros(len(table))
+
+    def decay(self) -> Tensor:
+        """How far a row has come that nobody touches [I + 1, D]."""
+        assert self.idle is not None
+        return self.idle.detach() - self.table
+
+    def note_idle(self, finished: slice) -> None:
+        """These clients take no further step, nor do the rows that they do not touch."""
+        if self.idle is None:
+            return
+        weight, moved = self.samples[finished].sum(), self.decay()
+        self.idle_sum += weight * moved
+        self.idle_weight += weight * (moved != 0).any(-1)
+        self.untouched[finished] = self.idle.detach()[self.rows[finished]]
+
+    def sums(self, trained: Tensor) -> tuple[RowSum, Tensor]:
+        """Σ n_c·Δ_c of the item rows, and Σ n_c by row over the clients that changed it [I + 1]; from [C, n, D]."""
+        distinct, place = self.rows.unique(return_inverse=True)
+        own = torch.ones_like(self.rows, dtype=torch.bool)
+        own[:, 1:] = self.rows[:, 1:] > self.rows[:, :-1]
+        weight = self.samples[:, None] * own  # [C, n]
+        moved = ((trained - self.untouched) * weight.unsqueeze(-1)).flatten(0, 1)
+        total = moved.new_zeros(len(distinct), moved.shape[-1]).index_add_(0, place.flatten(), moved)
+        changed, would_have = ((x != self.start).any(-1).to(weight.dtype) for x in (trained, self.untouched))
+        by_row = self.idle_weight.index_add(0, self.rows.flatten(), (weight * (changed - would_have)).flatten())
+        if self.idle is not None:
+            total, distinct = self.idle_sum.index_add(0, distinct, total), torch.arange(len(self.table))
+        return RowSum(distinct.cpu().numpy(), total.cpu().numpy(), len(self.table)), by_row.double()
+
+
+def _rows_of(chunk: Chunk, plans: Sequence[Sequence[LocalStep]]) -> IntArray:
+    """Each client's items and negatives, ascending, the last repeated to the longest list [C, n]."""
+    rows = [
+        np.unique(np.concatenate([data.history, *(step.negatives for step in plan)]))
+        for data, plan in zip(chunk.data, plans, strict=True)
+    ]
+    width = max(len(own) for own in rows)
+    return np.stack([np.pad(own, (0, width - len(own)), mode="edge") for own in rows]).astype(np.int64)

@@ -1,0 +1,81 @@
+"""What a run starts from: the model with its drawn weights, the server's state, the first prototypes."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from fedmem.config import ExperimentConfig
+from fedmem.errors import ConfigError
+from fedmem.features.store import ItemFeatures
+from fedmem.federated.aggregation import OptimizerState
+from fedmem.federated.parameters import parameter_arrays
+from fedmem.federated.server import ServerState
+from fedmem.memory.local_memory import FrozenItemBlocks
+from fedmem.memory.prototypes import Prototypes, from_catalogue
+from fedmem.model.recommender import FrozenFeatures, UR4RecV2MoE
+from fedmem.randomness import numpy_generator, torch_generator
+
+
+def frozen_features(features: ItemFeatures) -> FrozenFeatures:
+    """The item features as the model takes them."""
+
+    def pair(rows: npt.NDArray[np.float32] | None, mask: npt.NDArray[np.bool_]) -> Sequence[torch.Tensor | None]:
+        return (None, None) if rows is None else (torch.from_numpy(rows), torch.from_numpy(mask))
+
+    return FrozenFeatures(*pair(features.text, features.text_mask), *pair(features.image, features.image_mask))
+
+
+def build_model(config: ExperimentConfig, num_items: int, features: ItemFeatures) -> UR4RecV2MoE:
+    """The global model with its starting weights, drawn from the seed.
+
+    Raises:
+        ConfigError: if the configured device is not to be had.
+    """
+    check_device(config.device)
+    model = UR4RecV2MoE(
+        config.model,
+        num_items,
+        frozen_features(features),
+        use_retriever=config.uses_retriever,
+        use_contrastive=config.uses_contrastive,
+    )
+    model.initialise(torch_generator(config.seed, "weights"))
+    return model.to(config.device)
+
+
+def check_device(device: str) -> None:
+    """Raise ConfigError if the device is not to be had."""
+    try:
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0][:80]
+        raise ConfigError(f"device = {device!r} cannot be used ({reason}): choose cpu, cuda or cuda:0.") from None
+
+
+def item_blocks(features: ItemFeatures) -> FrozenItemBlocks:
+    """The frozen vectors that prototypes are made of, by block."""
+    vectors = {"text": features.text, "image": features.image}
+    masks = {"text": features.text_mask, "image": features.image_mask}
+    present = {name: rows for name, rows in vectors.items() if rows is not None}
+    return FrozenItemBlocks(present, {name: masks[name] for name in present})
+
+
+def initial_state(config: ExperimentConfig, model: UR4RecV2MoE, features: ItemFeatures) -> ServerState:
+    """The server before the first round, with prototypes of the public catalogue."""
+    parameters = parameter_arrays(model)
+    memory = initial_prototypes(config, model, features) if config.uses_prototypes else None
+    return ServerState(0, parameters, parameters, OptimizerState.zeros(parameters), memory)
+
+
+def initial_prototypes(config: ExperimentConfig, model: UR4RecV2MoE, features: ItemFeatures) -> Prototypes:
+    """k-means++ on the catalogue's features; the id block is that of the untrained model."""
+    catalogue = item_blocks(features)
+    with torch.no_grad():
+        ids = model.item_table().embedding[1:].float().cpu().numpy()
+    blocks = {name: rows[1:] for name, rows in catalogue.vectors.items()} | {"id": ids}
+    masks = {name: mask[1:] for name, mask in catalogue.masks.items()} | {"id": np.ones(len(ids), bool)}
+    return from_catalogue(
+        blocks, masks, config.fedmem.num_memory_prototypes, numpy_generator(config.seed, "prototypes")
+    )

@@ -1,0 +1,121 @@
+"""Worker processes of one thread each: every one a ``ClientHost``, given groups of users in turn.
+
+The answers come back in the order of the groups, so that their sum does not depend on the number of workers.
+"""
+
+import multiprocessing
+import os
+import pickle
+import signal
+import threading
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from fedmem.config import ExperimentConfig
+from fedmem.data.federated_dataset import FederatedDataset
+from fedmem.errors import TrainingError
+from fedmem.features.store import ItemFeatures, UserFeatures
+from fedmem.federated.client_host import ClientHost
+from fedmem.federated.messages import Broadcast
+from fedmem.federated.start import build_model
+from fedmem.memory.memory_store import MemoryStore
+
+UserIndices = npt.NDArray[np.int64]
+Snapshot = tuple[ExperimentConfig, FederatedDataset, ItemFeatures, UserFeatures, MemoryStore, bool]
+
+
+class Workers:
+    """So many processes that do the work of a host.
+
+    Args:
+        host: what each of them is a copy of.
+        count: how many.
+        folder: where a broadcast is put for them to read.
+    """
+
+    def __init__(self, host: ClientHost, count: int, folder: Path) -> None:
+        self.count = count
+        self.folder = folder
+        self._last: tuple[Broadcast, Path] | None = None
+        snapshot = host.config, host.dataset, host.features, host.user_features, host.store, host.reference
+        context = multiprocessing.get_context("spawn")
+        self._pool = ProcessPoolExecutor(count, context, initializer=_start, initargs=(snapshot,))
+
+    def each(self, what: str, groups: Iterable[UserIndices], broadcast: Broadcast, *rest: Any) -> Iterator[Any]:
+        """The hosts' answers to ``what(group, broadcast, *rest)``, in the groups' order.
+
+        Raises:
+            TrainingError: if a worker dies.
+        """
+        path = self._published(broadcast)
+        running: deque[Future[Any]] = deque()
+        try:
+            for group in groups:
+                running.append(self._pool.submit(_answer, what, group, path, rest))
+                if len(running) > 2 * self.count:  # more would only wait, and hold memory
+                    yield running.popleft().result()
+            while running:
+                yield running.popleft().result()
+        except BrokenProcessPool:
+            raise TrainingError(
+                "a worker process died, perhaps for want of memory: lower federated.chunk_size or workers and resume."
+            ) from None
+        finally:
+            for future in running:
+                future.cancel()
+            wait(running)  # so that nobody writes into a round that was abandoned
+
+    def _published(self, broadcast: Broadcast) -> Path:
+        """The file that holds a broadcast; that of the one before is removed."""
+        if self._last is not None and self._last[0] is broadcast:
+            return self._last[1]
+        number = 0 if self._last is None else int(self._last[1].suffix[1:]) + 1
+        path = self.folder / f"broadcast.{number}"
+        path.write_bytes(pickle.dumps(broadcast, protocol=pickle.HIGHEST_PROTOCOL))
+        if self._last is not None:
+            self._last[1].unlink()
+        self._last = broadcast, path
+        return path
+
+    def close(self) -> None:
+        """End the processes."""
+        self._pool.shutdown(cancel_futures=True)
+
+
+_host: ClientHost
+_received: tuple[Path, Broadcast] | None = None
+
+
+def _start(snapshot: Snapshot) -> None:
+    """What a worker does first."""
+    global _host
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent to handle
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    import torch
+
+    torch.set_num_threads(1)
+    config, dataset, features, user_features, store, reference = snapshot
+    model = build_model(config, dataset.num_items, features)
+    _host = ClientHost(config, dataset, features, user_features, model, store, reference=reference)
+
+
+def _end_with_parent() -> None:
+    """A parent that is killed cannot end its workers."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
+
+
+def _answer(what: str, group: UserIndices, path: Path, rest: tuple[Any, ...]) -> Any:
+    global _received
+    if _received is None or _received[0] != path:
+        _received = path, pickle.loads(path.read_bytes())
+    return getattr(_host, what)(group, _received[1], *rest)

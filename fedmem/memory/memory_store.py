@@ -1,0 +1,162 @@
+"""All clients' memories on disk, where they stand for the devices' own. A chunk reads and writes its own clients'.
+
+One file, little-endian and sparse: what was never written is a hole, which reads as zeros and takes no room. ::
+
+    preamble    magic, number of users U, capacity M, size D
+    headers     by user: round [2] and length [2] of its two versions
+    versions    by user: version 0, version 1, each of M entries (item, index, frequency, surprise, id embedding [D])
+
+A version counts from its round on; one of round 0 was never written. A round writes the version that the round before
+does not need, so that an abandoned round is never seen, and is overwritten when it is trained again.
+"""
+
+import os
+import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from fedmem.errors import CheckpointError
+from fedmem.memory.memory_arrays import MemoryArrays
+
+Users = npt.NDArray[np.int64]
+Records = npt.NDArray[np.void]
+
+MAGIC = b"FEDMEM-1"
+PREAMBLE = np.dtype([("magic", "S8"), ("users", "<i8"), ("capacity", "<i8"), ("dim", "<i8")])
+HEADER = np.dtype([("round", "<i4", (2,)), ("length", "<i4", (2,))])
+BLOCK = 1 << 16  # headers that are read at once when all are looked through
+
+
+class MemoryStore:
+    """The memories of U users in one file, which several processes may open, each for users of its own.
+
+    Args:
+        path: the file, which is made where there is none.
+        num_users: U.
+        capacity: most entries M of a memory.
+        dim: size D of the id embeddings.
+
+    Raises:
+        CheckpointError: if the file cannot be had, or holds something else; later, if the disk is full.
+    """
+
+    def __init__(self, path: Path, num_users: int, capacity: int, dim: int) -> None:
+        self.path, self.num_users, self.capacity, self.dim = path, num_users, capacity, dim
+        numbers = [(name, "<i4") for name in ("items", "index", "frequency")]
+        self._entry = np.dtype([*numbers, ("surprise", "<f4"), ("id_embedding", "<f4", (dim,))])
+        with self._disk():
+            self._file = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+            self._close = weakref.finalize(self, os.close, self._file)
+            self._check()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return MemoryStore, (self.path, self.num_users, self.capacity, self.dim)
+
+    def close(self) -> None:
+        """Close the file; the store is of no use any more."""
+        self._close()
+        self._file = -1
+
+    def clear(self) -> None:
+        """Forget every memory."""
+        with self._disk():
+            os.ftruncate(self._file, 0)
+            self._check()
+
+    def read(self, users: Users, round_number: int) -> MemoryArrays:
+        """The memories of users [C] as they stood after a number of completed rounds."""
+        entries = np.zeros((len(users), self.capacity), self._entry)
+        with self._disk():
+            version, length = _current(self._headers_of(users), round_number)
+            for row, (user, n) in enumerate(zip(users, length, strict=True)):
+                entries[row, :n] = self._read(self._entry, n, self._place(user, version[row]))
+        return MemoryArrays(*(np.ascontiguousarray(entries[name]) for name in self._entry.names or ()))
+
+    def write(self, users: Users, memories: MemoryArrays, round_number: int) -> None:
+        """Store the memories of users [C] as they stand after a number of completed rounds, one or more."""
+        assert round_number > 0, "round 0 is that of a version never written"
+        entries = np.zeros((len(users), self.capacity), self._entry)
+        for name, values in vars(memories).items():
+            entries[name] = values
+        with self._disk():
+            headers, rows = self._headers_of(users), np.arange(len(users))
+            headers["round"][headers["round"] >= round_number] = 0  # left by rounds that were abandoned
+            version = headers["round"].argmin(1)
+            headers["round"][rows, version] = round_number
+            headers["length"][rows, version] = memories.lengths
+            for row, user in enumerate(users):
+                n = headers["length"][row, version[row]]
+                self._write(entries[row, :n], self._place(user, version[row]))
+                self._write(headers[row], self._header_place(user))
+
+    def occupied(self, users: Users, round_number: int) -> Users:
+        """Those of the users [C] who hold anything after a number of completed rounds."""
+        holds = np.zeros(self.num_users, bool)
+        with self._disk():
+            for first in range(0, self.num_users, BLOCK):
+                n = min(BLOCK, self.num_users - first)
+                holds[first : first + n] = _current(self._headers(first, n), round_number)[1] > 0
+        return users[holds[users]]
+
+    def _check(self) -> None:
+        """Give a new file its preamble; refuse one of another kind."""
+        expected = np.array((MAGIC, self.num_users, self.capacity, self.dim), PREAMBLE)
+        found = self._read(PREAMBLE, 1, 0)[0]
+        if not any(found.tobytes()):
+            self._write(expected, 0)
+        elif found != expected:
+            raise CheckpointError(
+                f"{self.path}: does not hold the memories of {self.num_users} users with {self.capacity} entries of "
+                f"{self.dim} dimensions. Choose another place, or remove it."
+            )
+
+    def _header_place(self, user: int) -> int:
+        assert 0 <= user < self.num_users, f"user {user} of {self.num_users}"
+        return PREAMBLE.itemsize + int(user) * HEADER.itemsize
+
+    def _place(self, user: int, version: int) -> int:
+        versions = PREAMBLE.itemsize + self.num_users * HEADER.itemsize
+        return versions + (2 * int(user) + int(version)) * self.capacity * self._entry.itemsize
+
+    def _headers(self, first: int, n: int) -> Records:
+        return self._read(HEADER, n, self._header_place(first))
+
+    def _headers_of(self, users: Users) -> Records:
+        return np.array([self._headers(user, 1)[0] for user in users], HEADER)
+
+    def _read(self, dtype: np.dtype[np.void], n: int, place: int) -> Records:
+        """n records; zeros where the file ends."""
+        size, data = int(n) * dtype.itemsize, b""
+        while len(data) < size and (more := os.pread(self._file, size - len(data), place + len(data))):
+            data += more
+        return np.frombuffer(data.ljust(size, b"\0"), dtype)
+
+    def _write(self, records: Records, place: int) -> None:
+        rest = memoryview(records.tobytes())
+        while rest:  # a disk may take only part
+            done = os.pwrite(self._file, rest, place)
+            rest, place = rest[done:], place + done
+
+    @contextmanager
+    def _disk(self) -> Iterator[None]:
+        """Turn what a full or forbidding disk causes into one error that names the file."""
+        try:
+            yield
+        except OSError as error:
+            raise CheckpointError(
+                f"{self.path}: clients' memories cannot be read or written ({error.strerror}). "
+                "Make room or choose another place."
+            ) from None
+
+
+def _current(headers: Records, round_number: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """The versions [n] that count after a round, and their lengths [n]: 0 where there is none."""
+    rounds = np.where(headers["round"] <= round_number, headers["round"], 0)
+    version = rounds.argmax(1)
+    rows = np.arange(len(headers))
+    return version, np.where(rounds[rows, version] > 0, headers["length"][rows, version], 0)

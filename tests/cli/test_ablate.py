@@ -1,0 +1,198 @@
+"""``fedmem ablate``: what it trains, what it prints, what it refuses, and that it continues where it stopped."""
+
+import json
+import shutil
+import signal
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fedmem.ablation import LADDER
+from fedmem.checkpoint import RunDirectory
+from fedmem.data.formats import load_dataset
+from fedmem.evaluation.baselines import ItemItemCounts
+from fedmem.evaluation.evaluate import evaluate
+from tests.cli.test_interrupt import LONG, ROUNDS, process, wait_for
+from tests.tiny import files_of
+
+BASELINES = ["chance", "popularity", "item-item counts", "EASE + recency"]
+
+
+def runs_in(out: Path) -> dict[str, dict[str, bytes]]:
+    return {path.name: files_of(path) for path in out.iterdir() if path.is_dir()}
+
+
+def untimed(record: dict) -> dict:
+    """The record without what the clock says."""
+    models = [
+        model | {"runs": [{key: value for key, value in run.items() if key != "seconds"} for run in model["runs"]]}
+        for model in record["models"]
+    ]
+    return record | {"models": models}
+
+
+@pytest.fixture(scope="session")
+def command(data, config, quick) -> tuple[object, ...]:
+    return ("ablate", "--data", data, "--config", config, *quick)
+
+
+@pytest.fixture(scope="session")
+def ladder(fedmem, command, tmp_path_factory):
+    """All five rungs with one seed: (directory, outcome)."""
+    out = tmp_path_factory.mktemp("ladder") / "out"
+    outcome = fedmem(*command, "--out", out, "--set", "log_interval=1")
+    assert outcome.code == 0, outcome.err
+    return out, outcome
+
+
+def test_ablate_explains_itself(fedmem):
+    outcome = fedmem("ablate", "--help")
+    assert (outcome.code, outcome.err) == (0, "")
+    for rung in LADDER:
+        assert rung.name in outcome.out
+
+
+def test_the_table_has_a_row_for_each_baseline_and_rung(ladder):
+    out, outcome = ladder
+    rows = [line.split(" | ") for line in outcome.out.splitlines() if line.startswith("| ")]
+    assert [row[0].removeprefix("| ") for row in rows[2:]] == [*BASELINES, *(rung.title for rung in LADDER)]
+    assert {path.name for path in out.iterdir()} == {"ablation.json", *(f"{rung.name}-42" for rung in LADDER)}
+    assert outcome.out.splitlines()[-1].startswith("films (")
+
+
+def test_the_progress_says_which_run_of_how_many(ladder):
+    _, outcome = ladder
+    lines = outcome.err.splitlines()
+    assert any(line.startswith("fedavg-42 (2 of 5), round 3/6  loss ") for line in lines)
+    assert any(line.startswith("fedmem-42 (5 of 5), round 6/6") and "validation HR@10 " in line for line in lines)
+
+
+def test_the_figures_are_those_of_the_runs(ladder):
+    out, outcome = ladder
+    record = json.loads((out / "ablation.json").read_text(encoding="utf-8"))
+    models = {model["name"]: model["runs"] for model in record["models"]}
+    rows = {line.split(" | ")[0][2:]: line for line in outcome.out.splitlines() if line.startswith("| ")}
+    for rung in LADDER:
+        directory = RunDirectory(out / f"{rung.name}-42")
+        reached = directory.read_record()
+        (run,) = models[rung.title]
+        assert run["test"] == reached.test["metrics"]
+        value = reached.test["metrics"]["NDCG@10"]
+        assert f"{value['mean']:.3f} ± {value['standard_error']:.3f}".replace("0.", ".") in rows[rung.title]
+        assert f"| {reached.best}/{reached.last}" in rows[rung.title]
+    snapshot = RunDirectory(out / "fedmem-42").read_snapshot()
+    assert record["dataset"] == {"name": "films", "digest": snapshot.dataset.digest, "users": 12}
+
+
+def test_baselines_are_of_the_same_split(ladder, data):
+    out, _ = ladder
+    record = json.loads((out / "ablation.json").read_text(encoding="utf-8"))
+    dataset = load_dataset(data)
+    for split in ("validation", "test"):
+        expected = evaluate(dataset, ItemItemCounts(dataset), split).to_dict()["metrics"]
+        (run,) = next(model["runs"] for model in record["models"] if model["name"] == "item-item counts")
+        assert run[split] == expected
+
+
+def test_full_is_what_train_makes_of_the_configuration(ladder, trained):
+    out, _ = ladder
+    found, expected = files_of(out / "fedmem-42"), files_of(trained)
+    assert found.pop("manifest.json") != expected.pop("manifest.json")  # log_interval
+    assert found == expected
+
+
+def test_the_same_command_again_trains_nothing(fedmem, command, ladder, tmp_path):
+    out, outcome = ladder
+    copy = tmp_path / "out"
+    shutil.copytree(out, copy)
+    again = fedmem(*command, "--out", copy, "--set", "log_interval=1")
+    assert (again.code, again.out) == (0, outcome.out)
+    assert "fedmem-42 (5 of 5): finished already" in again.err
+    assert ", round " not in again.err
+    assert {path: files_of(copy / path) for path in runs_in(out)} == runs_in(out)
+
+
+def test_several_seeds_and_some_rungs_as_json(fedmem, command, tmp_path):
+    out = tmp_path / "out"
+    cold = ("--set", "data.cold_user_fraction=0.4")
+    outcome = fedmem(*command, *cold, "--out", out, "--seeds", "1,2", "--rungs", "fedavg,centralised", "--json")
+    assert outcome.code == 0, outcome.err
+    record = json.loads(outcome.out)
+    assert record == json.loads((out / "ablation.json").read_text(encoding="utf-8"))
+    assert {model["name"]: [run["seed"] for run in model["runs"]] for model in record["models"]} == {
+        name: [1, 2] for name in (*BASELINES, "centralised SASRec", "FedAvg-SASRec")
+    }
+    assert record["dataset"]["users"] == 7
+    datasets = [RunDirectory(out / f"fedavg-{seed}").read_snapshot().dataset for seed in (1, 2)]
+    assert not np.array_equal(datasets[0].trainable_users, datasets[1].trainable_users)
+    for dataset, run in zip(datasets, record["models"][2]["runs"], strict=True):  # baselines see each seed's users
+        assert run["test"] == evaluate(dataset, ItemItemCounts(dataset), "test").to_dict()["metrics"]
+    cohort = RunDirectory(out / "fedavg-1").read_metrics()[0]["metrics"]["clients"]
+    assert RunDirectory(out / "centralised-1").read_config().federated.centralised_batch == cohort
+
+
+def test_an_interrupted_ladder_continues_to_the_same_files(fedmem, command, tmp_path):
+    command = (*command, *LONG, "--rungs", "fedavg,fedmem", "--out")
+    stopped, whole = tmp_path / "stopped", tmp_path / "whole"
+    with process(*command, stopped) as running:
+        wait_for(stopped / "fedmem-42" / "run.json", running)
+        running.send_signal(signal.SIGINT)
+        out, err = running.communicate(timeout=60)
+    assert (running.returncode, out) == (130, ""), err
+    assert "Traceback" not in err
+    last = RunDirectory(stopped / "fedmem-42").read_record().last
+    assert 0 < last < ROUNDS
+    assert f"stopped after round {last}; continue with the same command" in err
+    assert not (stopped / "ablation.json").exists()
+    assert fedmem(*command, stopped).code == 0
+    assert fedmem(*command, whole).code == 0
+    assert runs_in(stopped) == runs_in(whole)
+    records = [json.loads((out / "ablation.json").read_text(encoding="utf-8")) for out in (stopped, whole)]
+    assert untimed(records[0]) == untimed(records[1])
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        (("--rungs", "fedavg,top"), "there is no rung 'top'; choose from centralised, fedavg"),
+        (("--rungs", ""), "there is no rung ''"),
+        (("--seeds", "1,two"), "--seeds '1,two': expected whole numbers"),
+        (("--seeds", "-1"), "--seeds '-1'"),
+        (("--set", "features.preference_text=required"), "the rung centralised: "),
+        (("--set", "nothing=1"), "unknown key 'nothing'"),
+        (("--workers", "0"), "workers = 0"),
+    ],
+)
+def test_a_bad_choice_is_one_line_and_nothing_is_written(fedmem, command, tmp_path, options, named):
+    outcome = fedmem(*command, "--out", tmp_path / "out", *options)
+    assert (outcome.code, outcome.out) == (2, "")
+    errors = [line for line in outcome.err.splitlines() if line.startswith("error: ")]
+    assert len(errors) == 1
+    assert named in errors[0]
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_place_with_other_runs_is_refused_before_anything_is_trained(
+    fedmem, command, config, quick, ladder, tmp_path
+):
+    out = tmp_path / "out"
+    shutil.copytree(ladder[0] / "fedmem-42", out / "fedmem-42")  # the last that would be trained
+    before = files_of(out)
+    other = tmp_path / "other.csv"
+    rows = "".join(f"u{user},m{item},{item}\n" for user in range(4) for item in range(user, user + 7))
+    other.write_text(f"user_id,item_id,timestamp\n{rows}", encoding="utf-8")
+    outcome = fedmem("ablate", "--data", other, "--config", config, *quick, "--out", out)
+    assert outcome.code == 2
+    assert "fedmem-42: the run was started on other data" in outcome.err
+    outcome = fedmem(*command, "--out", out, "--set", "training.loss=bpr")
+    assert outcome.code == 2
+    assert "training.loss was 'full_softmax' when the run started and is now 'bpr'" in outcome.err
+    assert files_of(out) == before
+
+
+def test_a_place_that_is_a_file_is_refused(fedmem, command, tmp_path):
+    (tmp_path / "file").write_text("mine", encoding="utf-8")
+    outcome = fedmem(*command, "--out", tmp_path / "file")
+    assert (outcome.code, outcome.out) == (2, "")
+    assert "file/centralised-42: cannot be written" in outcome.err

@@ -1,0 +1,16 @@
+"""What must be read on a screen of 80 columns."""
+
+import io
+
+from rich.console import Console
+
+from fedmem.cli import screen
+
+
+def test_the_round_is_readable_beside_long_metrics(monkeypatch):
+    stream = io.StringIO()
+    monkeypatch.setattr(screen, "notes", Console(file=stream, force_terminal=True, width=80, color_system=None))
+    with screen.rounds(400, 0) as advance:
+        advance(380, "loss 6.873  validation HR@10 0.0424  NDCG@10 0.0232 (best)")
+    assert "round 380/400" in stream.getvalue()
+    assert "loss 6.873  validation HR@10 0.0424  NDCG@10 0.0232" in stream.getvalue()

@@ -1,0 +1,160 @@
+"""The ladder is what the files in ``configs/`` say, and its table what the run directories say."""
+
+import json
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from fedmem import ablation
+from fedmem.ablation import LADDER, Rung, ablation_record, as_markdown, planned_runs, run_result, rung_config
+from fedmem.checkpoint import RunDirectory
+from fedmem.config import ExperimentConfig, load_config
+from fedmem.errors import CheckpointError, ConfigError
+from fedmem.experiment import TrainingRun
+from tests.tiny import tiny_config, tiny_dataset, tiny_snapshot, trained
+
+ML_100K_USERS = 943
+CENTRALISED = LADDER[0]
+
+
+@pytest.mark.parametrize("rung", LADDER, ids=lambda rung: rung.name)
+def test_a_rung_is_its_configuration_file(project_root: Path, rung: Rung):
+    on_file = load_config(project_root / "configs" / f"{rung.name}.yaml")
+    assert rung_config(rung, ExperimentConfig(), ML_100K_USERS, 42) == on_file
+
+
+def test_a_rung_keeps_what_full_was_given():
+    full = tiny_config(training={"loss": "bpr"}, ablation={"disable_contrastive": True})
+    plan = planned_runs(full, 12, LADDER, (5, 6))
+    assert [run.name for run in plan[:5]] == [f"{rung.name}-5" for rung in LADDER]
+    assert [run.config.seed for run in plan] == [5] * 5 + [6] * 5
+    assert all(run.config.training == full.training for run in plan)
+    assert all(run.config.ablation.disable_contrastive for run in plan)
+    assert plan[4].config == full.model_copy(update={"seed": 5})
+
+
+@pytest.mark.parametrize(("clients", "batch"), [(12, 6), (1, 1)])
+def test_pooled_training_takes_the_cohort_as_its_batch(clients, batch):
+    federated = rung_config(CENTRALISED, tiny_config(), clients, 42).federated
+    assert (federated.centralised_batch, federated.client_fraction) == (batch, 1.0)
+
+
+def test_a_short_ladder_still_validates_its_pooled_rung():
+    config = tiny_config(federated={"num_rounds": 1, "client_fraction": 0.1}, evaluation={"eval_every": 1})
+    pooled = rung_config(CENTRALISED, config, 12, 42)
+    assert (pooled.federated.num_rounds, pooled.evaluation.eval_every) == (1, 1)
+
+
+def test_a_setting_that_a_rung_cannot_have_is_named_with_the_rung():
+    config = tiny_config(features={"preference_text": "required"})
+    with pytest.raises(ConfigError, match=r"the rung fedavg: .*preference_text is required"):
+        rung_config(LADDER[1], config, 12, 42)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("runs") / "fedmem-42"
+    trained(path)
+    return path
+
+
+def test_a_result_is_what_the_directory_says(finished):
+    found, directory = run_result(finished), RunDirectory(finished)
+    record, lines = directory.read_record(), directory.read_metrics()
+    assert found["test"] == record.test["metrics"]
+    assert found["validation"] == lines[record.best - 1]["validation"]
+    assert found["validation"]["HR@10"]["mean"] == max(
+        line["validation"]["HR@10"]["mean"] for line in lines if "validation" in line
+    )
+    assert (found["seed"], found["directory"], found["rounds"]) == (42, "fedmem-42", 6)
+    assert found["bytes"].keys() == {"down_weights", "down_prototypes", "up_weights", "up_prototypes"}
+    sent = [line["metrics"]["bytes_up_prototypes"] for line in lines]
+    assert found["bytes"]["up_prototypes"] == pytest.approx(sum(sent) / len(sent))
+
+
+def test_pooled_training_sends_nothing(tmp_path):
+    config = tiny_config(federated={"centralised_batch": 6, "num_rounds": 2})
+    trained(tmp_path / "run", tiny_snapshot(config))
+    result = run_result(tmp_path / "run")
+    assert result["bytes"] is None
+    row = as_markdown(ablation_record(tiny_dataset(), [{"name": "pooled", "runs": [result]}])).splitlines()[2]
+    assert "| 2/2 epochs |  |  |" in row
+
+
+def test_a_run_without_a_validation_has_an_empty_cell(tmp_path):
+    trained(tmp_path / "run", tiny_snapshot(tiny_config(evaluation={"eval_every": 99})))
+    result = run_result(tmp_path / "run")
+    assert result["validation"] is None
+    row = as_markdown(ablation_record(tiny_dataset(), [{"name": "model", "runs": [result]}])).splitlines()[2]
+    assert row.startswith("| model |  |  | .")
+
+
+def test_an_unfinished_run_has_no_result(tmp_path):
+    run = TrainingRun.start(tmp_path / "run", tiny_snapshot())
+    for _ in run.rounds():
+        pass
+    with pytest.raises(CheckpointError, match="not finished"):
+        run_result(tmp_path / "run")
+
+
+def metrics(hr: float, ndcg: float, error: float | None = 0.0142) -> dict[str, object]:
+    return {name: {"mean": mean, "standard_error": error} for name, mean in (("HR@10", hr), ("NDCG@10", ndcg))}
+
+
+def result(seed: int, hr: float, best: int = 40, **changes: object) -> dict[str, object]:
+    size = {"down_weights": 1000, "down_prototypes": 500, "up_weights": 2_000_000, "up_prototypes": 400}
+    measured = {"validation": metrics(hr, hr / 2), "test": metrics(hr - 0.1, 0.05)}
+    return {"seed": seed, **measured, "best_round": best, "rounds": 60, "seconds": 90.0, "bytes": size, **changes}
+
+
+def rows_of(*models: tuple[str, list[dict[str, object]]]) -> list[str]:
+    record = ablation_record(tiny_dataset(), [{"name": name, "runs": runs} for name, runs in models])
+    assert json.loads(json.dumps(record)) == record
+    return as_markdown(record).splitlines()
+
+
+def test_one_seed_has_standard_errors_and_several_have_a_range():
+    chance = {"seed": 1, "validation": metrics(1.0, 0.25), "test": metrics(0.0, 0.125, error=None)}
+    rows = rows_of(
+        ("chance", [chance]), ("one", [result(1, 0.3)]), ("two", [result(1, 0.3), result(2, 0.4, 50, seconds=210.0)])
+    )
+    assert rows[2] == "| chance | 1.000 ± .014 | .250 ± .014 | .000 | .125 |  |  |  |  |"
+    assert rows[3] == "| one | .300 ± .014 | .150 ± .014 | .200 ± .014 | .050 ± .014 | 40/60 | 1.5 | 2,000.4 | 1.5 |"
+    assert rows[4] == (
+        "| two | .350 (.300–.400) | .175 (.150–.200) | .250 (.200–.300) | .050 (.050–.050) "
+        "| 40/60, 50/60 | 1.5 | 2,000.4 | 2.5 |"
+    )
+    assert {row.count("|") for row in rows[:5]} == {10}
+
+
+def test_the_line_below_says_what_the_table_is_of(monkeypatch):
+    monkeypatch.setattr(ablation, "source_commit", lambda: "abc1234")
+    dataset = tiny_dataset()
+    line = rows_of(("two", [result(1, 0.3), result(2, 0.4)]))[-1]
+    for part in (f"tiny ({dataset.digest[:12]}), 12 users, seed 1, 2;", "commit abc1234, 20", "fedmem 0."):
+        assert part in line
+    monkeypatch.setattr(ablation, "source_commit", lambda: None)
+    assert "commit" not in rows_of(("one", [result(1, 0.3)]))[-1]
+
+
+def test_the_commit_is_that_of_the_source(tmp_path, monkeypatch):
+    def git(*words: str) -> str:
+        names = ("-c", "user.name=A", "-c", "user.email=a@example.org")
+        return subprocess.run(["git", *names, *words], cwd=tmp_path, capture_output=True, text=True, check=True).stdout
+
+    source = tmp_path / "ablation.py"
+    source.write_text("1\n", encoding="utf-8")
+    monkeypatch.setattr(ablation, "__file__", str(source))
+    assert ablation.source_commit() is None  # no checkout
+    git("init")
+    git("commit", "--allow-empty", "-m", "somebody else's")
+    assert ablation.source_commit() is None  # a checkout of something else, in which the source is untracked
+    git("add", "ablation.py")
+    git("commit", "-m", "ours")
+    commit = git("rev-parse", "HEAD").strip()
+    assert ablation.source_commit() == commit
+    source.write_text("2\n", encoding="utf-8")
+    assert ablation.source_commit() == f"{commit}+changes"
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert ablation.source_commit() is None  # no git
