@@ -97,6 +97,7 @@ class ClientCopies:
         self.active = len(chunk)
         self.start = {name: p.detach() for name, p in model.named_parameters()}
         self.proximal = config.federated.fedprox_mu if config.federated.aggregation_method == "fedprox" else 0.0
+        self.row_normalisation = config.federated.row_normalisation
         self.samples = torch.from_numpy(chunk.samples).to(self.start[ITEM_ROWS])
         self.touched: TouchedRows | None = None
         copied = dict(self.start)
@@ -153,11 +154,16 @@ class ClientCopies:
         names = [name for name in self.copies if name != ITEM_ROWS or self.touched is None]
         moved = {name: self.copies[name] - self.start[name] for name in names}
         delta = {name: torch.tensordot(self.samples, values, 1).cpu().numpy() for name, values in moved.items()}
-        if self.touched is None:
-            row_weight = self.samples.double() @ (moved[ITEM_ROWS] != 0).any(-1).double()
-            return Trained(delta, None, row_weight.cpu().numpy(), metrics)
-        item_rows, row_weight = self.touched.sums(self.copies[ITEM_ROWS])
-        return Trained(delta, item_rows, row_weight.cpu().numpy(), metrics)
+        item_rows = None if self.touched is None else self.touched.sum(self.copies[ITEM_ROWS])
+        return Trained(delta, item_rows, self._row_weight() if self.row_normalisation else None, metrics)
+
+    def _row_weight(self) -> npt.NDArray[np.float64]:
+        """Σ n_c by item row over the clients that changed it [I + 1]."""
+        if self.touched is not None:
+            return self.touched.weight(self.copies[ITEM_ROWS])
+        changed = (self.copies[ITEM_ROWS] != self.start[ITEM_ROWS]).any(-1)  # [C, I + 1]
+        weight: npt.NDArray[np.float64] = (self.samples.double() @ changed.double()).cpu().numpy()
+        return weight
 
 
 class TouchedRows:
@@ -174,6 +180,9 @@ class TouchedRows:
         self.table, self.samples = table, samples
         self.rows = torch.from_numpy(rows).to(table.device)
         self.start = table[self.rows]
+        own = torch.ones_like(self.rows, dtype=torch.bool)
+        own[:, 1:] = self.rows[:, 1:] > self.rows[:, :-1]
+        self.row_samples = samples[:, None] * own  # n_c, and 0 where a row is but repeated [C, n]
         self.idle = nn.Parameter(table.clone()) if decays else None
         self.untouched = self.start.clone() if decays else self.start  # had the client not touched its rows [C, n, D]
         self.idle_sum, self.idle_weight = torch.zeros_like(table), table.new_zeros(len(table))
@@ -192,19 +201,23 @@ class TouchedRows:
         self.idle_weight += weight * (moved != 0).any(-1)
         self.untouched[finished] = self.idle.detach()[self.rows[finished]]
 
-    def sums(self, trained: Tensor) -> tuple[RowSum, Tensor]:
-        """Σ n_c·Δ_c of the item rows, and Σ n_c by row over the clients that changed it [I + 1]; from [C, n, D]."""
+    def sum(self, trained: Tensor) -> RowSum:
+        """Σ n_c·Δ_c of the item rows, from what they came to [C, n, D]."""
         distinct, place = self.rows.unique(return_inverse=True)
-        own = torch.ones_like(self.rows, dtype=torch.bool)
-        own[:, 1:] = self.rows[:, 1:] > self.rows[:, :-1]
-        weight = self.samples[:, None] * own  # [C, n]
-        moved = ((trained - self.untouched) * weight.unsqueeze(-1)).flatten(0, 1)
+        moved = ((trained - self.untouched) * self.row_samples.unsqueeze(-1)).flatten(0, 1)
         total = moved.new_zeros(len(distinct), moved.shape[-1]).index_add_(0, place.flatten(), moved)
-        changed, would_have = ((x != self.start).any(-1).to(weight.dtype) for x in (trained, self.untouched))
-        by_row = self.idle_weight.index_add(0, self.rows.flatten(), (weight * (changed - would_have)).flatten())
         if self.idle is not None:
             total, distinct = self.idle_sum.index_add(0, distinct, total), torch.arange(len(self.table))
-        return RowSum(distinct.cpu().numpy(), total.cpu().numpy(), len(self.table)), by_row.double()
+        return RowSum(distinct.cpu().numpy(), total.cpu().numpy(), len(self.table))
+
+    def weight(self, trained: Tensor) -> npt.NDArray[np.float64]:
+        """Σ n_c by row over the clients that changed it [I + 1]."""
+        changed, would_have = ((x != self.start).any(-1).to(trained.dtype) for x in (trained, self.untouched))
+        more = (self.row_samples * (changed - would_have)).flatten()
+        weight: npt.NDArray[np.float64] = (
+            self.idle_weight.index_add(0, self.rows.flatten(), more).double().cpu().numpy()
+        )
+        return weight
 
 
 def _rows_of(chunk: Chunk, plans: Sequence[Sequence[LocalStep]]) -> IntArray:

@@ -4,9 +4,29 @@ A parameter may have a leading client dimension [C, ..]. What it is applied to t
 and client c is served by its own slice: C models in one call.
 """
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+
+class _ClientLinear(torch.autograd.Function):
+    """C linear maps at once. Its own backward pass, because the gradient of Wᵀ as a view would not be contiguous."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        ctx.save_for_backward(x, weight)
+        if bias is None:
+            return torch.bmm(x, weight.mT)
+        return torch.baddbmm(bias.unsqueeze(1), x, weight.mT)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor, Tensor | None]:
+        x, weight = ctx.saved_tensors
+        for_x = gradient @ weight if ctx.needs_input_grad[0] else None
+        for_bias = gradient.sum(1) if ctx.needs_input_grad[2] else None
+        return for_x, gradient.mT @ x, for_bias
 
 
 class Linear(nn.Linear):
@@ -18,9 +38,8 @@ class Linear(nn.Linear):
         """[.., in] -> [.., out]."""
         if self.weight.dim() == 2:
             return F.linear(x, self.weight, self.bias)
-        if self.bias is None:
-            return torch.bmm(x, self.weight.mT)
-        return torch.baddbmm(self.bias.unsqueeze(1), x, self.weight.mT)
+        mapped: Tensor = _ClientLinear.apply(x, self.weight, self.bias)  # type: ignore[no-untyped-call]
+        return mapped
 
 
 class LayerNorm(nn.LayerNorm):
