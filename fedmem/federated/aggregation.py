@@ -135,11 +135,12 @@ class FederatedAggregator:
         With ``row_normalisation`` an item row is divided by the n_c of the clients that touched it instead.
         """
         mean: MutableArrays = {n: value / value.dtype.type(cohort.weight) for n, value in cohort.delta.items()}
-        if cohort.item_rows is not None:
-            mean[ITEM_ROWS] = cohort.item_rows.dense() / cohort.item_rows.values.dtype.type(cohort.weight)
-        if self.federated.row_normalisation and cohort.row_weight is not None:
-            rows = cohort.delta[ITEM_ROWS] if cohort.item_rows is None else cohort.item_rows.dense()
-            mean[ITEM_ROWS] = rows / np.maximum(cohort.row_weight, 1)[:, None].astype(rows.dtype)
+        rows = cohort.delta.get(ITEM_ROWS) if cohort.item_rows is None else cohort.item_rows.dense()
+        if rows is not None:
+            weight: Any = cohort.weight
+            if self.federated.row_normalisation and cohort.row_weight is not None:
+                weight = np.maximum(cohort.row_weight, 1)[:, None]
+            mean[ITEM_ROWS] = rows / np.asarray(weight, rows.dtype)
         return mean
 
     def step(
@@ -152,33 +153,31 @@ class FederatedAggregator:
         if config.server_optimizer == "adam":
             return self._adam(parameters, mean_delta, state, rate)
         decay = config.server_momentum if config.server_optimizer == "momentum" else 0.0
-        first = {n: (decay * state.first[n] + d).astype(d.dtype) for n, d in mean_delta.items()}
-        updated = {n: (p + rate * first[n]).astype(p.dtype) for n, p in parameters.items()}
+        first = {n: decay * state.first[n] + d for n, d in mean_delta.items()}
+        updated: MutableArrays = {n: p + rate * first[n] for n, p in parameters.items()}
         return updated, OptimizerState(first, state.second, step)
 
     def moving_average(self, averaged: Arrays, parameters: Arrays, step: int) -> MutableArrays:
         """The averaged model after a step (Polyak and Juditsky, 1992); the decay rises to the configured one."""
         decay = min(self.federated.server_averaging, step / (step + 9))
-        return {n: (decay * averaged[n] + (1 - decay) * p).astype(p.dtype) for n, p in parameters.items()}
+        return {n: _lerp(averaged[n], p, 1 - decay) for n, p in parameters.items()}
 
     def _adam(
         self, parameters: Arrays, mean_delta: Arrays, state: OptimizerState, rate: float
     ) -> tuple[MutableArrays, OptimizerState]:
-        b1, b2, epsilon = (
-            self.federated.server_beta1,
-            self.federated.server_beta2,
-            self.federated.server_epsilon,
-        )
+        b1, b2 = self.federated.server_beta1, self.federated.server_beta2
         step = state.step + 1
-        first: MutableArrays = {}
-        second: MutableArrays = {}
+        first = {n: _lerp(state.first[n], delta, 1 - b1) for n, delta in mean_delta.items()}
+        second = {n: _lerp(state.second[n], np.square(delta), 1 - b2) for n, delta in mean_delta.items()}
         updated: MutableArrays = {}
-        for name, delta in mean_delta.items():
-            first[name] = (b1 * state.first[name] + (1 - b1) * delta).astype(delta.dtype)
-            second[name] = (b2 * state.second[name] + (1 - b2) * delta**2).astype(delta.dtype)
-            denominator = np.sqrt(second[name] / (1 - b2**step)) + epsilon
-            change = rate * (first[name] / (1 - b1**step)) / denominator
-            updated[name] = (parameters[name] + change).astype(parameters[name].dtype)
+        for name, parameter in parameters.items():
+            change = np.sqrt(second[name])  # in place from here on: these are the largest arrays there are
+            change *= 1 / np.sqrt(1 - b2**step)
+            change += self.federated.server_epsilon
+            np.divide(first[name], change, out=change)
+            change *= rate / (1 - b1**step)
+            change += parameter
+            updated[name] = change
         return updated, OptimizerState(first, second, step)
 
     def merge_prototypes(self, uploads: "Prototypes | GatheredPrototypes", current: Prototypes) -> Prototypes:
@@ -254,6 +253,14 @@ def _map(prototypes: Prototypes, change: Callable[[FloatArray], FloatArray]) -> 
         {block: change(values) for block, values in prototypes.sums.items()},
         {block: change(values) for block, values in prototypes.counts.items()},
     )
+
+
+def _lerp(start: npt.NDArray[np.floating], end: npt.NDArray[np.floating], share: float) -> npt.NDArray[np.floating]:
+    """start + share·(end − start)."""
+    moved = end - start
+    moved *= share
+    moved += start
+    return moved
 
 
 def _sum_if_any(first: Any, second: Any) -> Any:
