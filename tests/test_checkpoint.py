@@ -10,15 +10,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fedmem.checkpoint import Checkpoint, RunDirectory, RunRecord, memory_entries
+from fedmem.checkpoint import RunDirectory, RunRecord
 from fedmem.errors import CheckpointError, FedMemError
 from fedmem.experiment import TrainingRun
 from fedmem.federated.aggregation import OptimizerState
 from fedmem.federated.server import RoundReport, ServerState
 from fedmem.serving import Recommender
-from tests.tiny import files_of, population_of, tiny_config, tiny_dataset, tiny_snapshot, trained
+from tests.tiny import files_of, memories_of, tiny_config, tiny_dataset, tiny_snapshot, trained
 
-CHECKPOINT_FILES = ("server.safetensors", "memories.safetensors", "server.json")
+CHECKPOINT_FILES = ("server.safetensors", "memories-0000.safetensors", "server.json")
 RUN_FILES = ("manifest.json", "dataset.json", "dataset.safetensors", "features.safetensors", "run.json")
 
 
@@ -80,7 +80,7 @@ def test_a_snapshot_comes_back_as_it_was(tmp_path):
 def test_a_checkpoint_comes_back_bit_for_bit(tmp_path, features):
     run = trained(tmp_path / "run", tiny_snapshot(text=features, image=features))
     state = run.server.state
-    memories = memory_entries({user: client.memory for user, client in run.population.clients.items()})
+    memories = memories_of(run.population, state.round)
     assert memories
     found = run.directory.read_checkpoint(state.round)
     for name in ("round", "best_round", "best_metric", "stale"):
@@ -111,12 +111,10 @@ def test_no_memory_and_no_prototypes_come_back_as_none(tmp_path):
 
 def test_the_best_and_the_last_checkpoint_are_kept(tmp_path):
     directory = RunDirectory(tmp_path)
-    population = population_of(tiny_snapshot())
     start = ServerState(0, {"w": np.ones(2)}, {"w": np.ones(2)}, OptimizerState({}, {}))
-    assert population.clients
     for number, best in ((1, 1), (2, 2), (3, 2), (4, 2)):
         state = dataclasses.replace(start, round=number, best_round=best)
-        directory.write_checkpoint(Checkpoint(state, {}), [RoundReport(number, {})], RunRecord(number, best))
+        directory.write_checkpoint(state, [], [RoundReport(number, {})], RunRecord(number, best))
         kept = sorted(int(folder.name) for folder in (tmp_path / "rounds").iterdir())
         assert kept == sorted({number, best})
     assert [line["round"] for line in directory.read_metrics()] == [1, 2, 3, 4]
@@ -130,7 +128,7 @@ def test_a_round_is_never_doubled_in_the_metrics(tmp_path):
     (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in stale), encoding="utf-8")
     reports = [RoundReport(2, {"loss": 2.0}), RoundReport(3, {"loss": 3.0})]
     state = dataclasses.replace(start, round=3)
-    directory.write_checkpoint(Checkpoint(state, {}), reports, RunRecord(3, 3))
+    directory.write_checkpoint(state, [], reports, RunRecord(3, 3))
     lines = [(line["round"], line["metrics"]["loss"]) for line in directory.read_metrics()]
     assert lines == [(1, -1.0), (2, 2.0), (3, 3.0)]
 
@@ -216,7 +214,7 @@ def test_what_a_killed_process_left_is_no_hindrance(finished, run):
     read_everything(run)
     found = RunDirectory(run).read_checkpoint(record.last)
     state = dataclasses.replace(found.server, round=5)
-    RunDirectory(run).write_checkpoint(Checkpoint(state, found.memories), [], RunRecord(5, record.best))
+    RunDirectory(run).write_checkpoint(state, [found.memories], [], RunRecord(5, record.best))
     assert not unfinished.exists()
     assert RunDirectory(run).read_checkpoint(5).server.round == 5
 
@@ -264,7 +262,7 @@ def test_json_of_another_shape_is_one_error(run, name, content):
     damaged(run)
 
 
-@pytest.mark.parametrize("name", ["features.safetensors", "dataset.safetensors", "memories.safetensors"])
+@pytest.mark.parametrize("name", ["features.safetensors", "dataset.safetensors", "memories-0000.safetensors"])
 def test_arrays_of_another_file_are_one_error(run, name):
     path = round_folder(run) / name if name in CHECKPOINT_FILES else run / name
     path.write_bytes((round_folder(run) / "server.safetensors").read_bytes())
@@ -280,7 +278,7 @@ def test_a_damaged_metrics_file_is_one_error(run):
 def test_another_format_is_refused(run):
     manifest = json.loads((run / "manifest.json").read_text(encoding="utf-8"))
     (run / "manifest.json").write_text(json.dumps(manifest | {"format": 99}), encoding="utf-8")
-    assert "format 99 is not the format 1" in damaged(run)
+    assert "format 99 is not the format 2" in damaged(run)
 
 
 def test_a_directory_without_a_run_says_how_to_train_one(tmp_path):

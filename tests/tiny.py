@@ -1,6 +1,8 @@
 """Tiny data, configurations and runs, so that a test trains in a blink. Everything is drawn from a seed."""
 
-from collections.abc import Mapping, Sequence
+import functools
+import operator
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +13,13 @@ from fedmem.config import ExperimentConfig, validate_config
 from fedmem.data.federated_dataset import FederatedDataset
 from fedmem.experiment import TrainingRun
 from fedmem.features.store import ItemFeatures, Modality, UserFeatures
+from fedmem.federated.aggregation import CohortSum
+from fedmem.federated.client import FedMemClient
 from fedmem.federated.parameters import parameter_arrays
-from fedmem.federated.simulation import SimulatedPopulation
+from fedmem.federated.simulation import SCRATCH, SimulatedPopulation
 from fedmem.federated.start import build_model
+from fedmem.memory.local_memory import MemoryEntries
+from fedmem.memory.memory_arrays import MemoryArrays
 
 ITEMS = 30
 
@@ -104,6 +110,22 @@ def population_of(snapshot: Snapshot, *, double: bool = False, reference: bool =
     )
 
 
+def client_of(population: SimulatedPopulation, user: int) -> FedMemClient:
+    """One user's device with an empty memory."""
+    store = population.store
+    return population.host.client(user, MemoryArrays.empty(1, store.capacity, store.dim).entries(0))
+
+
+def total(sums: Iterable[CohortSum]) -> CohortSum:
+    """The sum of chunks, in their order."""
+    return functools.reduce(operator.add, sums)
+
+
+def memories_of(population: SimulatedPopulation, round_number: int) -> dict[int, MemoryEntries]:
+    """What every client remembers after a number of completed rounds."""
+    return {user: entries for some in population.memories(round_number) for user, entries in some.items()}
+
+
 def trained(path: Path, snapshot: Snapshot | None = None, *, reference: bool = False) -> TrainingRun:
     """A run in ``path``, trained to its end and tested."""
     run = TrainingRun.start(path, tiny_snapshot() if snapshot is None else snapshot, reference=reference)
@@ -115,7 +137,8 @@ def trained(path: Path, snapshot: Snapshot | None = None, *, reference: bool = F
 
 def files_of(path: Path) -> dict[str, bytes]:
     """Every file of a run directory by its relative path, the seconds of run.json left out."""
-    contents = {file.relative_to(path).as_posix(): file.read_bytes() for file in path.rglob("*") if file.is_file()}
+    files = [file for file in path.rglob("*") if file.is_file() and SCRATCH not in file.as_posix()]
+    contents = {file.relative_to(path).as_posix(): file.read_bytes() for file in files}
     if "run.json" in contents:
         lines = contents["run.json"].splitlines(keepends=True)
         contents["run.json"] = b"".join(line for line in lines if b'"seconds"' not in line)

@@ -203,9 +203,11 @@ class RunDirectory:
         shutil.rmtree(unfinished, ignore_errors=True)  # of a process of this number that came to grief
         unfinished.mkdir(parents=True)
         write_arrays(unfinished / "server.safetensors", server_arrays(server))
-        for number, some in enumerate(memories):
-            write_arrays(unfinished / f"memories-{number:04d}.safetensors", memory_arrays(some))
-        write_json(unfinished / "server.json", server_record(server))
+        files = 0
+        for some in memories:
+            write_arrays(unfinished / _memories_file(files), memory_arrays(some))
+            files += 1
+        write_json(unfinished / "server.json", server_record(server) | {"memory_files": files})
         sync(unfinished)
         unfinished.rename(folder)
 
@@ -229,9 +231,11 @@ class RunDirectory:
     def read_memories(self, round_number: int) -> Iterator[Memories]:
         """The memories of a checkpoint, some at a time."""
         folder = self._round_folder(round_number)
-        for path in sorted(folder.glob("memories-*.safetensors")):
-            with reading(folder):
-                some = memories_of(read_arrays(path))
+        with reading(folder):
+            files = read_json(folder / "server.json")["memory_files"]
+        for number in range(files):
+            with reading(folder / _memories_file(number)):
+                some = memories_of(read_arrays(folder / _memories_file(number)))
             yield some
 
     def prepare(self) -> None:
@@ -278,3 +282,7 @@ class RunDirectory:
         for folder in (self.path / "rounds").iterdir():
             if folder.name not in named:
                 shutil.rmtree(folder)
+
+
+def _memories_file(number: int) -> str:
+    return f"memories-{number:04d}.safetensors"

@@ -1,11 +1,23 @@
 """FedAvg, the server's optimisers and the aggregations of prototypes, against numbers made by hand."""
 
+import functools
+import operator
 from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from fedmem.federated.aggregation import ITEM_ROWS, CohortSum, FederatedAggregator, OptimizerState
+from fedmem.federated.aggregation import (
+    ITEM_ROWS,
+    CohortSum,
+    FederatedAggregator,
+    GatheredPrototypes,
+    OptimizerState,
+    RowSum,
+    reduce_prototypes,
+)
 from fedmem.federated.messages import ClientUpdate
 from fedmem.memory.prototypes import Prototypes
 from tests.tiny import tiny_config
@@ -18,6 +30,10 @@ def aggregator(federated: dict[str, Any] | None = None, fedmem: dict[str, Any] |
 
 def update(samples: int, *rows: list[float], **metrics: float) -> ClientUpdate:
     return ClientUpdate(samples, {ITEM_ROWS: np.array(rows), "bias": np.full(2, float(samples))}, metrics=metrics)
+
+
+def sum_of(sent: ClientUpdate, **fedmem: Any) -> CohortSum:
+    return CohortSum.of(sent, tiny_config(fedmem=fedmem).fedmem)
 
 
 def prototypes(sums: list[list[float]], counts: list[float]) -> Prototypes:
@@ -52,7 +68,7 @@ def test_a_row_is_divided_by_the_weight_of_those_who_touched_it():
 def test_plain_averaging_gives_the_mean_of_the_clients_models():
     parameters = {"w": np.array([1.0, 2.0])}
     models = {2: np.array([3.0, 0.0]), 6: np.array([-1.0, 4.0])}
-    first, second = (CohortSum.of(ClientUpdate(n, {"w": model - parameters["w"]})) for n, model in models.items())
+    first, second = (sum_of(ClientUpdate(n, {"w": model - parameters["w"]})) for n, model in models.items())
     plain = aggregator({"server_optimizer": "none", "server_learning_rate": 1.0, "server_warmup_steps": 0})
     merged, state = plain.step(parameters, plain.average(first + second), OptimizerState.zeros(parameters))
     np.testing.assert_allclose(merged["w"], (2 * models[2] + 6 * models[6]) / 8, atol=1e-15)
@@ -144,11 +160,19 @@ UPLOADS = [(FIRST, 10.0), (SECOND, 30.0)]
 NOTHING = prototypes([[0.0, 0.0], [0.0, 0.0]], [0, 0])
 
 
+def uploaded(uploads: list[tuple[Prototypes, float]], **fedmem: Any) -> Prototypes | GatheredPrototypes:
+    """What the clients' sums come to, added one after another as a round does."""
+    found = [sum_of(ClientUpdate(int(samples), {}, sent), **fedmem) for sent, samples in uploads]
+    return functools.reduce(operator.add, found).prototypes
+
+
+def merge(uploads: list[tuple[Prototypes, float]], current: Prototypes, **fedmem: Any) -> Prototypes:
+    return aggregator(fedmem=fedmem).merge_prototypes(uploaded(uploads, **fedmem), current)
+
+
 def merged(aggregation: str, current: Prototypes = NOTHING, momentum: float = 0.0, **more: Any) -> Prototypes:
-    server = aggregator(
-        fedmem={"prototype_aggregation": aggregation, "prototype_momentum": momentum, "num_memory_prototypes": 2} | more
-    )
-    return server.merge_prototypes(UPLOADS, current)
+    changes = {"prototype_aggregation": aggregation, "prototype_momentum": momentum, "num_memory_prototypes": 2}
+    return merge(UPLOADS, current, **changes, **more)
 
 
 def test_mean_counts_every_client_that_has_the_index_once():
@@ -177,8 +201,8 @@ def test_recluster_groups_all_uploads_by_distance():
         (prototypes([[2.0, 0.0], [30.0, 30.0]], [2, 3]), 1.0),
         (prototypes([[0.0, 0.0], [4.0, 8.0]], [0, 4]), 1.0),
     ]
-    server = aggregator(fedmem={"prototype_aggregation": "recluster", "prototype_momentum": 0.0})
-    found = server.merge_prototypes(uploads, prototypes([[0.0, 0.0], [9.0, 9.0]], [1, 1]))
+    current = prototypes([[0.0, 0.0], [9.0, 9.0]], [1, 1])
+    found = merge(uploads, current, prototype_aggregation="recluster", prototype_momentum=0.0)
     np.testing.assert_allclose(found.sums["id"], [[6.0, 8.0], [30.0, 30.0]], rtol=1e-6)
     np.testing.assert_allclose(found.mass, [6, 3])
 
@@ -195,20 +219,122 @@ def test_the_moving_average_keeps_what_this_round_did_not_see():
 
 
 def test_an_index_nobody_uploads_keeps_its_centroid():
-    server = aggregator(fedmem={"prototype_momentum": 0.9})
     current = prototypes([[8.0, 4.0], [1.0, 1.0]], [4, 1])
-    found = server.merge_prototypes([(prototypes([[0.0, 0.0], [5.0, 5.0]], [0, 1]), 3.0)], current)
+    found = merge([(prototypes([[0.0, 0.0], [5.0, 5.0]], [0, 1]), 3.0)], current, prototype_momentum=0.9)
     np.testing.assert_allclose(found.centroids("id")[0], [2.0, 1.0], rtol=1e-6)
-
-
-def test_without_uploads_the_global_memory_stays():
-    current = prototypes([[1.0, 2.0]], [1])
-    assert aggregator().merge_prototypes([], current) is current
 
 
 @pytest.mark.parametrize("aggregation", ["mean", "weighted", "recluster"])
 def test_empty_memories_move_no_centroid(aggregation):
-    server = aggregator(fedmem={"prototype_aggregation": aggregation})
     current = prototypes([[1.0, 2.0], [4.0, 4.0]], [1, 2])
-    found = server.merge_prototypes([(NOTHING, 5.0), (NOTHING, 7.0)], current)
+    found = merge([(NOTHING, 5.0), (NOTHING, 7.0)], current, prototype_aggregation=aggregation)
     np.testing.assert_allclose(found.centroids("id"), current.centroids("id"), rtol=1e-6)
+
+
+# What a chunk of clients is reduced to
+
+
+@st.composite
+def uploads_of(draw: st.DrawFn) -> tuple[list[Prototypes], list[int]]:
+    """Up to six clients' prototypes of two blocks, with empty indices among them, and their training samples."""
+    rng = np.random.default_rng(draw(st.integers(0, 2**32)))
+    k, clients = draw(st.integers(1, 4)), draw(st.integers(1, 6))
+    found = []
+    for _ in range(clients):
+        ids = rng.integers(0, 3, k)
+        counts = {"text": rng.integers(0, ids + 1).astype(np.float32), "id": ids.astype(np.float32)}
+        sums = {block: rng.normal(size=(k, 3)).astype(np.float32) * n[:, None] for block, n in counts.items()}
+        found.append(Prototypes(sums, counts))
+    return found, rng.integers(1, 50, clients).tolist()
+
+
+def stacked(clients: list[Prototypes]) -> Prototypes:
+    """With a leading dimension [C]."""
+    return Prototypes(
+        {b: np.stack([c.sums[b] for c in clients]) for b in clients[0].blocks},
+        {b: np.stack([c.counts[b] for c in clients]) for b in clients[0].blocks},
+    )
+
+
+def one_after_another(clients: list[Prototypes], samples: list[int], aggregation: str, weights: str) -> Prototypes:
+    """The reduction by its definition, index by index."""
+    total = clients[0].scaled(0.0)
+    for client, n in zip(clients, samples, strict=True):
+        for k, mass in enumerate(client.mass):
+            share = {"mean": 1.0, "weighted": float(n) if weights == "samples" else mass}[aggregation]
+            for block in client.blocks:
+                factor = share / mass if mass else 0.0
+                total.sums[block][k] += factor * client.sums[block][k]
+                total.counts[block][k] += factor * client.counts[block][k]
+    return total
+
+
+def assert_same_prototypes(found: Prototypes, expected: Prototypes) -> None:
+    assert found.blocks == expected.blocks
+    for block in expected.blocks:
+        np.testing.assert_allclose(found.sums[block], expected.sums[block], rtol=1e-5, atol=1e-5)
+        np.testing.assert_allclose(found.counts[block], expected.counts[block], rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("aggregation", "weights"), [("mean", "samples"), ("weighted", "samples"), ("weighted", "counts")]
+)
+@given(uploads=uploads_of())
+def test_a_chunks_prototypes_are_reduced_as_one_after_another(aggregation, weights, uploads):
+    clients, samples = uploads
+    config = tiny_config(fedmem={"prototype_aggregation": aggregation, "prototype_weights": weights}).fedmem
+    found = reduce_prototypes(stacked(clients), np.array(samples), config)
+    assert_same_prototypes(found, one_after_another(clients, samples, aggregation, weights))
+
+
+@given(uploads=uploads_of())
+def test_recluster_keeps_every_clients_prototypes(uploads):
+    clients, samples = uploads
+    config = tiny_config(fedmem={"prototype_aggregation": "recluster"}).fedmem
+    found = reduce_prototypes(stacked(clients), np.array(samples), config)
+    assert isinstance(found, GatheredPrototypes)
+    one_by_one = uploaded(list(zip(clients, samples, strict=True)), prototype_aggregation="recluster")
+    for block in clients[0].blocks:
+        expected = np.concatenate([client.sums[block] for client in clients])
+        assert np.array_equal(found.all.sums[block], expected)
+        assert np.array_equal(one_by_one.all.sums[block], expected)
+        assert np.array_equal(found.all.counts[block], np.concatenate([client.counts[block] for client in clients]))
+
+
+# Sums of some rows of the item embeddings
+
+
+@st.composite
+def row_sums(draw: st.DrawFn) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Rows of a table of nine, some twice, with their values; some of none at all."""
+    rng = np.random.default_rng(draw(st.integers(0, 2**32)))
+    sizes = draw(st.lists(st.integers(0, 12), min_size=1, max_size=4))
+    return [(rng.integers(0, 9, n), rng.integers(-5, 6, (n, 2)).astype(np.float64)) for n in sizes]
+
+
+@given(row_sums())
+def test_row_sums_are_sums_of_whole_tables(parts):
+    expected = np.zeros((9, 2))
+    for rows, values in parts:
+        for row, value in zip(rows, values, strict=True):
+            expected[row] += value
+    found = functools.reduce(operator.add, [RowSum.of(rows, values, 9) for rows, values in parts])
+    assert np.array_equal(found.dense(), expected)
+    assert (np.diff(found.rows) > 0).all()
+    assert set(found.rows) == {row for rows, _ in parts for row in rows.tolist()}
+
+
+@pytest.mark.parametrize("row_normalisation", [False, True])
+def test_row_sums_may_stand_for_the_table(row_normalisation):
+    """Two clients, of 1 and 3 samples; the first touched rows 0 and 2, the second row 2."""
+    server = aggregator({"row_normalisation": row_normalisation})
+    touched = np.array([1.0, 0.0, 4.0, 0.0])
+    rows = RowSum(np.array([0]), np.array([[2.0, 4.0]]), 4) + RowSum(np.array([2]), np.array([[8.0, -8.0]]), 4)
+    bias = {"bias": np.array([4.0])}
+    mean = server.average(CohortSum(bias, 4.0, item_rows=rows, row_weight=touched))
+    assert mean.keys() == {"bias", ITEM_ROWS}
+    assert mean["bias"].tolist() == [1.0]
+    first = [2.0, 4.0] if row_normalisation else [0.5, 1.0]
+    assert mean[ITEM_ROWS].tolist() == [first, [0.0, 0.0], [2.0, -2.0], [0.0, 0.0]]
+    whole = server.average(CohortSum({**bias, ITEM_ROWS: rows.dense()}, 4.0, row_weight=touched))
+    assert np.array_equal(mean[ITEM_ROWS], whole[ITEM_ROWS])

@@ -5,9 +5,17 @@ import pytest
 
 from fedmem.errors import ConfigError
 from fedmem.federated.messages import Broadcast
-from fedmem.federated.server import total
 from fedmem.federated.start import build_model, initial_prototypes, initial_state
-from tests.tiny import noisy_parameters, population_of, tiny_config, tiny_dataset, tiny_features, tiny_snapshot
+from tests.tiny import (
+    memories_of,
+    noisy_parameters,
+    population_of,
+    tiny_config,
+    tiny_dataset,
+    tiny_features,
+    tiny_snapshot,
+    total,
+)
 
 
 def broadcast_of(population, features=None):
@@ -41,30 +49,31 @@ def test_evaluation_changes_nothing(split):
     broadcast = broadcast_of(population)
     total(population.train(np.arange(12), broadcast))
     before = {name: p.detach().clone() for name, p in population.model.named_parameters()}
-    memories = {user: client.memory.entries() for user, client in population.clients.items()}
+    memories = memories_of(population, 3)
+    assert memories
     first = population.evaluate(broadcast, split)
     assert population.evaluate(broadcast, split) == first
     assert all(np.array_equal(p.detach(), before[name]) for name, p in population.model.named_parameters())
-    assert all(
-        np.array_equal(client.memory.entries().frequency, memories[user].frequency)
-        for user, client in population.clients.items()
-    )
+    after = memories_of(population, 3)
+    assert after.keys() == memories.keys()
+    assert all(np.array_equal(after[user].frequency, memories[user].frequency) for user in after)
 
 
 def test_only_trainable_users_are_clients():
     dataset = tiny_dataset(8, shortest=3, longest=6)
     population = population_of(tiny_snapshot(dataset=dataset))
-    assert list(population.clients) == dataset.trainable_users.tolist()
-    assert 0 < len(population.clients) < 8
+    assert 0 < len(dataset.trainable_users) < 8
+    assert population.evaluate(broadcast_of(population), "test").count == len(dataset.trainable_users)
 
 
 def test_restored_memories_replace_all_others():
     population = population_of(tiny_snapshot())
     total(population.train(np.arange(12), broadcast_of(population)))
-    kept = population.clients[3].memory.entries()
-    population.restore_memories({3: kept})
-    assert len(population.clients[3].memory) == len(kept) > 0
-    assert all(len(client.memory) == 0 for user, client in population.clients.items() if user != 3)
+    kept = memories_of(population, 3)[3]
+    population.restore_memories([{3: kept}], 5)
+    (only,) = memories_of(population, 5).items()
+    assert only[0] == 3
+    assert len(only[1]) == len(kept) > 0
 
 
 def test_the_first_prototypes_are_of_the_catalogue_alone():

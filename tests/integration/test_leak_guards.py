@@ -5,7 +5,6 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from fedmem.checkpoint import memory_entries
 from fedmem.config import ExperimentConfig
 from fedmem.data.federated_dataset import FederatedDataset
 from fedmem.data.interactions import Item
@@ -14,14 +13,14 @@ from fedmem.evaluation.evaluate import evaluate
 from fedmem.evaluation.ranking_metrics import target_rank
 from fedmem.experiment import TrainingRun
 from fedmem.features.build import build_user_features
+from fedmem.federated.client_host import ClientScorer
 from fedmem.federated.messages import Broadcast
 from fedmem.federated.parameters import load_parameters
 from fedmem.federated.scoring import ModelScorer
 from fedmem.federated.server import FedMemServer
-from fedmem.federated.client_host import ClientScorer
 from fedmem.federated.simulation import SimulatedPopulation
 from fedmem.federated.start import initial_state
-from tests.tiny import ITEMS, population_of, tiny_config, tiny_features, tiny_snapshot, walks
+from tests.tiny import ITEMS, client_of, memories_of, population_of, tiny_config, tiny_features, tiny_snapshot, walks
 
 # Data A and B: the same but for the last two items of every user.
 SEQUENCES = walks(12, ITEMS, seed=0)
@@ -39,7 +38,7 @@ def trained_bytes(path, dataset: FederatedDataset, **changes) -> dict[str, bytes
     }
     found |= {f"second/{name}": value for name, value in state.optimizer.second.items()}
     found |= {f"prototypes/{block}": sums for block, sums in state.global_memory.sums.items()}
-    memories = memory_entries({user: client.memory for user, client in run.population.clients.items()})
+    memories = memories_of(run.population, state.round)
     found |= {f"{user}/{name}": value for user, entries in memories.items() for name, value in vars(entries).items()}
     return {name: value.tobytes() for name, value in found.items()}
 
@@ -122,7 +121,8 @@ def learn(dataset: FederatedDataset, rounds: int, **changes) -> tuple[SimulatedP
 def hits(population: SimulatedPopulation, server: FedMemServer, dataset: FederatedDataset) -> float:
     """HR@10 on test, each client with its own memory."""
     load_parameters(population.model, server.state.averaged)
-    scorer = ClientScorer(ModelScorer(population.model, server.state.global_memory), population.clients)
+    contexts = population.host.contexts(dataset.evaluated_users, server.state.round)
+    scorer = ClientScorer(ModelScorer(population.model, server.state.global_memory), contexts)
     return evaluate(dataset, scorer, "test").mean("HR@10")
 
 
@@ -164,7 +164,8 @@ def test_on_noise_a_locally_trained_client_stays_at_chance():
     training = {"loss": "bpr", "optimizer": "adam", "learning_rate": 0.01, "num_negatives": 30}
     population, server = learn(dataset, 0, training=training, federated={"local_epochs": 10})
     ranks = []
-    for user, client in population.clients.items():
+    for user in dataset.trainable_users.tolist():
+        client = client_of(population, user)
         broadcast = Broadcast(6, server.state.parameters, server.state.global_memory)
         delta = client.participate(population.model, broadcast).delta
         load_parameters(population.model, {name: p + delta[name] for name, p in server.state.parameters.items()})

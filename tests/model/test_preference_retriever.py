@@ -5,7 +5,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fedmem.model.preference_retriever import PreferenceExpert, TextPreferenceRetrieverMoE
+from fedmem.model.preference_retriever import Preference, PreferenceExpert, TextPreferenceRetrieverMoE
 from tests.model.builders import DIM, IMAGE_DIM, ITEM_DIM, TEXT_DIM, generator, normal, seeded_dropout
 
 HEADS = 2
@@ -22,12 +22,13 @@ def read_by_definition(
     h: torch.Tensor,
     vectors: torch.Tensor,
     readable: torch.Tensor,
-    preference: torch.Tensor | None,
+    preference: Preference | None,
 ) -> torch.Tensor:
     """Position by position, head by head: softmax over the readable entries and one slot of logit 0 and value 0."""
     query = expert.query(h)
     if preference is not None:
-        query = query + preference @ expert.preference_query.weight.T
+        text = preference.text @ expert.preference_query.weight.T
+        query = query + torch.where(preference.readable[..., None], text[:, None], 0.0)
     keys, values = vectors @ expert.key.weight.T, vectors @ expert.value.weight.T
     width = DIM // HEADS
     read = torch.zeros_like(h)
@@ -44,10 +45,11 @@ def read_by_definition(
     return read
 
 
-def scene() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+def scene() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, Preference]:
     readable = torch.rand(2, 3, ENTRIES, generator=generator(1)) < 0.6
     readable[0, 0] = False
-    return normal(2, 3, DIM, seed=2), normal(2, ENTRIES, ITEM_DIM, seed=3), readable, normal(2, 3, TEXT_DIM, seed=4)
+    preference = Preference(normal(2, TEXT_DIM, seed=4), torch.tensor([[False, True, True], [False, False, True]]))
+    return normal(2, 3, DIM, seed=2), normal(2, ENTRIES, ITEM_DIM, seed=3), readable, preference
 
 
 def test_reading_is_its_definition() -> None:

@@ -18,7 +18,6 @@ from tests.model.builders import (
     NO_TEXT,
     NUM_ITEMS,
     TEXT_DIM,
-    generator,
     normal,
     random_histories,
     seeded_dropout,
