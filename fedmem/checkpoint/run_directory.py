@@ -112,7 +112,8 @@ class RunDirectory:
 
     def write_snapshot(self, snapshot: Snapshot) -> None:
         """Write what never changes; the manifest last."""
-        self.prepare()
+        with writing(self.path):
+            self.path.mkdir(parents=True, exist_ok=True)
         dataset = snapshot.dataset
         write_arrays(self.path / "dataset.safetensors", dataset_arrays(dataset))
         write_json(self.path / "dataset.json", dataset_record(dataset))
@@ -239,7 +240,7 @@ class RunDirectory:
             yield some
 
     def prepare(self) -> None:
-        """Make the folder, and remove what a run that was killed has left of its working files."""
+        """Before working files are put there: make the folder, and remove those that a killed run has left."""
         with writing(self.path):
             self.path.mkdir(parents=True, exist_ok=True)
         for folder in self.path.glob(f"{SCRATCH}*"):
