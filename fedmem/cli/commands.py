@@ -32,7 +32,9 @@ app = typer.Typer(
 )
 data_app = typer.Typer(help="Fetch public data sets or make the embedded demo catalogue.", no_args_is_help=True)
 config_app = typer.Typer(help="Show the configuration.", no_args_is_help=True)
+bench_app = typer.Typer(help="Measure speed, as ratios against a named peer.", no_args_is_help=True)
 app.add_typer(data_app, name="data")
+app.add_typer(bench_app, name="bench")
 app.add_typer(config_app, name="config")
 
 
@@ -225,6 +227,18 @@ def evaluate(
 
     asked = Questions(split, beside or (), baselines, controls, lists, negatives)
     run_evaluation(run, asked, as_json=as_json)
+
+
+@bench_app.command("simulate")
+def bench_simulate(
+    data: Annotated[Path | None, typer.Option(metavar="PATH", help="ML-100K; found by itself, or generated.")] = None,
+    keep: Annotated[bool, typer.Option("--keep", help="Write benchmarks/results/simulate.json too.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """The speed of simulated training: P1, P3, P4 and P5 of the README's table, in about three minutes."""
+    from fedmem.cli.benching import run_simulate
+
+    run_simulate(data, keep=keep, as_json=as_json)
 
 
 @app.command()

@@ -1,0 +1,77 @@
+"""CPU time of several sides in one interleaved run, and the record of the machine it ran on."""
+
+import datetime
+import json
+import os
+import platform
+import statistics
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from fedmem.ablation import source_commit
+
+RESULTS = Path(__file__).parent / "results"
+SGEMM_SIZE = 1024
+
+Seconds = dict[str, list[float]]
+
+
+def interleaved(
+    sides: Mapping[str, Callable[[], object]], repetitions: int, step: Callable[[], None] = lambda: None
+) -> Seconds:
+    """CPU seconds of each side, turn by turn; the first turn of each warms up and is left out."""
+    seconds: Seconds = {name: [] for name in sides}
+    for turn in range(repetitions + 1):
+        for name, side in sides.items():
+            began = time.process_time()
+            side()
+            if turn:
+                seconds[name].append(time.process_time() - began)
+        step()
+    return seconds
+
+
+def ratio(seconds: Seconds, side: str, peer: str) -> float:
+    """Of the medians."""
+    return statistics.median(seconds[side]) / statistics.median(seconds[peer])
+
+
+def sgemm() -> Callable[[], object]:
+    """One product of two float32 matrices of 1024 × 1024, ``SGEMM_GFLOP`` of arithmetic."""
+    a, b = torch.ones(SGEMM_SIZE, SGEMM_SIZE), torch.ones(SGEMM_SIZE, SGEMM_SIZE)
+    return lambda: a @ b
+
+
+SGEMM_GFLOP = 2 * SGEMM_SIZE**3 / 1e9
+
+
+def machine() -> dict[str, Any]:
+    """What the figures were measured on, and with which source."""
+    return {
+        "date": str(datetime.date.today()),
+        "commit": source_commit(),
+        "processor": _processor(),
+        "cores": os.cpu_count(),
+        "load": round(os.getloadavg()[0], 2),
+        "python": platform.python_version(),
+        "torch": torch.__version__.partition("+")[0],
+    }
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:  # not Linux
+        return platform.processor()
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "")
+
+
+def write_result(name: str, record: Mapping[str, Any]) -> Path:
+    """Keep a record in benchmarks/results."""
+    path = RESULTS / f"{name}.json"
+    path.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    return path

@@ -1,0 +1,102 @@
+"""P6: peak memory of training with 1,000,000 users against 10,000.
+
+    python -m benchmarks.memory
+
+Each size runs in a fresh process: three rounds of FedMem-Full (sampled softmax, memories on disk) with the same share
+of the users, so that the cohort grows with them, then every memory is read as a checkpoint reads it. The peak is that
+of the whole process from then on, less what the data set itself has added (Linux only). Users are generated, 10 to 20 interactions with 3,000
+items each. Nothing is validated: a million rankings would take an hour.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.measure import machine, write_result
+from benchmarks.simulate import configured, server_of
+from fedmem.data.federated_dataset import FederatedDataset
+from fedmem.data.interactions import Item
+from fedmem.data.vocabulary import Vocabulary
+from fedmem.federated.simulation import SimulatedPopulation
+
+FEW, MANY = 10_000, 1_000_000
+ITEMS, ROUNDS, FRACTION = 3000, 3, 0.002
+GOAL = 1.2
+
+
+def generated(num_users: int) -> FederatedDataset:
+    """Sparse users, made as arrays."""
+    rng = np.random.default_rng(0)
+    offsets = np.concatenate([[0], np.cumsum(rng.integers(10, 21, num_users))])
+    items = tuple(str(item) for item in range(1, ITEMS + 1))
+    return FederatedDataset(
+        vocabulary=Vocabulary(tuple(map(str, range(num_users))), items),
+        items=tuple(Item(item) for item in items),
+        offsets=offsets,
+        sequence=rng.integers(1, ITEMS + 1, offsets[-1], dtype=np.int32),
+        min_sequence_length=5,
+        name=f"{num_users} generated users",
+    )
+
+
+def status(field: str) -> int:
+    """A field of this process's status, in bytes."""
+    lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{field}:"))
+
+
+def forget_peak() -> None:
+    """From here on the high-water mark counts anew."""
+    Path("/proc/self/clear_refs").write_text("5", encoding="utf-8")
+
+
+def measure(num_users: int, folder: Path) -> dict[str, Any]:
+    """One size, in this process."""
+    config = configured(training={"loss": "sampled_softmax"}, federated={"client_fraction": FRACTION})
+    small = server_of(config, generated(1000), text=False, scratch=folder)
+    small.run_round()  # torch and its libraries take their memory first
+    before = status("VmRSS")
+    dataset = generated(num_users)
+    data = status("VmRSS") - before
+    forget_peak()  # making the data took more for a moment than keeping them
+    server = server_of(config, dataset, text=False, scratch=folder)
+    for _ in range(ROUNDS):
+        server.run_round()
+    assert isinstance(server.population, SimulatedPopulation)
+    remembered = sum(map(len, server.population.memories(server.state.round)))
+    return {"users": num_users, "peak": status("VmHWM"), "data": data, "clients_with_memory": remembered}
+
+
+def main() -> None:
+    """Both sizes, the ratio, and benchmarks/results/memory.json."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--users", type=int, help="measure one size in this process and print it as JSON")
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        if arguments.users:
+            sys.stdout.write(json.dumps(measure(arguments.users, Path(folder))) + "\n")
+            return
+    few, many = (_in_a_fresh_process(users) for users in (FEW, MANY))
+    ratio = (many["peak"] - many["data"]) / (few["peak"] - few["data"])
+    path = write_result("memory", {"p6": ratio, "goal": GOAL, "sizes": [few, many], "machine": machine()})
+    for size in (few, many):
+        mib = {name: size[name] / 2**20 for name in ("peak", "data")}
+        sys.stdout.write(f"{size['users']:>9,} users: peak {mib['peak']:.0f} MiB, of it data {mib['data']:.0f} MiB\n")
+    sys.stdout.write(f"p6 = {ratio:.2f} (goal: at most {GOAL}); kept in {path}\n")
+
+
+def _in_a_fresh_process(users: int) -> dict[str, Any]:
+    command = [sys.executable, "-m", "benchmarks.memory", "--users", str(users)]
+    done = subprocess.run(command, check=True, capture_output=True, text=True, cwd=Path(__file__).parent.parent)
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
+
+
+if __name__ == "__main__":
+    main()
