@@ -34,6 +34,8 @@ from fedmem.federated.server import FedMemServer
 from fedmem.federated.simulation import SimulatedPopulation
 from fedmem.federated.start import build_model, initial_state
 
+CLIENTS = 64  # of W
+FEW_ITEMS, MANY_ITEMS = 3000, 100_000
 ORIGINAL_SECONDS = 1.5  # CPU-s per client of the published original
 TEXT_DIM = 384
 GOALS = {"p1": 0.45, "p3": 3.0, "p3_original": 50.0, "p4": 2.0, "p5": 1.2}
@@ -55,10 +57,10 @@ def simulate(
     """All of them, as one record; ``ml100k`` is None where it is absent."""
     dataset = generated_movielens() if ml100k is None else ml100k
     parts: list[Callable[[], dict[str, float]]] = [
-        lambda: arithmetic(generated_dataset(64, 3000), 2 * repetitions),
+        lambda: arithmetic(generated_dataset(CLIENTS, FEW_ITEMS), 2 * repetitions),
         lambda: against_reference(dataset, repetitions),
         lambda: full_round(dataset, repetitions),
-        lambda: catalogue(3000, 100_000, repetitions),
+        lambda: catalogue(FEW_ITEMS, MANY_ITEMS, repetitions),
     ]
     record: dict[str, Any] = {}
     for done, part in enumerate(parts):

@@ -1,0 +1,77 @@
+"""A round that is stopped halfway is as if it had never begun."""
+
+from itertools import count
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fedmem.experiment import TrainingRun
+from fedmem.federated.server import FedMemServer
+from fedmem.federated.start import initial_state
+from tests.tiny import files_of, memories_of, population_of, tiny_config, tiny_snapshot, trained
+
+# Twelve users by threes: a round of all of them is four chunks.
+EVERYONE = {"federated": {"client_fraction": 1.0, "num_rounds": 3}}
+POOLED = {"federated": {"client_fraction": 1.0, "num_rounds": 3, "centralised_batch": 6}}
+
+
+def server_of(**changes) -> FedMemServer:
+    snapshot = tiny_snapshot(tiny_config(**changes))
+    population = population_of(snapshot)
+    state = initial_state(snapshot.config, population.model, snapshot.features)
+    return FedMemServer(snapshot.config, snapshot.dataset.trainable_users, population, state)
+
+
+class Interrupted(Exception):
+    pass
+
+
+@pytest.mark.parametrize("changes", [EVERYONE, POOLED])
+def test_progress_is_told_after_every_chunk(changes):
+    told: list[tuple[int, int]] = []
+    server_of(**changes).run_round(lambda trained, selected: told.append((trained, selected)))
+    assert told == [(3, 12), (6, 12), (9, 12), (12, 12)]
+
+
+@pytest.mark.parametrize("changes", [EVERYONE, POOLED])
+@pytest.mark.parametrize("chunks", [1, 3, 4])
+def test_an_abandoned_round_leaves_state_and_memories_as_they_were(changes, chunks):
+    server = server_of(**changes)
+    server.run_round()
+    server.run_round()
+    before, memories = server.state, memories_of(server.population, 2)
+    assert memories
+
+    def watch(trained: int, selected: int) -> None:
+        if trained == 3 * chunks:
+            raise Interrupted
+
+    with pytest.raises(Interrupted):
+        server.run_round(watch)
+    assert server.state is before
+    after = memories_of(server.population, 2)
+    assert after.keys() == memories.keys()
+    for user, entries in memories.items():
+        assert all(np.array_equal(getattr(after[user], name), values) for name, values in vars(entries).items())
+
+
+def stop_after(chunks: int):
+    asked = count(1)
+    return lambda: next(asked) > chunks
+
+
+@pytest.mark.parametrize("changes", [EVERYONE, POOLED])
+@pytest.mark.parametrize("chunks", [0, 1, 6, 11])
+def test_stopped_after_any_chunk_and_resumed_gives_the_same_bytes(tmp_path: Path, changes, chunks):
+    config = tiny_config(**changes)
+    expected = files_of(trained(tmp_path / "whole", tiny_snapshot(config)).directory.path)
+    run = TrainingRun.start(tmp_path / "run", tiny_snapshot(config))
+    list(run.rounds(stop_after(chunks)))
+    assert run.server.state.round < 3
+    run.close()
+    resumed = TrainingRun.resume(tmp_path / "run", config)
+    list(resumed.rounds())
+    resumed.finish()
+    resumed.close()
+    assert files_of(tmp_path / "run") == expected

@@ -1,0 +1,127 @@
+"""Worker processes: the same bytes as one process, and an end in every case."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fedmem.errors import TrainingError
+from fedmem.experiment import TrainingRun
+from fedmem.federated.messages import Broadcast
+from fedmem.federated.simulation import SimulatedPopulation
+from tests.tiny import (
+    files_of,
+    memories_of,
+    noisy_parameters,
+    population_of,
+    tiny_config,
+    tiny_snapshot,
+    total,
+    trained,
+)
+
+LOCAL_ADAM = {
+    "training": {"optimizer": "adam", "learning_rate": 0.01, "batch_size": 4},
+    "federated": {"local_epochs": 2},
+}
+
+
+@pytest.fixture(scope="module")
+def two_workers() -> Iterator[SimulatedPopulation]:
+    population = population_of(tiny_snapshot(tiny_config(workers=2, **LOCAL_ADAM)))
+    yield population
+    population.close()
+
+
+def broadcast_of(population: SimulatedPopulation) -> Broadcast:
+    return Broadcast(3, noisy_parameters(population))
+
+
+def test_a_run_of_two_workers_writes_the_bytes_of_one(tmp_path):
+    for workers in (1, 2):
+        run = trained(tmp_path / str(workers), tiny_snapshot(tiny_config(workers=workers)))
+        run.close()
+    one, two = files_of(tmp_path / "1"), files_of(tmp_path / "2")
+    manifests = [files.pop("manifest.json") for files in (one, two)]
+    assert manifests[1].replace(b'"workers": 2', b'"workers": 1') == manifests[0]
+    assert one == two
+    assert not list(tmp_path.rglob(".scratch-*"))
+
+
+def test_local_adam_too(two_workers):
+    alone = population_of(tiny_snapshot(tiny_config(**LOCAL_ADAM)))
+    users = alone.dataset.trainable_users
+    broadcast = broadcast_of(alone)
+    found, expected = (total(p.train(users, broadcast)) for p in (two_workers, alone))
+    assert all(np.array_equal(found.delta[name], value) for name, value in expected.delta.items())
+    assert found.metrics == expected.metrics
+    memories, others = memories_of(two_workers, 4), memories_of(alone, 4)
+    assert memories.keys() == others.keys()
+    assert all(np.array_equal(memories[user].id_embedding, others[user].id_embedding) for user in others)
+    assert two_workers.evaluate(broadcast, "validation") == alone.evaluate(broadcast, "validation")
+
+
+def test_a_worker_that_dies_is_one_clear_error(two_workers):
+    """Last of this fixture's tests: its workers are gone afterwards."""
+    for pid in list(two_workers.workers._pool._processes):
+        os.kill(pid, signal.SIGKILL)
+    with pytest.raises(TrainingError, match=r"lower federated\.chunk_size or workers and resume"):
+        list(two_workers.train(two_workers.dataset.trainable_users, broadcast_of(two_workers)))
+
+
+PARENT = """
+import sys
+from tests.tiny import population_of, tiny_config, tiny_snapshot
+from tests.federated.test_workers import broadcast_of
+
+if __name__ == "__main__":
+    population = population_of(tiny_snapshot(tiny_config(workers=2)))
+    list(population.train(population.dataset.trainable_users, broadcast_of(population)))
+    print(*population.workers._pool._processes, flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_workers_end_when_their_parent_is_killed(tmp_path):
+    script = tmp_path / "parent.py"
+    script.write_text(PARENT, encoding="utf-8")
+    root = str(Path(__file__).parents[2])
+    process = subprocess.Popen(
+        [sys.executable, str(script)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": root, "TMPDIR": str(tmp_path)},
+    )
+    with process:
+        workers = [int(pid) for pid in process.stdout.readline().split()]
+        assert len(workers) == 2
+        process.kill()
+    deadline = time.monotonic() + 20
+    while any(is_alive(pid) for pid in workers):
+        assert time.monotonic() < deadline, "a worker outlives its parent"
+        time.sleep(0.1)
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+        state = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0]
+    except OSError:
+        return False
+    return state != "Z"  # nobody may be there to reap it
+
+
+def test_a_killed_run_leaves_no_working_files_to_the_next(tmp_path):
+    run = TrainingRun.start(tmp_path / "run", tiny_snapshot())
+    stale = tmp_path / "run" / ".scratch-of-a-killed-one"
+    stale.mkdir()
+    run.close()
+    TrainingRun.resume(tmp_path / "run", tiny_config()).close()
+    assert not list((tmp_path / "run").glob(".scratch-*"))

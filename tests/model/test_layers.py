@@ -1,0 +1,64 @@
+"""Layers with a parameter set per client: the same as one client after the other."""
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from fedmem.model.layers import LayerNorm, Linear, take
+
+C, P, D = 3, 5, 4
+
+
+def drawn(*shape: int, seed: int = 0) -> Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def with_parameters(layer: nn.Module, values: dict[str, Tensor]) -> nn.Module:
+    for name, value in values.items():
+        layer.register_parameter(name, nn.Parameter(value.clone()))
+    return layer
+
+
+@pytest.mark.parametrize(
+    ("layer", "values"),
+    [
+        (lambda: Linear(D, 6), {"weight": drawn(C, 6, D), "bias": drawn(C, 6, seed=1)}),
+        (lambda: Linear(D, 6, bias=False), {"weight": drawn(C, 6, D)}),
+        (lambda: LayerNorm(D), {"weight": drawn(C, D), "bias": drawn(C, D, seed=1)}),
+    ],
+    ids=["linear", "linear without bias", "layer norm"],
+)
+def test_c_clients_at_once_are_c_clients(layer, values):
+    x, upstream = drawn(C, P, D, seed=2), drawn(C, P, 6, seed=3)
+    together = with_parameters(layer(), values)
+    x_together = x.clone().requires_grad_()
+    found = together(x_together)
+    (found * upstream[..., : found.shape[-1]]).sum().backward()
+    for client in range(C):
+        alone = with_parameters(layer(), {name: value[client] for name, value in values.items()})
+        x_alone = x[client].clone().requires_grad_()
+        expected = alone(x_alone)
+        (expected * upstream[client, :, : expected.shape[-1]]).sum().backward()
+        torch.testing.assert_close(found[client], expected)
+        torch.testing.assert_close(x_together.grad[client], x_alone.grad)
+        for name, parameter in alone.named_parameters():
+            torch.testing.assert_close(together.get_parameter(name).grad[client], parameter.grad)
+
+
+def test_gradients_of_the_clients_weights_are_contiguous():
+    """Fused Adam on a CPU is silently wrong on others."""
+    layer = with_parameters(Linear(D, 6), {"weight": drawn(C, 6, D), "bias": drawn(C, 6)})
+    layer(drawn(C, P, D)).sum().backward()
+    assert all(parameter.grad.is_contiguous() for parameter in layer.parameters())
+
+
+def test_take_from_one_table_and_from_each_clients_own():
+    table, index = drawn(C, 7, D), torch.tensor([[0, 6, 6], [1, 2, 3], [5, 5, 5]])
+    table.requires_grad_()
+    found = take(table, index)
+    torch.testing.assert_close(found, torch.stack([table[client][index[client]] for client in range(C)]))
+    torch.testing.assert_close(take(table[0], index), table[0][index])
+    found.sum().backward()
+    assert table.grad[0, 6].tolist() == [2.0] * D
+    assert table.grad[2, 5].tolist() == [3.0] * D
+    assert table.grad.sum() == index.numel() * D
