@@ -2,7 +2,8 @@
 
     python -m benchmarks.long_runs --ml100k data/ml-100k --ml1m data/sasrec-ml-1m --items data/ml-1m/movies.dat
 
-Both commands continue where they stopped. Minutes are those in which they trained, from the runs' own records.
+Both commands continue where they stopped. Minutes are those of wall time in which they trained, added up over the runs'
+own records. The figure of ML-1M counts only if no early stop has spared rounds; its `rounds` stand beside it.
 """
 
 import argparse
@@ -38,6 +39,18 @@ def movielens_1m(data: Path, items: Path | None, out: Path, workers: int) -> dic
     return run_result(out)
 
 
+def figures(ladder_record: dict[str, Any], ml_1m: dict[str, Any]) -> dict[str, Any]:
+    """Minutes against the goals, and the records that they are taken from."""
+    trained = [run for model in ladder_record["models"] for run in model["runs"] if "seconds" in run]
+    minutes = {"ladder": sum(run["seconds"] for run in trained) / 60, "ml_1m": ml_1m["seconds"] / 60}
+    met = {
+        "ladder": minutes["ladder"] <= LADDER_GOAL,
+        "ml_1m": minutes["ml_1m"] <= ML1M_GOAL and ml_1m["rounds"] == ROUNDS,
+    }
+    goals = {"ladder": LADDER_GOAL, "ml_1m": ML1M_GOAL}
+    return {"minutes": minutes, "goals_in_minutes": goals, "met": met, "ladder": ladder_record, "ml_1m": ml_1m}
+
+
 def main() -> None:
     """Run both, and write benchmarks/results/long_runs.json."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -49,8 +62,7 @@ def main() -> None:
     arguments = parser.parse_args()
     rungs = ladder(arguments.ml100k, arguments.out / "ladder")
     long = movielens_1m(arguments.ml1m, arguments.items, arguments.out / "ml-1m", arguments.workers)
-    found = {"ladder": rungs, "ml_1m": long, "goals_in_minutes": {"ladder": LADDER_GOAL, "ml_1m": ML1M_GOAL}}
-    path = write_result("long_runs", found | {"machine": machine()})
+    path = write_result("long_runs", figures(rungs, long) | {"machine": machine()})
     sys.stdout.write(f"kept in {path}\n")
 
 

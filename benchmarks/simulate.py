@@ -11,7 +11,8 @@ p3           client updates per CPU-second of FedMem-Full as configured (configs
              which trains one client at a time: the same tenth of ML-100K's users on both sides, with memories that are
              filled, their reading and writing, and the distilling of prototypes.
 p3_original  ours times 1.5, the CPU-seconds per client measured on the published original on such a machine.
-p4           a round of FedMem-Full with the configured loss, over the same round with memory and retriever off.
+p4           a round of FedMem-Full with the configured loss, over the same round with memory and retriever off; every
+             user has a memory.
 p5           a whole round at 100,000 items over one at 3,000 items, sampled softmax, the same 94 clients with the same
              histories: broadcast, training, aggregation, the server's Adam, the moving average.
 
@@ -24,7 +25,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.measure import SGEMM_GFLOP, interleaved, machine, ratio, sgemm
+from benchmarks.measure import SGEMM_GFLOP, interleaved, machine, one_thread, ratio, sgemm
 from benchmarks.workload import generated_dataset, p1_config
 from fedmem.config import ExperimentConfig, validate_config
 from fedmem.data.federated_dataset import FederatedDataset
@@ -63,9 +64,10 @@ def simulate(
         lambda: catalogue(FEW_ITEMS, MANY_ITEMS, repetitions),
     ]
     record: dict[str, Any] = {}
-    for done, part in enumerate(parts):
-        advance("measuring", done, len(parts))
-        record |= part()
+    with one_thread():
+        for done, part in enumerate(parts):
+            advance("measuring", done, len(parts))
+            record |= part()
     return record | {"data": dataset.name, "machine": machine()}
 
 
@@ -143,8 +145,7 @@ def against_reference(dataset: FederatedDataset, repetitions: int) -> dict[str, 
     together, alone = (server_of(config, dataset, reference=reference) for reference in (False, True))
     users = together.select_clients()
     for server in (together, alone):
-        list(server.population.train(users, server.distribute_model()))  # fills the memories of round 1
-        server.run_round()
+        server.run_round()  # of the same users: fills their memories
     seconds = interleaved(
         {
             "together": lambda: list(together.population.train(users, together.distribute_model())),
@@ -164,6 +165,7 @@ def full_round(dataset: FederatedDataset, repetitions: int) -> dict[str, float]:
     """P4."""
     full = server_of(configured(), dataset)
     plain = server_of(configured(ablation={"disable_moe": True}), dataset)
+    list(full.population.train(dataset.trainable_users, full.distribute_model()))  # fills every user's memory
     seconds = interleaved({"full": full.run_round, "plain": plain.run_round}, 2 * repetitions)
     return {"p4": ratio(seconds, "full", "plain"), "p4_full_round_seconds": float(np.median(seconds["full"]))}
 

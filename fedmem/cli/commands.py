@@ -170,8 +170,7 @@ def ablate(
 ) -> None:
     """Train the ladder, from centralised SASRec to FedMem-Full, and print one Markdown table with the baselines.
 
-    The configuration is FedMem-Full's; the other rungs differ by a switch. Ctrl-C stops; the same command
-    continues.
+    The configuration is FedMem-Full's; the other rungs differ by a switch. Ctrl-C stops; the same call continues.
     """
     from fedmem.cli.ablating import run_ablation, rungs_of, seeds_of
     from fedmem.config import load_config

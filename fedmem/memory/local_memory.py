@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from fedmem.config import FedMemConfig
 from fedmem.memory.prototypes import Prototypes, distil
-from fedmem.memory.utility import utility
+from fedmem.memory.utility import utility_by
 
 FloatArray = npt.NDArray[np.float32]
 IntArray = npt.NDArray[np.int32]
@@ -124,18 +124,8 @@ class LocalDynamicMemory:
     def _utilities(self, last_index: int) -> npt.NDArray[np.float64]:
         n = len(self._slots)
         worth = np.full(len(self._items), np.inf)
-        worth[:n] = self._utility(last_index - self._index[:n], self._frequency[:n])
+        worth[:n] = utility_by(self.config, last_index - self._index[:n], self._frequency[:n])
         return worth
-
-    def _utility(self, age: npt.ArrayLike, frequency: npt.ArrayLike) -> npt.NDArray[np.float64]:
-        config = self.config
-        return utility(
-            age,
-            frequency,
-            recency_weight=config.recency_weight,
-            frequency_weight=config.frequency_weight,
-            decay_time=config.decay_time,
-        )
 
     def _write(self, item: int, index: int, surprise: float, worth: npt.NDArray[np.float64], last_index: int) -> bool:
         """Write one entry and refresh its utility in ``worth``; whether another had to go."""
@@ -148,7 +138,7 @@ class LocalDynamicMemory:
         self._index[slot] = max(index, self._index[slot])
         self._frequency[slot] += 1
         self._surprise[slot] = max(surprise, float(self._surprise[slot]))
-        worth[slot] = self._utility(last_index - self._index[slot], self._frequency[slot])
+        worth[slot] = utility_by(self.config, last_index - self._index[slot], self._frequency[slot])
         return evicted
 
     def _free_slot(self, worth: npt.NDArray[np.float64]) -> tuple[int, bool]:

@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from fedmem.config import FedMemConfig
 from fedmem.memory.local_memory import FloatArray, IntArray, MemoryEntries
-from fedmem.memory.utility import utility
+from fedmem.memory.utility import utility_by
 
 Integers = npt.NDArray[np.integer]
 Mask = npt.NDArray[np.bool_]
@@ -139,7 +139,7 @@ class _Writing:
         self.config, self.last_index = config, last_index[clients]
         self.items, self.index = memories.items[clients], memories.index[clients]
         self.frequency, self.surprise = memories.frequency[clients], memories.surprise[clients]
-        worth = self._utility(self.last_index[:, None] - self.index, self.frequency)
+        worth = utility_by(self.config, self.last_index[:, None] - self.index, self.frequency)
         self.worth = np.where(self.items > 0, worth, -np.inf)  # an unused slot goes first
         self.position = np.full(self.items.shape, -1)  # of the last write of each entry
         self.evicted = np.zeros(len(clients), np.int64)
@@ -160,7 +160,7 @@ class _Writing:
         indices[at] = index = np.maximum(indices[at] * known, index)
         frequencies[at] = frequency = frequencies[at] * known + 1
         surprises[at] = np.maximum(surprises[at] * known, surprise)
-        worths[at] = self._utility(self.last_index[:n] - index, frequency)
+        worths[at] = utility_by(self.config, self.last_index[:n] - index, frequency)
 
     def _least(self, n: int) -> npt.NDArray[np.int64]:
         """The slots of least utility, the oldest of equals, of the first n clients."""
@@ -168,16 +168,6 @@ class _Writing:
         least = worth == worth.min(1, keepdims=True)
         oldest: npt.NDArray[np.int64] = np.where(least, self.index[:n], np.iinfo(np.int32).max).argmin(1)
         return oldest
-
-    def _utility(self, age: npt.ArrayLike, frequency: npt.ArrayLike) -> npt.NDArray[np.float64]:
-        config = self.config
-        return utility(
-            age,
-            frequency,
-            recency_weight=config.recency_weight,
-            frequency_weight=config.frequency_weight,
-            decay_time=config.decay_time,
-        )
 
 
 def _thresholds(config: FedMemConfig, surprise: npt.NDArray[np.floating], chosen: Mask) -> npt.NDArray[np.floating]:

@@ -3,6 +3,8 @@
 import numpy as np
 import numpy.typing as npt
 
+from fedmem.config import FedMemConfig
+
 
 def utility(
     age: npt.ArrayLike,
@@ -27,3 +29,14 @@ def utility(
         frequency + 11
     )
     return worth
+
+
+def utility_by(config: FedMemConfig, age: npt.ArrayLike, frequency: npt.ArrayLike) -> npt.NDArray[np.float64]:
+    """The utility with the configured weights and decay."""
+    return utility(
+        age,
+        frequency,
+        recency_weight=config.recency_weight,
+        frequency_weight=config.frequency_weight,
+        decay_time=config.decay_time,
+    )

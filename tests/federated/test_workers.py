@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from itertools import count
 from pathlib import Path
 
 import numpy as np
@@ -44,8 +45,10 @@ def broadcast_of(population: SimulatedPopulation) -> Broadcast:
 
 
 def test_a_run_of_two_workers_writes_the_bytes_of_one(tmp_path):
+    """Four chunks a round: of two, the order of addition would not show."""
     for workers in (1, 2):
-        run = trained(tmp_path / str(workers), tiny_snapshot(tiny_config(workers=workers)))
+        config = tiny_config(workers=workers, federated={"client_fraction": 1.0})
+        run = trained(tmp_path / str(workers), tiny_snapshot(config))
         run.close()
     one, two = files_of(tmp_path / "1"), files_of(tmp_path / "2")
     manifests = [files.pop("manifest.json") for files in (one, two)]
@@ -69,10 +72,45 @@ def test_local_adam_too(two_workers):
 
 def test_a_worker_that_dies_is_one_clear_error(two_workers):
     """Last of this fixture's tests: its workers are gone afterwards."""
-    for pid in list(two_workers.workers._pool._processes):
-        os.kill(pid, signal.SIGKILL)
+    kill_workers(two_workers)
     with pytest.raises(TrainingError, match=r"lower federated\.chunk_size or workers and resume"):
         list(two_workers.train(two_workers.dataset.trainable_users, broadcast_of(two_workers)))
+
+
+def kill_workers(population: SimulatedPopulation) -> None:
+    for pid in list(population.workers._pool._processes):
+        os.kill(pid, signal.SIGKILL)
+
+
+def nobody_trains(population: SimulatedPopulation) -> bool:
+    """Whether no chunk is with a worker, who would write into a round that is over."""
+    items = list(population.workers._pool._pending_work_items.values())
+    return not any(item.future.running() for item in items)
+
+
+def test_stopped_within_a_round_and_then_killed_it_resumes_to_the_same_bytes(tmp_path):
+    """Twelve chunks a round, so that some are under way when it ends."""
+    config = tiny_config(federated={"client_fraction": 1.0, "chunk_size": 1, "num_rounds": 4})
+    expected = files_of(trained(tmp_path / "whole", tiny_snapshot(config)).directory.path)
+    run = TrainingRun.start(tmp_path / "run", tiny_snapshot(config.model_copy(update={"workers": 2})))
+    asked = count(1)
+    list(run.rounds(stop=lambda: next(asked) > 26))  # two rounds of 12 chunks and their ends, one chunk of the third
+    assert nobody_trains(run.population)
+    assert run.server.state.round == run.record.last == 2
+
+    def lose(trained_clients: int, selected: int) -> None:
+        if run.server.state.round == 3 and trained_clients == 1:
+            kill_workers(run.population)
+
+    with pytest.raises(TrainingError, match=r"lower federated\.chunk_size or workers and resume"):
+        list(run.rounds(watch=lose))
+    run.close()
+    resumed = TrainingRun.resume(tmp_path / "run", config)
+    assert resumed.server.state.round == 2
+    list(resumed.rounds())
+    resumed.finish()
+    resumed.close()
+    assert files_of(tmp_path / "run") == expected
 
 
 PARENT = """
