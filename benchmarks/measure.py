@@ -32,9 +32,7 @@ def one_thread() -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def interleaved(
-    sides: Mapping[str, Callable[[], object]], repetitions: int, step: Callable[[], None] = lambda: None
-) -> Seconds:
+def interleaved(sides: Mapping[str, Callable[[], object]], repetitions: int) -> Seconds:
     """CPU seconds of each side, turn by turn; the first turn of each warms up and is left out."""
     seconds: Seconds = {name: [] for name in sides}
     for turn in range(repetitions + 1):
@@ -43,7 +41,6 @@ def interleaved(
             side()
             if turn:
                 seconds[name].append(time.process_time() - began)
-        step()
     return seconds
 
 

@@ -4,9 +4,8 @@
 
 Each size runs in a fresh process: three rounds of FedMem-Full (sampled softmax, memories on disk) with the same share
 of the users, so that the cohort grows with them, then every memory is read as a checkpoint reads it. The peak is that
-of the whole process once the data set stands, less what the data set has added (Linux only); `p6_with_building` takes
-the peak of making the data set into account as well. Users are generated, 10 to 20 interactions with 3,000 items each.
-Nothing is validated: a million rankings would take an hour.
+of the whole process, making the data set included, less what the data set has added (Linux only). Users are generated,
+10 to 20 interactions with 3,000 items each. Nothing is validated: a million rankings would take an hour.
 """
 
 import argparse
@@ -54,11 +53,6 @@ def status(field: str) -> int:
     return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{field}:"))
 
 
-def forget_peak() -> None:
-    """From here on the high-water mark counts anew."""
-    Path("/proc/self/clear_refs").write_text("5", encoding="utf-8")
-
-
 def measure(num_users: int, folder: Path) -> Size:
     """One size, in this process, in bytes."""
     torch.set_num_threads(1)
@@ -68,21 +62,17 @@ def measure(num_users: int, folder: Path) -> Size:
     before = status("VmRSS")
     dataset = generated(num_users)
     data = status("VmRSS") - before
-    building = status("VmHWM")
-    forget_peak()  # making the data took more for a moment than keeping them
     server = server_of(config, dataset, text=False, scratch=folder)
     for _ in range(ROUNDS):
         server.run_round()
     assert isinstance(server.population, SimulatedPopulation)
     remembered = sum(map(len, server.population.memories(server.state.round)))
-    found = {"users": num_users, "peak": status("VmHWM"), "building": building, "data": data}
-    return found | {"clients_with_memory": remembered}
+    return {"users": num_users, "peak": status("VmHWM"), "data": data, "clients_with_memory": remembered}
 
 
-def ratio(few: Size, many: Size, with_building: bool = False) -> float:
+def ratio(few: Size, many: Size) -> float:
     """Of the two peaks, each less its data set."""
-    few_peak, many_peak = (max(s["peak"], s["building"]) if with_building else s["peak"] for s in (few, many))
-    return (many_peak - many["data"]) / (few_peak - few["data"])
+    return (many["peak"] - many["data"]) / (few["peak"] - few["data"])
 
 
 def main() -> None:
@@ -95,15 +85,12 @@ def main() -> None:
             sys.stdout.write(json.dumps(measure(arguments.users, Path(folder))) + "\n")
             return
     few, many = (_in_a_fresh_process(users) for users in (FEW, MANY))
-    figures = {"p6": ratio(few, many), "p6_with_building": ratio(few, many, with_building=True), "goal": GOAL}
-    path = write_result("memory", figures | {"sizes": [few, many], "machine": machine()})
+    p6 = ratio(few, many)
+    path = write_result("memory", {"p6": p6, "goal": GOAL, "sizes": [few, many], "machine": machine()})
     for size in (few, many):
-        mib = ", ".join(f"{name} {size[name] / 2**20:.0f} MiB" for name in ("peak", "building", "data"))
+        mib = ", ".join(f"{name} {size[name] / 2**20:.0f} MiB" for name in ("peak", "data"))
         sys.stdout.write(f"{size['users']:>9,} users: {mib}\n")
-    sys.stdout.write(
-        f"p6 = {figures['p6']:.2f}, with building {figures['p6_with_building']:.2f} (goal: at most {GOAL})\n"
-    )
-    sys.stdout.write(f"kept in {path}\n")
+    sys.stdout.write(f"p6 = {p6:.2f} (goal: at most {GOAL}); kept in {path}\n")
 
 
 def _in_a_fresh_process(users: int) -> Size:

@@ -16,7 +16,7 @@ p4           a round of FedMem-Full with the configured loss, over the same roun
 p5           a whole round at 100,000 items over one at 3,000 items, sampled softmax, the same 94 clients with the same
              histories: broadcast, training, aggregation, the server's Adam, the moving average.
 
-Where ML-100K is absent, users of its size are generated. Text vectors are drawn, because their values cost no time.
+Where ML-100K is absent, users of its size are generated. Vectors of items and preference texts are drawn, because their values cost no time.
 """
 
 from collections.abc import Callable
@@ -122,14 +122,14 @@ def arithmetic(dataset: FederatedDataset, repetitions: int) -> dict[str, float]:
     """P1."""
     config = p1_config(federated={"client_fraction": 1.0})
     server = server_of(config, dataset, text=False)
-    users, broadcast = dataset.trainable_users, server.distribute_model()
+    users = dataset.trainable_users
     product = sgemm()
     sides = {
-        "updates": lambda: list(server.population.train(users, broadcast)),
+        "updates": lambda: list(server.population.train(users, server.distribute_model())),
         "sgemm": lambda: [product() for _ in range(10)],
     }
     seconds = interleaved(sides, repetitions)
-    gflop = counted_gflop(config, dataset, users.tolist(), broadcast.round)
+    gflop = counted_gflop(config, dataset, users.tolist(), server.state.round)
     share = gflop / (10 * SGEMM_GFLOP) / ratio(seconds, "updates", "sgemm")
     return {
         "p1": share,

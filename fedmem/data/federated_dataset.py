@@ -16,6 +16,8 @@ from fedmem.data.interactions import Interactions, Item
 from fedmem.data.vocabulary import Vocabulary
 from fedmem.errors import ConfigError
 
+DIGESTED_TOGETHER = 10_000  # ids
+
 IntArray = npt.NDArray[np.int32]
 LongArray = npt.NDArray[np.int64]
 
@@ -198,9 +200,10 @@ def _digest(vocabulary: Vocabulary, offsets: LongArray, sequence: IntArray) -> s
     """SHA-256 over ids (each with its length, so that no two lists read alike) and sequences, little-endian."""
     digest = hashlib.sha256()
     for raw_ids in (vocabulary.users, vocabulary.items):
-        encoded = [raw.encode() for raw in raw_ids]
-        digest.update(np.array([len(encoded), *map(len, encoded)], dtype="<i8").tobytes())
-        digest.update(b"".join(encoded))
-    digest.update(offsets.astype("<i8").tobytes())
-    digest.update(sequence.astype("<i4").tobytes())
+        lengths = np.fromiter((len(raw.encode()) for raw in raw_ids), "<i8", len(raw_ids))
+        digest.update(np.array([len(raw_ids)], "<i8").tobytes() + lengths.tobytes())
+        for first in range(0, len(raw_ids), DIGESTED_TOGETHER):  # a million encoded ids would be large
+            digest.update("".join(raw_ids[first : first + DIGESTED_TOGETHER]).encode())
+    for values, kind in ((offsets, "<i8"), (sequence, "<i4")):
+        digest.update(memoryview(np.ascontiguousarray(values, kind)))
     return digest.hexdigest()

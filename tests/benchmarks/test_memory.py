@@ -14,8 +14,6 @@ def test_generated_users_are_sparse():
     assert len(np.unique(dataset.lengths)) > 3
 
 
-def test_the_data_are_subtracted_and_building_them_counts_only_if_asked():
-    few = {"peak": 110, "building": 90, "data": 10}
-    many = {"peak": 320, "building": 420, "data": 200}
+def test_the_data_are_subtracted():
+    few, many = {"peak": 110, "data": 10}, {"peak": 320, "data": 200}
     assert ratio(few, many) == pytest.approx(1.2)
-    assert ratio(few, many, with_building=True) == pytest.approx(2.2)

@@ -9,9 +9,7 @@ from fedmem.model.losses import full_softmax_loss, full_softmax_sum, sampled_sof
 
 
 def drawn(*shape: int, scale: float = 1.0) -> Tensor:
-    return (
-        scale * torch.randn(shape, generator=torch.Generator().manual_seed(len(shape)), dtype=torch.float64)
-    ).clone()
+    return scale * torch.randn(shape, generator=torch.Generator().manual_seed(len(shape)), dtype=torch.float64)
 
 
 def leaves(*parts: Tensor) -> list[Tensor]:
@@ -44,12 +42,18 @@ def test_full_softmax(monkeypatch, block, scale):
 
 @pytest.mark.parametrize("scale", [1.0, 200.0])
 def test_sampled_softmax(scale):
-    parts = drawn(2, 5, 4), drawn(2, 5, 4, scale=scale).flip(1), drawn(2, 6, 4, scale=scale)
-    weight = torch.rand(2, 5, dtype=torch.float64).round(decimals=1)
+    """Scores are largest at a negative for some tokens, at the positive for others."""
+    queries, positives = drawn(2, 5, 4), drawn(2, 5, 4, scale=scale).flip(1)
+    positives[:, 0] = 5 * scale * queries[:, 0]
+    parts = queries, positives, drawn(2, 6, 4, scale=scale)
+    weight = drawn(2, 5).abs().round(decimals=1)
     ours, theirs = leaves(*parts), leaves(*parts)
     total, each = sampled_softmax_sum(*ours, weight)
-    q, positives, negatives = theirs
-    plain = sampled_softmax_loss((q * positives).sum(-1), q @ negatives.mT)
+    positive, negative = (theirs[0] * theirs[1]).sum(-1), theirs[0] @ theirs[2].mT
+    margin = (positive - negative.amax(-1)).detach()
+    assert margin.min() < 0 < margin.max()
+    assert scale == 1 or margin.max() > 710  # where exp overflows
+    plain = sampled_softmax_loss(positive, negative)
     torch.testing.assert_close(each, plain.detach(), rtol=1e-12, atol=1e-12)
     assert torch.isfinite(each).all()
     same_gradients(total, (plain * weight).sum(), ours, theirs)
