@@ -16,7 +16,8 @@ p4           a round of FedMem-Full with the configured loss, over the same roun
 p5           a whole round at 100,000 items over one at 3,000 items, sampled softmax, the same 94 clients with the same
              histories: broadcast, training, aggregation, the server's Adam, the moving average.
 
-Where ML-100K is absent, users of its size are generated. Vectors of items and preference texts are drawn, because their values cost no time.
+Where ML-100K is absent, users of its size are generated. Vectors of items and preference texts are drawn, because their
+values cost no time.
 """
 
 from collections.abc import Callable

@@ -204,6 +204,6 @@ def _digest(vocabulary: Vocabulary, offsets: LongArray, sequence: IntArray) -> s
         digest.update(np.array([len(raw_ids)], "<i8").tobytes() + lengths.tobytes())
         for first in range(0, len(raw_ids), DIGESTED_TOGETHER):  # a million encoded ids would be large
             digest.update("".join(raw_ids[first : first + DIGESTED_TOGETHER]).encode())
-    for values, kind in ((offsets, "<i8"), (sequence, "<i4")):
-        digest.update(memoryview(np.ascontiguousarray(values, kind)))
+    digest.update(np.ascontiguousarray(offsets, "<i8").data)
+    digest.update(np.ascontiguousarray(sequence, "<i4").data)
     return digest.hexdigest()
