@@ -186,10 +186,12 @@ class TrainingRun:
         while not self.server.finished:
             try:
                 report = self.server.run_round(after_chunk)
-            except _Stopped:
+            except (_Stopped, TrainingError) as ended:
                 if self._unsaved:
                     self._save(spent + time.monotonic() - began)
-                return
+                if isinstance(ended, _Stopped) or stop():  # who asks to stop may have ended the workers too
+                    return
+                raise
             self._check_finite(report)
             self._unsaved.append(report)
             stopping = self.server.finished or stop()

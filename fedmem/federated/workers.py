@@ -1,4 +1,6 @@
-"""Worker processes of one thread each: every one a ``ClientHost``, given groups of users in turn.
+"""Worker processes, every one a ``ClientHost``, given groups of users in turn.
+
+They compute in as many threads as the process that starts them: in one, where the command line does.
 
 The answers come back in the order of the groups, so that their sum does not depend on the number of workers.
 """
@@ -12,15 +14,17 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
 from fedmem.config import ExperimentConfig
 from fedmem.data.federated_dataset import FederatedDataset
-from fedmem.errors import TrainingError
+from fedmem.errors import CheckpointError, TrainingError
 from fedmem.features.store import ItemFeatures, UserFeatures
 from fedmem.federated.client_host import ClientHost
 from fedmem.federated.messages import Broadcast
@@ -28,6 +32,8 @@ from fedmem.federated.start import build_model
 from fedmem.memory.memory_store import MemoryStore
 
 UserIndices = npt.NDArray[np.int64]
+STOPPING = {signal.SIGINT, signal.SIGTERM}
+PATIENCE = 60  # seconds; a chunk takes a few
 Snapshot = tuple[ExperimentConfig, FederatedDataset, ItemFeatures, UserFeatures, MemoryStore, bool]
 
 
@@ -46,7 +52,8 @@ class Workers:
         self._last: tuple[Broadcast, Path] | None = None
         snapshot = host.config, host.dataset, host.features, host.user_features, host.store, host.reference
         context = multiprocessing.get_context("spawn")
-        self._pool = ProcessPoolExecutor(count, context, initializer=_start, initargs=(snapshot,))
+        arguments = snapshot, torch.get_num_threads()
+        self._pool = ProcessPoolExecutor(count, context, initializer=_start, initargs=arguments)
 
     def each(self, what: str, groups: Iterable[UserIndices], broadcast: Broadcast, *rest: Any) -> Iterator[Any]:
         """The hosts' answers to ``what(group, broadcast, *rest)``, in the groups' order.
@@ -58,7 +65,8 @@ class Workers:
         running: deque[Future[Any]] = deque()
         try:
             for group in groups:
-                running.append(self._pool.submit(_answer, what, group, path, rest))
+                with _signals_wait():  # a worker may be started here, and inherits what waits
+                    running.append(self._pool.submit(_answer, what, group, path, rest))
                 if len(running) > 2 * self.count:  # more would only wait, and hold memory
                     yield running.popleft().result()
             while running:
@@ -68,9 +76,8 @@ class Workers:
                 "a worker process died, perhaps for want of memory: lower federated.chunk_size or workers and resume."
             ) from None
         finally:
-            for future in running:
-                future.cancel()
-            wait(running)  # so that nobody writes into a round that was abandoned
+            # So that nobody writes into a round that was abandoned; a pool that breaks may leave futures open for ever.
+            wait([future for future in running if not future.cancel()], PATIENCE)
 
     def _published(self, broadcast: Broadcast) -> Path:
         """The file that holds a broadcast; that of the one before is removed."""
@@ -78,7 +85,10 @@ class Workers:
             return self._last[1]
         number = 0 if self._last is None else int(self._last[1].suffix[1:]) + 1
         path = self.folder / f"broadcast.{number}"
-        path.write_bytes(pickle.dumps(broadcast, protocol=pickle.HIGHEST_PROTOCOL))
+        try:
+            path.write_bytes(pickle.dumps(broadcast, protocol=pickle.HIGHEST_PROTOCOL))
+        except OSError as error:
+            raise CheckpointError(f"{path}: cannot be written ({error.strerror}). Make room and resume.") from None
         if self._last is not None:
             self._last[1].unlink()
         self._last = broadcast, path
@@ -93,14 +103,26 @@ _host: ClientHost
 _received: tuple[Path, Broadcast] | None = None
 
 
-def _start(snapshot: Snapshot) -> None:
+@contextmanager
+def _signals_wait() -> Iterator[None]:
+    """Ctrl-C and SIGTERM are for the parent to handle, even while a worker does not yet stand aside."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _start(snapshot: Snapshot, threads: int) -> None:
     """What a worker does first."""
     global _host
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent to handle
+    os.setpgrp()  # out of the group that a terminal or a supervisor sends its signals to
+    for number in STOPPING:
+        signal.signal(number, signal.SIG_IGN)  # forgets those that have come already
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPPING)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # the pool's own way to end a worker
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    import torch
-
-    torch.set_num_threads(1)
+    torch.set_num_threads(threads)
     config, dataset, features, user_features, store, reference = snapshot
     model = build_model(config, dataset.num_items, features)
     _host = ClientHost(config, dataset, features, user_features, model, store, reference=reference)

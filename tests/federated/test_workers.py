@@ -106,7 +106,7 @@ def test_stopped_within_a_round_and_then_killed_it_resumes_to_the_same_bytes(tmp
         list(run.rounds(watch=lose))
     run.close()
     resumed = TrainingRun.resume(tmp_path / "run", config)
-    assert resumed.server.state.round == 2
+    assert resumed.server.state.round == 3
     list(resumed.rounds())
     resumed.finish()
     resumed.close()
