@@ -216,7 +216,9 @@ class ExperimentConfig(Section):
 
     seed: Annotated[int, Field(ge=0)] = setting(42, "All randomness is derived from (seed, round, client).")
     device: str = setting("cpu", "Where the model lives: cpu, cuda, cuda:0.")
-    workers: Positive = setting(1, "Processes that train clients side by side; on a CPU the numbers are the same for any.")
+    workers: Positive = setting(
+        1, "Processes that train clients side by side; on a CPU the numbers are the same for any."
+    )
     save_dir: str = setting("runs/fedmem", "Where a run is written when the command line names no --out.")
     log_interval: Positive = setting(10, "Rounds between log lines where there is no progress bar.")
     save_interval: Positive = setting(10, "Rounds between checkpoints.")
