@@ -6,8 +6,7 @@ import os
 import platform
 import statistics
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,17 +18,6 @@ RESULTS = Path(__file__).parent / "results"
 SGEMM_SIZE = 1024
 
 Seconds = dict[str, list[float]]
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """torch computes in the calling thread alone, whatever the environment says."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def interleaved(sides: Mapping[str, Callable[[], object]], repetitions: int) -> Seconds:

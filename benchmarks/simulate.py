@@ -26,10 +26,11 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.measure import SGEMM_GFLOP, interleaved, machine, one_thread, ratio, sgemm
+from benchmarks.measure import SGEMM_GFLOP, interleaved, machine, ratio, sgemm
 from benchmarks.workload import generated_dataset, p1_config
 from fedmem.config import ExperimentConfig, validate_config
 from fedmem.data.federated_dataset import FederatedDataset
+from fedmem.features.inference import one_thread
 from fedmem.features.store import ItemFeatures, Modality, UserFeatures
 from fedmem.federated.local_steps import draw_steps
 from fedmem.federated.server import FedMemServer

@@ -39,7 +39,7 @@ def encode_batch(model: "SentenceTransformer", inputs: Sequence[Any]) -> FloatAr
     """Vectors [b, D] of b ≤ BATCH_SIZE inputs of one shape, computed in a batch of exactly BATCH_SIZE."""
     assert 1 <= len(inputs) <= BATCH_SIZE, "one batch"
     filled = [*inputs, *[inputs[0]] * (BATCH_SIZE - len(inputs))]
-    with _one_thread():
+    with one_thread():
         vectors = model.encode(filled, batch_size=BATCH_SIZE, show_progress_bar=False, convert_to_numpy=True)
     return np.asarray(vectors, dtype=np.float32)[: len(inputs)]
 
@@ -51,7 +51,8 @@ def batches(positions: Sequence[int]) -> Iterator[list[int]]:
 
 
 @contextmanager
-def _one_thread() -> Iterator[None]:
+def one_thread() -> Iterator[None]:
+    """torch computes in the calling thread alone, whatever the environment says."""
     import torch
 
     before = torch.get_num_threads()

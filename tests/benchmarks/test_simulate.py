@@ -3,9 +3,8 @@
 import json
 
 import pytest
-import torch
 
-from benchmarks.measure import interleaved, one_thread, ratio
+from benchmarks.measure import interleaved, ratio
 from benchmarks.simulate import AT_LEAST, GOALS, counted_gflop, is_met, simulate
 from benchmarks.workload import generated_dataset, p1_config
 from fedmem.data.federated_dataset import FederatedDataset
@@ -43,13 +42,6 @@ def test_sides_take_turns_and_the_first_turn_is_left_out():
     assert turns == ["a", "b"] * 4
     assert [len(times) for times in seconds.values()] == [3, 3]
     assert ratio({"a": [4.0, 1.0, 9.0], "b": [2.0, 2.0, 1.0]}, "a", "b") == 2.0
-
-
-def test_one_thread_until_the_end():
-    before = torch.get_num_threads()
-    with one_thread():
-        assert torch.get_num_threads() == 1
-    assert torch.get_num_threads() == before
 
 
 @pytest.mark.parametrize(("name", "value", "met"), [("p1", 0.5, True), ("p1", 0.4, False), ("p4", 2.5, False)])
