@@ -33,14 +33,6 @@ class RowSum:
     values: npt.NDArray[np.floating]
     num_rows: int
 
-    @classmethod
-    def of(cls, rows: npt.NDArray[np.int64], values: npt.NDArray[np.floating], num_rows: int) -> "RowSum":
-        """Sum values [n, D] of rows [n] that may occur more than once, in their order."""
-        distinct, place = np.unique(rows, return_inverse=True)
-        total = np.zeros((len(distinct), values.shape[1]), values.dtype)
-        np.add.at(total, place, values)
-        return cls(distinct, total, num_rows)
-
     def __add__(self, other: "RowSum") -> "RowSum":
         rows = np.union1d(self.rows, other.rows)
         total = np.zeros((len(rows), self.values.shape[1]), self.values.dtype)

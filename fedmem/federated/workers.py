@@ -139,5 +139,5 @@ def _end_with_parent() -> None:
 def _answer(what: str, group: UserIndices, path: Path, rest: tuple[Any, ...]) -> Any:
     global _received
     if _received is None or _received[0] != path:
-        _received = path, pickle.loads(path.read_bytes())
+        _received = path, pickle.loads(path.read_bytes())  # of this run's own process, in a folder of its own
     return getattr(_host, what)(group, _received[1], *rest)

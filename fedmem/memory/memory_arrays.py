@@ -80,10 +80,6 @@ class MemoryArrays:
         """Views of the first so many clients' memories."""
         return MemoryArrays(*(values[:clients] for values in vars(self).values()))
 
-    def take(self, clients: Integers) -> "MemoryArrays":
-        """A copy of some clients' memories."""
-        return MemoryArrays(*(values[clients] for values in vars(self).values()))
-
     def update(
         self,
         config: FedMemConfig,

@@ -120,12 +120,16 @@ def test_cleared_it_holds_nothing_and_can_be_written(store: MemoryStore) -> None
     assert_holds(MemoryStore(store.path, USERS, CAPACITY, DIM), memories, 1)
 
 
+def some_of(arrays: MemoryArrays, clients: np.ndarray) -> MemoryArrays:
+    return MemoryArrays(*(values[clients] for values in vars(arrays).values()))
+
+
 def test_processes_write_users_of_their_own(store: MemoryStore) -> None:
     memories = {user: entries(1 + user % CAPACITY, seed=user) for user in range(USERS)}
     arrays = MemoryArrays.of(list(memories.values()), CAPACITY, DIM)
     with ProcessPoolExecutor(2, get_context("spawn")) as pool:
         shares = [EVERYONE[::2], EVERYONE[1::2]]
-        written = [pool.submit(store.write, share, arrays.take(share), 1) for share in shares]
+        written = [pool.submit(store.write, share, some_of(arrays, share), 1) for share in shares]
         assert [done.result() for done in written] == [None, None]
         assert_holds(store, memories, 1)
         write(store, {0: entries(2, seed=9)}, 2)
