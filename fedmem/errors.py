@@ -6,7 +6,15 @@ FedMemError
 ├── FeatureError       a required modality or model that cannot be had (says how to get it or do without)
 ├── TrainingError      training that cannot go on (the loss is no longer a number)
 ├── CheckpointError    a run directory that cannot be read, or does not fit what is asked of it
-└── UnknownUserError   a user id that the data set does not hold
+├── StorageError       a database that cannot be reached, written, or is not at this version's schema
+├── UnknownError       something that was asked for by name and is not there
+│   ├── UnknownUserError     a user id that the data set does not hold
+│   ├── UnknownItemError     an item id that the catalogue does not hold
+│   ├── UnknownDatasetError  a data set that was not imported
+│   ├── UnknownJobError      a job that there is not
+│   └── UnknownModelError    a model version that there is not
+└── ConflictError      a request that does not fit the present state (says which state, and what can be done)
+    └── LeaseLostError       a trainer whose job another one has taken over
 
 All are ``ValueError`` too, so that a caller who knows nothing of FedMem catches them as bad input.
 The command line turns them into one line on stderr and exit code 2.
@@ -37,5 +45,37 @@ class CheckpointError(FedMemError):
     """A run directory cannot be read."""
 
 
-class UnknownUserError(FedMemError):
+class StorageError(FedMemError):
+    """The database cannot be used."""
+
+
+class UnknownError(FedMemError):
+    """Something asked for by name is not there."""
+
+
+class UnknownUserError(UnknownError):
     """The data set holds no such user."""
+
+
+class UnknownItemError(UnknownError):
+    """The catalogue holds no such item."""
+
+
+class UnknownDatasetError(UnknownError):
+    """No such data set was imported."""
+
+
+class UnknownJobError(UnknownError):
+    """There is no such job."""
+
+
+class UnknownModelError(UnknownError):
+    """There is no such model version."""
+
+
+class ConflictError(FedMemError):
+    """A request does not fit the present state."""
+
+
+class LeaseLostError(ConflictError):
+    """Another trainer has taken the job over, so this one may write nothing."""

@@ -1,13 +1,11 @@
-"""What crosses HTTP, and what ``--json`` prints: the same shapes."""
+"""Recommendations as they cross HTTP."""
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
-
-class _Contract(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+from fedmem.contracts.contract import Contract
 
 
-class RecommendedItem(_Contract):
+class RecommendedItem(Contract):
     """One item of an answer."""
 
     item_id: str
@@ -17,7 +15,7 @@ class RecommendedItem(_Contract):
     score: float = Field(description="Greater is better; comparable within one answer only.")
 
 
-class RecommendationResponse(_Contract):
+class RecommendationResponse(Contract):
     """Items, best first, and where they come from."""
 
     user_id: str
@@ -25,11 +23,3 @@ class RecommendationResponse(_Contract):
     strategy: str = Field(description="`model`, `global_memory` (a new user) or `cold_model` (new, no global memory).")
     model_version: str
     round: int = Field(description="The training round of the model that answered.")
-
-
-class Problem(_Contract):
-    """An error, as RFC 9457 describes it (application/problem+json)."""
-
-    title: str
-    status: int
-    detail: str

@@ -1,0 +1,14 @@
+"""What all contracts share."""
+
+from datetime import datetime
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Time = Annotated[datetime, Field(description="UTC, RFC 3339.")]
+
+
+class Contract(BaseModel):
+    """A frozen JSON object without unknown keys, NaN or infinities."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, protected_namespaces=())

@@ -1,0 +1,1 @@
+"""Jobs, metrics, models and the catalogue in SQL. Every table stands in ``schema``; no tensor is known here."""

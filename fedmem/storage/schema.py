@@ -1,0 +1,181 @@
+"""Every table. ``migrations/`` is their only creator, and a test compares the two.
+
+Times are seconds since 1970 (UTC). A row that a trainer writes carries the fencing token of the lease it wrote under.
+"""
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    Double,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+)
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+# SQLite numbers rows by itself only where the key is an INTEGER.
+_Id = BigInteger().with_variant(Integer, "sqlite")
+
+datasets = Table(
+    "datasets",
+    metadata,
+    Column("id", _Id, primary_key=True),
+    Column("name", String, nullable=False, unique=True),
+    Column("source", String, nullable=False),  # the file or folder of the last import
+    Column("imported_at", Double, nullable=False),
+)
+
+items = Table(
+    "items",
+    metadata,
+    Column("dataset_id", ForeignKey("datasets.id", ondelete="CASCADE"), primary_key=True),
+    Column("item_id", String, primary_key=True),
+    Column("title", Text, nullable=False),
+    Column("genres", JSON, nullable=False),  # a list of names
+    Column("year", Integer),
+    Column("image_path", Text),
+    Column("text", Text, nullable=False),  # what the text encoder reads
+    Column("changed_at", Double, nullable=False),
+)
+
+# In file order by id: (timestamp, id) orders a user's history. The constraint makes an import or a retry harmless.
+interactions = Table(
+    "interactions",
+    metadata,
+    Column("id", _Id, primary_key=True),
+    Column("dataset_id", ForeignKey("datasets.id", ondelete="CASCADE"), nullable=False),
+    Column("user_id", String, nullable=False),
+    Column("item_id", String, nullable=False),
+    Column("timestamp", Double, nullable=False),
+    UniqueConstraint("dataset_id", "user_id", "item_id", "timestamp"),
+    sqlite_autoincrement=True,  # an id is never used again: snapshots and pollers remember the last one they saw
+)
+
+jobs = Table(
+    "jobs",
+    metadata,
+    Column("id", _Id, primary_key=True),
+    Column("kind", String, nullable=False),
+    Column("dataset_id", ForeignKey("datasets.id"), nullable=False),
+    Column("config", JSON, nullable=False),
+    Column("start_from", ForeignKey("jobs.id")),  # the job whose last checkpoint this one continues
+    Column("state", String, nullable=False),
+    Column("desired_state", String, nullable=False),
+    Column("created_at", Double, nullable=False),
+    Column("started_at", Double),
+    Column("finished_at", Double),
+    # The lease: who trains, until when, and the token that every write of a trainer must bear.
+    Column("worker", String),
+    Column("lease_expires_at", Double),
+    Column("token", Integer, nullable=False, default=0),
+    Column("attempts", Integer, nullable=False, default=0),
+    Column("attempts_without_progress", Integer, nullable=False, default=0),
+    # What it trains on.
+    Column("snapshot_digest", String),
+    Column("last_interaction_id", _Id),  # the newest interaction in the snapshot
+    # How far it is.
+    Column("round", Integer, nullable=False, default=0),
+    Column("num_rounds", Integer, nullable=False),
+    Column("best_round", Integer),
+    Column("clients_done", Integer, nullable=False, default=0),  # of the round in progress
+    Column("clients_selected", Integer, nullable=False, default=0),
+    # Why it ended: a sentence for the user, the traceback for the operator.
+    Column("message", Text),
+    Column("traceback", Text),
+    Column("idempotency_key", String, unique=True),
+    Column("request_digest", String, nullable=False),
+    CheckConstraint("kind IN ('training', 'experiment')", name="kind"),
+    CheckConstraint("state IN ('queued', 'running', 'paused', 'succeeded', 'failed', 'stopped')", name="state"),
+    CheckConstraint("desired_state IN ('running', 'paused', 'stopped')", name="desired_state"),
+    Index(None, "state", "lease_expires_at"),
+)
+
+rounds = Table(
+    "rounds",
+    metadata,
+    Column("job_id", ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True),
+    Column("round", Integer, primary_key=True),
+    Column("token", Integer, nullable=False),
+    Column("finished_at", Double, nullable=False),
+    Column("is_best", Boolean, nullable=False),
+    Column("checkpoint", String),  # the folder's name under the job's; NULL once it was removed
+)
+
+metrics = Table(
+    "metrics",
+    metadata,
+    Column("job_id", ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True),
+    Column("round", Integer, primary_key=True),
+    Column("split", String, primary_key=True),
+    Column("name", String, primary_key=True),
+    Column("value", Double, nullable=False),
+    CheckConstraint("split IN ('train', 'validation', 'test', 'system')", name="split"),
+)
+
+# The global abstract memory after each evaluated round.
+prototypes = Table(
+    "prototypes",
+    metadata,
+    Column("job_id", ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True),
+    Column("round", Integer, primary_key=True),
+    Column("arrays", LargeBinary, nullable=False),  # safetensors: sums and counts by block
+    Column("description", JSON, nullable=False),  # per prototype: mass, nearest items, place on the map
+)
+
+logs = Table(
+    "logs",
+    metadata,
+    Column("id", _Id, primary_key=True),
+    Column("job_id", ForeignKey("jobs.id", ondelete="CASCADE"), nullable=False),
+    Column("time", Double, nullable=False),
+    Column("level", String, nullable=False),
+    Column("message", Text, nullable=False),
+    Index(None, "job_id", "id"),
+)
+
+models = Table(
+    "models",
+    metadata,
+    Column("version", String, primary_key=True),
+    Column("job_id", ForeignKey("jobs.id"), nullable=False),
+    Column("round", Integer, nullable=False),
+    Column("created_at", Double, nullable=False),
+)
+
+# The newest row names the model to serve; a rollback is one more row.
+activations = Table(
+    "activations",
+    metadata,
+    Column("id", _Id, primary_key=True),
+    Column("version", ForeignKey("models.version"), nullable=False),
+    Column("activated_at", Double, nullable=False),
+    Column("reason", String, nullable=False),
+    sqlite_autoincrement=True,
+)
+
+trainers = Table(
+    "trainers",
+    metadata,
+    Column("worker", String, primary_key=True),
+    Column("started_at", Double, nullable=False),
+    Column("seen_at", Double, nullable=False),
+    Column("job_id", ForeignKey("jobs.id", ondelete="SET NULL")),
+)

@@ -1,0 +1,1 @@
+"""The trainer service: claims jobs, runs their rounds, writes checkpoints and metrics."""
