@@ -6,7 +6,7 @@
         dataset.safetensors     the sequences, and dataset.json: vocabulary and catalogue
         features.safetensors    frozen item features and preference texts
         rounds/000120/          model, optimiser, prototypes and client memories after round 120, the latter
-                                by 1,024 users a file
+                                by 1,024 users a file; or only those that changed since an earlier round, its base
         metrics.jsonl           a line per round
         run.json                which checkpoint is last, which is best, the test result
 
@@ -190,16 +190,24 @@ class RunDirectory:
         ``memories`` come some at a time, so that not all need be held at once. Checkpoints that ``record`` no longer
         names are removed afterwards.
         """
+        self.write_state(server, memories)
         with writing(self.path):
-            self._write_state(server, memories)
             self._write_metrics(reports, record.last)
             self.write_record(record)
-            self._remove_unnamed(record)
+            self.keep_rounds((record.last, record.best))
 
-    def _write_state(self, server: ServerState, memories: Iterable[Memories]) -> None:
+    def write_state(self, server: ServerState, memories: Iterable[Memories], base: int | None = None) -> str:
+        """Write the state after a round, unless it is there; the name of its folder.
+
+        With a ``base``, the memories are those that differ from what that round's checkpoint holds.
+        """
         folder = self._round_folder(server.round)
-        if folder.exists():
-            return
+        if not folder.exists():
+            with writing(self.path):
+                self._write_state(folder, server, memories, base)
+        return folder.name
+
+    def _write_state(self, folder: Path, server: ServerState, memories: Iterable[Memories], base: int | None) -> None:
         unfinished = folder.with_name(f".{folder.name}.{os.getpid()}")
         shutil.rmtree(unfinished, ignore_errors=True)  # of a process of this number that came to grief
         unfinished.mkdir(parents=True)
@@ -208,9 +216,9 @@ class RunDirectory:
         for some in memories:
             write_arrays(unfinished / _memories_file(files), memory_arrays(some))
             files += 1
-        write_json(unfinished / "server.json", server_record(server) | {"memory_files": files})
-        sync(unfinished)
+        write_json(unfinished / "server.json", server_record(server) | {"memory_files": files, "memory_base": base})
         unfinished.rename(folder)
+        sync(folder.parent)
 
     def write_record(self, record: RunRecord) -> None:
         """Replace ``run.json``."""
@@ -230,10 +238,13 @@ class RunDirectory:
             return server_state(read_arrays(folder / "server.safetensors"), read_json(folder / "server.json"))
 
     def read_memories(self, round_number: int) -> Iterator[Memories]:
-        """The memories of a checkpoint, some at a time."""
+        """The memories of a checkpoint, some at a time; of a user who comes twice the later ones count."""
         folder = self._round_folder(round_number)
         with reading(folder):
-            files = read_json(folder / "server.json")["memory_files"]
+            record = read_json(folder / "server.json")
+            files, base = record["memory_files"], record.get("memory_base")
+        if base is not None:
+            yield from self.read_memories(base)
         for number in range(files):
             with reading(folder / _memories_file(number)):
                 some = memories_of(read_arrays(folder / _memories_file(number)))
@@ -278,11 +289,20 @@ class RunDirectory:
     def _round_folder(self, round_number: int) -> Path:
         return self.path / "rounds" / f"{round_number:06d}"
 
-    def _remove_unnamed(self, record: RunRecord) -> None:
-        named = {self._round_folder(number).name for number in (record.last, record.best)}
+    def keep_rounds(self, rounds: Iterable[int]) -> set[int]:
+        """Remove every checkpoint but those of these rounds and what they stand on; the rounds that are kept."""
+        kept = {base for number in rounds for base in self._with_bases(number)}
+        names = {self._round_folder(number).name for number in kept}
         for folder in (self.path / "rounds").iterdir():
-            if folder.name not in named:
+            if folder.name not in names:
                 shutil.rmtree(folder)
+        return kept
+
+    def _with_bases(self, round_number: int) -> Iterator[int]:
+        base: int | None = round_number
+        while base is not None and self._round_folder(base).exists():
+            yield base
+            base = read_json(self._round_folder(base) / "server.json").get("memory_base")
 
 
 def _memories_file(number: int) -> str:
