@@ -14,6 +14,7 @@ A file is written beside its place, synced and renamed; ``run.json`` is renamed 
 not there. Randomness is derived from (seed, round, client): the round number is the random state.
 """
 
+import dataclasses
 import json
 import os
 import shutil
@@ -51,6 +52,7 @@ from fedmem.features.store import ItemFeatures, UserFeatures
 from fedmem.federated.server import RoundReport, ServerState
 from fedmem.federated.simulation import SCRATCH
 from fedmem.memory.local_memory import MemoryEntries
+from fedmem.memory.prototype_map import PrototypeMap
 
 FORMAT = 2
 Memories = Mapping[int, MemoryEntries]
@@ -289,14 +291,43 @@ class RunDirectory:
     def _round_folder(self, round_number: int) -> Path:
         return self.path / "rounds" / f"{round_number:06d}"
 
-    def keep_rounds(self, rounds: Iterable[int]) -> set[int]:
-        """Remove every checkpoint but those of these rounds and what they stand on; the rounds that are kept."""
-        kept = {base for number in rounds for base in self._with_bases(number)}
-        names = {self._round_folder(number).name for number in kept}
-        for folder in (self.path / "rounds").iterdir():
-            if folder.name not in names:
-                shutil.rmtree(folder)
-        return kept
+    def rounds(self) -> list[int]:
+        """The rounds whose checkpoints are there, in order."""
+        return sorted(int(folder.name) for folder in (self.path / "rounds").glob("[0-9]*"))
+
+    def needed(self, rounds: Iterable[int]) -> set[int]:
+        """These rounds, as far as their checkpoints are there, and those that they stand on."""
+        return {base for number in rounds for base in self._with_bases(number)}
+
+    def keep_rounds(self, rounds: Iterable[int]) -> None:
+        """Remove every checkpoint but those of these rounds and what they stand on."""
+        names = {self._round_folder(number).name for number in self.needed(rounds)}
+        with writing(self.path):
+            for folder in (self.path / "rounds").glob("*"):
+                if folder.name not in names:
+                    shutil.rmtree(folder)
+
+    def write_map(self, drawn: PrototypeMap) -> None:
+        """Keep the map on which the run's prototypes are shown."""
+        arrays = {name: value for name, value in vars(drawn).items() if name != "block"}
+        write_arrays(self.path / f"map-{drawn.block}.safetensors", arrays)
+
+    def read_map(self) -> PrototypeMap | None:
+        """The map, once there is one."""
+        for path in self.path.glob("map-*.safetensors"):
+            return PrototypeMap(path.stem.removeprefix("map-"), **read_arrays(path))
+        return None
+
+    def copy_from(self, other: "RunDirectory", config: ExperimentConfig, rounds: Iterable[int]) -> None:
+        """Make this the continuation of another run under a configuration of its own, from copies of its checkpoints."""
+        self.prepare()
+        with writing(self.path):
+            for path in other.path.glob("*.*"):
+                if path.name not in ("manifest.json", "run.json", "metrics.jsonl"):
+                    shutil.copy(path, self.path / path.name)
+            for number in other.needed(rounds):
+                shutil.copytree(other._round_folder(number), self._round_folder(number), dirs_exist_ok=True)
+        self.write_manifest(dataclasses.replace(other.read_snapshot(), config=config))
 
     def _with_bases(self, round_number: int) -> Iterator[int]:
         base: int | None = round_number
