@@ -8,7 +8,8 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
 def main() -> None:
-    """Train jobs until SIGTERM or Ctrl-C."""
+    """Train jobs until SIGTERM or Ctrl-C or, with --until-idle, until no job is left."""
+    import argparse
     import logging
     import sys
 
@@ -17,13 +18,16 @@ def main() -> None:
     from trainer.settings import TrainerSettings
     from trainer.worker import Worker, stop_on_signals
 
+    parser = argparse.ArgumentParser(prog="python -m trainer", description=main.__doc__)
+    parser.add_argument("--until-idle", action="store_true", help="end when no job is queued")
+    until_idle = parser.parse_args().until_idle
     shutdown = Shutdown()
     stop_on_signals(shutdown)
     settings = TrainerSettings()
     os.nice(settings.nice)
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr, level=logging.INFO)
     try:
-        Worker(settings, shutdown).run()
+        Worker(settings, shutdown).run(until_idle=until_idle)
     except FedMemError as error:
         sys.exit(f"error: {error}")
 

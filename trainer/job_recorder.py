@@ -96,11 +96,10 @@ class JobRecorder:
     def _remove_old(self) -> None:
         """The database forgets a checkpoint before the disk does, so that it never names what is not there."""
         there = self._directory.rounds()
-        served = self._jobs.model_rounds(self._lease.job_id)
-        wanted = {self.record.last, self.record.best, *served, *(n for n in there if n % self._keep_every == 0)}
-        kept = self._directory.needed(wanted)
-        self._jobs.forget_checkpoints(self._lease, sorted(set(there) - kept))
-        self._directory.keep_rounds(kept)
+        wanted = {self.record.last, self.record.best, *(n for n in there if n % self._keep_every == 0)}
+        unneeded = set(there) - self._directory.needed(wanted)
+        forgotten = self._jobs.forget_checkpoints(self._lease, sorted(unneeded))  # none that a model needs
+        self._directory.keep_rounds(set(there) - set(forgotten))
 
 
 class PrototypeDescriber:

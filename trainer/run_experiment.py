@@ -7,15 +7,15 @@ from dataclasses import dataclass
 
 from fedmem.checkpoint import RunDirectory, Snapshot
 from fedmem.config import ExperimentConfig, validate_config
+from fedmem.data.federated_dataset import FederatedDataset
 from fedmem.errors import FedMemError, LeaseLostError, StorageError
 from fedmem.evaluation.baselines import Popularity
 from fedmem.evaluation.evaluate import evaluate
 from fedmem.experiment import TrainingRun, check_resumable, take_snapshot
 from fedmem.federated.server import RoundReport
 from fedmem.storage.catalogue import CatalogueStore
-from fedmem.storage.jobs import JobRow, JobStore, Lease
+from fedmem.storage.jobs import JobRow, JobStore, Lease, RoundResult
 from fedmem.storage.metrics import MetricStore
-from fedmem.storage.models import model_version
 from trainer.control import Control
 from trainer.dataset import load_dataset
 from trainer.job_recorder import JobRecorder, table_metrics
@@ -93,13 +93,9 @@ class JobRun:
             min_sequence_length=config.data.min_sequence_length,
             until_id=self.job.last_interaction_id,
         )
-        baseline = evaluate(dataset, Popularity(dataset), "validation")
-        self.stores.jobs.begin(
-            self.lease,
-            snapshot_digest=dataset.digest,
-            last_interaction_id=last,
-            baselines={f"popularity_{name}": value for name, value in table_metrics(baseline).items()},
-        )
+        self.stores.jobs.begin(self.lease, snapshot_digest=dataset.digest, last_interaction_id=last)
+        if not self.stores.metrics.rounds(self.job.id, after_round=-1, limit=1):
+            self.stores.jobs.commit_round(self.lease, _start(dataset))
         snapshot = take_snapshot(config, dataset, lambda stage, done, total: self._go_on())
         self._go_on()
         self.directory.write_snapshot(snapshot)
@@ -145,7 +141,8 @@ class JobRun:
             "succeeded",
             message=self._why_finished(last),
             test=table_metrics(result.table),
-            model=(model_version(self.job.id, result.round), result.round),
+            test_round=result.round,
+            model_round=result.round,
             activate=self.job.kind == "training",
         )
         logger.info("succeeded after round %d: test HR@10 %.4f, model of round %d", last, result.table.mean("HR@10"), result.round)
@@ -168,10 +165,8 @@ class JobRun:
                 logger.info("paused after round %d", job.round)
             case "stopped":
                 best = job.best_round or job.round
-                model = (model_version(job.id, best), best) if best else None
-                self.stores.jobs.finish(
-                    self.lease, "stopped", message=f"stopped on request after round {job.round}", model=model
-                )
+                message = f"stopped on request after round {job.round}"
+                self.stores.jobs.finish(self.lease, "stopped", message=message, model_round=best or None)
                 logger.info("stopped after round %d", job.round)
             case _:
                 self.stores.jobs.release(self.lease)
@@ -183,6 +178,13 @@ class JobRun:
             logger.error("failed: %s", message)
         except (LeaseLostError, StorageError) as error:  # then the lease runs out, and the next trainer tries
             logger.error("job %d failed (%s), which could not be written: %s", self.job.id, message, error)
+
+
+def _start(dataset: FederatedDataset) -> RoundResult:
+    """Round 0: what a popularity list reaches, to compare with."""
+    baseline = table_metrics(evaluate(dataset, Popularity(dataset), "validation"))
+    metrics = {f"popularity_{name}": value for name, value in baseline.items()}
+    return RoundResult(0, is_best=False, checkpoint=None, metrics={"validation": metrics})
 
 
 def job_directory(settings: TrainerSettings, job_id: int) -> RunDirectory:
