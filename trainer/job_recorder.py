@@ -11,6 +11,7 @@ import numpy.typing as npt
 from safetensors.numpy import load, save
 
 from fedmem.checkpoint import RememberingClients, RunDirectory, RunRecord, Snapshot
+from fedmem.contracts.jobs import Split
 from fedmem.evaluation.metric_table import MetricTable
 from fedmem.federated.aggregation import ITEM_ROWS
 from fedmem.federated.server import RoundReport, ServerState
@@ -85,7 +86,7 @@ class JobRecorder:
     def _result(
         self, report: RoundReport, state: ServerState, checkpoint: str, seconds: Mapping[str, float]
     ) -> RoundResult:
-        metrics = {"train": dict(report.metrics), "system": system_metrics(seconds)}
+        metrics: dict[Split, Mapping[str, float]] = {"train": report.metrics, "system": system_metrics(seconds)}
         prototypes = None
         if report.validation is not None:
             metrics["validation"] = table_metrics(report.validation)

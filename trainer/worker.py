@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+from fedmem.contracts.jobs import LogLevel
 from fedmem.errors import StorageError
 from fedmem.storage.catalogue import CatalogueStore
 from fedmem.storage.engine import check_schema, connect
@@ -49,7 +50,7 @@ class Worker:
         logger.info("trainer %s waits for jobs", self.name)
         while not self.shutdown:
             if not self._train_next():
-                if until_idle:
+                if until_idle and not self._anything_left():
                     break
                 self.shutdown.wait(self.settings.poll_seconds)
         self._quietly(lambda: self.stores.jobs.leave(self.name))
@@ -67,6 +68,10 @@ class Worker:
             return False
         self._train(*claimed)
         return True
+
+    def _anything_left(self) -> bool:
+        """Whether a job is queued, or is trained by somebody who might die."""
+        return any(self.stores.jobs.page(state=state, limit=1) for state in ("queued", "running"))
 
     def _train(self, job: JobRow, lease: Lease) -> None:
         self._sign_of_life(job.id)
@@ -113,9 +118,15 @@ class _JobLog(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
-            self._jobs.log(self._job_id, record.levelname, record.getMessage())
+            self._jobs.log(self._job_id, _level(record.levelno), record.getMessage())
         except StorageError:
             self.handleError(record)
+
+
+def _level(number: int) -> LogLevel:
+    if number >= logging.ERROR:
+        return "ERROR"
+    return "WARNING" if number >= logging.WARNING else "INFO"
 
 
 def stop_on_signals(shutdown: Shutdown) -> None:

@@ -26,6 +26,7 @@ logger = logging.getLogger(__name__)
 
 DEMO = "demo"
 DEMO_CHANGES = {"features": {"image_model_name": "descriptor"}, "federated": {"num_rounds": 150}}  # configs/demo.yaml
+FOLLOWED = 3  # newest jobs whose log lines are shown
 GRACE = 30.0  # seconds that a service has to end
 START = 120.0  # seconds that the backend has to answer
 
@@ -192,13 +193,15 @@ def _say_where(backend: Address, dashboard: Address, services: Services) -> None
 
 
 def _follow(jobs: JobStore, services: Services, stopping: Sequence[bool]) -> None:
-    """Show the jobs' log lines as they come, until Ctrl-C."""
-    shown = jobs.last_log_id()
+    """Show the newest jobs' log lines as they come, until Ctrl-C."""
+    began, shown = time.time(), dict[int, int]()
     while not stopping:
         services.check()
-        for line in jobs.logs(None, after_id=shown, limit=100):
-            notes.print(f"job {line.job_id}: {line.message}")
-            shown = line.id
+        for job in reversed(jobs.page(limit=FOLLOWED)):
+            for line in jobs.logs(job.id, after_id=shown.get(job.id, 0), limit=1000):
+                shown[job.id] = line.id
+                if line.time >= began:
+                    notes.print(f"job {job.id}: {line.message}")
         time.sleep(0.5)
 
 
