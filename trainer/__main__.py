@@ -2,8 +2,9 @@
 
 import os
 
-# Before torch is imported: its threads under contention cost a factor of five and more.
-os.environ.setdefault("OMP_NUM_THREADS", "1")
+# Before torch is imported: its threads under contention cost a factor of five and more, and another number of them adds
+# in another order, while a job's numbers must not depend on which trainer takes it up.
+os.environ["OMP_NUM_THREADS"] = "1"
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 

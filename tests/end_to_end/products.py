@@ -68,6 +68,7 @@ class Product:
             "FEDMEM_MAX_ATTEMPTS": "50",
             "FEDMEM_KEEP_EVERY": "4",
             "PYTHONPATH": str(ROOT),
+            "OMP_NUM_THREADS": "1",  # some tests import torch before the trainer's own main
         }
 
     def queue(self, changes: Mapping[str, Any] | None = None, **job: Any) -> JobRow:
