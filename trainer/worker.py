@@ -75,9 +75,10 @@ class Worker:
 
     def _train(self, job: JobRow, lease: Lease) -> None:
         self._sign_of_life(job.id)
-        with _log_of(self.stores.jobs, job.id), Control(
-            self.stores.jobs, lease, self.settings.lease_seconds, self.shutdown
-        ) as control:
+        with (
+            _log_of(self.stores.jobs, job.id),
+            Control(self.stores.jobs, lease, self.settings.lease_seconds, self.shutdown) as control,
+        ):
             logger.info("job %d taken by %s, attempt %d", job.id, self.name, job.attempts)
             JobRun(self.stores, self.settings, job, lease, control).run()
         self._sign_of_life(None)

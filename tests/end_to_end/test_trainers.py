@@ -142,7 +142,10 @@ def test_a_job_that_starts_from_a_finished_one_is_a_longer_job(product, tmp_path
     job = whole.queue(longer)
     whole.train()
     expected, found = whole.outcome(job.id), product.outcome(second.id)
-    for outcome in (expected, found):  # of the earlier rounds fewer checkpoints are kept, and models bear their job's number
+    for outcome in (
+        expected,
+        found,
+    ):  # of the earlier rounds fewer checkpoints are kept, and models bear their job's number
         outcome["rows"]["rounds"] = [row[:2] for row in outcome["rows"]["rounds"]]
         outcome["rows"]["models"] = [row[1] for row in outcome["rows"]["models"]]
     assert found == expected
