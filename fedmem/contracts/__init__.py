@@ -14,8 +14,11 @@ from fedmem.contracts.memory import ItemPoint, MapPoint, NearestItem, Prototype,
 from fedmem.contracts.models import ModelPage, ModelVersion
 from fedmem.contracts.problem import Problem
 from fedmem.contracts.recommendations import RecommendationResponse, RecommendedItem
+from fedmem.contracts.service import Dataset, DatasetList, Live, Ready, Trainer, TrainerList
 
 __all__ = [
+    "Dataset",
+    "DatasetList",
     "ItemPoint",
     "Job",
     "JobEvent",
@@ -23,6 +26,7 @@ __all__ = [
     "JobMetrics",
     "JobPage",
     "JobRequest",
+    "Live",
     "LogLine",
     "MapPoint",
     "ModelPage",
@@ -31,7 +35,10 @@ __all__ = [
     "Problem",
     "Prototype",
     "PrototypeRound",
+    "Ready",
     "RecommendationResponse",
     "RecommendedItem",
     "RoundMetrics",
+    "Trainer",
+    "TrainerList",
 ]
