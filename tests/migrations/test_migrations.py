@@ -1,0 +1,161 @@
+"""Migrations are the only creator of tables, and create what the schema says."""
+
+import subprocess
+import sys
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import create_engine, inspect
+
+import migrations
+from fedmem.errors import StorageError
+from fedmem.storage.engine import check_schema, connect, head_revision, parse_url, schema_revision, writing
+from fedmem.storage.schema import datasets, metadata
+
+
+def described(engine):
+    """All that a database tells about its tables."""
+    inspector = inspect(engine)
+    tables = [name for name in sorted(inspector.get_table_names()) if name != "alembic_version"]
+    return {
+        name: {
+            "columns": [{**c, "type": str(c["type"])} for c in inspector.get_columns(name)],
+            "primary key": inspector.get_pk_constraint(name),
+            "foreign keys": sorted(inspector.get_foreign_keys(name), key=lambda key: str(key["name"])),
+            "unique": sorted(inspector.get_unique_constraints(name), key=lambda key: str(key["name"])),
+            "checks": sorted(inspector.get_check_constraints(name), key=lambda check: str(check["name"])),
+            "indexes": sorted(inspector.get_indexes(name), key=lambda index: str(index["name"])),
+        }
+        for name in tables
+    }
+
+
+def test_upgrade_downgrade_upgrade(empty_url):
+    engine = connect(empty_url)
+    assert migrations.current(empty_url) is None
+    migrations.upgrade(empty_url)
+    first = described(engine)
+    assert set(first) == set(metadata.tables)
+    migrations.downgrade(empty_url)
+    assert described(engine) == {}
+    assert migrations.current(empty_url) is None
+    migrations.upgrade(empty_url)
+    assert described(engine) == first
+    assert migrations.current(empty_url) == migrations.head() == head_revision()
+    engine.dispose()
+
+
+def test_nothing_is_left_to_generate(engine):
+    with engine.connect() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": True, "compare_server_default": True})
+        assert compare_metadata(context, metadata) == []
+
+
+def test_the_migrated_database_is_the_schema_to_the_last_constraint(request, database_url, tmp_path):
+    """The autogenerate diff sees no check constraint and no ON DELETE; the databases' own word does."""
+    migrated = connect(database_url)
+    if migrated.dialect.name == "sqlite":
+        other = f"sqlite:///{tmp_path}/created.db"
+    else:
+        from tests.databases import empty_schema
+
+        schema = empty_schema(request.getfixturevalue("postgresql_server"))
+        request.addfinalizer(lambda: list(schema))
+        other = next(schema)
+    created = create_engine(parse_url(other))
+    metadata.create_all(created)
+    expected, found = described(created), described(migrated)
+    created.dispose()
+    migrated.dispose()
+    assert found == expected
+
+
+def test_autoincrement_is_kept_on_sqlite(sqlite_engine):
+    with sqlite_engine.connect() as connection:
+        rows = connection.exec_driver_sql("SELECT name FROM sqlite_master WHERE sql LIKE '%AUTOINCREMENT%'").all()
+    assert {name for (name,) in rows} == {"interactions", "activations"}
+
+
+def test_upgrading_again_changes_nothing(database_url):
+    engine = connect(database_url)
+    with writing(engine) as connection:
+        connection.execute(datasets.insert().values(name="demo", source="x", imported_at=1.0))
+    migrations.upgrade(database_url)
+    with engine.connect() as connection:
+        assert connection.execute(datasets.select()).one().name == "demo"
+    engine.dispose()
+
+
+def test_a_database_of_a_newer_version_is_refused(database_url):
+    engine = connect(database_url)
+    with writing(engine) as connection:
+        connection.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")
+    with pytest.raises(StorageError, match="9999"):
+        check_schema(engine)
+    with pytest.raises(StorageError, match="newer FedMem"):
+        migrations.upgrade(database_url)
+    engine.dispose()
+
+
+def test_an_empty_database_is_told_from_a_migrated_one(empty_url):
+    engine = connect(empty_url)
+    assert schema_revision(engine) is None
+    with pytest.raises(StorageError, match="run: fedmem db upgrade"):
+        check_schema(engine)
+    migrations.upgrade(empty_url)
+    check_schema(engine)
+    engine.dispose()
+
+
+def test_a_failing_migration_leaves_nothing(empty_url, monkeypatch):
+    from alembic import op
+
+    create, made = op.create_table, []
+
+    def fail_at_the_third(name, *args, **kwargs):
+        made.append(name)
+        if len(made) == 3:
+            raise RuntimeError("power cut")
+        return create(name, *args, **kwargs)
+
+    monkeypatch.setattr(op, "create_table", fail_at_the_third)
+    with pytest.raises(RuntimeError, match="power cut"):
+        migrations.upgrade(empty_url)
+    engine = connect(empty_url)
+    assert inspect(engine).get_table_names() == []
+    engine.dispose()
+
+
+UPGRADES = "import sys, migrations; migrations.upgrade(sys.argv[1])"
+
+
+def test_it_works_from_any_folder_and_says_nothing(empty_url, project_root, tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-c", UPGRADES, empty_url],
+        cwd=tmp_path,
+        env={"PYTHONPATH": str(project_root), "PATH": ""},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert migrations.current(empty_url) == migrations.head()
+
+
+def test_services_that_migrate_at_once_take_turns(empty_url, project_root):
+    command = [sys.executable, "-c", UPGRADES, empty_url]
+    started = [subprocess.Popen(command, cwd=project_root, stderr=subprocess.PIPE, text=True) for _ in range(3)]
+    assert [process.communicate()[1] for process in started] == ["", "", ""]
+    assert [process.returncode for process in started] == [0, 0, 0]
+    assert migrations.current(empty_url) == migrations.head()
+
+
+def test_the_developers_command_agrees(sqlite_url, project_root, monkeypatch):
+    """``alembic check`` by alembic.ini and DATABASE_URL, as a writer of migrations calls it."""
+    migrations.upgrade(sqlite_url)
+    monkeypatch.setenv("DATABASE_URL", sqlite_url)
+    done = subprocess.run(
+        [sys.executable, "-m", "alembic", "check"], cwd=project_root, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
