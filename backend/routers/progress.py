@@ -91,7 +91,7 @@ async def watch_job(
         if ended:
             return
         if not more:
-            with anyio.move_on_after(settings.poll_seconds):
+            with anyio.move_on_after(settings.refresh_seconds):
                 await ending.wait()
 
 
