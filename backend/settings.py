@@ -4,11 +4,11 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Self
 
-from fedmem.storage.engine import DEFAULT_URL
 from pydantic import Field, PositiveFloat, PositiveInt, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from fedmem.errors import ConfigError
+from fedmem.storage.engine import DEFAULT_URL
 
 
 class Settings(BaseSettings):
