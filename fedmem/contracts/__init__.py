@@ -1,5 +1,17 @@
 """What crosses HTTP, and what ``--json`` prints: the same shapes."""
 
+from fedmem.contracts.catalogue import (
+    FeedbackEvent,
+    FeedbackRequest,
+    FeedbackResponse,
+    HistoryEntry,
+    ItemPage,
+    ItemResponse,
+    ItemUpdate,
+    UserHistory,
+    UserPage,
+    UserSummary,
+)
 from fedmem.contracts.jobs import (
     Job,
     JobEvent,
@@ -13,10 +25,33 @@ from fedmem.contracts.jobs import (
 from fedmem.contracts.memory import ItemPoint, MapPoint, NearestItem, Prototype, PrototypeRound
 from fedmem.contracts.models import ModelPage, ModelVersion
 from fedmem.contracts.problem import Problem
-from fedmem.contracts.recommendations import RecommendationResponse, RecommendedItem
+from fedmem.contracts.recommendations import (
+    BatchQuestion,
+    BatchRequest,
+    BatchResponse,
+    Explanation,
+    MemoryWeight,
+    RecommendationRequest,
+    RecommendationResponse,
+    RecommendedItem,
+    ScoreParts,
+    SimilarItem,
+    SimilarItems,
+)
 
 __all__ = [
+    "BatchQuestion",
+    "BatchRequest",
+    "BatchResponse",
+    "Explanation",
+    "FeedbackEvent",
+    "FeedbackRequest",
+    "FeedbackResponse",
+    "HistoryEntry",
+    "ItemPage",
     "ItemPoint",
+    "ItemResponse",
+    "ItemUpdate",
     "Job",
     "JobEvent",
     "JobLogs",
@@ -25,13 +60,21 @@ __all__ = [
     "JobRequest",
     "LogLine",
     "MapPoint",
+    "MemoryWeight",
     "ModelPage",
     "ModelVersion",
     "NearestItem",
     "Problem",
     "Prototype",
     "PrototypeRound",
+    "RecommendationRequest",
     "RecommendationResponse",
     "RecommendedItem",
     "RoundMetrics",
+    "ScoreParts",
+    "SimilarItem",
+    "SimilarItems",
+    "UserHistory",
+    "UserPage",
+    "UserSummary",
 ]
