@@ -25,11 +25,6 @@ from fedmem.contracts.jobs import (
 from fedmem.contracts.memory import ItemPoint, MapPoint, NearestItem, Prototype, PrototypeRound
 from fedmem.contracts.models import ModelPage, ModelVersion
 from fedmem.contracts.problem import Problem
-from fedmem.contracts.service import Dataset, DatasetList, Live, Ready, Trainer, TrainerList
-
-__all__ = [
-    "Dataset",
-    "DatasetList",
 from fedmem.contracts.recommendations import (
     BatchQuestion,
     BatchRequest,
@@ -43,11 +38,14 @@ from fedmem.contracts.recommendations import (
     SimilarItem,
     SimilarItems,
 )
+from fedmem.contracts.service import Dataset, DatasetList, Live, Ready, Trainer, TrainerList
 
 __all__ = [
     "BatchQuestion",
     "BatchRequest",
     "BatchResponse",
+    "Dataset",
+    "DatasetList",
     "Explanation",
     "FeedbackEvent",
     "FeedbackRequest",
@@ -74,11 +72,6 @@ __all__ = [
     "Prototype",
     "PrototypeRound",
     "Ready",
-    "RecommendationResponse",
-    "RecommendedItem",
-    "RoundMetrics",
-    "Trainer",
-    "TrainerList",
     "RecommendationRequest",
     "RecommendationResponse",
     "RecommendedItem",
@@ -86,6 +79,8 @@ __all__ = [
     "ScoreParts",
     "SimilarItem",
     "SimilarItems",
+    "Trainer",
+    "TrainerList",
     "UserHistory",
     "UserPage",
     "UserSummary",

@@ -4,7 +4,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from fedmem.contracts.contract import Contract
+from fedmem.contracts.contract import PRINTABLE, Contract
 
 MAX_K = 1000
 MAX_OFFSET = 100_000
@@ -12,9 +12,9 @@ MAX_HISTORY = 10_000
 MAX_BATCH = 256
 
 ItemId = Annotated[
-    str, Field(min_length=1, max_length=512, description="An item's id in the data set.", examples=["1197"])
+    str, Field(max_length=512, pattern=PRINTABLE, description="An item's id in the data set.", examples=["1197"])
 ]
-UserId = Annotated[str, Field(min_length=1, max_length=512, description="A user's id.", examples=["u1"])]
+UserId = Annotated[str, Field(max_length=512, pattern=PRINTABLE, description="A user's id.", examples=["u1"])]
 StrategyName = Literal["model", "global_memory", "prototypes", "cold_model"]
 Strategy = Annotated[
     StrategyName,
