@@ -6,7 +6,7 @@ from urllib.parse import urlencode
 
 from fastapi import APIRouter, Query
 
-from backend.dependencies import WRITES, Catalogue, DatasetName, Served, UserIdInPath
+from backend.dependencies import WRITES, Catalogue, DatasetName, Keeper, UserIdInPath
 from backend.openapi import problems
 from backend.rows import history_of
 from fedmem.contracts import FeedbackRequest, FeedbackResponse, UserHistory, UserPage, UserSummary
@@ -17,11 +17,11 @@ router = APIRouter(tags=["users"])
 
 
 @router.post("/feedback", dependencies=[WRITES], responses=problems(400, 401, 404, 409, 413, 503))
-def add_feedback(request: FeedbackRequest, dataset: DatasetName, catalogue: Catalogue, served: Served) -> FeedbackResponse:
+def add_feedback(request: FeedbackRequest, dataset: DatasetName, catalogue: Catalogue, keeper: Keeper) -> FeedbackResponse:
     """Store interactions, all or none. They count from the next recommendation on; a retry adds nothing."""
     events = [Event(event.user_id, event.item_id, float(event.timestamp)) for event in request.events]
     added = catalogue.add_feedback(dataset, events)
-    served.catch_up()
+    keeper.catch_up()
     return FeedbackResponse(accepted=added.accepted, duplicates=added.duplicates)
 
 
@@ -46,12 +46,12 @@ def list_users(
 
 
 @router.get("/users/{user_id:path}/history", responses=problems(404, 409, 503))
-def get_user_history(user_id: UserIdInPath, dataset: DatasetName, catalogue: Catalogue, served: Served) -> UserHistory:
+def get_user_history(user_id: UserIdInPath, dataset: DatasetName, catalogue: Catalogue) -> UserHistory:
     """Everything that is stored of a user's interactions, oldest first."""
     rows = catalogue.history(dataset, user_id)
     if not rows:
         raise UnknownUserError(f"the data set {dataset!r} has no interaction of a user {user_id!r}")
-    return history_of(user_id, rows, catalogue.titles(dataset, {row.item_id for row in rows}))
+    return history_of(user_id, rows, catalogue.items_by_id(dataset, {row.item_id for row in rows}))
 
 
 @router.delete(
@@ -60,7 +60,6 @@ def get_user_history(user_id: UserIdInPath, dataset: DatasetName, catalogue: Cat
     dependencies=[WRITES],
     responses=problems(401, 404, 409, 503),
 )
-def delete_user(user_id: UserIdInPath, dataset: DatasetName, catalogue: Catalogue, served: Served) -> None:
+def delete_user(user_id: UserIdInPath, dataset: DatasetName, keeper: Keeper) -> None:
     """Delete a user's interactions, and the user's memory from what is served. Done twice, it is done."""
-    catalogue.delete_user(dataset, user_id)
-    served.forget(dataset, user_id)
+    keeper.delete_user(dataset, user_id)

@@ -4,15 +4,15 @@ from typing import Annotated
 
 from pydantic import Field
 
-from fedmem.contracts.contract import Contract
+from fedmem.contracts.contract import PRINTABLE, Contract
 from fedmem.contracts.recommendations import ItemId, UserId
 
 MAX_EVENTS = 10_000
 
-Title = Annotated[str, Field(max_length=1000, examples=["The Princess Bride"])]
-Genre = Annotated[str, Field(min_length=1, max_length=200, examples=["Comedy"])]
+Title = Annotated[str, Field(max_length=1000, pattern=PRINTABLE, examples=["The Princess Bride"])]
+Genre = Annotated[str, Field(max_length=200, pattern=PRINTABLE, examples=["Comedy"])]
 Timestamp = Annotated[
-    int,
+    float,
     Field(ge=0, le=2**53, description="When, as the data set counts time; usually Unix seconds.", examples=[978300019]),
 ]
 
@@ -20,7 +20,7 @@ Timestamp = Annotated[
 class ItemUpdate(Contract):
     """What ``PUT /items/{id}`` takes: an item's whole description. It is recommendable from the next answer on."""
 
-    title: Title = Field(min_length=1, description="As a reader is to see it.")
+    title: Title = Field(description="As a reader is to see it.")
     genres: tuple[Genre, ...] = Field(
         (), max_length=100, description="Its genres, which are its categories.", examples=[["Comedy", "Romance"]]
     )
@@ -28,6 +28,7 @@ class ItemUpdate(Contract):
     text: str = Field(
         "",
         max_length=20_000,
+        pattern=r"^[^\x00]*$",
         description="A description. Title, year, genres and this are what the text encoder reads.",
         examples=["A farm boy turned pirate looks for his true love."],
     )
@@ -78,9 +79,6 @@ class FeedbackResponse(Contract):
 
     accepted: int = Field(description="New ones; they count from the next recommendation on.")
     duplicates: int = Field(description="Those that were there already.")
-    unknown_items: tuple[str, ...] = Field(
-        (), description="Items that the catalogue does not hold; their events are kept and read once it does."
-    )
 
 
 class HistoryEntry(Contract):
@@ -88,7 +86,7 @@ class HistoryEntry(Contract):
 
     item_id: ItemId
     title: str = Field(description="The title, or the id where no title is known.", examples=["The Princess Bride"])
-    timestamp: Timestamp
+    timestamp: float = Field(description="When, as the data set counts time.", examples=[978300019])
 
 
 class UserHistory(Contract):
