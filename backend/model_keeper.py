@@ -163,7 +163,9 @@ class ModelKeeper:
     def _with_items(self, model: ServedModel, rows: list[ItemRow]) -> ServedModel:
         """The model with the items that it does not know as they are described now."""
         known = model.recommender.catalogue
-        changed = [row for row in rows if row.item_id not in known or _differs(known.item(known.index(row.item_id)), row)]
+        changed = [
+            row for row in rows if row.item_id not in known or _differs(known.item(known.index(row.item_id)), row)
+        ]
         if not changed:
             return model
         try:

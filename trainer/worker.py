@@ -96,6 +96,18 @@ class Worker:
             logger.warning("%s", error)
 
 
+def serve_jobs(settings: TrainerSettings, *, until_idle: bool = False) -> None:
+    """Be a trainer: at low priority, until SIGTERM, Ctrl-C or, if asked, until no job is left.
+
+    Raises:
+        StorageError: if the database cannot be used.
+    """
+    shutdown = Shutdown()
+    stop_on_signals(shutdown)
+    os.nice(settings.nice)
+    Worker(settings, shutdown).run(until_idle=until_idle)
+
+
 @contextmanager
 def _log_of(jobs: JobStore, job_id: int) -> Iterator[None]:
     """The log lines of what happens meanwhile stand in the job's log too."""

@@ -333,6 +333,36 @@ def recommend(
 
 
 @app.command()
+def up(
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Port of the API.")] = 8000,
+    dashboard_port: Annotated[int, typer.Option(min=1, max=65535, help="Port of the dashboard.")] = 8501,
+    data_dir: Annotated[
+        Path, typer.Option(metavar="DIR", envvar="FEDMEM_DATA_DIR", help="Checkpoints, the demo and logs.")
+    ] = Path("runs/service"),
+    database_url: DatabaseUrl = None,
+    train: Annotated[bool, typer.Option(help="Queue a first training job where there is none.")] = True,
+) -> None:
+    """Start the whole product on this machine: trainer, API and dashboard, with the demo in an empty database."""
+    from fedmem.cli.up import Address, run_up
+    from fedmem.storage.engine import DEFAULT_URL
+
+    api, board = Address("127.0.0.1", port), Address("127.0.0.1", dashboard_port)
+    run_up(api, board, data_dir, database_url or DEFAULT_URL, train=train)
+
+
+@app.command()
+def trainer(
+    database_url: DatabaseUrl = None,
+    until_idle: Annotated[bool, typer.Option("--until-idle", help="End when no job is left.")] = False,
+) -> None:
+    """Claim queued jobs and train them, until Ctrl-C. Settings come from the environment, see .env.example."""
+    from trainer.settings import load_settings
+    from trainer.worker import serve_jobs
+
+    serve_jobs(load_settings(database_url=database_url), until_idle=until_idle)
+
+
+@app.command()
 def serve(
     run: RunDir,
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes a free one.")] = 8000,

@@ -36,7 +36,7 @@ class PrototypeMap:
         basis = np.zeros((2, vectors.shape[1]), vectors.dtype)
         basis[: len(directions[:2])] = directions[:2]
         largest = np.abs(basis).argmax(1)
-        basis *= np.where(basis[np.arange(2), largest] < 0, -1, 1).astype(basis.dtype)[:, None]
+        basis[basis[np.arange(2), largest] < 0] *= -1
         points = np.where(mask[:, None], (vectors - mean) @ basis.T, np.nan).astype(np.float32)
         return cls(block, mean, basis, points)
 
