@@ -65,7 +65,7 @@ class JobRun:
         snapshot = self._snapshot(config)
         self._go_on()
         recorder = self._recorder(snapshot)
-        with closing(TrainingRun(self.directory, snapshot, recorder=recorder)) as run:
+        with closing(TrainingRun(self.directory, snapshot, recorder=recorder)) as run, closing(recorder):
             if self.job.round:
                 run.restore(self.job.round)
                 logger.info("going on from round %d", self.job.round)
