@@ -1,6 +1,9 @@
 """A database with a data set, a finished job and its run directory for all tests; each test has a copy of its own."""
 
+import contextlib
 import shutil
+import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,11 +11,13 @@ from pathlib import Path
 import httpx
 import numpy as np
 import pytest
+from fastapi import FastAPI
 from sqlalchemy import Engine
 from starlette.testclient import TestClient
 
 import migrations
 from backend.app import create_app
+from backend.server import Server, listen
 from backend.settings import Settings
 from fedmem.checkpoint import RunDirectory
 from fedmem.contracts import Problem
@@ -198,6 +203,23 @@ def wait_for_model(client: TestClient) -> None:
     """Look into the database at once, instead of waiting for the application to do so."""
     client.app.state.services.keeper.look()
     assert client.get("/health/ready").status_code == 200
+
+
+@contextlib.contextmanager
+def running(app: FastAPI) -> Iterator[tuple[Server, str]]:
+    """An application behind a real socket: the server, and its address."""
+    with listen("127.0.0.1", 0) as listener:
+        server = Server(app)
+        thread = threading.Thread(target=server.run, args=([listener],))
+        thread.start()
+        try:
+            while not server.started:
+                time.sleep(0.01)
+            yield server, f"http://127.0.0.1:{listener.getsockname()[1]}"
+        finally:
+            server.should_exit = True
+            thread.join(30)
+            assert not thread.is_alive()
 
 
 def problem(response: httpx.Response, status: int) -> Problem:

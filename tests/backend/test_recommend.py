@@ -1,7 +1,9 @@
 """Recommendations over HTTP, against the recommender and against brute force."""
 
+import asyncio
 from urllib.parse import quote
 
+import httpx
 import numpy as np
 import pytest
 from hypothesis import given
@@ -202,3 +204,16 @@ def test_no_answer_asks_the_database(served, monkeypatch):
     monkeypatch.setattr(app.state, "services", None)
     assert served.get("/recommend/u01").status_code == 200
     assert served.get("/recommend/nobody?explain=true").status_code == 200
+
+
+def test_requests_at_once_do_not_mix(shared, recommender):
+    """Each answer is its own user's."""
+
+    async def all_at_once() -> list[httpx.Response]:
+        transport = httpx.ASGITransport(app=shared.app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+            return await asyncio.gather(*(client.get(f"/recommend/{user}?k=5") for user in USERS * 4))
+
+    for user, response in zip(USERS * 4, asyncio.run(all_at_once()), strict=True):
+        expected = [scored.item.item_id for scored in recommender.recommend(user, 5).items]
+        assert ids(answer(response)) == expected

@@ -6,6 +6,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from backend.app import create_app
+from fedmem.checkpoint import RunDirectory
 from fedmem.contracts import UserHistory
 from fedmem.storage.catalogue import CatalogueStore
 from fedmem.storage.catalogue_rows import Event
@@ -123,6 +124,22 @@ def test_who_is_deleted_is_unknown_at_once_and_after_a_start(served, served_worl
         wait_for_model(client)
         is_gone(client)
         assert client.get("/recommend/u04").json()["strategy"] == "model"
+
+
+def test_who_is_deleted_is_in_no_checkpoint(served, served_world):
+    directory = RunDirectory(served_world.data_dir / "jobs" / "1")
+    user = directory.read_snapshot().dataset.vocabulary.user_index("u03")
+
+    def lengths(number: int) -> dict[int, int]:
+        return {user: len(entries) for user, entries in directory.read_checkpoint(number).memories.items()}
+
+    before = {number: lengths(number) for number in directory.rounds()}
+    assert any(found.get(user) for found in before.values())
+    assert served.delete("/users/u03").status_code == 204
+    after = {number: lengths(number) for number in directory.rounds()}
+    assert not any(found.get(user) for found in after.values())
+    others = [{key: n for key, n in found.items() if key != user} for found in (*before.values(), *after.values())]
+    assert others[: len(before)] == others[len(before) :]
 
 
 def test_who_comes_back_begins_anew(served):
