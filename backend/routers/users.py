@@ -11,7 +11,7 @@ from backend.openapi import problems
 from backend.rows import history_of
 from fedmem.contracts import FeedbackRequest, FeedbackResponse, UserHistory, UserPage, UserSummary
 from fedmem.errors import UnknownUserError
-from fedmem.storage.catalogue import Event
+from fedmem.storage.catalogue_rows import Event
 
 router = APIRouter(tags=["users"])
 
