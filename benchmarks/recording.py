@@ -54,9 +54,13 @@ def measure(data: Path | None) -> dict[str, object]:
     dataset = generated_movielens() if data is None else load_dataset(data)
     config = validate_config({"federated": {"patience": 1000}}, "the benchmark")
     snapshot = take_snapshot(config, dataset)
-    with tempfile.TemporaryDirectory() as folder, one_thread():
-        with closing(recorded(Path(folder), snapshot)) as with_writing, closing(unrecorded(Path(folder), snapshot)) as without:
-            seconds = take_turns({"with": with_writing, "without": without})
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        one_thread(),
+        closing(recorded(Path(folder), snapshot)) as with_writing,
+        closing(unrecorded(Path(folder), snapshot)) as without,
+    ):
+        seconds = take_turns({"with": with_writing, "without": without})
     found = statistics.median(seconds["with"]) / statistics.median(seconds["without"])
     return {"p8": found, "goal": GOAL, "seconds": seconds, "data": dataset.name, "machine": machine()}
 

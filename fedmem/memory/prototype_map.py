@@ -34,9 +34,8 @@ class PrototypeMap:
         mean = vectors[mask].mean(0)
         _, _, directions = np.linalg.svd(vectors[mask] - mean, full_matrices=False)
         basis = np.zeros((2, vectors.shape[1]), vectors.dtype)
-        basis[: len(directions[:2])] = directions[:2]
-        largest = np.abs(basis).argmax(1)
-        basis[basis[np.arange(2), largest] < 0] *= -1
+        for row, direction in enumerate(directions[:2]):  # fewer where there is one item
+            basis[row] = direction if direction[np.abs(direction).argmax()] > 0 else -direction
         points = np.where(mask[:, None], (vectors - mean) @ basis.T, np.nan).astype(np.float32)
         return cls(block, mean, basis, points)
 
