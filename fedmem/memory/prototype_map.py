@@ -31,7 +31,7 @@ class PrototypeMap:
     @classmethod
     def of(cls, block: str, vectors: FloatArray, mask: Mask) -> "PrototypeMap":
         """The map of a catalogue: vectors [I, D_block] and which items have one [I]."""
-        mean = vectors[mask].mean(0)
+        mean: FloatArray = vectors[mask].mean(0)
         _, _, directions = np.linalg.svd(vectors[mask] - mean, full_matrices=False)
         basis = np.zeros((2, vectors.shape[1]), vectors.dtype)
         for row, direction in enumerate(directions[:2]):  # fewer where there is one item
@@ -41,7 +41,7 @@ class PrototypeMap:
 
     def place(self, vectors: FloatArray) -> FloatArray:
         """Vectors [n, D_block] on the map [n, 2]."""
-        placed: FloatArray = (vectors - self.mean) @ self.basis.T
+        placed: FloatArray = np.asarray((vectors - self.mean) @ self.basis.T, np.float32)
         return placed
 
 
