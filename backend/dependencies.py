@@ -6,12 +6,12 @@ from typing import Annotated
 import anyio
 from fastapi import Depends, Path, Request, Security
 from fastapi.security import APIKeyHeader
-from fedmem.storage.jobs import JobStore
-from fedmem.storage.metrics import MetricStore
 
 from backend.errors import ApiKeyError
 from backend.services import Services
 from backend.settings import Settings
+from fedmem.storage.jobs import JobStore
+from fedmem.storage.metrics import MetricStore
 
 LARGEST_ID = 2**63 - 1  # of a database's row
 _key_header = APIKeyHeader(

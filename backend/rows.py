@@ -2,11 +2,10 @@
 
 from datetime import UTC, datetime
 
-from fedmem.storage.jobs import JobRow, LogRow, TrainerRow
-from fedmem.storage.metrics import RoundRow
-
 from fedmem.config import ExperimentConfig
 from fedmem.contracts import Job, LogLine, RoundMetrics, Trainer
+from fedmem.storage.jobs import JobRow, LogRow, TrainerRow
+from fedmem.storage.metrics import RoundRow
 
 TRAINER_SILENCE = 60.0  # seconds after which a trainer is taken for dead
 

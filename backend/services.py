@@ -2,12 +2,12 @@
 
 from dataclasses import dataclass
 
-from fedmem.storage.engine import connect
-from fedmem.storage.jobs import JobStore
-from fedmem.storage.metrics import MetricStore
 from sqlalchemy import Engine
 
 from backend.settings import Settings
+from fedmem.storage.engine import connect
+from fedmem.storage.jobs import JobStore
+from fedmem.storage.metrics import MetricStore
 
 
 @dataclass(frozen=True, eq=False)

@@ -4,11 +4,11 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Self
 
-from fedmem.storage.engine import DEFAULT_URL
 from pydantic import Field, PositiveFloat, PositiveInt, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from fedmem.errors import ConfigError
+from fedmem.storage.engine import DEFAULT_URL
 
 
 class Settings(BaseSettings):
@@ -43,7 +43,7 @@ class Settings(BaseSettings):
     )
     max_k: PositiveInt = Field(1000, description="The most items of one answer.")
     max_batch: PositiveInt = Field(256, description="The most users of one POST /recommend/batch.")
-    poll_seconds: PositiveFloat = Field(
+    refresh_seconds: PositiveFloat = Field(
         1.0, description="Seconds between looks into the database for news: models, feedback, a job's rounds."
     )
 

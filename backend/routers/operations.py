@@ -4,7 +4,6 @@ import time
 
 import anyio.to_thread
 from fastapi import APIRouter, Request, Response
-from fedmem.storage.engine import check_schema
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from backend.dependencies import CurrentServices, Jobs
@@ -12,6 +11,7 @@ from backend.errors import NotReadyError
 from backend.openapi import problems
 from backend.rows import trainer_of
 from fedmem.contracts import Live, Ready, TrainerList
+from fedmem.storage.engine import check_schema
 
 router = APIRouter(tags=["operations"])
 public = APIRouter(tags=["operations"])

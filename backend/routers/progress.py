@@ -7,7 +7,6 @@ import anyio
 import anyio.to_thread
 from fastapi import APIRouter, Depends, Header, Query
 from fastapi.sse import EventSourceResponse, ServerSentEvent
-from fedmem.storage.jobs import JobRow
 
 from backend.dependencies import LARGEST_ID, CurrentServices, CurrentSettings, Ending, JobId, Jobs, Metrics
 from backend.openapi import problems
@@ -15,6 +14,7 @@ from backend.rows import job_of, log_line_of, round_of
 from backend.services import Services
 from fedmem.contracts import JobEvent, JobLogs, JobMetrics
 from fedmem.contracts.jobs import Split
+from fedmem.storage.jobs import JobRow
 
 router = APIRouter(tags=["jobs"])
 ENDED = ("succeeded", "failed", "stopped")
@@ -91,7 +91,7 @@ async def watch_job(
         if ended:
             return
         if not more:
-            with anyio.move_on_after(settings.poll_seconds):
+            with anyio.move_on_after(settings.refresh_seconds):
                 await ending.wait()
 
 

@@ -104,6 +104,8 @@ def database_errors(url: URL) -> Iterator[None]:
         if worded is error:
             raise
         raise worded from error
+    except OverflowError as error:
+        raise DataError(f"the database cannot hold a value: {error}") from None
     except exc.StatementError as error:
         # A value that cannot be sent at all, such as NaN in a JSON column.
         raise error.orig if isinstance(error.orig, ValueError) else error from None
@@ -181,8 +183,6 @@ _CAUSES = {
     "53300": "takes no more connections. Try again, or raise the server's max_connections",
     "25006": "could not be written: it is read-only. Connect to a server or as a user that may write",
     "42501": "refuses this user. Grant it the right to use the tables",
-    "28": "refuses the user or the password. Check the URL",
-    "3D000": "does not exist. Create it, or check the URL",
     "42P01": NOT_MIGRATED,
     "42703": NOT_MIGRATED,
     "55P03": "is locked by another connection. Try again",

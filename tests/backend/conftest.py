@@ -67,7 +67,7 @@ def settings(database: Path, tmp_path: Path) -> Callable[..., Settings]:
     """``settings(api_key="k")``: the tests' settings, untouched by the environment."""
 
     def make(**changed: object) -> Settings:
-        values = {"database_url": f"sqlite:///{database}", "data_dir": tmp_path / "data", "poll_seconds": 0.05}
+        values = {"database_url": f"sqlite:///{database}", "data_dir": tmp_path / "data", "refresh_seconds": 0.05}
         return Settings(_env_file=None, **(values | changed))
 
     return make

@@ -111,9 +111,9 @@ def test_events_come_as_rounds_are_committed_and_end_with_the_job(server, jobs, 
         commit(jobs, lease, 3)
         name, last, event = next(stream)
         assert (name, last, [row.round for row in event.rounds]) == ("job", 3, [3])
-        jobs.finish(lease, "stopped", message="asked for")
+        jobs.finish(lease, "failed", message="it broke")
         name, last, event = next(stream)
-        assert (name, last, event.job.state, event.rounds) == ("end", 3, "stopped", ())
+        assert (name, last, event.job.state, event.rounds) == ("end", 3, "failed", ())
         assert list(stream) == []
 
 
@@ -130,7 +130,7 @@ def test_nothing_is_sent_twice_and_nothing_without_news(server, jobs, lease):
 
 def test_a_browser_that_comes_back_goes_on_where_it_was(server, jobs, lease):
     commit(jobs, lease, 1, 2, 3)
-    jobs.finish(lease, "stopped")
+    jobs.finish(lease, "failed", message="it broke")
     headers = {"Last-Event-ID": "2"}
     with httpx.stream("GET", f"{server[1]}/jobs/{lease.job_id}/events", headers=headers, timeout=20) as response:
         ((name, last, event),) = events(response)

@@ -1,0 +1,74 @@
+"""Requests for jobs: what may be queued, and that a retry queues nothing twice. Inside the caller's transaction."""
+
+import hashlib
+import json
+from typing import Any
+
+from sqlalchemy import Connection, select
+
+from fedmem.errors import ConflictError, UnknownDatasetError
+from fedmem.storage.job_rows import JobRow, job_row, select_jobs
+from fedmem.storage.job_states import ENDED
+from fedmem.storage.schema import datasets, jobs
+
+
+def request_digest(request: list[Any]) -> str:
+    """What tells one request from another."""
+    return hashlib.sha256(json.dumps(request, sort_keys=True, allow_nan=False).encode()).hexdigest()
+
+
+def earlier_job(connection: Connection, key: str | None, digest: str) -> JobRow | None:
+    """The job that the same request with the same idempotency key has queued before.
+
+    Raises:
+        ConflictError: if the key came with another request.
+    """
+    if key is None:
+        return None
+    row = connection.execute(select_jobs().where(jobs.c.idempotency_key == key)).mappings().one_or_none()
+    if row is None:
+        return None
+    if row["request_digest"] != digest:
+        raise ConflictError(
+            f"Idempotency-Key {key!r} came before with another request (job {row['id']}); use a new key"
+        )
+    return JobRow(**row)
+
+
+def insert_job(connection: Connection, dataset: str, values: dict[str, Any], now: float) -> JobRow:
+    """Queue a job.
+
+    Raises:
+        UnknownDatasetError, UnknownJobError: if the data set or the job to start from is not there.
+        ConflictError: if that job cannot be continued.
+    """
+    dataset_id = _dataset_id(connection, dataset)
+    if values["start_from"] is not None:
+        _must_be_continuable(job_row(connection, values["start_from"]), dataset)
+    fresh = {"dataset_id": dataset_id, "state": "queued", "desired_state": "running", "created_at": now}
+    job_id = connection.scalar(jobs.insert().values(**values, **fresh).returning(jobs.c.id))
+    assert job_id is not None
+    return job_row(connection, job_id)
+
+
+def _dataset_id(connection: Connection, name: str) -> int:
+    known = {row.name: row.id for row in connection.execute(select(datasets.c.name, datasets.c.id))}
+    if name not in known:
+        there = f"there are: {', '.join(sorted(known))}" if known else "there are none yet"
+        raise UnknownDatasetError(f"there is no data set {name!r}; {there}. fedmem data import brings one in")
+    return int(known[name])
+
+
+def _must_be_continuable(job: JobRow, dataset: str) -> None:
+    if job.state not in ENDED:
+        raise ConflictError(
+            f"job {job.id} is {job.state} and cannot be continued by another; stop it, or wait for its end"
+        )
+    if job.dataset != dataset:
+        raise ConflictError(
+            f"job {job.id} was trained on data set {job.dataset!r} and cannot be continued on {dataset!r}"
+        )
+    if job.round == 0:
+        raise ConflictError(
+            f"job {job.id} has finished no round, so there is nothing to continue; leave start_from out"
+        )

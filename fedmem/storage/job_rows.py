@@ -1,0 +1,127 @@
+"""Jobs as rows: what stands in the database of them, and what trainers write."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, Select, select
+
+from fedmem.contracts.jobs import DesiredState, JobKind, JobState, LogLevel, Split
+from fedmem.errors import UnknownJobError
+from fedmem.storage.schema import datasets, jobs, logs, models
+
+# SQLite's and PostgreSQL's integers end there.
+LARGEST_ID = 2**63 - 1
+
+
+@dataclass(frozen=True)
+class JobRow:
+    """One job: its columns, its data set's name, and the newest model it has left."""
+
+    id: int
+    kind: JobKind
+    dataset_id: int
+    dataset: str
+    config: dict[str, Any]
+    start_from: int | None
+    state: JobState
+    desired_state: DesiredState
+    created_at: float
+    started_at: float | None
+    finished_at: float | None
+    worker: str | None
+    lease_expires_at: float | None
+    token: int
+    attempts: int
+    attempts_without_progress: int
+    snapshot_digest: str | None
+    last_interaction_id: int | None
+    round: int
+    num_rounds: int
+    best_round: int | None
+    clients_done: int
+    clients_selected: int
+    message: str | None
+    traceback: str | None
+    idempotency_key: str | None
+    request_digest: str
+    model_version: str | None
+
+
+@dataclass(frozen=True)
+class Lease:
+    """A trainer's right to write to a job: as long as no one else was given a later token."""
+
+    job_id: int
+    token: int
+    worker: str
+
+
+@dataclass(frozen=True)
+class StoredPrototypes:
+    """The global abstract memory after a round: arrays in safetensors' format, and what is shown of each prototype."""
+
+    arrays: bytes
+    description: list[dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class RoundResult:
+    """What one round leaves in the database. ``checkpoint`` is the folder's name under the job's."""
+
+    round: int
+    is_best: bool
+    checkpoint: str
+    metrics: Mapping[Split, Mapping[str, float]]
+    prototypes: StoredPrototypes | None = None
+
+
+@dataclass(frozen=True)
+class LogRow:
+    """A line of a job's log."""
+
+    id: int
+    time: float
+    level: LogLevel
+    message: str
+
+
+@dataclass(frozen=True)
+class TrainerRow:
+    """A trainer, when it was last seen and what it trains."""
+
+    worker: str
+    started_at: float
+    seen_at: float
+    job_id: int | None
+
+
+def select_jobs() -> Select[Any]:
+    """Every job as a ``JobRow``'s fields."""
+    newest_model = (
+        select(models.c.version)
+        .where(models.c.job_id == jobs.c.id)
+        .order_by(models.c.created_at.desc(), models.c.round.desc())
+        .limit(1)
+        .scalar_subquery()
+    )
+    return select(jobs, datasets.c.name.label("dataset"), newest_model.label("model_version")).join(datasets)
+
+
+def job_row(connection: Connection, job_id: int) -> JobRow:
+    """One job.
+
+    Raises:
+        UnknownJobError: if there is none of that number.
+    """
+    row = None
+    if 0 < job_id <= LARGEST_ID:
+        row = connection.execute(select_jobs().where(jobs.c.id == job_id)).mappings().one_or_none()
+    if row is None:
+        raise UnknownJobError(f"there is no job {job_id}")
+    return JobRow(**row)
+
+
+def add_log(connection: Connection, job_id: int, level: LogLevel, message: str, now: float) -> None:
+    """One more line in a job's log."""
+    connection.execute(logs.insert().values(job_id=job_id, time=now, level=level, message=message))

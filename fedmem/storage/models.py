@@ -1,0 +1,155 @@
+"""Models that jobs have left, and which of them is served."""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, Engine, Row, Select, func, select
+
+from fedmem.contracts.jobs import Split
+from fedmem.errors import ConflictError, UnknownModelError
+from fedmem.storage.engine import reading, writing
+from fedmem.storage.schema import activations, datasets, jobs, metrics, models, rounds
+
+
+@dataclass(frozen=True)
+class ModelRow:
+    """A model: the round of a job, its checkpoint's folder under the job's, and its metrics by split."""
+
+    version: str
+    job_id: int
+    dataset: str
+    round: int
+    checkpoint: str | None
+    created_at: float
+    active: bool
+    metrics: dict[Split, dict[str, float]]
+
+
+class ModelStore:
+    """The models in a database.
+
+    Args:
+        engine: the database.
+        clock: tells the time in seconds since 1970.
+    """
+
+    def __init__(self, engine: Engine, clock: Callable[[], float] = time.time) -> None:
+        self.engine = engine
+        self.clock = clock
+
+    def page(self, limit: int = 100) -> list[ModelRow]:
+        """The newest models, newest first."""
+        newest_first = _select_models().order_by(
+            models.c.created_at.desc(), models.c.job_id.desc(), models.c.round.desc()
+        )
+        with reading(self.engine) as connection:
+            return _model_rows(connection, connection.execute(newest_first.limit(limit)).all())
+
+    def get(self, version: str) -> ModelRow:
+        """One model.
+
+        Raises:
+            UnknownModelError: if there is none of that name.
+        """
+        with reading(self.engine) as connection:
+            return _model_row(connection, version)
+
+    def active(self) -> ModelRow | None:
+        """The model to serve, None before the first was activated."""
+        with reading(self.engine) as connection:
+            version = connection.scalar(_active_version())
+            return None if version is None else _model_row(connection, version)
+
+    def activate(self, version: str, reason: str) -> ModelRow:
+        """Serve this model from now on, an earlier one too.
+
+        Raises:
+            UnknownModelError: if there is none of that name.
+            ConflictError: if its checkpoint is no longer kept.
+        """
+        with writing(self.engine) as connection:
+            model = _model_row(connection, version)
+            if model.checkpoint is None:
+                raise ConflictError(f"the checkpoint of model {version} is no longer kept; activate another")
+            activate_model(connection, version, reason, self.clock())
+            return _model_row(connection, version)
+
+    def versions_ever_active(self) -> list[str]:
+        """Every version that was ever served, the last activated first."""
+        newest = func.max(activations.c.id)
+        statement = select(activations.c.version).group_by(activations.c.version).order_by(newest.desc())
+        with reading(self.engine) as connection:
+            return list(connection.scalars(statement))
+
+
+def version_name(job_id: int, round: int) -> str:
+    """The name of the model that a job leaves after a round.
+
+    >>> version_name(7, 120)
+    'job-7-round-120'
+    """
+    return f"job-{job_id}-round-{round}"
+
+
+def add_model(connection: Connection, job_id: int, round: int, now: float, version: str | None = None) -> str:
+    """Record a model, inside the caller's transaction; its version.
+
+    Raises:
+        ConflictError: if the round has no checkpoint that is kept.
+    """
+    if _checkpoint(connection, job_id, round) is None:
+        raise ConflictError(f"round {round} of job {job_id} has no checkpoint that could be served")
+    version = version or version_name(job_id, round)
+    connection.execute(models.insert().values(version=version, job_id=job_id, round=round, created_at=now))
+    return version
+
+
+def leave_model(connection: Connection, job_id: int, round: int, now: float) -> None:
+    """Record the model of a job that ends while no trainer holds it, if that round left a checkpoint."""
+    if round > 0 and _checkpoint(connection, job_id, round) is not None:
+        add_model(connection, job_id, round, now)
+
+
+def activate_model(connection: Connection, version: str, reason: str, now: float) -> None:
+    """Name the model to serve, inside the caller's transaction."""
+    connection.execute(activations.insert().values(version=version, activated_at=now, reason=reason))
+
+
+def _checkpoint(connection: Connection, job_id: int, round: int) -> str | None:
+    where = (rounds.c.job_id == job_id, rounds.c.round == round)
+    checkpoint: str | None = connection.scalar(select(rounds.c.checkpoint).where(*where))
+    return checkpoint
+
+
+def _active_version() -> Select[Any]:
+    return select(activations.c.version).order_by(activations.c.id.desc()).limit(1)
+
+
+def _select_models() -> Select[Any]:
+    active = func.coalesce(models.c.version == _active_version().scalar_subquery(), False)
+    kept = (rounds.c.job_id == models.c.job_id) & (rounds.c.round == models.c.round)
+    columns = (models, datasets.c.name.label("dataset"), rounds.c.checkpoint, active.label("active"))
+    return select(*columns).join(jobs, jobs.c.id == models.c.job_id).join(datasets).outerjoin(rounds, kept)
+
+
+def _model_row(connection: Connection, version: str) -> ModelRow:
+    found = connection.execute(_select_models().where(models.c.version == version)).all()
+    if not found:
+        raise UnknownModelError(f"there is no model {version!r}")
+    return _model_rows(connection, found)[0]
+
+
+def _model_rows(connection: Connection, found: Sequence[Row[Any]]) -> list[ModelRow]:
+    """The models with their metrics, which one query brings for all."""
+    of_round = (metrics.c.job_id == models.c.job_id) & (metrics.c.round == models.c.round)
+    statement = (
+        select(models.c.version, metrics.c.split, metrics.c.name, metrics.c.value)
+        .join(metrics, of_round)
+        .where(models.c.version.in_([row.version for row in found]), metrics.c.split.in_(("validation", "test")))
+    )
+    tables: dict[str, dict[Split, dict[str, float]]] = {row.version: {} for row in found}
+    for version, split, name, value in connection.execute(statement):
+        tables[version].setdefault(split, {})[name] = value
+    return [ModelRow(**{**row._mapping, "active": bool(row.active)}, metrics=tables[row.version]) for row in found]
