@@ -1,17 +1,23 @@
-"""What a route may ask for. Async, because FastAPI runs sync dependencies in a thread each."""
+"""What a route may ask for. Async where nothing blocks, because FastAPI runs sync dependencies in a thread each."""
 
 from hmac import compare_digest
 from typing import Annotated
 
 import anyio
-from fastapi import Depends, Path, Request, Security
+from fastapi import Depends, Path, Query, Request, Security
 from fastapi.security import APIKeyHeader
 
 from backend.errors import ApiKeyError
+from backend.model_keeper import ModelKeeper
+from backend.served_model import ServedModels
 from backend.services import Services
 from backend.settings import Settings
+from fedmem.contracts.contract import PRINTABLE
+from fedmem.errors import ConflictError
+from fedmem.storage.catalogue import CatalogueStore
 from fedmem.storage.jobs import JobStore
 from fedmem.storage.metrics import MetricStore
+from fedmem.storage.models import ModelStore
 
 LARGEST_ID = 2**63 - 1  # of a database's row
 _key_header = APIKeyHeader(
@@ -29,6 +35,11 @@ async def _settings(request: Request) -> Settings:
     return settings
 
 
+async def _served(request: Request) -> ServedModels:
+    served: ServedModels = request.app.state.served
+    return served
+
+
 async def _ending(request: Request) -> anyio.Event:
     ending: anyio.Event = request.app.state.ending
     return ending
@@ -36,6 +47,7 @@ async def _ending(request: Request) -> anyio.Event:
 
 CurrentServices = Annotated[Services, Depends(_services)]
 CurrentSettings = Annotated[Settings, Depends(_settings)]
+Served = Annotated[ServedModels, Depends(_served)]
 Ending = Annotated[anyio.Event, Depends(_ending)]
 
 
@@ -47,6 +59,25 @@ async def _metrics(services: CurrentServices) -> MetricStore:
     return services.metrics
 
 
+async def _models(services: CurrentServices) -> ModelStore:
+    return services.models
+
+
+async def _catalogue(services: CurrentServices) -> CatalogueStore:
+    return services.catalogue
+
+
+async def _keeper(services: CurrentServices) -> ModelKeeper:
+    return services.keeper
+
+
+Jobs = Annotated[JobStore, Depends(_jobs)]
+Metrics = Annotated[MetricStore, Depends(_metrics)]
+Models = Annotated[ModelStore, Depends(_models)]
+Catalogue = Annotated[CatalogueStore, Depends(_catalogue)]
+Keeper = Annotated[ModelKeeper, Depends(_keeper)]
+
+
 async def _may_write(settings: CurrentSettings, given: Annotated[str | None, Security(_key_header)]) -> None:
     if settings.api_key is None:
         return
@@ -56,7 +87,34 @@ async def _may_write(settings: CurrentSettings, given: Annotated[str | None, Sec
         raise ApiKeyError("the value of X-API-Key is not the one in FEDMEM_API_KEY")
 
 
-Jobs = Annotated[JobStore, Depends(_jobs)]
-Metrics = Annotated[MetricStore, Depends(_metrics)]
 WRITES = Depends(_may_write)
+
+
+def _dataset_name(
+    served: Served,
+    catalogue: Catalogue,
+    dataset: Annotated[
+        str | None,
+        Query(
+            max_length=255,
+            pattern=PRINTABLE,
+            description="The data set. Default: that of the model in service or, before there is one, the only one.",
+        ),
+    ] = None,
+) -> str:
+    """Which data set is meant."""
+    if dataset is not None:
+        return dataset
+    if served.current is not None and served.current.dataset is not None:
+        return served.current.dataset
+    names = [row.name for row in catalogue.datasets()]
+    if len(names) == 1:
+        return names[0]
+    there = f"there are {', '.join(names)}: name one with ?dataset=" if names else "import one: fedmem data import PATH"
+    raise ConflictError(f"no model is in service that would say which data set is meant; {there}")
+
+
+DatasetName = Annotated[str, Depends(_dataset_name)]
 JobId = Annotated[int, Path(ge=1, le=LARGEST_ID, description="The job's number.", examples=[1])]
+UserIdInPath = Annotated[str, Path(max_length=512, pattern=PRINTABLE, description="A user's id.", examples=["u001"])]
+ItemIdInPath = Annotated[str, Path(max_length=512, pattern=PRINTABLE, description="An item's id.", examples=["i001"])]

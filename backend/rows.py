@@ -1,11 +1,26 @@
 """Rows of the database as they cross HTTP."""
 
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
+from backend.images import image_url
+from backend.served_model import ServedModel
 from fedmem.config import ExperimentConfig
-from fedmem.contracts import Job, LogLine, RoundMetrics, Trainer
+from fedmem.contracts import (
+    Dataset,
+    HistoryEntry,
+    ItemResponse,
+    Job,
+    LogLine,
+    ModelVersion,
+    RoundMetrics,
+    Trainer,
+    UserHistory,
+)
+from fedmem.storage.catalogue_rows import DatasetRow, InteractionRow, ItemRow
 from fedmem.storage.jobs import JobRow, LogRow, TrainerRow
 from fedmem.storage.metrics import RoundRow
+from fedmem.storage.models import ModelRow
 
 TRAINER_SILENCE = 60.0  # seconds after which a trainer is taken for dead
 
@@ -66,3 +81,58 @@ def trainer_of(row: TrainerRow, now: float) -> Trainer:
         seen_at=time_of(row.seen_at),
         job_id=row.job_id,
     )
+
+
+def model_of(row: ModelRow, refused: str | None) -> ModelVersion:
+    """A model version, and why it could not be served if it could not."""
+    return ModelVersion(
+        version=row.version,
+        job_id=row.job_id,
+        dataset=row.dataset,
+        round=row.round,
+        created_at=time_of(row.created_at),
+        active=row.active,
+        kept=row.checkpoint is not None,
+        refused=refused,
+        metrics={split: dict(values) for split, values in row.metrics.items()},
+    )
+
+
+def dataset_of(row: DatasetRow) -> Dataset:
+    """A data set and its counts."""
+    return Dataset(
+        name=row.name,
+        source=row.source,
+        imported_at=time_of(row.imported_at),
+        users=row.users,
+        items=row.items,
+        interactions=row.interactions,
+    )
+
+
+def item_of(row: ItemRow, dataset: str, served: ServedModel | None) -> ItemResponse:
+    """An item, and what the model in service knows of it."""
+    known = None if served is None or served.dataset != dataset else served.recommender.catalogue
+    recommendable = known is not None and row.item_id in known
+    return ItemResponse(
+        item_id=row.item_id,
+        title=row.title or row.item_id,
+        genres=row.genres,
+        year=row.year,
+        text=row.text,
+        image_url=image_url(row.item_id, row.image_path),
+        recommendable=recommendable,
+        trained=recommendable and known is not None and known.index(row.item_id) <= known.trained,
+    )
+
+
+def history_of(user_id: str, rows: Sequence[InteractionRow], items: Mapping[str, ItemRow]) -> UserHistory:
+    """A user's interactions with the items' titles."""
+    entries = tuple(
+        HistoryEntry(item_id=row.item_id, title=_title(row.item_id, items), timestamp=row.timestamp) for row in rows
+    )
+    return UserHistory(user_id=user_id, interactions=entries)
+
+
+def _title(item_id: str, items: Mapping[str, ItemRow]) -> str:
+    return items[item_id].title or item_id if item_id in items else item_id

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from prometheus_client import CollectorRegistry, Counter, GCCollector, Histogram, PlatformCollector, ProcessCollector
+from prometheus_client import CollectorRegistry, Counter, Gauge, GCCollector, Histogram, PlatformCollector, ProcessCollector
 
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
@@ -48,3 +48,27 @@ class HttpMetrics:
             timer = self._timers[method, route] = self.seconds.labels(method, route)
         counter.inc()
         timer.observe(seconds)
+
+
+@dataclass(frozen=True)
+class ModelMetrics:
+    """Which model is in service, and what became of those that were to be."""
+
+    in_service: Gauge
+    swaps: Counter
+    refusals: Counter
+
+    @classmethod
+    def create(cls, registry: CollectorRegistry) -> "ModelMetrics":
+        """All at zero."""
+        return cls(
+            Gauge("fedmem_model_round", "The round of the model in service.", ("version",), registry=registry),
+            Counter("fedmem_model_swaps", "Models that were put into service.", registry=registry),
+            Counter("fedmem_model_refusals", "Models that could not be served.", registry=registry),
+        )
+
+    def swapped(self, version: str, round: int) -> None:
+        """A model went into service."""
+        self.in_service.clear()
+        self.in_service.labels(version).set(round)
+        self.swaps.inc()

@@ -1,5 +1,17 @@
 """What crosses HTTP, and what ``--json`` prints: the same shapes."""
 
+from fedmem.contracts.catalogue import (
+    FeedbackEvent,
+    FeedbackRequest,
+    FeedbackResponse,
+    HistoryEntry,
+    ItemPage,
+    ItemResponse,
+    ItemUpdate,
+    UserHistory,
+    UserPage,
+    UserSummary,
+)
 from fedmem.contracts.jobs import (
     Job,
     JobEvent,
@@ -13,13 +25,36 @@ from fedmem.contracts.jobs import (
 from fedmem.contracts.memory import ItemPoint, MapPoint, NearestItem, Prototype, PrototypeRound
 from fedmem.contracts.models import ModelPage, ModelVersion
 from fedmem.contracts.problem import Problem
-from fedmem.contracts.recommendations import RecommendationResponse, RecommendedItem
+from fedmem.contracts.recommendations import (
+    BatchQuestion,
+    BatchRequest,
+    BatchResponse,
+    Explanation,
+    MemoryWeight,
+    RecommendationRequest,
+    RecommendationResponse,
+    RecommendedItem,
+    ScoreParts,
+    SimilarItem,
+    SimilarItems,
+)
 from fedmem.contracts.service import Dataset, DatasetList, Live, Ready, Trainer, TrainerList
 
 __all__ = [
+    "BatchQuestion",
+    "BatchRequest",
+    "BatchResponse",
     "Dataset",
     "DatasetList",
+    "Explanation",
+    "FeedbackEvent",
+    "FeedbackRequest",
+    "FeedbackResponse",
+    "HistoryEntry",
+    "ItemPage",
     "ItemPoint",
+    "ItemResponse",
+    "ItemUpdate",
     "Job",
     "JobEvent",
     "JobLogs",
@@ -29,6 +64,7 @@ __all__ = [
     "Live",
     "LogLine",
     "MapPoint",
+    "MemoryWeight",
     "ModelPage",
     "ModelVersion",
     "NearestItem",
@@ -36,9 +72,16 @@ __all__ = [
     "Prototype",
     "PrototypeRound",
     "Ready",
+    "RecommendationRequest",
     "RecommendationResponse",
     "RecommendedItem",
     "RoundMetrics",
+    "ScoreParts",
+    "SimilarItem",
+    "SimilarItems",
     "Trainer",
     "TrainerList",
+    "UserHistory",
+    "UserPage",
+    "UserSummary",
 ]

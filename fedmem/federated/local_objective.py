@@ -82,6 +82,13 @@ def _collate_memory(
     """The clients' entries padded to the longest, repeated for each of a client's segments; None if none reads."""
     if prototypes is None and all(memory is None for memory in memories):
         return None
+    stacked = stack_memories(memories, like)
+    items, index, embedding = (values.repeat_interleave(counts, 0).to(like.device) for values in stacked)
+    return RetrievedMemory(items, index, embedding.to(like.dtype), prototypes)
+
+
+def stack_memories(memories: Sequence[MemoryEntries | None], like: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Items [C, M], history indices [C, M] and id embeddings [C, M, D] of memories, padded to the longest."""
     longest = max((len(memory) for memory in memories if memory is not None), default=0)
     items = np.zeros((len(memories), longest), np.int64)
     index = np.zeros((len(memories), longest), np.int64)
@@ -90,9 +97,7 @@ def _collate_memory(
         if memory is not None:
             n = len(memory)
             items[row, :n], index[row, :n], embedding[row, :n] = memory.items, memory.index, memory.id_embedding
-    as_tensors = (torch.from_numpy(a).repeat_interleave(counts, 0).to(like.device) for a in (items, index, embedding))
-    items_t, index_t, embedding_t = as_tensors
-    return RetrievedMemory(items_t, index_t, embedding_t.to(like.dtype), prototypes)
+    return torch.from_numpy(items), torch.from_numpy(index), torch.from_numpy(embedding)
 
 
 def _collate_preferences(

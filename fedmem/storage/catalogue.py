@@ -119,6 +119,16 @@ class CatalogueStore:
             raise UnknownItemError(f"the data set {name!r} has no item {item_id!r}")
         return found[item_id]
 
+    def items_by_id(self, name: str, item_ids: Iterable[str]) -> dict[str, ItemRow]:
+        """Those items that there are."""
+        found: dict[str, ItemRow] = {}
+        wanted = list(item_ids)
+        with reading(self._engine) as connection:
+            dataset_id = datasets.find_dataset(connection, name)
+            for first in range(0, len(wanted), interactions.BATCH):
+                found |= items.items_by_id(connection, dataset_id, wanted[first : first + interactions.BATCH])
+        return found
+
     def put_item(self, name: str, item: ItemRow) -> bool:
         """Store an item as it is described here; whether it is new."""
         with writing(self._engine) as connection:

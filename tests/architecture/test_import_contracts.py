@@ -35,7 +35,7 @@ def test_contracts_are_kept(project_root):
         ("fedmem/data/split.py", "import fedmem.model", "The core is a column"),
         ("fedmem/model/sasrec.py", "import fedmem.memory", "The core is a column"),
         ("fedmem/helpers.py", "", "The core is a column"),
-        ("fedmem/serving.py", "import backend.app", "A service stands on the core"),
+        ("fedmem/serving/recommender.py", "import backend.app", "A service stands on the core"),
         ("backend/app.py", "import fedmem.model.sasrec", "The backend enters the core"),
         ("fedmem/federated/messages.py", "import fedmem.memory.local_memory", "The server side cannot reach"),
         ("fedmem/federated/aggregation.py", "import fedmem.data.client_dataset", "The server side cannot reach"),

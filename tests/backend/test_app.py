@@ -58,7 +58,7 @@ def test_ten_by_default(request_to):
 def test_somebody_unknown_is_served_from_the_global_memory(request_to):
     response = request_to("/recommend/nobody at all", k=3)
     assert response.status_code == 200
-    assert (response.json()["user_id"], response.json()["strategy"]) == ("nobody at all", "global_memory")
+    assert (response.json()["user_id"], response.json()["strategy"]) == ("nobody at all", "prototypes")
     assert len(response.json()["items"]) == 3
 
 
