@@ -1,11 +1,30 @@
 """The backend's API as typed calls: contracts in, contracts out."""
 
 from typing import Any, TypeVar
+from urllib.parse import quote
 
 import httpx
 from pydantic import ValidationError
 
-from fedmem.contracts import Job, JobLogs, JobMetrics, JobPage, JobRequest, ModelPage, ModelVersion, Problem
+from fedmem.contracts import (
+    DatasetList,
+    ItemPage,
+    Job,
+    JobLogs,
+    JobMetrics,
+    JobPage,
+    JobRequest,
+    Live,
+    ModelPage,
+    ModelVersion,
+    Problem,
+    Ready,
+    RecommendationRequest,
+    RecommendationResponse,
+    TrainerList,
+    UserHistory,
+    UserPage,
+)
 from fedmem.contracts.contract import Contract
 
 C = TypeVar("C", bound=Contract)
@@ -76,6 +95,50 @@ class ApiClient:
     def activate(self, version: str) -> ModelVersion:
         """Serve this model version."""
         return self._post(ModelVersion, f"/models/{version}/activate")
+
+    def live(self) -> Live:
+        """Whether the backend's process answers."""
+        return self._get(Live, "/health/live")
+
+    def ready(self) -> Ready:
+        """Which model answers; RefusedError says what is missing."""
+        return self._get(Ready, "/health/ready")
+
+    def trainers(self) -> TrainerList:
+        """The trainer processes, the one heard of last first."""
+        return self._get(TrainerList, "/trainers")
+
+    def datasets(self) -> DatasetList:
+        """The imported data sets."""
+        return self._get(DatasetList, "/datasets")
+
+    def items(self, query: str = "", limit: int = 20, dataset: str | None = None) -> ItemPage:
+        """Items whose title contains the query."""
+        return self._get(ItemPage, "/items", q=query, limit=limit, dataset=dataset)
+
+    def users(self, query: str = "", limit: int = 50, dataset: str | None = None) -> UserPage:
+        """Users whose id contains the query."""
+        return self._get(UserPage, "/users", q=query, limit=limit, dataset=dataset)
+
+    def history(self, user_id: str, dataset: str | None = None) -> UserHistory:
+        """A user's interactions, oldest first."""
+        return self._get(UserHistory, f"/users/{quote(user_id, safe='')}/history", dataset=dataset)
+
+    def recommend(self, user_id: str, k: int, model: str | None = None) -> RecommendationResponse:
+        """For a known user, with the parts of each score."""
+        path = f"/recommend/{quote(user_id, safe='')}"
+        return self._get(RecommendationResponse, path, k=k, explain=True, model=model)
+
+    def recommend_for(self, request: RecommendationRequest) -> RecommendationResponse:
+        """For a history; nothing of it is stored."""
+        return self._post(RecommendationResponse, "/recommend", request)
+
+    def picture(self, path: str) -> bytes:
+        """A picture, by the path that an item names."""
+        response = self._send(self._http.build_request("GET", path))
+        if response.is_error:
+            raise RefusedError(response.status_code, _detail(response))
+        return response.content
 
     def _get(self, contract: type[C], path: str, **query: Any) -> C:
         given = {name: value for name, value in query.items() if value is not None}

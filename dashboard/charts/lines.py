@@ -1,7 +1,7 @@
 """Lines over rounds: the chart that most of a training job is shown by.
 
-Rows: round, value, low, high, series, kind. A `line` may have a band (low, high); `best` marks a point; a `reference` is a
-level that holds for all rounds.
+Rows: round, value, low, high, series, kind. A `line` may have a band (low, high); `best` marks a point; a `reference` is
+a level that holds for all rounds.
 """
 
 from collections.abc import Iterable, Sequence
@@ -66,7 +66,9 @@ def _specification(
 ) -> dict[str, Any]:
     legend = None if len(series) == 1 else alt.Legend(orient="bottom", title=None, columns=3, labelLimit=260)
     colour = alt.Color("series:N", scale=alt.Scale(domain=list(series), range=list(palette)), legend=legend)
-    x = alt.X("round:Q", title=ROUND_TITLE, axis=alt.Axis(format="d", tickMinStep=1, grid=False), scale=alt.Scale(nice=False))
+    x = alt.X(
+        "round:Q", title=ROUND_TITLE, axis=alt.Axis(format="d", tickMinStep=1, grid=False), scale=alt.Scale(nice=False)
+    )
     y = alt.Y("value:Q", title=y_title, axis=alt.Axis(format=y_format, tickCount=5), scale=alt.Scale(zero=zero))
     tooltip = [
         alt.Tooltip("series:N", title="Series"),
@@ -80,14 +82,14 @@ def _specification(
         only_lines.mark_line(strokeWidth=2),
         _reference(y, y_title, tooltip),
         only_lines.mark_circle(size=120, opacity=0).encode(tooltip=tooltip),
-        base.transform_filter("datum.kind === 'best'").mark_point(
-            shape="diamond", size=110, filled=True, stroke="white", strokeWidth=1, opacity=1
-        ).encode(tooltip=tooltip),
+        base.transform_filter("datum.kind === 'best'")
+        .mark_point(shape="diamond", size=110, filled=True, stroke="white", strokeWidth=1, opacity=1)
+        .encode(tooltip=tooltip),
     ]
     return specification(alt.layer(*layers).add_params(zoom_by_round()), height)
 
 
-def _reference(y: alt.Y, y_title: str, tooltip: list[alt.Tooltip]) -> alt.LayerChart:
+def _reference(y: alt.Y, y_title: str, tooltip: list[alt.Tooltip]) -> Any:
     base = alt.Chart(rows()).transform_filter("datum.kind === 'reference'").encode(y=y)
     rule = base.mark_rule(strokeDash=[5, 4], color=GREY, strokeWidth=1.5).encode(tooltip=[tooltip[0], tooltip[2]])
     label = base.mark_text(align="right", dx=-4, dy=-7, color=GREY, fontSize=11).encode(

@@ -47,7 +47,9 @@ def writing_chart(rounds: Sequence[RoundMetrics]) -> Drawing:
     """Entries written or refreshed, and evicted, by round."""
     names = {"memory_updates": "Written", "memory_evictions": "Evicted"}
     rows = [row for name, label in names.items() for row in series(rounds, "train", name, label)]
-    return lines(rows, "Memory entries in the round (number)", list(names.values()), palette=(GREEN, VERMILLION), zero=True)
+    return lines(
+        rows, "Memory entries in the round (number)", list(names.values()), palette=(GREEN, VERMILLION), zero=True
+    )
 
 
 def written_chart(rounds: Sequence[RoundMetrics]) -> Drawing:
@@ -61,7 +63,9 @@ def gates_chart(rounds: Sequence[RoundMetrics]) -> Drawing:
     there = {name for each in rounds for name in each.metrics.get("train", {})}
     names = {name: label for name, label in EXPERTS.items() if name in there}
     rows = [row for name, label in names.items() for row in series(rounds, "train", name, label)]
-    return lines(rows, "Mean weight of an expert (0 to 1)", list(names.values()), palette=(BLUE, GREEN, PURPLE), zero=True)
+    return lines(
+        rows, "Mean weight of an expert (0 to 1)", list(names.values()), palette=(BLUE, GREEN, PURPLE), zero=True
+    )
 
 
 def entropy_chart(rounds: Sequence[RoundMetrics]) -> Drawing:
@@ -80,16 +84,21 @@ def _threshold(config: FedMemConfig) -> list[tuple[str, float]]:
 @cache
 def _histogram() -> dict[str, Any]:
     x_title, y_title = "Surprise (nats)", "Positions (% of those trained)"
-    bars = alt.Chart(rows()).mark_bar(color=SKY, binSpacing=1).encode(
-        x=alt.X("low:Q", bin="binned", title=x_title),
-        x2="high:Q",
-        y=alt.Y("percent:Q", title=y_title),
-        tooltip=[
-            alt.Tooltip("low:Q", title="From (nats)"),
-            alt.Tooltip("high:Q", title="To (nats)"),
-            alt.Tooltip("percent:Q", title="Positions (%)", format=".1f"),
-        ],
-    ).transform_calculate(percent="100 * datum.share")
+    bars = (
+        alt.Chart(rows())
+        .mark_bar(color=SKY, binSpacing=1)
+        .encode(
+            x=alt.X("low:Q", bin="binned", title=x_title),
+            x2="high:Q",
+            y=alt.Y("percent:Q", title=y_title),
+            tooltip=[
+                alt.Tooltip("low:Q", title="From (nats)"),
+                alt.Tooltip("high:Q", title="To (nats)"),
+                alt.Tooltip("percent:Q", title="Positions (%)", format=".1f"),
+            ],
+        )
+        .transform_calculate(percent="100 * datum.share")
+    )
     level = alt.Chart(rows("levels")).encode(x=alt.X("level:Q", title=x_title))
     rule = level.mark_rule(color=VERMILLION, strokeDash=[5, 4], strokeWidth=1.5)
     label = level.mark_text(color=VERMILLION, align="left", dx=5, fontSize=11).encode(text="label:N", y=alt.value(8))

@@ -1,6 +1,6 @@
 """The colours: Okabe and Ito's, told apart by colour-blind readers, each with contrast 3 on white and on near-black.
 
-The original's yellow vanishes on white and its black on black; sky blue and orange come last, because they are weak on white.
+The original's yellow vanishes on white and its black on black; sky blue and orange come last, being weak on white.
 Okabe, Ito (2008), Color Universal Design.
 """
 

@@ -20,7 +20,9 @@ def quantile_chart(
     """Bands between the 5th and 95th and the 25th and 75th per cent, the median as a line, and levels by name."""
     table = [{"round": each.round, **_quantiles(each.metrics.get("train", {}), name)} for each in rounds]
     complete = [row for row in table if len(row) > 1]
-    drawn = pd.DataFrame(complete, columns=["round", *NAMES]).astype({"round": "int64", **dict.fromkeys(NAMES, "float64")})
+    drawn = pd.DataFrame(complete, columns=["round", *NAMES]).astype(
+        {"round": "int64", **dict.fromkeys(NAMES, "float64")}
+    )
     marks = pd.DataFrame(levels, columns=["label", "level"]).astype({"level": "float64"})
     return Drawing(_specification(y_title, bool(levels)), {ROWS: drawn, "levels": marks})
 
@@ -32,7 +34,9 @@ def _quantiles(metrics: Mapping[str, float], name: str) -> dict[str, float]:
 
 @cache
 def _specification(y_title: str, with_levels: bool) -> dict[str, Any]:
-    x = alt.X("round:Q", title=ROUND_TITLE, axis=alt.Axis(format="d", tickMinStep=1, grid=False), scale=alt.Scale(nice=False))
+    x = alt.X(
+        "round:Q", title=ROUND_TITLE, axis=alt.Axis(format="d", tickMinStep=1, grid=False), scale=alt.Scale(nice=False)
+    )
     tooltip = [
         alt.Tooltip("round:Q", title="Round"),
         alt.Tooltip("p95:Q", title="95 % below", format=".3~f"),

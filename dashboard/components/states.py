@@ -26,7 +26,9 @@ def no_job_yet() -> None:
         "its rounds appear as they finish.",
         ":material/model_training:",
     )
-    st.page_link("pages/training.py", label="Start a training job", icon=":material/play_arrow:", query_params={"new": "1"})
+    st.page_link(
+        "pages/training.py", label="Start a training job", icon=":material/play_arrow:", query_params={"new": "1"}
+    )
 
 
 def waiting_for_rounds(state: str) -> None:

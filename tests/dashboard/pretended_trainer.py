@@ -1,4 +1,4 @@
-"""Stands in for the trainer: claims jobs and commits rounds through the store, as the trainer does, without training."""
+"""Stands in for the trainer: claims jobs and commits rounds through the store as the trainer does, but trains none."""
 
 import math
 import random
@@ -131,5 +131,3 @@ def import_catalogue(url: str, folder: Path, name: str = "demo") -> None:
         taken.user_id.tolist(), taken.item_id.tolist(), taken.timestamp.to_numpy(dtype="float64")
     )
     CatalogueStore(connect(url)).write(name, str(folder), columns, rows)
-
-
