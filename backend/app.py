@@ -1,26 +1,49 @@
 """The FastAPI application."""
 
+import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
 
 import anyio
+import anyio.to_thread
 from fastapi import FastAPI
 from fastapi.responses import RedirectResponse
 
 from backend.errors import add_error_handlers
 from backend.middleware import Limited, Observed
+from backend.model_keeper import ModelKeeper
 from backend.openapi import TAGS, document, operation_id
 from backend.rate_limit import RateLimit
-from backend.routers import jobs, operations, progress
+from backend.routers import items, jobs, memory, models, operations, progress, recommend, users
+from backend.served_model import ServedModel, ServedModels
 from backend.services import Services
 from backend.settings import Settings
 from backend.telemetry import HttpMetrics
 from fedmem import __version__
+from fedmem.serving import Recommender
+
+LOG = logging.getLogger(__name__)
+# The first in the list is the first that a request's path is compared with.
+WITHOUT_DATABASE = (recommend.router, items.without_database, operations.public)
+WITH_DATABASE = (
+    items.router,
+    users.router,
+    jobs.router,
+    progress.router,
+    models.router,
+    memory.router,
+    operations.router,
+)
 
 
-def create_app(settings: Settings) -> FastAPI:
-    """The application: it answers as long as its lifespan lasts."""
+def create_app(settings: Settings, recommender: Recommender | None = None) -> FastAPI:
+    """The application: it answers as long as its lifespan lasts.
+
+    Args:
+        settings: the process's.
+        recommender: a run's model; it is served as it is, with the routes that need no database.
+    """
     app = FastAPI(
         title="FedMem",
         version=__version__,
@@ -28,12 +51,13 @@ def create_app(settings: Settings) -> FastAPI:
         description="Errors are application/problem+json (RFC 9457) and name the request's id, which the log has too.",
         openapi_tags=TAGS,
         generate_unique_id_function=operation_id,
-        lifespan=_lifespan,
+        lifespan=_with_database if recommender is None else None,
     )
     app.state.settings = settings
     app.state.http_metrics = HttpMetrics.create()
     app.state.ending = anyio.Event()
-    for routes in (operations.public, jobs.router, progress.router, operations.router):
+    app.state.served = ServedModels(None if recommender is None else ServedModel.of_run(recommender))
+    for routes in (*WITHOUT_DATABASE, *(WITH_DATABASE if recommender is None else (operations.of_run,))):
         app.include_router(routes)
     app.add_api_route("/", _documentation, include_in_schema=False)
     app.openapi = partial(document, app)  # type: ignore[method-assign]
@@ -46,13 +70,37 @@ def create_app(settings: Settings) -> FastAPI:
 
 
 @asynccontextmanager
-async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
-    app.state.services = Services.start(app.state.settings)
+async def _with_database(app: FastAPI) -> AsyncIterator[None]:
+    state = app.state
+    services = state.services = Services.start(state.settings, state.served, state.http_metrics.registry)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(_keep_looking, services.keeper, state.ending, state.settings.refresh_seconds)
+        try:
+            yield
+        finally:
+            state.ending.set()
+    services.close()
+
+
+async def _keep_looking(keeper: ModelKeeper, ending: anyio.Event, seconds: float) -> None:
+    """Look for news in the database again and again; what is wrong with it is said once and not every time."""
+    said = ""
+    while not ending.is_set():
+        wrong = await anyio.to_thread.run_sync(_look, keeper)
+        if wrong != said:
+            LOG.error("%s", wrong) if wrong else LOG.info("the database answers again")
+        said = wrong
+        with anyio.move_on_after(seconds):
+            await ending.wait()
+
+
+def _look(keeper: ModelKeeper) -> str:
+    """What is wrong, in a line; nothing if nothing is."""
     try:
-        yield
-    finally:
-        app.state.ending.set()
-        app.state.services.close()
+        keeper.look()
+    except Exception as error:  # whatever it is, what is in service stays and the next look may find it mended
+        return f"the database could not be looked into: {type(error).__name__}: {error}"
+    return ""
 
 
 async def _documentation() -> RedirectResponse:

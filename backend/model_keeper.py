@@ -12,7 +12,7 @@ from backend.new_interactions import NewInteractions
 from backend.served_model import ServedModel, ServedModels
 from backend.telemetry import ModelMetrics
 from fedmem.errors import CheckpointError, ConflictError, FeatureError
-from fedmem.serving import Question, Recommender, described_item
+from fedmem.serving import Item, Question, Recommender, described_item
 from fedmem.storage.catalogue import CatalogueStore
 from fedmem.storage.catalogue_rows import ItemRow
 from fedmem.storage.jobs import JobStore
@@ -163,7 +163,9 @@ class ModelKeeper:
     def _with_items(self, model: ServedModel, rows: list[ItemRow]) -> ServedModel:
         """The model with the items that it does not know as they are described now."""
         known = model.recommender.catalogue
-        changed = [row for row in rows if row.item_id not in known or _differs(known.item(known.index(row.item_id)), row)]
+        changed = [
+            row for row in rows if row.item_id not in known or _differs(known.item(known.index(row.item_id)), row)
+        ]
         if not changed:
             return model
         try:
@@ -194,20 +196,20 @@ def check(recommender: Recommender) -> None:
         CheckpointError: if a score is missing or not finite.
     """
     items, users = len(recommender.catalogue), recommender.dataset.vocabulary.users
-    everything = {"k": items, "include_seen": True}
-    known = Question(user_id=users[0], **everything) if users else Question(**everything)
-    history = [recommender.catalogue.item(index).item_id for index in range(1, min(items, 10) + 1)]
-    for question in (known, Question(**everything), Question(history=history, **everything)):
+    anybody = Question(k=items, include_seen=True)
+    known = replace(anybody, user_id=users[0] if users else None)
+    first = [recommender.catalogue.item(index).item_id for index in range(1, min(items, 10) + 1)]
+    for question in (known, anybody, replace(anybody, history=first)):
         scores = [scored.score for scored in recommender.answer(question).items]
         if len(scores) != items or not all(map(math.isfinite, scores)):
             raise CheckpointError(f"{len(scores)} of {items} items have a score that is a number")
 
 
-def _differs(item: object, row: ItemRow) -> bool:
+def _differs(item: Item, row: ItemRow) -> bool:
     return any(getattr(item, name) != getattr(row, name) for name in ("title", "genres", "year", "text"))
 
 
-def _item(row: ItemRow) -> "Item":
+def _item(row: ItemRow) -> Item:
     path = None if row.image_path is None else Path(row.image_path)
     described = described_item(row.item_id, row.title, row.genres, row.year)
     return replace(described, text=row.text, year=row.year, image_path=path)

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from typing import Any
 
 from backend.images import image_url
 from backend.served_model import ServedModel
@@ -12,11 +13,15 @@ from fedmem.contracts import (
     ItemResponse,
     Job,
     LogLine,
+    MapPoint,
     ModelVersion,
+    NearestItem,
+    Prototype,
     RoundMetrics,
     Trainer,
     UserHistory,
 )
+from fedmem.serving import JobMap
 from fedmem.storage.catalogue_rows import DatasetRow, InteractionRow, ItemRow
 from fedmem.storage.jobs import JobRow, LogRow, TrainerRow
 from fedmem.storage.metrics import RoundRow
@@ -136,3 +141,18 @@ def history_of(user_id: str, rows: Sequence[InteractionRow], items: Mapping[str,
 
 def _title(item_id: str, items: Mapping[str, ItemRow]) -> str:
     return items[item_id].title or item_id if item_id in items else item_id
+
+
+def prototype_of(described: Mapping[str, Any], on: JobMap) -> Prototype:
+    """A prototype as the trainer described it, with the titles of its nearest items."""
+    nearest = (
+        NearestItem(item_id=item.item_id, title=item.label, similarity=similarity)
+        for item, similarity in ((on.item(index), similarity) for index, similarity in described["nearest"])
+    )
+    return Prototype(
+        index=described["index"],
+        mass=described["mass"],
+        drift=described["drift"],
+        point=MapPoint(x=described["x"], y=described["y"]),
+        nearest=tuple(nearest),
+    )

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from backend.errors import NotReadyError
 from backend.new_interactions import NewInteractions
 from fedmem.errors import UnknownModelError
-from fedmem.serving import Question, Recommendation, Recommender
+from fedmem.serving import Recommender
 
 KEPT = 3
 

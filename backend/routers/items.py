@@ -51,7 +51,9 @@ async def list_similar_items(
 ) -> SimilarItems:
     """The items nearest to one in the model's space."""
     check_size(settings, k)
-    return served.of(model).recommender.similar(item_id, k).response(lambda item: image_url(item.item_id, item.image_path))
+    return (
+        served.of(model).recommender.similar(item_id, k).response(lambda item: image_url(item.item_id, item.image_path))
+    )
 
 
 @router.get(

@@ -11,13 +11,15 @@ from backend.openapi import problems
 from backend.rows import history_of
 from fedmem.contracts import FeedbackRequest, FeedbackResponse, UserHistory, UserPage, UserSummary
 from fedmem.errors import UnknownUserError
-from fedmem.storage.catalogue import Event
+from fedmem.storage.catalogue_rows import Event
 
 router = APIRouter(tags=["users"])
 
 
 @router.post("/feedback", dependencies=[WRITES], responses=problems(400, 401, 404, 409, 413, 503))
-def add_feedback(request: FeedbackRequest, dataset: DatasetName, catalogue: Catalogue, keeper: Keeper) -> FeedbackResponse:
+def add_feedback(
+    request: FeedbackRequest, dataset: DatasetName, catalogue: Catalogue, keeper: Keeper
+) -> FeedbackResponse:
     """Store interactions, all or none. They count from the next recommendation on; a retry adds nothing."""
     events = [Event(event.user_id, event.item_id, float(event.timestamp)) for event in request.events]
     added = catalogue.add_feedback(dataset, events)

@@ -266,20 +266,21 @@ def recommend(
 
 @app.command()
 def serve(
-    run: RunDir,
-    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes a free one.")] = 8000,
-    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    run: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="[DIR]", help="A directory that `fedmem train` wrote; without it, the database's models."
+        ),
+    ] = None,
+    port: Annotated[
+        int | None, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes a free one. Default FEDMEM_PORT.")
+    ] = None,
+    host: Annotated[str | None, typer.Option(help="Address to listen on. Default FEDMEM_HOST.")] = None,
 ) -> None:
-    """Answer GET /recommend/{user_id}?k=10 over HTTP from the best model of a run."""
-    from urllib.parse import quote
+    """Answer over HTTP: one run's model, or everything that is in the database of DATABASE_URL.
 
-    from backend import server
-    from fedmem.serving import Recommender
+    .env.example lists the settings. Beyond this machine it listens only with FEDMEM_API_KEY.
+    """
+    from fedmem.cli.serving import run_serve
 
-    with server.listen(host, port) as listener:
-        recommender = Recommender.load(run)
-        address = f"http://{host}:{listener.getsockname()[1]}"
-        user = quote(recommender.dataset.vocabulary.users[0])
-        notes.print(f"serving {recommender.model_version} until Ctrl-C")
-        notes.print(f"  {address}/recommend/{user}?k=10\n  {address}/docs")
-        server.serve(recommender, listener)
+    run_serve(run, host, port)

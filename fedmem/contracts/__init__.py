@@ -22,7 +22,7 @@ from fedmem.contracts.jobs import (
     LogLine,
     RoundMetrics,
 )
-from fedmem.contracts.memory import ItemPoint, MapPoint, NearestItem, Prototype, PrototypeRound
+from fedmem.contracts.memory import ItemMap, ItemPoint, MapPoint, NearestItem, Prototype, PrototypeRound
 from fedmem.contracts.models import ModelPage, ModelVersion
 from fedmem.contracts.problem import Problem
 from fedmem.contracts.recommendations import (
@@ -51,6 +51,7 @@ __all__ = [
     "FeedbackRequest",
     "FeedbackResponse",
     "HistoryEntry",
+    "ItemMap",
     "ItemPage",
     "ItemPoint",
     "ItemResponse",
