@@ -1,5 +1,6 @@
 """The backend's API as typed calls: contracts in, contracts out."""
 
+from http import HTTPStatus
 from typing import Any, TypeVar
 from urllib.parse import quote
 
@@ -8,6 +9,7 @@ from pydantic import ValidationError
 
 from fedmem.contracts import (
     DatasetList,
+    ItemMap,
     ItemPage,
     Job,
     JobLogs,
@@ -18,6 +20,7 @@ from fedmem.contracts import (
     ModelPage,
     ModelVersion,
     Problem,
+    PrototypeRound,
     Ready,
     RecommendationRequest,
     RecommendationResponse,
@@ -133,9 +136,20 @@ class ApiClient:
         """For a history; nothing of it is stored."""
         return self._post(RecommendationResponse, "/recommend", request)
 
-    def picture(self, path: str) -> bytes:
-        """A picture, by the path that an item names."""
-        response = self._send(self._http.build_request("GET", path))
+    def prototypes(self, job_id: int, round: int | None = None) -> PrototypeRound:
+        """The global prototypes after a round, by default the last one kept."""
+        return self._get(PrototypeRound, "/memory/prototypes", job=job_id, round=round)
+
+    def item_map(self, job_id: int) -> ItemMap:
+        """The items on the map of a job's prototypes."""
+        return self._get(ItemMap, "/memory/map", job=job_id)
+
+    def picture(self, item_id: str, dataset: str | None = None) -> bytes | None:
+        """An item's picture, None where it has none."""
+        query = {} if dataset is None else {"dataset": dataset}
+        response = self._send(self._http.build_request("GET", f"/items/{quote(item_id, safe='')}/image", params=query))
+        if response.status_code == HTTPStatus.NOT_FOUND:
+            return None
         if response.is_error:
             raise RefusedError(response.status_code, _detail(response))
         return response.content

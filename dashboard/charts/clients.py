@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from dashboard.charts.drawing import Drawing
-from dashboard.charts.lines import Row, lines
+from dashboard.charts.lines import Row, plain
 from dashboard.charts.palette import BLUE, GREEN, ORANGE, SKY
 from dashboard.charts.quantiles import quantile_chart
 from dashboard.charts.training import series
@@ -19,7 +19,7 @@ TRAFFIC = {
 
 def participation_chart(rounds: Sequence[RoundMetrics]) -> Drawing:
     """Clients that trained, by round."""
-    return lines(series(rounds, "train", "clients", "Clients"), "Clients in the round (number)", ["Clients"], zero=True)
+    return plain(series(rounds, "train", "clients", "Clients"), "Clients in the round (number)", ["Clients"], zero=True)
 
 
 def client_loss_chart(rounds: Sequence[RoundMetrics]) -> Drawing:
@@ -32,7 +32,7 @@ def traffic_chart(rounds: Sequence[RoundMetrics], part: str) -> Drawing:
     names = {f"bytes_down_{part}": "From the server", f"bytes_up_{part}": "To the server"}
     rows = [row for name, label in names.items() for row in series(rounds, "train", name, label, 1e-3)]
     palette = (BLUE, ORANGE) if part == "weights" else (SKY, GREEN)
-    return lines(rows, f"{part.capitalize()} per client (KB)", list(names.values()), palette=palette, zero=True)
+    return plain(rows, f"{part.capitalize()} per client (KB)", list(names.values()), palette=palette, zero=True)
 
 
 def total_traffic_chart(rounds: Sequence[RoundMetrics]) -> Drawing:
@@ -45,4 +45,4 @@ def total_traffic_chart(rounds: Sequence[RoundMetrics]) -> Drawing:
             sums[name] += train.get(name, 0.0) * train.get("clients", 0.0)
             rows.append(Row(each.round, sums[name] / 1e6, label))
     palette = (BLUE, ORANGE, SKY, GREEN)
-    return lines(rows, "Sent so far, all clients (MB)", list(TRAFFIC.values()), palette=palette, zero=True)
+    return plain(rows, "Sent so far, all clients (MB)", list(TRAFFIC.values()), palette=palette, zero=True)

@@ -14,7 +14,8 @@ import pandas as pd
 ROWS = "rows"
 ZOOM = "zoom"
 ROUND_TITLE = "Round (number)"
-HEIGHT = 240
+HEIGHT = 230
+LEGEND_HEIGHT = 26
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,14 +43,46 @@ def zoom_by_round() -> alt.Parameter:
     )
 
 
+def round_axis() -> alt.X:
+    """Rounds from left to right."""
+    axis = alt.Axis(format="d", tickMinStep=1, tickCount=6, grid=False)
+    return alt.X("round:Q", title=ROUND_TITLE, axis=axis, scale=alt.Scale(nice=False))
+
+
+def value_axis(field: str, title: str, *, zero: bool = False, values_format: str | None = None) -> alt.Y:
+    """Values upwards, their title above the axis, where it can be read without turning one's head."""
+    given: Any = {} if values_format is None else {"format": values_format}
+    axis = alt.Axis(tickCount=4, **title_above(), **given)
+    return alt.Y(f"{field}:Q", title=title, axis=axis, scale=alt.Scale(zero=zero))
+
+
+def title_above() -> Any:
+    """Where an upright axis has its title."""
+    return {"titleAngle": 0, "titleAlign": "left", "titleAnchor": "end", "titleX": -34, "titleY": -10}
+
+
+def legend() -> alt.Legend:
+    """Above the lines, with short strokes in their colours."""
+    return alt.Legend(
+        orient="bottom",
+        title=None,
+        columns=0,
+        labelLimit=240,
+        symbolType="stroke",
+        symbolOpacity=1,
+        symbolStrokeWidth=3,
+    )
+
+
 def specification(chart: Any, height: int = HEIGHT) -> dict[str, Any]:
     """The chart as the browser gets it: drawn on a canvas, as wide as its place."""
     spec: dict[str, Any] = chart.properties(height=height, width="container").to_dict()
     spec.pop("$schema", None)
     spec["usermeta"] = {"embedOptions": {"renderer": "canvas"}}
     # Said here because Streamlit says it by itself above some number of rows, and the chart would be made anew.
-    spec["config"] = {"mark": {"aria": False}, "view": {"stroke": None}, "legend": {"orient": "bottom", "title": None}}
+    spec["config"] = {"mark": {"aria": False}, "view": {"stroke": None}}
     spec["autosize"] = {"type": "fit", "contains": "padding"}
+    spec["padding"] = {"left": 4, "right": 14, "top": 6, "bottom": 2}
     return spec
 
 

@@ -7,8 +7,8 @@ from typing import Any
 import altair as alt
 import pandas as pd
 
-from dashboard.charts.drawing import HEIGHT, ROWS, Drawing, rows, specification
-from dashboard.charts.lines import Row, lines
+from dashboard.charts.drawing import HEIGHT, ROWS, Drawing, rows, specification, value_axis
+from dashboard.charts.lines import Row, Style, lines, plain
 from dashboard.charts.palette import BLUE, GREEN, PURPLE, SKY, VERMILLION
 from dashboard.charts.quantiles import quantile_chart
 from dashboard.charts.training import series
@@ -23,7 +23,7 @@ def occupancy_chart(rounds: Sequence[RoundMetrics], capacity: int) -> Drawing:
     """Entries in a client's memory, on average, and how many it can hold."""
     rows = series(rounds, "train", "memory_occupancy_mean", "Entries")
     rows.append(Row(0, float(capacity), f"capacity {capacity}", "reference"))
-    return lines(rows, "Entries per memory (number, mean)", ["Entries"], zero=True)
+    return lines(rows, Style("Entries per memory (number, mean)", ("Entries",), zero=True, reference="below"))
 
 
 def surprise_chart(rounds: Sequence[RoundMetrics], config: FedMemConfig) -> Drawing:
@@ -47,7 +47,7 @@ def writing_chart(rounds: Sequence[RoundMetrics]) -> Drawing:
     """Entries written or refreshed, and evicted, by round."""
     names = {"memory_updates": "Written", "memory_evictions": "Evicted"}
     rows = [row for name, label in names.items() for row in series(rounds, "train", name, label)]
-    return lines(
+    return plain(
         rows, "Memory entries in the round (number)", list(names.values()), palette=(GREEN, VERMILLION), zero=True
     )
 
@@ -55,7 +55,7 @@ def writing_chart(rounds: Sequence[RoundMetrics]) -> Drawing:
 def written_chart(rounds: Sequence[RoundMetrics]) -> Drawing:
     """The share of positions that were surprising enough."""
     rows = series(rounds, "train", "memory_written_fraction", "Written", 100)
-    return lines(rows, "Positions written (% of those trained)", ["Written"], zero=True)
+    return plain(rows, "Positions written (% of those trained)", ["Written"], zero=True)
 
 
 def gates_chart(rounds: Sequence[RoundMetrics]) -> Drawing:
@@ -63,7 +63,7 @@ def gates_chart(rounds: Sequence[RoundMetrics]) -> Drawing:
     there = {name for each in rounds for name in each.metrics.get("train", {})}
     names = {name: label for name, label in EXPERTS.items() if name in there}
     rows = [row for name, label in names.items() for row in series(rounds, "train", name, label)]
-    return lines(
+    return plain(
         rows, "Mean weight of an expert (0 to 1)", list(names.values()), palette=(BLUE, GREEN, PURPLE), zero=True
     )
 
@@ -71,7 +71,7 @@ def gates_chart(rounds: Sequence[RoundMetrics]) -> Drawing:
 def entropy_chart(rounds: Sequence[RoundMetrics]) -> Drawing:
     """How evenly the experts are used."""
     rows = series(rounds, "train", "gate_entropy", "Entropy")
-    return lines(rows, "Entropy of the expert weights (nats)", ["Entropy"], zero=True)
+    return plain(rows, "Entropy of the expert weights (nats)", ["Entropy"], zero=True)
 
 
 def _threshold(config: FedMemConfig) -> list[tuple[str, float]]:
@@ -83,14 +83,14 @@ def _threshold(config: FedMemConfig) -> list[tuple[str, float]]:
 
 @cache
 def _histogram() -> dict[str, Any]:
-    x_title, y_title = "Surprise (nats)", "Positions (% of those trained)"
+    x_title, y_title = "Surprise (nats)", "Positions (%)"
     bars = (
         alt.Chart(rows())
         .mark_bar(color=SKY, binSpacing=1)
         .encode(
             x=alt.X("low:Q", bin="binned", title=x_title),
             x2="high:Q",
-            y=alt.Y("percent:Q", title=y_title),
+            y=value_axis("percent", y_title, zero=True),
             tooltip=[
                 alt.Tooltip("low:Q", title="From (nats)"),
                 alt.Tooltip("high:Q", title="To (nats)"),

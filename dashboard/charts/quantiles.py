@@ -7,7 +7,16 @@ from typing import Any
 import altair as alt
 import pandas as pd
 
-from dashboard.charts.drawing import HEIGHT, ROUND_TITLE, ROWS, Drawing, rows, specification, zoom_by_round
+from dashboard.charts.drawing import (
+    HEIGHT,
+    ROWS,
+    Drawing,
+    round_axis,
+    rows,
+    specification,
+    value_axis,
+    zoom_by_round,
+)
 from dashboard.charts.palette import BLUE, VERMILLION
 from fedmem.contracts import RoundMetrics
 
@@ -34,31 +43,27 @@ def _quantiles(metrics: Mapping[str, float], name: str) -> dict[str, float]:
 
 @cache
 def _specification(y_title: str, with_levels: bool) -> dict[str, Any]:
-    x = alt.X(
-        "round:Q", title=ROUND_TITLE, axis=alt.Axis(format="d", tickMinStep=1, grid=False), scale=alt.Scale(nice=False)
-    )
-    tooltip = [
-        alt.Tooltip("round:Q", title="Round"),
-        alt.Tooltip("p95:Q", title="95 % below", format=".3~f"),
-        alt.Tooltip("p75:Q", title="75 % below", format=".3~f"),
-        alt.Tooltip("p50:Q", title="Median", format=".3~f"),
-        alt.Tooltip("p25:Q", title="25 % below", format=".3~f"),
-        alt.Tooltip("p05:Q", title="5 % below", format=".3~f"),
-    ]
-    base = alt.Chart(rows()).encode(x=x)
-    y = alt.Y("p50:Q", title=y_title)
+    base = alt.Chart(rows()).encode(x=round_axis())
+    middle = value_axis("p50", y_title, zero=True)
     layers: list[Any] = [
-        base.mark_area(color=BLUE, opacity=0.15).encode(y=alt.Y("p05:Q", title=y_title), y2="p95:Q"),
-        base.mark_area(color=BLUE, opacity=0.25).encode(y=alt.Y("p25:Q", title=y_title), y2="p75:Q"),
-        base.mark_line(color=BLUE, strokeWidth=2).encode(y=y),
+        base.mark_area(color=BLUE, opacity=0.15, clip=True).encode(y=value_axis("p05", y_title, zero=True), y2="p95:Q"),
+        base.mark_area(color=BLUE, opacity=0.25, clip=True).encode(y=value_axis("p25", y_title, zero=True), y2="p75:Q"),
+        base.mark_line(color=BLUE, strokeWidth=2, clip=True).encode(y=middle),
     ]
     if with_levels:
-        level = alt.Chart(rows("levels")).encode(y=alt.Y("level:Q", title=y_title))
-        layers.append(level.mark_rule(color=VERMILLION, strokeDash=[5, 4], strokeWidth=1.5))
-        layers.append(
-            level.mark_text(color=VERMILLION, align="right", dx=-4, dy=-7, fontSize=11).encode(
-                text="label:N", x=alt.value("width")
-            )
-        )
-    layers.append(base.mark_circle(size=150, opacity=0).encode(y=y, tooltip=tooltip))
+        layers.append(_levels(y_title))
+    layers.append(base.mark_circle(size=150, opacity=0, clip=True).encode(y=middle, tooltip=_tooltip()))
     return specification(alt.layer(*layers).add_params(zoom_by_round()), HEIGHT)
+
+
+def _tooltip() -> list[alt.Tooltip]:
+    words = {"p95": "95 % below", "p75": "75 % below", "p50": "Median", "p25": "25 % below", "p05": "5 % below"}
+    found = [alt.Tooltip(f"{name}:Q", title=word, format=".3~f") for name, word in words.items()]
+    return [alt.Tooltip("round:Q", title="Round"), *found]
+
+
+def _levels(y_title: str) -> Any:
+    level = alt.Chart(rows("levels")).encode(y=value_axis("level", y_title, zero=True))
+    rule = level.mark_rule(color=VERMILLION, strokeDash=[5, 4], strokeWidth=1.5)
+    label = level.mark_text(color=VERMILLION, align="right", dx=-4, dy=-8, fontSize=11)
+    return alt.layer(rule, label.encode(text="label:N", x=alt.value("width")))

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 
 from dashboard.charts.drawing import Drawing
-from dashboard.charts.lines import Row, lines
+from dashboard.charts.lines import Row, Style, lines, plain
 from dashboard.words import PHASES, ranking_title
 from fedmem.contracts import RoundMetrics
 
@@ -16,24 +16,26 @@ def ranking_chart(runs: Runs, metric: str) -> Drawing:
     first = next(iter(runs))
     rows = [row for name, rounds in runs.items() for row in _ranking_rows(rounds, metric, name, band=name == first)]
     rows += _best(runs[first], metric, first) + _baseline(runs[first], metric)
-    return lines(rows, ranking_title(metric), list(runs), y_format=".2~f")
+    style = Style(ranking_title(metric), tuple(runs), bands=True, best=True, reference="above")
+    return lines(rows, style)
 
 
 def loss_chart(runs: Runs, name: str, title: str) -> Drawing:
     """A training loss of some runs by round."""
     rows = [row for run, rounds in runs.items() for row in series(rounds, "train", name, run)]
-    return lines(rows, title, list(runs))
+    return plain(rows, title, list(runs))
 
 
 def seconds_chart(rounds: Sequence[RoundMetrics]) -> Drawing:
     """Where the time of a round goes."""
     rows = [row for name, label in PHASES.items() for row in series(rounds, "system", name, label)]
-    return lines(rows, "Time per round (seconds)", list(PHASES.values()), zero=True)
+    return plain(rows, "Time per round (seconds)", list(PHASES.values()), zero=True)
 
 
 def peak_memory_chart(rounds: Sequence[RoundMetrics]) -> Drawing:
     """The trainer's memory."""
-    return lines(series(rounds, "system", "peak_memory_mib", "Peak memory"), "Peak memory (MiB)", ["Peak memory"])
+    found = series(rounds, "system", "peak_memory_mib", "Peak memory")
+    return plain(found, "Peak memory (MiB)", ["Peak memory"], zero=True)
 
 
 def series(rounds: Iterable[RoundMetrics], split: str, name: str, label: str, scale: float = 1.0) -> list[Row]:

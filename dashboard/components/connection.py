@@ -3,6 +3,7 @@
 import streamlit as st
 
 from dashboard.client import ApiClient
+from dashboard.prototype_book import PrototypeBook
 from dashboard.rounds import RoundBook
 from dashboard.settings import Settings, load_settings
 
@@ -24,3 +25,9 @@ def client() -> ApiClient:
 def round_book() -> RoundBook:
     """Rounds of all jobs, asked for once for all sessions."""
     return RoundBook(client())
+
+
+@st.cache_resource(show_spinner=False)
+def prototype_book() -> PrototypeBook:
+    """Prototypes and maps of all jobs, asked for once for all sessions."""
+    return PrototypeBook(client())

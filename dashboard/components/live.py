@@ -26,21 +26,21 @@ class JobView:
         return tuple(each for each in self.rounds if each.round > 0)
 
 
-def live_job(draw: Callable[[JobView], None]) -> None:
+def live_job(draw: Callable[[JobView], None], *, with_rounds: bool = True) -> None:
     """Draw the chosen job, and again every few seconds while it is under way."""
     job = chosen_job()
     if job is None:
         no_job_yet()
         return
-    live(job, draw)
+    live(job, draw, with_rounds=with_rounds)
 
 
-def live(job: Job, draw: Callable[[JobView], None]) -> None:
+def live(job: Job, draw: Callable[[JobView], None], *, with_rounds: bool = True) -> None:
     """Draw a job now and while it is under way; a change of its state draws the whole page anew."""
 
     @st.fragment(run_every=settings().poll_seconds if is_under_way(job) else None)
     def body() -> None:
-        view = latest(job)
+        view = latest(job, with_rounds=with_rounds)
         if view is not None:
             draw(view)
             if (view.job.state, view.job.desired_state) != (job.state, job.desired_state):
@@ -49,12 +49,12 @@ def live(job: Job, draw: Callable[[JobView], None]) -> None:
     body()
 
 
-def latest(job: Job) -> JobView | None:
+def latest(job: Job, *, with_rounds: bool = True) -> JobView | None:
     """The job as it is now; or, with a warning, as it was when the backend last answered."""
-    key = f"view-{job.id}"
+    key = f"view-{job.id}-{with_rounds}"
     try:
         now = client().job(job.id) if is_under_way(job) else job
-        view = JobView(now, round_book().read(now))
+        view = JobView(now, round_book().read(now) if with_rounds else ())
     except BackendError as error:
         return _remembered(key, error)
     st.session_state[key] = view
