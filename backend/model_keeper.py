@@ -12,7 +12,7 @@ from backend.new_interactions import NewInteractions
 from backend.served_model import ServedModel, ServedModels
 from backend.telemetry import ModelMetrics
 from fedmem.errors import CheckpointError, ConflictError, FeatureError
-from fedmem.serving import Item, Question, Recommender, described_item
+from fedmem.serving import Item, Question, Recommender, described_item, erase_memories
 from fedmem.storage.catalogue import CatalogueStore
 from fedmem.storage.catalogue_rows import ItemRow
 from fedmem.storage.jobs import JobStore
@@ -21,6 +21,7 @@ from fedmem.storage.models import ModelRow, ModelStore
 LOG = logging.getLogger(__name__)
 TRY_AGAIN = 60.0  # seconds after which a checkpoint that was refused is tried again
 PAGE = 10_000
+EVERY = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -93,13 +94,18 @@ class ModelKeeper:
                     self.served.replace(self._with_items(model, [row]))
 
     def delete_user(self, dataset: str, user_id: str) -> None:
-        """Delete a user's interactions, and the user's memory from the models of this data set."""
+        """Delete a user's interactions, and the user's memory from all models of this data set, on disk too."""
         with self._changing:
             self.catalogue.delete_user(dataset, user_id)
             for model in self.served.all():
                 if model.dataset == dataset:
                     model.recommender.forget_user(user_id)
                     model.news.forget(user_id)
+        for job_id in {row.job_id for row in self.models.page(EVERY) if row.dataset == dataset}:
+            erase_memories(self._folder(job_id), {user_id})
+
+    def _folder(self, job_id: int) -> Path:
+        return self.data_dir / "jobs" / str(job_id)
 
     def _is_served(self, row: ModelRow) -> bool:
         current = self.served.current
@@ -134,7 +140,7 @@ class ModelKeeper:
         if row.checkpoint is None:
             raise CheckpointError(f"the checkpoint of round {row.round} of job {row.job_id} is no longer kept")
         began = self.clock()
-        recommender = Recommender.load(self.data_dir / "jobs" / str(row.job_id), row.round, row.version)
+        recommender = Recommender.load(self._folder(row.job_id), row.round, row.version)
         last_id = self.jobs.get(row.job_id).last_interaction_id or 0
         model = ServedModel(recommender, row.dataset, row.job_id, NewInteractions(last_id))
         self._forget_deleted(model)
@@ -176,11 +182,12 @@ class ModelKeeper:
         return replace(model, recommender=model.recommender.with_items(trained)) if trained else model
 
     def _forget_deleted(self, model: ServedModel) -> None:
-        """Users of the snapshot of whom the database knows nothing any more were deleted since."""
-        there = set(self._users(model.dataset or ""))
-        for user_id in model.recommender.dataset.vocabulary.users:
-            if user_id not in there:
-                model.recommender.forget_user(user_id)
+        """Users of the snapshot of whom the database knows nothing any more were deleted while it was trained."""
+        deleted = set(model.recommender.dataset.vocabulary.users).difference(self._users(model.dataset or ""))
+        for user_id in deleted:
+            model.recommender.forget_user(user_id)
+        assert model.job_id is not None
+        erase_memories(self._folder(model.job_id), deleted)
 
     def _users(self, dataset: str) -> Iterator[str]:
         after: str | None = None

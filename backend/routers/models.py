@@ -12,6 +12,10 @@ from fedmem.contracts.contract import PRINTABLE
 
 router = APIRouter(tags=["models"])
 
+VersionInPath = Annotated[
+    str, Path(max_length=255, pattern=PRINTABLE, description="A version.", examples=["job-7-round-120"])
+]
+
 
 @router.get("/models", responses=problems(503))
 def list_models(
@@ -32,7 +36,10 @@ def list_models(
 
 @router.post("/models/{version}/activate", dependencies=[WRITES], responses=problems(401, 404, 409, 503))
 def activate_model(
-    version: Annotated[str, Path(max_length=255, pattern=PRINTABLE, examples=["job-7-round-120"])], keeper: Keeper
+    version: Annotated[
+        str, Path(max_length=255, pattern=PRINTABLE, description="A version.", examples=["job-7-round-120"])
+    ],
+    keeper: Keeper,
 ) -> ModelVersion:
     """Serve this version, an earlier one too. When the answer comes, it has been loaded, checked and swapped in.
 

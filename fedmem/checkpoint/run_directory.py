@@ -18,7 +18,7 @@ import dataclasses
 import json
 import os
 import shutil
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -252,6 +252,18 @@ class RunDirectory:
                 some = memories_of(read_arrays(folder / _memories_file(number)))
             yield some
 
+    def erase_memories(self, user_ids: Collection[str]) -> None:
+        """Empty these users' memories in every checkpoint that is there."""
+        with reading(self.path):
+            ids = read_json(self.path / "dataset.json")["users"]
+        users = {index for index, user_id in enumerate(ids) if user_id in user_ids}
+        for path in sorted(self.path.glob("rounds/[0-9]*/memories-*.safetensors")):
+            with reading(path):
+                some = memories_of(read_arrays(path))
+            erased = {user: _emptied(some[user]) for user in users if len(some.get(user, ()))}
+            if erased:
+                write_arrays(path, memory_arrays(some | erased))
+
     def prepare(self) -> None:
         """Before working files are put there: make the folder, and remove those that a killed run has left."""
         with writing(self.path):
@@ -334,6 +346,10 @@ class RunDirectory:
         while base is not None and self._round_folder(base).exists():
             yield base
             base = read_json(self._round_folder(base) / "server.json").get("memory_base")
+
+
+def _emptied(entries: MemoryEntries) -> MemoryEntries:
+    return MemoryEntries(**{name: values[:0] for name, values in vars(entries).items()})
 
 
 def _memories_file(number: int) -> str:

@@ -24,12 +24,14 @@ class JobMap:
 
     @classmethod
     def read(cls, path: Path) -> "JobMap":
-        """Of a run directory.
+        """Of a run directory; nothing where no run has begun.
 
         Raises:
-            CheckpointError: if there is no run, or it is damaged.
+            CheckpointError: if it is damaged.
         """
         directory = RunDirectory(path)
+        if not directory.exists:
+            return cls((), None)
         drawn = directory.read_map()
         return cls(directory.read_snapshot().dataset.items, None if drawn is None else drawn.points)
 

@@ -8,10 +8,9 @@ import httpx
 import pytest
 
 from backend.app import create_app
-from backend.server import Server, listen
 from fedmem.contracts import JobEvent, JobLogs, JobMetrics
 from fedmem.storage.jobs import RoundResult
-from tests.backend.conftest import problem
+from tests.backend.conftest import problem, running
 
 
 @pytest.fixture
@@ -87,18 +86,8 @@ def events(response: httpx.Response):
 @pytest.fixture
 def server(settings):
     """The application behind a real socket, and its address."""
-    with listen("127.0.0.1", 0) as listener:
-        server = Server(create_app(settings()))
-        thread = threading.Thread(target=server.run, args=([listener],))
-        thread.start()
-        try:
-            while not server.started:
-                time.sleep(0.01)
-            yield server, f"http://127.0.0.1:{listener.getsockname()[1]}"
-        finally:
-            server.should_exit = True
-            thread.join(30)
-            assert not thread.is_alive()
+    with running(create_app(settings())) as found:
+        yield found
 
 
 def test_events_come_as_rounds_are_committed_and_end_with_the_job(server, jobs, lease):
