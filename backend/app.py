@@ -1,64 +1,107 @@
 """The FastAPI application."""
 
-from http import HTTPStatus
-from typing import Annotated
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import partial
 
-from fastapi import FastAPI, Path, Query, Request
-from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse, RedirectResponse
-from starlette.exceptions import HTTPException
+import anyio
+import anyio.to_thread
+from fastapi import FastAPI
+from fastapi.responses import RedirectResponse
 
+from backend.errors import add_error_handlers
+from backend.middleware import Limited, Observed
+from backend.model_keeper import ModelKeeper
+from backend.openapi import TAGS, document, operation_id
+from backend.rate_limit import RateLimit
+from backend.routers import items, jobs, memory, models, operations, progress, recommend, users
+from backend.served_model import ServedModel, ServedModels
+from backend.services import Services
+from backend.settings import Settings
+from backend.telemetry import HttpMetrics
 from fedmem import __version__
-from fedmem.contracts import Problem, RecommendationResponse
 from fedmem.serving import Recommender
 
-MAX_K = 1000
+LOG = logging.getLogger(__name__)
+# The first in the list is the first that a request's path is compared with.
+WITHOUT_DATABASE = (recommend.router, items.without_database, operations.public)
+WITH_DATABASE = (
+    items.router,
+    users.router,
+    jobs.router,
+    progress.router,
+    models.router,
+    memory.router,
+    operations.router,
+)
 
 
-def create_app(recommender: Recommender) -> FastAPI:
-    """The application that answers from one loaded model."""
+def create_app(settings: Settings, recommender: Recommender | None = None) -> FastAPI:
+    """The application: it answers as long as its lifespan lasts.
+
+    Args:
+        settings: the process's.
+        recommender: a run's model; it is served as it is, with the routes that need no database.
+    """
     app = FastAPI(
         title="FedMem",
         version=__version__,
-        description="Recommendations from a federated model whose users keep their data.",
+        summary="Recommendations from a federated model whose users keep their data.",
+        description="Errors are application/problem+json (RFC 9457) and name the request's id, which the log has too.",
+        openapi_tags=TAGS,
+        generate_unique_id_function=operation_id,
+        lifespan=_with_database if recommender is None else None,
     )
-
-    @app.get("/recommend/{user_id:path}", responses={422: {"model": Problem, "description": "A parameter is wrong."}})
-    def recommend(
-        user_id: Annotated[
-            str, Path(min_length=1, description="A user id; someone unknown is served from the global memory.")
-        ],
-        k: Annotated[int, Query(ge=1, le=MAX_K, description="How many items.")] = 10,
-    ) -> RecommendationResponse:
-        """The k best items that the user has not seen, with titles and scores, and the strategy that found them."""
-        user_id = user_id.removesuffix("/")
-        return recommender.recommend(user_id, k).response(user_id)
-
-    @app.get("/", include_in_schema=False)
-    def documentation() -> RedirectResponse:
-        return RedirectResponse("/docs")
-
-    @app.get("/health/live")
-    def live() -> dict[str, str]:
-        """Whether the process answers."""
-        return {"status": "live"}
-
-    @app.exception_handler(RequestValidationError)
-    def wrong_parameter(request: Request, error: RequestValidationError) -> JSONResponse:
-        first = error.errors()[0]
-        return _problem(422, f"{first['loc'][-1]} = {first['input']!r}: {first['msg']}")
-
-    @app.exception_handler(HTTPException)
-    def http_error(request: Request, error: HTTPException) -> JSONResponse:
-        return _problem(error.status_code, str(error.detail))
-
-    @app.exception_handler(Exception)
-    def unexpected(request: Request, error: Exception) -> JSONResponse:
-        return _problem(500, "something went wrong here; the log says what")
-
+    app.state.settings = settings
+    app.state.http_metrics = HttpMetrics.create()
+    app.state.ending = anyio.Event()
+    app.state.served = ServedModels(None if recommender is None else ServedModel.of_run(recommender))
+    for routes in (*WITHOUT_DATABASE, *(WITH_DATABASE if recommender is None else (operations.of_run,))):
+        app.include_router(routes)
+    app.add_api_route("/", _documentation, include_in_schema=False)
+    app.openapi = partial(document, app)  # type: ignore[method-assign]
+    add_error_handlers(app)
+    rate = None if settings.rate_limit is None else RateLimit(settings.rate_limit)
+    # The last one added is the first to see a request.
+    app.add_middleware(Limited, max_body_bytes=settings.max_body_bytes, rate=rate)
+    app.add_middleware(Observed, metrics=app.state.http_metrics)
     return app
 
 
-def _problem(status: int, detail: str) -> JSONResponse:
-    problem = Problem(title=HTTPStatus(status).phrase, status=status, detail=detail)
-    return JSONResponse(problem.model_dump(), status_code=status, media_type="application/problem+json")
+@asynccontextmanager
+async def _with_database(app: FastAPI) -> AsyncIterator[None]:
+    state = app.state
+    services = state.services = Services.start(state.settings, state.served, state.http_metrics.registry)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(_keep_looking, services.keeper, state.ending, state.settings.refresh_seconds)
+        try:
+            yield
+        finally:
+            state.ending.set()
+    services.close()
+
+
+async def _keep_looking(keeper: ModelKeeper, ending: anyio.Event, seconds: float) -> None:
+    """Look for news in the database again and again; what is wrong with it is said once and not every time."""
+    said = ""
+    while not ending.is_set():
+        wrong = await anyio.to_thread.run_sync(_look, keeper)
+        if wrong != said:
+            LOG.error("%s", wrong) if wrong else LOG.info("the database answers again")
+        said = wrong
+        with anyio.move_on_after(seconds):
+            await ending.wait()
+
+
+def _look(keeper: ModelKeeper) -> str:
+    """What is wrong, in a line; nothing if nothing is."""
+    try:
+        keeper.look()
+    except Exception as error:  # whatever it is, what is in service stays and the next look may find it mended
+        return f"the database could not be looked into: {type(error).__name__}: {error}"
+    return ""
+
+
+async def _documentation() -> RedirectResponse:
+    return RedirectResponse("/docs")

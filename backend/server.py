@@ -1,13 +1,16 @@
-"""``fedmem serve``: one process that answers from one run."""
+"""One process that answers over HTTP."""
 
 import contextlib
+import signal
 import socket
+import threading
 
 import uvicorn
+from fastapi import FastAPI
 
-from backend.app import create_app
 from fedmem.errors import ConfigError
-from fedmem.serving import Recommender
+
+GRACE_SECONDS = 10  # for requests in progress, once the end is asked for
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -29,9 +32,31 @@ def listen(host: str, port: int) -> socket.socket:
     return listener
 
 
-def serve(recommender: Recommender, listener: socket.socket) -> None:
-    """Answer until Ctrl-C."""
-    server = uvicorn.Server(uvicorn.Config(create_app(recommender), log_level="warning"))
-    # Once it has shut down, uvicorn raises the Ctrl-C again; here it is the regular end.
+class Server(uvicorn.Server):
+    """uvicorn, which tells the application that the end has come before it waits for answers without an end."""
+
+    def __init__(self, app: FastAPI) -> None:
+        super().__init__(
+            uvicorn.Config(
+                app,
+                log_config=None,
+                access_log=False,
+                server_header=False,
+                timeout_graceful_shutdown=GRACE_SECONDS,
+            )
+        )
+        self.fastapi = app
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """End the streams, then everything."""
+        self.fastapi.state.ending.set()
+        await super().shutdown(sockets)
+
+
+def serve(app: FastAPI, listener: socket.socket) -> None:
+    """Answer until Ctrl-C or SIGTERM."""
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # Once it has shut down, uvicorn raises the signal again; here it is the regular end.
     with listener, contextlib.suppress(KeyboardInterrupt):
-        server.run(sockets=[listener])
+        Server(app).run(sockets=[listener])

@@ -2,14 +2,13 @@
 
 import logging
 import math
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
-from fedmem.checkpoint import RunDirectory, RunRecord, Snapshot
+from fedmem.checkpoint import DirectoryRecorder, Recorder, RunDirectory, RunRecord, Snapshot
 from fedmem.config import ExperimentConfig
 from fedmem.data.federated_dataset import FederatedDataset
 from fedmem.errors import CheckpointError, ConfigError, TrainingError
@@ -118,7 +117,9 @@ class TrainingRun:
     Use ``start`` or ``resume`` to make one.
     """
 
-    def __init__(self, directory: RunDirectory, snapshot: Snapshot, *, reference: bool = False) -> None:
+    def __init__(
+        self, directory: RunDirectory, snapshot: Snapshot, *, recorder: Recorder | None = None, reference: bool = False
+    ) -> None:
         config = snapshot.config
         self.directory = directory
         self.snapshot = snapshot
@@ -135,8 +136,7 @@ class TrainingRun:
         )
         state = initial_state(config, model, snapshot.features)
         self.server = FedMemServer(config, snapshot.dataset.trainable_users, self.population, state)
-        self.record = RunRecord(last=0, best=0)
-        self._unsaved: list[RoundReport] = []
+        self.recorder: Recorder = recorder or DirectoryRecorder(directory, config.save_interval)
 
     @classmethod
     def start(cls, path: Path, snapshot: Snapshot, *, reference: bool = False) -> "TrainingRun":
@@ -164,9 +164,14 @@ class TrainingRun:
         directory.write_manifest(snapshot)
         run = cls(directory, snapshot, reference=reference)
         if (path / "run.json").exists():
-            run.record = directory.read_record()
-            run._restore(run.record.last)
+            run.recorder.record = directory.read_record()
+            run.restore(run.record.last)
         return run
+
+    @property
+    def record(self) -> RunRecord:
+        """What is on disk."""
+        return self.recorder.record
 
     def rounds(
         self, stop: Callable[[], bool] = lambda: False, watch: Watch = lambda trained, selected: None
@@ -182,32 +187,33 @@ class TrainingRun:
             if stop():
                 raise _Stopped
 
-        began, spent = time.monotonic(), self.record.seconds
+        self.recorder.begin()
         while not self.server.finished:
             try:
                 report = self.server.run_round(after_chunk)
             except (_Stopped, TrainingError) as ended:
-                if self._unsaved:
-                    self._save(spent + time.monotonic() - began)
+                self.recorder.flush(self.server.state, self.population)
                 if isinstance(ended, _Stopped) or stop():  # who asks to stop may have ended the workers too
                     return
                 raise
             self._check_finite(report)
-            self._unsaved.append(report)
+            self.recorder.put(report, self.server.state, self.population)
             stopping = self.server.finished or stop()
-            if report.is_best or stopping or report.round % self.snapshot.config.save_interval == 0:
-                self._save(spent + time.monotonic() - began)
+            if stopping:
+                self.recorder.flush(self.server.state, self.population)
             yield report
             if stopping:
                 return
 
-    def finish(self) -> TestResult:
-        """Restore the best model with the memories of its round, evaluate it once on test, and write the result."""
+    def finish(self, after_group: Callable[[], None] | None = None) -> TestResult:
+        """Restore the best model with the memories of its round, evaluate it once on test, and write the result.
+
+        ``after_group`` is called after every group of clients; what it raises ends the evaluation.
+        """
         if self.record.best:
-            self._restore(self.record.best)
-        table = self.server.evaluate_global_model("test")
-        self.record = replace(self.record, finished=True, test=table.to_dict())
-        self.directory.write_record(self.record)
+            self.restore(self.record.best)
+        table = self.server.evaluate_global_model("test", after_group)
+        self.recorder.finish(table)
         return TestResult(table, self.server.state.round)
 
     def close(self) -> None:
@@ -223,13 +229,8 @@ class TrainingRun:
                 f"training.learning_rate; the checkpoint of round {self.record.last} is intact."
             )
 
-    def _save(self, seconds: float) -> None:
-        state = self.server.state
-        self.record = RunRecord(last=state.round, best=state.best_round or state.round, seconds=round(seconds, 1))
-        self.directory.write_checkpoint(state, self.population.memories(state.round), self._unsaved, self.record)
-        self._unsaved = []
-
-    def _restore(self, round_number: int) -> None:
+    def restore(self, round_number: int) -> None:
+        """Stand where the run stood after a round whose checkpoint is there."""
         self.server.state = self.directory.read_server(round_number)
         self.population.restore_memories(self.directory.read_memories(round_number), round_number)
 

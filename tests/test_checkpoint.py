@@ -120,6 +120,30 @@ def test_the_best_and_the_last_checkpoint_are_kept(tmp_path):
     assert [line["round"] for line in directory.read_metrics()] == [1, 2, 3, 4]
 
 
+def test_memories_on_a_base_are_those_of_the_base_with_what_changed(run):
+    directory, memories = RunDirectory(run), RunDirectory(run).read_checkpoint(RunDirectory(run).read_record().last)
+    base, before = memories.server.round, memories.memories
+    changed, kept, *_ = before
+    replaced = {changed: before[kept]}
+    for number, base_of in ((base + 1, base), (base + 2, base + 1)):
+        state = dataclasses.replace(memories.server, round=number)
+        directory.write_state(state, [replaced] if number == base + 1 else [], base_of)
+    found = directory.read_checkpoint(base + 2).memories
+    assert found.keys() == before.keys()
+    assert np.array_equal(found[changed].items, before[kept].items)
+    assert np.array_equal(found[kept].items, before[kept].items)
+
+
+def test_what_a_kept_round_stands_on_is_kept(run):
+    directory = RunDirectory(run)
+    server = directory.read_checkpoint(directory.read_record().last).server
+    for number, base in ((100, None), (101, 100), (102, 101), (103, None), (104, 103)):
+        directory.write_state(dataclasses.replace(server, round=number), [], base)
+    assert directory.needed([102, 104]) == {100, 101, 102, 103, 104}
+    directory.keep_rounds([104])
+    assert directory.rounds() == [103, 104]
+
+
 def test_a_round_is_never_doubled_in_the_metrics(tmp_path):
     """A crash may leave lines behind that run.json does not know: they are replaced, or dropped beyond the last."""
     directory = RunDirectory(tmp_path)

@@ -49,8 +49,10 @@ def complete(run: TrainingRun) -> TrainingRun:
 
 def stopped_after(run: TrainingRun, round_number: int) -> None:
     """Ask for a stop when that round is done, as Ctrl-C does."""
-    for report in run.rounds(stop=lambda: run.server.state.round >= round_number):
-        assert report.round <= round_number
+    done = [run.server.state.round]
+    for report in run.rounds(stop=lambda: done[-1] >= round_number):
+        done.append(report.round)
+    assert run.server.state.round == done[-1] == max(round_number, done[0])
 
 
 def killed_after(run: TrainingRun, round_number: int) -> None:

@@ -52,7 +52,7 @@ def server_state(arrays: Mapping[str, Array], record: Mapping[str, Any]) -> Serv
         return {key.removeprefix(f"{name}/"): value for key, value in arrays.items() if key.startswith(f"{name}/")}
 
     sums = group("prototype_sums")
-    rest = {name: value for name, value in record.items() if name != "memory_files"}
+    rest = {name: value for name, value in record.items() if not name.startswith("memory_")}
     return ServerState(
         parameters=group("parameters"),
         averaged=group("averaged"),

@@ -6,7 +6,7 @@
         dataset.safetensors     the sequences, and dataset.json: vocabulary and catalogue
         features.safetensors    frozen item features and preference texts
         rounds/000120/          model, optimiser, prototypes and client memories after round 120, the latter
-                                by 1,024 users a file
+                                by 1,024 users a file; or only those that changed since an earlier round, its base
         metrics.jsonl           a line per round
         run.json                which checkpoint is last, which is best, the test result
 
@@ -14,10 +14,11 @@ A file is written beside its place, synced and renamed; ``run.json`` is renamed 
 not there. Randomness is derived from (seed, round, client): the round number is the random state.
 """
 
+import dataclasses
 import json
 import os
 import shutil
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -51,6 +52,7 @@ from fedmem.features.store import ItemFeatures, UserFeatures
 from fedmem.federated.server import RoundReport, ServerState
 from fedmem.federated.simulation import SCRATCH
 from fedmem.memory.local_memory import MemoryEntries
+from fedmem.memory.prototype_map import PrototypeMap
 
 FORMAT = 2
 Memories = Mapping[int, MemoryEntries]
@@ -190,16 +192,24 @@ class RunDirectory:
         ``memories`` come some at a time, so that not all need be held at once. Checkpoints that ``record`` no longer
         names are removed afterwards.
         """
+        self.write_state(server, memories)
         with writing(self.path):
-            self._write_state(server, memories)
             self._write_metrics(reports, record.last)
             self.write_record(record)
-            self._remove_unnamed(record)
+            self.keep_rounds((record.last, record.best))
 
-    def _write_state(self, server: ServerState, memories: Iterable[Memories]) -> None:
+    def write_state(self, server: ServerState, memories: Iterable[Memories], base: int | None = None) -> str:
+        """Write the state after a round, unless it is there; the name of its folder.
+
+        With a ``base``, the memories are those that differ from what that round's checkpoint holds.
+        """
         folder = self._round_folder(server.round)
-        if folder.exists():
-            return
+        if not folder.exists():
+            with writing(self.path):
+                self._write_state(folder, server, memories, base)
+        return folder.name
+
+    def _write_state(self, folder: Path, server: ServerState, memories: Iterable[Memories], base: int | None) -> None:
         unfinished = folder.with_name(f".{folder.name}.{os.getpid()}")
         shutil.rmtree(unfinished, ignore_errors=True)  # of a process of this number that came to grief
         unfinished.mkdir(parents=True)
@@ -208,9 +218,9 @@ class RunDirectory:
         for some in memories:
             write_arrays(unfinished / _memories_file(files), memory_arrays(some))
             files += 1
-        write_json(unfinished / "server.json", server_record(server) | {"memory_files": files})
-        sync(unfinished)
+        write_json(unfinished / "server.json", server_record(server) | {"memory_files": files, "memory_base": base})
         unfinished.rename(folder)
+        sync(folder.parent)
 
     def write_record(self, record: RunRecord) -> None:
         """Replace ``run.json``."""
@@ -230,14 +240,29 @@ class RunDirectory:
             return server_state(read_arrays(folder / "server.safetensors"), read_json(folder / "server.json"))
 
     def read_memories(self, round_number: int) -> Iterator[Memories]:
-        """The memories of a checkpoint, some at a time."""
+        """The memories of a checkpoint, some at a time; of a user who comes twice the later ones count."""
         folder = self._round_folder(round_number)
         with reading(folder):
-            files = read_json(folder / "server.json")["memory_files"]
+            record = read_json(folder / "server.json")
+            files, base = record["memory_files"], record.get("memory_base")
+        if base is not None:
+            yield from self.read_memories(base)
         for number in range(files):
             with reading(folder / _memories_file(number)):
                 some = memories_of(read_arrays(folder / _memories_file(number)))
             yield some
+
+    def erase_memories(self, user_ids: Collection[str]) -> None:
+        """Empty these users' memories in every checkpoint that is there."""
+        with reading(self.path):
+            ids = read_json(self.path / "dataset.json")["users"]
+        users = {index for index, user_id in enumerate(ids) if user_id in user_ids}
+        for path in sorted(self.path.glob("rounds/[0-9]*/memories-*.safetensors")):
+            with reading(path):
+                some = memories_of(read_arrays(path))
+            erased = {user: _emptied(some[user]) for user in users if len(some.get(user, ()))}
+            if erased:
+                write_arrays(path, memory_arrays(some | erased))
 
     def prepare(self) -> None:
         """Before working files are put there: make the folder, and remove those that a killed run has left."""
@@ -278,11 +303,53 @@ class RunDirectory:
     def _round_folder(self, round_number: int) -> Path:
         return self.path / "rounds" / f"{round_number:06d}"
 
-    def _remove_unnamed(self, record: RunRecord) -> None:
-        named = {self._round_folder(number).name for number in (record.last, record.best)}
-        for folder in (self.path / "rounds").iterdir():
-            if folder.name not in named:
-                shutil.rmtree(folder)
+    def rounds(self) -> list[int]:
+        """The rounds whose checkpoints are there, in order."""
+        return sorted(int(folder.name) for folder in (self.path / "rounds").glob("[0-9]*"))
+
+    def needed(self, rounds: Iterable[int]) -> set[int]:
+        """These rounds, as far as their checkpoints are there, and those that they stand on."""
+        return {base for number in rounds for base in self._with_bases(number)}
+
+    def keep_rounds(self, rounds: Iterable[int]) -> None:
+        """Remove every checkpoint but those of these rounds and what they stand on."""
+        names = {self._round_folder(number).name for number in self.needed(rounds)}
+        with writing(self.path):
+            for folder in (self.path / "rounds").glob("*"):
+                if folder.name not in names:
+                    shutil.rmtree(folder)
+
+    def write_map(self, drawn: PrototypeMap) -> None:
+        """Keep the map on which the run's prototypes are shown."""
+        arrays = {name: value for name, value in vars(drawn).items() if name != "block"}
+        write_arrays(self.path / f"map-{drawn.block}.safetensors", arrays)
+
+    def read_map(self) -> PrototypeMap | None:
+        """The map, once there is one."""
+        for path in self.path.glob("map-*.safetensors"):
+            return PrototypeMap(path.stem.removeprefix("map-"), **read_arrays(path))
+        return None
+
+    def copy_from(self, other: "RunDirectory", config: ExperimentConfig, rounds: Iterable[int]) -> None:
+        """Make this the continuation of another run, under its own configuration, from copies of the checkpoints."""
+        self.prepare()
+        with writing(self.path):
+            for path in other.path.glob("*.*"):
+                if path.name not in ("manifest.json", "run.json", "metrics.jsonl"):
+                    shutil.copy(path, self.path / path.name)
+            for number in other.needed(rounds):
+                shutil.copytree(other._round_folder(number), self._round_folder(number), dirs_exist_ok=True)
+        self.write_manifest(dataclasses.replace(other.read_snapshot(), config=config))
+
+    def _with_bases(self, round_number: int) -> Iterator[int]:
+        base: int | None = round_number
+        while base is not None and self._round_folder(base).exists():
+            yield base
+            base = read_json(self._round_folder(base) / "server.json").get("memory_base")
+
+
+def _emptied(entries: MemoryEntries) -> MemoryEntries:
+    return MemoryEntries(**{name: values[:0] for name, values in vars(entries).items()})
 
 
 def _memories_file(number: int) -> str:

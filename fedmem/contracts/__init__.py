@@ -1,5 +1,17 @@
 """What crosses HTTP, and what ``--json`` prints: the same shapes."""
 
+from fedmem.contracts.catalogue import (
+    FeedbackEvent,
+    FeedbackRequest,
+    FeedbackResponse,
+    HistoryEntry,
+    ItemPage,
+    ItemResponse,
+    ItemUpdate,
+    UserHistory,
+    UserPage,
+    UserSummary,
+)
 from fedmem.contracts.jobs import (
     Job,
     JobEvent,
@@ -10,28 +22,67 @@ from fedmem.contracts.jobs import (
     LogLine,
     RoundMetrics,
 )
-from fedmem.contracts.memory import ItemPoint, MapPoint, NearestItem, Prototype, PrototypeRound
+from fedmem.contracts.memory import ItemMap, ItemPoint, MapPoint, NearestItem, Prototype, PrototypeRound
 from fedmem.contracts.models import ModelPage, ModelVersion
 from fedmem.contracts.problem import Problem
-from fedmem.contracts.recommendations import RecommendationResponse, RecommendedItem
+from fedmem.contracts.recommendations import (
+    BatchQuestion,
+    BatchRequest,
+    BatchResponse,
+    Explanation,
+    MemoryWeight,
+    RecommendationRequest,
+    RecommendationResponse,
+    RecommendedItem,
+    ScoreParts,
+    SimilarItem,
+    SimilarItems,
+)
+from fedmem.contracts.service import Dataset, DatasetList, Live, Ready, Trainer, TrainerList
 
 __all__ = [
+    "BatchQuestion",
+    "BatchRequest",
+    "BatchResponse",
+    "Dataset",
+    "DatasetList",
+    "Explanation",
+    "FeedbackEvent",
+    "FeedbackRequest",
+    "FeedbackResponse",
+    "HistoryEntry",
+    "ItemMap",
+    "ItemPage",
     "ItemPoint",
+    "ItemResponse",
+    "ItemUpdate",
     "Job",
     "JobEvent",
     "JobLogs",
     "JobMetrics",
     "JobPage",
     "JobRequest",
+    "Live",
     "LogLine",
     "MapPoint",
+    "MemoryWeight",
     "ModelPage",
     "ModelVersion",
     "NearestItem",
     "Problem",
     "Prototype",
     "PrototypeRound",
+    "Ready",
+    "RecommendationRequest",
     "RecommendationResponse",
     "RecommendedItem",
     "RoundMetrics",
+    "ScoreParts",
+    "SimilarItem",
+    "SimilarItems",
+    "Trainer",
+    "TrainerList",
+    "UserHistory",
+    "UserPage",
+    "UserSummary",
 ]

@@ -5,6 +5,9 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
+# Of ids and names: something, and no control character, which no database and no log is to hold.
+PRINTABLE = r"^[^\x00-\x1f\x7f]+$"
+
 Time = Annotated[datetime, Field(description="UTC, RFC 3339.")]
 
 

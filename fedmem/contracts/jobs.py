@@ -5,7 +5,7 @@ from typing import Literal
 from pydantic import Field
 
 from fedmem.config import ExperimentConfig
-from fedmem.contracts.contract import Contract, Time
+from fedmem.contracts.contract import PRINTABLE, Contract, Time
 
 JobState = Literal["queued", "running", "paused", "succeeded", "failed", "stopped"]
 DesiredState = Literal["running", "paused", "stopped"]
@@ -17,7 +17,9 @@ LogLevel = Literal["INFO", "WARNING", "ERROR"]
 class JobRequest(Contract):
     """What ``POST /jobs`` takes; the configuration is the same tree as the YAML's, and says only what differs."""
 
-    dataset: str = Field(description="The name of an imported data set.", examples=["demo"])
+    dataset: str = Field(
+        max_length=255, pattern=PRINTABLE, description="The name of an imported data set.", examples=["demo"]
+    )
     config: ExperimentConfig = Field(
         ExperimentConfig(),
         description="The configuration, in the schema of configs/fedmem.yaml.",
@@ -27,7 +29,10 @@ class JobRequest(Contract):
         "training", description="A finished training job activates its best model; an experiment never does."
     )
     start_from: int | None = Field(
-        None, description="Continue from the last checkpoint of this job, on its data, for more rounds."
+        None,
+        ge=1,
+        le=2**63 - 1,
+        description="Continue from the last checkpoint of this job, on its data, for more rounds.",
     )
 
 

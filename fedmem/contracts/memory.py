@@ -35,7 +35,7 @@ class PrototypeRound(Contract):
 
     job_id: int
     round: int
-    collapse: float = Field(description="Mean off-diagonal cosine; near 1, the prototypes are one.")
+    collapse: float | None = Field(description="Mean off-diagonal cosine; near 1, the prototypes are one.")
     prototypes: tuple[Prototype, ...]
     rounds: tuple[int, ...] = Field(description="The rounds of this job whose prototypes are kept.")
 
@@ -46,3 +46,10 @@ class ItemPoint(Contract):
     item_id: str
     title: str
     point: MapPoint
+
+
+class ItemMap(Contract):
+    """A job's catalogue on the map of its prototypes."""
+
+    job_id: int
+    items: tuple[ItemPoint, ...]

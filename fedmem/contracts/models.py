@@ -14,6 +14,8 @@ class ModelVersion(Contract):
     round: int
     created_at: Time
     active: bool = Field(description="Whether it is the one to serve.")
+    kept: bool = Field(description="Whether its checkpoint is still there.")
+    refused: str | None = Field(description="Why it could not be served when that was last tried.")
     metrics: dict[str, dict[str, float]] = Field(description="Its metrics by split: validation, test.")
 
 

@@ -1,25 +1,176 @@
 """Recommendations as they cross HTTP."""
 
-from pydantic import Field
+from typing import Annotated, Literal, Self
 
-from fedmem.contracts.contract import Contract
+from pydantic import Field, model_validator
+
+from fedmem.contracts.contract import PRINTABLE, Contract
+
+MAX_K = 1000
+MAX_OFFSET = 100_000
+MAX_HISTORY = 10_000
+MAX_BATCH = 256
+
+ItemId = Annotated[
+    str, Field(max_length=512, pattern=PRINTABLE, description="An item's id in the data set.", examples=["1197"])
+]
+UserId = Annotated[str, Field(max_length=512, pattern=PRINTABLE, description="A user's id.", examples=["u1"])]
+StrategyName = Literal["model", "global_memory", "prototypes", "cold_model"]
+Strategy = Annotated[
+    StrategyName,
+    Field(
+        description="What answered. `model`: the history and the user's own memory. `global_memory`: fewer "
+        "interactions than training asks for, so the memory read is the global abstract memory. `prototypes`: no "
+        "interaction at all, the global prototypes read by their mass. `cold_model`: as the last two, by a model "
+        "without a global memory."
+    ),
+]
+
+
+class RecommendationRequest(Contract):
+    """What ``POST /recommend`` takes. Nothing of it is stored."""
+
+    history: tuple[ItemId, ...] = Field(
+        (),
+        max_length=MAX_HISTORY,
+        description="Item ids, oldest first. Those that the catalogue does not hold are left out and listed.",
+        examples=[["1197", "260", "2571"]],
+    )
+    k: int = Field(10, ge=1, le=MAX_K, description="How many items at most.", examples=[10])
+    offset: int = Field(0, ge=0, le=MAX_OFFSET, description="How many of the best to skip.", examples=[0])
+    category: str | None = Field(
+        None, max_length=200, description="Only items of this genre, as it is spelt in the catalogue.", examples=[None]
+    )
+    exclude: tuple[ItemId, ...] = Field(
+        (), max_length=MAX_HISTORY, description="Items that are not to be recommended.", examples=[["588"]]
+    )
+    include_seen: bool = Field(False, description="Whether items of the history may be recommended again.")
+    explain: bool = Field(False, description="Whether every score comes with its parts.")
+
+
+class BatchQuestion(RecommendationRequest):
+    """One question of a batch: of a known user or, without ``user_id``, of a history."""
+
+    user_id: UserId | None = Field(None, description="A user's id; leave it out and give a history instead.")
+
+    @model_validator(mode="after")
+    def _one_of_two(self) -> Self:
+        if self.user_id is not None and self.history:
+            raise ValueError("user_id and history exclude each other: give one of them")
+        return self
+
+
+class BatchRequest(Contract):
+    """What ``POST /recommend/batch`` takes."""
+
+    requests: tuple[BatchQuestion, ...] = Field(
+        min_length=1,
+        max_length=MAX_BATCH,
+        description="Answered in this order.",
+        examples=[[{"user_id": "u1", "k": 3}, {"history": ["1197", "260"], "k": 3}]],
+    )
+
+
+class ScoreParts(Contract):
+    """One score as a sum: sequence + experts + availability = score, within 1e-5 of its size (or of 1)."""
+
+    sequence: float = Field(description="Fusion weight times the sequence model's score.")
+    experts: dict[str, float] = Field(
+        description="Fusion weight times gate times preference score, by expert: sequential, text, visual.",
+        examples=[{"sequential": 0.31, "text": 1.24}],
+    )
+    availability: float = Field(description="What the item's pattern of modalities adds; 0 where all items have one.")
 
 
 class RecommendedItem(Contract):
     """One item of an answer."""
 
-    item_id: str
-    title: str = Field(description="The title, or the id where no title is known.")
-    genres: tuple[str, ...]
-    year: int | None
-    score: float = Field(description="Greater is better; comparable within one answer only.")
+    item_id: ItemId
+    title: str = Field(description="The title, or the id where no title is known.", examples=["The Princess Bride"])
+    genres: tuple[str, ...] = Field(examples=[["Comedy", "Romance"]])
+    year: int | None = Field(examples=[1987])
+    score: float = Field(description="Greater is better; comparable within one answer only.", examples=[4.2])
+    image_url: str | None = Field(None, description="Where its picture is, or null.")
+    explanation: ScoreParts | None = Field(None, description="The score's parts, if asked for.")
+
+
+class MemoryWeight(Contract):
+    """How much one memory entry or prototype was read."""
+
+    kind: Literal["item", "prototype"] = Field(description="An entry of the user's own memory, or a global prototype.")
+    item_id: str | None = Field(description="The remembered item; null for a prototype.", examples=["260"])
+    prototype: int | None = Field(description="The prototype's index; null for an item.", examples=[None])
+    title: str = Field(
+        description="The item's title, or the titles nearest to the prototype.", examples=["Star Wars: Episode IV"]
+    )
+    weights: dict[str, float] = Field(
+        description="Attention weight by expert, mean over its heads. With `nothing` they sum to one per expert.",
+        examples=[{"sequential": 0.12, "text": 0.31}],
+    )
+
+
+class Explanation(Contract):
+    """What an answer was made from; the parts of each score stand beside the item."""
+
+    fusion: dict[str, float] = Field(
+        description="Weights of the two scores: sequence and retriever.",
+        examples=[{"sequence": 1.0, "retriever": 1.0}],
+    )
+    gates: dict[str, float] = Field(
+        description="Router weight by expert; they sum to one. Empty without experts.",
+        examples=[{"sequential": 0.4, "text": 0.6}],
+    )
+    memory: tuple[MemoryWeight, ...] = Field(description="What was read, most first.")
+    nothing: dict[str, float] = Field(
+        description="Attention weight of the empty slot by expert: how far it chose to read nothing.",
+        examples=[{"sequential": 0.2, "text": 0.1}],
+    )
 
 
 class RecommendationResponse(Contract):
     """Items, best first, and where they come from."""
 
-    user_id: str
+    user_id: str | None = Field(description="Whom it is for; null where a history was sent.", examples=["u1"])
     items: tuple[RecommendedItem, ...]
-    strategy: str = Field(description="`model`, `global_memory` (a new user) or `cold_model` (new, no global memory).")
-    model_version: str
-    round: int = Field(description="The training round of the model that answered.")
+    strategy: Strategy
+    model_version: str = Field(description="The model that answered.", examples=["job-7-round-120"])
+    round: int = Field(description="The training round of the model that answered.", examples=[120])
+    offset: int = Field(0, description="How many better ones were skipped.")
+    next: str | None = Field(
+        None,
+        description="Path of the next page, with the model version pinned, or null at the end.",
+        examples=["/recommend/u1?k=10&offset=10&model=job-7-round-120"],
+    )
+    unknown_items: tuple[str, ...] = Field(
+        (), description="Ids of the history or of `exclude` that the catalogue does not hold; they were left out."
+    )
+    explanation: Explanation | None = Field(None, description="What the answer was made from, if asked for.")
+
+
+class BatchResponse(Contract):
+    """The answers, in the order of the questions."""
+
+    answers: tuple[RecommendationResponse, ...]
+
+
+class SimilarItem(Contract):
+    """An item beside another."""
+
+    item_id: ItemId
+    title: str = Field(description="The title, or the id where no title is known.", examples=["Ladyhawke"])
+    genres: tuple[str, ...] = Field(examples=[["Adventure", "Fantasy", "Romance"]])
+    year: int | None = Field(examples=[1985])
+    similarity: float = Field(
+        description="Cosine of the two items' vectors in the model's item matrix, -1 to 1.", examples=[0.83]
+    )
+    image_url: str | None = Field(None, description="Where its picture is, or null.")
+
+
+class SimilarItems(Contract):
+    """The items nearest to one, nearest first; the item itself is left out."""
+
+    item_id: ItemId
+    title: str = Field(examples=["The Princess Bride"])
+    items: tuple[SimilarItem, ...]
+    model_version: str = Field(examples=["job-7-round-120"])
+    round: int = Field(examples=[120])

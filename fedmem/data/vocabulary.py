@@ -58,6 +58,10 @@ class Vocabulary:
             message = f"the data set has no user {raw!r}; it has {self.num_users} users{_example(self.users)}"
             raise UnknownUserError(message) from None
 
+    def find_user(self, raw: str) -> int | None:
+        """As ``user_index``, with None for no such user."""
+        return self._user_indices.get(raw)
+
     def item_id(self, index: int) -> str:
         """Raw id of an item index in 1..I."""
         if not 1 <= index <= self.num_items:

@@ -13,6 +13,7 @@ from fedmem.data.client_dataset import ClientDataset
 from fedmem.federated.aggregation import RowSum
 from fedmem.federated.cohort_objective import CohortBatch, CohortLosses, CohortTokens, Surprises
 from fedmem.federated.control_memories import control_entries
+from fedmem.federated.distributions import CLIENT_LOSS, SURPRISE
 from fedmem.federated.local_steps import LocalStep, draw_steps
 from fedmem.federated.messages import Arrays
 from fedmem.memory.local_memory import MemoryEntries
@@ -122,14 +123,38 @@ def _retrieved(memories: MemoryArrays, prototypes: PrototypeVectors | None, like
     return RetrievedMemory(items.long(), index.long(), embedding.to(like.dtype), prototypes)
 
 
+@dataclass(frozen=True, eq=False)
+class ClientLosses:
+    """Each client's Σ L_rec, in nats [C], and over how many positions [C]."""
+
+    sums: npt.NDArray[np.float64]
+    positions: npt.NDArray[np.float64]
+
+    @classmethod
+    def zeros(cls, clients: int) -> "ClientLosses":
+        """Before the first step."""
+        return cls(np.zeros(clients), np.zeros(clients))
+
+    def add(self, losses: CohortLosses, tokens: CohortTokens) -> None:
+        """Add a step of the first so many clients."""
+        active = len(losses.recommendation)
+        self.sums[:active] += losses.recommendation
+        self.positions[:active] += tokens.chosen.sum(1)
+
+    def counts(self) -> dict[str, float]:
+        """The clients' mean losses as a distribution."""
+        return CLIENT_LOSS.counts(self.sums / self.positions)
+
+
 def remember(
     config: ExperimentConfig, chunk: Chunk, tokens: CohortTokens, losses: CohortLosses, round_number: int
 ) -> dict[str, float]:
     """Write the surprising items of a step into the clients' memories; sums of the step's metrics."""
     metrics = {
-        "recommendation_loss": losses.recommendation,
+        "recommendation_loss": float(losses.recommendation.sum()),
         "contrastive_loss": losses.contrastive,
         "positions": float(tokens.chosen.sum()),
+        **losses.gates,
     }
     if losses.surprises is None:
         return metrics
@@ -139,6 +164,7 @@ def remember(
         written, evicted = write(config, chunk, tokens, losses.surprises, round_number)
     return metrics | {
         "surprise": float(losses.surprises.surprise[tokens.chosen].sum()),
+        **SURPRISE.counts(losses.surprises.surprise[tokens.chosen]),
         "memory_updates": float(written),
         "memory_evictions": float(evicted),
     }

@@ -14,6 +14,7 @@ import torch
 from fedmem.config import ExperimentConfig
 from fedmem.data.client_dataset import ClientDataset
 from fedmem.federated.control_memories import control_entries
+from fedmem.federated.distributions import CLIENT_LOSS, SURPRISE
 from fedmem.federated.dropout import client_dropout, dropout_generator
 from fedmem.federated.local_objective import collate, local_objective, prototype_vectors
 from fedmem.federated.local_optimizer import local_optimizer
@@ -85,7 +86,8 @@ class FedMemClient:
             written = self.remember(step, losses.surprise, losses.embedding, broadcast.round)
             add_metrics(metrics, losses.metrics() | written)
             optimizer.step()
-        return metrics
+        mean_loss = metrics["recommendation_loss"] / metrics["positions"]
+        return metrics | CLIENT_LOSS.counts(np.array([mean_loss]))
 
     def get_model_parameters(self) -> dict[str, npt.NDArray[np.floating]]:
         """The change Δθ of every parameter since the broadcast."""
@@ -142,6 +144,7 @@ class FedMemClient:
             written, evicted = self._write(entries, round_number)
         return {
             "surprise": float(surprise.sum()),
+            **SURPRISE.counts(surprise),
             "positions": float(len(items)),
             "memory_updates": float(written),
             "memory_evictions": float(evicted),

@@ -19,7 +19,7 @@ from fedmem.federated.aggregation import (
     RowSum,
     reduce_prototypes,
 )
-from fedmem.federated.chunk import Chunk, Trained, batch_of, remember
+from fedmem.federated.chunk import Chunk, ClientLosses, Trained, batch_of, remember
 from fedmem.federated.cohort_objective import CohortTokens, cohort_objective
 from fedmem.federated.dropout import cohort_dropout, dropout_generator
 from fedmem.federated.local_objective import prototype_vectors
@@ -113,7 +113,9 @@ class CohortTrainer:
         model.zero_grad()
         losses = cohort_objective(model, batch, config, drop, ids)
         losses.total.backward()
-        metrics = remember(config, chunk, tokens, losses, round_number)
+        client_losses = ClientLosses.zeros(len(chunk))
+        client_losses.add(losses, tokens)
+        metrics = remember(config, chunk, tokens, losses, round_number) | client_losses.counts()
         gradients = {name: p.grad for name, p in model.named_parameters()}
         if rows is None or ids is None or ids.grad is None:
             return Trained(self._changes(gradients, chunk), None, None, metrics)

@@ -1,6 +1,6 @@
 """One local step of many clients: their tokens side by side, and the objective of ``local_objective`` on them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from fedmem.config import ExperimentConfig
+from fedmem.federated.local_objective import gate_sums
 from fedmem.federated.local_steps import LocalStep
 from fedmem.model.layers import take
 from fedmem.model.losses import bpr_loss, full_softmax_sum, sampled_softmax_sum
@@ -18,6 +19,7 @@ from fedmem.model.recommender import ItemTable, Reader, UR4RecV2MoE
 from fedmem.model.sasrec import Dropout
 
 IntArray = npt.NDArray[np.int64]
+FloatArray = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,14 +113,16 @@ class CohortLosses:
 
     Attributes:
         total: Σ weight·(L_rec + λ·L_con), to be differentiated.
-        recommendation: Σ L_rec over the chosen tokens, in nats.
+        recommendation: each client's Σ L_rec over its chosen tokens, in nats [C].
         contrastive: Σ L_con over the chosen tokens, in nats.
+        gates: sums over the chosen tokens, as ``gate_sums`` makes them.
         surprises: for the memories; None where there are none.
     """
 
     total: Tensor
-    recommendation: float
+    recommendation: FloatArray
     contrastive: float
+    gates: Mapping[str, float]
     surprises: Surprises | None
 
 
@@ -137,16 +141,16 @@ def cohort_objective(
             read, table, batch.targets, batch.negatives, config.fedmem.contrastive_temperature
         )
         if loss is not None:
-            weighted, contrastive = _weighted(loss, batch)
-            total = total + config.fedmem.contrastive_lambda * weighted
+            weighted, by_client = _weighted(loss, batch)
+            total, contrastive = total + config.fedmem.contrastive_lambda * weighted, float(by_client.sum())
     surprises = _surprises(queries, table, batch) if config.uses_memory else None
-    return CohortLosses(total, recommendation, contrastive, surprises)
+    return CohortLosses(total, recommendation, contrastive, gate_sums(model, h, batch.chosen), surprises)
 
 
 def _recommendation_loss(
     queries: Tensor, table: ItemTable, batch: CohortBatch, config: ExperimentConfig
-) -> tuple[Tensor, float]:
-    """The sum to be differentiated and the plain sum over the chosen tokens."""
+) -> tuple[Tensor, FloatArray]:
+    """The sum to be differentiated and each client's plain sum over its chosen tokens [C]."""
     if config.training.loss == "full_softmax":
         return _full_softmax(queries, table, batch)
     sampled = torch.cat([batch.targets, batch.negatives], dim=1)
@@ -155,7 +159,7 @@ def _recommendation_loss(
     )
     if config.training.loss == "sampled_softmax":
         total, loss = sampled_softmax_sum(queries, positives, negatives, batch.weight)
-        return total, float(loss[batch.chosen].sum())
+        return total, _by_client(loss, batch)
     return _weighted(bpr_loss((queries * positives).sum(-1), queries @ negatives.mT), batch)
 
 
@@ -167,25 +171,31 @@ def _surprises(queries: Tensor, table: ItemTable, batch: CohortBatch) -> Surpris
     return Surprises(_array(bpr_loss(positive, negative)), _array(take(table.embedding, position)))
 
 
-def _weighted(loss: Tensor, batch: CohortBatch) -> tuple[Tensor, float]:
-    """The sum to be differentiated and the plain sum over the chosen tokens."""
-    return (loss * batch.weight).sum(), float(loss.detach()[batch.chosen].sum())
+def _weighted(loss: Tensor, batch: CohortBatch) -> tuple[Tensor, FloatArray]:
+    """The sum to be differentiated and each client's plain sum over its chosen tokens [C]."""
+    return (loss * batch.weight).sum(), _by_client(loss, batch)
 
 
-def _full_softmax(queries: Tensor, table: ItemTable, batch: CohortBatch) -> tuple[Tensor, float]:
+def _by_client(loss: Tensor, batch: CohortBatch) -> FloatArray:
+    """[C, P] -> [C], over the chosen tokens."""
+    sums: FloatArray = loss.detach().masked_fill(~batch.chosen, 0).sum(1).double().cpu().numpy()
+    return sums
+
+
+def _full_softmax(queries: Tensor, table: ItemTable, batch: CohortBatch) -> tuple[Tensor, FloatArray]:
     """One pass for a shared table; client by client where each has its own."""
     if table.matrix.dim() == 2:
         chosen = batch.chosen
         total, loss = full_softmax_sum(queries[chosen], table.matrix, batch.targets[chosen], batch.weight[chosen])
-        return total, float(loss.sum())
-    totals, plain = [], 0.0
+        return total, _by_client(torch.zeros_like(batch.weight).masked_scatter_(chosen, loss), batch)
+    totals, plain = [], []
     for q, matrix, targets, chosen, weight in zip(
         queries, table.matrix, batch.targets, batch.chosen, batch.weight, strict=True
     ):
         total, loss = full_softmax_sum(q[chosen], matrix, targets[chosen], weight[chosen])
         totals.append(total)
-        plain += float(loss.sum())
-    return torch.stack(totals).sum(), plain
+        plain.append(float(loss.sum()))
+    return torch.stack(totals).sum(), np.array(plain)
 
 
 def _array(x: Tensor) -> npt.NDArray[np.float32]:

@@ -1,6 +1,6 @@
 """The loss of one local step, for one client or for several at once, and each position's surprise."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -36,6 +36,7 @@ class LossSums:
         total: L_rec + λ·L_con, to be differentiated.
         recommendation: L_rec, in nats.
         contrastive: L_con, in nats.
+        gates: sums, as ``gate_sums`` makes them.
         surprise: mean BPR loss of each position [B, T], in nats.
         embedding: e_i of each position's target [B, T, D].
     """
@@ -43,12 +44,13 @@ class LossSums:
     total: Tensor
     recommendation: float
     contrastive: float
+    gates: Mapping[str, float]
     surprise: npt.NDArray[np.float32]
     embedding: npt.NDArray[np.float32]
 
     def metrics(self) -> dict[str, float]:
-        """The two losses by name."""
-        return {"recommendation_loss": self.recommendation, "contrastive_loss": self.contrastive}
+        """Losses and gates by name."""
+        return {"recommendation_loss": self.recommendation, "contrastive_loss": self.contrastive, **self.gates}
 
 
 def collate(
@@ -80,6 +82,13 @@ def _collate_memory(
     """The clients' entries padded to the longest, repeated for each of a client's segments; None if none reads."""
     if prototypes is None and all(memory is None for memory in memories):
         return None
+    stacked = stack_memories(memories, like)
+    items, index, embedding = (values.repeat_interleave(counts, 0).to(like.device) for values in stacked)
+    return RetrievedMemory(items, index, embedding.to(like.dtype), prototypes)
+
+
+def stack_memories(memories: Sequence[MemoryEntries | None], like: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Items [C, M], history indices [C, M] and id embeddings [C, M, D] of memories, padded to the longest."""
     longest = max((len(memory) for memory in memories if memory is not None), default=0)
     items = np.zeros((len(memories), longest), np.int64)
     index = np.zeros((len(memories), longest), np.int64)
@@ -88,9 +97,7 @@ def _collate_memory(
         if memory is not None:
             n = len(memory)
             items[row, :n], index[row, :n], embedding[row, :n] = memory.items, memory.index, memory.id_embedding
-    as_tensors = (torch.from_numpy(a).repeat_interleave(counts, 0).to(like.device) for a in (items, index, embedding))
-    items_t, index_t, embedding_t = as_tensors
-    return RetrievedMemory(items_t, index_t, embedding_t.to(like.dtype), prototypes)
+    return torch.from_numpy(items), torch.from_numpy(index), torch.from_numpy(embedding)
 
 
 def _collate_preferences(
@@ -145,9 +152,25 @@ def local_objective(model: UR4RecV2MoE, batch: LocalBatch, config: ExperimentCon
         recommendation + config.fedmem.contrastive_lambda * contrastive,
         float(recommendation.detach()),
         float(contrastive.detach()),
+        gate_sums(model, h, batch.chosen),
         surprise.detach().float().cpu().numpy(),
         table.embedding[table.position(batch.items)].detach().float().cpu().numpy(),
     )
+
+
+@torch.no_grad()
+def gate_sums(model: UR4RecV2MoE, h: Tensor, chosen: Tensor) -> dict[str, float]:
+    """Sums over the chosen positions [B, T] of each expert's gate and of the gates' entropy, in nats; none without.
+
+    ``h`` are the states [B, T, D].
+    """
+    if model.retriever is None or model.retriever.router is None:
+        return {}
+    gates = torch.cat(list(model.retriever.gates(h).values()), dim=-1)[chosen].double()  # [n, E]
+    entropy = -torch.xlogy(gates, gates).sum()
+    return dict(zip((f"gate_{name}" for name in model.retriever.experts), gates.sum(0).tolist(), strict=True)) | {
+        "gate_entropy": float(entropy)
+    }
 
 
 def _rows(batch: LocalBatch) -> Tensor:

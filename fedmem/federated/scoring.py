@@ -1,24 +1,25 @@
 """ModelScorer: the model's scores for users and histories, with each user's memory and the global memory.
 
-The one reader of evaluation and serving; it builds the same batch that training builds.
+The one reader of evaluation and serving. It builds what training builds, of the last position only.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch import Tensor
 
-from fedmem.federated.local_objective import collate, prototype_vectors
-from fedmem.federated.local_steps import LocalStep
+from fedmem.federated.local_objective import prototype_vectors, stack_memories
 from fedmem.memory.local_memory import MemoryEntries
 from fedmem.memory.prototypes import Prototypes
-from fedmem.model.preference_retriever import PrototypeVectors
-from fedmem.model.recommender import ItemTable, UR4RecV2MoE
+from fedmem.model.preference_retriever import PrototypeVectors, RetrievedMemory
+from fedmem.model.recommender import ItemTable, QueryParts, Reader, UR4RecV2MoE
 
 FloatArray = npt.NDArray[np.float32]
 IntArray = npt.NDArray[np.int32]
+Histories = Sequence[npt.NDArray[np.integer]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,49 +34,138 @@ class UserContext:
     memory: MemoryEntries | None = None
     preference: FloatArray | None = None
 
+    @property
+    def remembers(self) -> bool:
+        """Whether there is an entry."""
+        return self.memory is not None and len(self.memory) > 0
+
+
+@dataclass(frozen=True, eq=False)
+class ReadParts:
+    """How one query came about.
+
+    Attributes:
+        parts: the query's summands, of one user and position.
+        gates: router weight by expert.
+        fusion: the weights of the sequence score and of the retriever's.
+        weights: by expert, over memory entries, then prototypes, then nothing [M + K + 1]; mean over heads.
+    """
+
+    parts: QueryParts
+    gates: dict[str, float]
+    fusion: tuple[float, float]
+    weights: dict[str, FloatArray]
+
 
 class ModelScorer:
     """Scores all items for histories of any length, the empty one included.
 
+    Who has neither a history nor a memory reads the global memory by its mass: there is nothing that could attend.
+
     Args:
         model: holds the parameters; it must not change afterwards, as its item matrix is computed once.
         global_memory: the global abstract memory, or None.
+        table: the item vectors where they are not the model's own: more items than it was trained on, behind those.
+
+    Attributes:
+        columns: the item matrix, transposed and contiguous [D_x, I + 1], which a product reads at full speed.
     """
 
-    def __init__(self, model: UR4RecV2MoE, global_memory: Prototypes | None) -> None:
+    def __init__(self, model: UR4RecV2MoE, global_memory: Prototypes | None, table: ItemTable | None = None) -> None:
         self.model = model
+        self.global_memory = global_memory
         with torch.inference_mode():
-            self.table: ItemTable = model.item_table()
-            self.prototypes: PrototypeVectors | None = prototype_vectors(global_memory, self.table.embedding)
+            table = model.item_table() if table is None else table
+            self.columns = table.matrix.T.contiguous()
+            self.table = replace(table, matrix=self.columns.T)
+            self.prototypes: PrototypeVectors | None = prototype_vectors(global_memory, table.embedding)
+            self._read_by_mass: dict[str, Tensor] = {}
+            if global_memory is not None and model.retriever is not None:
+                assert self.prototypes is not None
+                self._read_by_mass = model.read_by_mass(self.prototypes, self._mass(global_memory))
+
+    def _mass(self, global_memory: Prototypes) -> Tensor:
+        return torch.from_numpy(global_memory.mass).to(self.table.embedding)
 
     @torch.inference_mode()
-    def score(self, contexts: Sequence[UserContext], histories: Sequence[npt.NDArray[np.integer]]) -> FloatArray:
+    def score(self, contexts: Sequence[UserContext], histories: Histories) -> FloatArray:
         """Scores [B, I + 1] of B histories (item indices, oldest first); column 0 is padding."""
-        return (self.queries(contexts, histories) @ self.table.matrix.T).cpu().numpy()
+        return (self.queries(contexts, histories) @ self.columns).cpu().numpy()
 
-    def queries(self, contexts: Sequence[UserContext], histories: Sequence[npt.NDArray[np.integer]]) -> torch.Tensor:
+    @torch.inference_mode()
+    def queries(self, contexts: Sequence[UserContext], histories: Histories) -> Tensor:
         """Query vectors q_u after whole histories [B, D_x]."""
-        model = self.model
-        steps = [self._step(c, h) for c, h in zip(contexts, histories, strict=True)]
-        batch = collate(steps, self.prototypes, model.sasrec.item_embedding, model.text_dim)
-        states = model.states(self.table, batch.items[:, :-1])  # [B, T, D]
-        last = batch.chosen.int().argmax(1)
-        rows = torch.arange(len(last), device=last.device)
-        reader = batch.reader.at(last)
-        h = states[rows, last][:, None]  # [B, 1, D]
-        return model.queries(h, model.read_memory(h, self.table, reader))[:, 0]
+        h = self._states(histories)
+        return self.model.queries(h, self._read(h, contexts, histories))[:, 0]
 
-    def _step(self, context: UserContext, history: npt.NDArray[np.integer]) -> LocalStep:
-        """The last L items, and one more position whose target is what comes next."""
-        window = history[-self.model.sasrec.max_seq_len :] if len(history) else history
-        n = len(window)
-        chosen = np.zeros((1, n + 1), bool)
-        chosen[0, n] = True
-        return LocalStep(
-            items=np.append(window, 0).astype(np.int32)[None],
-            start=np.array([len(history) - n], np.int32),
-            chosen=chosen,
-            negatives=np.zeros(0, np.int32),
-            memory=context.memory,
-            preference=context.preference,
+    @torch.inference_mode()
+    def read_parts(self, context: UserContext, history: npt.NDArray[np.integer]) -> ReadParts:
+        """How the query of one user came about."""
+        model = self.model
+        h = self._states([history])
+        parts = model.query_parts(h, self._read(h, [context], [history]))
+        if model.retriever is None:
+            return ReadParts(parts, {}, (1.0, 0.0), {})
+        gates = {name: float(gate) for name, gate in model.retriever.gates(h).items()} if parts.experts else {}
+        sequence, retriever = (float(weight) for weight in model.fusion(h))
+        return ReadParts(parts, gates, (sequence, retriever), self._weights(h, context, history))
+
+    def _weights(self, h: Tensor, context: UserContext, history: npt.NDArray[np.integer]) -> dict[str, FloatArray]:
+        if self._knows_nothing(context, history):
+            assert self.prototypes is not None
+            assert self.global_memory is not None
+            weights = self.model.mass_weights(self.prototypes, self._mass(self.global_memory))
+        else:
+            weights = self.model.memory_weights(h, self.table, self._reader([context], [history]))
+        return {name: weight.mean(1)[0, 0].float().cpu().numpy() for name, weight in weights.items()}
+
+    def _states(self, histories: Histories) -> Tensor:
+        """The state after the last L items of each history [B, 1, D]."""
+        longest = self.model.sasrec.max_seq_len
+        windows = [history[-longest:] for history in histories]
+        device = self.columns.device
+        if len(windows) == 1:
+            items = torch.from_numpy(windows[0].astype(np.int64))[None]
+            return self.model.last_state(self.table, items.to(device))
+        length = np.array([len(window) for window in windows])
+        padded = np.zeros((len(windows), int(length.max())), np.int64)
+        for row, window in enumerate(windows):
+            padded[row, : len(window)] = window
+        return self.model.last_state(
+            self.table, torch.from_numpy(padded).to(device), torch.from_numpy(length).to(device)
         )
+
+    def _knows_nothing(self, context: UserContext, history: npt.NDArray[np.integer]) -> bool:
+        return bool(self._read_by_mass) and not len(history) and not context.remembers
+
+    def _read(self, h: Tensor, contexts: Sequence[UserContext], histories: Histories) -> dict[str, Tensor]:
+        """What each expert reads [B, 1, D]."""
+        new = [self._knows_nothing(*pair) for pair in zip(contexts, histories, strict=True)]
+        if all(new):
+            return {name: read.expand(len(h), -1, -1) for name, read in self._read_by_mass.items()}
+        read = self.model.read_memory(h, self.table, self._reader(contexts, histories))
+        if not any(new):
+            return read
+        by_mass = torch.tensor(new, device=h.device)[:, None, None]
+        return {name: torch.where(by_mass, self._read_by_mass[name], found) for name, found in read.items()}
+
+    def _reader(self, contexts: Sequence[UserContext], histories: Histories) -> Reader:
+        like = self.table.embedding
+        target_index = torch.tensor([[len(history)] for history in histories], device=like.device)
+        return Reader(self._memory(contexts, like), target_index, *self._preferences(contexts, like))
+
+    def _memory(self, contexts: Sequence[UserContext], like: Tensor) -> RetrievedMemory | None:
+        memories = [context.memory for context in contexts]
+        if self.prototypes is None and all(memory is None for memory in memories):
+            return None
+        items, index, embedding = (values.to(like.device) for values in stack_memories(memories, like))
+        return RetrievedMemory(items, index, embedding.to(like.dtype), self.prototypes)
+
+    def _preferences(self, contexts: Sequence[UserContext], like: Tensor) -> tuple[Tensor | None, Tensor | None]:
+        """The preference texts, all of them readable; ``None`` where nobody has one."""
+        text_dim = self.model.text_dim
+        if text_dim is None or all(context.preference is None for context in contexts):
+            return None, None
+        absent = np.zeros(text_dim, np.float32)
+        texts = np.stack([absent if context.preference is None else context.preference for context in contexts])
+        return torch.from_numpy(texts).to(like), torch.zeros(len(contexts), dtype=torch.long, device=like.device)

@@ -6,6 +6,7 @@ It knows clients by their numbers alone. What a round does is ``state -> state``
 
 import contextlib
 import functools
+import time
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal, Protocol
@@ -16,6 +17,7 @@ import numpy.typing as npt
 from fedmem.config import ExperimentConfig
 from fedmem.evaluation.metric_table import MetricSums, MetricTable
 from fedmem.federated.aggregation import CohortSum, FederatedAggregator, OptimizerState
+from fedmem.federated.distributions import CLIENT_LOSS, SURPRISE, SURPRISE_TOGETHER
 from fedmem.federated.messages import Arrays, Broadcast
 from fedmem.memory.prototypes import Prototypes, collapse, drift, spread
 from fedmem.randomness import numpy_generator
@@ -53,7 +55,7 @@ class ServerState:
 
 @dataclass(frozen=True)
 class RoundReport:
-    """What one round did. ``metrics`` are the same whenever the round is run again; timings stand apart."""
+    """What one round did. ``metrics`` are the same whenever the round is run again; ``seconds`` by phase are not."""
 
     round: int
     metrics: Mapping[str, float]
@@ -69,8 +71,8 @@ class Population(Protocol):
         """Train the clients on their own devices; their updates, summed by chunks, in a fixed order."""
         ...
 
-    def evaluate(self, broadcast: Broadcast, split: Split) -> MetricSums:
-        """Let every client evaluate the model; only sums of metrics come back."""
+    def evaluate(self, broadcast: Broadcast, split: Split) -> Generator[MetricSums, None, None]:
+        """Let every client evaluate the model; only sums of metrics come back, by groups, in a fixed order."""
         ...
 
 
@@ -92,6 +94,7 @@ class FedMemServer:
         self.population = population
         self.state = state
         self.aggregator = FederatedAggregator(config.federated, config.fedmem)
+        self._aggregating = 0.0  # seconds, in the round in progress
 
     def select_clients(self) -> UserIndices:
         """This round's cohort, a function of (seed, round): ``client_fraction`` of the clients, at least one."""
@@ -124,32 +127,52 @@ class FedMemServer:
             self.state, parameters=parameters, averaged=averaged, optimizer=optimizer, global_memory=global_memory
         )
 
-    def evaluate_global_model(self, split: Split | Literal["val"]) -> MetricTable:
-        """The clients' metrics of the present averaged model; ``val`` is the original's word for validation."""
+    def evaluate_global_model(
+        self, split: Split | Literal["val"], after_group: Callable[[], None] | None = None
+    ) -> MetricTable:
+        """The clients' metrics of the present averaged model; ``val`` is the original's word for validation.
+
+        ``after_group`` is called after every group of clients; what it raises ends the evaluation.
+        """
         broadcast = replace(self.distribute_model(), parameters=self.state.averaged)
-        return self.population.evaluate(broadcast, "validation" if split == "val" else split).table()
+        total: MetricSums | None = None
+        with contextlib.closing(self.population.evaluate(broadcast, "validation" if split == "val" else split)) as sums:
+            for group in sums:
+                total = group if total is None else total + group
+                if after_group is not None:
+                    after_group()
+        assert total is not None, "somebody evaluates"
+        return total.table()
 
     def run_round(self, watch: Watch | None = None) -> RoundReport:
         """One round: select, train, aggregate and, every ``eval_every`` rounds, validate.
 
-        ``watch(trained, selected)`` is told after every chunk how many clients are done. What it raises ends the round:
-        the state is then that before the round, which can be run again.
+        ``watch(trained, selected)`` is told after every chunk how many clients are done, and again after every group
+        that has evaluated. What it raises ends the round: the state is then that before the round, which can be run
+        again.
         """
         started = self.state
         try:
-            cohort = self._train_cohort(self.select_clients(), watch or (lambda trained, selected: None))
+            return self._run_round(watch or (lambda trained, selected: None))
         except BaseException:
             self.state = started
             raise
-        before = started.global_memory
+
+    def _run_round(self, watch: Watch) -> RoundReport:
+        before = self.state.global_memory
+        began = time.perf_counter()
+        cohort = self._train_cohort(self.select_clients(), watch)
         self.state = replace(self.state, round=self.state.round + 1)
         metrics = round_metrics(cohort, self.distribute_model(), before)
+        seconds = {"train": time.perf_counter() - began - self._aggregating, "aggregate": self._aggregating}
         if not self._evaluation_due():
-            return RoundReport(self.state.round, metrics)
-        table = self.evaluate_global_model("validation")
+            return RoundReport(self.state.round, metrics, seconds=seconds)
+        began = time.perf_counter()
+        table = self.evaluate_global_model("validation", lambda: watch(cohort.clients, cohort.clients))
         is_best = table.mean(STOPPING_METRIC) > self.state.best_metric
         self._note_validation(table.mean(STOPPING_METRIC), is_best)
-        return RoundReport(self.state.round, metrics, table, is_best)
+        seconds["evaluate"] = time.perf_counter() - began
+        return RoundReport(self.state.round, metrics, table, is_best, seconds)
 
     @property
     def finished(self) -> bool:
@@ -161,6 +184,7 @@ class FedMemServer:
         """One aggregation over the whole cohort; pooled training takes several, one a mini-batch."""
         size = self.config.federated.centralised_batch or len(clients)
         done: CohortSum | None = None
+        self._aggregating = 0.0
         for first in range(0, len(clients), size):
             told = functools.partial(_told, watch, first, len(clients))
             group = self._train_group(clients[first : first + size], told)
@@ -176,7 +200,9 @@ class FedMemServer:
                 cohort = chunk if cohort is None else cohort + chunk
                 watch(cohort.clients)
         assert cohort is not None, "a cohort has clients"
+        began = time.perf_counter()
         self.update_global_model(self.aggregate_parameters(cohort), self.aggregate_prototypes(cohort))
+        self._aggregating += time.perf_counter() - began
         return replace(cohort, delta={}, item_rows=None, row_weight=None, prototypes=None)
 
     def _evaluation_due(self) -> bool:
@@ -202,10 +228,14 @@ def round_metrics(cohort: CohortSum, broadcast: Broadcast, before: Prototypes | 
         "clients": float(clients),
         "recommendation_loss": sums["recommendation_loss"] / positions,
         "contrastive_loss": sums["contrastive_loss"] / positions,
+        **CLIENT_LOSS.quantiles(sums),
     }
+    metrics |= {name: value / positions for name, value in sums.items() if name.startswith("gate_")}
     if "surprise" in sums:  # where clients have a memory
         metrics |= {
             "surprise_mean": sums["surprise"] / positions,
+            **SURPRISE.quantiles(sums),
+            **SURPRISE.shares(sums, SURPRISE_TOGETHER),
             "memory_updates": sums["memory_updates"],
             "memory_evictions": sums["memory_evictions"],
             "memory_written_fraction": sums["memory_updates"] / positions,

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from fedmem.config import ExperimentConfig
 from fedmem.federated.aggregation import ITEM_ROWS, RowSum
-from fedmem.federated.chunk import Chunk, Trained, batch_of, remember
+from fedmem.federated.chunk import Chunk, ClientLosses, Trained, batch_of, remember
 from fedmem.federated.client import add_metrics
 from fedmem.federated.cohort_objective import CohortTokens, cohort_objective
 from fedmem.federated.dropout import cohort_dropout, dropout_generator
@@ -44,14 +44,15 @@ class SeveralSteps:
         plans = chunk.steps(self.config, round_number)
         copies = ClientCopies(self.config, self.model, self.clients_model, chunk, plans)
         metrics: dict[str, float] = {}
+        client_losses = ClientLosses.zeros(len(chunk))
         for number in range(len(plans[0])):
             active = sum(len(plan) > number for plan in plans)
             copies.narrow(active)
             steps = [plan[number] for plan in plans[:active]]
-            found = self._step(copies, chunk.first(active), steps, number, round_number, prototypes)
+            found = self._step(copies, chunk.first(active), steps, number, round_number, prototypes, client_losses)
             add_metrics(metrics, found)
         copies.narrow(0)
-        return copies.trained(metrics)
+        return copies.trained(metrics | client_losses.counts())
 
     def _step(
         self,
@@ -61,6 +62,7 @@ class SeveralSteps:
         number: int,
         round_number: int,
         prototypes: PrototypeVectors | None,
+        client_losses: ClientLosses,
     ) -> dict[str, float]:
         like = self.model.sasrec.start_token
         tokens = CohortTokens.of(steps, like.device)
@@ -70,6 +72,7 @@ class SeveralSteps:
         drop = cohort_dropout(generators, tokens.counts.tolist(), torch.from_numpy(tokens.real))
         losses = cohort_objective(self.clients_model, batch, self.config, drop, copies.ids)
         losses.total.backward()
+        client_losses.add(losses, tokens)
         metrics = remember(self.config, chunk, tokens, losses, round_number)
         copies.step()
         return metrics

@@ -3,8 +3,6 @@
 Nothing crosses between the two but messages; the disk and memory of this machine stand in for the devices'.
 """
 
-import functools
-import operator
 import shutil
 import tempfile
 import weakref
@@ -82,11 +80,10 @@ class SimulatedPopulation:
         ordered = clients[np.lexsort((clients, -lengths))]
         yield from self._each("train", _groups(ordered, self.config.federated.chunk_size), broadcast)
 
-    def evaluate(self, broadcast: Broadcast, split: Literal["validation", "test"]) -> MetricSums:
-        """Every client ranks its own target with its own history and memory; the sums over clients."""
+    def evaluate(self, broadcast: Broadcast, split: Literal["validation", "test"]) -> Generator[MetricSums, None, None]:
+        """Every client ranks its own target with its own history and memory; sums over groups of clients."""
         groups = _groups(self.dataset.evaluated_users, EVALUATED_TOGETHER)
-        total: MetricSums = functools.reduce(operator.add, self._each("evaluate", groups, broadcast, split))
-        return total
+        yield from self._each("evaluate", groups, broadcast, split)
 
     def _each(self, what: str, groups: Iterable[UserIndices], *arguments: Any) -> Iterator[Any]:
         """The host's answers for each group of users, in their order, wherever they are computed."""
@@ -97,7 +94,14 @@ class SimulatedPopulation:
 
     def memories(self, round_number: int) -> Iterator[dict[int, MemoryEntries]]:
         """What every client remembers after a number of completed rounds, by user index, some users at a time."""
-        for users in _groups(self.store.occupied(self.dataset.trainable_users, round_number), STORED_TOGETHER):
+        yield from self._stored(self.store.occupied(self.dataset.trainable_users, round_number), round_number)
+
+    def changed_memories(self, round_number: int) -> Iterator[dict[int, MemoryEntries]]:
+        """The same, of the clients whose memory this last round has written."""
+        yield from self._stored(self.store.changed(self.dataset.trainable_users, round_number), round_number)
+
+    def _stored(self, holders: UserIndices, round_number: int) -> Iterator[dict[int, MemoryEntries]]:
+        for users in _groups(holders, STORED_TOGETHER):
             found = self.store.read(users, round_number)
             yield {user: found.entries(row) for row, user in enumerate(users.tolist())}
 

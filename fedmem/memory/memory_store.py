@@ -96,12 +96,27 @@ class MemoryStore:
 
     def occupied(self, users: Users, round_number: int) -> Users:
         """Those of the users [C] who hold anything after a number of completed rounds."""
-        holds = np.zeros(self.num_users, bool)
+        holds, _ = self._holding(round_number)
+        found: Users = users[holds[users]]
+        return found
+
+    def changed(self, users: Users, round_number: int) -> Users:
+        """Those of them whose memory that last round has written."""
+        holds, written = self._holding(round_number)
+        found: Users = users[(holds & (written == round_number))[users]]
+        return found
+
+    def _holding(self, round_number: int) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.int64]]:
+        """Whether each user holds anything [U], and since which round [U]."""
+        holds, written = np.zeros(self.num_users, bool), np.zeros(self.num_users, np.int64)
         with self._disk():
             for first in range(0, self.num_users, BLOCK):
                 n = min(BLOCK, self.num_users - first)
-                holds[first : first + n] = _current(self._headers(first, n), round_number)[1] > 0
-        return users[holds[users]]
+                headers = self._headers(first, n)
+                version, length = _current(headers, round_number)
+                holds[first : first + n] = length > 0
+                written[first : first + n] = headers["round"][np.arange(n), version]
+        return holds, written
 
     def _check(self) -> None:
         """Give a new file its preamble; refuse one of another kind."""

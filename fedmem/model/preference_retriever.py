@@ -86,15 +86,29 @@ class PreferenceExpert(nn.Module):
         Returns:
             The read vectors [B, T, D]; zero where nothing is readable.
         """
+        slots = with_null_slot(vectors)
+        return self.values_of(slots, self.attend(h, slots, readable, preference))
+
+    def attend(self, h: Tensor, slots: Tensor, readable: Tensor, preference: "Preference | None") -> Tensor:
+        """Attention weights by head over ``slots`` [B, M + 1, Z], the null slot last -> [B, H, T, M + 1]."""
         query = self.query(h)
         if self.preference_query is not None and preference is not None:
             text = self.preference_query(preference.text.unsqueeze(1))  # [B, 1, D]
             query = query + text * preference.readable.unsqueeze(-1)
-        vectors, readable = F.pad(vectors, (0, 0, 0, 1)), F.pad(readable, (0, 1), value=True)  # the null slot
-        q = split_heads(query, self.heads)  # [B, H, T, D/H]
-        k, v = (split_heads(part(vectors), self.heads) for part in (self.key, self.value))  # [B, H, M + 1, D/H]
+        q, k = split_heads(query, self.heads), split_heads(self.key(slots), self.heads)
         logits = q @ k.transpose(-1, -2) / q.shape[-1] ** 0.5  # [B, H, T, M + 1]
-        return join_heads(logits.masked_fill(~readable.unsqueeze(1), float("-inf")).softmax(-1) @ v)
+        readable = F.pad(readable, (0, 1), value=True)
+        weights: Tensor = logits.masked_fill(~readable.unsqueeze(1), float("-inf")).softmax(-1)
+        return weights
+
+    def values_of(self, slots: Tensor, weights: Tensor) -> Tensor:
+        """What is read of [B, M + 1, Z] with weights [B, H, T, M + 1], or one [B, 1, T, M + 1] for all heads."""
+        return join_heads(weights @ split_heads(self.value(slots), self.heads))
+
+
+def with_null_slot(vectors: Tensor) -> Tensor:
+    """[B, M, Z] -> [B, M + 1, Z], the last of them zero."""
+    return F.pad(vectors, (0, 0, 0, 1))
 
 
 class TextPreferenceRetrieverMoE(nn.Module):

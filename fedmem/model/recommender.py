@@ -4,6 +4,8 @@ Everything that depends on an item is a row of the item matrix X, everything tha
 score(u, i) = ⟨q_u, x_i⟩. Training, evaluation and serving use this one function.
 """
 
+import copy
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import torch
@@ -14,7 +16,14 @@ from fedmem.model.fusion import Fusion
 from fedmem.model.layers import Linear, take
 from fedmem.model.losses import info_nce
 from fedmem.model.packing import Packing
-from fedmem.model.preference_retriever import Preference, PrototypeVectors, RetrievedMemory, TextPreferenceRetrieverMoE
+from fedmem.model.preference_retriever import (
+    Preference,
+    PreferenceExpert,
+    PrototypeVectors,
+    RetrievedMemory,
+    TextPreferenceRetrieverMoE,
+    with_null_slot,
+)
 from fedmem.model.sasrec import Dropout, SASRec, no_dropout
 
 INITIAL_STD = 0.02
@@ -38,14 +47,17 @@ class FrozenFeatures:
 
     def availability(self) -> Tensor | None:
         """Pattern of modalities of each item [I + 1], numbered from 0 over the patterns that occur; None if one."""
-        masks = [mask.long() for mask in (self.text_mask, self.image_mask) if mask is not None]
-        if not masks:
+        if self.text_mask is None and self.image_mask is None:
             return None
-        code = sum((mask << bit for bit, mask in enumerate(masks)), torch.zeros_like(masks[0]))
-        patterns, number = code[1:].unique(return_inverse=True)
+        patterns, number = self.codes()[1:].unique(return_inverse=True)
         if len(patterns) == 1:
             return None
         return torch.cat([number.new_zeros(1), number])
+
+    def codes(self) -> Tensor:
+        """Which modalities each item has, as a number with a bit for each that is used [I + 1]."""
+        masks = [mask.long() for mask in (self.text_mask, self.image_mask) if mask is not None]
+        return sum((mask << bit for bit, mask in enumerate(masks)), torch.zeros_like(masks[0]))
 
 
 @dataclass(frozen=True)
@@ -100,6 +112,21 @@ class Reader:
         if self.preference is None or self.preference_from is None:
             return None
         return Preference(self.preference, self.target_index >= self.preference_from[:, None])
+
+
+@dataclass(frozen=True)
+class QueryParts:
+    """The summands of the score's user side.
+
+    Attributes:
+        sequence: a·h, against e_i [B, T, D].
+        experts: b·g_e·p_e by expert, against z_e,i [B, T, Z_e]; empty where nothing is read.
+        availability: b times the bias of each pattern of modalities but the first [B, T, P − 1], or None.
+    """
+
+    sequence: Tensor
+    experts: dict[str, Tensor]
+    availability: Tensor | None
 
 
 class UR4RecV2MoE(nn.Module):
@@ -191,6 +218,15 @@ class UR4RecV2MoE(nn.Module):
         if self.fusion.method == "adaptive":
             self.fusion.gate.weight.zero_()
 
+    def with_features(self, features: FrozenFeatures, availability: Tensor | None) -> "UR4RecV2MoE":
+        """A model that shares these parameters and looks at other frozen features, of as many items.
+
+        ``availability`` numbers the patterns of modalities as this model's does, [I + 1], or is None where it has none.
+        """
+        other = copy.copy(self)
+        other._buffers = {**vars(features), "availability": availability}
+        return other
+
     def item_table(self, rows: Tensor | None = None, ids: Tensor | None = None) -> ItemTable:
         """Vectors of the items ``rows`` (sorted indices [n], or [C, n] of C clients), or of all.
 
@@ -231,25 +267,64 @@ class UR4RecV2MoE(nn.Module):
         """States h of all prefixes of the contexts ``items`` [B, T] -> [B, T + 1, D]."""
         return self.sasrec.encode(table.embedding[table.position(items)], drop)
 
+    def last_state(self, table: ItemTable, items: Tensor, length: Tensor | None = None) -> Tensor:
+        """The state after each whole context ``items`` [B, T] of ``length`` [B] (None: no padding) -> [B, 1, D]."""
+        return self.sasrec.encode_last(take(table.embedding, table.position(items)), length)
+
     def packed_states(self, table: ItemTable, inputs: Tensor, packing: Packing, drop: Dropout = no_dropout) -> Tensor:
         """States of packed segments: the item before each token [C, P] (any at a start) -> [C, P, D]."""
         return self.sasrec.encode_packed(take(table.embedding, table.position(inputs)), packing, drop)
 
     def read_memory(self, h: Tensor, table: ItemTable, reader: Reader) -> dict[str, Tensor]:
         """What each expert reads at each position: {expert: [B, T, D]}; empty without a retriever or a memory."""
+        preference = reader.readable_preference()
+        return {
+            name: expert.read(h, vectors, readable, preference)
+            for name, expert, vectors, readable in self._readable(table, reader)
+        }
+
+    def memory_weights(self, h: Tensor, table: ItemTable, reader: Reader) -> dict[str, Tensor]:
+        """How ``read_memory`` weighs entries, then prototypes, then nothing: {expert: [B, H, T, M + K + 1]}."""
+        preference = reader.readable_preference()
+        return {
+            name: expert.attend(h, with_null_slot(vectors), readable, preference)
+            for name, expert, vectors, readable in self._readable(table, reader)
+        }
+
+    def mass_weights(self, prototypes: PrototypeVectors, mass: Tensor) -> dict[str, Tensor]:
+        """Each expert's weights of the prototypes by their ``mass`` [K], and of nothing: {expert: [1, 1, 1, K + 1]}.
+
+        What stands in place of attention for someone of whom nothing is known that could attend.
+        """
+        assert self.retriever is not None
+        found = {}
+        for name, _ in self.retriever.named_experts():
+            present = mass * self._adapt_prototypes(name, prototypes)[1]
+            nothing = (present.sum() <= 0).to(mass.dtype)  # an expert whose modality no prototype has
+            found[name] = (torch.cat([present, nothing[None]]) / (present.sum() + nothing)).view(1, 1, 1, -1)
+        return found
+
+    def read_by_mass(self, prototypes: PrototypeVectors, mass: Tensor) -> dict[str, Tensor]:
+        """What each expert reads of the prototypes by their ``mass`` [K]: {expert: [1, 1, D]}."""
+        assert self.retriever is not None
+        weights = self.mass_weights(prototypes, mass)
+        return {
+            name: expert.values_of(with_null_slot(self._adapt_prototypes(name, prototypes)[0][None]), weights[name])
+            for name, expert in self.retriever.named_experts()
+        }
+
+    def _readable(self, table: ItemTable, reader: Reader) -> Iterator[tuple[str, PreferenceExpert, Tensor, Tensor]]:
+        """Per expert the vectors in its modality [B, M, Z] and which position may read which [B, T, M]."""
         memory = reader.memory
         if self.retriever is None or memory is None:
-            return {}
+            return
         written = (memory.items > 0)[:, None] & (memory.index[:, None] < reader.target_index[..., None])  # [B, T, M]
-        preference = reader.readable_preference()
-        read = {}
         for name, expert in self.retriever.named_experts():
             vectors, present = self._local_entries(name, table, memory)
             readable = written & present[:, None]
             if memory.prototypes is not None:
                 vectors, readable = self._append_prototypes(name, memory.prototypes, vectors, readable)
-            read[name] = expert.read(h, vectors, readable, preference)
-        return read
+            yield name, expert, vectors, readable
 
     def _local_entries(self, name: str, table: ItemTable, memory: RetrievedMemory) -> tuple[Tensor, Tensor]:
         """The local entries in one modality [B, M, Z] and whether they have it [B, M]."""
@@ -288,16 +363,29 @@ class UR4RecV2MoE(nn.Module):
         """
         if self.retriever is None:
             return h
-        sequence, retriever = self.fusion(h)
-        parts = self.retriever.preferences(h, read, drop) if read else {}
-        blocks = [sequence * h + retriever * parts["sequential"] if parts else sequence * h]
+        parts = self.query_parts(h, read, drop)
+        experts = parts.experts
+        blocks = [parts.sequence + experts["sequential"] if experts else parts.sequence]
         for name in ("text", "visual"):
             if name in self.retriever.experts:
                 width = self.retriever.item_dim
-                blocks.append(retriever * parts[name] if parts else h.new_zeros(*h.shape[:-1], width))
-        if self.retriever.availability is not None:
-            blocks.append(retriever * self.retriever.availability(h))
+                blocks.append(experts[name] if experts else h.new_zeros(*h.shape[:-1], width))
+        if parts.availability is not None:
+            blocks.append(parts.availability)
         return torch.cat(blocks, dim=-1)
+
+    def query_parts(self, h: Tensor, read: dict[str, Tensor], drop: Dropout = no_dropout) -> QueryParts:
+        """What ``queries`` puts side by side, each part with its weights."""
+        if self.retriever is None:
+            return QueryParts(h, {}, None)
+        sequence, retriever = self.fusion(h)
+        preferences = self.retriever.preferences(h, read, drop) if read else {}
+        biases = self.retriever.availability
+        return QueryParts(
+            sequence * h,
+            {name: retriever * preference for name, preference in preferences.items()},
+            None if biases is None else retriever * biases(h),
+        )
 
     def forward(self, items: Tensor, reader: Reader, drop: Dropout = no_dropout) -> Tensor:
         """Scores of all items after every prefix of the contexts [B, T] -> [B, T + 1, I + 1]; column 0 is padding."""

@@ -45,6 +45,21 @@ class CausalSelfAttention(nn.Module):
         mixed: Tensor = self.output(attended)
         return mixed
 
+    def at(self, x: Tensor, own: Tensor, readable: Tensor | None) -> Tensor:
+        """As ``forward``, for one position per row.
+
+        Args:
+            x: all positions [B, T, D].
+            own: the one position [B, 1, D].
+            readable: the positions that it sees [B, 1, 1, T]; None for all.
+
+        Returns:
+            [B, 1, D].
+        """
+        q, k, v = (split_heads(y, self.heads) for y in (self.query(own), self.key(x), self.value(x)))
+        mixed: Tensor = self.output(join_heads(F.scaled_dot_product_attention(q, k, v, attn_mask=readable)))
+        return mixed
+
 
 def split_heads(x: Tensor, heads: int) -> Tensor:
     """[B, T, D] -> [B, H, T, D / H]."""
@@ -71,9 +86,25 @@ class Block(nn.Module):
     def forward(self, x: Tensor, drop: Dropout, probability: float, packing: Packing | None = None) -> Tensor:
         """[B, T, D] -> [B, T, D]."""
         x = x + drop(self.attention(self.attention_norm(x), packing), probability)
-        hidden = F.relu(self.expand(self.feed_forward_norm(x)))
-        updated: Tensor = x + drop(self.contract(hidden), probability)
+        updated: Tensor = x + drop(self._feed_forward(x), probability)
         return updated
+
+    def at(self, x: Tensor, last: Tensor | None) -> Tensor:
+        """As ``forward`` without dropout, at one position per row: ``last`` [B], or the end for None -> [B, 1, D]."""
+        normal = self.attention_norm(x)
+        own, readable = normal[:, -1:], None
+        if last is None:
+            x = x[:, -1:]
+        else:
+            rows = torch.arange(len(x), device=x.device)
+            readable = (torch.arange(x.shape[1], device=x.device) <= last[:, None])[:, None, None]
+            own, x = normal[rows, last][:, None], x[rows, last][:, None]
+        x = x + self.attention.at(normal, own, readable)
+        return x + self._feed_forward(x)
+
+    def _feed_forward(self, x: Tensor) -> Tensor:
+        fed: Tensor = self.contract(F.relu(self.expand(self.feed_forward_norm(x))))
+        return fed
 
 
 class SASRec(nn.Module):
@@ -100,11 +131,32 @@ class SASRec(nn.Module):
         Raises:
             ValueError: if T exceeds ``max_seq_len``.
         """
+        return self._transform(self._inputs(embedded), drop)
+
+    def encode_last(self, embedded: Tensor, length: Tensor | None = None) -> Tensor:
+        """The state after each whole context, without dropout: [B, T, D] embedded items -> [B, 1, D].
+
+        The last block has no use for the other positions' states, which saves most of its work.
+
+        Args:
+            embedded: the contexts' items, right-padded [B, T, D].
+            length: how many items each context has [B]; None where nothing is padded.
+        """
+        x = self._inputs(embedded)
+        for block in self.blocks[:-1]:
+            x = block(x, no_dropout, 0.0)
+        final = self.blocks[-1]
+        assert isinstance(final, Block)
+        state: Tensor = self.final_norm(final.at(x, length))
+        return state
+
+    def _inputs(self, embedded: Tensor) -> Tensor:
+        """START and the items with their positions: [B, T, D] -> [B, T + 1, D]."""
         batch, length, _ = embedded.shape
         if length > self.max_seq_len:
             raise ValueError(f"a context of {length} items exceeds max_seq_len = {self.max_seq_len}")
         start = self.start_token.expand(batch, 1, -1)
-        return self._transform(torch.cat([start, embedded], dim=1) + self.position_embedding[: length + 1], drop)
+        return torch.cat([start, embedded], dim=1) + self.position_embedding[: length + 1]
 
     def encode_packed(self, embedded: Tensor, packing: Packing, drop: Dropout = no_dropout) -> Tensor:
         """States of all tokens of packed segments: [C, P, D] embedded inputs -> [C, P, D].

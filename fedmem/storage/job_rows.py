@@ -67,11 +67,11 @@ class StoredPrototypes:
 
 @dataclass(frozen=True)
 class RoundResult:
-    """What one round leaves in the database. ``checkpoint`` is the folder's name under the job's."""
+    """What one round leaves in the database. ``checkpoint`` is the folder's name under the job's; round 0 has none."""
 
     round: int
     is_best: bool
-    checkpoint: str
+    checkpoint: str | None
     metrics: Mapping[Split, Mapping[str, float]]
     prototypes: StoredPrototypes | None = None
 

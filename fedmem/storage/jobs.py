@@ -181,6 +181,11 @@ class JobStore:
         with writing(self.engine) as connection:
             training_writes.begin(connection, lease, snapshot_digest, last_interaction_id)
 
+    def inherit(self, lease: Lease, parent: int) -> None:
+        """Begin where another job has ended: its snapshot, and what it has recorded of its rounds."""
+        with writing(self.engine) as connection:
+            training_writes.inherit(connection, lease, parent)
+
     def commit_round(self, lease: Lease, result: RoundResult) -> None:
         """All that a round leaves, or nothing of it. Round 0 is the start, before any training.
 

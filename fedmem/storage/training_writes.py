@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Row, func, select
+from sqlalchemy import Connection, Row, func, literal, select
 
 from fedmem.contracts.jobs import LogLevel, Split
 from fedmem.errors import ConflictError
@@ -42,6 +42,34 @@ def begin(connection: Connection, lease: Lease, snapshot_digest: str, last_inter
     connection.execute(jobs.update().where(jobs.c.id == job.id).values(**values))
 
 
+def inherit(connection: Connection, lease: Lease, parent: int) -> None:
+    """Take over what another job has recorded of its rounds, up to the last: this job goes on from there.
+
+    Of the checkpoints only the last and the best are named, which are the ones that are copied. Done again, it changes
+    nothing.
+
+    Raises:
+        LeaseLostError: if the lease no longer holds.
+    """
+    job = held_job(connection, lease)
+    if _last_round(connection, job.id) is not None:
+        return
+    of = connection.execute(jobs.select().where(jobs.c.id == parent)).one()
+    for table in (rounds, metrics, prototypes):
+        columns = [column for column in table.c if column.name != "job_id"]
+        rows = select(literal(job.id), *columns).where(table.c.job_id == parent, table.c.round <= of.round)
+        if table is metrics:
+            rows = rows.where(metrics.c.split != "test")  # which was the parent's own
+        connection.execute(table.insert().from_select(["job_id", *(column.name for column in columns)], rows))
+    copied = [number for number in (of.round, of.best_round) if number is not None]
+    connection.execute(
+        rounds.update().where(rounds.c.job_id == job.id, rounds.c.round.not_in(copied)).values(checkpoint=None)
+    )
+    names = ("snapshot_digest", "last_interaction_id", "round", "best_round")
+    values = {name: getattr(of, name) for name in names}
+    connection.execute(jobs.update().where(jobs.c.id == job.id).values(**values))
+
+
 def commit_round(connection: Connection, lease: Lease, result: RoundResult, now: float) -> None:
     """One round: its row, its metrics, its prototypes and the job's progress.
 
@@ -50,7 +78,9 @@ def commit_round(connection: Connection, lease: Lease, result: RoundResult, now:
         ConflictError: if the round is there already, or does not follow the last.
     """
     best = {"best_round": result.round} if result.is_best else {}
-    progress = {"round": result.round, "attempts_without_progress": 0, "clients_done": 0, "clients_selected": 0}
+    progress = {"round": result.round, "clients_done": 0, "clients_selected": 0}
+    if result.round > 0:  # the start is no progress: a trainer may die after it again and again
+        progress["attempts_without_progress"] = 0
     job = fenced_update(connection, lease, **progress, **best)
     _must_follow(result.round, _last_round(connection, job.id), job)
     key = {"job_id": job.id, "round": result.round}

@@ -8,6 +8,7 @@ import pytest
 
 from fedmem.evaluation.metric_table import MetricSums
 from fedmem.federated.aggregation import CohortSum, OptimizerState
+from fedmem.federated.distributions import CLIENT_LOSS, SURPRISE
 from fedmem.federated.server import FedMemServer, ServerState
 from fedmem.federated.start import initial_state
 from tests.tiny import population_of, tiny_config, tiny_snapshot
@@ -20,6 +21,8 @@ METRICS = (
     "memory_updates",
     "memory_evictions",
     "memory_occupancy",
+    *CLIENT_LOSS.names,
+    *SURPRISE.names,
 )
 
 
@@ -38,7 +41,7 @@ class ScriptedPopulation:
     def evaluate(self, broadcast, split):
         self.evaluated.append((broadcast.round, split))
         hits = next(self.script)
-        return MetricSums({"HR@10": hits * 100}, {"HR@10": hits * 100}, 100)
+        yield MetricSums({"HR@10": hits * 100}, {"HR@10": hits * 100}, 100)
 
 
 def server_of(population, clients: int = 20, **federated) -> FedMemServer:
@@ -145,7 +148,7 @@ def test_bytes_are_those_of_the_messages(server):
 
 
 def test_clients_report_sums_and_no_ranks(server):
-    sums = server.population.evaluate(server.distribute_model(), "validation")
+    (sums,) = server.population.evaluate(server.distribute_model(), "validation")
     assert type(sums) is MetricSums
     assert sums.count == 12
     table = server.evaluate_global_model("validation")

@@ -51,8 +51,8 @@ def test_evaluation_changes_nothing(split):
     before = {name: p.detach().clone() for name, p in population.model.named_parameters()}
     memories = memories_of(population, 3)
     assert memories
-    first = population.evaluate(broadcast, split)
-    assert population.evaluate(broadcast, split) == first
+    first = list(population.evaluate(broadcast, split))
+    assert list(population.evaluate(broadcast, split)) == first
     assert all(np.array_equal(p.detach(), before[name]) for name, p in population.model.named_parameters())
     after = memories_of(population, 3)
     assert after.keys() == memories.keys()
@@ -63,7 +63,7 @@ def test_only_trainable_users_are_clients():
     dataset = tiny_dataset(8, shortest=3, longest=6)
     population = population_of(tiny_snapshot(dataset=dataset))
     assert 0 < len(dataset.trainable_users) < 8
-    assert population.evaluate(broadcast_of(population), "test").count == len(dataset.trainable_users)
+    assert total(population.evaluate(broadcast_of(population), "test")).count == len(dataset.trainable_users)
 
 
 def test_restored_memories_replace_all_others():

@@ -67,7 +67,7 @@ def test_local_adam_too(two_workers):
     memories, others = memories_of(two_workers, 4), memories_of(alone, 4)
     assert memories.keys() == others.keys()
     assert all(np.array_equal(memories[user].id_embedding, others[user].id_embedding) for user in others)
-    assert two_workers.evaluate(broadcast, "validation") == alone.evaluate(broadcast, "validation")
+    assert list(two_workers.evaluate(broadcast, "validation")) == list(alone.evaluate(broadcast, "validation"))
 
 
 def test_a_worker_that_dies_is_one_clear_error(two_workers):

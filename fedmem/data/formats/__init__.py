@@ -3,7 +3,7 @@
 from fedmem.data.formats.columns import Columns
 from fedmem.data.formats.detection import FORMATS, Source, detect_format, locate
 from fedmem.data.formats.items import read_items
-from fedmem.data.formats.loading import load_dataset
+from fedmem.data.formats.loading import load_dataset, read_dataset
 from fedmem.data.formats.ratings import read_interactions
 
 __all__ = [
@@ -13,6 +13,7 @@ __all__ = [
     "detect_format",
     "load_dataset",
     "locate",
+    "read_dataset",
     "read_interactions",
     "read_items",
 ]

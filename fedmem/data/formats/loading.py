@@ -38,6 +38,36 @@ def load_dataset(
     rows of both files together are left out. ``DataError`` names file and line, ``ConfigError`` a value out of range.
     """
     check_min_sequence_length(min_sequence_length)
+    interactions, catalogue = read_dataset(
+        data,
+        items=items,
+        images=images,
+        format=format,
+        skip_bad_rows=skip_bad_rows,
+        user_column=user_column,
+        item_column=item_column,
+        timestamp_column=timestamp_column,
+    )
+    dataset = FederatedDataset.from_interactions(
+        interactions, catalogue, min_sequence_length=min_sequence_length, name=data.resolve().name
+    )
+    _check_lengths(dataset, data)
+    _report(dataset)
+    return dataset
+
+
+def read_dataset(
+    data: Path,
+    *,
+    items: Path | None = None,
+    images: Path | None = None,
+    format: str = "auto",
+    skip_bad_rows: int = 0,
+    user_column: str = Columns.user,
+    item_column: str = Columns.item,
+    timestamp_column: str = DEFAULT_TIMESTAMP,
+) -> tuple[Interactions, list[Item]]:
+    """What ``load_dataset`` reads, before anything is numbered: every row, and one Item for each id in them."""
     source = locate(data, format)
     columns = Columns(user_column, item_column, timestamp_column)
     interactions = read_interactions(source.interactions, source.format, skip_bad_rows, columns)
@@ -52,15 +82,7 @@ def load_dataset(
         _log.warning("titles are not used, as the items file that lies beside the data does not fit: %s", error)
         described, skipped = {}, 0
     catalogue = _catalogue(original_ids, described, find_images(images) if images else {})
-    dataset = FederatedDataset.from_interactions(
-        replace(interactions, rows_skipped=interactions.rows_skipped + skipped),
-        catalogue,
-        min_sequence_length=min_sequence_length,
-        name=data.resolve().name,
-    )
-    _check_lengths(dataset, source.interactions)
-    _report(dataset)
-    return dataset
+    return replace(interactions, rows_skipped=interactions.rows_skipped + skipped), catalogue
 
 
 def _read_described(

@@ -12,7 +12,7 @@ from fedmem.evaluation.evaluate import evaluate
 from fedmem.evaluation.ranking_metrics import target_rank
 from fedmem.memory.local_memory import MemoryEntries
 from fedmem.memory.prototypes import Prototypes
-from fedmem.serving import Recommender
+from fedmem.serving import Question, Recommender
 from tests.tiny import ITEMS, merged, tiny_config, tiny_dataset, tiny_snapshot, trained
 
 # A high rate, so that a few rounds move the experts well away from their zero start.
@@ -79,8 +79,8 @@ def test_the_list_is_the_ranking_that_is_evaluated(recommender):
             continue
         row = recommender.score(np.array([user]), [known])
         rank = target_rank(row, np.array([target]), [known])[0]
-        context = recommender.context(user, known)
-        (answer,) = recommender._answers([context], [known], ITEMS)
+        question = Question(dataset.vocabulary.user_id(user), history=[str(item) for item in known], k=ITEMS)
+        answer = recommender.answer(question)
         listed = [int(scored.item.item_id) for scored in answer.items]
         assert listed.index(target) + 1 == rank
         assert [scored.score for scored in answer.items] == sorted(
@@ -127,8 +127,8 @@ def test_none_is_an_error(recommender, k):
 def test_each_kind_of_user_has_a_strategy(recommender):
     assert recommender.recommend("3").strategy == "model"
     assert recommender.recommend(str(SHORT_USER)).strategy == "global_memory"
-    assert recommender.recommend("nobody").strategy == "global_memory"
-    assert recommender.recommend_history(np.array([4, 5, 6, 7, 8])).strategy == "model"
+    assert recommender.recommend("nobody").strategy == "prototypes"
+    assert recommender.answer(Question(history=["4", "5", "6", "7", "8"])).strategy == "model"
 
 
 def test_without_a_global_memory_a_new_user_is_cold(snapshot, checkpoint):
@@ -137,18 +137,19 @@ def test_without_a_global_memory_a_new_user_is_cold(snapshot, checkpoint):
 
 
 def test_an_unknown_user_gets_what_an_empty_history_gets(recommender):
-    empty = recommender.recommend_history(np.zeros(0, np.int32), ITEMS)
+    empty = recommender.answer(Question(history=(), k=ITEMS))
     assert recommender.recommend("nobody", ITEMS) == empty
     assert len(empty.items) == ITEMS
 
 
 def test_a_sent_history_gets_a_memory_of_its_own(recommender):
     history = np.array([1, 3, 4, 6, 9, 11, 12, 14, 15], np.int32)
-    memory = recommender.replay(history)
+    memory = recommender.contexts.replay(history)
     assert 0 < len(memory) <= 6
     assert set(memory.items) <= set(history)
-    again = recommender.recommend_history(history)
-    assert again == recommender.recommend_history(history)
+    question = Question(history=[str(item) for item in history])
+    assert recommender.answer(question) == recommender.answer(question)
+    assert recommender.answer(replace(question, memory=memory)) == recommender.answer(question)
 
 
 # What is read

@@ -1,0 +1,120 @@
+"""What a route may ask for. Async where nothing blocks, because FastAPI runs sync dependencies in a thread each."""
+
+from hmac import compare_digest
+from typing import Annotated
+
+import anyio
+from fastapi import Depends, Path, Query, Request, Security
+from fastapi.security import APIKeyHeader
+
+from backend.errors import ApiKeyError
+from backend.model_keeper import ModelKeeper
+from backend.served_model import ServedModels
+from backend.services import Services
+from backend.settings import Settings
+from fedmem.contracts.contract import PRINTABLE
+from fedmem.errors import ConflictError
+from fedmem.storage.catalogue import CatalogueStore
+from fedmem.storage.jobs import JobStore
+from fedmem.storage.metrics import MetricStore
+from fedmem.storage.models import ModelStore
+
+LARGEST_ID = 2**63 - 1  # of a database's row
+_key_header = APIKeyHeader(
+    name="X-API-Key", auto_error=False, description="The value of FEDMEM_API_KEY, where that is set."
+)
+
+
+async def _services(request: Request) -> Services:
+    services: Services = request.app.state.services
+    return services
+
+
+async def _settings(request: Request) -> Settings:
+    settings: Settings = request.app.state.settings
+    return settings
+
+
+async def _served(request: Request) -> ServedModels:
+    served: ServedModels = request.app.state.served
+    return served
+
+
+async def _ending(request: Request) -> anyio.Event:
+    ending: anyio.Event = request.app.state.ending
+    return ending
+
+
+CurrentServices = Annotated[Services, Depends(_services)]
+CurrentSettings = Annotated[Settings, Depends(_settings)]
+Served = Annotated[ServedModels, Depends(_served)]
+Ending = Annotated[anyio.Event, Depends(_ending)]
+
+
+async def _jobs(services: CurrentServices) -> JobStore:
+    return services.jobs
+
+
+async def _metrics(services: CurrentServices) -> MetricStore:
+    return services.metrics
+
+
+async def _models(services: CurrentServices) -> ModelStore:
+    return services.models
+
+
+async def _catalogue(services: CurrentServices) -> CatalogueStore:
+    return services.catalogue
+
+
+async def _keeper(services: CurrentServices) -> ModelKeeper:
+    return services.keeper
+
+
+Jobs = Annotated[JobStore, Depends(_jobs)]
+Metrics = Annotated[MetricStore, Depends(_metrics)]
+Models = Annotated[ModelStore, Depends(_models)]
+Catalogue = Annotated[CatalogueStore, Depends(_catalogue)]
+Keeper = Annotated[ModelKeeper, Depends(_keeper)]
+
+
+async def _may_write(settings: CurrentSettings, given: Annotated[str | None, Security(_key_header)]) -> None:
+    if settings.api_key is None:
+        return
+    if given is None:
+        raise ApiKeyError("this request writes: send the header X-API-Key with the value of FEDMEM_API_KEY")
+    if not compare_digest(given.encode("latin-1"), settings.api_key.get_secret_value().encode()):
+        raise ApiKeyError("the value of X-API-Key is not the one in FEDMEM_API_KEY")
+
+
+WRITES = Depends(_may_write)
+
+
+def _dataset_name(
+    served: Served,
+    catalogue: Catalogue,
+    dataset: Annotated[
+        str | None,
+        Query(
+            max_length=255,
+            pattern=PRINTABLE,
+            description="The data set. Default: that of the model in service or, before there is one, the only one.",
+        ),
+    ] = None,
+) -> str:
+    """Which data set is meant."""
+    if dataset is not None:
+        return dataset
+    if served.current is not None and served.current.dataset is not None:
+        return served.current.dataset
+    names = [row.name for row in catalogue.datasets()]
+    if len(names) == 1:
+        return names[0]
+    there = f"there are {', '.join(names)}: name one with ?dataset=" if names else "import one: fedmem data import PATH"
+    raise ConflictError(f"no model is in service that would say which data set is meant; {there}")
+
+
+DatasetName = Annotated[str, Depends(_dataset_name)]
+JobId = Annotated[int, Path(ge=1, le=LARGEST_ID, description="The job's number.", examples=[1])]
+UserIdInPath = Annotated[str, Path(max_length=512, pattern=PRINTABLE, description="A user's id.", examples=["u001"])]
+ItemIdInPath = Annotated[str, Path(max_length=512, pattern=PRINTABLE, description="An item's id.", examples=["i001"])]

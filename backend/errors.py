@@ -1,0 +1,110 @@
+"""Errors as application/problem+json (RFC 9457): one table from class to status, never a stack trace."""
+
+from collections.abc import Mapping, Sequence
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.types import Scope
+
+from fedmem.contracts import Problem
+from fedmem.errors import (
+    CheckpointError,
+    ConfigError,
+    ConflictError,
+    DataError,
+    FeatureError,
+    FedMemError,
+    StorageError,
+    UnknownError,
+)
+
+REQUEST_ID = "fedmem.request_id"  # where the middleware leaves it in the ASGI scope
+
+
+class NotReadyError(FedMemError):
+    """What is asked for cannot be answered yet."""
+
+
+class ApiKeyError(FedMemError):
+    """A request that writes came without the key, or with another one."""
+
+
+# A subclass answers as the nearest class above it that stands here.
+STATUS_OF: Mapping[type[FedMemError], HTTPStatus] = {
+    ConfigError: HTTPStatus.UNPROCESSABLE_ENTITY,
+    DataError: HTTPStatus.UNPROCESSABLE_ENTITY,
+    UnknownError: HTTPStatus.NOT_FOUND,
+    ConflictError: HTTPStatus.CONFLICT,
+    ApiKeyError: HTTPStatus.UNAUTHORIZED,
+    NotReadyError: HTTPStatus.SERVICE_UNAVAILABLE,
+    StorageError: HTTPStatus.SERVICE_UNAVAILABLE,
+    CheckpointError: HTTPStatus.SERVICE_UNAVAILABLE,
+    FeatureError: HTTPStatus.SERVICE_UNAVAILABLE,
+    FedMemError: HTTPStatus.INTERNAL_SERVER_ERROR,
+}
+HEADERS_OF: Mapping[HTTPStatus, Mapping[str, str]] = {
+    HTTPStatus.UNAUTHORIZED: {"WWW-Authenticate": 'ApiKey realm="fedmem", header="X-API-Key"'},
+    HTTPStatus.SERVICE_UNAVAILABLE: {"Retry-After": "5"},
+}
+UNEXPECTED = "something went wrong here; the log says what, under this request id"
+
+
+def status_of(error: FedMemError) -> HTTPStatus:
+    """What an error of ours means in HTTP."""
+    return next(STATUS_OF[kind] for kind in type(error).__mro__ if kind in STATUS_OF)
+
+
+def problem(scope: Scope, status: int, detail: str, headers: Mapping[str, str] | None = None) -> Response:
+    """The answer that says what is wrong."""
+    # A lone surrogate, which JSON can hold and UTF-8 cannot, is shown by its escape.
+    detail = detail.encode("utf-8", "backslashreplace").decode()
+    body = Problem(title=HTTPStatus(status).phrase, status=int(status), detail=detail, request_id=scope.get(REQUEST_ID))
+    content = body.model_dump_json()
+    return Response(content, status, {**HEADERS_OF.get(HTTPStatus(status), {}), **(headers or {})}, PROBLEM_JSON)
+
+
+PROBLEM_JSON = "application/problem+json"
+
+
+def add_error_handlers(app: FastAPI) -> None:
+    """Turn every error of an application into a problem."""
+    for kind in STATUS_OF:
+        app.add_exception_handler(kind, _known)
+    app.add_exception_handler(RequestValidationError, _wrong_request)
+    app.add_exception_handler(HTTPException, _http_error)
+
+
+async def _known(request: Request, error: Exception) -> Response:
+    assert isinstance(error, FedMemError)
+    return problem(request.scope, status_of(error), str(error))
+
+
+async def _wrong_request(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    return problem(request.scope, HTTPStatus.UNPROCESSABLE_ENTITY, explain(error.errors()))
+
+
+async def _http_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    return problem(request.scope, error.status_code, _detail(request, error), error.headers)
+
+
+def _detail(request: Request, error: HTTPException) -> str:
+    if error.status_code == HTTPStatus.NOT_FOUND and error.detail == HTTPStatus.NOT_FOUND.phrase:
+        return f"there is nothing at {request.url.path}; /docs lists what there is"
+    if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+        return f"{request.method} is not possible here; allowed: {(error.headers or {}).get('Allow', 'see /docs')}"
+    return str(error.detail)
+
+
+def explain(errors: Sequence[Mapping[str, Any]]) -> str:
+    """The first thing that is wrong in a request, by name and value, and how many more there are."""
+    first, more = errors[0], len(errors) - 1
+    name = ".".join(str(part) for part in first["loc"][1:]) or str(first["loc"][0])
+    value = first["input"]
+    shown = f" = {value!r}" if isinstance(value, str | int | float | bool) and len(repr(value)) <= 200 else ""
+    message = first["msg"].removeprefix("Value error, ")
+    return f"{name}{shown}: {message}" + (f" (and {more} more)" if more else "")

@@ -1,0 +1,37 @@
+"""Items' pictures: where they are on this machine, and where a client finds them."""
+
+from pathlib import Path
+from urllib.parse import quote
+
+from fedmem.errors import UnknownItemError
+
+MEDIA_TYPES = {
+    ".jpg": "image/jpeg",
+    ".jpeg": "image/jpeg",
+    ".png": "image/png",
+    ".webp": "image/webp",
+    ".gif": "image/gif",
+}
+LARGEST = 16 * 2**20
+
+
+def image_url(item_id: str, path: str | Path | None) -> str | None:
+    """The path of an item's picture in this API, None where it has none."""
+    return None if path is None else f"/items/{quote(item_id, safe='')}/image"
+
+
+def read_image(item_id: str, path: str | None) -> tuple[bytes, str]:
+    """A picture and its media type. The path is what an import has stored; nothing of a request is part of it.
+
+    Raises:
+        UnknownItemError: if there is none, or the file is no picture.
+    """
+    file = None if path is None else Path(path)
+    if file is None or file.suffix.lower() not in MEDIA_TYPES:
+        raise UnknownItemError(f"the item {item_id!r} has no picture")
+    try:
+        if file.stat().st_size > LARGEST:
+            raise UnknownItemError(f"the picture of the item {item_id!r} is too large to be sent")
+        return file.read_bytes(), MEDIA_TYPES[file.suffix.lower()]
+    except OSError:
+        raise UnknownItemError(f"the picture of the item {item_id!r} is no longer where the import found it") from None

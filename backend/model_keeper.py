@@ -1,0 +1,222 @@
+"""Keeps the model in service up to date with the database: versions, interactions, items, users who were deleted."""
+
+import logging
+import math
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from backend.new_interactions import NewInteractions
+from backend.served_model import ServedModel, ServedModels
+from backend.telemetry import ModelMetrics
+from fedmem.errors import CheckpointError, ConflictError, FeatureError
+from fedmem.serving import Item, Question, Recommender, described_item, erase_memories
+from fedmem.storage.catalogue import CatalogueStore
+from fedmem.storage.catalogue_rows import ItemRow
+from fedmem.storage.jobs import JobStore
+from fedmem.storage.models import ModelRow, ModelStore
+
+LOG = logging.getLogger(__name__)
+TRY_AGAIN = 60.0  # seconds after which a checkpoint that was refused is tried again
+PAGE = 10_000
+EVERY = 1_000_000
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """Why a version could not be served, and when that was found."""
+
+    reason: str
+    time: float
+
+
+@dataclass(eq=False)
+class ModelKeeper:
+    """Loads, checks and swaps; everything here may block and is called in a thread.
+
+    Attributes:
+        models: the versions and which is active.
+        jobs: which interactions a version's snapshot holds.
+        catalogue: items and interactions.
+        data_dir: where the trainers' checkpoints are.
+        served: the reference that is swapped.
+        metrics: swaps and refusals are counted.
+        refusals: versions that could not be served.
+    """
+
+    models: ModelStore
+    jobs: JobStore
+    catalogue: CatalogueStore
+    data_dir: Path
+    served: ServedModels
+    metrics: ModelMetrics
+    clock: Callable[[], float] = time.monotonic
+    refusals: dict[str, Refusal] = field(default_factory=dict)
+    _loading: threading.Lock = field(default_factory=threading.Lock)
+    _changing: threading.Lock = field(default_factory=threading.Lock)
+
+    def look(self) -> None:
+        """Serve what is active by now, and read what users did meanwhile."""
+        with self._loading:
+            active = self.models.active()
+            if active is not None and not self._is_served(active) and not self._was_refused(active):
+                self._try(active)
+        self.catch_up()
+
+    def activate(self, version: str, reason: str) -> ModelRow:
+        """Serve a version from now on; one that cannot be served is not activated.
+
+        Raises:
+            UnknownModelError: if there is none of that name.
+            ConflictError: if its checkpoint is gone or broken; the model in service stays.
+        """
+        with self._loading:
+            row = self.models.get(version)
+            model = self._prepared(row)
+            row = self.models.activate(version, reason)
+            self._swap(model)
+            return row
+
+    def catch_up(self) -> None:
+        """Read the interactions that came since the last look; they count from the next answer on."""
+        with self._changing:
+            for model in self.served.all():
+                self._read_news(model)
+
+    def put_item(self, dataset: str, row: ItemRow) -> None:
+        """Store an item, and make it known to the models of this data set."""
+        with self._changing:
+            self.catalogue.put_item(dataset, row)
+            for model in self.served.all():
+                if model.dataset == dataset:
+                    self.served.replace(self._with_items(model, [row]))
+
+    def delete_user(self, dataset: str, user_id: str) -> None:
+        """Delete a user's interactions, and the user's memory from all models of this data set, on disk too."""
+        with self._changing:
+            self.catalogue.delete_user(dataset, user_id)
+            for model in self.served.all():
+                if model.dataset == dataset:
+                    model.recommender.forget_user(user_id)
+                    model.news.forget(user_id)
+        for job_id in {row.job_id for row in self.models.page(EVERY) if row.dataset == dataset}:
+            erase_memories(self._folder(job_id), {user_id})
+
+    def _folder(self, job_id: int) -> Path:
+        return self.data_dir / "jobs" / str(job_id)
+
+    def _is_served(self, row: ModelRow) -> bool:
+        current = self.served.current
+        return current is not None and current.version == row.version
+
+    def _was_refused(self, row: ModelRow) -> bool:
+        refusal = self.refusals.get(row.version)
+        return refusal is not None and self.clock() - refusal.time < TRY_AGAIN
+
+    def _try(self, row: ModelRow) -> None:
+        try:
+            self._swap(self._prepared(row))
+        except ConflictError as error:
+            LOG.error("%s; what was in service stays", error)
+
+    def _prepared(self, row: ModelRow) -> ServedModel:
+        """A version that has answered once, from memory if it is there."""
+        for model in self.served.all():
+            if model.version == row.version:
+                return model
+        try:
+            model = self._loaded(row)
+        except Exception as error:  # whatever is wrong with a file, the model in service is to stay
+            self.refusals[row.version] = Refusal(str(error), self.clock())
+            self.metrics.refusals.inc()
+            LOG.warning("model %s was refused", row.version, exc_info=error)
+            raise ConflictError(f"model {row.version} cannot be served: {error}") from error
+        self.refusals.pop(row.version, None)
+        return model
+
+    def _loaded(self, row: ModelRow) -> ServedModel:
+        if row.checkpoint is None:
+            raise CheckpointError(f"the checkpoint of round {row.round} of job {row.job_id} is no longer kept")
+        began = self.clock()
+        recommender = Recommender.load(self._folder(row.job_id), row.round, row.version)
+        last_id = self.jobs.get(row.job_id).last_interaction_id or 0
+        model = ServedModel(recommender, row.dataset, row.job_id, NewInteractions(last_id))
+        self._forget_deleted(model)
+        model = self._with_items(model, self.catalogue.items(row.dataset))
+        self._read_news(model)
+        check(model.recommender)
+        LOG.info("model %s loaded and checked in %.1f s", row.version, self.clock() - began)
+        return model
+
+    def _swap(self, model: ServedModel) -> None:
+        with self._changing:
+            # Again, quickly: what came while it was loaded.
+            model = self._with_items(model, self.catalogue.items(model.dataset or ""))
+            self._read_news(model)
+            self.served.swap(model)
+        self.metrics.swapped(model.version, model.recommender.round)
+        LOG.info("model %s is in service", model.version)
+
+    def _read_news(self, model: ServedModel) -> None:
+        assert model.dataset is not None
+        while rows := self.catalogue.since(model.dataset, model.news.last_id, PAGE):
+            model.news.add(rows)
+            if len(rows) < PAGE:
+                return
+
+    def _with_items(self, model: ServedModel, rows: list[ItemRow]) -> ServedModel:
+        """The model with the items that it does not know as they are described now."""
+        known = model.recommender.catalogue
+        changed = [
+            row for row in rows if row.item_id not in known or _differs(known.item(known.index(row.item_id)), row)
+        ]
+        if not changed:
+            return model
+        try:
+            return replace(model, recommender=model.recommender.with_items([_item(row) for row in changed]))
+        except FeatureError as error:
+            LOG.warning("model %s cannot take up new items: %s", model.version, error)
+        trained = [_item(row) for row in changed if row.item_id in known]
+        return replace(model, recommender=model.recommender.with_items(trained)) if trained else model
+
+    def _forget_deleted(self, model: ServedModel) -> None:
+        """Users of the snapshot of whom the database knows nothing any more were deleted while it was trained."""
+        deleted = set(model.recommender.dataset.vocabulary.users).difference(self._users(model.dataset or ""))
+        for user_id in deleted:
+            model.recommender.forget_user(user_id)
+        assert model.job_id is not None
+        erase_memories(self._folder(model.job_id), deleted)
+
+    def _users(self, dataset: str) -> Iterator[str]:
+        after: str | None = None
+        while rows := self.catalogue.users(dataset, after=after, limit=PAGE):
+            yield from (row.user_id for row in rows)
+            after = rows[-1].user_id
+
+
+def check(recommender: Recommender) -> None:
+    """Let a model answer a known user, a new one and a history; also, it is warm afterwards.
+
+    Raises:
+        CheckpointError: if a score is missing or not finite.
+    """
+    items, users = len(recommender.catalogue), recommender.dataset.vocabulary.users
+    anybody = Question(k=items, include_seen=True)
+    known = replace(anybody, user_id=users[0] if users else None)
+    first = [recommender.catalogue.item(index).item_id for index in range(1, min(items, 10) + 1)]
+    for question in (known, anybody, replace(anybody, history=first)):
+        scores = [scored.score for scored in recommender.answer(question).items]
+        if len(scores) != items or not all(map(math.isfinite, scores)):
+            raise CheckpointError(f"{len(scores)} of {items} items have a score that is a number")
+
+
+def _differs(item: Item, row: ItemRow) -> bool:
+    return any(getattr(item, name) != getattr(row, name) for name in ("title", "genres", "year", "text"))
+
+
+def _item(row: ItemRow) -> Item:
+    path = None if row.image_path is None else Path(row.image_path)
+    described = described_item(row.item_id, row.title, row.genres, row.year)
+    return replace(described, text=row.text, year=row.year, image_path=path)

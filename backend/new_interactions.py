@@ -1,0 +1,44 @@
+"""What users did since a model took its snapshot of the data: the end of their histories, in memory."""
+
+import bisect
+from collections.abc import Iterable, Sequence
+
+from fedmem.storage.catalogue_rows import InteractionRow
+
+_Event = tuple[float, int, str]  # (timestamp, id, item id): a user's history is in this order
+
+
+class NewInteractions:
+    """By user, in the order of time. One thread at a time may add; any may read meanwhile.
+
+    Args:
+        after_id: the newest interaction that the snapshot holds.
+    """
+
+    def __init__(self, after_id: int) -> None:
+        self.last_id = after_id
+        self._events: dict[str, list[_Event]] = {}
+        self._items: dict[str, tuple[str, ...]] = {}
+
+    def of(self, user_id: str) -> Sequence[str]:
+        """The item ids of a user's interactions, oldest first."""
+        return self._items.get(user_id, ())
+
+    def __contains__(self, user_id: object) -> bool:
+        return user_id in self._items
+
+    def add(self, rows: Iterable[InteractionRow]) -> None:
+        """More of them, in the order of their ids; those seen before are left out."""
+        changed = set()
+        for row in rows:
+            if row.id > self.last_id:
+                self.last_id = row.id
+                bisect.insort(self._events.setdefault(row.user_id, []), (row.timestamp, row.id, row.item_id))
+                changed.add(row.user_id)
+        for user_id in changed:
+            self._items[user_id] = tuple(item_id for _, _, item_id in self._events[user_id])
+
+    def forget(self, user_id: str) -> None:
+        """Drop what a user did."""
+        self._items.pop(user_id, None)
+        self._events.pop(user_id, None)

@@ -1,0 +1,37 @@
+"""How often one client may ask: a bucket of tokens that fills evenly."""
+
+import time
+from collections.abc import Callable
+
+SWEEP_AT = 10_000
+
+
+class RateLimit:
+    """So many requests a minute of each client address, at once or spread. Counted in this process alone."""
+
+    def __init__(self, per_minute: int, clock: Callable[[], float] = time.monotonic) -> None:
+        self.per_minute = per_minute
+        self.clock = clock
+        self._buckets: dict[str, tuple[float, float]] = {}  # client -> (tokens, when counted)
+
+    def take(self, client: str) -> float:
+        """0 if the client may ask now, else the seconds until it may."""
+        now = self.clock()
+        tokens = self._tokens(client, now)
+        if tokens < 1:
+            self._buckets[client] = (tokens, now)
+            return (1 - tokens) * 60 / self.per_minute
+        self._buckets[client] = (tokens - 1, now)
+        if len(self._buckets) > SWEEP_AT:
+            self._sweep(now)
+        return 0.0
+
+    def _tokens(self, client: str, now: float) -> float:
+        tokens, counted = self._buckets.get(client, (float(self.per_minute), now))
+        return min(float(self.per_minute), tokens + (now - counted) * self.per_minute / 60)
+
+    def _sweep(self, now: float) -> None:
+        """Forget clients whose bucket is full again: they are as if they had never asked."""
+        self._buckets = {
+            client: bucket for client, bucket in self._buckets.items() if self._tokens(client, now) < self.per_minute
+        }

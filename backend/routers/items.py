@@ -1,0 +1,101 @@
+"""The catalogue: items by title and genre, their pictures, what is like them, and new ones."""
+
+from typing import Annotated
+from urllib.parse import urlencode
+
+from fastapi import APIRouter, Query, Response
+
+from backend.dependencies import WRITES, Catalogue, CurrentSettings, DatasetName, ItemIdInPath, Keeper, Served
+from backend.images import MEDIA_TYPES, image_url, read_image
+from backend.openapi import problems
+from backend.routers.recommend import Version, check_size
+from backend.rows import item_of
+from fedmem.contracts import ItemPage, ItemResponse, ItemUpdate, SimilarItems
+from fedmem.contracts.recommendations import MAX_K
+from fedmem.errors import UnknownItemError
+from fedmem.serving import described_item
+from fedmem.storage.catalogue import CatalogueStore
+from fedmem.storage.catalogue_rows import ItemRow
+
+router = APIRouter(tags=["items"])
+without_database = APIRouter(tags=["items"])
+
+
+@router.get("/items", responses=problems(404, 409, 503))
+def list_items(
+    dataset: DatasetName,
+    catalogue: Catalogue,
+    served: Served,
+    q: Annotated[str, Query(max_length=200, description="Only titles that contain this, in any case.")] = "",
+    category: Annotated[str | None, Query(max_length=200, description="Only items of this genre.")] = None,
+    offset: Annotated[int, Query(ge=0, le=10_000_000, description="How many to skip; `next` holds it.")] = 0,
+    limit: Annotated[int, Query(ge=1, le=500, description="How many.")] = 50,
+) -> ItemPage:
+    """Items by title; those whose title begins with `q` come first."""
+    page = catalogue.find_items(dataset, search=q, category=category, offset=offset, limit=limit)
+    following = None
+    if offset + limit < page.total:
+        query = {"q": q, "category": category, "dataset": dataset, "offset": offset + limit, "limit": limit}
+        following = f"/items?{urlencode({name: value for name, value in query.items() if value not in ('', None)})}"
+    items = tuple(item_of(row, dataset, served.current) for row in page.items)
+    return ItemPage(items=items, total=page.total, next=following)
+
+
+@without_database.get("/items/{item_id:path}/similar", responses=problems(404, 503))
+async def list_similar_items(
+    item_id: ItemIdInPath,
+    served: Served,
+    settings: CurrentSettings,
+    k: Annotated[int, Query(ge=1, le=MAX_K, description="How many items.")] = 10,
+    model: Version = None,
+) -> SimilarItems:
+    """The items nearest to one in the model's space."""
+    check_size(settings, k)
+    return (
+        served.of(model).recommender.similar(item_id, k).response(lambda item: image_url(item.item_id, item.image_path))
+    )
+
+
+@router.get(
+    "/items/{item_id:path}/image",
+    response_class=Response,
+    responses={
+        **problems(404, 409, 503),
+        200: {"description": "The picture.", "content": {name: {} for name in sorted(set(MEDIA_TYPES.values()))}},
+    },
+)
+def get_item_image(item_id: ItemIdInPath, dataset: DatasetName, catalogue: Catalogue) -> Response:
+    """The picture that the import found."""
+    content, media_type = read_image(item_id, catalogue.item(dataset, item_id).image_path)
+    headers = {"Cache-Control": "public, max-age=3600", "X-Content-Type-Options": "nosniff"}
+    return Response(content, media_type=media_type, headers=headers)
+
+
+@router.get("/items/{item_id:path}", responses=problems(404, 409, 503))
+def get_item(item_id: ItemIdInPath, dataset: DatasetName, catalogue: Catalogue, served: Served) -> ItemResponse:
+    """One item."""
+    return item_of(catalogue.item(dataset, item_id), dataset, served.current)
+
+
+@router.put("/items/{item_id:path}", dependencies=[WRITES], responses=problems(400, 401, 404, 409, 413, 503))
+def put_item(
+    item_id: ItemIdInPath,
+    update: ItemUpdate,
+    dataset: DatasetName,
+    catalogue: Catalogue,
+    keeper: Keeper,
+    served: Served,
+) -> ItemResponse:
+    """Describe an item, a new one too. By its text it is recommendable in the next answer, without training."""
+    item = described_item(item_id, update.title, update.genres, update.year, update.text)
+    row = ItemRow(item_id, item.title, item.genres, item.year, _image_path(catalogue, dataset, item_id), item.text)
+    keeper.put_item(dataset, row)
+    return item_of(row, dataset, served.current)
+
+
+def _image_path(catalogue: CatalogueStore, dataset: str, item_id: str) -> str | None:
+    """A picture is not part of a description: it stays."""
+    try:
+        return catalogue.item(dataset, item_id).image_path
+    except UnknownItemError:
+        return None

@@ -1,0 +1,96 @@
+"""Training jobs: create, list, stop, pause, resume. Sync handlers, because the database blocks: they run in threads."""
+
+from http import HTTPStatus
+from typing import Annotated
+from urllib.parse import urlencode
+
+from fastapi import APIRouter, Header, Query, Response
+
+from backend.dependencies import LARGEST_ID, WRITES, JobId, Jobs
+from backend.openapi import problems
+from backend.rows import job_of
+from fedmem.contracts import Job, JobPage, JobRequest
+from fedmem.contracts.jobs import JobKind, JobState
+
+router = APIRouter(tags=["jobs"])
+ACCEPTED = HTTPStatus.ACCEPTED
+
+IdempotencyKey = Annotated[
+    str | None,
+    Header(
+        max_length=255,
+        pattern=r"^[!-~]+$",
+        description="A name of the client's choice for this request; sent again, it answers with the same job.",
+        examples=["4f1c2d9e"],
+    ),
+]
+
+
+@router.post(
+    "/jobs",
+    status_code=HTTPStatus.CREATED,
+    dependencies=[WRITES],
+    responses={
+        **problems(400, 401, 404, 409, 413, 503),
+        201: {"headers": {"Location": {"description": "Where the job is.", "schema": {"type": "string"}}}},
+    },
+)
+def create_job(request: JobRequest, jobs: Jobs, response: Response, idempotency_key: IdempotencyKey = None) -> Job:
+    """Queue a job. A data set or a `start_from` that is not there is 404; a key used for another request is 409."""
+    row, _ = jobs.create(
+        kind=request.kind,
+        dataset=request.dataset,
+        config=request.config.model_dump(mode="json"),
+        num_rounds=request.config.federated.num_rounds,
+        start_from=request.start_from,
+        idempotency_key=idempotency_key,
+    )
+    response.headers["Location"] = f"/jobs/{row.id}"
+    return job_of(row)
+
+
+@router.get("/jobs", responses=problems(503))
+def list_jobs(
+    jobs: Jobs,
+    state: Annotated[JobState | None, Query(description="Only jobs in this state.")] = None,
+    kind: Annotated[JobKind | None, Query(description="Only jobs of this kind.")] = None,
+    dataset: Annotated[str | None, Query(max_length=255, description="Only jobs on this data set.")] = None,
+    cursor: Annotated[int | None, Query(ge=1, le=LARGEST_ID, description="Only older jobs; `next` holds it.")] = None,
+    limit: Annotated[int, Query(ge=1, le=500, description="How many.")] = 50,
+) -> JobPage:
+    """Jobs, newest first."""
+    filters = {"state": state, "kind": kind, "dataset": dataset}
+    rows = jobs.page(state=state, kind=kind, dataset=dataset, before=cursor, limit=limit + 1)
+    following = None
+    if len(rows) > limit:
+        asked = {name: value for name, value in filters.items() if value is not None}
+        following = f"/jobs?{urlencode({**asked, 'cursor': rows[limit - 1].id, 'limit': limit})}"
+    return JobPage(jobs=tuple(job_of(row) for row in rows[:limit]), next=following)
+
+
+@router.get("/jobs/{job_id}", responses=problems(404, 503))
+def get_job(job_id: JobId, jobs: Jobs) -> Job:
+    """What was asked, what is wanted of it now, and how far it is."""
+    return job_of(jobs.get(job_id))
+
+
+@router.post("/jobs/{job_id}/stop", status_code=ACCEPTED, dependencies=[WRITES], responses=problems(401, 404, 409, 503))
+def stop_job(job_id: JobId, jobs: Jobs) -> Job:
+    """End it with a checkpoint that a new job may start from. It takes effect within one chunk of clients."""
+    return job_of(jobs.stop(job_id))
+
+
+@router.post(
+    "/jobs/{job_id}/pause", status_code=ACCEPTED, dependencies=[WRITES], responses=problems(401, 404, 409, 503)
+)
+def pause_job(job_id: JobId, jobs: Jobs) -> Job:
+    """Stand still after the chunk of clients in progress, until it is resumed or stopped."""
+    return job_of(jobs.pause(job_id))
+
+
+@router.post(
+    "/jobs/{job_id}/resume", status_code=ACCEPTED, dependencies=[WRITES], responses=problems(401, 404, 409, 503)
+)
+def resume_job(job_id: JobId, jobs: Jobs) -> Job:
+    """Queue a paused job again; it goes on after the last round it finished."""
+    return job_of(jobs.resume(job_id))

@@ -1,0 +1,94 @@
+"""The global abstract memory of a job, round by round. Clients' own memories are not to be had here."""
+
+from collections.abc import Sequence
+from typing import Annotated
+
+from fastapi import APIRouter, Query
+
+from backend.dependencies import LARGEST_ID, CurrentServices, CurrentSettings, Served
+from backend.openapi import problems
+from backend.rows import prototype_of
+from backend.served_model import ServedModels
+from backend.services import Services
+from fedmem.contracts import ItemMap, ItemPoint, MapPoint, PrototypeRound
+from fedmem.contracts.contract import PRINTABLE
+from fedmem.errors import UnknownError
+from fedmem.serving import JobMap
+
+router = APIRouter(prefix="/memory", tags=["memory"])
+
+JobNumber = Annotated[
+    int | None, Query(ge=1, le=LARGEST_ID, description="The job; default that of the model in service.")
+]
+
+
+@router.get("/prototypes", responses=problems(404, 503))
+def get_prototypes(
+    services: CurrentServices,
+    settings: CurrentSettings,
+    served: Served,
+    job: JobNumber = None,
+    round: Annotated[
+        int | None, Query(ge=0, le=LARGEST_ID, description="The round; default the last one kept.")
+    ] = None,
+    version: Annotated[
+        str | None, Query(max_length=255, pattern=PRINTABLE, description="A model version, instead of job and round.")
+    ] = None,
+) -> PrototypeRound:
+    """The prototypes after an evaluated round: mass, drift, place on the job's map, and the nearest titles."""
+    job_id, number = _job_and_round(services, served, job, round, version)
+    row = services.metrics.prototypes(job_id, number)
+    if row is None:
+        raise UnknownError(_nothing_kept(job_id, number, services.metrics.prototype_rounds(job_id)))
+    titles = JobMap.read(settings.data_dir / "jobs" / str(job_id))
+    return PrototypeRound(
+        job_id=job_id,
+        round=row.round,
+        collapse=_collapse(services, job_id, row.round),
+        prototypes=tuple(prototype_of(described, titles) for described in row.description),
+        rounds=tuple(services.metrics.prototype_rounds(job_id)),
+    )
+
+
+@router.get("/map", responses=problems(404, 503))
+def get_item_map(
+    services: CurrentServices, settings: CurrentSettings, served: Served, job: JobNumber = None
+) -> ItemMap:
+    """Where the items are on the map of a job's prototypes; it stays the same throughout the job."""
+    job_id = _job_id(services, served, job)
+    drawn = JobMap.read(settings.data_dir / "jobs" / str(job_id))
+    if drawn.points is None:
+        raise UnknownError(_nothing_kept(job_id, None, []))
+    points = tuple(
+        ItemPoint(item_id=item.item_id, title=item.label, point=MapPoint(x=x, y=y)) for item, x, y in drawn.placed()
+    )
+    return ItemMap(job_id=job_id, items=points)
+
+
+def _job_and_round(
+    services: Services, served: ServedModels, job: int | None, round: int | None, version: str | None
+) -> tuple[int, int | None]:
+    if version is not None:
+        row = services.models.get(version)
+        return row.job_id, row.round if round is None else round
+    return _job_id(services, served, job), round
+
+
+def _job_id(services: Services, served: ServedModels, job: int | None) -> int:
+    if job is not None:
+        return services.jobs.get(job).id
+    current = served.of()
+    assert current.job_id is not None, "these routes are there with a database only"
+    return current.job_id
+
+
+def _collapse(services: Services, job_id: int, round: int) -> float | None:
+    (row,) = services.metrics.rounds(job_id, after_round=round - 1, limit=1, splits=["train"])
+    return row.metrics.get("train", {}).get("prototype_collapse")
+
+
+def _nothing_kept(job_id: int, round: int | None, rounds: Sequence[int]) -> str:
+    what = f"job {job_id} keeps no prototypes" + ("" if round is None else f" of round {round}")
+    if rounds:
+        return f"{what}; it does of {', '.join(map(str, rounds[-10:]))}"
+    return f"{what} yet: they come with the first validation, where fedmem.enable_prototype_aggregation is on"

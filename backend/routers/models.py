@@ -1,0 +1,48 @@
+"""Model versions: which there are, which is in service, and putting another into service."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Path, Query
+
+from backend.dependencies import WRITES, Keeper, Models, Served
+from backend.openapi import problems
+from backend.rows import model_of
+from fedmem.contracts import ModelPage, ModelVersion
+from fedmem.contracts.contract import PRINTABLE
+
+router = APIRouter(tags=["models"])
+
+VersionInPath = Annotated[
+    str, Path(max_length=255, pattern=PRINTABLE, description="A version.", examples=["job-7-round-120"])
+]
+
+
+@router.get("/models", responses=problems(503))
+def list_models(
+    models: Models,
+    keeper: Keeper,
+    served: Served,
+    limit: Annotated[int, Query(ge=1, le=500, description="How many.")] = 100,
+) -> ModelPage:
+    """The newest models, the one to serve, and the one that answers at this moment."""
+    current = served.current
+    refusals = {version: refusal.reason for version, refusal in keeper.refusals.items()}
+    rows = models.page(limit)
+    return ModelPage(
+        models=tuple(model_of(row, refusals.get(row.version)) for row in rows),
+        serving=None if current is None else current.version,
+    )
+
+
+@router.post("/models/{version}/activate", dependencies=[WRITES], responses=problems(401, 404, 409, 503))
+def activate_model(
+    version: Annotated[
+        str, Path(max_length=255, pattern=PRINTABLE, description="A version.", examples=["job-7-round-120"])
+    ],
+    keeper: Keeper,
+) -> ModelVersion:
+    """Serve this version, an earlier one too. When the answer comes, it has been loaded, checked and swapped in.
+
+    A version that cannot be served is a 409, and the one in service stays.
+    """
+    return model_of(keeper.activate(version, "asked for by HTTP"), None)

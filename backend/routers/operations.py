@@ -1,0 +1,66 @@
+"""Health, what Prometheus reads, data sets and trainers."""
+
+import time
+
+import anyio.to_thread
+from fastapi import APIRouter, Request, Response
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+
+from backend.dependencies import Catalogue, CurrentServices, Jobs, Served
+from backend.errors import NotReadyError
+from backend.openapi import problems
+from backend.rows import dataset_of, trainer_of
+from fedmem.contracts import DatasetList, Live, Ready, TrainerList
+from fedmem.storage.engine import check_schema
+
+router = APIRouter(tags=["operations"])
+public = APIRouter(tags=["operations"])
+of_run = APIRouter(tags=["operations"])  # instead of router where there is no database
+
+
+@public.get("/health/live", responses=problems())
+async def is_live() -> Live:
+    """Whether the process answers."""
+    return Live()
+
+
+@public.get(
+    "/metrics",
+    response_class=Response,
+    responses={**problems(), 200: {"description": "Prometheus text.", "content": {"text/plain": {}}}},
+)
+async def get_metrics(request: Request) -> Response:
+    """Counters in the Prometheus text format."""
+    text = generate_latest(request.app.state.http_metrics.registry)
+    return Response(text, headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+
+@router.get("/health/ready", responses=problems(503))
+async def is_ready(services: CurrentServices, served: Served) -> Ready:
+    """Whether the database is at this version's schema and a model answers; else 503 says which is missing."""
+    await anyio.to_thread.run_sync(check_schema, services.engine)
+    refused = "; ".join(f"{version} was refused: {why.reason}" for version, why in services.keeper.refusals.items())
+    try:
+        return Ready(model_version=served.of().version)
+    except NotReadyError as error:
+        raise NotReadyError(f"the database is ready, but {error}" + (f" ({refused})" if refused else "")) from None
+
+
+@of_run.get("/health/ready", responses=problems(503), name="is_ready")
+async def has_model(served: Served) -> Ready:
+    """Whether a model answers."""
+    return Ready(model_version=served.of().version)
+
+
+@router.get("/datasets", responses=problems(503))
+def list_datasets(catalogue: Catalogue) -> DatasetList:
+    """Imported data sets, and how much is in them."""
+    return DatasetList(datasets=tuple(dataset_of(row) for row in catalogue.datasets()))
+
+
+@router.get("/trainers", responses=problems(503))
+def list_trainers(jobs: Jobs) -> TrainerList:
+    """Who trains, and who was last heard of when."""
+    now = time.time()
+    rows = sorted(jobs.trainers(), key=lambda row: row.seen_at, reverse=True)
+    return TrainerList(trainers=tuple(trainer_of(row, now) for row in rows))

@@ -1,0 +1,102 @@
+"""A job while it runs: metrics by round, its log, and both as they come."""
+
+from collections.abc import AsyncIterator
+from typing import Annotated
+
+import anyio
+import anyio.to_thread
+from fastapi import APIRouter, Depends, Header, Query
+from fastapi.sse import EventSourceResponse, ServerSentEvent
+
+from backend.dependencies import LARGEST_ID, CurrentServices, CurrentSettings, Ending, JobId, Jobs, Metrics
+from backend.openapi import problems
+from backend.rows import job_of, log_line_of, round_of
+from backend.services import Services
+from fedmem.contracts import JobEvent, JobLogs, JobMetrics
+from fedmem.contracts.jobs import Split
+from fedmem.storage.jobs import JobRow
+
+router = APIRouter(tags=["jobs"])
+ENDED = ("succeeded", "failed", "stopped")
+MOST_ROUNDS = 1000
+
+AfterRound = Annotated[
+    int,
+    Query(ge=-1, le=LARGEST_ID, description="Only later rounds. Round 0, the state before training, holds baselines."),
+]
+
+
+@router.get("/jobs/{job_id}/metrics", responses=problems(404, 503))
+def get_job_metrics(
+    job_id: JobId,
+    jobs: Jobs,
+    metrics: Metrics,
+    after_round: AfterRound = -1,
+    limit: Annotated[int, Query(ge=1, le=MOST_ROUNDS, description="How many rounds at most.")] = MOST_ROUNDS,
+    split: Annotated[list[Split] | None, Query(description="Only these splits; repeatable. Default all.")] = None,
+) -> JobMetrics:
+    """Metrics of the rounds after one, in order: ask again with the last round you have."""
+    job = jobs.get(job_id)
+    rows = metrics.rounds(job_id, after_round=after_round, limit=limit, splits=split)
+    return JobMetrics(job_id=job_id, state=job.state, rounds=tuple(round_of(row) for row in rows))
+
+
+@router.get("/jobs/{job_id}/logs", responses=problems(404, 503))
+def get_job_logs(
+    job_id: JobId,
+    jobs: Jobs,
+    after: Annotated[int, Query(ge=0, le=LARGEST_ID, description="Only lines after this one's id.")] = 0,
+    limit: Annotated[int, Query(ge=1, le=1000, description="How many lines at most.")] = 200,
+) -> JobLogs:
+    """Lines of the log after one, in order."""
+    jobs.get(job_id)
+    return JobLogs(job_id=job_id, lines=tuple(log_line_of(row) for row in jobs.logs(job_id, after, limit)))
+
+
+def _job_there_is(job_id: JobId, jobs: Jobs) -> JobRow:
+    """Asked before the stream begins, while the answer may still be 404."""
+    return jobs.get(job_id)
+
+
+@router.get(
+    "/jobs/{job_id}/events",
+    response_class=EventSourceResponse,
+    dependencies=[Depends(_job_there_is)],
+    responses=problems(404, 503),
+)
+async def watch_job(
+    job_id: JobId,
+    services: CurrentServices,
+    settings: CurrentSettings,
+    ending: Ending,
+    after_round: AfterRound = -1,
+    last_event_id: Annotated[
+        int | None, Header(ge=-1, le=LARGEST_ID, description="Sent by a browser that connects again; as `after_round`.")
+    ] = None,
+) -> AsyncIterator[ServerSentEvent]:
+    """Server-sent events: `job` whenever the job or its rounds changed, and `end` once, as the last.
+
+    The data is a JobEvent, the id the last round that was sent.
+    """
+    reached = after_round if last_event_id is None else last_event_id
+    before: JobEvent | None = None
+    while not ending.is_set():
+        event = await anyio.to_thread.run_sync(_news, services, job_id, reached)
+        more = len(event.rounds) == MOST_ROUNDS
+        ended = event.job.state in ENDED and not more
+        if ended or event.rounds or before is None or event.job != before.job:
+            reached = event.rounds[-1].round if event.rounds else reached
+            yield ServerSentEvent(data=event, event="end" if ended else "job", id=str(reached))
+            before = event
+        if ended:
+            return
+        if not more:
+            with anyio.move_on_after(settings.refresh_seconds):
+                await ending.wait()
+
+
+def _news(services: Services, job_id: int, reached: int) -> JobEvent:
+    # The job first: a round that comes between the two is only early, and none is missed at the end.
+    job = services.jobs.get(job_id)
+    rounds = services.metrics.rounds(job_id, after_round=reached, limit=MOST_ROUNDS)
+    return JobEvent(job=job_of(job), rounds=tuple(round_of(row) for row in rounds))

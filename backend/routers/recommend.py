@@ -1,0 +1,163 @@
+"""Recommendations. The handlers touch no database; what computes for long does so in a thread."""
+
+from dataclasses import replace
+from typing import Annotated
+from urllib.parse import quote, urlencode
+
+from fastapi import APIRouter, Path, Query, Request, Response
+
+from backend.dependencies import CurrentSettings, Served
+from backend.images import image_url
+from backend.openapi import problems
+from backend.served_model import ServedModel
+from backend.settings import Settings
+from fedmem.contracts import (
+    BatchRequest,
+    BatchResponse,
+    RecommendationRequest,
+    RecommendationResponse,
+)
+from fedmem.contracts.contract import PRINTABLE
+from fedmem.contracts.recommendations import MAX_K, MAX_OFFSET, BatchQuestion, ItemId
+from fedmem.errors import ConfigError, UnknownUserError
+from fedmem.serving import Question, Recommendation
+
+router = APIRouter(tags=["recommendations"])
+
+UserId = Annotated[
+    str,
+    Path(
+        max_length=512,
+        pattern=PRINTABLE,
+        description="A user's id. Somebody unknown is answered from the global memory.",
+        examples=["u001"],
+    ),
+]
+Version = Annotated[
+    str | None,
+    Query(max_length=255, pattern=PRINTABLE, description="A version in memory; default the one in service."),
+]
+
+
+@router.get("/recommend/{user_id:path}", response_model=RecommendationResponse, responses=problems(404, 503))
+async def recommend(
+    request: Request,
+    user_id: UserId,
+    k: Annotated[int, Query(ge=1, le=MAX_K, description="How many items.")] = 10,
+    offset: Annotated[int, Query(ge=0, le=MAX_OFFSET, description="How many of the best to skip.")] = 0,
+    category: Annotated[str | None, Query(max_length=200, description="Only items of this genre.")] = None,
+    exclude: Annotated[list[ItemId] | None, Query(max_length=1000, description="Not these items; repeatable.")] = None,
+    include_seen: Annotated[bool, Query(description="Whether items of the history may come again.")] = False,
+    explain: Annotated[bool, Query(description="Whether every score comes with its parts.")] = False,
+    model: Version = None,
+    strict: Annotated[bool, Query(description="Whether somebody unknown is a 404.")] = False,
+) -> Response:
+    """The best items that the user has not seen, with titles and scores, and where the answer comes from.
+
+    `next` is the path of the following page, from the same model: pages of one list are disjoint.
+    """
+    state = request.app.state
+    check_size(state.settings, k)
+    served: ServedModel = state.served.of(model)
+    if strict and not served.knows(user_id):
+        raise UnknownUserError(f"nothing is known of a user {user_id!r}; with strict=false a new user is answered")
+    question = Question(
+        user_id=user_id,
+        since=served.news.of(user_id),
+        k=k,
+        offset=offset,
+        category=category,
+        exclude=exclude or (),
+        include_seen=include_seen,
+        explain=explain,
+    )
+    answer = served.recommender.answer(question)
+    following = _next_page(user_id, question, answer.model_version) if answer.more else None
+    return _json(_response(answer, user_id, following))
+
+
+@router.post("/recommend", responses=problems(400, 404, 413, 503))
+def recommend_for_history(
+    request: RecommendationRequest, served: Served, settings: CurrentSettings, model: Version = None
+) -> RecommendationResponse:
+    """For a history that is sent along: nothing of it is stored, and no log names it."""
+    check_size(settings, request.k)
+    answer = served.of(model).recommender.answer(_question(request))
+    return _response(answer, None, None)
+
+
+@router.post("/recommend/batch", responses=problems(400, 404, 413, 503))
+def recommend_batch(
+    request: BatchRequest, served: Served, settings: CurrentSettings, model: Version = None
+) -> BatchResponse:
+    """Many at once, of known users and of histories; each is what it would be alone, and nothing is stored."""
+    if len(request.requests) > settings.max_batch:
+        raise ConfigError(f"{len(request.requests)} requests are more than FEDMEM_MAX_BATCH = {settings.max_batch}")
+    for asked in request.requests:
+        check_size(settings, asked.k)
+    chosen = served.of(model)
+    questions = [_question_of(asked, chosen) for asked in request.requests]
+    answers = chosen.recommender.answer_many(questions)
+    following = [
+        _next_page(q.user_id, q, a.model_version) if a.more and q.user_id is not None else None
+        for q, a in zip(questions, answers, strict=True)
+    ]
+    return BatchResponse(
+        answers=tuple(
+            _response(answer, question.user_id, page)
+            for answer, question, page in zip(answers, questions, following, strict=True)
+        )
+    )
+
+
+def check_size(settings: Settings, k: int) -> None:
+    """Whether as many items may be asked for.
+
+    Raises:
+        ConfigError: naming the setting.
+    """
+    if k > settings.max_k:
+        raise ConfigError(f"k = {k} is more than FEDMEM_MAX_K = {settings.max_k}")
+
+
+def _question(asked: RecommendationRequest) -> Question:
+    return Question(
+        history=asked.history,
+        k=asked.k,
+        offset=asked.offset,
+        category=asked.category,
+        exclude=asked.exclude,
+        include_seen=asked.include_seen,
+        explain=asked.explain,
+    )
+
+
+def _question_of(asked: BatchQuestion, served: ServedModel) -> Question:
+    if asked.user_id is None:
+        return _question(asked)
+    return replace(_question(asked), user_id=asked.user_id, history=None, since=served.news.of(asked.user_id))
+
+
+def _next_page(user_id: str, question: Question, version: str) -> str | None:
+    following = question.offset + question.k
+    if following > MAX_OFFSET:
+        return None
+    asked: dict[str, object] = {"k": question.k, "offset": following}
+    if question.category is not None:
+        asked["category"] = question.category
+    if question.exclude:
+        asked["exclude"] = question.exclude
+    asked |= {name: "true" for name in ("include_seen", "explain") if getattr(question, name)}
+    asked["model"] = version
+    return f"/recommend/{quote(user_id, safe='')}?{urlencode(asked, doseq=True)}"
+
+
+def _response(answer: Recommendation, user_id: str | None, following: str | None) -> RecommendationResponse:
+    return answer.response(
+        user_id, next_page=following, image_url=lambda item: image_url(item.item_id, item.image_path)
+    )
+
+
+def _json(response: RecommendationResponse) -> Response:
+    # Checked when it was made; FastAPI would check it again.
+    return Response(response.__pydantic_serializer__.to_json(response), media_type="application/json")

@@ -1,0 +1,67 @@
+"""Interactions as they happen, and what is stored of a user: export and deletion."""
+
+from http import HTTPStatus
+from typing import Annotated
+from urllib.parse import urlencode
+
+from fastapi import APIRouter, Query
+
+from backend.dependencies import WRITES, Catalogue, DatasetName, Keeper, UserIdInPath
+from backend.openapi import problems
+from backend.rows import history_of
+from fedmem.contracts import FeedbackRequest, FeedbackResponse, UserHistory, UserPage, UserSummary
+from fedmem.errors import UnknownUserError
+from fedmem.storage.catalogue_rows import Event
+
+router = APIRouter(tags=["users"])
+
+
+@router.post("/feedback", dependencies=[WRITES], responses=problems(400, 401, 404, 409, 413, 503))
+def add_feedback(
+    request: FeedbackRequest, dataset: DatasetName, catalogue: Catalogue, keeper: Keeper
+) -> FeedbackResponse:
+    """Store interactions, all or none. They count from the next recommendation on; a retry adds nothing."""
+    events = [Event(event.user_id, event.item_id, float(event.timestamp)) for event in request.events]
+    added = catalogue.add_feedback(dataset, events)
+    keeper.catch_up()
+    return FeedbackResponse(accepted=added.accepted, duplicates=added.duplicates)
+
+
+@router.get("/users", responses=problems(404, 409, 503))
+def list_users(
+    dataset: DatasetName,
+    catalogue: Catalogue,
+    q: Annotated[str, Query(max_length=200, description="Only users whose id contains this.")] = "",
+    after: Annotated[str | None, Query(max_length=512, description="Only users behind this one.")] = None,
+    limit: Annotated[int, Query(ge=1, le=500, description="How many.")] = 50,
+) -> UserPage:
+    """Users by id, with the length of their histories."""
+    rows = catalogue.users(dataset, search=q, after=after, limit=limit + 1)
+    following = None
+    if len(rows) > limit:
+        rows = rows[:limit]
+        query = {"q": q, "dataset": dataset, "after": rows[-1].user_id, "limit": limit}
+        following = f"/users?{urlencode(query)}"
+    return UserPage(
+        users=tuple(UserSummary(user_id=row.user_id, interactions=row.interactions) for row in rows), next=following
+    )
+
+
+@router.get("/users/{user_id:path}/history", responses=problems(404, 409, 503))
+def get_user_history(user_id: UserIdInPath, dataset: DatasetName, catalogue: Catalogue) -> UserHistory:
+    """Everything that is stored of a user's interactions, oldest first."""
+    rows = catalogue.history(dataset, user_id)
+    if not rows:
+        raise UnknownUserError(f"the data set {dataset!r} has no interaction of a user {user_id!r}")
+    return history_of(user_id, rows, catalogue.items_by_id(dataset, {row.item_id for row in rows}))
+
+
+@router.delete(
+    "/users/{user_id:path}",
+    status_code=HTTPStatus.NO_CONTENT,
+    dependencies=[WRITES],
+    responses=problems(401, 404, 409, 503),
+)
+def delete_user(user_id: UserIdInPath, dataset: DatasetName, keeper: Keeper) -> None:
+    """Delete a user's interactions, and the user's memory from what is served. Done twice, it is done."""
+    keeper.delete_user(dataset, user_id)

@@ -1,0 +1,158 @@
+"""Rows of the database as they cross HTTP."""
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from backend.images import image_url
+from backend.served_model import ServedModel
+from fedmem.config import ExperimentConfig
+from fedmem.contracts import (
+    Dataset,
+    HistoryEntry,
+    ItemResponse,
+    Job,
+    LogLine,
+    MapPoint,
+    ModelVersion,
+    NearestItem,
+    Prototype,
+    RoundMetrics,
+    Trainer,
+    UserHistory,
+)
+from fedmem.serving import JobMap
+from fedmem.storage.catalogue_rows import DatasetRow, InteractionRow, ItemRow
+from fedmem.storage.jobs import JobRow, LogRow, TrainerRow
+from fedmem.storage.metrics import RoundRow
+from fedmem.storage.models import ModelRow
+
+TRAINER_SILENCE = 60.0  # seconds after which a trainer is taken for dead
+
+
+def time_of(seconds: float) -> datetime:
+    """Seconds since 1970 as a time."""
+    return datetime.fromtimestamp(seconds, UTC)
+
+
+def job_of(row: JobRow) -> Job:
+    """A job; its lease, its token and its traceback stay inside."""
+    return Job(
+        id=row.id,
+        kind=row.kind,
+        dataset=row.dataset,
+        state=row.state,
+        desired_state=row.desired_state,
+        round=row.round,
+        num_rounds=row.num_rounds,
+        best_round=row.best_round,
+        clients_done=row.clients_done,
+        clients_selected=row.clients_selected,
+        created_at=time_of(row.created_at),
+        started_at=None if row.started_at is None else time_of(row.started_at),
+        finished_at=None if row.finished_at is None else time_of(row.finished_at),
+        worker=row.worker,
+        attempts=row.attempts,
+        start_from=row.start_from,
+        snapshot_digest=row.snapshot_digest,
+        model_version=row.model_version,
+        message=row.message,
+        config=ExperimentConfig.model_validate(row.config),
+    )
+
+
+def round_of(row: RoundRow) -> RoundMetrics:
+    """A round with its metrics by split and name."""
+    return RoundMetrics(
+        round=row.round,
+        finished_at=time_of(row.finished_at),
+        is_best=row.is_best,
+        checkpoint=row.checkpoint is not None,
+        metrics={split: dict(values) for split, values in row.metrics.items()},
+    )
+
+
+def log_line_of(row: LogRow) -> LogLine:
+    """A line of a job's log."""
+    return LogLine(id=row.id, time=time_of(row.time), level=row.level, message=row.message)
+
+
+def trainer_of(row: TrainerRow, now: float) -> Trainer:
+    """A trainer, alive if it was heard of lately."""
+    return Trainer(
+        worker=row.worker,
+        alive=now - row.seen_at < TRAINER_SILENCE,
+        started_at=time_of(row.started_at),
+        seen_at=time_of(row.seen_at),
+        job_id=row.job_id,
+    )
+
+
+def model_of(row: ModelRow, refused: str | None) -> ModelVersion:
+    """A model version, and why it could not be served if it could not."""
+    return ModelVersion(
+        version=row.version,
+        job_id=row.job_id,
+        dataset=row.dataset,
+        round=row.round,
+        created_at=time_of(row.created_at),
+        active=row.active,
+        kept=row.checkpoint is not None,
+        refused=refused,
+        metrics={split: dict(values) for split, values in row.metrics.items()},
+    )
+
+
+def dataset_of(row: DatasetRow) -> Dataset:
+    """A data set and its counts."""
+    return Dataset(
+        name=row.name,
+        source=row.source,
+        imported_at=time_of(row.imported_at),
+        users=row.users,
+        items=row.items,
+        interactions=row.interactions,
+    )
+
+
+def item_of(row: ItemRow, dataset: str, served: ServedModel | None) -> ItemResponse:
+    """An item, and what the model in service knows of it."""
+    known = None if served is None or served.dataset != dataset else served.recommender.catalogue
+    recommendable = known is not None and row.item_id in known
+    return ItemResponse(
+        item_id=row.item_id,
+        title=row.title or row.item_id,
+        genres=row.genres,
+        year=row.year,
+        text=row.text,
+        image_url=image_url(row.item_id, row.image_path),
+        recommendable=recommendable,
+        trained=recommendable and known is not None and known.index(row.item_id) <= known.trained,
+    )
+
+
+def history_of(user_id: str, rows: Sequence[InteractionRow], items: Mapping[str, ItemRow]) -> UserHistory:
+    """A user's interactions with the items' titles."""
+    entries = tuple(
+        HistoryEntry(item_id=row.item_id, title=_title(row.item_id, items), timestamp=row.timestamp) for row in rows
+    )
+    return UserHistory(user_id=user_id, interactions=entries)
+
+
+def _title(item_id: str, items: Mapping[str, ItemRow]) -> str:
+    return items[item_id].title or item_id if item_id in items else item_id
+
+
+def prototype_of(described: Mapping[str, Any], on: JobMap) -> Prototype:
+    """A prototype as the trainer described it, with the titles of its nearest items."""
+    nearest = (
+        NearestItem(item_id=item.item_id, title=item.label, similarity=similarity)
+        for item, similarity in ((on.item(index), similarity) for index, similarity in described["nearest"])
+    )
+    return Prototype(
+        index=described["index"],
+        mass=described["mass"],
+        drift=described["drift"],
+        point=MapPoint(x=described["x"], y=described["y"]),
+        nearest=tuple(nearest),
+    )

@@ -1,0 +1,99 @@
+"""The model in service: one reference to it, and the few that were in service before."""
+
+from collections import OrderedDict
+from dataclasses import dataclass
+
+from backend.errors import NotReadyError
+from backend.new_interactions import NewInteractions
+from fedmem.errors import UnknownModelError
+from fedmem.serving import Recommender
+
+KEPT = 3
+
+
+@dataclass(frozen=True, eq=False)
+class ServedModel:
+    """A model version in memory; never changed, but replaced.
+
+    Attributes:
+        recommender: answers.
+        dataset: the name of the data set it was trained on; None for a run without a database.
+        job_id: the job that left it; None as above.
+        news: what users did since its snapshot.
+    """
+
+    recommender: Recommender
+    dataset: str | None
+    job_id: int | None
+    news: NewInteractions
+
+    @classmethod
+    def of_run(cls, recommender: Recommender) -> "ServedModel":
+        """A run directory's model, without a database behind it."""
+        return cls(recommender, None, None, NewInteractions(0))
+
+    @property
+    def version(self) -> str:
+        """The model's name."""
+        return self.recommender.model_version
+
+    def knows(self, user_id: str) -> bool:
+        """Whether anything is known of a user."""
+        return user_id in self.news or self.recommender.user_index(user_id) is not None
+
+
+class ServedModels:
+    """Which model answers. Readers take one reference and use it throughout; nothing here waits."""
+
+    def __init__(self, current: ServedModel | None = None) -> None:
+        self._current = current
+        self._kept: OrderedDict[str, ServedModel] = OrderedDict()
+        if current is not None:
+            self._kept[current.version] = current
+
+    @property
+    def current(self) -> ServedModel | None:
+        """The one in service."""
+        return self._current
+
+    def of(self, version: str | None = None) -> ServedModel:
+        """The one in service, or a version by its name: a list's next page comes from the model of its first.
+
+        Raises:
+            NotReadyError: if none is in service.
+            UnknownModelError: if the version is not in memory.
+        """
+        current = self._current
+        if current is None:
+            raise NotReadyError("no model is in service yet: queue a training job with POST /jobs and let it finish")
+        if version is None or version == current.version:
+            return current
+        if (kept := self._kept.get(version)) is not None:
+            return kept
+        raise UnknownModelError(
+            f"model {version!r} is not in memory (there are: {', '.join(self._kept)}); leave `model` out for the one "
+            "in service, or activate it"
+        )
+
+    def all(self) -> tuple[ServedModel, ...]:
+        """Those in memory."""
+        return tuple(self._kept.values())
+
+    def swap(self, model: ServedModel) -> None:
+        """Put a model into service. Whoever took the reference before goes on with the model of before."""
+        kept = OrderedDict(self._kept)
+        kept[model.version] = model
+        kept.move_to_end(model.version)
+        while len(kept) > KEPT:
+            kept.popitem(last=False)
+        self._kept = kept
+        self._current = model
+
+    def replace(self, model: ServedModel) -> None:
+        """Another state of a version that is in memory."""
+        kept = OrderedDict(self._kept)
+        assert model.version in kept, "only what is there is replaced"
+        kept[model.version] = model
+        self._kept = kept
+        if self._current is not None and self._current.version == model.version:
+            self._current = model

@@ -1,0 +1,40 @@
+"""What the routes use of the database: one object per application, made when it starts and closed when it ends."""
+
+from dataclasses import dataclass
+
+from prometheus_client import CollectorRegistry
+from sqlalchemy import Engine
+
+from backend.model_keeper import ModelKeeper
+from backend.served_model import ServedModels
+from backend.settings import Settings
+from backend.telemetry import ModelMetrics
+from fedmem.storage.catalogue import CatalogueStore
+from fedmem.storage.engine import connect
+from fedmem.storage.jobs import JobStore
+from fedmem.storage.metrics import MetricStore
+from fedmem.storage.models import ModelStore
+
+
+@dataclass(frozen=True, eq=False)
+class Services:
+    """The database's stores, and who keeps the model in service up to date with them."""
+
+    engine: Engine
+    jobs: JobStore
+    metrics: MetricStore
+    models: ModelStore
+    catalogue: CatalogueStore
+    keeper: ModelKeeper
+
+    @classmethod
+    def start(cls, settings: Settings, served: ServedModels, registry: CollectorRegistry) -> "Services":
+        """Connects at the first use, so that a database that is away is a problem of a request and not of the start."""
+        engine = connect(settings.database_url)
+        jobs, models, catalogue = JobStore(engine), ModelStore(engine), CatalogueStore(engine)
+        keeper = ModelKeeper(models, jobs, catalogue, settings.data_dir, served, ModelMetrics.create(registry))
+        return cls(engine, jobs, MetricStore(engine), models, catalogue, keeper)
+
+    def close(self) -> None:
+        """Give the connections back."""
+        self.engine.dispose()

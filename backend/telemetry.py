@@ -1,0 +1,82 @@
+"""What Prometheus reads at /metrics. Labels are route templates, never paths: their number is known beforehand."""
+
+from dataclasses import dataclass, field
+
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    GCCollector,
+    Histogram,
+    PlatformCollector,
+    ProcessCollector,
+)
+
+SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+
+
+@dataclass(frozen=True)
+class HttpMetrics:
+    """Counters of one application, in a registry of its own so that several may live in one process."""
+
+    registry: CollectorRegistry
+    requests: Counter
+    seconds: Histogram
+    _children: dict[tuple[str, str, int], Counter] = field(default_factory=dict)
+    _timers: dict[tuple[str, str], Histogram] = field(default_factory=dict)
+
+    @classmethod
+    def create(cls) -> "HttpMetrics":
+        """All at zero."""
+        registry = CollectorRegistry()
+        for collector in (ProcessCollector, PlatformCollector, GCCollector):
+            collector(registry=registry)
+        requests = Counter(
+            "fedmem_http_requests",
+            "Answers by method, route and status.",
+            ("method", "route", "status"),
+            registry=registry,
+        )
+        seconds = Histogram(
+            "fedmem_http_request_seconds",
+            "Time until an answer was complete.",
+            ("method", "route"),
+            buckets=SECONDS,
+            registry=registry,
+        )
+        return cls(registry, requests, seconds)
+
+    def count(self, method: str, route: str, status: int, seconds: float) -> None:
+        """Count one answer. The labelled children are kept, because looking them up costs more than counting."""
+        counter = self._children.get((method, route, status))
+        if counter is None:
+            counter = self._children[method, route, status] = self.requests.labels(method, route, status)
+        timer = self._timers.get((method, route))
+        if timer is None:
+            timer = self._timers[method, route] = self.seconds.labels(method, route)
+        counter.inc()
+        timer.observe(seconds)
+
+
+@dataclass(frozen=True)
+class ModelMetrics:
+    """Which model is in service, and what became of those that were to be."""
+
+    in_service: Gauge
+    swaps: Counter
+    refusals: Counter
+
+    @classmethod
+    def create(cls, registry: CollectorRegistry) -> "ModelMetrics":
+        """All at zero."""
+        return cls(
+            Gauge("fedmem_model_round", "The round of the model in service.", ("version",), registry=registry),
+            Counter("fedmem_model_swaps", "Models that were put into service.", registry=registry),
+            Counter("fedmem_model_refusals", "Models that could not be served.", registry=registry),
+        )
+
+    def swapped(self, version: str, round: int) -> None:
+        """A model went into service."""
+        self.in_service.clear()
+        self.in_service.labels(version).set(round)
+        self.swaps.inc()

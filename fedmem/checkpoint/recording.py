@@ -1,0 +1,79 @@
+"""How the rounds of a run are put down, and where it stands when it is taken up again."""
+
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Protocol
+
+from fedmem.checkpoint.run_directory import Memories, RunDirectory, RunRecord
+from fedmem.evaluation.metric_table import MetricTable
+from fedmem.federated.server import RoundReport, ServerState
+
+
+class RememberingClients(Protocol):
+    """Whose memories a checkpoint holds."""
+
+    def memories(self, round_number: int) -> Iterator[Memories]:
+        """What every client remembers after a round, some clients at a time."""
+        ...
+
+    def changed_memories(self, round_number: int) -> Iterator[Memories]:
+        """The same of the clients that the round has changed."""
+        ...
+
+
+class Recorder(Protocol):
+    """Puts rounds down. What ``record`` names is on disk, whole; a round after it may be lost, and is trained again."""
+
+    record: RunRecord
+
+    def begin(self) -> None:
+        """Training goes on from here."""
+        ...
+
+    def put(self, report: RoundReport, state: ServerState, clients: RememberingClients) -> None:
+        """A round is done."""
+        ...
+
+    def flush(self, state: ServerState, clients: RememberingClients) -> None:
+        """No round follows for now: put down what is not yet."""
+        ...
+
+    def finish(self, test: MetricTable) -> None:
+        """The best model was evaluated on test."""
+        ...
+
+
+class DirectoryRecorder:
+    """Checkpoints every ``save_interval`` rounds and at the best ones, named by the directory's own ``run.json``."""
+
+    def __init__(self, directory: RunDirectory, save_interval: int, record: RunRecord | None = None) -> None:
+        self.directory = directory
+        self.save_interval = save_interval
+        self.record = record or RunRecord(last=0, best=0)
+        self._unsaved: list[RoundReport] = []
+        self._began = time.monotonic()
+
+    def begin(self) -> None:
+        """As ``Recorder``: time counts from here."""
+        self._began = time.monotonic() - self.record.seconds
+
+    def put(self, report: RoundReport, state: ServerState, clients: RememberingClients) -> None:
+        """As ``Recorder``."""
+        self._unsaved.append(report)
+        if report.is_best or report.round % self.save_interval == 0:
+            self.flush(state, clients)
+
+    def flush(self, state: ServerState, clients: RememberingClients) -> None:
+        """As ``Recorder``."""
+        if not self._unsaved:
+            return
+        seconds = round(time.monotonic() - self._began, 1)
+        self.record = RunRecord(last=state.round, best=state.best_round or state.round, seconds=seconds)
+        self.directory.write_checkpoint(state, clients.memories(state.round), self._unsaved, self.record)
+        self._unsaved = []
+
+    def finish(self, test: MetricTable) -> None:
+        """As ``Recorder``."""
+        self.record = replace(self.record, finished=True, test=test.to_dict())
+        self.directory.write_record(self.record)

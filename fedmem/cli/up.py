@@ -1,0 +1,223 @@
+"""``fedmem up``: the whole product on this machine, as child processes that end together."""
+
+import logging
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import httpx
+
+from fedmem.cli.screen import notes, stages
+from fedmem.cli.training import stop_on_interrupt
+from fedmem.config import validate_config
+from fedmem.errors import ConfigError, FedMemError
+from fedmem.storage.catalogue import CatalogueStore
+from fedmem.storage.engine import connect
+from fedmem.storage.jobs import JobStore
+
+logger = logging.getLogger(__name__)
+
+DEMO = "demo"
+DEMO_CHANGES = {"features": {"image_model_name": "descriptor"}, "federated": {"num_rounds": 150}}  # configs/demo.yaml
+FOLLOWED = 3  # newest jobs whose log lines are shown
+GRACE = 30.0  # seconds that a service has to end
+START = 120.0  # seconds that the backend has to answer
+
+
+class ServiceError(FedMemError):
+    """A service of ``fedmem up`` has ended by itself or does not answer."""
+
+
+@dataclass(frozen=True)
+class Address:
+    """Where a service listens."""
+
+    host: str
+    port: int
+
+    @property
+    def url(self) -> str:
+        """For a browser on this machine."""
+        return f"http://{'127.0.0.1' if self.host in ('0.0.0.0', '::') else self.host}:{self.port}"
+
+
+@dataclass
+class Service:
+    """A child process and the file that takes its output."""
+
+    name: str
+    process: "subprocess.Popen[bytes]"
+    log: Path
+
+
+@dataclass
+class Services:
+    """The child processes of one product, in the order of their start."""
+
+    folder: Path
+    running: list[Service] = field(default_factory=list)
+
+    def start(self, name: str, **environment: str) -> None:
+        """``python -m name`` in a session of its own, so that a terminal's Ctrl-C reaches the parent alone."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        log = self.folder / f"{name}.log"
+        with log.open("ab") as output:
+            process = subprocess.Popen(
+                [sys.executable, "-m", name],
+                env=os.environ | environment,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+            )
+        self.running.append(Service(name, process, log))
+
+    def check(self) -> None:
+        """ServiceError if one has ended."""
+        for service in self.running:
+            if (code := service.process.poll()) is not None:
+                last = "".join(f"\n  {line}" for line in _last_lines(service.log))
+                raise ServiceError(f"the {service.name} has ended with exit code {code}; see {service.log}{last}")
+
+    def end(self) -> None:
+        """SIGTERM to all, then SIGKILL to whoever takes longer than the grace."""
+        for service in self.running:
+            service.process.terminate()
+        deadline = time.monotonic() + GRACE
+        for service in self.running:
+            try:
+                service.process.wait(max(0.1, deadline - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                notes.print(f"the {service.name} did not end within {GRACE:.0f} seconds and is killed")
+                service.process.kill()
+                service.process.wait()
+
+
+def run_up(backend: Address, dashboard: Address, data_dir: Path, database_url: str, *, train: bool) -> None:
+    """Migrate, fill an empty database with the demo, start the services, queue a first job, and wait for Ctrl-C."""
+    for address, option in ((backend, "--port"), (dashboard, "--dashboard-port")):
+        refuse_taken(address, option)
+    prepare(data_dir, database_url)
+    jobs = JobStore(connect(database_url))
+    with stop_on_interrupt() as stopping, _services(data_dir / "logs") as services:
+        shared = {"DATABASE_URL": database_url, "FEDMEM_DATA_DIR": str(data_dir)}
+        services.start("backend", **shared, FEDMEM_HOST=backend.host, FEDMEM_PORT=str(backend.port))
+        services.start("trainer", **shared)
+        services.start(
+            "dashboard",
+            FEDMEM_API_URL=backend.url,
+            FEDMEM_DASHBOARD_HOST=dashboard.host,
+            FEDMEM_DASHBOARD_PORT=str(dashboard.port),
+        )
+        if train and not jobs.page(limit=1):
+            queue_first_job(jobs)
+        _wait_until_it_answers(backend, services, stopping)
+        if not stopping:
+            _say_where(backend, dashboard, services)
+        _follow(jobs, services, stopping)
+    notes.print("all services have ended; fedmem up starts them again where they were")
+
+
+def refuse_taken(address: Address, option: str) -> None:
+    """ConfigError where something listens at an address already."""
+    family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((address.host, address.port))
+        except OSError as error:
+            raise ConfigError(
+                f"port {address.port} of {address.host} cannot be used ({error.strerror}). "
+                f"Stop what listens there, or choose another {option}."
+            ) from None
+
+
+def prepare(data_dir: Path, database_url: str) -> None:
+    """Bring the database to this version's schema and, if it holds no data set, put the demo in it."""
+    import migrations
+    from fedmem.cli.importing import import_dataset
+    from fedmem.data.demo import write_demo
+    from fedmem.data.formats import read_dataset
+
+    migrations.upgrade(database_url)
+    catalogue = CatalogueStore(connect(database_url))
+    if catalogue.datasets():
+        return
+    notes.print("the database is empty: making the demo catalogue")
+    with stages() as progress:
+        folder = write_demo(data_dir / DEMO, progress=lambda done, total: progress("drawing covers", done, total))
+        import_dataset(catalogue, DEMO, folder, *read_dataset(folder), progress)
+
+
+def queue_first_job(jobs: JobStore) -> None:
+    """A training job on the demo, so that there is something to see."""
+    config = validate_config(DEMO_CHANGES, "the demo's configuration")
+    jobs.create(
+        kind="training",
+        dataset=DEMO,
+        config=config.model_dump(mode="json"),
+        num_rounds=config.federated.num_rounds,
+    )
+
+
+@contextmanager
+def _services(folder: Path) -> Iterator[Services]:
+    services = Services(folder)
+    try:
+        yield services
+    finally:
+        services.end()
+
+
+def _wait_until_it_answers(backend: Address, services: Services, stopping: Sequence[bool]) -> None:
+    deadline = time.monotonic() + START
+    while not stopping:
+        services.check()
+        try:
+            if httpx.get(f"{backend.url}/health/live", timeout=2).is_success:
+                return
+        except httpx.TransportError:
+            pass
+        if time.monotonic() > deadline:
+            raise ServiceError(f"the backend does not answer at {backend.url} after {START:.0f} seconds")
+        time.sleep(0.2)
+
+
+def _say_where(backend: Address, dashboard: Address, services: Services) -> None:
+    notes.print("FedMem is up; Ctrl-C ends it")
+    notes.print(f"  dashboard  {dashboard.url}")
+    notes.print(f"  API        {backend.url}/docs")
+    notes.print(f"  try        curl '{backend.url}/recommend/u001?k=5'")
+    notes.print(f"  logs       {services.folder}")
+
+
+def _follow(jobs: JobStore, services: Services, stopping: Sequence[bool]) -> None:
+    """Show the newest jobs' log lines as they come, until Ctrl-C."""
+    began, shown = time.time(), dict[int, int]()
+    while not stopping:
+        services.check()
+        for job in reversed(jobs.page(limit=FOLLOWED)):
+            for line in jobs.logs(job.id, after_id=shown.get(job.id, 0), limit=1000):
+                shown[job.id] = line.id
+                if line.time >= began:
+                    notes.print(f"job {job.id}: {line.message}")
+        time.sleep(0.5)
+
+
+def _last_lines(path: Path, count: int = 3) -> list[str]:
+    try:
+        return path.read_text(encoding="utf-8", errors="replace").splitlines()[-count:]
+    except OSError:
+        return []
+
+
+def ignore_terminal() -> None:
+    """For services that ``fedmem up`` supervises: only SIGTERM ends them."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)

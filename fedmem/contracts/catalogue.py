@@ -1,0 +1,110 @@
+"""Items, feedback and users as they cross HTTP."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from fedmem.contracts.contract import PRINTABLE, Contract
+from fedmem.contracts.recommendations import ItemId, UserId
+
+MAX_EVENTS = 10_000
+
+Title = Annotated[str, Field(max_length=1000, pattern=PRINTABLE, examples=["The Princess Bride"])]
+Genre = Annotated[str, Field(max_length=200, pattern=PRINTABLE, examples=["Comedy"])]
+Timestamp = Annotated[
+    float,
+    Field(ge=0, le=2**53, description="When, as the data set counts time; usually Unix seconds.", examples=[978300019]),
+]
+
+
+class ItemUpdate(Contract):
+    """What ``PUT /items/{id}`` takes: an item's whole description. It is recommendable from the next answer on."""
+
+    title: Title = Field(description="As a reader is to see it.")
+    genres: tuple[Genre, ...] = Field(
+        (), max_length=100, description="Its genres, which are its categories.", examples=[["Comedy", "Romance"]]
+    )
+    year: int | None = Field(None, ge=-9999, le=9999, examples=[1987])
+    text: str = Field(
+        "",
+        max_length=20_000,
+        pattern=r"^[^\x00]*$",
+        description="A description. Title, year, genres and this are what the text encoder reads.",
+        examples=["A farm boy turned pirate looks for his true love."],
+    )
+
+
+class ItemResponse(Contract):
+    """An item of the catalogue."""
+
+    item_id: ItemId
+    title: str = Field(description="The title, or the id where no title is known.", examples=["The Princess Bride"])
+    genres: tuple[str, ...] = Field(examples=[["Comedy", "Romance"]])
+    year: int | None = Field(examples=[1987])
+    text: str = Field(description="What the text encoder reads of it; empty where nothing is known.")
+    image_url: str | None = Field(None, description="Where its picture is, or null.")
+    recommendable: bool = Field(description="Whether the model in service can recommend it.")
+    trained: bool = Field(description="Whether the model in service saw it in training, or knows its text only.")
+
+
+class ItemPage(Contract):
+    """Items in the catalogue's order."""
+
+    items: tuple[ItemResponse, ...]
+    total: int = Field(description="How many items match in all.")
+    next: str | None = Field(description="Path of the next page, or null.", examples=["/items?offset=50"])
+
+
+class FeedbackEvent(Contract):
+    """One interaction."""
+
+    user_id: UserId
+    item_id: ItemId
+    timestamp: Timestamp
+
+
+class FeedbackRequest(Contract):
+    """What ``POST /feedback`` takes. The same event again, from a retry, is counted once."""
+
+    events: tuple[FeedbackEvent, ...] = Field(
+        min_length=1,
+        max_length=MAX_EVENTS,
+        description="In any order.",
+        examples=[[{"user_id": "u1", "item_id": "1197", "timestamp": 978300019}]],
+    )
+
+
+class FeedbackResponse(Contract):
+    """What became of the events."""
+
+    accepted: int = Field(description="New ones; they count from the next recommendation on.")
+    duplicates: int = Field(description="Those that were there already.")
+
+
+class HistoryEntry(Contract):
+    """One interaction of a user."""
+
+    item_id: ItemId
+    title: str = Field(description="The title, or the id where no title is known.", examples=["The Princess Bride"])
+    timestamp: float = Field(description="When, as the data set counts time.", examples=[978300019])
+
+
+class UserHistory(Contract):
+    """Everything that is stored of a user, oldest first: the export, too."""
+
+    user_id: UserId
+    interactions: tuple[HistoryEntry, ...]
+
+
+class UserSummary(Contract):
+    """A user and how much is known."""
+
+    user_id: UserId
+    interactions: int
+
+
+class UserPage(Contract):
+    """Users in the order of their ids."""
+
+    users: tuple[UserSummary, ...]
+    next: str | None = Field(description="Path of the next page, or null.", examples=["/users?after=u50"])

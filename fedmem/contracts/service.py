@@ -1,0 +1,53 @@
+"""The services' own state as it crosses HTTP."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from fedmem.contracts.contract import Contract, Time
+
+
+class Live(Contract):
+    """The process answers."""
+
+    status: Literal["live"] = "live"
+
+
+class Ready(Contract):
+    """The database is at this version's schema, and a model answers."""
+
+    status: Literal["ready"] = "ready"
+    model_version: str = Field(description="The model that answers.", examples=["job-7-round-120"])
+
+
+class Trainer(Contract):
+    """A trainer process."""
+
+    worker: str = Field(description="Host, process number and a random part.", examples=["host-4711-5f3a"])
+    alive: bool = Field(description="Whether it was heard of lately.")
+    started_at: Time
+    seen_at: Time
+    job_id: int | None = Field(description="The job it trains.")
+
+
+class TrainerList(Contract):
+    """Trainers that were ever seen and did not take their leave, the one heard of last first."""
+
+    trainers: tuple[Trainer, ...]
+
+
+class Dataset(Contract):
+    """An imported data set."""
+
+    name: str = Field(examples=["demo"])
+    source: str = Field(description="The file or folder of the last import.")
+    imported_at: Time
+    users: int
+    items: int
+    interactions: int
+
+
+class DatasetList(Contract):
+    """Data sets by name."""
+
+    datasets: tuple[Dataset, ...]

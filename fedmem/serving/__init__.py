@@ -1,0 +1,20 @@
+"""From a model version to recommendations: for known users, new ones, histories and whole batches."""
+
+from fedmem.data.interactions import Item
+from fedmem.serving.answers import Question, Recommendation, ScoredItem, SimilarTo
+from fedmem.serving.erasure import erase_memories
+from fedmem.serving.job_map import JobMap
+from fedmem.serving.new_items import described_item
+from fedmem.serving.recommender import Recommender
+
+__all__ = [
+    "Item",
+    "JobMap",
+    "Question",
+    "Recommendation",
+    "Recommender",
+    "ScoredItem",
+    "SimilarTo",
+    "described_item",
+    "erase_memories",
+]

@@ -1,0 +1,112 @@
+"""What an answer is made of: the parts of each score, and what of the memory was read. Computed only when asked for."""
+
+from collections.abc import Sequence
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+from torch import Tensor
+
+from fedmem.contracts import Explanation, MemoryWeight, ScoreParts
+from fedmem.features.store import ItemFeatures
+from fedmem.federated.scoring import ModelScorer, ReadParts, UserContext
+from fedmem.memory.prototypes import Prototypes
+from fedmem.serving.catalogue import ServedCatalogue
+
+NEAREST = 3  # titles that stand for a prototype
+Indices = npt.NDArray[np.integer]
+Doubles = npt.NDArray[np.float64]
+
+
+class Explainer:
+    """Explains answers of one model version.
+
+    Args:
+        scorer: the model as it is served.
+        catalogue: its items.
+        features: the frozen features of the items that it was trained with.
+    """
+
+    def __init__(self, scorer: ModelScorer, catalogue: ServedCatalogue, features: ItemFeatures) -> None:
+        self.scorer = scorer
+        self.catalogue = catalogue
+        self.features = features
+
+    def explain(self, context: UserContext, history: Indices, found: Indices) -> tuple[Explanation, list[ScoreParts]]:
+        """What the answer to a user was read from, and the parts of the score of each item found [n]."""
+        read = self.scorer.read_parts(context, history)
+        memory, nothing = self._memory(context, read)
+        fusion = dict(zip(("sequence", "retriever"), read.fusion, strict=True))
+        return Explanation(fusion=fusion, gates=read.gates, memory=memory, nothing=nothing), self._parts(read, found)
+
+    def _parts(self, read: ReadParts, found: Indices) -> list[ScoreParts]:
+        table, parts = self.scorer.table, read.parts
+        vectors = {"sequential": table.embedding, "text": table.text, "visual": table.visual}
+        sequence = _products(parts.sequence, table.embedding, found)
+        experts = {name: _products(part, vectors[name], found) for name, part in parts.experts.items()}
+        availability = np.zeros(len(found))
+        if parts.availability is not None:
+            patterns = parts.availability.shape[-1]
+            availability = _products(parts.availability, table.matrix[:, -patterns:], found)
+        return [
+            ScoreParts(
+                sequence=float(sequence[i]),
+                experts={name: float(scores[i]) for name, scores in experts.items()},
+                availability=float(availability[i]),
+            )
+            for i in range(len(found))
+        ]
+
+    def _memory(self, context: UserContext, read: ReadParts) -> tuple[tuple[MemoryWeight, ...], dict[str, float]]:
+        if not read.weights:
+            return (), {}
+        entries = context.memory.items if context.memory is not None else np.zeros(0, np.int32)
+        named = [self._entry(int(index)) for index in entries] + [
+            MemoryWeight(kind="prototype", item_id=None, prototype=k, title=title, weights={})
+            for k, title in enumerate(self.prototype_titles if self.scorer.global_memory is not None else ())
+        ]
+        weighed = [
+            one.model_copy(update={"weights": {name: float(weights[place]) for name, weights in read.weights.items()}})
+            for place, one in enumerate(named)
+        ]
+        nothing = {name: float(weights[-1]) for name, weights in read.weights.items()}
+        return tuple(sorted(weighed, key=lambda one: -max(one.weights.values()))), nothing
+
+    def _entry(self, index: int) -> MemoryWeight:
+        item = self.catalogue.item(index)
+        return MemoryWeight(kind="item", item_id=item.item_id, prototype=None, title=item.label, weights={})
+
+    @cached_property
+    def prototype_titles(self) -> tuple[str, ...]:
+        """The titles nearest to each global prototype, in the space that they are clustered in."""
+        assert self.scorer.global_memory is not None
+        nearest = nearest_items(self.scorer.global_memory, self._clustered)
+        return tuple(" · ".join(self.catalogue.item(int(i)).label for i in row) or "(empty)" for row in nearest)
+
+    @property
+    def _clustered(self) -> npt.NDArray[np.float32]:
+        """Item vectors [I + 1, D] in the clustering space."""
+        assert self.scorer.global_memory is not None
+        if self.scorer.global_memory.clustering_block == "text" and self.features.text is not None:
+            return self.features.text
+        ids: npt.NDArray[np.float32] = self.scorer.table.embedding.float().cpu().numpy()
+        return ids
+
+
+def nearest_items(prototypes: Prototypes, vectors: npt.NDArray[np.float32]) -> Sequence[Indices]:
+    """The items of greatest cosine to each prototype, best first; none of an empty prototype."""
+    space = prototypes.clustering_block
+    centroids, present = prototypes.centroids(space), prototypes.present(space)
+    length = np.maximum(np.linalg.norm(vectors, axis=1), 1e-12)
+    cosine = centroids @ vectors.T / length  # [K, I + 1], up to the prototype's own length
+    cosine[:, ~vectors.any(1)] = -np.inf  # padding, and items without the modality
+    order = np.argsort(-cosine, axis=1, kind="stable")[:, :NEAREST]
+    return [row if there else row[:0] for row, there in zip(order, present, strict=True)]
+
+
+def _products(part: Tensor, vectors: Tensor | None, found: Indices) -> Doubles:
+    """⟨part, vector of each item⟩ in double precision: [1, 1, Z], [n, Z] at [m] -> [m]."""
+    assert vectors is not None
+    items = vectors[found].double().cpu().numpy()
+    products: Doubles = items @ part[0, 0].double().cpu().numpy()
+    return products

@@ -1,0 +1,230 @@
+"""The best items of a query: exactly, or, in catalogues too large for that, among candidates that FAISS finds.
+
+Both end in the same step: the candidates' scores are computed anew, each by itself, and put in order, equal ones by
+item index. So an answer depends neither on what else was asked in the same batch nor on who proposed the candidates.
+"""
+
+import copy
+import logging
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+FloatArray = npt.NDArray[np.float32]
+BoolArray = npt.NDArray[np.bool_]
+Indices = npt.NDArray[np.integer[Any]]
+Best = tuple[Indices, FloatArray]
+
+logger = logging.getLogger(__name__)
+
+# Up to so many items the exact product takes about a millisecond and a half at D_x = 128, one thread.
+EXACT_ITEMS = 200_000
+# Cells that FAISS searches of √I. Measured by fedmem bench topk.
+PROBES = 32
+# Queries multiplied together: what their scores take grows with it, and the product is not much quicker beyond.
+_TOGETHER = 32
+# Blocks of items per item asked for, whose maxima say where the k-th best must lie.
+_BLOCKS_PER_RESULT = 8
+_WIDEST = 64
+_LOWEST = float(np.finfo(np.float32).min)  # hidden items lie below
+_HALF_ULP = float(np.finfo(np.float32).eps) / 2
+
+
+@dataclass(frozen=True, eq=False)
+class Wanted:
+    """What one query asks for.
+
+    Attributes:
+        count: how many items at most.
+        hidden: item indices that are not to be found.
+        outside: columns that are not to be found [I + 1], or None.
+    """
+
+    count: int
+    hidden: Indices
+    outside: BoolArray | None = None
+
+
+class Ranking(Protocol):
+    """Finds the best items of queries."""
+
+    def best(self, queries: FloatArray, wanted: Sequence[Wanted]) -> list[Best]:
+        """Indices and scores of the best items of each query [B, D_x], best first, equal scores by item index."""
+        ...
+
+    def with_columns(self, columns: FloatArray, changed: Indices) -> "Ranking":
+        """The ranking of a matrix in which these items changed or, behind the others, are new."""
+        ...
+
+
+class ExactRanking:
+    """Every item is scored.
+
+    Args:
+        columns: the item matrix, transposed and contiguous [D_x, I + 1]; column 0 is padding and never found.
+    """
+
+    def __init__(self, columns: FloatArray) -> None:
+        assert columns.flags.c_contiguous, "numpy reads whole rows"
+        self.columns = columns
+        longest = float(np.sqrt(np.square(columns).sum(0).max()))
+        self._error = 2 * len(columns) * _HALF_ULP * longest
+        self._own = threading.local()
+
+    def best(self, queries: FloatArray, wanted: Sequence[Wanted]) -> list[Best]:
+        """As ``Ranking.best``."""
+        if len(queries) == 1:
+            return [self._best_of_one(queries[0], wanted[0])]
+        found: list[Best] = []
+        for first in range(0, len(queries), _TOGETHER):
+            found += self._best_of_some(queries[first : first + _TOGETHER], wanted[first : first + _TOGETHER])
+        return found
+
+    def with_columns(self, columns: FloatArray, changed: Indices) -> "ExactRanking":
+        """As ``Ranking.with_columns``."""
+        return ExactRanking(columns)
+
+    def _best_of_one(self, query: FloatArray, wanted: Wanted) -> Best:
+        # A product with one vector takes another, quicker way through the matrix than one with a matrix of one row.
+        scores = np.dot(query, self.columns, out=self._scratch(1)[0])
+        hide(scores, wanted)
+        bound = lower_bounds(scores, wanted.count) - self._rounding(float(query @ query))
+        column = (scores >= max(bound, _LOWEST)).nonzero()[0]
+        exact = scores_of(self.columns, column, query[:, None])
+        order = (-exact).argsort(kind="stable")[: wanted.count]
+        return column[order], exact[order]
+
+    def _best_of_some(self, queries: FloatArray, wanted: Sequence[Wanted]) -> list[Best]:
+        scores = np.matmul(queries, self.columns, out=self._scratch(len(queries)))
+        for row, asked in zip(scores, wanted, strict=True):
+            hide(row, asked)
+        count = max(asked.count for asked in wanted)
+        bounds = lower_bounds(scores, count) - self._rounding(np.square(queries).sum(1))
+        places = np.flatnonzero(scores >= np.maximum(bounds, _LOWEST)[:, None])
+        row, column = np.divmod(places, scores.shape[1])
+        exact = scores_of(self.columns, column, queries.T.take(row, axis=1))
+        order = np.lexsort((-exact, row))
+        column, exact, ends = column[order], exact[order], np.searchsorted(row, np.arange(len(queries) + 1)).tolist()
+        return [
+            (column[start : min(end, start + asked.count)], exact[start : min(end, start + asked.count)])
+            for start, end, asked in zip(ends, ends[1:], wanted, strict=False)
+        ]
+
+    def _rounding(self, squared: Any) -> Any:
+        """Twice the largest error of the scores of queries of these squared lengths: no rounding is to hide an item."""
+        return self._error * squared**0.5
+
+    def _scratch(self, rows: int) -> FloatArray:
+        """Memory for scores [rows, I + 1], a thread's own, because to ask for it anew costs as much as the product."""
+        scratch: FloatArray | None = getattr(self._own, "scratch", None)
+        if scratch is None or len(scratch) < rows:
+            scratch = self._own.scratch = np.empty((rows, self.columns.shape[1]), np.float32)
+        return scratch[:rows]
+
+
+class FaissRanking:
+    """Only the items of the nearest of many cells are scored (FAISS, an inverted file): quick, and not always right.
+
+    A question with a category is answered exactly, because a cell may hold none of it.
+
+    Args:
+        columns: the item matrix, transposed and contiguous [D_x, I + 1]; column 0 is padding and never found.
+        probes: how many cells are searched.
+
+    Raises:
+        ImportError: if faiss is not installed.
+    """
+
+    def __init__(self, columns: FloatArray, probes: int = PROBES) -> None:
+        import faiss
+
+        faiss.omp_set_num_threads(1)
+        self.exact = ExactRanking(columns)
+        self.always: Indices = np.zeros(0, np.int64)  # items of which the index knows nothing, or something old
+        rows = np.ascontiguousarray(columns[:, 1:].T)
+        cells = max(1, int(np.sqrt(len(rows))))
+        self._index: Any = faiss.index_factory(rows.shape[1], f"IVF{cells},Flat", faiss.METRIC_INNER_PRODUCT)
+        self._index.train(rows)
+        self._index.add(rows)
+        self._index.nprobe = min(probes, cells)  # type: ignore[attr-defined]
+
+    def best(self, queries: FloatArray, wanted: Sequence[Wanted]) -> list[Best]:
+        """As ``Ranking.best``, among the candidates."""
+        return [self._best(query, asked) for query, asked in zip(queries, wanted, strict=True)]
+
+    def with_columns(self, columns: FloatArray, changed: Indices) -> "FaissRanking":
+        """As ``Ranking.with_columns``: what changed is a candidate of every query from now on."""
+        other = copy.copy(self)
+        other.exact = ExactRanking(columns)
+        other.always = np.union1d(self.always, changed)
+        return other
+
+    def _best(self, query: FloatArray, wanted: Wanted) -> Best:
+        hidden = np.unique(wanted.hidden)
+        there = self.exact.columns.shape[1] - 1 - len(hidden)
+        column = self._candidates(query, wanted.count + len(hidden))
+        column = column[~np.isin(column, hidden)]
+        if wanted.outside is not None or len(column) < min(wanted.count, there):
+            return self.exact.best(query[None], [wanted])[0]  # the cells searched hold too few
+        exact = scores_of(self.exact.columns, column, query[:, None])
+        order = (-exact).argsort(kind="stable")[: wanted.count]
+        return column[order], exact[order]
+
+    def _candidates(self, query: FloatArray, count: int) -> Indices:
+        _, found = self._index.search(query[None], count)
+        return np.union1d(found[0][found[0] >= 0] + 1, self.always)
+
+
+def ranking_of(columns: FloatArray, exact_items: int = EXACT_ITEMS) -> Ranking:
+    """The ranking for a catalogue of this size: exact or, if it is larger and faiss is installed, approximate."""
+    items = columns.shape[1] - 1
+    if items <= exact_items:
+        return ExactRanking(columns)
+    try:
+        ranking = FaissRanking(columns)
+    except ImportError:
+        logger.warning("%d items are scored one by one: faiss is not installed (pip install fedmem[faiss])", items)
+        return ExactRanking(columns)
+    logger.info("%d items: the best are looked for by FAISS; fedmem bench topk says how many it finds", items)
+    return ranking
+
+
+def hide(scores: FloatArray, wanted: Wanted) -> None:
+    """Set the scores [I + 1] of what must not be found to minus infinity."""
+    scores[0] = -np.inf
+    if len(wanted.hidden):
+        scores[wanted.hidden] = -np.inf
+    if wanted.outside is not None:
+        scores[wanted.outside] = -np.inf
+
+
+def lower_bounds(scores: FloatArray, count: int) -> FloatArray:
+    """Numbers that at least ``count`` values reach, of each row [.., n] -> [..]: the k-th best, or a little less.
+
+    The k-th largest of the maxima of blocks is one, and far cheaper than the k-th largest value. Minus infinity where a
+    row has fewer values.
+    """
+    n = scores.shape[-1]
+    if count >= n:
+        return np.full(scores.shape[:-1], -np.inf, np.float32)
+    width = min(n // (_BLOCKS_PER_RESULT * count), _WIDEST)
+    if width > 1:
+        blocks = n // width
+        # A block is a column here: maxima of rows that lie beside each other are taken at full speed.
+        scores = np.maximum.reduce(scores[..., : blocks * width].reshape(*scores.shape[:-1], width, blocks), axis=-2)
+    last = scores.shape[-1] - count
+    bounds: FloatArray = np.partition(scores, last, axis=-1)[..., last]
+    return bounds
+
+
+def scores_of(columns: FloatArray, column: Indices, queries: FloatArray) -> FloatArray:
+    """Scores of some items [c], each for its own query [D_x, c] or all for one [D_x, 1].
+
+    The sum over the first axis adds number by number: an item's score is the same whatever stands beside it.
+    """
+    exact: FloatArray = np.add.reduce(columns.take(column, axis=1) * queries, axis=0)
+    return exact

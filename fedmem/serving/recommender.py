@@ -1,0 +1,292 @@
+"""Recommender: one model version, ready to answer known users, new ones and histories, with titles and reasons."""
+
+import copy
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from fedmem.checkpoint import Checkpoint, RunDirectory, Snapshot
+from fedmem.contracts import Explanation
+from fedmem.data.interactions import Item
+from fedmem.errors import ConfigError
+from fedmem.federated.parameters import load_parameters
+from fedmem.federated.scoring import ModelScorer, UserContext
+from fedmem.federated.start import build_model
+from fedmem.memory.local_memory import MemoryEntries
+from fedmem.serving.answers import Question, Recommendation, ScoredItem, SimilarTo
+from fedmem.serving.catalogue import ServedCatalogue
+from fedmem.serving.explanation import Explainer
+from fedmem.serving.new_items import encode, place, table_of
+from fedmem.serving.ranking import Best, Wanted, ranking_of
+from fedmem.serving.user_contexts import UserContexts
+from fedmem.serving.user_vectors import Known, UserVector, UserVectors
+
+Indices = npt.NDArray[np.integer]
+_NO_INDICES = np.zeros(0, np.int32)
+
+
+@dataclass(frozen=True, eq=False)
+class _Asked:
+    """A question in the model's terms.
+
+    Attributes:
+        question: as it was asked.
+        user: index of a user of the snapshot, or None.
+        history: item indices that the model was trained with, oldest first.
+        hidden: item indices that are not to be recommended.
+        unknown: ids that the catalogue does not hold.
+    """
+
+    question: Question
+    user: int | None
+    history: Indices
+    hidden: Indices
+    unknown: tuple[str, ...]
+
+
+class Recommender:
+    """One model version. It never changes, but for users who ask to be forgotten; a new item makes another one.
+
+    torch's and numpy's threads are the process's own business: one (OMP_NUM_THREADS=1) is best for single answers.
+
+    Args:
+        snapshot: the data, features and configuration of the run.
+        checkpoint: the state to serve.
+        model_version: a name for it.
+        memory_of: what every user's local memory is taken to be instead, for controls.
+    """
+
+    def __init__(
+        self,
+        snapshot: Snapshot,
+        checkpoint: Checkpoint,
+        model_version: str,
+        memory_of: Callable[[int], MemoryEntries | None] | None = None,
+    ) -> None:
+        self.snapshot = snapshot
+        self.config = snapshot.config.model_copy(update={"device": "cpu"})  # wherever it was trained
+        self.dataset = snapshot.dataset
+        self.model_version = model_version
+        self.round = checkpoint.server.round
+        self.global_memory = checkpoint.server.global_memory if self.config.uses_prototypes else None
+        self.memories = dict(checkpoint.memories)
+        model = build_model(self.config, self.dataset.num_items, snapshot.features)
+        load_parameters(model, checkpoint.server.averaged)
+        self.scorer = ModelScorer(model, self.global_memory)
+        self.contexts = UserContexts(
+            config=self.config,
+            dataset=self.dataset,
+            features=snapshot.features,
+            user_features=snapshot.user_features,
+            memories=self.memories,
+            global_memory=self.global_memory,
+            model=model,
+            round=self.round,
+            memory_of=memory_of,
+        )
+        self.catalogue = ServedCatalogue(self.dataset.items, self.dataset.num_items)
+        self.new_items: Mapping[str, Item] = {}
+        self._trained_model = model
+        self._forgotten: set[str] = set()
+        self._ranking = ranking_of(self.scorer.columns.numpy())
+        self._explainer = Explainer(self.scorer, self.catalogue, snapshot.features)
+        self._vectors = UserVectors()
+
+    @classmethod
+    def load(cls, path: Path, round: int | None = None, version: str | None = None) -> "Recommender":
+        """A checkpoint of a run directory.
+
+        Args:
+            path: the run directory.
+            round: the round of the checkpoint; None for the best.
+            version: the model's name; None makes one of the directory's name and the round.
+
+        Raises:
+            CheckpointError: if there is none, or it is damaged.
+        """
+        directory = RunDirectory(path)
+        snapshot = directory.read_snapshot()
+        checkpoint = directory.read_best() if round is None else directory.read_checkpoint(round)
+        return cls(snapshot, checkpoint, version or f"{path.resolve().name}-{checkpoint.server.round:06d}")
+
+    # Answers
+
+    def answer(self, question: Question) -> Recommendation:
+        """The best items for a question.
+
+        Ids that the catalogue does not hold are left out and listed in ``unknown_items``. Interactions with items that
+        are newer than the model are not part of the sequence, but are hidden as seen.
+
+        Raises:
+            ConfigError: if no item is of the category asked for.
+        """
+        asked = self._asked(question)
+        vector = self._vector(asked)
+        (best,) = self._ranking.best(vector.query[None], [self._wanted(asked)])
+        return self._recommendation(asked, vector, best)
+
+    def answer_many(self, questions: Sequence[Question]) -> list[Recommendation]:
+        """As ``answer`` for each question, to the last bit: only the search for the best is done together."""
+        if not questions:
+            return []
+        everyone = [self._asked(question) for question in questions]
+        # One by one, because a batch rounds otherwise, and pages of one list would then not fit together.
+        vectors = [self._vector(asked) for asked in everyone]
+        found = self._ranking.best(np.stack([v.query for v in vectors]), [self._wanted(asked) for asked in everyone])
+        return [self._recommendation(*one) for one in zip(everyone, vectors, found, strict=True)]
+
+    def recommend(self, user_id: str, k: int = 10) -> Recommendation:
+        """The k best unseen items for a user; someone unknown has an empty history.
+
+        Raises:
+            ConfigError: if k is not positive.
+        """
+        return self.answer(Question(user_id, k=k))
+
+    def recommend_users(self, users: Sequence[int], k: int) -> Iterator[Recommendation]:
+        """As ``recommend`` for many user indices, each with the whole known history as input."""
+        yield from self.answer_many([Question(self.dataset.vocabulary.user_id(user), k=k) for user in users])
+
+    def similar(self, item_id: str, k: int = 10) -> SimilarTo:
+        """The k items whose rows of the item matrix have the greatest cosine to this one's, nearest first.
+
+        Raises:
+            UnknownItemError: if there is no such item.
+            ConfigError: if k is not positive.
+        """
+        index = self.catalogue.index(item_id)
+        if k < 1:
+            raise ConfigError(f"k = {k} is not positive; ask for at least one item")
+        columns = self.scorer.columns.numpy()
+        length = np.maximum(np.sqrt(np.square(columns).sum(0)), 1e-12)
+        cosine = (columns[:, index] @ columns) / length / length[index]
+        cosine[[0, index]] = -np.inf
+        order = np.argsort(-cosine, kind="stable")[: min(k, len(self.catalogue) - 1)]
+        items = tuple(ScoredItem(self.catalogue.item(int(i)), float(np.clip(cosine[i], -1, 1))) for i in order)
+        return SimilarTo(self.catalogue.item(index), items, self.model_version, self.round)
+
+    # Other items and users
+
+    def with_items(self, items: Sequence[Item]) -> "Recommender":
+        """A recommender that knows these items too, or knows them anew, from their texts; this one stays as it is.
+
+        Items are best made by ``described_item``. Where the model uses no texts, only the title, genres and year of an
+        item that it was trained with can be told anew.
+
+        Raises:
+            FeatureError: if a new item cannot be placed, because the model uses no texts or vectors from a file.
+        """
+        new_items = {**self.new_items, **{item.item_id: item for item in items}}
+        other = copy.copy(self)
+        other.new_items = new_items
+        other.catalogue = ServedCatalogue(self.dataset.items, self.dataset.num_items).with_items([*new_items.values()])
+        if self.snapshot.features.text is not None or len(other.catalogue) > other.catalogue.trained:
+            other._place()
+        other._explainer = Explainer(other.scorer, other.catalogue, self.snapshot.features)
+        other._vectors = UserVectors()
+        return other
+
+    def _place(self) -> None:
+        """Put the new items' texts into the model, of a copy that nobody uses yet."""
+        texts = {self.catalogue.index(item_id): item.text for item_id, item in self.new_items.items()}
+        placed, count = encode(self.snapshot, texts), len(self.catalogue)
+        model = place(self._trained_model, placed, count)
+        self.scorer = ModelScorer(model, self.global_memory, table_of(model, count))
+        trained = placed.up_to(self.catalogue.trained)
+        self.contexts = replace(self.contexts, model=place(self._trained_model, trained, self.catalogue.trained))
+        self._ranking = self._ranking.with_columns(self.scorer.columns.numpy(), np.array(sorted(texts), np.int64))
+
+    def forget_user(self, user_id: str) -> None:
+        """Erase a user's memory and vectors here; from now on the id is that of someone unknown."""
+        user = self.user_index(user_id)
+        self._forgotten.add(user_id)
+        if user is not None:
+            self.memories.pop(user, None)
+        self._vectors.forget(user_id)
+
+    # Evaluation, and what it shares with answers
+
+    def score(self, users: Indices, histories: Sequence[Indices]) -> npt.NDArray[np.float32]:
+        """Scores [B, I + 1] as ``recommend`` ranks by, for evaluation: users [B], B histories of item indices."""
+        contexts = [self.context(int(user), history) for user, history in zip(users, histories, strict=True)]
+        return self.scorer.score(contexts, histories)
+
+    def user_index(self, user_id: str) -> int | None:
+        """The user's index, or None for someone unknown or forgotten."""
+        if user_id in self._forgotten:
+            return None
+        return self.dataset.vocabulary.find_user(user_id)
+
+    def context(self, user: int, history: Indices) -> UserContext:
+        """What stands beside a user's history: the stored memory, or what a history without one replays."""
+        return self.contexts.of_user(user, history)
+
+    # How a question becomes an answer
+
+    def _asked(self, question: Question) -> _Asked:
+        user = None if question.user_id is None else self.user_index(question.user_id)
+        told, unknown = self.catalogue.indices([*(question.history or ()), *question.since])
+        if question.history is None and user is not None:
+            told = np.concatenate([self.dataset.history(user), told])
+        excluded, unknown_too = self.catalogue.indices(question.exclude) if question.exclude else (_NO_INDICES, [])
+        hidden = excluded if question.include_seen else np.concatenate([told, excluded]) if len(excluded) else told
+        sequence = told if len(self.catalogue) == self.catalogue.trained else told[told <= self.catalogue.trained]
+        return _Asked(question, user, sequence, hidden, tuple(dict.fromkeys([*unknown, *unknown_too])))
+
+    def _vector(self, asked: _Asked) -> UserVector:
+        """The user's side of the score, from the store where it was computed before for this user and history."""
+        user_id = asked.question.user_id
+        if user_id is None or asked.question.memory is not None:
+            return self._computed(asked)
+        known = Known.of(user_id, asked.history)
+        vector = self._vectors.get(known)
+        if vector is None:
+            vector = self._computed(asked)
+            if user_id not in self._forgotten:
+                self._vectors.put(known, vector)
+        return vector
+
+    def _computed(self, asked: _Asked) -> UserVector:
+        context = self._context(asked)
+        query = self.scorer.queries([context], [asked.history])[0].numpy()
+        return UserVector(query, self.contexts.strategy(asked.user, asked.history, context))
+
+    def _context(self, asked: _Asked) -> UserContext:
+        if asked.question.memory is not None and self.config.uses_memory:
+            return UserContext(asked.question.memory)
+        if asked.user is None:
+            return self.contexts.of_history(asked.history)
+        return self.contexts.of_user(asked.user, asked.history)
+
+    def _wanted(self, asked: _Asked) -> Wanted:
+        question = asked.question
+        outside = None if question.category is None else self.catalogue.outside(question.category)
+        return Wanted(question.offset + question.k + 1, asked.hidden, outside)  # one more, to see if there is another
+
+    def _recommendation(self, asked: _Asked, vector: UserVector, best: Best) -> Recommendation:
+        question, (found, scores) = asked.question, best
+        end = question.offset + question.k
+        more, found, scores = len(found) > end, found[question.offset : end], scores[question.offset : end]
+        items, explanation = self._scored(asked, found.tolist(), scores.tolist())
+        return Recommendation(
+            items=items,
+            strategy=vector.strategy,
+            model_version=self.model_version,
+            round=self.round,
+            offset=question.offset,
+            more=more,
+            unknown_items=asked.unknown,
+            explanation=explanation,
+        )
+
+    def _scored(
+        self, asked: _Asked, found: list[int], scores: list[float]
+    ) -> tuple[tuple[ScoredItem, ...], Explanation | None]:
+        items = [self.catalogue.item(index) for index in found]
+        if not asked.question.explain:
+            return tuple(map(ScoredItem, items, scores)), None
+        explanation, parts = self._explainer.explain(self._context(asked), asked.history, np.array(found, np.int64))
+        return tuple(map(ScoredItem, items, scores, parts)), explanation

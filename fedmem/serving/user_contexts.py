@@ -1,0 +1,114 @@
+"""What stands beside a history when it is scored: a stored memory, a replayed one, or the global one alone."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from fedmem.config import ExperimentConfig
+from fedmem.contracts.recommendations import StrategyName
+from fedmem.data.client_dataset import ClientDataset
+from fedmem.data.federated_dataset import FederatedDataset
+from fedmem.features.store import ItemFeatures, UserFeatures
+from fedmem.federated.client import FedMemClient
+from fedmem.federated.local_objective import collate, local_objective, prototype_vectors
+from fedmem.federated.scoring import UserContext
+from fedmem.federated.start import item_blocks
+from fedmem.memory.local_memory import LocalDynamicMemory, MemoryEntries
+from fedmem.memory.prototypes import Prototypes
+from fedmem.model.recommender import UR4RecV2MoE
+from fedmem.model.sasrec import no_dropout
+
+Indices = npt.NDArray[np.integer]
+
+
+@dataclass(frozen=True, eq=False)
+class UserContexts:
+    """Contexts by user index and history.
+
+    Attributes:
+        config: the run's configuration.
+        dataset: the run's data.
+        features: the items' frozen features.
+        user_features: the users' encoded preference texts.
+        memories: stored memories by user index.
+        global_memory: the global abstract memory, or None.
+        model: what a history without a memory is replayed by.
+        round: the model's round.
+        memory_of: what every user's memory is taken to be instead, for controls.
+    """
+
+    config: ExperimentConfig
+    dataset: FederatedDataset
+    features: ItemFeatures
+    user_features: UserFeatures
+    memories: Mapping[int, MemoryEntries]
+    global_memory: Prototypes | None
+    model: UR4RecV2MoE
+    round: int
+    memory_of: Callable[[int], MemoryEntries | None] | None = None
+
+    def of_user(self, user: int, history: Indices) -> UserContext:
+        """Of a user of the data: the stored memory or, of one who was not trained, what the history replays."""
+        if not self.config.uses_memory:
+            return UserContext()
+        preference = self.user_features.of(user)
+        if self.memory_of is not None:
+            return UserContext(self.memory_of(user), preference)
+        if self._was_trained(user):
+            return UserContext(self.memories.get(user), preference)
+        return self.of_history(history)
+
+    def of_history(self, history: Indices) -> UserContext:
+        """Of a history that arrives without a memory: its replay, or nothing of its own where it is too short."""
+        if not self.config.uses_memory:
+            return UserContext()
+        if not self.is_new(history):
+            return UserContext(self.replay(history))
+        memory = LocalDynamicMemory(self.config.fedmem, self.config.model.sasrec_hidden_dim)
+        if self.global_memory is not None:
+            memory.initialize_from_global(self.global_memory)
+        return UserContext(memory.query())
+
+    def strategy(self, user: int | None, history: Indices, context: UserContext) -> StrategyName:
+        """What answers."""
+        if (user is not None and self._was_trained(user)) or context.remembers or not self.is_new(history):
+            return "model"
+        if self.global_memory is None:
+            return "cold_model"
+        return "global_memory" if len(history) else "prototypes"
+
+    def is_new(self, history: Indices) -> bool:
+        """Whether a history is too short to train on, or has seen everything: the global memory is then the memory."""
+        too_short = len(history) < self.config.data.min_sequence_length
+        return too_short or len(np.unique(history)) >= self.dataset.num_items
+
+    @torch.inference_mode()
+    def replay(self, history: Indices) -> MemoryEntries:
+        """The memory that a client with this history would write in one uncropped pass of the served model."""
+        config = self.config.model_copy(
+            update={
+                "training": self.config.training.model_copy(update={"crop_probability": 0.0}),
+                "fedmem": self.config.fedmem.model_copy(update={"warmup_rounds": 0}),
+            }
+        )
+        memory = LocalDynamicMemory(config.fedmem, config.model.sasrec_hidden_dim)
+        data = ClientDataset(np.asarray(history, np.int32), self.dataset.num_items)
+        client = FedMemClient(self.dataset.num_users, data, memory, config, item_blocks(self.features))
+        like = self.model.sasrec.item_embedding
+        prototypes = prototype_vectors(self.global_memory, like)
+        for step in client.local_steps(self.round):
+            batch = collate([step], prototypes, like, self.model.text_dim)
+            losses = local_objective(self.model, batch, config, no_dropout)
+            client.remember(step, losses.surprise, losses.embedding, self.round)
+        return memory.query()
+
+    def _was_trained(self, user: int) -> bool:
+        return user in self._trained_users
+
+    @cached_property
+    def _trained_users(self) -> frozenset[int]:
+        return frozenset(self.dataset.trainable_users.tolist())

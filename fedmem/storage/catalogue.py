@@ -1,0 +1,203 @@
+"""The catalogue: named data sets of items and interactions, in transactions of their own."""
+
+import math
+import time
+from collections.abc import Callable, Iterable, Sequence
+
+from sqlalchemy import Connection, Engine
+
+from fedmem.errors import ConflictError, DataError, UnknownItemError
+from fedmem.storage import datasets, interactions, items
+from fedmem.storage.catalogue_rows import (
+    Added,
+    CatalogueSnapshot,
+    DatasetRow,
+    Event,
+    Imported,
+    InteractionColumns,
+    InteractionRow,
+    ItemPage,
+    ItemRow,
+    UserRow,
+)
+from fedmem.storage.engine import reading, writing
+
+NAMED = 5  # unknown items in a message
+
+Progress = Callable[[str, int, int], None]
+
+
+def _silent(stage: str, done: int, total: int) -> None:
+    pass
+
+
+class CatalogueStore:
+    """Every method is one transaction: it is done as a whole or, where it raises, not at all.
+
+    Each but ``datasets`` and ``write`` raises ``UnknownDatasetError`` for a name that was not imported.
+    """
+
+    def __init__(self, engine: Engine, clock: Callable[[], float] = time.time) -> None:
+        self._engine = engine
+        self._clock = clock
+
+    def write(
+        self,
+        name: str,
+        source: str,
+        rows: InteractionColumns,
+        catalogue: Iterable[ItemRow],
+        *,
+        numbered: bool = False,
+        progress: Progress = _silent,
+    ) -> Imported:
+        """Import into a data set, made if need be: rows that are there already stay, items become as described here.
+
+        Args:
+            name: of the data set.
+            source: the file or folder, for people to read.
+            rows: in file order; every item in them is to be in ``catalogue``.
+            catalogue: the items.
+            numbered: whether the timestamps are row numbers because the file has no times.
+            progress: called with (stage, done, total).
+
+        Raises:
+            ConflictError: if ``numbered`` rows do not continue those of the last import.
+        """
+        check_name(name)
+        with writing(self._engine) as connection:
+            dataset_id = datasets.claim_dataset(connection, name, source, self._clock())
+            new, changed = items.merge_items(connection, dataset_id, catalogue, self._clock())
+            earlier = interactions.count_up_to(connection, dataset_id, float(max(rows.timestamps))) if numbered else 0
+            added = interactions.add_interactions(
+                connection, dataset_id, rows, lambda done: progress("interactions", done, len(rows))
+            )
+            if numbered and earlier > len(rows) - added:
+                raise _moved(name, source, earlier - (len(rows) - added))
+        return Imported(added, len(rows) - added, new, changed)
+
+    def remove(self, name: str) -> None:
+        """Delete a data set; ``ConflictError`` while jobs refer to it."""
+        with writing(self._engine) as connection:
+            datasets.remove_dataset(connection, name)
+
+    def datasets(self) -> list[DatasetRow]:
+        """Every data set with its counts."""
+        with reading(self._engine) as connection:
+            return datasets.list_datasets(connection)
+
+    def dataset(self, name: str) -> DatasetRow:
+        """One data set with its counts."""
+        with reading(self._engine) as connection:
+            return datasets.count_dataset(connection, name)
+
+    def snapshot(self, name: str, until_id: int | None = None) -> CatalogueSnapshot:
+        """Interactions up to an id (all of them for None) and items, as they are at one moment."""
+        with reading(self._engine) as connection:
+            dataset_id = datasets.find_dataset(connection, name)
+            columns, last = interactions.read_columns(connection, dataset_id, until_id)
+            return CatalogueSnapshot(columns, tuple(items.all_items(connection, dataset_id)), last)
+
+    def items(self, name: str) -> list[ItemRow]:
+        """Every item, by id."""
+        with reading(self._engine) as connection:
+            return items.all_items(connection, datasets.find_dataset(connection, name))
+
+    def find_items(
+        self, name: str, *, search: str = "", category: str | None = None, offset: int = 0, limit: int = 50
+    ) -> ItemPage:
+        """Items whose title contains ``search`` in any case, those that begin with it first, then by title."""
+        with reading(self._engine) as connection:
+            dataset_id = datasets.find_dataset(connection, name)
+            return items.find_items(connection, dataset_id, search, category, offset, limit)
+
+    def item(self, name: str, item_id: str) -> ItemRow:
+        """One item, or ``UnknownItemError``."""
+        with reading(self._engine) as connection:
+            found = items.items_by_id(connection, datasets.find_dataset(connection, name), [item_id])
+        if item_id not in found:
+            raise UnknownItemError(f"the data set {name!r} has no item {item_id!r}")
+        return found[item_id]
+
+    def items_by_id(self, name: str, item_ids: Iterable[str]) -> dict[str, ItemRow]:
+        """Those items that there are."""
+        found: dict[str, ItemRow] = {}
+        wanted = list(item_ids)
+        with reading(self._engine) as connection:
+            dataset_id = datasets.find_dataset(connection, name)
+            for first in range(0, len(wanted), interactions.BATCH):
+                found |= items.items_by_id(connection, dataset_id, wanted[first : first + interactions.BATCH])
+        return found
+
+    def put_item(self, name: str, item: ItemRow) -> bool:
+        """Store an item as it is described here; whether it is new."""
+        with writing(self._engine) as connection:
+            dataset_id = datasets.lock_dataset(connection, name)
+            new, _ = items.merge_items(connection, dataset_id, [item], self._clock())
+            return bool(new)
+
+    def users(self, name: str, *, search: str = "", after: str | None = None, limit: int = 50) -> list[UserRow]:
+        """Users whose id contains ``search``, in a fixed order, behind the user ``after``."""
+        with reading(self._engine) as connection:
+            dataset_id = datasets.find_dataset(connection, name)
+            return interactions.users_page(connection, dataset_id, search, after, limit)
+
+    def history(self, name: str, user_id: str) -> list[InteractionRow]:
+        """A user's interactions in the order of time; empty for a user who is not known."""
+        with reading(self._engine) as connection:
+            return interactions.history_of(connection, datasets.find_dataset(connection, name), user_id)
+
+    def since(self, name: str, after_id: int, limit: int = interactions.BATCH) -> list[InteractionRow]:
+        """The next interactions behind an id, in the order of ids. None is ever added below one that was seen."""
+        with reading(self._engine) as connection:
+            return interactions.rows_after(connection, datasets.find_dataset(connection, name), after_id, limit)
+
+    def add_feedback(self, name: str, events: Sequence[Event]) -> Added:
+        """Store events; one of the same user, item and time as a row that is there is counted and left out.
+
+        Raises:
+            UnknownItemError: if the data set lacks an item.
+            DataError: if a time is not finite.
+        """
+        _check_times(events)
+        with writing(self._engine) as connection:
+            dataset_id = datasets.lock_dataset(connection, name)
+            _check_items(connection, dataset_id, name, events)
+            rows = interactions.as_columns(events)
+            added = interactions.add_interactions(connection, dataset_id, rows, lambda done: None)
+        return Added(added, len(events) - added)
+
+    def delete_user(self, name: str, user_id: str) -> int:
+        """Delete a user's interactions; how many there were."""
+        with writing(self._engine) as connection:
+            return interactions.delete_user(connection, datasets.lock_dataset(connection, name), user_id)
+
+
+def check_name(name: str) -> None:
+    """``DataError`` unless people and programs can write the name down."""
+    if not name.strip() or name != name.strip() or not name.isprintable():
+        raise DataError(f"{name!r} cannot name a data set: use letters, digits, dots and dashes")
+
+
+def _check_times(events: Sequence[Event]) -> None:
+    for event in events:
+        if not math.isfinite(event.timestamp):
+            raise DataError(
+                f"the event of user {event.user_id!r} on item {event.item_id!r} has the time {event.timestamp}; "
+                "give seconds since 1970"
+            )
+
+
+def _check_items(connection: Connection, dataset_id: int, name: str, events: Sequence[Event]) -> None:
+    missing = items.missing_items(connection, dataset_id, (event.item_id for event in events))
+    if missing:
+        named = ", ".join(map(repr, missing[:NAMED])) + (f" and {len(missing) - NAMED} more" * (len(missing) > NAMED))
+        raise UnknownItemError(f"the data set {name!r} has no item {named}; nothing was stored. Put new items first.")
+
+
+def _moved(name: str, source: str, moved: int) -> ConflictError:
+    return ConflictError(
+        f"{source} has no times, so that its rows are told apart by their place, and {moved} rows of the data set "
+        f"{name!r} are not at theirs: the file was changed before its end. Import it under another name, or remove the "
+        f"data set first: fedmem data remove {name}"
+    )

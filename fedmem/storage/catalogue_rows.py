@@ -1,0 +1,115 @@
+"""What the catalogue's tables hold, as plain values: storage knows neither the readers' types nor the API's."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+
+@dataclass(frozen=True)
+class ItemRow:
+    """One item. ``image_path`` is absolute; ``text`` is what the text encoder reads, empty if nothing is known."""
+
+    item_id: str
+    title: str = ""
+    genres: tuple[str, ...] = ()
+    year: int | None = None
+    image_path: str | None = None
+    text: str = ""
+    changed_at: float = field(default=0.0, compare=False)  # of the row in the database; not looked at when writing
+
+
+@dataclass(frozen=True)
+class ItemPage:
+    """Some of the items that were asked for, and how many there are in all."""
+
+    items: tuple[ItemRow, ...]
+    total: int
+
+
+@dataclass(frozen=True)
+class Event:
+    """One interaction that somebody reports; ``timestamp`` is in seconds since 1970."""
+
+    user_id: str
+    item_id: str
+    timestamp: float
+
+
+@dataclass(frozen=True)
+class InteractionRow:
+    """One interaction as it is stored. Ids grow in the order in which rows can first be seen."""
+
+    id: int
+    user_id: str
+    item_id: str
+    timestamp: float
+
+
+@dataclass(frozen=True)
+class UserRow:
+    """A user and the length of the history."""
+
+    user_id: str
+    interactions: int
+
+
+@dataclass(frozen=True)
+class Added:
+    """How many events were new, and how many were there already (or twice among themselves)."""
+
+    accepted: int
+    duplicates: int
+
+
+@dataclass(frozen=True)
+class DatasetRow:
+    """A data set and how much is in it; ``source`` is the file or folder of the last import."""
+
+    name: str
+    source: str
+    imported_at: float
+    users: int
+    items: int
+    interactions: int
+
+
+@dataclass(frozen=True)
+class Imported:
+    """What an import changed: everything else was there already."""
+
+    new_interactions: int
+    known_interactions: int
+    new_items: int
+    changed_items: int
+
+
+@dataclass(frozen=True, eq=False)
+class InteractionColumns:
+    """Columns of n interactions, in the order in which they were first stored."""
+
+    users: npt.NDArray[np.object_] | Sequence[str]
+    items: npt.NDArray[np.object_] | Sequence[str]
+    timestamps: npt.NDArray[np.float64] | Sequence[float]
+
+    def __post_init__(self) -> None:
+        assert len(self.users) == len(self.items) == len(self.timestamps), "columns of one length"
+
+    def __len__(self) -> int:
+        return len(self.users)
+
+    def batches(self, size: int) -> "Iterator[InteractionColumns]":
+        """The rows in pieces of so many at most."""
+        for first in range(0, len(self), size):
+            part = slice(first, first + size)
+            yield InteractionColumns(self.users[part], self.items[part], self.timestamps[part])
+
+
+@dataclass(frozen=True, eq=False)
+class CatalogueSnapshot:
+    """A data set at one moment: its rows, its items, and the id of its newest row (0 where there is none)."""
+
+    interactions: InteractionColumns
+    items: tuple[ItemRow, ...]
+    last_id: int

@@ -1,0 +1,95 @@
+"""Data sets by name: found, locked for writing, counted, removed."""
+
+from typing import Any
+
+from sqlalchemy import Connection, Row, delete, func, select, update
+
+from fedmem.errors import ConflictError, UnknownDatasetError
+from fedmem.storage.catalogue_rows import DatasetRow
+from fedmem.storage.interactions import each_user, insert_new
+from fedmem.storage.schema import datasets, interactions, items, jobs
+
+
+def find_dataset(connection: Connection, name: str) -> int:
+    """The id of a data set.
+
+    Raises:
+        UnknownDatasetError: if there is none of this name; the message names those there are.
+    """
+    dataset_id: int | None = connection.scalar(select(datasets.c.id).where(datasets.c.name == name))
+    if dataset_id is None:
+        raise _unknown(connection, name)
+    return dataset_id
+
+
+def lock_dataset(connection: Connection, name: str) -> int:
+    """The id of a data set that nobody else writes to until this transaction ends.
+
+    So its interactions become visible in the order of their ids: who has seen row n has seen every row before it.
+    Jobs that refer to it are not held up.
+    """
+    wanted = select(datasets.c.id).where(datasets.c.name == name)
+    # SQLite lets one transaction write at a time anyway, and has no FOR UPDATE.
+    dataset_id: int | None = connection.scalar(wanted.with_for_update(key_share=True))
+    if dataset_id is None:
+        raise _unknown(connection, name)
+    return dataset_id
+
+
+def claim_dataset(connection: Connection, name: str, source: str, now: float) -> int:
+    """The id of a data set, made if there is none, locked, and noted as imported from ``source``."""
+    connection.execute(insert_new(connection, datasets), {"name": name, "source": source, "imported_at": now})
+    dataset_id = lock_dataset(connection, name)
+    values = {"source": source, "imported_at": now}
+    connection.execute(update(datasets).where(datasets.c.id == dataset_id).values(values))
+    return dataset_id
+
+
+def list_datasets(connection: Connection) -> list[DatasetRow]:
+    """Every data set by name, with its counts."""
+    return [_counted(connection, row) for row in connection.execute(select(datasets).order_by(datasets.c.name))]
+
+
+def count_dataset(connection: Connection, name: str) -> DatasetRow:
+    """One data set with its counts."""
+    dataset_id = find_dataset(connection, name)
+    return _counted(connection, connection.execute(select(datasets).where(datasets.c.id == dataset_id)).one())
+
+
+def remove_dataset(connection: Connection, name: str) -> None:
+    """Delete a data set with its items and interactions.
+
+    Raises:
+        ConflictError: while jobs refer to it.
+    """
+    wanted = select(datasets.c.id).where(datasets.c.name == name)
+    dataset_id = connection.scalar(wanted.with_for_update())  # a job that is being created waits, and finds it gone
+    if dataset_id is None:
+        raise _unknown(connection, name)
+    users = list(connection.scalars(select(jobs.c.id).where(jobs.c.dataset_id == dataset_id).order_by(jobs.c.id)))
+    if users:
+        raise ConflictError(
+            f"the data set {name!r} cannot be removed: {_named(users)} trained or will train on it, and the record of "
+            "a job names its data. Import other data under another name instead."
+        )
+    connection.execute(delete(datasets).where(datasets.c.id == dataset_id))
+
+
+def _counted(connection: Connection, row: Row[Any]) -> DatasetRow:
+    def count(table: Any) -> int:
+        counted = select(func.count()).select_from(table)
+        return int(connection.scalar(counted.where(table.c.dataset_id == row.id)) or 0)
+
+    users = connection.scalar(select(func.count()).select_from(each_user(row.id).subquery()))
+    return DatasetRow(row.name, row.source, row.imported_at, int(users or 0), count(items), count(interactions))
+
+
+def _named(job_ids: list[int]) -> str:
+    shown = ", ".join(map(str, job_ids[:5]))
+    return f"job {shown}" if len(job_ids) == 1 else f"{len(job_ids)} jobs ({shown}{', ..' if job_ids[5:] else ''})"
+
+
+def _unknown(connection: Connection, name: str) -> UnknownDatasetError:
+    names = list(connection.scalars(select(datasets.c.name).order_by(datasets.c.name)))
+    there = f"there are: {', '.join(names)}" if names else "there is none yet; import one: fedmem data import PATH"
+    return UnknownDatasetError(f"there is no data set {name!r}; {there}")

@@ -1,0 +1,120 @@
+"""The catalogue over HTTP: search, pages, pictures, and items that the model has not seen."""
+
+import numpy as np
+import pytest
+from starlette.testclient import TestClient
+
+from backend.app import create_app
+from fedmem.contracts import ItemPage, ItemResponse
+from fedmem.serving import new_items
+from tests.backend.conftest import ITEMS, problem, settings_of, wait_for_model
+
+
+class Encoder:
+    """Texts as vectors of the tiny features' size, drawn from their length."""
+
+    def encode(self, texts: list[str]) -> list[np.ndarray]:
+        return [np.random.default_rng(len(text)).standard_normal(7).astype(np.float32) for text in texts]
+
+
+@pytest.fixture(autouse=True)
+def encoder(monkeypatch):
+    monkeypatch.setattr(new_items, "encoder_of", lambda name: Encoder())
+
+
+def test_pages_of_a_search_are_disjoint_and_whole(served):
+    found, path = [], "/items?q=film&limit=7"
+    while path:
+        page = ItemPage.model_validate(served.get(path).json())
+        found += [item.item_id for item in page.items]
+        assert page.total == ITEMS
+        path = page.next
+    assert sorted(found, key=int) == [str(number) for number in range(1, ITEMS + 1)]
+
+
+def test_a_search_with_a_category(served):
+    page = ItemPage.model_validate(served.get("/items", params={"q": "FILM 1", "category": "Comedy"}).json())
+    assert {item.item_id for item in page.items} == {"10", "12", "14", "16", "18"}
+    assert all(item.recommendable and item.trained for item in page.items)
+    assert served.get("/items?q=nothing").json() == {"items": [], "total": 0, "next": None}
+
+
+def test_another_data_set_is_named(served):
+    items = served.get("/items?dataset=other").json()["items"]
+    assert [(item["item_id"], item["recommendable"]) for item in items] == [("a", False)]
+    assert "tiny" in problem(served.get("/items?dataset=nowhere"), 404).detail
+
+
+def test_without_a_model_the_data_set_must_be_named(client):
+    assert "other, tiny" in problem(client.get("/items"), 409).detail
+    assert client.get("/items?dataset=tiny").json()["total"] == ITEMS
+
+
+def test_one_item(served):
+    item = ItemResponse.model_validate(served.get("/items/1").json())
+    assert (item.title, item.genres, item.year, item.image_url) == ("Film 1", ("Drama",), 1991, "/items/1/image")
+    assert served.get("/items/2").json()["image_url"] is None
+    problem(served.get("/items/nothing"), 404)
+
+
+def test_its_picture(served, empty_world):
+    response = served.get("/items/1/image")
+    assert response.content == (empty_world.database.parent / "cover.png").read_bytes()
+    assert response.headers["content-type"] == "image/png"
+    assert response.headers["x-content-type-options"] == "nosniff"
+    problem(served.get("/items/2/image"), 404)
+    problem(served.get("/items/nothing/image"), 404)
+    answered = {item["item_id"]: item["image_url"] for item in served.get("/recommend/nobody?k=30").json()["items"]}
+    assert {url for item, url in answered.items() if item != "1"} == {None}
+
+
+@pytest.mark.parametrize("path", ["/etc/passwd", "/nowhere/cover.png"])
+def test_a_file_that_is_no_picture_is_not_sent(served_world, path):
+    import sqlite3
+
+    with sqlite3.connect(served_world.database) as connection:
+        connection.execute("UPDATE items SET image_path = ? WHERE item_id = '2'", [path])
+    connection.close()
+    with TestClient(create_app(settings_of(served_world))) as client:
+        response = client.get("/items/2/image?dataset=tiny")
+        problem(response, 404)
+        assert "/nowhere" not in response.text
+        assert "passwd" not in response.text
+
+
+def test_a_new_item_is_in_the_next_answer(served):
+    new = {"title": "Film 31", "genres": ["Western"], "year": 2001, "text": "A duel at noon."}
+    response = served.put("/items/new one", json=new)
+    assert response.status_code == 200, response.text
+    item = ItemResponse.model_validate(response.json())
+    assert (item.item_id, item.recommendable, item.trained) == ("new one", True, False)
+    assert item.text == "Film 31 (2001). Western. A duel at noon."
+    found = served.get("/recommend/u03", params={"category": "Western"}).json()["items"]
+    assert [item["item_id"] for item in found] == ["new one"]
+    assert served.get("/items/new one").json()["text"] == item.text
+    assert served.get("/items/new one/similar").status_code == 200
+    assert len(served.get("/recommend/nobody?k=40").json()["items"]) == ITEMS + 1
+
+
+def test_an_item_is_described_anew_and_keeps_its_picture(served):
+    served.put("/items/1", json={"title": "Another title", "genres": ["Western"]})
+    item = served.get("/items/1").json()
+    assert (item["title"], item["image_url"], item["trained"]) == ("Another title", "/items/1/image", True)
+    (found,) = served.get("/recommend/nobody", params={"category": "Western"}).json()["items"]
+    assert (found["item_id"], found["title"]) == ("1", "Another title")
+
+
+def test_a_new_item_is_still_there_after_a_start(served, served_world):
+    served.put("/items/x", json={"title": "Film X", "genres": ["Western"]})
+    with TestClient(create_app(settings_of(served_world))) as client:
+        wait_for_model(client)
+        found = client.get("/recommend/u03", params={"category": "Western"}).json()["items"]
+        assert [item["item_id"] for item in found] == ["x"]
+
+
+@pytest.mark.parametrize(
+    "body", [{}, {"title": ""}, {"title": "a\x00"}, {"title": "t", "text": "\x00"}, {"title": "t", "other": 1}]
+)
+def test_a_description_that_is_none(served, body):
+    problem(served.put("/items/x", json=body), 422)
+    problem(served.get("/items/x"), 404)

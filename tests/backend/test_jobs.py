@@ -1,0 +1,151 @@
+"""The job routes: create, list, stop, pause, resume; states, keys and problems."""
+
+import pytest
+from starlette.testclient import TestClient
+
+from backend.app import create_app
+from fedmem.contracts import Job, JobPage
+from tests.backend.conftest import problem
+
+
+def create(client: TestClient, key: str | None = None, **body: object) -> Job:
+    headers = {} if key is None else {"Idempotency-Key": key}
+    response = client.post("/jobs", json={"dataset": "tiny", **body}, headers=headers)
+    assert response.status_code == 201, response.text
+    job = Job.model_validate(response.json())
+    assert response.headers["location"] == f"/jobs/{job.id}"
+    return job
+
+
+def test_a_job_is_queued_with_its_whole_configuration(client):
+    job = create(client, config={"federated": {"num_rounds": 7}})
+    assert (job.state, job.desired_state, job.kind, job.dataset) == ("queued", "running", "training", "tiny")
+    assert (job.round, job.num_rounds, job.config.federated.num_rounds) == (0, 7, 7)
+    assert Job.model_validate(client.get(f"/jobs/{job.id}").json()) == job
+
+
+def test_the_same_key_answers_with_the_same_job(client):
+    first = create(client, key="k1")
+    assert create(client, key="k1") == first
+    assert create(client, key="k2").id != first.id
+    assert len(client.get("/jobs").json()["jobs"]) == 2
+
+
+def test_a_key_of_another_request_is_a_conflict(client):
+    create(client, key="k1")
+    response = client.post("/jobs", json={"dataset": "other"}, headers={"Idempotency-Key": "k1"})
+    assert "k1" in problem(response, 409).detail
+
+
+def test_an_unknown_data_set_is_named_with_those_there_are(client):
+    detail = problem(client.post("/jobs", json={"dataset": "nowhere"}), 404).detail
+    assert all(name in detail for name in ("nowhere", "tiny", "other"))
+
+
+def test_a_wrong_configuration_names_key_and_value(client):
+    response = client.post("/jobs", json={"dataset": "tiny", "config": {"federated": {"num_rounds": -3}}})
+    assert problem(response, 422).detail.startswith("config.federated.num_rounds = -3: ")
+    response = client.post("/jobs", json={"dataset": "tiny", "config": {"federatd": {}}})
+    assert problem(response, 422).detail.startswith("config.federatd: ")
+
+
+@pytest.mark.parametrize(
+    "body", [b"{", b"", b'{"dataset": "tiny", "config": {"seed": NaN}}', b'{"dataset": "\\ud800"}']
+)
+def test_a_body_that_is_no_request(client, body):
+    problem(client.post("/jobs", content=body, headers={"Content-Type": "application/json"}), 422)
+
+
+def test_a_job_starts_from_an_ended_one_of_the_same_data_only(client):
+    problem(client.post("/jobs", json={"dataset": "tiny", "start_from": 99}), 404)
+    queued = create(client)
+    problem(client.post("/jobs", json={"dataset": "tiny", "start_from": queued.id}), 409)
+
+
+def test_a_queued_job_pauses_resumes_and_stops(client):
+    job = create(client)
+    for verb, state in (("pause", "paused"), ("resume", "queued"), ("stop", "stopped")):
+        response = client.post(f"/jobs/{job.id}/{verb}")
+        assert (response.status_code, response.json()["state"]) == (202, state)
+    for verb in ("pause", "resume"):
+        assert "stopped" in problem(client.post(f"/jobs/{job.id}/{verb}"), 409).detail
+
+
+def test_a_running_job_is_asked_to_stop(client, jobs):
+    job = create(client)
+    jobs.claim("trainer", 60, 3)
+    response = client.post(f"/jobs/{job.id}/stop")
+    assert response.status_code == 202
+    assert (response.json()["state"], response.json()["desired_state"]) == ("running", "stopped")
+    assert client.post(f"/jobs/{job.id}/stop").status_code == 202
+    problem(client.post(f"/jobs/{job.id}/pause"), 409)
+
+
+@pytest.mark.parametrize("path", ["", "/stop", "/pause", "/resume", "/metrics", "/logs", "/events"])
+def test_a_job_there_is_not(client, path):
+    method = "POST" if path in ("/stop", "/pause", "/resume") else "GET"
+    assert "12345" in problem(client.request(method, f"/jobs/12345{path}"), 404).detail
+
+
+@pytest.mark.parametrize("job_id", ["0", "-1", "x", str(2**63)])
+def test_a_number_that_no_job_has(client, job_id):
+    assert problem(client.get(f"/jobs/{job_id}"), 422).detail.startswith(f"job_id = {job_id!r}")
+
+
+def test_pages_are_newest_first_disjoint_and_whole(client):
+    made = [create(client, dataset="other" if number % 3 else "tiny").id for number in range(7)]
+    for dataset in (None, "other"):
+        wanted = [number for at, number in reversed(list(enumerate(made))) if dataset is None or at % 3]
+        found, path = [], f"/jobs?limit=2{'' if dataset is None else '&dataset=' + dataset}"
+        while path:
+            page = JobPage.model_validate(client.get(path).json())
+            found += [job.id for job in page.jobs]
+            path = page.next
+        assert found == wanted
+
+
+def test_jobs_are_found_by_state_and_kind(client):
+    first, second = create(client), create(client, kind="experiment")
+    client.post(f"/jobs/{first.id}/stop")
+
+    def found(query: str) -> list[int]:
+        return [job["id"] for job in client.get(f"/jobs?{query}").json()["jobs"]]
+
+    assert found("state=queued") == found("kind=experiment") == [second.id]
+    assert found("state=stopped&kind=training") == [first.id]
+    assert found("state=running") == found("dataset=nowhere") == []
+    problem(client.get("/jobs?state=asleep"), 422)
+
+
+def test_writing_needs_the_key_where_there_is_one(settings):
+    with TestClient(create_app(settings(api_key="the-key"))) as client:
+        for headers in ({}, {"X-API-Key": "another"}, {"X-API-Key": "th\u00e9-key".encode("latin-1")}):
+            response = client.post("/jobs", json={"dataset": "tiny"}, headers=headers)
+            found = problem(response, 401)
+            assert "X-API-Key" in found.detail
+            assert "the-key" not in response.text
+            assert response.headers["www-authenticate"].startswith("ApiKey ")
+        key = {"X-API-Key": "the-key"}
+        job = client.post("/jobs", json={"dataset": "tiny"}, headers=key).json()["id"]
+        for verb in ("pause", "resume", "stop"):
+            problem(client.post(f"/jobs/{job}/{verb}"), 401)
+        assert client.get(f"/jobs/{job}").json()["state"] == "queued"
+        assert client.post(f"/jobs/{job}/stop", headers=key).status_code == 202
+
+
+def test_the_key_is_in_no_log_line(settings, caplog):
+    caplog.set_level(0)
+    with TestClient(create_app(settings(api_key="the-secret-key"))) as client:
+        for given in ("the-secret-key", "the-secret-key2"):
+            client.post("/jobs?key=the-secret-key", json={"dataset": "nowhere"}, headers={"X-API-Key": given})
+    assert caplog.records
+    assert not any("the-secret-key" in f"{record.__dict__}" for record in caplog.records if "backend" in record.name)
+
+
+def test_a_database_that_is_not_migrated(settings, tmp_path):
+    with TestClient(create_app(settings(database_url=f"sqlite:///{tmp_path}/empty.db"))) as client:
+        response = client.get("/jobs")
+        assert "fedmem db upgrade" in problem(response, 503).detail
+        assert response.headers["retry-after"] == "5"
+        assert "fedmem db upgrade" in problem(client.get("/health/ready"), 503).detail
+        assert client.get("/health/live").status_code == 200

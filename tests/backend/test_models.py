@@ -1,0 +1,180 @@
+"""Model versions: in service by one reference, swapped after a check, refused where broken."""
+
+import shutil
+import threading
+import time
+
+import pytest
+import torch
+from starlette.testclient import TestClient
+
+from backend.app import create_app
+from backend.model_keeper import check
+from fedmem.checkpoint import RunDirectory
+from fedmem.contracts import ModelPage
+from fedmem.errors import CheckpointError
+from fedmem.serving import Recommender
+from fedmem.storage.engine import connect
+from fedmem.storage.jobs import JobStore, RoundResult
+from fedmem.storage.models import ModelStore
+from tests.backend.conftest import World, problem, settings_of, wait_for_model
+
+
+def another_model(world: World, *, activate: bool, kind: str = "training") -> str:
+    """A second job that left the same checkpoint as its only round; the model's version."""
+    engine = connect(world.url)
+    jobs = JobStore(engine)
+    first = jobs.get(1)
+    best = RunDirectory(world.data_dir / "jobs" / "1").read_record().best
+    job, _ = jobs.create(kind=kind, dataset="tiny", config=first.config, num_rounds=best)
+    shutil.copytree(world.data_dir / "jobs" / "1", world.data_dir / "jobs" / str(job.id))
+    _, lease = jobs.claim("trainer", 600, 3)
+    jobs.begin(lease, snapshot_digest=first.snapshot_digest, last_interaction_id=first.last_interaction_id)
+    for number in range(1, best + 1):
+        jobs.commit_round(lease, RoundResult(number, number == best, f"{number:06d}", {}, None))
+    jobs.finish(lease, "succeeded", model_round=best, activate=activate)
+    engine.dispose()
+    return f"job-{job.id}-round-{best}"
+
+
+def spoil(world: World, job: int) -> None:
+    """Break every checkpoint of a job."""
+    for path in (world.data_dir / "jobs" / str(job) / "rounds").glob("*/server.safetensors"):
+        path.write_bytes(path.read_bytes()[:-100])
+
+
+def version(client: TestClient) -> str:
+    return client.get("/recommend/u01").json()["model_version"]
+
+
+def until(client: TestClient, wanted: str) -> None:
+    deadline = time.monotonic() + 20
+    while version(client) != wanted:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def test_models_and_the_one_in_service(served, recommender):
+    page = ModelPage.model_validate(served.get("/models").json())
+    (model,) = page.models
+    assert page.serving == model.version == recommender.model_version == version(served)
+    assert (model.active, model.kept, model.refused, model.dataset) == (True, True, None, "tiny")
+    assert model.metrics["test"] == {"HR@10": 0.5}
+
+
+def test_a_finished_training_job_is_in_service_by_itself(served, served_world):
+    until(served, another_model(served_world, activate=True))
+
+
+def test_an_experiment_is_not(served, served_world, recommender):
+    left = another_model(served_world, activate=False, kind="experiment")
+    wait_for_model(served)
+    assert version(served) == recommender.model_version
+    assert served.get("/models").json()["models"][0]["version"] == left
+
+
+def test_activation_and_rollback_are_done_when_they_answer(served, served_world, recommender):
+    left = another_model(served_world, activate=False, kind="experiment")
+    for wanted in (left, recommender.model_version, left):
+        response = served.post(f"/models/{wanted}/activate")
+        assert (response.status_code, response.json()["version"], response.json()["active"]) == (200, wanted, True)
+        assert version(served) == wanted
+        assert served.get("/models").json()["serving"] == wanted
+    problem(served.post("/models/job-9-round-9/activate"), 404)
+
+
+def test_a_next_page_comes_from_the_model_of_the_first(served, served_world, recommender):
+    page = served.get("/recommend/u01?k=5").json()
+    served.post(f"/models/{another_model(served_world, activate=False)}/activate")
+    following = served.get(page["next"]).json()
+    assert following["model_version"] == recommender.model_version != version(served)
+
+
+def test_feedback_counts_in_every_version_in_memory(served, served_world, recommender):
+    left = another_model(served_world, activate=True)
+    until(served, left)
+    body = {"events": [{"user_id": "new", "item_id": "7", "timestamp": 1}]}
+    served.post("/feedback", json=body)
+    for model in (left, recommender.model_version):
+        found = served.get("/recommend/new", params={"model": model, "k": 50}).json()
+        assert "7" not in [item["item_id"] for item in found["items"]]
+
+
+def test_a_broken_checkpoint_is_refused_and_the_old_one_stays(served, served_world, recommender):
+    left = another_model(served_world, activate=False)
+    spoil(served_world, 2)
+    detail = problem(served.post(f"/models/{left}/activate"), 409).detail
+    assert left in detail
+    assert "Traceback" not in detail
+    assert version(served) == recommender.model_version
+    models = {model["version"]: model for model in served.get("/models").json()["models"]}
+    assert models[left]["refused"]
+    assert not models[left]["active"]
+    assert "fedmem_model_refusals_total 1.0" in served.get("/metrics").text
+
+
+def test_a_broken_checkpoint_that_a_job_activated_is_refused_too(served, served_world, recommender, caplog):
+    left = another_model(served_world, activate=False)
+    spoil(served_world, 2)
+    engine = connect(served_world.url)
+    ModelStore(engine).activate(left, "the test")
+    engine.dispose()
+    for _ in range(3):
+        wait_for_model(served)
+    assert version(served) == recommender.model_version
+    assert served.get("/models").json()["serving"] == recommender.model_version
+    assert sum("was refused" in record.getMessage() for record in caplog.records) == 1
+
+
+def test_a_start_with_a_broken_checkpoint_says_so(served_world):
+    spoil(served_world, 1)
+    with TestClient(create_app(settings_of(served_world))) as client:
+        client.app.state.services.keeper.look()
+        assert "was refused" in problem(client.get("/health/ready"), 503).detail
+        problem(client.get("/recommend/u01"), 503)
+
+
+def test_a_model_whose_scores_are_no_numbers_is_refused(full_world):
+    recommender = Recommender.load(full_world.data_dir / "jobs" / "1")
+    check(recommender)
+    with torch.inference_mode():
+        recommender.scorer.columns[:, 3] = float("nan")
+    with pytest.raises(CheckpointError, match="of 30 items"):
+        check(recommender)
+
+
+def test_swaps_lose_no_request_and_every_answer_is_of_the_version_it_names(served, served_world, recommender):
+    left = another_model(served_world, activate=False)
+    expected = recommender.recommend("u01", 10)
+    wrong: list[object] = []
+    done = threading.Event()
+
+    def ask() -> None:
+        while not done.is_set():
+            response = served.get("/recommend/u01")
+            found = response.json()
+            same = [item["item_id"] for item in found["items"]] == [s.item.item_id for s in expected.items]
+            if (
+                response.status_code != 200
+                or found["model_version"] not in (left, recommender.model_version)
+                or not same
+            ):
+                wrong.append(found)
+
+    askers = [threading.Thread(target=ask) for _ in range(2)]
+    for asker in askers:
+        asker.start()
+    for wanted in [left, recommender.model_version] * 5:
+        assert served.post(f"/models/{wanted}/activate").status_code == 200
+    done.set()
+    for asker in askers:
+        asker.join()
+    assert wrong == []
+
+
+def test_a_database_that_goes_away_does_not_take_recommendations_with_it(served, served_world):
+    served_world.database.rename(served_world.database.with_suffix(".away"))
+    for side in ("-wal", "-shm"):
+        served_world.database.with_name(served_world.database.name + side).unlink(missing_ok=True)
+    time.sleep(0.2)
+    assert served.get("/recommend/u01").status_code == 200

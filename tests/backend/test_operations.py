@@ -1,0 +1,59 @@
+"""Health, metrics, data sets and trainers."""
+
+import time
+
+import pytest
+from starlette.testclient import TestClient
+
+from backend.app import create_app
+from backend.settings import Settings
+from fedmem.storage.jobs import JobStore
+from tests.backend.conftest import columns, problem
+
+
+def test_it_is_alive_and_ready(served, recommender):
+    assert served.get("/health/live").json() == {"status": "live"}
+    assert served.get("/health/ready").json() == {"status": "ready", "model_version": recommender.model_version}
+
+
+def test_metrics_name_routes_and_the_model(served, recommender):
+    served.get("/recommend/somebody")
+    text = served.get("/metrics").text
+    assert 'fedmem_http_requests_total{method="GET",route="/recommend/{user_id}",status="200"} 1.0' in text
+    assert f'fedmem_model_round{{version="{recommender.model_version}"}} {recommender.round}.0' in text
+    assert "process_resident_memory_bytes" in text
+    assert "somebody" not in text
+
+
+def test_data_sets_and_how_much_is_in_them(client):
+    other, tiny = client.get("/datasets").json()["datasets"]
+    assert (other["name"], other["users"], other["items"], other["interactions"]) == ("other", 1, 1, 1)
+    assert (tiny["users"], tiny["items"], tiny["interactions"]) == (12, 30, len(columns()[0]))
+
+
+def test_trainers_and_whether_they_live(client, jobs):
+    jobs.seen("now", None)
+    JobStore(jobs.engine, clock=lambda: time.time() - 300).seen("long ago", None)
+    now, before = client.get("/trainers").json()["trainers"]
+    assert (now["worker"], now["alive"]) == ("now", True)
+    assert (before["worker"], before["alive"]) == ("long ago", False)
+
+
+@pytest.mark.parametrize(("method", "path", "status"), [("GET", "/nothing", 404), ("PATCH", "/jobs", 405)])
+def test_what_there_is_not(client, method, path, status):
+    detail = problem(client.request(method, path), status).detail
+    assert ("/nothing" if status == 404 else "allowed: ") in detail
+
+
+def test_the_start_page_leads_to_the_documentation(client):
+    assert client.get("/").url.path == "/docs"
+
+
+def test_a_run_is_served_without_a_database(recommender):
+    app = create_app(Settings(_env_file=None), recommender)
+    with TestClient(app) as client:
+        assert client.get("/recommend/u01").json()["model_version"] == recommender.model_version
+        assert client.get("/health/ready").json()["model_version"] == recommender.model_version
+        assert client.get("/items/3/similar").status_code == 200
+        problem(client.get("/jobs"), 404)
+        assert "/jobs" not in client.get("/openapi.json").json()["paths"]

@@ -1,0 +1,49 @@
+"""The bucket of tokens, by a clock of the test's own."""
+
+import pytest
+
+from backend.rate_limit import SWEEP_AT, RateLimit
+
+
+class Clock:
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+def test_so_many_at_once_and_then_one_at_a_time(clock):
+    limit = RateLimit(60, clock)
+    assert [limit.take("a") for _ in range(60)] == [0.0] * 60
+    assert limit.take("a") == pytest.approx(1.0)
+    clock.now += 0.5
+    assert limit.take("a") == pytest.approx(0.5)
+    clock.now += 0.5
+    assert limit.take("a") == 0.0
+    assert limit.take("a") > 0
+
+
+def test_clients_do_not_share(clock):
+    limit = RateLimit(1, clock)
+    assert limit.take("a") == limit.take("b") == 0.0
+    assert limit.take("a") > 0
+
+
+def test_a_rest_never_saves_more_than_a_minute(clock):
+    limit = RateLimit(3, clock)
+    clock.now += 3600
+    assert [limit.take("a") > 0 for _ in range(4)] == [False, False, False, True]
+
+
+def test_who_has_rested_is_forgotten(clock):
+    limit = RateLimit(2, clock)
+    for client in range(SWEEP_AT):
+        limit.take(str(client))
+    clock.now += 60
+    limit.take("the last straw")
+    assert len(limit._buckets) == 1

@@ -1,0 +1,219 @@
+"""Recommendations over HTTP, against the recommender and against brute force."""
+
+import asyncio
+from urllib.parse import quote
+
+import httpx
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from starlette.testclient import TestClient
+
+from backend.app import create_app
+from fedmem.contracts import BatchResponse, RecommendationResponse
+from tests.backend.conftest import GENRES, ITEMS, copy_of, dataset, problem, settings_of, wait_for_model
+
+USERS = [f"u{number:02d}" for number in range(12)]
+IDS = [str(number) for number in range(1, ITEMS + 1)]
+
+
+@pytest.fixture(scope="module")
+def shared(full_world, tmp_path_factory):
+    """One application for tests that change nothing."""
+    world = copy_of(full_world, tmp_path_factory.mktemp("shared"))
+    with TestClient(create_app(settings_of(world, max_k=50, max_batch=8))) as client:
+        wait_for_model(client)
+        yield client
+
+
+def answer(response) -> RecommendationResponse:
+    assert response.status_code == 200, response.text
+    return RecommendationResponse.model_validate(response.json())
+
+
+def ids(found: RecommendationResponse) -> list[str]:
+    return [item.item_id for item in found.items]
+
+
+def test_an_answer_says_where_it_comes_from(shared, recommender):
+    found = answer(shared.get("/recommend/u03", params={"k": 4}))
+    expected = recommender.recommend("u03", 4)
+    assert ids(found) == [scored.item.item_id for scored in expected.items]
+    assert [item.score for item in found.items] == [scored.score for scored in expected.items]
+    assert (found.user_id, found.strategy) == ("u03", "model")
+    assert (found.model_version, found.round) == (recommender.model_version, recommender.round)
+    assert found.items[0].title.startswith("Film ")
+
+
+def test_somebody_unknown_is_answered_or_not(shared):
+    found = answer(shared.get("/recommend/nobody at all"))
+    assert (found.user_id, found.strategy, len(found.items)) == ("nobody at all", "prototypes", 10)
+    assert "nobody" in problem(shared.get("/recommend/nobody", params={"strict": True}), 404).detail
+    assert answer(shared.get("/recommend/u01", params={"strict": True})).strategy == "model"
+
+
+@pytest.mark.parametrize("user_id", ["a/b", "ü %+&?#", ".-_~", "x" * 512])
+def test_ids_may_hold_anything_printable(shared, user_id):
+    assert answer(shared.get(f"/recommend/{quote(user_id, safe='')}")).user_id == user_id
+
+
+@pytest.mark.parametrize(
+    ("query", "start"),
+    [
+        ({"k": 0}, "k = '0'"),
+        ({"k": 1001}, "k = '1001'"),
+        ({"k": 51}, "k = 51 is more than FEDMEM_MAX_K = 50"),
+        ({"k": "many"}, "k = 'many'"),
+        ({"offset": -1}, "offset = '-1'"),
+        ({"category": "Comdy"}, "category = 'Comdy': no item has this genre (did you mean 'Comedy'?)"),
+        ({"exclude": "a\nb"}, "exclude.0 = "),
+    ],
+)
+def test_a_wrong_parameter_is_named(shared, query, start):
+    assert problem(shared.get("/recommend/u01", params=query), 422).detail.startswith(start)
+
+
+@pytest.mark.parametrize("user_id", ["a%00b", "%0A", "x" * 513])
+def test_an_id_that_is_none(shared, user_id):
+    problem(shared.get(f"/recommend/{user_id}"), 422)
+
+
+def test_a_version_that_is_not_in_memory(shared):
+    detail = problem(shared.get("/recommend/u01", params={"model": "job-9-round-9"}), 404).detail
+    assert "job-9-round-9" in detail
+    assert "job-1-round-" in detail
+
+
+DATA = dataset()
+
+
+def brute_force(recommender, user, category, exclude, include_seen) -> list[tuple[str, float]]:
+    """All items that may be recommended to a user, from the scores that evaluation ranks by."""
+    index = DATA.vocabulary.find_user(user)
+    history = DATA.history(index) if index is not None else np.zeros(0, np.int32)
+    context = recommender.context(index, history) if index is not None else recommender.contexts.of_history(history)
+    scores = recommender.scorer.score([context], [history])[0]
+    allowed = [
+        number
+        for number in range(1, ITEMS + 1)
+        if (include_seen or number not in history.tolist())
+        and str(number) not in exclude
+        and (category is None or category in GENRES[number % 4])
+    ]
+    order = sorted(allowed, key=lambda number: (-scores[number], number))
+    return [(str(number), float(scores[number])) for number in order]
+
+
+# Item index and item id are the same order here only where ids sort as numbers do.
+parameters = st.fixed_dictionaries(
+    {
+        "k": st.integers(1, 40),
+        "category": st.sampled_from([None, "Comedy", "Drama"]),
+        "exclude": st.lists(st.sampled_from([*IDS, "no such item"]), max_size=8),
+        "include_seen": st.booleans(),
+    }
+)
+
+
+@given(user=st.sampled_from([*USERS, "nobody"]), asked=parameters)
+def test_pages_together_are_what_brute_force_finds(shared, recommender, user, asked):
+    """Seen items hidden, exclusions and categories kept, pages disjoint, in order, from one version, to the end."""
+    expected = brute_force(recommender, user, asked["category"], asked["exclude"], asked["include_seen"])
+    query = {name: value for name, value in asked.items() if value is not None}
+    found, path = [], shared.build_request("GET", f"/recommend/{user}", params=query).url.raw_path.decode()
+    while path:
+        page = answer(shared.get(path))
+        assert len(page.items) <= asked["k"]
+        assert page.offset == len(found)
+        assert page.model_version == recommender.model_version
+        found += [(item.item_id, item.score) for item in page.items]
+        path = page.next
+    assert sorted(item for item, _ in found) == sorted(item for item, _ in expected)
+    np.testing.assert_allclose([s for _, s in found], [s for _, s in expected], rtol=1e-5, atol=1e-5)
+    assert [s for _, s in found] == sorted((s for _, s in found), reverse=True)
+
+
+@given(questions=st.lists(st.tuples(st.sampled_from([None, *USERS, "nobody"]), parameters), min_size=1, max_size=8))
+def test_a_batch_is_its_questions_one_by_one(shared, questions):
+    requests = [
+        {**asked, **({"history": ["3", "4", "5"]} if user is None else {"user_id": user})} for user, asked in questions
+    ]
+    response = shared.post("/recommend/batch", json={"requests": requests})
+    assert response.status_code == 200, response.text
+    for (user, asked), found in zip(questions, BatchResponse.model_validate(response.json()).answers, strict=True):
+        if user is None:
+            single = answer(shared.post("/recommend", json={**asked, "history": ["3", "4", "5"]}))
+        else:
+            query = {name: value for name, value in asked.items() if value is not None}
+            single = answer(shared.get(f"/recommend/{user}", params=query))
+        assert found == single
+
+
+def test_a_batch_has_its_limit(shared):
+    requests = [{"user_id": "u01"}] * 9
+    assert "FEDMEM_MAX_BATCH = 8" in problem(shared.post("/recommend/batch", json={"requests": requests}), 422).detail
+    problem(shared.post("/recommend/batch", json={"requests": []}), 422)
+
+
+@pytest.mark.parametrize("user", ["u03", "nobody"])
+def test_the_parts_of_an_explanation_sum_to_the_score(shared, user):
+    found = answer(shared.get(f"/recommend/{user}", params={"explain": True, "k": 5}))
+    assert found.explanation is not None
+    for item in found.items:
+        parts = item.explanation
+        total = parts.sequence + sum(parts.experts.values()) + parts.availability
+        assert total == pytest.approx(item.score, abs=1e-5 * max(1, abs(item.score)))
+    plain = answer(shared.get(f"/recommend/{user}", params={"k": 5}))
+    assert ids(plain) == ids(found)
+    assert plain.explanation is None
+
+
+def test_a_history_of_ones_own_is_answered_and_its_unknown_items_named(shared):
+    history = ["3", "no such item", "5", "7", "9", "12"]
+    found = answer(shared.post("/recommend", json={"history": history, "k": 30, "exclude": ["1"]}))
+    assert (found.user_id, found.unknown_items, found.next) == (None, ("no such item",), None)
+    assert not {"1", *history} & set(ids(found))
+    assert len(found.items) == ITEMS - 6
+
+
+def test_post_stores_nothing(served, served_world):
+    before = served_world.database.read_bytes()
+    served.post("/recommend", json={"history": ["3", "5"]})
+    served.post("/recommend/batch", json={"requests": [{"user_id": "u01"}, {"history": ["3"]}]})
+    assert served_world.database.read_bytes() == before
+
+
+def test_similar_items(shared, recommender):
+    response = shared.get("/items/7/similar", params={"k": 3})
+    expected = recommender.similar("7", 3)
+    assert [item["item_id"] for item in response.json()["items"]] == [near.item.item_id for near in expected.items]
+    assert response.json()["item_id"] == "7"
+    problem(shared.get("/items/nothing/similar"), 404)
+
+
+def test_without_a_model_there_is_no_answer(client):
+    for response in (client.get("/recommend/u01"), client.post("/recommend", json={}), client.get("/items/1/similar")):
+        assert "POST /jobs" in problem(response, 503).detail
+    assert "no model" in problem(client.get("/health/ready"), 503).detail
+
+
+def test_no_answer_asks_the_database(served, monkeypatch):
+    """A GET /recommend does no SQL at all."""
+    app = served.app
+    monkeypatch.setattr(app.state, "services", None)
+    assert served.get("/recommend/u01").status_code == 200
+    assert served.get("/recommend/nobody?explain=true").status_code == 200
+
+
+def test_requests_at_once_do_not_mix(shared, recommender):
+    """Each answer is its own user's."""
+
+    async def all_at_once() -> list[httpx.Response]:
+        transport = httpx.ASGITransport(app=shared.app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+            return await asyncio.gather(*(client.get(f"/recommend/{user}?k=5") for user in USERS * 4))
+
+    for user, response in zip(USERS * 4, asyncio.run(all_at_once()), strict=True):
+        expected = [scored.item.item_id for scored in recommender.recommend(user, 5).items]
+        assert ids(answer(response)) == expected

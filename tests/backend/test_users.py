@@ -1,0 +1,160 @@
+"""Feedback that counts from the next request on, export, and deletion."""
+
+import time
+
+import pytest
+from starlette.testclient import TestClient
+
+from backend.app import create_app
+from fedmem.checkpoint import RunDirectory
+from fedmem.contracts import UserHistory
+from fedmem.storage.catalogue import CatalogueStore
+from fedmem.storage.catalogue_rows import Event
+from fedmem.storage.engine import connect
+from tests.backend.conftest import ITEMS, columns, problem, settings_of, wait_for_model
+
+NOW = 1_800_000_000
+
+
+def events(user: str, *items: str, start: float = NOW) -> dict:
+    return {"events": [{"user_id": user, "item_id": item, "timestamp": start + at} for at, item in enumerate(items)]}
+
+
+def recommended(client: TestClient, user: str, **query: object) -> list[str]:
+    return [item["item_id"] for item in client.get(f"/recommend/{user}", params={"k": 50, **query}).json()["items"]]
+
+
+def test_feedback_counts_from_the_next_request_on(served, recommender):
+    from fedmem.serving import Question
+
+    first = recommended(served, "u03")[0]
+    response = served.post("/feedback", json=events("u03", first))
+    assert response.json() == {"accepted": 1, "duplicates": 0}
+    expected = recommender.answer(Question("u03", since=[first], k=50))
+    assert recommended(served, "u03") == [scored.item.item_id for scored in expected.items]
+    assert first not in recommended(served, "u03")
+
+
+def test_a_newcomer_with_a_history_is_answered_from_it(served):
+    assert served.get("/recommend/new?strict=true").status_code == 404
+    served.post("/feedback", json=events("new", "3", "4", "6", "7", "9", "10"))
+    found = served.get("/recommend/new?strict=true").json()
+    assert found["strategy"] == "model"
+    as_sent = served.post("/recommend", json={"history": ["3", "4", "6", "7", "9", "10"]}).json()
+    assert found["items"] == as_sent["items"]
+
+
+def test_a_retry_is_harmless(served):
+    body = events("u03", "1", "2", "2")
+    assert served.post("/feedback", json=body).json() == {"accepted": 3, "duplicates": 0}
+    before = recommended(served, "u03")
+    assert served.post("/feedback", json=body).json() == {"accepted": 0, "duplicates": 3}
+    assert recommended(served, "u03") == before
+
+
+def test_an_unknown_item_is_named_and_nothing_is_stored(served):
+    assert "'no such'" in problem(served.post("/feedback", json=events("new", "3", "no such")), 404).detail
+    problem(served.get("/users/new/history"), 404)
+
+
+@pytest.mark.parametrize("timestamp", [-1, 1e300, "now", None])
+def test_a_time_that_is_none(served, timestamp):
+    body = {"events": [{"user_id": "u03", "item_id": "1", "timestamp": timestamp}]}
+    assert "events.0.timestamp" in problem(served.post("/feedback", json=body), 422).detail
+
+
+def test_feedback_in_the_order_of_time_whenever_it_comes(served, recommender):
+    from fedmem.serving import Question
+
+    served.post("/feedback", json=events("new", "9", "11", start=NOW))
+    served.post("/feedback", json=events("new", "3", "5", "7", start=NOW - 1000))
+    expected = recommender.answer(Question(history=["3", "5", "7", "9", "11"], k=50))
+    assert recommended(served, "new") == [scored.item.item_id for scored in expected.items]
+
+
+def test_what_another_process_stored_counts_too(served, served_world):
+    engine = connect(served_world.url)
+    CatalogueStore(engine).add_feedback("tiny", [Event("new", "7", float(NOW))])
+    engine.dispose()
+    deadline = time.monotonic() + 5
+    while "7" in recommended(served, "new"):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def test_feedback_is_there_after_a_start(served, served_world):
+    served.post("/feedback", json=events("new", "7"))
+    with TestClient(create_app(settings_of(served_world))) as client:
+        wait_for_model(client)
+        assert "7" not in recommended(client, "new")
+
+
+def test_the_export_is_everything_in_order(served):
+    served.post("/feedback", json=events("u03", "1"))
+    history = UserHistory.model_validate(served.get("/users/u03/history").json())
+    users, items, times = columns()
+    known = [(item, at) for user, item, at in zip(users, items, times, strict=True) if user == "u03"]
+    assert [(entry.item_id, entry.timestamp) for entry in history.interactions] == [*known, ("1", float(NOW))]
+    assert history.interactions[-1].title == "Film 1"
+    problem(served.get("/users/nobody/history"), 404)
+
+
+def test_users_are_picked_by_a_part_of_their_id(served):
+    found, path = [], "/users?q=u0&limit=4"
+    while path:
+        page = served.get(path).json()
+        found += [user["user_id"] for user in page["users"]]
+        path = page["next"]
+    assert found == [f"u{number:02d}" for number in range(10)]
+
+
+def test_who_is_deleted_is_unknown_at_once_and_after_a_start(served, served_world):
+    served.post("/feedback", json=events("u03", "1"))
+    assert served.delete("/users/u03").status_code == 204
+    assert served.delete("/users/u03").status_code == 204
+
+    def is_gone(client: TestClient) -> None:
+        problem(client.get("/users/u03/history"), 404)
+        problem(client.get("/recommend/u03?strict=true"), 404)
+        assert client.get("/recommend/u03").json()["strategy"] == "prototypes"
+        assert len(recommended(client, "u03")) == ITEMS
+
+    is_gone(served)
+    with TestClient(create_app(settings_of(served_world))) as client:
+        wait_for_model(client)
+        is_gone(client)
+        assert client.get("/recommend/u04").json()["strategy"] == "model"
+
+
+def test_who_is_deleted_is_in_no_checkpoint(served, served_world):
+    directory = RunDirectory(served_world.data_dir / "jobs" / "1")
+    user = directory.read_snapshot().dataset.vocabulary.user_index("u03")
+
+    def lengths(number: int) -> dict[int, int]:
+        return {user: len(entries) for user, entries in directory.read_checkpoint(number).memories.items()}
+
+    before = {number: lengths(number) for number in directory.rounds()}
+    assert any(found.get(user) for found in before.values())
+    assert served.delete("/users/u03").status_code == 204
+    after = {number: lengths(number) for number in directory.rounds()}
+    assert not any(found.get(user) for found in after.values())
+    others = [{key: n for key, n in found.items() if key != user} for found in (*before.values(), *after.values())]
+    assert others[: len(before)] == others[len(before) :]
+
+
+def test_who_comes_back_begins_anew(served):
+    served.delete("/users/u03")
+    served.post("/feedback", json=events("u03", "7"))
+    assert served.get("/recommend/u03").json()["strategy"] == "global_memory"
+    assert len(recommended(served, "u03")) == ITEMS - 1
+
+
+def test_the_key_is_needed_to_write(served_world):
+    with TestClient(create_app(settings_of(served_world, api_key="k"))) as client:
+        wait_for_model(client)
+        problem(client.post("/feedback", json=events("u03", "1")), 401)
+        problem(client.delete("/users/u03"), 401)
+        problem(client.put("/items/1", json={"title": "t"}), 401)
+        problem(client.post("/models/job-1-round-6/activate"), 401)
+        assert client.get("/users/u03/history").status_code == 200
+        assert client.post("/feedback", json=events("u03", "1"), headers={"X-API-Key": "k"}).status_code == 200

@@ -1,0 +1,152 @@
+"""A database and a data folder with tiny data, real processes on them, and what a finished job comes to."""
+
+import hashlib
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from sqlalchemy import select
+
+import migrations
+from fedmem.checkpoint import RunDirectory
+from fedmem.checkpoint.records import server_arrays
+from fedmem.storage import schema
+from fedmem.storage.catalogue import CatalogueStore
+from fedmem.storage.catalogue_rows import InteractionColumns, ItemRow
+from fedmem.storage.engine import connect, reading
+from fedmem.storage.jobs import JobRow, JobStore
+from tests.tiny import ITEMS, merged, tiny_config, walks
+
+ROOT = Path(__file__).resolve().parents[2]
+ROUNDS = 8
+CONFIG: dict[str, Any] = {
+    "save_interval": 3,
+    "features": {"text": "off", "image": "off"},
+    "federated": {"num_rounds": ROUNDS, "patience": 100},
+}
+NOBODY = 60.0  # seconds to wait for a process
+
+
+@dataclass(frozen=True)
+class Product:
+    """One database and one data folder, and the environment that points services at them."""
+
+    url: str
+    data_dir: Path
+    lease_seconds: float = 1.0
+
+    @classmethod
+    def made(cls, folder: Path, url: str | None = None, **settings: Any) -> "Product":
+        """Migrated, with the data set ``tiny``."""
+        product = cls(url or f"sqlite:///{folder / 'fedmem.db'}", folder / "data", **settings)
+        migrations.upgrade(product.url)
+        sequences = walks(12, ITEMS)
+        users = [f"u{user:02d}" for user, sequence in enumerate(sequences) for _ in sequence]
+        items = [f"m{item:02d}" for sequence in sequences for item in sequence]
+        times = [float(time) for sequence in sequences for time in range(len(sequence))]
+        catalogue = [ItemRow(f"m{item:02d}", title=f"Film {item}") for item in range(1, ITEMS + 1)]
+        rows = InteractionColumns(users, items, times)
+        CatalogueStore(connect(product.url)).write("tiny", "the test", rows, catalogue)
+        return product
+
+    @property
+    def jobs(self) -> JobStore:
+        return JobStore(connect(self.url))
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return os.environ | {
+            "DATABASE_URL": self.url,
+            "FEDMEM_DATA_DIR": str(self.data_dir),
+            "FEDMEM_LEASE_SECONDS": str(self.lease_seconds),
+            "FEDMEM_POLL_SECONDS": "0.05",
+            "FEDMEM_MAX_ATTEMPTS": "50",
+            "FEDMEM_KEEP_EVERY": "4",
+            "PYTHONPATH": str(ROOT),
+            "OMP_NUM_THREADS": "1",  # some tests import torch before the trainer's own main
+        }
+
+    def queue(self, changes: Mapping[str, Any] | None = None, **job: Any) -> JobRow:
+        """A training job on the tiny data."""
+        config = tiny_config(**merged(CONFIG, changes or {}))
+        row, _ = self.jobs.create(
+            kind=job.pop("kind", "training"),
+            dataset="tiny",
+            config=config.model_dump(mode="json"),
+            num_rounds=config.federated.num_rounds,
+            **job,
+        )
+        return row
+
+    def start(self, *command: str) -> "subprocess.Popen[str]":
+        """A process of the product: ``start("-m", "trainer")``."""
+        return subprocess.Popen(
+            [sys.executable, *command],
+            cwd=ROOT,
+            env=self.environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
+    def train(self) -> str:
+        """Train what is queued to its end; the trainer's output."""
+        process = self.start("-m", "trainer", "--until-idle")
+        output, _ = process.communicate(timeout=NOBODY)
+        assert process.returncode == 0, output
+        return output
+
+    def directory(self, job_id: int) -> RunDirectory:
+        return RunDirectory(self.data_dir / "jobs" / str(job_id))
+
+    def outcome(self, job_id: int) -> dict[str, Any]:
+        """What a job came to: digests of its weights and memories, last and best, of its metrics and prototypes."""
+        job = self.jobs.get(job_id)
+        checkpoints = {n: self.directory(job_id).read_checkpoint(n) for n in {job.round, job.best_round} if n}
+        weights = {n: digest(server_arrays(c.server)) for n, c in checkpoints.items()}
+        memories = {
+            n: digest({f"{user}/{name}": a for user, m in c.memories.items() for name, a in vars(m).items()})
+            for n, c in checkpoints.items()
+        }
+        return {
+            "state": job.state,
+            "round": job.round,
+            "best_round": job.best_round,
+            "weights": weights,
+            "memories": memories,
+            "rows": self.rows(job_id),
+        }
+
+    def rows(self, job_id: int) -> dict[str, list[tuple[Any, ...]]]:
+        """The job's rows, without what differs from run to run: times, tokens, seconds and megabytes."""
+        m, r, p, v = schema.metrics, schema.rounds, schema.prototypes, schema.models
+        queries = {
+            "metrics": select(m.c.round, m.c.split, m.c.name, m.c.value).where(
+                m.c.job_id == job_id, m.c.split != "system"
+            ),
+            "rounds": select(r.c.round, r.c.is_best, r.c.checkpoint).where(r.c.job_id == job_id),
+            "prototypes": select(p.c.round, p.c.arrays).where(p.c.job_id == job_id),
+            "models": select(v.c.version, v.c.round).where(v.c.job_id == job_id),
+        }
+        with reading(connect(self.url)) as connection:
+            return {name: sorted(tuple(row) for row in connection.execute(query)) for name, query in queries.items()}
+
+    def files(self) -> dict[str, tuple[int, bytes]]:
+        """Every file of the data folder with its time of change and its content."""
+        files = [path for path in self.data_dir.rglob("*") if path.is_file()]
+        return {str(p.relative_to(self.data_dir)): (p.stat().st_mtime_ns, p.read_bytes()) for p in files}
+
+
+def digest(arrays: Mapping[str, np.ndarray]) -> str:
+    """SHA-256 over arrays by name."""
+    found = hashlib.sha256()
+    for name in sorted(arrays):
+        found.update(f"{name} {arrays[name].dtype} {arrays[name].shape} ".encode())
+        found.update(np.ascontiguousarray(arrays[name]).tobytes())
+    return found.hexdigest()

@@ -1,0 +1,68 @@
+"""Counts by bin, the quantiles read off them, and what a round reports of them."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fedmem.federated.distributions import QUANTILES, SURPRISE, Distribution
+from fedmem.federated.server import FedMemServer
+from fedmem.federated.start import initial_state
+from tests.tiny import population_of, tiny_config, tiny_snapshot
+
+LOSS = Distribution("loss", width=0.5, bins=5)
+
+
+def test_each_value_has_one_bin_and_the_last_is_open():
+    counts = LOSS.counts(np.array([0.0, 0.49, 0.5, 1.99, 2.0, 1e9]))
+    assert list(counts) == [f"loss[{k}]" for k in range(5)]
+    assert list(counts.values()) == [2, 1, 0, 1, 2]
+
+
+@given(st.lists(st.floats(0, 3.999), min_size=1, max_size=300))
+def test_quantiles_are_within_a_bin_of_the_true_ones(values):
+    found = SURPRISE.quantiles(SURPRISE.counts(np.array(values)))
+    for q in QUANTILES:
+        low, high = (np.quantile(values, q / 100, method=m) for m in ("lower", "higher"))
+        assert low - SURPRISE.width <= found[f"surprise_p{q:02d}"] <= high + SURPRISE.width
+
+
+def test_quantiles_of_sums_are_those_of_everything_counted():
+    first, second = np.array([0.1, 0.2]), np.array([1.1, 1.6, 1.7])
+    summed = {
+        name: a + b for (name, a), b in zip(LOSS.counts(first).items(), LOSS.counts(second).values(), strict=True)
+    }
+    assert LOSS.quantiles(summed) == LOSS.quantiles(LOSS.counts(np.concatenate([first, second])))
+
+
+def test_shares_add_neighbouring_bins_and_sum_to_one():
+    assert LOSS.shares(LOSS.counts(np.array([0.1, 0.7, 1.2, 9.0])), 2) == {
+        "loss_share_00": 0.5,
+        "loss_share_01": 0.25,
+        "loss_share_02": 0.25,
+    }
+
+
+def test_nothing_counted_has_no_quantiles():
+    nothing = LOSS.counts(np.zeros(0))
+    assert LOSS.quantiles(nothing) == LOSS.shares(nothing, 2) == {}
+
+
+@pytest.mark.parametrize("reference", [False, True])
+def test_a_round_reports_losses_surprises_and_gates(reference):
+    config = tiny_config()
+    snapshot = tiny_snapshot(config)
+    population = population_of(snapshot, reference=reference)
+    state = initial_state(config, population.model, snapshot.features)
+    server = FedMemServer(config, snapshot.dataset.trainable_users, population, state)
+    report = server.run_round()
+    metrics = report.metrics
+    assert metrics["client_loss_p05"] <= metrics["client_loss_p50"] <= metrics["client_loss_p95"]
+    assert metrics["surprise_p05"] <= metrics["surprise_mean"] <= metrics["surprise_p95"]
+    gates = [metrics[f"gate_{name}"] for name in ("text", "visual", "sequential")]
+    assert sum(gates) == pytest.approx(1)
+    assert 0 < metrics["gate_entropy"] <= np.log(3) + 1e-9
+    assert sum(value for name, value in metrics.items() if name.startswith("surprise_share")) == pytest.approx(1)
+    assert not [name for name in metrics if "[" in name]
+    assert {"train", "aggregate"} <= report.seconds.keys()
+    assert all(value >= 0 for value in report.seconds.values())

@@ -1,0 +1,96 @@
+"""Whether a job may go on: its lease and the heartbeat that keeps it, its user's wishes, the process's signals."""
+
+import logging
+import threading
+import time
+from types import TracebackType
+from typing import Literal, Self
+
+from fedmem.errors import LeaseLostError, StorageError
+from fedmem.storage.jobs import JobStore, Lease
+
+logger = logging.getLogger(__name__)
+
+Wish = Literal["running", "paused", "stopped", "shutdown"]
+
+
+class Shutdown:
+    """Set once by SIGTERM or Ctrl-C: finish the chunk, hand the job back, exit."""
+
+    def __init__(self) -> None:
+        self._asked = threading.Event()
+
+    def ask(self) -> None:
+        """From a signal handler."""
+        self._asked.set()
+
+    def __bool__(self) -> bool:
+        return self._asked.is_set()
+
+    def wait(self, seconds: float) -> None:
+        """Sleep, but not longer than until asked."""
+        self._asked.wait(seconds)
+
+
+class Control:
+    """Renews a lease from a thread of its own, three times per lease, and learns there what is wanted of the job.
+
+    A process that was frozen past its lease finds out by its own clock, before it writes anything.
+    """
+
+    def __init__(self, jobs: JobStore, lease: Lease, seconds: float, shutdown: Shutdown) -> None:
+        self._jobs, self._lease, self._seconds, self._shutdown = jobs, lease, seconds, shutdown
+        self._valid_until = time.monotonic() + seconds
+        self._desired: Wish = "running"
+        self._progress = (0, 0)
+        self._lost = False
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._ended.set()
+        self._thread.join()
+
+    @property
+    def wish(self) -> Wish:
+        """What is wanted of the job now."""
+        return "shutdown" if self._shutdown and self._desired == "running" else self._desired
+
+    def stop(self) -> bool:
+        """Whether training is to end; asked after every chunk of clients.
+
+        Raises:
+            LeaseLostError: if the lease ran out or another trainer holds it.
+        """
+        self.check()
+        return self.wish != "running"
+
+    def check(self) -> None:
+        """Raise LeaseLostError unless the lease is certainly held; asked before every write."""
+        if self._lost or time.monotonic() > self._valid_until:
+            raise LeaseLostError(f"job {self._lease.job_id}: the lease of {self._lease.worker} has run out")
+
+    def watch(self, done: int, selected: int) -> None:
+        """Note how many clients of the round are done; the next heartbeat tells."""
+        self._progress = done, selected
+
+    def _beat(self) -> None:
+        while not self._ended.wait(self._seconds / 3) and not self._lost:
+            self._renew()
+
+    def _renew(self) -> None:
+        began = time.monotonic()
+        try:
+            self._desired = self._jobs.renew(self._lease, self._seconds, *self._progress)
+            self._valid_until = began + self._seconds
+        except LeaseLostError as error:
+            logger.warning("%s", error)
+            self._lost = True
+        except StorageError as error:  # it may pass; if not, the lease runs out
+            logger.warning("the lease could not be renewed: %s", error)

@@ -1,0 +1,187 @@
+"""JobRecorder: every round of a job as a checkpoint on disk, named in the transaction that stores its metrics."""
+
+import math
+import resource
+import sys
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+
+import numpy as np
+import numpy.typing as npt
+from safetensors.numpy import load, save
+
+from fedmem.checkpoint import RememberingClients, RunDirectory, RunRecord, Snapshot
+from fedmem.contracts.jobs import Split
+from fedmem.evaluation.metric_table import MetricTable
+from fedmem.federated.aggregation import ITEM_ROWS
+from fedmem.federated.server import RoundReport, ServerState
+from fedmem.federated.start import item_blocks
+from fedmem.memory.prototype_map import PrototypeMap, describe
+from fedmem.memory.prototypes import FloatArray, Prototypes
+from fedmem.storage.jobs import JobRow, JobStore, Lease, RoundResult, StoredPrototypes
+from trainer.control import Control
+
+# getrusage counts KiB on Linux and bytes on macOS.
+_RSS_UNITS_PER_MIB = 2**20 if sys.platform == "darwin" else 2**10
+
+
+class JobRecorder:
+    """A ``Recorder`` that commits every round, in a thread of its own while the next round trains.
+
+    One round is written at a time, and the next but one waits for it: clients keep the memories of two rounds. What
+    goes wrong is raised by the call that comes next.
+
+    Args:
+        jobs: where rounds are committed.
+        job: the job as it was claimed.
+        lease: under which everything is written.
+        control: asked before anything is written.
+        directory: the job's run directory.
+        snapshot: what the job trains on.
+        keep_every: besides the best and the last, every n-th checkpoint is kept.
+        before: the prototypes that were stored last, or None.
+        committed: told of every round once it is committed.
+    """
+
+    def __init__(
+        self,
+        jobs: JobStore,
+        job: JobRow,
+        lease: Lease,
+        control: Control,
+        directory: RunDirectory,
+        snapshot: Snapshot,
+        *,
+        keep_every: int,
+        before: bytes | None,
+        committed: Callable[[RoundReport], None],
+    ) -> None:
+        self._jobs, self._lease, self._control, self._directory = jobs, lease, control, directory
+        self._save_interval, self._keep_every, self._committed = snapshot.config.save_interval, keep_every, committed
+        self._describer = PrototypeDescriber(directory, snapshot, before)
+        self.record = RunRecord(last=job.round, best=job.best_round or job.round)
+        self._writer = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
+        self._pending: Future[None] | None = None
+
+    def begin(self) -> None:
+        """As ``Recorder``."""
+
+    def put(self, report: RoundReport, state: ServerState, clients: RememberingClients) -> None:
+        """As ``Recorder``."""
+        self._wait()
+        self._pending = self._writer.submit(self._write, report, state, clients)
+
+    def flush(self, state: ServerState, clients: RememberingClients) -> None:
+        """As ``Recorder``."""
+        self._wait()
+
+    def finish(self, test: MetricTable) -> None:
+        """As ``Recorder``: who runs the job writes the result with the job's end."""
+
+    def close(self) -> None:
+        """Wait for the round that is being written, however it ends."""
+        self._writer.shutdown()
+
+    def _wait(self) -> None:
+        pending, self._pending = self._pending, None
+        if pending is not None:
+            pending.result()
+
+    def _write(self, report: RoundReport, state: ServerState, clients: RememberingClients) -> None:
+        """The checkpoint first, then its name with the metrics in one transaction."""
+        self._control.check()
+        began = time.perf_counter()
+        whole = report.is_best or report.round % self._save_interval == 0 or report.round == 1
+        memories = clients.memories(report.round) if whole else clients.changed_memories(report.round)
+        checkpoint = self._directory.write_state(state, memories, None if whole else report.round - 1)
+        seconds = {**report.seconds, "write": time.perf_counter() - began}
+        self._jobs.commit_round(self._lease, self._result(report, state, checkpoint, seconds))
+        self.record = RunRecord(last=report.round, best=state.best_round or report.round)
+        if whole:
+            self._remove_old()
+        self._committed(report)
+
+    def _result(
+        self, report: RoundReport, state: ServerState, checkpoint: str, seconds: Mapping[str, float]
+    ) -> RoundResult:
+        metrics: dict[Split, Mapping[str, float]] = {"train": report.metrics, "system": system_metrics(seconds)}
+        prototypes = None
+        if report.validation is not None:
+            metrics["validation"] = table_metrics(report.validation)
+            if state.global_memory is not None:
+                prototypes = self._describer.stored(state, state.global_memory)
+        return RoundResult(report.round, report.is_best, checkpoint, metrics, prototypes)
+
+    def _remove_old(self) -> None:
+        """The database forgets a checkpoint before the disk does, so that it never names what is not there."""
+        there = self._directory.rounds()
+        wanted = {self.record.last, self.record.best, *(n for n in there if n % self._keep_every == 0)}
+        unneeded = set(there) - self._directory.needed(wanted)
+        forgotten = self._jobs.forget_checkpoints(self._lease, sorted(unneeded))  # none that a model needs
+        self._directory.keep_rounds(set(there) - set(forgotten))
+
+
+class PrototypeDescriber:
+    """The global abstract memory of each evaluated round, on the one map of the job.
+
+    The map is kept in the job's directory. Where clusters are made of id embeddings, which move in training, it is that
+    of the first evaluated round.
+
+    Args:
+        directory: the job's run directory.
+        snapshot: what the job trains on.
+        before: the prototypes that were stored last, as ``StoredPrototypes.arrays``, or None.
+    """
+
+    def __init__(self, directory: RunDirectory, snapshot: Snapshot, before: bytes | None) -> None:
+        self._directory = directory
+        self._blocks = item_blocks(snapshot.features)
+        self._before = None if before is None else prototypes_of(before)
+
+    def stored(self, state: ServerState, prototypes: Prototypes) -> StoredPrototypes:
+        """As the database keeps them."""
+        vectors, mask = self._items(state, prototypes.clustering_block)
+        on = self._directory.read_map() or self._new_map(prototypes.clustering_block, vectors, mask)
+        description = describe(prototypes, self._before, on, vectors, mask)
+        self._before = prototypes
+        return StoredPrototypes(bytes_of(prototypes), description)
+
+    def _items(self, state: ServerState, block: str) -> tuple[FloatArray, npt.NDArray[np.bool_]]:
+        """The items in the clustering block [I, D_block], and which have it [I]."""
+        if block == "text":
+            return self._blocks.vectors["text"][1:], self._blocks.masks["text"][1:]
+        ids = np.asarray(state.averaged[ITEM_ROWS], np.float32)[1:]
+        return ids, np.ones(len(ids), bool)
+
+    def _new_map(self, block: str, vectors: FloatArray, mask: npt.NDArray[np.bool_]) -> PrototypeMap:
+        made = PrototypeMap.of(block, vectors, mask)
+        self._directory.write_map(made)
+        return made
+
+
+def bytes_of(prototypes: Prototypes) -> bytes:
+    """Prototypes as safetensors: sums and counts by block."""
+    named = {f"sums/{block}": values for block, values in prototypes.sums.items()}
+    named |= {f"counts/{block}": values for block, values in prototypes.counts.items()}
+    return save({name: np.ascontiguousarray(values) for name, values in named.items()})
+
+
+def prototypes_of(arrays: bytes) -> Prototypes:
+    """The inverse of ``bytes_of``."""
+    named = load(arrays)
+    parts = ({n.removeprefix(part): a for n, a in named.items() if n.startswith(part)} for part in ("sums/", "counts/"))
+    return Prototypes(*parts)
+
+
+def table_metrics(table: MetricTable) -> dict[str, float]:
+    """Means by name, standard errors as ``<name>_se`` where there is one, and the number of users."""
+    means = {name: mean for name, (mean, _) in table.values.items()}
+    errors = {f"{name}_se": error for name, (_, error) in table.values.items() if not math.isnan(error)}
+    return means | errors | {"users": float(table.num_users)}
+
+
+def system_metrics(seconds: Mapping[str, float]) -> dict[str, float]:
+    """What differs from run to run: seconds by phase, and the peak of this process's memory."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / _RSS_UNITS_PER_MIB
+    return {f"seconds_{phase}": value for phase, value in seconds.items()} | {"peak_memory_mib": peak}

@@ -1,0 +1,197 @@
+"""One job from its claim to its end: the snapshot of its data, its rounds, and what it leaves behind."""
+
+import logging
+import traceback
+from contextlib import closing
+from dataclasses import dataclass
+
+from fedmem.checkpoint import RunDirectory, Snapshot
+from fedmem.config import ExperimentConfig, validate_config
+from fedmem.data.federated_dataset import FederatedDataset
+from fedmem.errors import FedMemError, LeaseLostError, StorageError
+from fedmem.evaluation.baselines import Popularity
+from fedmem.evaluation.evaluate import evaluate
+from fedmem.experiment import TrainingRun, check_resumable, take_snapshot
+from fedmem.federated.server import RoundReport
+from fedmem.storage.catalogue import CatalogueStore
+from fedmem.storage.jobs import JobRow, JobStore, Lease, RoundResult
+from fedmem.storage.metrics import MetricStore
+from trainer.control import Control
+from trainer.dataset import load_dataset
+from trainer.job_recorder import JobRecorder, table_metrics
+from trainer.settings import TrainerSettings
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Stores:
+    """The database, by what is kept in it."""
+
+    jobs: JobStore
+    metrics: MetricStore
+    catalogue: CatalogueStore
+
+
+class _Interrupted(Exception):
+    """The user or the supervisor wants the job to end, or to wait."""
+
+
+class JobRun:
+    """Trains a claimed job until it ends, or until its user or the process's supervisor wants otherwise."""
+
+    def __init__(self, stores: Stores, settings: TrainerSettings, job: JobRow, lease: Lease, control: Control) -> None:
+        self.stores, self.settings, self.job, self.lease, self.control = stores, settings, job, lease, control
+        self.directory = job_directory(settings, job.id)
+
+    def run(self) -> None:
+        """Train; every outcome but a lost lease is written down."""
+        try:
+            self._train()
+        except _Interrupted:
+            self._end_as_wished()
+        except LeaseLostError as error:
+            logger.warning("%s; nothing more is written", error)
+        except FedMemError as error:
+            self._fail(str(error))
+        except Exception as error:  # whatever it is, the service goes on with other jobs
+            logger.exception("job %d failed", self.job.id)
+            self._fail(
+                f"an unexpected error ended the job ({type(error).__name__}); its traceback is kept for the operator"
+            )
+
+    def _train(self) -> None:
+        config = validate_config(self.job.config, f"job {self.job.id}")
+        snapshot = self._snapshot(config)
+        self._go_on()
+        recorder = self._recorder(snapshot)
+        with closing(TrainingRun(self.directory, snapshot, recorder=recorder)) as run, closing(recorder):
+            if self.job.round:
+                run.restore(self.job.round)
+                logger.info("going on from round %d", self.job.round)
+            for _ in run.rounds(self.control.stop, self.control.watch):
+                pass
+            if not run.server.finished:
+                raise _Interrupted
+            self._conclude(run)
+
+    def _snapshot(self, config: ExperimentConfig) -> Snapshot:
+        """What the job trains on: as an earlier attempt left it, as the job has it that this one continues, or new."""
+        if not self.directory.exists:
+            if self.job.start_from is not None:
+                self._take_over(config, self.job.start_from)
+            else:
+                self._take(config)
+        elif self.directory.path.joinpath("rounds").exists():
+            self.directory.keep_rounds(range(self.job.round + 1))  # one that was written and never named goes
+        return self.directory.read_snapshot()
+
+    def _take(self, config: ExperimentConfig) -> None:
+        """The data set as it is now, or as it was when the job first began."""
+        logger.info("reading the data set %s", self.job.dataset)
+        dataset, last = load_dataset(
+            self.stores.catalogue,
+            self.job.dataset,
+            min_sequence_length=config.data.min_sequence_length,
+            until_id=self.job.last_interaction_id,
+        )
+        self.stores.jobs.begin(self.lease, snapshot_digest=dataset.digest, last_interaction_id=last)
+        if not self.stores.metrics.rounds(self.job.id, after_round=-1, limit=1):
+            self.stores.jobs.commit_round(self.lease, _start(dataset))
+        snapshot = take_snapshot(config, dataset, lambda stage, done, total: self._go_on())
+        self._go_on()
+        self.directory.write_snapshot(snapshot)
+
+    def _take_over(self, config: ExperimentConfig, parent_id: int) -> None:
+        """Copies of the other job's data, last and best checkpoint, and of its rounds."""
+        parent, directory = self.stores.jobs.get(parent_id), job_directory(self.settings, parent_id)
+        check_resumable(directory.read_config(), config)
+        logger.info("continuing job %d after its round %d", parent_id, parent.round)
+        self.stores.jobs.inherit(self.lease, parent_id)
+        self.directory.copy_from(directory, config, [parent.round, parent.best_round or parent.round])
+        self.job = self.stores.jobs.get(self.job.id)
+
+    def _recorder(self, snapshot: Snapshot) -> JobRecorder:
+        stored = self.stores.metrics.prototypes(self.job.id)
+        return JobRecorder(
+            self.stores.jobs,
+            self.job,
+            self.lease,
+            self.control,
+            self.directory,
+            snapshot,
+            keep_every=self.settings.keep_every,
+            before=None if stored is None else stored.arrays,
+            committed=self._say,
+        )
+
+    def _say(self, report: RoundReport) -> None:
+        if report.validation is None:
+            return
+        loss, table = report.metrics["recommendation_loss"], report.validation
+        best = ", the best so far" if report.is_best else ""
+        logger.info("round %d: loss %.3f, validation HR@10 %.4f%s", report.round, loss, table.mean("HR@10"), best)
+
+    def _conclude(self, run: TrainingRun) -> None:
+        """The best model tested, and activated unless the job is an experiment."""
+        last = run.server.state.round
+        result = run.finish(self._go_on)
+        self.stores.jobs.finish(
+            self.lease,
+            "succeeded",
+            message=self._why_finished(last),
+            test=table_metrics(result.table),
+            test_round=result.round,
+            model_round=result.round,
+            activate=self.job.kind == "training",
+        )
+        logger.info(
+            "succeeded after round %d: test HR@10 %.4f, model of round %d",
+            last,
+            result.table.mean("HR@10"),
+            result.round,
+        )
+
+    def _why_finished(self, last: int) -> str:
+        if last >= self.job.num_rounds:
+            return f"all {last} rounds are done"
+        return f"stopped early after round {last}: validation HR@10 has not improved for federated.patience evaluations"
+
+    def _go_on(self) -> None:
+        """Raise where the job is to end or to wait; called between two pieces of work."""
+        if self.control.stop():
+            raise _Interrupted
+
+    def _end_as_wished(self) -> None:
+        job = self.stores.jobs.get(self.job.id)
+        match self.control.wish:
+            case "paused":
+                self.stores.jobs.pause_now(self.lease)
+                logger.info("paused after round %d", job.round)
+            case "stopped":
+                best = job.best_round or job.round
+                message = f"stopped on request after round {job.round}"
+                self.stores.jobs.finish(self.lease, "stopped", message=message, model_round=best or None)
+                logger.info("stopped after round %d", job.round)
+            case _:
+                self.stores.jobs.release(self.lease)
+                logger.info("handed back after round %d: the trainer shuts down", job.round)
+
+    def _fail(self, message: str) -> None:
+        try:
+            self.stores.jobs.finish(self.lease, "failed", message=message, traceback=traceback.format_exc())
+            logger.error("failed: %s", message)
+        except (LeaseLostError, StorageError) as error:  # then the lease runs out, and the next trainer tries
+            logger.error("job %d failed (%s), which could not be written: %s", self.job.id, message, error)
+
+
+def _start(dataset: FederatedDataset) -> RoundResult:
+    """Round 0: what a popularity list reaches, to compare with."""
+    baseline = table_metrics(evaluate(dataset, Popularity(dataset), "validation"))
+    metrics = {f"popularity_{name}": value for name, value in baseline.items()}
+    return RoundResult(0, is_best=False, checkpoint=None, metrics={"validation": metrics})
+
+
+def job_directory(settings: TrainerSettings, job_id: int) -> RunDirectory:
+    """Where a job's snapshot and checkpoints are."""
+    return RunDirectory(settings.data_dir / "jobs" / str(job_id))

@@ -1,0 +1,154 @@
+"""The trainer process: claims one job after the other and trains it; SIGTERM hands a job back and ends with 0."""
+
+import logging
+import os
+import secrets
+import signal
+import socket
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+from fedmem.contracts.jobs import LogLevel
+from fedmem.errors import StorageError
+from fedmem.storage.catalogue import CatalogueStore
+from fedmem.storage.engine import check_schema, connect
+from fedmem.storage.jobs import JobRow, JobStore, Lease
+from fedmem.storage.metrics import MetricStore
+from trainer.control import Control, Shutdown
+from trainer.run_experiment import JobRun, Stores
+from trainer.settings import TrainerSettings
+
+logger = logging.getLogger(__name__)
+
+SEEN_EVERY = 5.0  # seconds between two signs of life of an idle trainer
+LOGGED = ("fedmem", "trainer")  # the loggers whose lines become the job's log
+
+
+class Worker:
+    """One trainer.
+
+    Args:
+        settings: where the database and the checkpoints are, and how leases are held.
+
+    Raises:
+        StorageError: if the database cannot be used.
+    """
+
+    def __init__(self, settings: TrainerSettings, shutdown: Shutdown) -> None:
+        self.settings, self.shutdown = settings, shutdown
+        engine = connect(settings.database_url)
+        check_schema(engine)
+        self.stores = Stores(JobStore(engine), MetricStore(engine), CatalogueStore(engine))
+        # A name of its own even where a container gives every process the same host and number.
+        self.name = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(3)}"
+        self._seen = 0.0
+
+    def run(self, *, until_idle: bool = False) -> None:
+        """Claim and train until shutdown or, if asked, until no job is left."""
+        logger.info("trainer %s waits for jobs", self.name)
+        while not self.shutdown:
+            if not self._train_next():
+                if until_idle and not self._anything_left():
+                    break
+                self.shutdown.wait(self.settings.poll_seconds)
+        self._quietly(lambda: self.stores.jobs.leave(self.name))
+        logger.info("trainer %s ends", self.name)
+
+    def _train_next(self) -> bool:
+        """Whether there was a job to train. A database that is away for a while is waited for."""
+        try:
+            self._sign_of_life(None)
+            claimed = self.stores.jobs.claim(self.name, self.settings.lease_seconds, self.settings.max_attempts)
+        except StorageError as error:
+            logger.error("no job can be claimed: %s", error)
+            return False
+        if claimed is None:
+            return False
+        self._train(*claimed)
+        return True
+
+    def _anything_left(self) -> bool:
+        """Whether a job is queued, or is trained by somebody who might die."""
+        return any(self.stores.jobs.page(state=state, limit=1) for state in ("queued", "running"))
+
+    def _train(self, job: JobRow, lease: Lease) -> None:
+        self._sign_of_life(job.id)
+        with (
+            _log_of(self.stores.jobs, job.id),
+            Control(self.stores.jobs, lease, self.settings.lease_seconds, self.shutdown) as control,
+        ):
+            logger.info("job %d taken by %s, attempt %d", job.id, self.name, job.attempts)
+            JobRun(self.stores, self.settings, job, lease, control).run()
+        self._sign_of_life(None)
+
+    def _sign_of_life(self, job_id: int | None) -> None:
+        """Seen at once with a job, and now and then without; while it trains, the lease speaks for it."""
+        if job_id is not None or time.monotonic() - self._seen > SEEN_EVERY:
+            self._quietly(lambda: self.stores.jobs.seen(self.name, job_id))
+            self._seen = time.monotonic() if job_id is None else 0.0
+
+    def _quietly(self, write: Callable[[], None]) -> None:
+        try:
+            write()
+        except StorageError as error:
+            logger.warning("%s", error)
+
+
+def serve_jobs(settings: TrainerSettings, *, until_idle: bool = False) -> None:
+    """Be a trainer: at low priority, until SIGTERM, Ctrl-C or, if asked, until no job is left.
+
+    Raises:
+        StorageError: if the database cannot be used.
+    """
+    shutdown = Shutdown()
+    stop_on_signals(shutdown)
+    os.nice(settings.nice)
+    Worker(settings, shutdown).run(until_idle=until_idle)
+
+
+@contextmanager
+def _log_of(jobs: JobStore, job_id: int) -> Iterator[None]:
+    """The log lines of what happens meanwhile stand in the job's log too."""
+    handler = _JobLog(jobs, job_id)
+    loggers = [logging.getLogger(name) for name in LOGGED]
+    for each in loggers:
+        each.addHandler(handler)
+    try:
+        yield
+    finally:
+        for each in loggers:
+            each.removeHandler(handler)
+
+
+class _JobLog(logging.Handler):
+    """Writes log lines to a job's log; a line that the database does not take is lost, not the job."""
+
+    def __init__(self, jobs: JobStore, job_id: int) -> None:
+        super().__init__(logging.INFO)
+        self._jobs, self._job_id = jobs, job_id
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            self._jobs.log(self._job_id, _level(record.levelno), record.getMessage())
+        except StorageError:
+            self.handleError(record)
+
+
+def _level(number: int) -> LogLevel:
+    if number >= logging.ERROR:
+        return "ERROR"
+    return "WARNING" if number >= logging.WARNING else "INFO"
+
+
+def stop_on_signals(shutdown: Shutdown) -> None:
+    """SIGTERM and Ctrl-C ask for a shutdown; a second one ends the process at once, and the lease runs out."""
+
+    def ask(number: int, frame: FrameType | None) -> None:
+        if shutdown:
+            os._exit(130)
+        shutdown.ask()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, ask)
