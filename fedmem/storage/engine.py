@@ -162,6 +162,8 @@ def _set_up_sqlite(connection: sqlite3.Connection, _: Any, *, foreign_keys: bool
         connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute(f"PRAGMA foreign_keys = {int(foreign_keys)}")
+    # SQLite's own lower() knows ASCII alone, and a search for a title should find it in any case.
+    connection.create_function("lower", 1, lambda text: text and text.lower(), deterministic=True)
 
 
 def _begin_sqlite(connection: Connection) -> None:
