@@ -60,6 +60,7 @@ def test_a_name_that_does_not_exist_is_noticed(project_root, name):
 
 def test_the_documented_tree_is_the_source_tree(project_root):
     written = paths_in_tree((project_root / "docs" / "architecture.md").read_text(encoding="utf-8"))
-    files = [*project_root.glob("fedmem/**/*.py"), *project_root.glob("backend/**/*.py")]
+    packages = ("fedmem", "backend", "trainer", "dashboard", "migrations")
+    files = [path for package in packages for path in project_root.glob(f"{package}/**/*.py")]
     present = {path.relative_to(project_root).as_posix() for path in files if path.name != "__init__.py"}
     assert written == present

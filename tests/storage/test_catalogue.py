@@ -7,14 +7,14 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import Engine, event, insert, select
+from sqlalchemy import Engine, event
 
 from fedmem.errors import ConflictError, DataError, UnknownDatasetError, UnknownItemError
 from fedmem.storage.catalogue import CatalogueStore
 from fedmem.storage.catalogue_rows import Added, Event, Imported, InteractionColumns, ItemRow, UserRow
-from fedmem.storage.engine import writing
 from fedmem.storage.interactions import BATCH
-from fedmem.storage.schema import datasets, jobs
+from fedmem.storage.jobs import JobStore
+from tests.storage.builders import Clock, queue
 
 FILMS = (
     ItemRow("1", "The Matrix", ("Action", "Sci-Fi"), 1999, "/covers/1.jpg", "The Matrix (1999). Action, Sci-Fi"),
@@ -23,21 +23,6 @@ FILMS = (
     ItemRow("x y/ä", "", (), None, None, ""),
 )
 ROWS = (("u1", "1", 3.0), ("u1", "2", 1.0), ("u2", "1", 2.0), ("u1", "3", 1.0), ("ü 3", "x y/ä", 5.5))
-
-
-class Clock:
-    """Time that a test sets."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
 
 
 @pytest.fixture
@@ -360,15 +345,6 @@ def test_batches_of_feedback_against_a_model(store, batches):
 # --- removal, and the way through the indexes
 
 
-def queue_job(engine: Engine, dataset: str) -> None:
-    wanted = select(datasets.c.id).where(datasets.c.name == dataset).scalar_subquery()
-    with writing(engine) as connection:
-        connection.execute(
-            insert(jobs).values(kind="training", dataset_id=wanted, config={}, state="succeeded", num_rounds=1,
-                                desired_state="running", created_at=1.0, request_digest="-")
-        )  # fmt: skip
-
-
 def test_a_data_set_is_removed_with_all_that_is_in_it(films):
     films.remove("films")
     assert films.datasets() == []
@@ -376,10 +352,10 @@ def test_a_data_set_is_removed_with_all_that_is_in_it(films):
 
 
 def test_a_data_set_that_a_job_refers_to_stays(films, engine):
-    queue_job(engine, "films")
+    queue(JobStore(engine), dataset="films")
     with pytest.raises(ConflictError, match="'films' cannot be removed: job 1 trained or will train on it"):
         films.remove("films")
-    queue_job(engine, "films")
+    queue(JobStore(engine), dataset="films")
     with pytest.raises(ConflictError, match=r"2 jobs \(1, 2\)"):
         films.remove("films")
     assert films.dataset("films").interactions == 5

@@ -124,4 +124,4 @@ def test_pictures_that_are_gone_are_left_out(store, tmp_path, caplog):
     with caplog.at_level(logging.WARNING):
         dataset, _ = load_dataset(store, "s", min_sequence_length=3)
     assert [item.image_path for item in dataset.items] == [tmp_path / "a.jpg", None, None, None]
-    assert "1 pictures of the catalogue are not where they were" in caplog.text
+    assert "1 of the catalogue's pictures are not where they were" in caplog.text
