@@ -23,7 +23,7 @@ from fedmem.serving.new_items import encode, place, table_of
 from fedmem.serving.ranking import Best, Wanted, ranking_of
 from fedmem.serving.single_query import SingleQueries
 from fedmem.serving.user_contexts import UserContexts
-from fedmem.serving.user_vectors import Known, UserVector, UserVectors
+from fedmem.serving.user_vectors import CAPACITY, Known, UserVector, UserVectors
 
 Indices = npt.NDArray[np.integer]
 _NO_INDICES = np.zeros(0, np.int32)
@@ -58,6 +58,7 @@ class Recommender:
         checkpoint: the state to serve.
         model_version: a name for it.
         memory_of: what every user's local memory is taken to be instead, for controls.
+        kept_vectors: of how many users the vectors are kept.
     """
 
     def __init__(
@@ -66,6 +67,7 @@ class Recommender:
         checkpoint: Checkpoint,
         model_version: str,
         memory_of: Callable[[int], MemoryEntries | None] | None = None,
+        kept_vectors: int = CAPACITY,
     ) -> None:
         self.snapshot = snapshot
         self.config = snapshot.config.model_copy(update={"device": "cpu"})  # wherever it was trained
@@ -95,7 +97,7 @@ class Recommender:
         self._ranking = ranking_of(self.scorer.columns.numpy())
         self._queries = SingleQueries(self.scorer)
         self._explainer = Explainer(self.scorer, self._queries, self.catalogue, snapshot.features)
-        self._vectors = UserVectors()
+        self._vectors = UserVectors(kept_vectors)
 
     @classmethod
     def load(cls, path: Path, round: int | None = None, version: str | None = None) -> "Recommender":
@@ -188,7 +190,7 @@ class Recommender:
         if self.snapshot.features.text is not None or len(other.catalogue) > other.catalogue.trained:
             other._place()
         other._explainer = Explainer(other.scorer, other._queries, other.catalogue, self.snapshot.features)
-        other._vectors = UserVectors()
+        other._vectors = UserVectors(self._vectors.capacity)
         return other
 
     def _place(self) -> None:

@@ -5,6 +5,7 @@ than the arithmetic. Everything that depends on the model alone is laid out once
 query's summands and what each expert read.
 """
 
+import copy
 from dataclasses import dataclass
 
 import numpy as np
@@ -115,9 +116,10 @@ class _SASRec:
         self.positions = _array(sasrec.position_embedding)
         self.start = _array(sasrec.start_token) + self.positions[0]
         self.blocks = [_Block(block) for block in sasrec.blocks if isinstance(block, Block)]
-        self.norm = _LayerNorm(sasrec.final_norm)
+        self.scale, self.shift = _array(sasrec.final_norm.weight), _array(sasrec.final_norm.bias)
+        self.epsilon = np.float32(sasrec.final_norm.eps)
         self.longest = sasrec.max_seq_len
-        self.future = np.triu(np.full((self.longest + 1, self.longest + 1), -np.inf, np.float32), 1)
+        self.future = np.tril(np.full((self.longest + 1, self.longest + 1), -np.inf, np.float32), -1)
 
     def state(self, history: Indices) -> FloatArray:
         """The state after the last L items [D]."""
@@ -127,7 +129,7 @@ class _SASRec:
         np.add(self.embedding.take(window, axis=0), self.positions[1 : len(window) + 1], out=x[1:])
         for block in self.blocks[:-1]:
             x = block(x, x, self.future[: len(x), : len(x)])
-        state: FloatArray = self.norm(self.blocks[-1](x, x[-1:], None))[0]
+        state: FloatArray = _normalised(self.blocks[-1](x, x[-1:], None), self.epsilon)[0] * self.scale + self.shift
         return state
 
 
@@ -137,28 +139,38 @@ class _Block:
     def __init__(self, block: Block) -> None:
         attention = block.attention
         self.heads = attention.heads
-        self.attention_norm, self.feed_forward_norm = (
-            _LayerNorm(block.attention_norm),
-            _LayerNorm(block.feed_forward_norm),
-        )
-        self.query, self.output = _Linear(attention.query), _Linear(attention.output)
-        self.query.scale(float(attention.query.out_features // self.heads) ** -0.5)
-        self.key_value = _Linear(attention.key, attention.value)
-        self.expand, self.contract = _Linear(block.expand), _Linear(block.contract)
+        self.epsilon = np.float32(block.attention_norm.eps)
+        query = _Linear(attention.query, norm=block.attention_norm)
+        query.scale(float(attention.query.out_features // self.heads) ** -0.5)
+        key_value = _Linear(attention.key, attention.value, norm=block.attention_norm)
+        self.query, self.key_value, self.all = query, key_value, query.beside(key_value)
+        self.output = _Linear(attention.output)
+        self.expand, self.contract = _Linear(block.expand, norm=block.feed_forward_norm), _Linear(block.contract)
 
     def __call__(self, x: FloatArray, own: FloatArray, mask: FloatArray | None) -> FloatArray:
-        """[t, D] seen from [n, D] with the mask [n, t] -> [n, D]."""
-        normal = self.attention_norm(x)
-        seen = normal if own is x else normal[-len(own) :]
-        q = self.query(seen).reshape(len(own), self.heads, -1).transpose(1, 0, 2)  # [H, n, D/H]
-        k, v = self.key_value(normal).reshape(len(x), 2, self.heads, -1).transpose(1, 2, 0, 3)  # [H, t, D/H]
-        logits = q @ k.transpose(0, 2, 1)  # [H, n, t]
+        """[t, D] seen from [n, D] with the mask [t, n] -> [n, D]."""
+        own = own + self.output(self._attended(x, own, mask))
+        hidden = self.expand(_normalised(own, self.epsilon))
+        return own + self.contract(np.maximum(hidden, 0, out=hidden))
+
+    def _attended(self, x: FloatArray, own: FloatArray, mask: FloatArray | None) -> FloatArray:
+        q, k, v = self._projected(_normalised(x, self.epsilon), own)
+        # Keys stand before queries, because a softmax over the last but one dimension is the quicker one.
+        logits = np.matmul(k, q.transpose(0, 2, 1))  # [H, t, n]
         if mask is not None:
             logits += mask
-        attended = (_softmax(logits) @ v).transpose(1, 0, 2).reshape(own.shape)
-        own = own + self.output(attended)
-        hidden = self.expand(self.feed_forward_norm(own))
-        return own + self.contract(np.maximum(hidden, 0, out=hidden))
+        weights = _softmax(logits, axis=-2).transpose(0, 2, 1)
+        attended: FloatArray = np.matmul(weights, v).transpose(1, 0, 2).reshape(own.shape)
+        return attended
+
+    def _projected(self, normal: FloatArray, own: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
+        """Queries [H, n, D/H], keys and values [H, t, D/H]."""
+        t, n = len(normal), len(own)
+        if n == t:
+            q, k, v = self.all(normal).reshape(t, 3, self.heads, -1).transpose(1, 2, 0, 3)
+            return q, k, v
+        k, v = self.key_value(normal).reshape(t, 2, self.heads, -1).transpose(1, 2, 0, 3)
+        return self.query(normal[-n:]).reshape(n, self.heads, -1).transpose(1, 0, 2), k, v
 
 
 class _Expert:
@@ -249,18 +261,30 @@ class _Fusion:
 
 
 class _Linear:
-    """x·W + b with W [in, out], of one layer or of several side by side."""
+    """x·W + b with W [in, out], of one layer or of several side by side, behind the weights of a layer norm or not."""
 
-    def __init__(self, *layers: Linear) -> None:
+    def __init__(self, *layers: Linear, norm: LayerNorm | None = None) -> None:
         self.weight = np.concatenate([_array(layer.weight) for layer in layers]).T.copy()
         self.bias: FloatArray | None = None
-        if any(layer.bias is not None for layer in layers):
+        if norm is not None or any(layer.bias is not None for layer in layers):
             self.bias = np.concatenate([_bias(layer) for layer in layers])
+        if norm is not None:
+            self.bias = self.bias + _array(norm.bias) @ self.weight
+            self.weight = _array(norm.weight)[:, None] * self.weight
 
     def scale(self, factor: float) -> None:
         """Multiply what the layer gives."""
         self.weight = self.weight * np.float32(factor)
         self.bias = None if self.bias is None else self.bias * np.float32(factor)
+
+    def beside(self, other: "_Linear") -> "_Linear":
+        """Both as one layer; each has a bias."""
+        both = copy.copy(self)
+        assert self.bias is not None
+        assert other.bias is not None
+        both.weight = np.concatenate([self.weight, other.weight], axis=1)
+        both.bias = np.concatenate([self.bias, other.bias])
+        return both
 
     def __call__(self, x: FloatArray) -> FloatArray:
         """[.., in] -> [.., out]."""
@@ -270,27 +294,20 @@ class _Linear:
         return y
 
 
-class _LayerNorm:
-    """Layer normalisation over the last dimension."""
-
-    def __init__(self, norm: LayerNorm) -> None:
-        self.weight, self.bias, self.epsilon = _array(norm.weight), _array(norm.bias), np.float32(norm.eps)
-
-    def __call__(self, x: FloatArray) -> FloatArray:
-        """[n, D] -> [n, D]."""
-        centred: FloatArray = np.subtract(x, np.add.reduce(x, axis=-1, keepdims=True) / np.float32(x.shape[-1]))
-        variance = np.einsum("nd,nd->n", centred, centred)[:, None] / np.float32(x.shape[-1])
-        centred /= np.sqrt(variance + self.epsilon)
-        centred *= self.weight
-        centred += self.bias
-        return centred
+def _normalised(x: FloatArray, epsilon: np.float32) -> FloatArray:
+    """Rows of mean 0 and variance 1 [n, D]: layer normalisation before its weights."""
+    mean = np.full((x.shape[1], 1), 1 / x.shape[1], np.float32)
+    centred: FloatArray = np.subtract(x, x @ mean)
+    variance = np.einsum("nd,nd->n", centred, centred)[:, None] / np.float32(x.shape[1])
+    centred /= np.sqrt(variance + epsilon)
+    return centred
 
 
-def _softmax(logits: FloatArray) -> FloatArray:
-    """Over the last dimension, in place."""
-    logits -= np.maximum.reduce(logits, axis=-1, keepdims=True)
+def _softmax(logits: FloatArray, axis: int = -1) -> FloatArray:
+    """Over one dimension, in place."""
+    logits -= np.maximum.reduce(logits, axis=axis, keepdims=True)
     np.exp(logits, out=logits)
-    logits /= np.add.reduce(logits, axis=-1, keepdims=True)
+    logits /= np.add.reduce(logits, axis=axis, keepdims=True)
     return logits
 
 
