@@ -9,6 +9,7 @@ from fedmem import __version__
 from fedmem.cli.options import (
     AsJson,
     ConfigFile,
+    DatabaseUrl,
     DataFormat,
     DataPath,
     ImagesDir,
@@ -30,10 +31,12 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-data_app = typer.Typer(help="Fetch public data sets or make the embedded demo catalogue.", no_args_is_help=True)
+data_app = typer.Typer(help="Fetch or make data sets, and bring them into the database.", no_args_is_help=True)
+db_app = typer.Typer(help="The database's tables.", no_args_is_help=True)
 config_app = typer.Typer(help="Show the configuration.", no_args_is_help=True)
 bench_app = typer.Typer(help="Measure speed, as ratios against a named peer.", no_args_is_help=True)
 app.add_typer(data_app, name="data")
+app.add_typer(db_app, name="db")
 app.add_typer(bench_app, name="bench")
 app.add_typer(config_app, name="config")
 
@@ -78,6 +81,71 @@ def data_demo(
     with stages() as progress:
         folder = write_demo(out, seed=seed, progress=lambda done, total: progress("drawing covers", done, total))
     answers.print(f"{folder}")
+
+
+@data_app.command("import")
+def data_import(
+    path: Annotated[Path, typer.Argument(metavar="PATH", help="A file or folder of interactions.")],
+    name: Annotated[str | None, typer.Option(help="Of the data set; default the file's or folder's.")] = None,
+    items: ItemsFile = None,
+    images: ImagesDir = None,
+    data_format: DataFormat = "auto",
+    skip_bad_rows: SkipBadRows = 0,
+    user_column: UserColumn = "user_id",
+    item_column: ItemColumn = "item_id",
+    timestamp_column: TimestampColumn = "timestamp",
+    database_url: DatabaseUrl = None,
+    as_json: AsJson = False,
+) -> None:
+    """Write interactions, titles and pictures to the database, all or nothing. Again adds only what is new."""
+    from fedmem.cli.importing import run_import
+    from fedmem.data.formats import read_dataset
+
+    interactions, catalogue = read_dataset(
+        path,
+        items=items,
+        images=images,
+        format=data_format,
+        skip_bad_rows=skip_bad_rows,
+        user_column=user_column,
+        item_column=item_column,
+        timestamp_column=timestamp_column,
+    )
+    run_import(path, name, database_url, interactions, catalogue, as_json=as_json)
+
+
+@data_app.command("list")
+def data_list(database_url: DatabaseUrl = None, as_json: AsJson = False) -> None:
+    """The data sets in the database, with their counts."""
+    from fedmem.cli.importing import show_datasets
+
+    show_datasets(database_url, as_json=as_json)
+
+
+@data_app.command("remove")
+def data_remove(
+    name: Annotated[str, typer.Argument(help="As `fedmem data list` shows it.")], database_url: DatabaseUrl = None
+) -> None:
+    """Remove a data set from the database, unless a job refers to it."""
+    from fedmem.cli.importing import remove
+
+    remove(name, database_url)
+
+
+@db_app.command("upgrade")
+def db_upgrade(database_url: DatabaseUrl = None) -> None:
+    """Bring the database's tables to this version; makes them where there are none."""
+    from fedmem.cli.database import show_upgrade
+
+    show_upgrade(database_url)
+
+
+@db_app.command("current")
+def db_current(database_url: DatabaseUrl = None) -> None:
+    """The revision that the database's tables are at."""
+    from fedmem.cli.database import show_current
+
+    show_current(database_url)
 
 
 @config_app.command("show")
@@ -262,6 +330,36 @@ def recommend(
         raise typer.BadParameter("--all-users needs --out FILE")
     else:
         recommending.for_all(run, k, out)
+
+
+@app.command()
+def up(
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Port of the API.")] = 8000,
+    dashboard_port: Annotated[int, typer.Option(min=1, max=65535, help="Port of the dashboard.")] = 8501,
+    data_dir: Annotated[
+        Path, typer.Option(metavar="DIR", envvar="FEDMEM_DATA_DIR", help="Checkpoints, the demo and logs.")
+    ] = Path("runs/service"),
+    database_url: DatabaseUrl = None,
+    train: Annotated[bool, typer.Option(help="Queue a first training job where there is none.")] = True,
+) -> None:
+    """Start the whole product on this machine: trainer, API and dashboard, with the demo in an empty database."""
+    from fedmem.cli.up import Address, run_up
+    from fedmem.storage.engine import DEFAULT_URL
+
+    api, board = Address("127.0.0.1", port), Address("127.0.0.1", dashboard_port)
+    run_up(api, board, data_dir, database_url or DEFAULT_URL, train=train)
+
+
+@app.command()
+def trainer(
+    database_url: DatabaseUrl = None,
+    until_idle: Annotated[bool, typer.Option("--until-idle", help="End when no job is left.")] = False,
+) -> None:
+    """Claim queued jobs and train them, until Ctrl-C. Settings come from the environment, see .env.example."""
+    from trainer.settings import load_settings
+    from trainer.worker import serve_jobs
+
+    serve_jobs(load_settings(database_url=database_url), until_idle=until_idle)
 
 
 @app.command()

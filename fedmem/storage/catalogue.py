@@ -68,7 +68,7 @@ class CatalogueStore:
         with writing(self._engine) as connection:
             dataset_id = datasets.claim_dataset(connection, name, source, self._clock())
             new, changed = items.merge_items(connection, dataset_id, catalogue, self._clock())
-            earlier = interactions.count_up_to(connection, dataset_id, max(rows.timestamps)) if numbered else 0
+            earlier = interactions.count_up_to(connection, dataset_id, float(max(rows.timestamps))) if numbered else 0
             added = interactions.add_interactions(
                 connection, dataset_id, rows, lambda done: progress("interactions", done, len(rows))
             )

@@ -95,7 +95,7 @@ def _described(row: ItemRow, now: float) -> dict[str, Any]:
     }
 
 
-def _item(row: Row[Any]) -> ItemRow:
+def _item(row: Row[*tuple[Any, ...]]) -> ItemRow:
     return ItemRow(row.item_id, row.title, tuple(row.genres), row.year, row.image_path, row.text, row.changed_at)
 
 

@@ -1,0 +1,85 @@
+"""``python -m dashboard``: the dashboard as a process of its own, which opens no browser and sends no statistics."""
+
+import socket
+import sys
+from pathlib import Path
+from typing import Any
+
+from dashboard.settings import Settings, load_settings
+from fedmem.errors import ConfigError, FedMemError
+
+APP = Path(__file__).with_name("app.py")
+LIGHT = {
+    "primaryColor": "#0072B2",
+    "backgroundColor": "#FFFFFF",
+    "secondaryBackgroundColor": "#F3F5F8",
+    "textColor": "#1B2330",
+}
+DARK = {
+    "primaryColor": "#56B4E9",
+    "backgroundColor": "#11151C",
+    "secondaryBackgroundColor": "#1A202B",
+    "textColor": "#E8ECF2",
+}
+
+
+def main() -> None:
+    """Serve the dashboard until SIGTERM or Ctrl-C."""
+    try:
+        settings = load_settings()
+        check_port(settings)
+    except FedMemError as error:
+        sys.exit(f"error: {error}")
+    serve(settings)
+
+
+def check_port(settings: Settings) -> None:
+    """Whether the port can be had.
+
+    Raises:
+        ConfigError: naming it.
+    """
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((settings.host, settings.port))
+        except OSError as error:
+            raise ConfigError(
+                f"port {settings.port} of {settings.host} cannot be used ({error.strerror}): "
+                "stop what listens there, or set FEDMEM_DASHBOARD_PORT to another"
+            ) from None
+
+
+def options(settings: Settings) -> dict[str, Any]:
+    """Streamlit's options: they stand here, so that no file in the working directory is needed."""
+    themes = {
+        f"theme.{mode}.{name}": value
+        for mode, theme in (("light", LIGHT), ("dark", DARK))
+        for name, value in theme.items()
+    }
+    return {
+        "server.address": settings.host,
+        "server.port": settings.port,
+        "server.headless": True,
+        "server.fileWatcherType": "none",
+        "server.runOnSave": False,
+        "browser.gatherUsageStats": False,
+        "client.toolbarMode": "viewer",
+        "client.showErrorDetails": "none",
+        "theme.baseRadius": "medium",
+        **themes,
+    }
+
+
+def serve(settings: Settings) -> None:
+    """Run Streamlit in this process."""
+    from streamlit.web import bootstrap
+
+    chosen = {name.replace(".", "_"): value for name, value in options(settings).items()}
+    bootstrap.load_config_options(chosen)
+    bootstrap.run(str(APP), False, [], chosen)
+
+
+if __name__ == "__main__":
+    main()

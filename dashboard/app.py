@@ -1,0 +1,61 @@
+"""The dashboard's frame: navigation, the choice of a job, and what to show while the backend is away."""
+
+import streamlit as st
+
+from dashboard.client import BackendError
+from dashboard.components.job_choice import choose_job, take_up_choice
+from dashboard.components.states import trouble
+from dashboard.components.style import apply_style
+
+# Drawn here, because Streamlit would fetch a named icon from another site: clients around what they share.
+ICON = """<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 32 32">
+<g stroke="#56B4E9" stroke-width="2"><path d="M16 16 16 5M16 16 26 12M16 16 22 26M16 16 10 26M16 16 6 12"/></g>
+<g fill="#0072B2"><circle cx="16" cy="5" r="3.5"/><circle cx="26" cy="12" r="3.5"/><circle cx="22" cy="26" r="3.5"/>
+<circle cx="10" cy="26" r="3.5"/><circle cx="6" cy="12" r="3.5"/></g>
+<circle cx="16" cy="16" r="5" fill="#D55E00"/></svg>"""
+PAGES = {
+    "Now": (
+        ("overview", "Overview", ":material/dashboard:"),
+        ("training", "Training", ":material/trending_up:"),
+    ),
+    "Inside the method": (
+        ("clients", "Clients", ":material/group:"),
+        ("memory", "Memory", ":material/psychology:"),
+        ("prototypes", "Prototypes", ":material/bubble_chart:"),
+    ),
+    "Results": (
+        ("recommend", "Recommend", ":material/movie:"),
+        ("experiments", "Experiments", ":material/science:"),
+    ),
+    "Operation": (
+        ("privacy", "Privacy", ":material/shield:"),
+        ("system", "System", ":material/monitor_heart:"),
+    ),
+}
+
+
+def main() -> None:
+    """One run of the script: what is common to all pages, then the page."""
+    st.set_page_config(page_title="FedMem", page_icon=ICON, layout="wide")
+    page = st.navigation(
+        {
+            section: [
+                st.Page(f"pages/{name}.py", title=title, icon=icon, default=name == "overview")
+                for name, title, icon in pages
+            ]
+            for section, pages in PAGES.items()
+        }
+    )
+    apply_style()
+    take_up_choice()
+    try:
+        choose_job()
+    except BackendError as error:
+        st.title(page.title)
+        trouble(error)
+        return
+    page.run()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Charts: pure functions from what the API answers to a specification and its rows."""

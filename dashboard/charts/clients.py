@@ -1,0 +1,48 @@
+"""The Clients page's charts: who takes part, how their losses spread, what they send and get."""
+
+from collections.abc import Sequence
+
+from dashboard.charts.drawing import Drawing
+from dashboard.charts.lines import Row, plain
+from dashboard.charts.palette import BLUE, GREEN, ORANGE, SKY
+from dashboard.charts.quantiles import quantile_chart
+from dashboard.charts.training import series
+from fedmem.contracts import RoundMetrics
+
+TRAFFIC = {
+    "bytes_down_weights": "Down: weights",
+    "bytes_up_weights": "Up: weights",
+    "bytes_down_prototypes": "Down: prototypes",
+    "bytes_up_prototypes": "Up: prototypes",
+}
+
+
+def participation_chart(rounds: Sequence[RoundMetrics]) -> Drawing:
+    """Clients that trained, by round."""
+    return plain(series(rounds, "train", "clients", "Clients"), "Clients in the round (number)", ["Clients"], zero=True)
+
+
+def client_loss_chart(rounds: Sequence[RoundMetrics]) -> Drawing:
+    """How the clients' mean losses spread."""
+    return quantile_chart(rounds, "client_loss", "Mean loss of a client (nats)", [])
+
+
+def traffic_chart(rounds: Sequence[RoundMetrics], part: str) -> Drawing:
+    """KB per client and round of one part, ``weights`` or ``prototypes``, down and up."""
+    names = {f"bytes_down_{part}": "From the server", f"bytes_up_{part}": "To the server"}
+    rows = [row for name, label in names.items() for row in series(rounds, "train", name, label, 1e-3)]
+    palette = (BLUE, ORANGE) if part == "weights" else (SKY, GREEN)
+    return plain(rows, f"{part.capitalize()} per client (KB)", list(names.values()), palette=palette, zero=True)
+
+
+def total_traffic_chart(rounds: Sequence[RoundMetrics]) -> Drawing:
+    """Everything sent so far, over all clients, in MB."""
+    sums = dict.fromkeys(TRAFFIC, 0.0)
+    rows = []
+    for each in rounds:
+        train = each.metrics.get("train", {})
+        for name, label in TRAFFIC.items():
+            sums[name] += train.get(name, 0.0) * train.get("clients", 0.0)
+            rows.append(Row(each.round, sums[name] / 1e6, label))
+    palette = (BLUE, ORANGE, SKY, GREEN)
+    return plain(rows, "Sent so far, all clients (MB)", list(TRAFFIC.values()), palette=palette, zero=True)

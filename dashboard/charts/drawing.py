@@ -1,0 +1,100 @@
+"""A chart and its rows, apart: the browser keeps the canvas and its zoom as long as the specification stays the same.
+
+A specification names its data sets and never holds them. It depends on what is shown (series, titles), not on how far a
+job is, so that new rounds are new rows and nothing else.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import altair as alt
+import pandas as pd
+
+ROWS = "rows"
+ZOOM = "zoom"
+ROUND_TITLE = "Round (number)"
+HEIGHT = 230
+LEGEND_HEIGHT = 26
+
+
+@dataclass(frozen=True, eq=False)
+class Drawing:
+    """A Vega-Lite specification and the data sets it names."""
+
+    spec: Mapping[str, Any]
+    datasets: Mapping[str, pd.DataFrame]
+
+    @property
+    def zooms(self) -> bool:
+        """Whether the reader can zoom, and the zoom must be kept."""
+        return any(param.get("name") == ZOOM for param in self.spec.get("params", ()))
+
+
+def rows(name: str = ROWS) -> Any:
+    """The data set of a chart, by name."""
+    return alt.NamedData(name=name)
+
+
+def zoom_by_round() -> alt.Parameter:
+    """Drag to pan, Shift and the wheel to zoom, double-click for everything; the bare wheel scrolls the page."""
+    return alt.selection_interval(
+        name=ZOOM, bind="scales", encodings=["x"], zoom="wheel![event.shiftKey]", clear="dblclick"
+    )
+
+
+def round_axis() -> alt.X:
+    """Rounds from left to right."""
+    axis = alt.Axis(format="d", tickMinStep=1, tickCount=6, grid=False)
+    return alt.X("round:Q", title=ROUND_TITLE, axis=axis, scale=alt.Scale(nice=False))
+
+
+def value_axis(field: str, title: str, *, zero: bool = False, values_format: str | None = None) -> alt.Y:
+    """Values upwards, their title above the axis, where it can be read without turning one's head."""
+    given: Any = {} if values_format is None else {"format": values_format}
+    axis = alt.Axis(tickCount=4, **title_above(), **given)
+    return alt.Y(f"{field}:Q", title=title, axis=axis, scale=alt.Scale(zero=zero))
+
+
+def title_above() -> Any:
+    """Where an upright axis has its title."""
+    return {"titleAngle": 0, "titleAlign": "left", "titleAnchor": "end", "titleX": -34, "titleY": -10}
+
+
+def legend() -> alt.Legend:
+    """Above the lines, with short strokes in their colours."""
+    return alt.Legend(
+        orient="bottom",
+        title=None,
+        columns=0,
+        labelLimit=240,
+        symbolType="stroke",
+        symbolOpacity=1,
+        symbolStrokeWidth=3,
+    )
+
+
+def specification(chart: Any, height: int = HEIGHT) -> dict[str, Any]:
+    """The chart as the browser gets it: drawn on a canvas, as wide as its place."""
+    spec: dict[str, Any] = chart.properties(height=height, width="container").to_dict()
+    spec.pop("$schema", None)
+    spec["usermeta"] = {"embedOptions": {"renderer": "canvas"}}
+    # Said here because Streamlit says it by itself above some number of rows, and the chart would be made anew.
+    spec["config"] = {"mark": {"aria": False}, "view": {"stroke": None}}
+    spec["autosize"] = {"type": "fit", "contains": "padding"}
+    spec["padding"] = {"left": 4, "right": 14, "top": 6, "bottom": 2}
+    return spec
+
+
+def axis_titles(spec: Any) -> set[str]:
+    """Every axis title in a specification."""
+    if isinstance(spec, list | tuple):
+        return set().union(*map(axis_titles, spec))
+    if not isinstance(spec, dict):
+        return set()
+    own = {
+        channel["title"]
+        for name, channel in spec.get("encoding", {}).items()
+        if name in ("x", "y") and isinstance(channel, dict) and channel.get("title")
+    }
+    return own.union(*map(axis_titles, spec.values()))

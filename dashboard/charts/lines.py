@@ -1,0 +1,126 @@
+"""Lines over rounds: the chart that most of a training job is shown by.
+
+Rows: round, value, low, high, series, kind. A `line` may have a band (low, high); `best` marks a point; a `reference`
+is a level that holds for all rounds.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, Literal
+
+import altair as alt
+import pandas as pd
+
+from dashboard.charts.drawing import (
+    HEIGHT,
+    LEGEND_HEIGHT,
+    ROWS,
+    Drawing,
+    legend,
+    round_axis,
+    rows,
+    specification,
+    value_axis,
+    zoom_by_round,
+)
+from dashboard.charts.palette import GREY, colours
+
+Kind = Literal["line", "best", "reference"]
+COLUMNS = ("round", "value", "series", "kind", "low", "high")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row of the data."""
+
+    round: int
+    value: float
+    series: str
+    kind: Kind = "line"
+    low: float | None = None
+    high: float | None = None
+
+
+@dataclass(frozen=True)
+class Style:
+    """What a chart of lines is, whatever its rows are.
+
+    Attributes:
+        y_title: what is measured, with its unit in brackets.
+        series: all that may occur, in the order of the legend.
+        palette: their colours, if not the usual ones.
+        y_format: d3's format of the axis labels, if not the usual one.
+        zero: whether the value axis starts at zero.
+        bands: whether lines may have bands.
+        best: whether points may be marked.
+        reference: where the name of a level stands, if there may be one.
+    """
+
+    y_title: str
+    series: tuple[str, ...]
+    palette: tuple[str, ...] = ()
+    y_format: str | None = None
+    zero: bool = False
+    bands: bool = False
+    best: bool = False
+    reference: Literal["above", "below"] | None = None
+
+
+def lines(data: Iterable[Row], style: Style) -> Drawing:
+    """Lines of some series over rounds; the specification depends on the style and not on the rows."""
+    table = pd.DataFrame([[getattr(row, column) for column in COLUMNS] for row in data], columns=list(COLUMNS))
+    table = table.astype({"round": "int64", "value": "float64", "low": "float64", "high": "float64"})
+    return Drawing(_specification(style), {ROWS: table})
+
+
+def plain(data: Iterable[Row], y_title: str, series: Sequence[str], **style: Any) -> Drawing:
+    """Lines and nothing else."""
+    return lines(data, Style(y_title, tuple(series), **style))
+
+
+@cache
+def _specification(style: Style) -> dict[str, Any]:
+    many = len(style.series) > 1
+    palette = style.palette or tuple(colours(len(style.series)))
+    scale = alt.Scale(domain=list(style.series), range=list(palette))
+    colour = alt.Color("series:N", scale=scale, legend=legend() if many else None)
+    y = value_axis("value", style.y_title, zero=style.zero, values_format=style.y_format)
+    base = alt.Chart(rows()).encode(x=round_axis(), y=y, color=colour)
+    layers = _layers(style, base, y)
+    return specification(alt.layer(*layers).add_params(zoom_by_round()), HEIGHT + (LEGEND_HEIGHT if many else 0))
+
+
+def _layers(style: Style, base: alt.Chart, y: alt.Y) -> list[Any]:
+    tooltip = _tooltip(style)
+    only_lines = base.transform_filter("datum.kind === 'line'")
+    layers: list[Any] = [only_lines.mark_line(strokeWidth=2, clip=True)]
+    if style.bands:
+        banded = base.transform_filter("datum.kind === 'line' && isValid(datum.low)")
+        low = value_axis("low", style.y_title, zero=style.zero, values_format=style.y_format)
+        layers.insert(0, banded.mark_area(opacity=0.15, clip=True).encode(y=low, y2="high:Q"))
+    if style.reference:
+        layers.append(_reference(style, y, tooltip))
+    # Wide and invisible, so that a value is found near its line.
+    layers.append(only_lines.mark_circle(size=150, opacity=0, clip=True).encode(tooltip=tooltip))
+    if style.best:
+        marked = base.transform_filter("datum.kind === 'best'")
+        point = marked.mark_point(shape="diamond", size=120, filled=True, stroke="white", opacity=1, clip=True)
+        layers.append(point.encode(tooltip=tooltip))
+    return layers
+
+
+def _tooltip(style: Style) -> list[alt.Tooltip]:
+    return [
+        alt.Tooltip("series:N", title="Series"),
+        alt.Tooltip("round:Q", title="Round"),
+        alt.Tooltip("value:Q", title=style.y_title, format=",.4~r"),
+    ]
+
+
+def _reference(style: Style, y: alt.Y, tooltip: list[alt.Tooltip]) -> Any:
+    base = alt.Chart(rows()).transform_filter("datum.kind === 'reference'").encode(y=y)
+    rule = base.mark_rule(strokeDash=[5, 4], color=GREY, strokeWidth=1.5).encode(tooltip=[tooltip[0], tooltip[2]])
+    place = -8 if style.reference == "above" else 10
+    label = base.mark_text(align="right", dx=-4, dy=place, color=GREY, fontSize=11)
+    return alt.layer(rule, label.encode(x=alt.value("width"), text="series:N"))

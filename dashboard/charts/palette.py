@@ -1,0 +1,20 @@
+"""The colours: Okabe and Ito's, told apart by colour-blind readers, each with contrast 3 on white and on near-black.
+
+The original's yellow vanishes on white and its black on black; sky blue and orange come last, being weak on white.
+Okabe, Ito (2008), Color Universal Design.
+"""
+
+BLUE = "#0072B2"
+VERMILLION = "#D55E00"
+GREEN = "#009E73"
+PURPLE = "#CC79A7"
+SKY = "#56B4E9"
+ORANGE = "#E69F00"
+GREY = "#8A8A8A"  # references and what is only background
+
+SERIES = (BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY)
+
+
+def colours(count: int) -> list[str]:
+    """As many colours as there are series, from the start again when they run out."""
+    return [SERIES[index % len(SERIES)] for index in range(count)]

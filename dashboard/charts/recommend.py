@@ -1,0 +1,91 @@
+"""The Recommend page's charts: what a score is made of, and what was read from memory."""
+
+from functools import cache
+from typing import Any
+
+import altair as alt
+import pandas as pd
+
+from dashboard.charts.drawing import ROWS, Drawing, legend, rows, specification
+from dashboard.charts.palette import BLUE, GREEN, GREY, PURPLE, SKY
+from fedmem.contracts import Explanation, RecommendationResponse
+
+PARTS = {
+    "sequence": "Sequence model",
+    "sequential": "Memory, as a sequence",
+    "text": "Memory, by text",
+    "visual": "Memory, by image",
+    "availability": "Kinds of features",
+}
+PART_COLOURS = (BLUE, SKY, GREEN, PURPLE, GREY)
+EXPERTS = {"sequential": "Sequence", "text": "Text", "visual": "Image"}
+EXPERT_COLOURS = (SKY, GREEN, PURPLE)
+BAR, MARGIN = 30, 70
+READ = 10
+
+
+def parts_chart(answer: RecommendationResponse) -> Drawing:
+    """Each score as the sum of its parts, one bar an item, in the answer's order."""
+    data = []
+    for place, item in enumerate(answer.items, 1):
+        if item.explanation is None:
+            continue
+        parts = {
+            "sequence": item.explanation.sequence,
+            **item.explanation.experts,
+            "availability": item.explanation.availability,
+        }
+        data += [[f"{place}. {item.title}", place, PARTS[part], value, item.score] for part, value in parts.items()]
+    table = pd.DataFrame(data, columns=["item", "place", "part", "value", "score"])
+    return Drawing(
+        _bars("Score (logits)", "part", tuple(PARTS.values()), PART_COLOURS, len(answer.items)), {ROWS: table}
+    )
+
+
+def read_chart(explanation: Explanation) -> Drawing:
+    """The entries that were read most, by expert."""
+    data = [
+        [
+            _entry_title(entry.kind, entry.title),
+            place,
+            EXPERTS[expert],
+            100 * weight * explanation.gates.get(expert, 1.0),
+            0.0,
+        ]
+        for place, entry in enumerate(explanation.memory[:READ], 1)
+        for expert, weight in entry.weights.items()
+    ]
+    table = pd.DataFrame(data, columns=["item", "place", "part", "value", "score"])
+    count = min(READ, len(explanation.memory))
+    title = "Attention times the expert's weight (%)"
+    return Drawing(_bars(title, "part", tuple(EXPERTS.values()), EXPERT_COLOURS, count), {ROWS: table})
+
+
+def _entry_title(kind: str, title: str) -> str:
+    return f"Others' taste: {title}" if kind == "prototype" else title
+
+
+@cache
+def _bars(x_title: str, field: str, series: tuple[str, ...], palette: tuple[str, ...], count: int) -> dict[str, Any]:
+    y = alt.Y(
+        "item:N",
+        title="Item (title)",
+        sort=alt.EncodingSortField("place", order="ascending"),
+        axis=alt.Axis(labelLimit=210, titleAngle=0, titleAlign="left", titleAnchor="end", titleX=-200, titleY=-10),
+    )
+    colour = alt.Color(f"{field}:N", scale=alt.Scale(domain=list(series), range=list(palette)), legend=legend())
+    chart = (
+        alt.Chart(rows())
+        .mark_bar(cornerRadius=2)
+        .encode(
+            x=alt.X("sum(value):Q", title=x_title, axis=alt.Axis(tickCount=5)),
+            y=y,
+            color=colour,
+            tooltip=[
+                alt.Tooltip("item:N", title="Item"),
+                alt.Tooltip(f"{field}:N", title="Part"),
+                alt.Tooltip("sum(value):Q", title=x_title, format=".3~f"),
+            ],
+        )
+    )
+    return specification(chart, MARGIN + BAR * count)

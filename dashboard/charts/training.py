@@ -1,0 +1,80 @@
+"""The Training page's charts: validation by round, losses, seconds by phase."""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from dashboard.charts.drawing import Drawing
+from dashboard.charts.lines import Row, Style, lines, plain
+from dashboard.words import PHASES, ranking_title
+from fedmem.contracts import RoundMetrics
+
+Runs = Mapping[str, Sequence[RoundMetrics]]
+BASELINE = "popularity"
+
+
+def ranking_chart(runs: Runs, metric: str) -> Drawing:
+    """A validation metric of some runs by round, the first with its standard error, its best round and the baseline."""
+    first = next(iter(runs))
+    rows = [row for name, rounds in runs.items() for row in _ranking_rows(rounds, metric, name, band=name == first)]
+    rows += _best(runs[first], metric, first) + _baseline(runs[first], metric)
+    style = Style(ranking_title(metric), tuple(runs), bands=True, best=True, reference="above")
+    return lines(rows, style)
+
+
+def loss_chart(runs: Runs, name: str, title: str) -> Drawing:
+    """A training loss of some runs by round."""
+    rows = [row for run, rounds in runs.items() for row in series(rounds, "train", name, run)]
+    return plain(rows, title, list(runs))
+
+
+def seconds_chart(rounds: Sequence[RoundMetrics]) -> Drawing:
+    """Where the time of a round goes."""
+    rows = [row for name, label in PHASES.items() for row in series(rounds, "system", name, label)]
+    return plain(rows, "Time per round (seconds)", list(PHASES.values()), zero=True)
+
+
+def peak_memory_chart(rounds: Sequence[RoundMetrics]) -> Drawing:
+    """The trainer's memory."""
+    found = series(rounds, "system", "peak_memory_mib", "Peak memory")
+    return plain(found, "Peak memory (MiB)", ["Peak memory"], zero=True)
+
+
+def series(rounds: Iterable[RoundMetrics], split: str, name: str, label: str, scale: float = 1.0) -> list[Row]:
+    """One metric as rows, where it was measured."""
+    found = ((each.round, each.metrics.get(split, {}).get(name)) for each in rounds)  # type: ignore[call-overload]
+    return [Row(number, scale * value, label) for number, value in found if value is not None]
+
+
+def measured(rounds: Iterable[RoundMetrics], metric: str) -> list[tuple[int, float, float]]:
+    """(round, value, standard error) of a validation metric, where it was measured."""
+    tables = ((each.round, each.metrics.get("validation", {})) for each in rounds)
+    return [(number, table[metric], table.get(f"{metric}_se", 0.0)) for number, table in tables if metric in table]
+
+
+def baseline(rounds: Iterable[RoundMetrics], metric: str) -> float | None:
+    """What a list of the most popular items reaches on the same split."""
+    values = (each.metrics.get("validation", {}).get(f"popularity_{metric}") for each in rounds)
+    return next((value for value in values if value is not None), None)
+
+
+def best(rounds: Sequence[RoundMetrics], metric: str) -> tuple[int, float, float] | None:
+    """The best round by HR@10, which is what training goes by, with another metric of that round."""
+    by_round = {number: (number, value, error) for number, value, error in measured(rounds, metric)}
+    watched = [found for found in measured(rounds, "HR@10") if found[0] in by_round]
+    return by_round[max(watched, key=lambda found: found[1])[0]] if watched else None
+
+
+def _ranking_rows(rounds: Sequence[RoundMetrics], metric: str, run: str, *, band: bool) -> list[Row]:
+    return [
+        Row(number, value, run, low=value - error if band else None, high=value + error if band else None)
+        for number, value, error in measured(rounds, metric)
+    ]
+
+
+def _best(rounds: Sequence[RoundMetrics], metric: str, run: str) -> list[Row]:
+    found = best(rounds, metric)
+    return [] if found is None else [Row(found[0], found[1], run, "best")]
+
+
+def _baseline(rounds: Sequence[RoundMetrics], metric: str) -> list[Row]:
+    level = baseline(rounds, metric)
+    return [] if level is None else [Row(0, level, BASELINE, "reference")]

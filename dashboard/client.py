@@ -1,0 +1,196 @@
+"""The backend's API as typed calls: contracts in, contracts out."""
+
+from http import HTTPStatus
+from typing import Any, TypeVar
+from urllib.parse import quote
+
+import httpx
+from pydantic import ValidationError
+
+from fedmem.contracts import (
+    DatasetList,
+    ItemMap,
+    ItemPage,
+    Job,
+    JobLogs,
+    JobMetrics,
+    JobPage,
+    JobRequest,
+    Live,
+    ModelPage,
+    ModelVersion,
+    Problem,
+    PrototypeRound,
+    Ready,
+    RecommendationRequest,
+    RecommendationResponse,
+    TrainerList,
+    UserHistory,
+    UserPage,
+)
+from fedmem.contracts.contract import Contract
+
+C = TypeVar("C", bound=Contract)
+TIMEOUT = httpx.Timeout(10.0, connect=2.0)
+ROUNDS_AT_ONCE = 1000
+
+
+class BackendError(Exception):
+    """The backend did not do what it was asked. The message is a sentence for the user."""
+
+
+class BackendAwayError(BackendError):
+    """The backend does not answer."""
+
+
+class RefusedError(BackendError):
+    """The backend answered with a problem."""
+
+    def __init__(self, status: int, detail: str) -> None:
+        super().__init__(detail)
+        self.status = status
+
+
+class ApiClient:
+    """One connection pool for all sessions; httpx's client is thread-safe."""
+
+    def __init__(self, base_url: str, key: str | None = None, transport: httpx.BaseTransport | None = None) -> None:
+        headers = {"X-API-Key": key} if key else {}
+        self.base_url = base_url
+        self._http = httpx.Client(base_url=base_url, headers=headers, timeout=TIMEOUT, transport=transport)
+
+    def jobs(self, limit: int = 50, kind: str | None = None) -> tuple[Job, ...]:
+        """Jobs, newest first."""
+        return self._get(JobPage, "/jobs", limit=limit, kind=kind).jobs
+
+    def job(self, job_id: int) -> Job:
+        """One job as it is now."""
+        return self._get(Job, f"/jobs/{job_id}")
+
+    def metrics(self, job_id: int, after_round: int = -1) -> JobMetrics:
+        """At most ROUNDS_AT_ONCE rounds after one, in order."""
+        return self._get(JobMetrics, f"/jobs/{job_id}/metrics", after_round=after_round, limit=ROUNDS_AT_ONCE)
+
+    def logs(self, job_id: int, after: int = 0) -> JobLogs:
+        """Lines of a job's log after one, in order."""
+        return self._get(JobLogs, f"/jobs/{job_id}/logs", after=after, limit=1000)
+
+    def create_job(self, request: JobRequest, idempotency_key: str) -> Job:
+        """Queue a job; the same key again answers with the same job."""
+        return self._post(Job, "/jobs", request, {"Idempotency-Key": idempotency_key})
+
+    def stop(self, job_id: int) -> Job:
+        """End a job with a checkpoint."""
+        return self._post(Job, f"/jobs/{job_id}/stop")
+
+    def pause(self, job_id: int) -> Job:
+        """Let a job stand still."""
+        return self._post(Job, f"/jobs/{job_id}/pause")
+
+    def resume(self, job_id: int) -> Job:
+        """Let a paused job go on."""
+        return self._post(Job, f"/jobs/{job_id}/resume")
+
+    def models(self) -> ModelPage:
+        """Model versions, newest first, and which one serves."""
+        return self._get(ModelPage, "/models")
+
+    def activate(self, version: str) -> ModelVersion:
+        """Serve this model version."""
+        return self._post(ModelVersion, f"/models/{version}/activate")
+
+    def live(self) -> Live:
+        """Whether the backend's process answers."""
+        return self._get(Live, "/health/live")
+
+    def ready(self) -> Ready:
+        """Which model answers; RefusedError says what is missing."""
+        return self._get(Ready, "/health/ready")
+
+    def trainers(self) -> TrainerList:
+        """The trainer processes, the one heard of last first."""
+        return self._get(TrainerList, "/trainers")
+
+    def datasets(self) -> DatasetList:
+        """The imported data sets."""
+        return self._get(DatasetList, "/datasets")
+
+    def items(self, query: str = "", limit: int = 20, dataset: str | None = None) -> ItemPage:
+        """Items whose title contains the query."""
+        return self._get(ItemPage, "/items", q=query, limit=limit, dataset=dataset)
+
+    def users(self, query: str = "", limit: int = 50, dataset: str | None = None) -> UserPage:
+        """Users whose id contains the query."""
+        return self._get(UserPage, "/users", q=query, limit=limit, dataset=dataset)
+
+    def history(self, user_id: str, dataset: str | None = None) -> UserHistory:
+        """A user's interactions, oldest first."""
+        return self._get(UserHistory, f"/users/{quote(user_id, safe='')}/history", dataset=dataset)
+
+    def recommend(self, user_id: str, k: int, model: str | None = None) -> RecommendationResponse:
+        """For a known user, with the parts of each score."""
+        path = f"/recommend/{quote(user_id, safe='')}"
+        return self._get(RecommendationResponse, path, k=k, explain=True, model=model)
+
+    def recommend_for(self, request: RecommendationRequest) -> RecommendationResponse:
+        """For a history; nothing of it is stored."""
+        return self._post(RecommendationResponse, "/recommend", request)
+
+    def prototypes(self, job_id: int, round: int | None = None) -> PrototypeRound:
+        """The global prototypes after a round, by default the last one kept."""
+        return self._get(PrototypeRound, "/memory/prototypes", job=job_id, round=round)
+
+    def item_map(self, job_id: int) -> ItemMap:
+        """The items on the map of a job's prototypes."""
+        return self._get(ItemMap, "/memory/map", job=job_id)
+
+    def picture(self, item_id: str, dataset: str | None = None) -> bytes | None:
+        """An item's picture, None where it has none."""
+        query = {} if dataset is None else {"dataset": dataset}
+        response = self._send(self._http.build_request("GET", f"/items/{quote(item_id, safe='')}/image", params=query))
+        if response.status_code == HTTPStatus.NOT_FOUND:
+            return None
+        if response.is_error:
+            raise RefusedError(response.status_code, _detail(response))
+        return response.content
+
+    def _get(self, contract: type[C], path: str, **query: Any) -> C:
+        given = {name: value for name, value in query.items() if value is not None}
+        return self._ask(contract, self._http.build_request("GET", path, params=given))
+
+    def _post(
+        self, contract: type[C], path: str, body: Contract | None = None, headers: dict[str, str] | None = None
+    ) -> C:
+        content = None if body is None else body.model_dump_json(exclude_unset=True)
+        request = self._http.build_request(
+            "POST", path, content=content, headers={"Content-Type": "application/json", **(headers or {})}
+        )
+        return self._ask(contract, request)
+
+    def _ask(self, contract: type[C], request: httpx.Request) -> C:
+        response = self._send(request)
+        if response.is_error:
+            raise RefusedError(response.status_code, _detail(response))
+        try:
+            return contract.model_validate_json(response.content)
+        except ValidationError as error:
+            raise BackendError(
+                f"The backend at {self.base_url} answers in a form that this dashboard does not know "
+                f"({contract.__name__}): start both from the same version."
+            ) from error
+
+    def _send(self, request: httpx.Request) -> httpx.Response:
+        try:
+            return self._http.send(request)
+        except httpx.TimeoutException as error:
+            raise BackendAwayError(f"The backend at {self.base_url} takes too long to answer.") from error
+        except httpx.TransportError as error:
+            raise BackendAwayError(f"The backend at {self.base_url} does not answer.") from error
+
+
+def _detail(response: httpx.Response) -> str:
+    """The sentence of a problem, or at least its status."""
+    try:
+        return Problem.model_validate_json(response.content).detail
+    except ValidationError:
+        return f"The backend answered {response.status_code} {response.reason_phrase}."

@@ -1,0 +1,33 @@
+"""What all sessions share: settings, one API client, and the rounds known so far."""
+
+import streamlit as st
+
+from dashboard.client import ApiClient
+from dashboard.prototype_book import PrototypeBook
+from dashboard.rounds import RoundBook
+from dashboard.settings import Settings, load_settings
+
+
+@st.cache_resource(show_spinner=False)
+def settings() -> Settings:
+    """The settings of this process."""
+    return load_settings()
+
+
+@st.cache_resource(show_spinner=False)
+def client() -> ApiClient:
+    """The one connection pool to the backend."""
+    key = settings().api_key
+    return ApiClient(settings().base_url, None if key is None else key.get_secret_value())
+
+
+@st.cache_resource(show_spinner=False)
+def round_book() -> RoundBook:
+    """Rounds of all jobs, asked for once for all sessions."""
+    return RoundBook(client())
+
+
+@st.cache_resource(show_spinner=False)
+def prototype_book() -> PrototypeBook:
+    """Prototypes and maps of all jobs, asked for once for all sessions."""
+    return PrototypeBook(client())

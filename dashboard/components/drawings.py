@@ -1,0 +1,21 @@
+"""Charts on the page: the canvas stays, and its zoom with it, as long as the specification is the same."""
+
+import streamlit as st
+
+from dashboard.charts.drawing import ZOOM, Drawing
+
+
+def show(drawing: Drawing, key: str) -> None:
+    """Draw it. Where it zooms, Streamlit is told of the zoom, because it resets the zooms that it does not know."""
+    spec = {**drawing.spec, "datasets": dict(drawing.datasets)}
+    if drawing.zooms:
+        st.vega_lite_chart(spec=spec, key=key, width="stretch", on_select="rerun", selection_mode=ZOOM)
+    else:
+        st.vega_lite_chart(spec=spec, key=key, width="stretch")
+
+
+def panel(title: str, drawing: Drawing, key: str, note: str | None = None) -> None:
+    """A chart under its title, in a frame."""
+    with st.container(border=True):
+        st.markdown(f"**{title}**", help=note)
+        show(drawing, key)

@@ -1,0 +1,76 @@
+"""Which job the pages are about: chosen in the sidebar, remembered in the URL."""
+
+import streamlit as st
+
+from dashboard.components.connection import client
+from dashboard.words import is_under_way, job_name, state_of
+from fedmem.contracts import Job
+
+_CHOICE, _JOBS, _URL = "job", "jobs", "job"
+
+
+def choose_job() -> None:
+    """Ask for the newest jobs, once a run of the script, and let the reader choose one."""
+    jobs = client().jobs()
+    wanted = _wanted()
+    if wanted is not None and wanted not in {job.id for job in jobs}:
+        older = _older_job(wanted)
+        jobs = (*jobs, older) if older else jobs
+    st.session_state[_JOBS] = jobs
+    if not jobs:
+        st.sidebar.caption("No training job yet.")
+        return
+    by_id = {job.id: job for job in jobs}
+    if st.session_state.get(_CHOICE) not in by_id:
+        st.session_state[_CHOICE] = wanted if wanted in by_id else default_job(jobs).id
+    st.sidebar.selectbox("Job", list(by_id), key=_CHOICE, format_func=lambda number: _label(by_id[number]))
+    st.query_params[_URL] = str(st.session_state[_CHOICE])
+
+
+def chosen_job() -> Job | None:
+    """The job that the page is about."""
+    return next((job for job in known_jobs() if job.id == st.session_state.get(_CHOICE)), None)
+
+
+def known_jobs() -> tuple[Job, ...]:
+    """The newest jobs, as this run of the script found them."""
+    jobs: tuple[Job, ...] = st.session_state.get(_JOBS, ())
+    return jobs
+
+
+def default_job(jobs: tuple[Job, ...]) -> Job:
+    """The one that trains, else one that is under way, else the newest."""
+    training = [job for job in jobs if job.state == "running"]
+    under_way = [job for job in jobs if is_under_way(job)]
+    return (training or under_way or list(jobs))[0]
+
+
+def choose(job_id: int) -> None:
+    """Make the pages speak of this job from the next run on."""
+    st.session_state["job_next"] = job_id
+
+
+def take_up_choice() -> None:
+    """Before the widget is made, its value may still be set."""
+    following = st.session_state.pop("job_next", None)
+    if following is not None:
+        st.session_state[_CHOICE] = following
+        st.query_params[_URL] = str(following)
+
+
+def _wanted() -> int | None:
+    given = st.query_params.get(_URL, "")
+    return int(given) if given.isdigit() else None
+
+
+def _older_job(job_id: int) -> Job | None:
+    from dashboard.client import RefusedError
+
+    try:
+        return client().job(job_id)
+    except RefusedError:
+        return None
+
+
+def _label(job: Job) -> str:
+    return f"{job_name(job)} ({state_of(job)})"

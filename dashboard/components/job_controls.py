@@ -1,0 +1,64 @@
+"""Pause, resume and stop: what the user may ask of a job, by its state."""
+
+from collections.abc import Callable
+
+import streamlit as st
+
+from dashboard.client import BackendError
+from dashboard.components.connection import client
+from dashboard.words import is_under_way
+from fedmem.contracts import Job
+
+_TROUBLE = "control-trouble"
+
+
+def job_controls(job: Job) -> None:
+    """The buttons that make sense now."""
+    stopping = job.desired_state == "stopped"
+    waits = job.state == "paused" or job.desired_state == "paused"
+    if is_under_way(job) and not stopping:
+        if waits:
+            _button("Resume", ":material/play_arrow:", job, client().resume, primary=True)
+        else:
+            _button("Pause", ":material/pause:", job, client().pause)
+        if st.button("Stop", icon=":material/stop:", key=f"stop-{job.id}"):
+            _confirm_stop(job)
+
+
+def control_trouble() -> None:
+    """What the backend said when it refused what a button asked, once."""
+    trouble = st.session_state.pop(_TROUBLE, None)
+    if trouble:
+        st.error(trouble, icon=":material/error:")
+
+
+def _button(label: str, icon: str, job: Job, ask: Callable[[int], Job], *, primary: bool = False) -> None:
+    st.button(
+        label,
+        icon=icon,
+        key=f"{label.lower()}-{job.id}",
+        type="primary" if primary else "secondary",
+        on_click=_ask,
+        args=(ask, job.id),
+    )
+
+
+def _ask(ask: Callable[[int], Job], job_id: int) -> None:
+    try:
+        ask(job_id)
+    except BackendError as error:
+        st.session_state[_TROUBLE] = str(error)
+
+
+@st.dialog("Stop this job?")
+def _confirm_stop(job: Job) -> None:
+    st.markdown(
+        f"Job {job.id} ends after the clients in progress, with a checkpoint of round {job.round}. It cannot be "
+        "resumed; a new job may start from its checkpoint. To go on later with the same job, pause it instead."
+    )
+    with st.container(horizontal=True):
+        if st.button("Stop the job", type="primary", icon=":material/stop:", key=f"confirm-stop-{job.id}"):
+            _ask(client().stop, job.id)
+            st.rerun()
+        if st.button("Keep it going", key=f"keep-{job.id}"):
+            st.rerun()

@@ -1,0 +1,61 @@
+"""What a job is and how far it is: the top of every page about a job."""
+
+from typing import Literal
+
+import streamlit as st
+
+from dashboard.components.live import JobView
+from dashboard.progress import progress_line, share_done
+from dashboard.words import ago, duration, job_name, state_of
+from fedmem.contracts import Job
+
+Colour = Literal["blue", "green", "red", "orange", "gray", "violet"]
+COLOURS: dict[str, Colour] = {
+    "waiting": "gray",
+    "running": "blue",
+    "pausing": "orange",
+    "paused": "orange",
+    "stopping": "orange",
+    "stopped": "gray",
+    "failed": "red",
+    "finished": "green",
+}
+ICONS = {
+    "waiting": ":material/hourglass_empty:",
+    "running": ":material/play_circle:",
+    "pausing": ":material/pause_circle:",
+    "paused": ":material/pause_circle:",
+    "stopping": ":material/stop_circle:",
+    "stopped": ":material/stop_circle:",
+    "failed": ":material/error:",
+    "finished": ":material/check_circle:",
+}
+
+
+def job_header(view: JobView) -> None:
+    """Name and state, progress, and in one line how fast it goes or why it ended."""
+    job = view.job
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.markdown(f"**{job_name(job)}** on {job.dataset}", width="content")
+        badge(job)
+    st.progress(share_done(job), text=progress_line(job, view.rounds))
+    if job.state == "failed":
+        st.error(job.message or "It failed without a word; the System page shows its log.", icon=":material/error:")
+    else:
+        st.caption(_times(job))
+
+
+def badge(job: Job) -> None:
+    """The state as a coloured word."""
+    state = state_of(job)
+    st.badge(state, icon=ICONS[state], color=COLOURS[state])
+
+
+def _times(job: Job) -> str:
+    if job.finished_at is not None:
+        taken = f" after {duration((job.finished_at - job.started_at).total_seconds())}" if job.started_at else ""
+        reason = f": {job.message}" if job.message else ""
+        return f"Ended {ago(job.finished_at)}{taken}{reason}."
+    if job.started_at is not None:
+        return f"Started {ago(job.started_at)}."
+    return f"Queued {ago(job.created_at)}."

@@ -1,0 +1,70 @@
+"""A job as it is now, drawn again while there is news: at most two questions to the backend each time."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import streamlit as st
+
+from dashboard.client import BackendError
+from dashboard.components.connection import client, round_book, settings
+from dashboard.components.job_choice import chosen_job
+from dashboard.components.states import no_job_yet, trouble
+from dashboard.words import is_under_way
+from fedmem.contracts import Job, RoundMetrics
+
+
+@dataclass(frozen=True)
+class JobView:
+    """A job and its rounds; the page draws nothing but this."""
+
+    job: Job
+    rounds: tuple[RoundMetrics, ...]
+
+    @property
+    def trained(self) -> tuple[RoundMetrics, ...]:
+        """The rounds after the start."""
+        return tuple(each for each in self.rounds if each.round > 0)
+
+
+def live_job(draw: Callable[[JobView], None], *, with_rounds: bool = True) -> None:
+    """Draw the chosen job, and again every few seconds while it is under way."""
+    job = chosen_job()
+    if job is None:
+        no_job_yet()
+        return
+    live(job, draw, with_rounds=with_rounds)
+
+
+def live(job: Job, draw: Callable[[JobView], None], *, with_rounds: bool = True) -> None:
+    """Draw a job now and while it is under way; a change of its state draws the whole page anew."""
+
+    @st.fragment(run_every=settings().poll_seconds if is_under_way(job) else None)
+    def body() -> None:
+        view = latest(job, with_rounds=with_rounds)
+        if view is not None:
+            draw(view)
+            if (view.job.state, view.job.desired_state) != (job.state, job.desired_state):
+                st.rerun()
+
+    body()
+
+
+def latest(job: Job, *, with_rounds: bool = True) -> JobView | None:
+    """The job as it is now; or, with a warning, as it was when the backend last answered."""
+    key = f"view-{job.id}-{with_rounds}"
+    try:
+        now = client().job(job.id) if is_under_way(job) else job
+        view = JobView(now, round_book().read(now) if with_rounds else ())
+    except BackendError as error:
+        return _remembered(key, error)
+    st.session_state[key] = view
+    return view
+
+
+def _remembered(key: str, error: BackendError) -> JobView | None:
+    view: JobView | None = st.session_state.get(key)
+    if view is None:
+        trouble(error)
+    else:
+        st.warning(f"{error} You see what it said last; this goes on by itself.", icon=":material/cloud_off:")
+    return view

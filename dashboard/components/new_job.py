@@ -1,0 +1,155 @@
+"""The configuration of a new training job, and its start."""
+
+from collections.abc import Sequence
+from typing import Any
+from uuid import uuid4
+
+import streamlit as st
+import yaml
+
+from dashboard.client import BackendError
+from dashboard.components.connection import client
+from dashboard.components.job_choice import choose, known_jobs
+from dashboard.components.new_job_fields import FIELDS, SWITCHES, Field, merged, value_at
+from dashboard.words import job_name
+from fedmem.config import ExperimentConfig, validate_config
+from fedmem.contracts import Job, JobRequest
+from fedmem.errors import ConfigError
+
+_KEY = "new-job-key"
+DEFAULTS = "The tested defaults"
+
+
+def new_job() -> None:
+    """The form; when the job is queued, the pages speak of it."""
+    with st.container(border=True):
+        st.markdown("#### New training job")
+        names = [dataset.name for dataset in client().datasets().datasets]
+        if not names:
+            st.info("There is no data set yet. Import one: `fedmem data import PATH`, or the demo: `fedmem up`.")
+            return
+        base, dataset, kind, start_from = _frame(names)
+        values = _settings(base)
+        with st.container(horizontal=True):
+            if st.button("Start the job", type="primary", icon=":material/play_arrow:", key="start-job"):
+                _start(values, dataset, kind, start_from)
+            if st.button("Cancel", key="cancel-job"):
+                _close()
+                st.rerun()
+
+
+def is_wanted() -> bool:
+    """Whether the reader is about to start a job; the URL says so."""
+    return st.query_params.get("new") == "1"
+
+
+def open_form() -> None:
+    """Show the form from the next run on."""
+    st.query_params["new"] = "1"
+    st.session_state.pop(_KEY, None)
+
+
+def _close() -> None:
+    st.query_params.pop("new", None)
+    st.session_state.pop(_KEY, None)
+
+
+def _frame(names: Sequence[str]) -> tuple[ExperimentConfig, str, str, int | None]:
+    """Data set, purpose, and what the settings and the weights start from."""
+    jobs = known_jobs()
+    first, second = st.columns(2), st.columns(2)
+    newest = next((jobs[0].dataset for _ in jobs[:1] if jobs[0].dataset in names), names[0])
+    dataset = first[0].selectbox("Data set", names, index=names.index(newest), key="new-dataset")
+    kind = first[1].selectbox(
+        "Purpose",
+        ["training", "experiment"],
+        key="new-kind",
+        format_func={"training": "Serve it when it is done", "experiment": "Experiment: compare it only"}.__getitem__,
+    )
+    by_id = {job.id: job for job in jobs if job.dataset == dataset}
+    base = second[0].selectbox(
+        "Settings start from",
+        [*by_id, None],
+        key=f"new-base-{dataset}",
+        format_func=lambda number: DEFAULTS if number is None else job_name(by_id[number]),
+    )
+    start_from = second[1].selectbox(
+        "Model starts from",
+        [None, *(job.id for job in by_id.values() if _has_checkpoint(job))],
+        key=f"new-start-{dataset}",
+        format_func=lambda number: "Nothing, a new model" if number is None else f"Job {number}, its last round",
+        help="A job that continues another one needs the same settings and more rounds.",
+    )
+    chosen = start_from or base
+    return (ExperimentConfig() if chosen is None else by_id[chosen].config), dataset, kind, start_from
+
+
+def _has_checkpoint(job: Job) -> bool:
+    return job.state in ("stopped", "succeeded", "failed") and job.round > 0
+
+
+def _settings(base: ExperimentConfig) -> dict[str, Any]:
+    """The base with what the reader changed."""
+    tree = base.model_dump(mode="json")
+    mark = hash(base.model_dump_json()) % 10**8  # another base, other values in the fields
+    columns = st.columns(3)
+    changes: dict[str, Any] = {}
+    for index, field in enumerate(FIELDS):
+        changes[field.path] = _number(columns[index % 3], field, value_at(tree, field.path), f"new-{field.path}-{mark}")
+    st.markdown("Parts of the method")
+    places = st.columns(4)
+    for index, (path, label, help_text) in enumerate(SWITCHES):
+        key = f"new-{path}-{mark}"
+        changes[path] = not places[index].toggle(label, value=not value_at(tree, path), key=key, help=help_text)
+    with st.expander("Further settings"):
+        text = st.text_area(
+            "As YAML, only what differs",
+            key=f"new-yaml-{mark}",
+            placeholder="model:\n  max_seq_len: 200\nevaluation:\n  eval_every: 5",
+            height=140,
+            help="`fedmem config show` lists every setting with its meaning.",
+        )
+    return {"tree": merged(tree, changes), "yaml": text}
+
+
+def _number(place: Any, field: Field, value: Any, key: str) -> Any:
+    return place.number_input(
+        field.label,
+        value=value,
+        min_value=field.least,
+        max_value=field.most,
+        step=field.step,
+        format=field.format,
+        key=key,
+        help=field.meaning,
+    )
+
+
+def _start(values: dict[str, Any], dataset: str, kind: Any, start_from: int | None) -> None:
+    try:
+        config = validate_config(_with_yaml(values), "the settings")
+        request = JobRequest(dataset=dataset, kind=kind, start_from=start_from, config=config)
+        # One key for one form: a second click does not make a second job.
+        job = client().create_job(request, st.session_state.setdefault(_KEY, uuid4().hex))
+    except (ConfigError, BackendError) as error:
+        st.session_state.pop(_KEY, None)
+        st.error(str(error), icon=":material/error:")
+        return
+    _close()
+    choose(job.id)
+    st.rerun()
+
+
+def _with_yaml(values: dict[str, Any]) -> dict[str, Any]:
+    try:
+        further = yaml.safe_load(values["yaml"] or "") or {}
+    except yaml.YAMLError as error:
+        raise ConfigError(f"the further settings are no YAML: {error}") from None
+    if not isinstance(further, dict):
+        raise ConfigError(
+            f"the further settings are {further!r}; write sections and keys, as in `fedmem config show --yaml`"
+        )
+    tree: dict[str, Any] = values["tree"]
+    for section, inner in further.items():
+        tree = {**tree, section: {**tree[section], **inner} if isinstance(inner, dict) and section in tree else inner}
+    return tree

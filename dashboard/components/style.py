@@ -1,0 +1,27 @@
+"""The little that Streamlit's theme cannot say: less air above the page, and cards that keep to a grid."""
+
+import streamlit as st
+
+CSS = """<style>
+.stMainBlockContainer { padding-top: 3.2rem; padding-bottom: 3rem; max-width: 1500px; }
+@media (max-width: 640px) { .stMainBlockContainer { padding-left: 1rem; padding-right: 1rem; } }
+.fm-cards { display: grid; grid-template-columns: repeat(auto-fill, minmax(132px, 1fr)); gap: 14px; }
+.fm-card { display: flex; flex-direction: column; gap: 4px; min-width: 0; }
+.fm-cover { position: relative; aspect-ratio: 2 / 3; border-radius: 8px; overflow: hidden;
+  background: rgba(128, 128, 128, .18); display: flex; align-items: center; justify-content: center; }
+.fm-cover img { width: 100%; height: 100%; object-fit: cover; }
+.fm-cover span { padding: 8px; text-align: center; font-size: .82rem; opacity: .75; overflow-wrap: anywhere; }
+.fm-rank { position: absolute; left: 6px; top: 6px; padding: 0 7px; border-radius: 9px; font-size: .74rem;
+  background: rgba(0, 0, 0, .62); color: #fff; }
+.fm-title { font-size: .88rem; font-weight: 600; line-height: 1.25; display: -webkit-box; -webkit-line-clamp: 2;
+  -webkit-box-orient: vertical; overflow: hidden; }
+.fm-meta { font-size: .76rem; opacity: .7; line-height: 1.3; }
+.fm-badge { font-size: .72rem; border: 1px solid currentColor; border-radius: 8px; padding: 0 6px; align-self: start; }
+.fm-small .fm-cards { grid-template-columns: repeat(auto-fill, minmax(78px, 1fr)); gap: 8px; }
+.fm-small .fm-title { font-size: .72rem; font-weight: 500; }
+</style>"""
+
+
+def apply_style() -> None:
+    """Once for every run of the script."""
+    st.html(CSS)

@@ -1,0 +1,53 @@
+"""Clients: who takes part, how their losses spread, and what crosses the network."""
+
+import streamlit as st
+
+from dashboard.charts.clients import client_loss_chart, participation_chart, total_traffic_chart, traffic_chart
+from dashboard.components.drawings import panel
+from dashboard.components.job_header import job_header
+from dashboard.components.live import JobView, live_job
+from dashboard.components.states import waiting_for_rounds
+from dashboard.words import size, state_of
+
+
+def clients() -> None:
+    """Everything about the clients that the server may know: sums and quantiles, no client by name."""
+    st.title("Clients")
+    live_job(_draw)
+
+
+def _draw(view: JobView) -> None:
+    job_header(view)
+    if not view.trained:
+        waiting_for_rounds(state_of(view.job))
+        return
+    _figures(view)
+    left, right = st.columns(2)
+    with left:
+        panel("Participation", participation_chart(view.trained), "clients-participation")
+        panel("Weights on the wire", traffic_chart(view.trained, "weights"), "clients-weights")
+    with right:
+        panel("Losses of the clients", client_loss_chart(view.trained), "clients-loss", _SPREAD)
+        panel("Prototypes on the wire", traffic_chart(view.trained, "prototypes"), "clients-prototypes")
+    panel("Everything sent so far", total_traffic_chart(view.trained), "clients-total")
+
+
+_SPREAD = (
+    "The line is the median client; the dark band holds the middle half, the light one nine tenths of the clients."
+)
+
+
+def _figures(view: JobView) -> None:
+    last = view.trained[-1].metrics.get("train", {})
+    down = last.get("bytes_down_weights", 0.0) + last.get("bytes_down_prototypes", 0.0)
+    up = last.get("bytes_up_weights", 0.0) + last.get("bytes_up_prototypes", 0.0)
+    prototypes = last.get("bytes_up_prototypes", 0.0)
+    places = st.columns(4)
+    places[0].metric("Clients in the last round", f"{last.get('clients', 0.0):.0f}")
+    places[1].metric("To a client, per round", size(down))
+    places[2].metric("From a client, per round", size(up))
+    places[3].metric("Of that, prototypes", f"{100 * prototypes / up if up else 0:.1f} %")
+
+
+if __name__ == "__main__":
+    clients()

@@ -1,0 +1,113 @@
+"""Experiments: finished runs side by side, with standard errors and what sets them apart."""
+
+from collections.abc import Mapping, Sequence
+
+import pandas as pd
+import streamlit as st
+
+from dashboard.charts.experiments import Result, results_chart
+from dashboard.client import BackendError
+from dashboard.components.connection import client, round_book
+from dashboard.components.drawings import panel
+from dashboard.components.job_choice import known_jobs
+from dashboard.components.states import backend_needed, empty
+from dashboard.words import differences, job_name, share, variant
+from fedmem.contracts import Job, ModelVersion
+
+SHOWN = ("HR@10", "NDCG@10")
+LADDER = (
+    "centralised SASRec",
+    "FedAvg-SASRec",
+    "FedMem-NoMemory",
+    "FedMem-NoProto",
+    "FedMem-NoContrast",
+    "FedMem-Full",
+)
+
+
+def experiments() -> None:
+    """The table of the runs that were tested, by data set."""
+    st.title("Experiments")
+    with backend_needed():
+        tested = {model.job_id: model for model in client().models().models if "test" in model.metrics}
+        runs = [job for job in known_jobs() if job.id in tested]
+        if not runs:
+            empty(
+                "No run has been tested yet",
+                "A run is tested on the held-out last items when it ends. Queue experiments on the Training page "
+                "(Purpose: Experiment), or the whole ladder: `fedmem ablate`.",
+                ":material/science:",
+            )
+            return
+        for dataset in dict.fromkeys(job.dataset for job in runs):
+            _table(dataset, sorted((job for job in runs if job.dataset == dataset), key=_rung), tested)
+
+
+def _rung(job: Job) -> tuple[int, int]:
+    name = variant(job.config)
+    return (LADDER.index(name) if name in LADDER else len(LADDER), job.id)
+
+
+def _table(dataset: str, runs: Sequence[Job], tested: Mapping[int, ModelVersion]) -> None:
+    st.subheader(f"On {dataset}")
+    full = next((job for job in reversed(runs) if variant(job.config) == "FedMem-Full"), None)
+    rows = [{**_figures(job, tested[job.id]), "Differs from Full in": _apart(job, full)} for job in runs]
+    st.dataframe(
+        pd.DataFrame(rows),
+        hide_index=True,
+        width="stretch",
+        column_config={"Differs from Full in": st.column_config.TextColumn(width="large")},
+    )
+    st.caption(
+        "Mean ± standard error over users; the whole catalogue is ranked, seen items left out. KB are per client "
+        "and round."
+    )
+    for place, metric in zip(st.columns(len(SHOWN)), SHOWN, strict=True):
+        results = [
+            Result(job_name(job), table[metric], table.get(f"{metric}_se", 0.0))
+            for job in runs
+            for table in [tested[job.id].metrics["test"]]
+            if metric in table
+        ]
+        with place:
+            panel(f"Test {metric}", results_chart(results, metric), f"experiments-{dataset}-{metric}")
+
+
+def _figures(job: Job, model: ModelVersion) -> dict[str, str]:
+    measured = {
+        f"{split} {metric}": _with_error(model.metrics.get(split.lower(), {}), metric)
+        for split in ("Validation", "Test")
+        for metric in SHOWN
+    }
+    rounds = {"Best / last round": f"{model.round} / {job.round}"}
+    return {"Run": variant(job.config), "Job": str(job.id), **measured, **rounds, **_cost(job)}
+
+
+def _with_error(table: Mapping[str, float], metric: str) -> str:
+    if metric not in table:
+        return "–"
+    error = table.get(f"{metric}_se")
+    return share(table[metric]) + ("" if error is None else f" ± {share(error)}")
+
+
+def _cost(job: Job) -> dict[str, str]:
+    try:
+        rounds = round_book().read(job)
+    except BackendError:
+        return {}
+    last = rounds[-1].metrics.get("train", {}) if rounds else {}
+    down = last.get("bytes_down_weights", 0.0) + last.get("bytes_down_prototypes", 0.0)
+    up = last.get("bytes_up_weights", 0.0) + last.get("bytes_up_prototypes", 0.0)
+    seconds = (job.finished_at - job.started_at).total_seconds() if job.finished_at and job.started_at else 0.0
+    return {"KB down": f"{down / 1e3:,.1f}", "KB up": f"{up / 1e3:,.1f}", "Minutes": f"{seconds / 60:.1f}"}
+
+
+def _apart(job: Job, full: Job | None) -> str:
+    if full is None or job.id == full.id:
+        return ""
+    found = differences([full.config, job.config])
+    return ", ".join(f"{name}: {values[1]} instead of {values[0]}" for name, values in found.items()) or "nothing"
+
+
+if __name__ == "__main__":
+    experiments()

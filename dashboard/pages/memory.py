@@ -1,0 +1,64 @@
+"""Memory: what clients find surprising, what they keep, and how the experts read it."""
+
+import streamlit as st
+
+from dashboard.charts.memory import (
+    entropy_chart,
+    gates_chart,
+    occupancy_chart,
+    surprise_chart,
+    surprise_histogram,
+    writing_chart,
+    written_chart,
+)
+from dashboard.components.drawings import panel
+from dashboard.components.job_header import job_header
+from dashboard.components.live import JobView, live_job
+from dashboard.components.states import empty, waiting_for_rounds
+from dashboard.words import state_of
+
+_SPREAD = "The line is the median position; the dark band holds the middle half, the light one nine tenths of them."
+
+
+def memory() -> None:
+    """Sums and quantiles over the clients' memories; what stands in them stays on the devices."""
+    st.title("Memory")
+    live_job(_draw)
+
+
+def _draw(view: JobView) -> None:
+    job_header(view)
+    if not view.job.config.uses_memory:
+        empty("This run has no memory", "Its configuration switches the local memory off. Choose another job.")
+    elif not view.trained:
+        waiting_for_rounds(state_of(view.job))
+    else:
+        _warm_up(view)
+        _charts(view)
+
+
+def _warm_up(view: JobView) -> None:
+    warm_up = view.job.config.fedmem.warmup_rounds
+    if view.job.round <= warm_up:
+        st.info(
+            f"Nothing is written in the first {warm_up} rounds, because an untrained model is surprised by everything.",
+            icon=":material/info:",
+        )
+
+
+def _charts(view: JobView) -> None:
+    config, rounds = view.job.config.fedmem, view.trained
+    left, right = st.columns(2)
+    with left:
+        panel("Surprise", surprise_chart(rounds, config), "memory-surprise", _SPREAD)
+        panel("Occupancy", occupancy_chart(rounds, config.memory_capacity), "memory-occupancy")
+        panel("Weights of the experts", gates_chart(rounds), "memory-gates", "A router weighs them for each user.")
+    with right:
+        panel(f"Surprise in round {rounds[-1].round}", surprise_histogram(rounds[-1], config), "memory-histogram")
+        panel("Written and evicted", writing_chart(rounds), "memory-writing")
+        panel("How evenly the experts are used", entropy_chart(rounds), "memory-entropy")
+    panel("Share of positions written", written_chart(rounds), "memory-written")
+
+
+if __name__ == "__main__":
+    memory()

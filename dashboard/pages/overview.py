@@ -1,0 +1,99 @@
+"""Overview: what trains now, how good it is, and which model answers."""
+
+import streamlit as st
+
+from dashboard.charts.training import baseline, best, measured, ranking_chart
+from dashboard.client import BackendError
+from dashboard.components.connection import client
+from dashboard.components.drawings import panel
+from dashboard.components.job_choice import default_job, known_jobs
+from dashboard.components.job_header import job_header
+from dashboard.components.job_table import job_table
+from dashboard.components.live import JobView, live
+from dashboard.components.states import no_job_yet, waiting_for_rounds
+from dashboard.words import ago, job_name, share, state_of
+from fedmem.contracts import ModelPage
+
+METRIC = "HR@10"
+
+
+def overview() -> None:
+    """The active job, or the last one, and the model in service."""
+    st.title("Overview")
+    jobs = known_jobs()
+    if not jobs:
+        no_job_yet()
+        return
+    left, right = st.columns([2, 1], gap="large")
+    with left:
+        live(default_job(jobs), _job)
+    with right:
+        _service()
+    st.subheader("Jobs")
+    job_table(jobs)
+
+
+def _job(view: JobView) -> None:
+    job_header(view)
+    if not view.rounds:
+        waiting_for_rounds(state_of(view.job))
+        return
+    _figures(view)
+    if measured(view.rounds, METRIC):
+        chart = ranking_chart({job_name(view.job): view.rounds}, METRIC)
+        panel("Validation by round", chart, "overview-validation", "The band is one standard error over users.")
+
+
+def _figures(view: JobView) -> None:
+    """Last, best and baseline side by side."""
+    reached, level, top = measured(view.rounds, METRIC), baseline(view.rounds, METRIC), best(view.rounds, METRIC)
+    last, highest, popular = st.columns(3)
+    meaning = "Hit rate at 10: the share of users whose held-out item is among the first ten of all items."
+    if reached:
+        number, value, _ = reached[-1]
+        last.metric(f"Last HR@10, round {number}", share(value), help=meaning)
+    else:
+        last.metric(
+            "Last HR@10", "–", help=f"The first validation follows round {view.job.config.evaluation.eval_every}."
+        )
+    if top is not None:
+        highest.metric(f"Best HR@10, round {top[0]}", share(top[1]))
+    else:
+        highest.metric("Best HR@10", "–")
+    if level is not None:
+        times = f"best is {top[1] / level:.1f} times this" if top is not None and level > 0 else None
+        popular.metric("Popularity, the baseline", share(level), help="A list of the most popular items for everybody.")
+        if times:
+            popular.caption(times)
+
+
+def _service() -> None:
+    st.markdown("**Model in service**")
+    try:
+        models = client().models()
+    except BackendError as error:
+        st.caption(str(error))
+        return
+    _serving(models)
+
+
+def _serving(models: ModelPage) -> None:
+    serving = next((model for model in models.models if model.version == models.serving), None)
+    if serving is None:
+        st.info("None yet: a training job puts its best model into service when it is done.", icon=":material/info:")
+        return
+    with st.container(border=True):
+        st.markdown(f":material/deployed_code: `{serving.version}`")
+        st.caption(
+            f"On {serving.dataset}, round {serving.round} of job {serving.job_id}, made {ago(serving.created_at)}."
+        )
+        for split, label in (("test", "Test"), ("validation", "Validation")):
+            value = serving.metrics.get(split, {}).get(METRIC)
+            if value is not None:
+                error = serving.metrics[split].get(f"{METRIC}_se")
+                st.metric(f"{label} HR@10", share(value) + (f" ± {share(error)}" if error is not None else ""))
+    st.page_link("pages/recommend.py", label="See what it recommends", icon=":material/movie:")
+
+
+if __name__ == "__main__":
+    overview()

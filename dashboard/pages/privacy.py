@@ -1,0 +1,71 @@
+"""Privacy: what crossed the network, what it can betray, and what protects nobody yet."""
+
+from collections.abc import Sequence
+
+import pandas as pd
+import streamlit as st
+
+from dashboard.charts.clients import total_traffic_chart
+from dashboard.components.drawings import panel
+from dashboard.components.job_header import job_header
+from dashboard.components.live import JobView, live_job
+from dashboard.components.states import waiting_for_rounds
+from dashboard.words import size, state_of
+from fedmem.contracts import RoundMetrics
+
+LEDGER = {
+    "bytes_down_weights": ("To the clients", "The model's parameters", "The same for every client"),
+    "bytes_down_prototypes": ("To the clients", "Global prototypes", "The same for every client"),
+    "bytes_up_weights": ("To the server", "Change of the parameters", "Rows of items can betray the history"),
+    "bytes_up_prototypes": ("To the server", "Prototypes of the memory", "A small cluster can betray an item"),
+}
+NEVER = "Interactions, item ids, histories and the entries of a memory never leave a client."
+MISSING = (
+    "**No noise and no clipping.** Updates and prototypes leave a client as they are, so there is no (ε, δ) to report: "
+    "ε spent is not zero, it is unbounded.",
+    "**No secure sum over a network.** Clients are simulated on one machine; the server's code sees sums, but nothing "
+    "cryptographic makes it so.",
+    "**No leak meter.** How often an uploaded prototype gives away an item of its client's memory is not measured.",
+)
+
+
+def privacy() -> None:
+    """The ledger of a job, and an honest list of what is not there."""
+    st.title("Privacy")
+    st.markdown(NEVER)
+    live_job(_draw)
+    _missing()
+
+
+def _draw(view: JobView) -> None:
+    job_header(view)
+    if not view.trained:
+        waiting_for_rounds(state_of(view.job))
+        return
+    st.subheader("The ledger: what was sent")
+    st.dataframe(_ledger(view.trained), hide_index=True, width="stretch")
+    st.caption(
+        "Counted on the serialized messages. 1 KB is 1,000 bytes; weights are sent whole, never by changed rows."
+    )
+    panel("Everything sent so far", total_traffic_chart(view.trained), "privacy-total")
+
+
+def _ledger(rounds: Sequence[RoundMetrics]) -> pd.DataFrame:
+    rows = []
+    for name, (direction, what, risk) in LEDGER.items():
+        each = [r.metrics.get("train", {}).get(name, 0.0) for r in rounds]
+        clients = [r.metrics.get("train", {}).get("clients", 0.0) for r in rounds]
+        total = sum(count * number for count, number in zip(each, clients, strict=True))
+        rows.append([direction, what, size(each[-1]), size(total), risk])
+    return pd.DataFrame(
+        rows, columns=["Direction", "What", "Per client, last round", "All so far", "What it may betray"]
+    )
+
+
+def _missing() -> None:
+    st.subheader("What does not protect anybody yet")
+    st.warning("\n\n".join(MISSING), icon=":material/gpp_maybe:")
+
+
+if __name__ == "__main__":
+    privacy()

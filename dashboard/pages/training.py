@@ -1,0 +1,124 @@
+"""Training: how a job learns, beside other runs; start, pause, resume, stop."""
+
+from collections.abc import Mapping, Sequence
+
+import pandas as pd
+import streamlit as st
+
+from dashboard.charts.training import loss_chart, peak_memory_chart, ranking_chart, seconds_chart
+from dashboard.components.connection import round_book
+from dashboard.components.drawings import panel
+from dashboard.components.job_choice import chosen_job, known_jobs
+from dashboard.components.job_controls import control_trouble, job_controls
+from dashboard.components.job_header import job_header
+from dashboard.components.live import JobView, live
+from dashboard.components.new_job import is_wanted, new_job, open_form
+from dashboard.components.states import backend_needed, no_job_yet, waiting_for_rounds
+from dashboard.words import differences, job_name, state_of
+from fedmem.contracts import Job, RoundMetrics
+
+LOSSES = {"recommendation_loss": "Recommendation loss (nats)", "contrastive_loss": "Contrastive loss (nats)"}
+MOST_COMPARED = 5
+
+
+def training() -> None:
+    """Controls above, the live part below them."""
+    st.title("Training")
+    job = chosen_job()
+    with st.container(horizontal=True):
+        st.button("New training job", icon=":material/add:", on_click=open_form, key="new-job", disabled=is_wanted())
+        if job is not None:
+            job_controls(job)
+    control_trouble()
+    if is_wanted():
+        with backend_needed():
+            new_job()
+    if job is None:
+        no_job_yet()
+        return
+    compared = _compared(job)
+    live(job, lambda view: _draw(view, compared))
+    if compared:
+        _differences([job, *compared])
+
+
+def _compared(job: Job) -> list[Job]:
+    """Other jobs, chosen by the reader and kept in the URL."""
+    others = {other.id: other for other in known_jobs() if other.id != job.id and other.round > 0}
+    if not others:
+        return []
+    chosen = st.multiselect(
+        "Compare with",
+        list(others),
+        format_func=lambda number: f"{job_name(others[number])}, {others[number].dataset}",
+        key="compare",
+        bind="query-params",
+        max_selections=MOST_COMPARED,
+        placeholder="other jobs",
+    )
+    return [others[number] for number in chosen]
+
+
+def _draw(view: JobView, compared: Sequence[Job]) -> None:
+    job_header(view)
+    if not view.trained:
+        waiting_for_rounds(state_of(view.job))
+        return
+    runs = {job_name(view.job): view.rounds}
+    with backend_needed():
+        runs |= {job_name(other): round_book().read(other) for other in compared}
+    _validation(view, runs)
+    _losses(runs)
+    _cost(view)
+    st.caption("Drag pans, Shift and the wheel zoom, a double-click shows everything again.")
+
+
+def _validation(view: JobView, runs: Mapping[str, Sequence[RoundMetrics]]) -> None:
+    st.subheader("Validation")
+    cutoffs = list(view.job.config.evaluation.k_list)
+    at = st.segmented_control("Cut-off", cutoffs, default=_default(cutoffs), key="k", format_func=lambda k: f"at {k}")
+    k = at or _default(cutoffs)
+    names = [f"{name}@{k}" for name in view.job.config.evaluation.metrics if name != "MRR"]
+    names += ["MRR"] if "MRR" in view.job.config.evaluation.metrics else []
+    if not any("HR@10" in each.metrics.get("validation", {}) for each in view.rounds):
+        st.info(f"The first validation follows round {view.job.config.evaluation.eval_every}.", icon=":material/info:")
+    note = "The diamond marks the round whose model is kept, the band one standard error over users."
+    for place, metric in zip(st.columns(len(names)), names, strict=True):
+        with place:
+            panel(metric, ranking_chart(runs, metric), f"training-{metric.partition('@')[0]}", note)
+
+
+def _default(cutoffs: Sequence[int]) -> int:
+    return 10 if 10 in cutoffs else cutoffs[0]
+
+
+def _losses(runs: Mapping[str, Sequence[RoundMetrics]]) -> None:
+    st.subheader("Losses on the clients")
+    for place, (name, title) in zip(st.columns(2), LOSSES.items(), strict=True):
+        with place:
+            panel(title.partition(" (")[0], loss_chart(runs, name, title), f"training-{name}")
+
+
+def _cost(view: JobView) -> None:
+    st.subheader("What a round costs")
+    left, right = st.columns(2)
+    with left:
+        panel("Time by phase", seconds_chart(view.trained), "training-seconds")
+    with right:
+        panel("Memory of the trainer's process", peak_memory_chart(view.trained), "training-peak")
+
+
+def _differences(jobs: Sequence[Job]) -> None:
+    st.subheader("Where the configurations differ")
+    found = differences([job.config for job in jobs])
+    if not found:
+        st.caption("Nowhere: all settings are the same.")
+        return
+    table = pd.DataFrame(
+        [[name, *map(str, values)] for name, values in found.items()], columns=["Setting", *map(job_name, jobs)]
+    )
+    st.dataframe(table, hide_index=True, width="stretch")
+
+
+if __name__ == "__main__":
+    training()

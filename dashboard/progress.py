@@ -1,0 +1,47 @@
+"""How far a job is and when it will be done, from its rounds."""
+
+from collections.abc import Sequence
+from itertools import pairwise
+from statistics import median
+
+from dashboard.words import duration, is_under_way
+from fedmem.contracts import Job, RoundMetrics
+
+RECENT = 20
+
+
+def seconds_per_round(rounds: Sequence[RoundMetrics]) -> float | None:
+    """The median of the last rounds, which a pause in between does not move."""
+    ends = [each.finished_at for each in rounds[-RECENT:]]
+    gaps = [(after - before).total_seconds() for before, after in pairwise(ends)]
+    return median(gaps) if gaps else None
+
+
+def seconds_left(job: Job, rounds: Sequence[RoundMetrics]) -> float | None:
+    """If it does all its rounds; patience may end it before."""
+    pace = seconds_per_round(rounds)
+    if pace is None or job.state != "running":
+        return None
+    done = job.clients_done / job.clients_selected if job.clients_selected else 0.0
+    return max(0.0, job.num_rounds - job.round - done) * pace
+
+
+def share_done(job: Job) -> float:
+    """Between 0 and 1. A job that has ended is done."""
+    if job.state == "succeeded":
+        return 1.0
+    within = job.clients_done / job.clients_selected if job.clients_selected else 0.0
+    return min(1.0, (job.round + within) / job.num_rounds)
+
+
+def progress_line(job: Job, rounds: Sequence[RoundMetrics]) -> str:
+    """Rounds, clients of the round in progress, pace and time left, as far as they are known."""
+    parts = [f"Round {job.round} of {job.num_rounds}"]
+    if job.state == "running" and job.clients_selected:
+        parts.append(f"{job.clients_done} of {job.clients_selected} clients of the next one")
+    pace, left = seconds_per_round(rounds), seconds_left(job, rounds)
+    if pace is not None and is_under_way(job):
+        parts.append(f"{pace:.1f} s per round")
+    if left is not None:
+        parts.append(f"about {duration(left)} left")
+    return " · ".join(parts)

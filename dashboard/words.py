@@ -1,0 +1,119 @@
+"""How things are called on the screen: metrics with their units, states, settings."""
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+
+from fedmem.config import ExperimentConfig
+from fedmem.contracts import Job
+
+STATES = {
+    "queued": "waiting",
+    "running": "running",
+    "paused": "paused",
+    "succeeded": "finished",
+    "failed": "failed",
+    "stopped": "stopped",
+}
+RANKING = {
+    "HR": "Hit rate at {k} (share of users)",
+    "NDCG": "NDCG at {k} (0 to 1)",
+    "MRR": "Mean reciprocal rank (0 to 1)",
+}
+EXPERTS = {"gate_sequential": "Sequence", "gate_text": "Text", "gate_visual": "Image"}
+PHASES = {
+    "seconds_train": "Training on clients",
+    "seconds_aggregate": "Aggregation",
+    "seconds_evaluate": "Validation",
+    "seconds_write": "Writing the checkpoint",
+}
+
+
+def ranking_title(metric: str) -> str:
+    """What HR@10 and its like measure, with the unit."""
+    name, _, k = metric.partition("@")
+    return RANKING[name].format(k=k)
+
+
+def short_ranking(metric: str) -> str:
+    """For a table's head."""
+    return metric
+
+
+def job_name(job: Job) -> str:
+    """How a job is spoken of: its number and what kind of run it is."""
+    return f"Job {job.id} · {variant(job.config)}"
+
+
+def variant(config: ExperimentConfig) -> str:
+    """The rung of the ladder that a configuration is, as the README calls it."""
+    if config.federated.centralised_batch is not None:
+        return "centralised SASRec"
+    if not config.uses_retriever:
+        return "FedAvg-SASRec"
+    if not config.uses_memory:
+        return "FedMem-NoMemory"
+    if config.fedmem.memory_policy != "surprise":
+        return f"FedMem, {config.fedmem.memory_policy} memory"
+    if not config.uses_prototypes:
+        return "FedMem-NoProto"
+    if not config.uses_contrastive:
+        return "FedMem-NoContrast"
+    return "FedMem-Full"
+
+
+def state_of(job: Job) -> str:
+    """What a job does, and what it is about to do."""
+    if job.state == "running" and job.desired_state != "running":
+        return {"paused": "pausing", "stopped": "stopping"}[job.desired_state]
+    return STATES[job.state]
+
+
+def is_under_way(job: Job) -> bool:
+    """Whether there will be news of it."""
+    return job.state in ("queued", "running", "paused")
+
+
+def duration(seconds: float) -> str:
+    """Seconds as a person would say them."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    if seconds < 5400:
+        return f"{seconds / 60:.0f} min"
+    if seconds < 129_600:
+        return f"{seconds / 3600:.1f} h"
+    return f"{seconds / 86_400:.1f} days"
+
+
+def ago(moment: datetime, now: datetime | None = None) -> str:
+    """How long since a moment."""
+    elapsed = (now or datetime.now(UTC)) - moment
+    return "just now" if elapsed < timedelta(seconds=5) else f"{duration(elapsed.total_seconds())} ago"
+
+
+def share(value: float) -> str:
+    """A number between 0 and 1 as the field writes it: .464."""
+    return f"{value:.3f}".removeprefix("0")
+
+
+def size(count: float) -> str:
+    """Bytes in the unit that reads best; 1 KB is 1,000 bytes."""
+    for unit, scale in (("GB", 1e9), ("MB", 1e6), ("KB", 1e3)):
+        if count >= scale:
+            return f"{count / scale:,.1f} {unit}"
+    return f"{count:.0f} bytes"
+
+
+def settings_of(config: ExperimentConfig) -> dict[str, object]:
+    """Every setting by its dotted name."""
+    found: dict[str, object] = {}
+    for name, value in config.model_dump(mode="json").items():
+        inner: Mapping[str, object] = value if isinstance(value, dict) else {}
+        found |= {f"{name}.{key}": leaf for key, leaf in inner.items()} or {name: value}
+    return found
+
+
+def differences(configs: Sequence[ExperimentConfig]) -> dict[str, tuple[object, ...]]:
+    """The settings in which configurations differ, with the value of each."""
+    tables = [settings_of(config) for config in configs]
+    values = {name: tuple(table[name] for table in tables) for name in (tables[0] if tables else ())}
+    return {name: found for name, found in values.items() if any(value != found[0] for value in found[1:])}
