@@ -308,6 +308,29 @@ def bench_simulate(
     run_simulate(data, keep=keep, as_json=as_json)
 
 
+@bench_app.command("serve")
+def bench_serve(
+    keep: Annotated[bool, typer.Option("--keep", help="Write benchmarks/results/serve.json too.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """The speed of recommendations: R1, R2, R3 and R7 of the README's table, in about a minute."""
+    from fedmem.cli.benching import run_serve
+
+    run_serve(keep=keep, as_json=as_json)
+
+
+@bench_app.command("topk")
+def bench_topk(
+    items: Annotated[int, typer.Option(min=1000, help="How many items the catalogue has.")] = 1_000_000,
+    keep: Annotated[bool, typer.Option("--keep", help="Write benchmarks/results/topk.json too.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """How much of the exact top 10 FAISS finds in a large catalogue, and in what share of the time."""
+    from fedmem.cli.benching import run_topk
+
+    run_topk(items, keep=keep, as_json=as_json)
+
+
 @app.command()
 def recommend(
     run: RunDir,
