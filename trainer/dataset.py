@@ -54,7 +54,7 @@ def _existing_images(items: Iterable[Item]) -> Iterator[Item]:
         missing += gone
         yield replace(item, image_path=None) if gone else item
     if missing:
-        logger.warning("%d pictures of the catalogue are not where they were when it was imported", missing)
+        logger.warning("%d of the catalogue's pictures are not where they were at its import", missing)
 
 
 def _nobody(dataset: FederatedDataset) -> str:

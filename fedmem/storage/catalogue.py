@@ -62,13 +62,14 @@ class CatalogueStore:
             progress: called with (stage, done, total).
 
         Raises:
+            DataError: if the name is none, or an item cannot be stored.
             ConflictError: if ``numbered`` rows do not continue those of the last import.
         """
         check_name(name)
         with writing(self._engine) as connection:
             dataset_id = datasets.claim_dataset(connection, name, source, self._clock())
             new, changed = items.merge_items(connection, dataset_id, catalogue, self._clock())
-            earlier = interactions.count_up_to(connection, dataset_id, float(max(rows.timestamps))) if numbered else 0
+            earlier = interactions.count_up_to(connection, dataset_id, max(rows.timestamps)) if numbered else 0
             added = interactions.add_interactions(
                 connection, dataset_id, rows, lambda done: progress("interactions", done, len(rows))
             )
@@ -130,7 +131,7 @@ class CatalogueStore:
         return found
 
     def put_item(self, name: str, item: ItemRow) -> bool:
-        """Store an item as it is described here; whether it is new."""
+        """Store an item as it is described here; whether it is new. ``DataError`` if it cannot be stored."""
         with writing(self._engine) as connection:
             dataset_id = datasets.lock_dataset(connection, name)
             new, _ = items.merge_items(connection, dataset_id, [item], self._clock())
@@ -157,9 +158,9 @@ class CatalogueStore:
 
         Raises:
             UnknownItemError: if the data set lacks an item.
-            DataError: if a time is not finite.
+            DataError: if a time is not finite, or an id is no text.
         """
-        _check_times(events)
+        _check_events(events)
         with writing(self._engine) as connection:
             dataset_id = datasets.lock_dataset(connection, name)
             _check_items(connection, dataset_id, name, events)
@@ -179,13 +180,15 @@ def check_name(name: str) -> None:
         raise DataError(f"{name!r} cannot name a data set: use letters, digits, dots and dashes")
 
 
-def _check_times(events: Sequence[Event]) -> None:
+def _check_events(events: Sequence[Event]) -> None:
     for event in events:
         if not math.isfinite(event.timestamp):
             raise DataError(
                 f"the event of user {event.user_id!r} on item {event.item_id!r} has the time {event.timestamp}; "
                 "give seconds since 1970"
             )
+        if not event.user_id or "\0" in event.user_id:
+            raise DataError(f"{event.user_id!r} cannot name a user")
 
 
 def _check_items(connection: Connection, dataset_id: int, name: str, events: Sequence[Event]) -> None:

@@ -63,7 +63,7 @@ def _insert_arrays(connection: Connection, dataset_id: int, batch: InteractionCo
 def count_up_to(connection: Connection, dataset_id: int, timestamp: float) -> int:
     """How many rows have at most this timestamp."""
     rows = select(func.count()).select_from(interactions)
-    wanted = rows.where(interactions.c.dataset_id == dataset_id, interactions.c.timestamp <= timestamp)
+    wanted = rows.where(interactions.c.dataset_id == dataset_id, interactions.c.timestamp <= float(timestamp))
     return int(connection.scalar(wanted) or 0)
 
 
@@ -148,11 +148,11 @@ def users_page(connection: Connection, dataset_id: int, search: str, after: str 
         users = users.where(column.contains(search, autoescape=True))
     wanted: list[str] = list(connection.scalars(users.order_by(column).limit(limit)))
     counted = (
-        select(interactions.c.user_id, func.count())
+        select(interactions.c.user_id, func.count().label("length"))
         .where(interactions.c.dataset_id == dataset_id, interactions.c.user_id.in_(wanted))
         .group_by(interactions.c.user_id)
     )
-    lengths: dict[str, int] = dict(connection.execute(counted).tuples().all())
+    lengths: dict[str, int] = {row.user_id: row.length for row in connection.execute(counted)}
     return [UserRow(user_id, lengths[user_id]) for user_id in wanted]
 
 
