@@ -11,7 +11,7 @@ from pathlib import Path
 from backend.new_interactions import NewInteractions
 from backend.served_model import ServedModel, ServedModels
 from backend.telemetry import ModelMetrics
-from fedmem.errors import CheckpointError, ConflictError, FeatureError
+from fedmem.errors import CheckpointError, ConflictError, FeatureError, StorageError
 from fedmem.serving import Item, Question, Recommender, described_item, erase_memories
 from fedmem.storage.catalogue import CatalogueStore
 from fedmem.storage.catalogue_rows import ItemRow
@@ -128,6 +128,8 @@ class ModelKeeper:
                 return model
         try:
             model = self._loaded(row)
+        except StorageError:
+            raise  # not the model's fault
         except Exception as error:  # whatever is wrong with a file, the model in service is to stay
             self.refusals[row.version] = Refusal(str(error), self.clock())
             self.metrics.refusals.inc()
