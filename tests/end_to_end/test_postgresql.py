@@ -20,5 +20,6 @@ def test_a_killed_trainers_job_ends_with_the_bits_that_it_has_on_sqlite(postgres
             assert process.returncode == -signal.SIGKILL, output
         product.train()
         outcomes.append(product.outcome(job.id))
+        product.engine.dispose()
     assert outcomes[0] == outcomes[1]
     assert outcomes[1]["state"] == "succeeded"
