@@ -85,7 +85,7 @@ def job(client: httpx.Client, number: int) -> dict[str, Any]:
 
 
 def test_a_job_is_queued_watched_paused_resumed_and_stopped_and_its_model_recommends(product):
-    process, client, board = product
+    _, client, board = product
     assert client.get("/health/ready").status_code == 503
     created = client.post("/jobs", json={"dataset": "demo", "config": SMALL})
     assert created.status_code == 201, created.text
@@ -114,7 +114,7 @@ def test_a_job_is_queued_watched_paused_resumed_and_stopped_and_its_model_recomm
 
 
 def test_a_port_in_use_is_one_clear_error(product, tmp_path):
-    _, client, board = product
+    _, _, board = product
     process = up(tmp_path, "--port", str(free_port()), "--dashboard-port", str(board))
     output, _ = process.communicate(timeout=PATIENCE)
     assert process.returncode == 2
@@ -124,7 +124,7 @@ def test_a_port_in_use_is_one_clear_error(product, tmp_path):
 
 
 def test_ctrl_c_ends_everything_and_leaves_what_was_trained(product, folder):
-    process, client, board = product
+    process, client, _ = product
     process.send_signal(signal.SIGINT)
     output, _ = process.communicate(timeout=PATIENCE)
     assert process.returncode == 0, output
