@@ -121,7 +121,7 @@ def _nearest(job: Job, shown: PrototypeRound) -> None:
                 st.caption("Nothing: no client has filled it.")
                 continue
             cards = [Card(item.item_id, item.title) for item in prototype.nearest[:NEAREST]]
-            cover_grid(cards, job.dataset, small=True)
+            cover_grid(cards, job.dataset, "small")
 
 
 def _cold(job: Job) -> None:
