@@ -12,16 +12,16 @@ from fedmem.contracts import Explanation, RecommendationResponse
 
 PARTS = {
     "sequence": "Sequence model",
-    "sequential": "Memory, as a sequence",
-    "text": "Memory, by text",
-    "visual": "Memory, by image",
-    "availability": "Kinds of features",
+    "sequential": "Memory by sequence",
+    "text": "Memory by text",
+    "visual": "Memory by image",
+    "availability": "Features there",
 }
 PART_COLOURS = (BLUE, SKY, GREEN, PURPLE, GREY)
 EXPERTS = {"sequential": "Sequence", "text": "Text", "visual": "Image"}
 EXPERT_COLOURS = (SKY, GREEN, PURPLE)
 _TITLE: Any = {"titleAngle": 0, "titleAlign": "right", "titleAnchor": "end", "titleX": -8, "titleY": -8}
-BAR, MARGIN = 26, 110
+BAR, MARGIN = 26, 120
 READ = 10
 
 
@@ -74,7 +74,9 @@ def _bars(x_title: str, field: str, series: tuple[str, ...], palette: tuple[str,
         sort=alt.EncodingSortField("place", order="ascending"),
         axis=alt.Axis(labelLimit=190, labelFlush=False, **_TITLE),
     )
-    colour = alt.Color(f"{field}:N", scale=alt.Scale(domain=list(series), range=list(palette)), legend=legend("square"))
+    colour = alt.Color(
+        f"{field}:N", scale=alt.Scale(domain=list(series), range=list(palette)), legend=legend("square", columns=2)
+    )
     chart = (
         alt.Chart(rows())
         .mark_bar(cornerRadius=2)
