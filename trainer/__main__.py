@@ -2,8 +2,9 @@
 
 import os
 
-# Before torch is imported: its threads under contention cost a factor of five and more.
-os.environ.setdefault("OMP_NUM_THREADS", "1")
+# Before torch is imported: its threads under contention cost a factor of five and more, and another number of them adds
+# in another order, while a job's numbers must not depend on which trainer takes it up.
+os.environ["OMP_NUM_THREADS"] = "1"
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
@@ -14,20 +15,15 @@ def main() -> None:
     import sys
 
     from fedmem.errors import FedMemError
-    from trainer.control import Shutdown
-    from trainer.settings import TrainerSettings
-    from trainer.worker import Worker, stop_on_signals
+    from trainer.settings import load_settings
+    from trainer.worker import serve_jobs
 
     parser = argparse.ArgumentParser(prog="python -m trainer", description=main.__doc__)
     parser.add_argument("--until-idle", action="store_true", help="end when no job is queued")
     until_idle = parser.parse_args().until_idle
-    shutdown = Shutdown()
-    stop_on_signals(shutdown)
-    settings = TrainerSettings()
-    os.nice(settings.nice)
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr, level=logging.INFO)
     try:
-        Worker(settings, shutdown).run(until_idle=until_idle)
+        serve_jobs(load_settings(), until_idle=until_idle)
     except FedMemError as error:
         sys.exit(f"error: {error}")
 

@@ -1,4 +1,4 @@
-"""Whether a job may go on: its lease, kept alive by a heartbeat, what the user wants of it, and the process's signals."""
+"""Whether a job may go on: its lease and the heartbeat that keeps it, its user's wishes, the process's signals."""
 
 import logging
 import threading
@@ -51,7 +51,9 @@ class Control:
         self._thread.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self._ended.set()
         self._thread.join()
 

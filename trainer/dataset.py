@@ -1,31 +1,66 @@
-"""A data set of the database as clients are made of."""
+"""A data set of the catalogue as what training takes."""
 
+import logging
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from fedmem.data.federated_dataset import FederatedDataset
 from fedmem.data.interactions import Interactions, Item
+from fedmem.errors import DataError
 from fedmem.storage.catalogue import CatalogueStore
 from fedmem.storage.catalogue_rows import ItemRow
+
+logger = logging.getLogger(__name__)
 
 
 def load_dataset(
     store: CatalogueStore, name: str, *, min_sequence_length: int, until_id: int | None = None
 ) -> tuple[FederatedDataset, int]:
-    """Snapshot of a data set up to an interaction, and the id of its last one."""
-    found = store.snapshot(name, until_id)
-    rows = found.interactions
-    interactions = Interactions(
-        np.array(rows.users, object), np.array(rows.items, object), np.asarray(rows.timestamps)
-    )
-    items = [_item(row) for row in found.items]
+    """The interactions up to an id, all of them for None, and the id of the last: a snapshot that can be had again.
+
+    It equals, digest and all, what is read from the files that were imported.
+
+    Raises:
+        UnknownDatasetError: if there is no such data set.
+        DataError: if nobody in it can be trained on.
+    """
+    snapshot = store.snapshot(name, until_id)
+    rows = snapshot.interactions
     dataset = FederatedDataset.from_interactions(
-        interactions, items, min_sequence_length=min_sequence_length, name=name
+        Interactions(np.asarray(rows.users), np.asarray(rows.items), np.asarray(rows.timestamps)),
+        _existing_images(_items(snapshot.items)),
+        min_sequence_length=min_sequence_length,
+        name=name,
     )
-    return dataset, found.last_id
+    if not len(dataset.trainable_users):
+        raise DataError(_nobody(dataset))
+    return dataset, snapshot.last_id
 
 
-def _item(row: ItemRow) -> Item:
-    image = None if row.image_path is None else Path(row.image_path)
-    return Item(row.item_id, row.title, tuple(row.genres), row.year, image, row.text)
+def _items(rows: Iterable[ItemRow]) -> Iterator[Item]:
+    for row in rows:
+        path = None if row.image_path is None else Path(row.image_path)
+        yield Item(row.item_id, row.title, row.genres, row.year, path, row.text)
+
+
+def _existing_images(items: Iterable[Item]) -> Iterator[Item]:
+    """The items without the pictures that were removed since the import."""
+    missing = 0
+    for item in items:
+        gone = item.image_path is not None and not item.image_path.is_file()
+        missing += gone
+        yield replace(item, image_path=None) if gone else item
+    if missing:
+        logger.warning("%d of the catalogue's pictures are not where they were at its import", missing)
+
+
+def _nobody(dataset: FederatedDataset) -> str:
+    longest = int(dataset.lengths.max()) if dataset.num_users else 0
+    return (
+        f"nobody in the data set {dataset.name!r} can be trained on: data.min_sequence_length = "
+        f"{dataset.min_sequence_length}, and the longest of {dataset.num_users} histories has {longest} interactions; "
+        "import more data or send feedback"
+    )

@@ -5,6 +5,7 @@ import resource
 import sys
 import time
 from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 
 import numpy as np
 import numpy.typing as npt
@@ -26,7 +27,10 @@ _RSS_UNITS_PER_MIB = 2**20 if sys.platform == "darwin" else 2**10
 
 
 class JobRecorder:
-    """A ``Recorder`` that commits every round.
+    """A ``Recorder`` that commits every round, in a thread of its own while the next round trains.
+
+    One round is written at a time, and the next but one waits for it: clients keep the memories of two rounds. What
+    goes wrong is raised by the call that comes next.
 
     Args:
         jobs: where rounds are committed.
@@ -57,20 +61,35 @@ class JobRecorder:
         self._save_interval, self._keep_every, self._committed = snapshot.config.save_interval, keep_every, committed
         self._describer = PrototypeDescriber(directory, snapshot, before)
         self.record = RunRecord(last=job.round, best=job.best_round or job.round)
-        self.test: MetricTable | None = None
+        self._writer = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
+        self._pending: Future[None] | None = None
 
     def begin(self) -> None:
         """As ``Recorder``."""
 
+    def put(self, report: RoundReport, state: ServerState, clients: RememberingClients) -> None:
+        """As ``Recorder``."""
+        self._wait()
+        self._pending = self._writer.submit(self._write, report, state, clients)
+
     def flush(self, state: ServerState, clients: RememberingClients) -> None:
-        """As ``Recorder``: every round is on disk already."""
+        """As ``Recorder``."""
+        self._wait()
 
     def finish(self, test: MetricTable) -> None:
-        """As ``Recorder``: the job's end is written with it, by who runs the job."""
-        self.test = test
+        """As ``Recorder``: who runs the job writes the result with the job's end."""
 
-    def put(self, report: RoundReport, state: ServerState, clients: RememberingClients) -> None:
-        """As ``Recorder``: the checkpoint first, then its name with the metrics in one transaction."""
+    def close(self) -> None:
+        """Wait for the round that is being written, however it ends."""
+        self._writer.shutdown()
+
+    def _wait(self) -> None:
+        pending, self._pending = self._pending, None
+        if pending is not None:
+            pending.result()
+
+    def _write(self, report: RoundReport, state: ServerState, clients: RememberingClients) -> None:
+        """The checkpoint first, then its name with the metrics in one transaction."""
         self._control.check()
         began = time.perf_counter()
         whole = report.is_best or report.round % self._save_interval == 0 or report.round == 1

@@ -56,14 +56,16 @@ class JobRun:
             self._fail(str(error))
         except Exception as error:  # whatever it is, the service goes on with other jobs
             logger.exception("job %d failed", self.job.id)
-            self._fail(f"an unexpected error ended the job ({type(error).__name__}); its traceback is kept for the operator")
+            self._fail(
+                f"an unexpected error ended the job ({type(error).__name__}); its traceback is kept for the operator"
+            )
 
     def _train(self) -> None:
         config = validate_config(self.job.config, f"job {self.job.id}")
         snapshot = self._snapshot(config)
         self._go_on()
         recorder = self._recorder(snapshot)
-        with closing(TrainingRun(self.directory, snapshot, recorder=recorder)) as run:
+        with closing(TrainingRun(self.directory, snapshot, recorder=recorder)) as run, closing(recorder):
             if self.job.round:
                 run.restore(self.job.round)
                 logger.info("going on from round %d", self.job.round)
@@ -128,9 +130,7 @@ class JobRun:
             return
         loss, table = report.metrics["recommendation_loss"], report.validation
         best = ", the best so far" if report.is_best else ""
-        logger.info(
-            "round %d: loss %.3f, validation HR@10 %.4f%s", report.round, loss, table.mean("HR@10"), best
-        )
+        logger.info("round %d: loss %.3f, validation HR@10 %.4f%s", report.round, loss, table.mean("HR@10"), best)
 
     def _conclude(self, run: TrainingRun) -> None:
         """The best model tested, and activated unless the job is an experiment."""
@@ -145,7 +145,12 @@ class JobRun:
             model_round=result.round,
             activate=self.job.kind == "training",
         )
-        logger.info("succeeded after round %d: test HR@10 %.4f, model of round %d", last, result.table.mean("HR@10"), result.round)
+        logger.info(
+            "succeeded after round %d: test HR@10 %.4f, model of round %d",
+            last,
+            result.table.mean("HR@10"),
+            result.round,
+        )
 
     def _why_finished(self, last: int) -> str:
         if last >= self.job.num_rounds:

@@ -3,10 +3,24 @@
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from fedmem.errors import ConfigError
 from fedmem.storage.engine import DEFAULT_URL
+
+
+def load_settings(**given: object) -> "TrainerSettings":
+    """The settings of the environment, with what was given instead.
+
+    Raises:
+        ConfigError: naming the variable and its value.
+    """
+    try:
+        return TrainerSettings(**{name: value for name, value in given.items() if value is not None})  # type: ignore[arg-type]
+    except ValidationError as error:
+        problem = error.errors()[0]
+        raise ConfigError(f"{problem['loc'][0]} = {problem['input']!r}: {problem['msg']}") from None
 
 
 class TrainerSettings(BaseSettings):

@@ -75,9 +75,10 @@ class Worker:
 
     def _train(self, job: JobRow, lease: Lease) -> None:
         self._sign_of_life(job.id)
-        with _log_of(self.stores.jobs, job.id), Control(
-            self.stores.jobs, lease, self.settings.lease_seconds, self.shutdown
-        ) as control:
+        with (
+            _log_of(self.stores.jobs, job.id),
+            Control(self.stores.jobs, lease, self.settings.lease_seconds, self.shutdown) as control,
+        ):
             logger.info("job %d taken by %s, attempt %d", job.id, self.name, job.attempts)
             JobRun(self.stores, self.settings, job, lease, control).run()
         self._sign_of_life(None)
@@ -93,6 +94,18 @@ class Worker:
             write()
         except StorageError as error:
             logger.warning("%s", error)
+
+
+def serve_jobs(settings: TrainerSettings, *, until_idle: bool = False) -> None:
+    """Be a trainer: at low priority, until SIGTERM, Ctrl-C or, if asked, until no job is left.
+
+    Raises:
+        StorageError: if the database cannot be used.
+    """
+    shutdown = Shutdown()
+    stop_on_signals(shutdown)
+    os.nice(settings.nice)
+    Worker(settings, shutdown).run(until_idle=until_idle)
 
 
 @contextmanager

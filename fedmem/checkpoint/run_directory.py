@@ -331,7 +331,7 @@ class RunDirectory:
         return None
 
     def copy_from(self, other: "RunDirectory", config: ExperimentConfig, rounds: Iterable[int]) -> None:
-        """Make this the continuation of another run under a configuration of its own, from copies of its checkpoints."""
+        """Make this the continuation of another run, under its own configuration, from copies of the checkpoints."""
         self.prepare()
         with writing(self.path):
             for path in other.path.glob("*.*"):

@@ -9,6 +9,7 @@ from fedmem import __version__
 from fedmem.cli.options import (
     AsJson,
     ConfigFile,
+    DatabaseUrl,
     DataFormat,
     DataPath,
     ImagesDir,
@@ -30,10 +31,14 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-data_app = typer.Typer(help="Fetch public data sets or make the embedded demo catalogue.", no_args_is_help=True)
+data_app = typer.Typer(help="Fetch or make data sets, and bring them into the database.", no_args_is_help=True)
+db_app = typer.Typer(help="The database's tables.", no_args_is_help=True)
 config_app = typer.Typer(help="Show the configuration.", no_args_is_help=True)
 bench_app = typer.Typer(help="Measure speed, as ratios against a named peer.", no_args_is_help=True)
+jobs_app = typer.Typer(help="Queue, watch, pause, resume and stop training jobs.", no_args_is_help=True)
+app.add_typer(jobs_app, name="jobs")
 app.add_typer(data_app, name="data")
+app.add_typer(db_app, name="db")
 app.add_typer(bench_app, name="bench")
 app.add_typer(config_app, name="config")
 
@@ -78,6 +83,71 @@ def data_demo(
     with stages() as progress:
         folder = write_demo(out, seed=seed, progress=lambda done, total: progress("drawing covers", done, total))
     answers.print(f"{folder}")
+
+
+@data_app.command("import")
+def data_import(
+    path: Annotated[Path, typer.Argument(metavar="PATH", help="A file or folder of interactions.")],
+    name: Annotated[str | None, typer.Option(help="Of the data set; default the file's or folder's.")] = None,
+    items: ItemsFile = None,
+    images: ImagesDir = None,
+    data_format: DataFormat = "auto",
+    skip_bad_rows: SkipBadRows = 0,
+    user_column: UserColumn = "user_id",
+    item_column: ItemColumn = "item_id",
+    timestamp_column: TimestampColumn = "timestamp",
+    database_url: DatabaseUrl = None,
+    as_json: AsJson = False,
+) -> None:
+    """Write interactions, titles and pictures to the database, all or nothing. Again adds only what is new."""
+    from fedmem.cli.importing import run_import
+    from fedmem.data.formats import read_dataset
+
+    interactions, catalogue = read_dataset(
+        path,
+        items=items,
+        images=images,
+        format=data_format,
+        skip_bad_rows=skip_bad_rows,
+        user_column=user_column,
+        item_column=item_column,
+        timestamp_column=timestamp_column,
+    )
+    run_import(path, name, database_url, interactions, catalogue, as_json=as_json)
+
+
+@data_app.command("list")
+def data_list(database_url: DatabaseUrl = None, as_json: AsJson = False) -> None:
+    """The data sets in the database, with their counts."""
+    from fedmem.cli.importing import show_datasets
+
+    show_datasets(database_url, as_json=as_json)
+
+
+@data_app.command("remove")
+def data_remove(
+    name: Annotated[str, typer.Argument(help="As `fedmem data list` shows it.")], database_url: DatabaseUrl = None
+) -> None:
+    """Remove a data set from the database, unless a job refers to it."""
+    from fedmem.cli.importing import remove
+
+    remove(name, database_url)
+
+
+@db_app.command("upgrade")
+def db_upgrade(database_url: DatabaseUrl = None) -> None:
+    """Bring the database's tables to this version; makes them where there are none."""
+    from fedmem.cli.database import show_upgrade
+
+    show_upgrade(database_url)
+
+
+@db_app.command("current")
+def db_current(database_url: DatabaseUrl = None) -> None:
+    """The revision that the database's tables are at."""
+    from fedmem.cli.database import show_current
+
+    show_current(database_url)
 
 
 @config_app.command("show")
@@ -240,6 +310,29 @@ def bench_simulate(
     run_simulate(data, keep=keep, as_json=as_json)
 
 
+@bench_app.command("serve")
+def bench_serve(
+    keep: Annotated[bool, typer.Option("--keep", help="Write benchmarks/results/serve.json too.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """The speed of recommendations: R1, R2, R3 and R7 of the README's table, in about a minute."""
+    from fedmem.cli.benching import run_serve
+
+    run_serve(keep=keep, as_json=as_json)
+
+
+@bench_app.command("topk")
+def bench_topk(
+    items: Annotated[int, typer.Option(min=1000, help="How many items the catalogue has.")] = 1_000_000,
+    keep: Annotated[bool, typer.Option("--keep", help="Write benchmarks/results/topk.json too.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """How much of the exact top 10 FAISS finds in a large catalogue, and in what share of the time."""
+    from fedmem.cli.benching import run_topk
+
+    run_topk(items, keep=keep, as_json=as_json)
+
+
 @app.command()
 def recommend(
     run: RunDir,
@@ -262,6 +355,126 @@ def recommend(
         raise typer.BadParameter("--all-users needs --out FILE")
     else:
         recommending.for_all(run, k, out)
+
+
+@app.command()
+def up(
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Port of the API.")] = 8000,
+    dashboard_port: Annotated[int, typer.Option(min=1, max=65535, help="Port of the dashboard.")] = 8501,
+    data_dir: Annotated[
+        Path, typer.Option(metavar="DIR", envvar="FEDMEM_DATA_DIR", help="Checkpoints, the demo and logs.")
+    ] = Path("runs/service"),
+    database_url: DatabaseUrl = None,
+    train: Annotated[bool, typer.Option(help="Queue a first training job where there is none.")] = True,
+) -> None:
+    """Start the whole product on this machine: trainer, API and dashboard, with the demo in an empty database."""
+    from fedmem.cli.up import Address, run_up
+    from fedmem.storage.engine import DEFAULT_URL
+
+    api, board = Address("127.0.0.1", port), Address("127.0.0.1", dashboard_port)
+    run_up(api, board, data_dir, database_url or DEFAULT_URL, train=train)
+
+
+JobId = Annotated[int, typer.Argument(metavar="JOB", help="As `fedmem jobs list` shows it.")]
+
+
+@jobs_app.command("list")
+def jobs_list(database_url: DatabaseUrl = None, as_json: AsJson = False) -> None:
+    """The newest jobs."""
+    from fedmem.cli.jobs import show_jobs
+
+    show_jobs(database_url, as_json=as_json)
+
+
+@jobs_app.command("show")
+def jobs_show(job: JobId, database_url: DatabaseUrl = None, as_json: AsJson = False) -> None:
+    """One job: how far it is, why it ended, its traceback if it failed."""
+    from fedmem.cli.jobs import show_job
+
+    show_job(database_url, job, as_json=as_json)
+
+
+@jobs_app.command("start")
+def jobs_start(
+    dataset: Annotated[str, typer.Option(metavar="NAME", help="An imported data set.")],
+    config: ConfigFile = None,
+    overrides: Overrides = None,
+    experiment: Annotated[bool, typer.Option("--experiment", help="Do not put its model into service.")] = False,
+    start_from: Annotated[
+        int | None, typer.Option(metavar="JOB", help="Go on from the last checkpoint of this ended job.")
+    ] = None,
+    database_url: DatabaseUrl = None,
+) -> None:
+    """Queue a training job for a trainer to take up, and print its number."""
+    from fedmem.cli.jobs import start_job
+    from fedmem.config import load_config
+
+    kind: Literal["experiment", "training"] = "experiment" if experiment else "training"
+    start_job(database_url, dataset, load_config(config, overrides or ()), kind, start_from)
+
+
+@jobs_app.command("stop")
+def jobs_stop(job: JobId, database_url: DatabaseUrl = None) -> None:
+    """End a job within one chunk of clients; its last checkpoint stays, and another job may start from it."""
+    from fedmem.cli.jobs import wish
+
+    wish(database_url, job, "stop")
+
+
+@jobs_app.command("pause")
+def jobs_pause(job: JobId, database_url: DatabaseUrl = None) -> None:
+    """Let a job rest."""
+    from fedmem.cli.jobs import wish
+
+    wish(database_url, job, "pause")
+
+
+@jobs_app.command("resume")
+def jobs_resume(job: JobId, database_url: DatabaseUrl = None) -> None:
+    """Let a paused job go on."""
+    from fedmem.cli.jobs import wish
+
+    wish(database_url, job, "resume")
+
+
+@jobs_app.command("logs")
+def jobs_logs(
+    job: JobId,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Until the job has ended.")] = False,
+    database_url: DatabaseUrl = None,
+) -> None:
+    """A job's log."""
+    from fedmem.cli.jobs import show_log
+
+    show_log(database_url, job, follow=follow)
+
+
+@app.command()
+def audit(job: JobId, database_url: DatabaseUrl = None, as_json: AsJson = False) -> None:
+    """The ledger of what a job's clients and server have sent each other."""
+    from fedmem.cli.jobs import show_audit
+
+    show_audit(database_url, job, as_json=as_json)
+
+
+@app.command()
+def dashboard() -> None:
+    """Serve the dashboard, until Ctrl-C. Settings come from the environment, see .env.example."""
+    from dashboard.__main__ import main
+
+    main()
+
+
+@app.command()
+def trainer(
+    database_url: DatabaseUrl = None,
+    until_idle: Annotated[bool, typer.Option("--until-idle", help="End when no job is left.")] = False,
+) -> None:
+    """Claim queued jobs and train them, until Ctrl-C. Settings come from the environment, see .env.example."""
+    from trainer.settings import load_settings
+    from trainer.worker import serve_jobs
+
+    serve_jobs(load_settings(database_url=database_url), until_idle=until_idle)
 
 
 @app.command()

@@ -22,6 +22,15 @@ UserColumn = Annotated[str, typer.Option(help="csv and parquet: the column of us
 ItemColumn = Annotated[str, typer.Option(help="csv and parquet: the column of item ids.")]
 TimestampColumn = Annotated[str, typer.Option(help="csv and parquet: the column of times.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for a program to read.")]
+DatabaseUrl = Annotated[
+    str | None,
+    typer.Option(
+        "--database-url",
+        metavar="URL",
+        envvar="DATABASE_URL",
+        help="sqlite:///FILE or postgresql://..; default sqlite:///runs/fedmem.db.",
+    ),
+]
 Workers = Annotated[
     int | None, typer.Option(metavar="N", help="Processes that train clients; short for --set workers=N.")
 ]

@@ -39,10 +39,11 @@ def answer_json(value: Any) -> None:
 
 
 def show_log() -> None:
-    """Let the library's log lines through to stderr."""
-    logger = logging.getLogger("fedmem")
-    logger.handlers = [_Notes()]
-    logger.setLevel(logging.INFO)
+    """Let the log lines of the library and of the trainer through to stderr."""
+    for name in ("fedmem", "trainer"):
+        logger = logging.getLogger(name)
+        logger.handlers = [_Notes()]
+        logger.setLevel(logging.INFO)
 
 
 class _Notes(logging.Handler):

@@ -110,7 +110,12 @@ def run_up(backend: Address, dashboard: Address, data_dir: Path, database_url: s
         shared = {"DATABASE_URL": database_url, "FEDMEM_DATA_DIR": str(data_dir)}
         services.start("backend", **shared, FEDMEM_HOST=backend.host, FEDMEM_PORT=str(backend.port))
         services.start("trainer", **shared)
-        services.start("dashboard", FEDMEM_API_URL=backend.url, FEDMEM_DASHBOARD_HOST=dashboard.host, FEDMEM_DASHBOARD_PORT=str(dashboard.port))
+        services.start(
+            "dashboard",
+            FEDMEM_API_URL=backend.url,
+            FEDMEM_DASHBOARD_HOST=dashboard.host,
+            FEDMEM_DASHBOARD_PORT=str(dashboard.port),
+        )
         if train and not jobs.page(limit=1):
             queue_first_job(jobs)
         _wait_until_it_answers(backend, services, stopping)
@@ -139,6 +144,7 @@ def prepare(data_dir: Path, database_url: str) -> None:
     import migrations
     from fedmem.cli.importing import import_dataset
     from fedmem.data.demo import write_demo
+    from fedmem.data.formats import read_dataset
 
     migrations.upgrade(database_url)
     catalogue = CatalogueStore(connect(database_url))
@@ -147,7 +153,7 @@ def prepare(data_dir: Path, database_url: str) -> None:
     notes.print("the database is empty: making the demo catalogue")
     with stages() as progress:
         folder = write_demo(data_dir / DEMO, progress=lambda done, total: progress("drawing covers", done, total))
-        import_dataset(catalogue, folder, name=DEMO, progress=progress)
+        import_dataset(catalogue, DEMO, folder, *read_dataset(folder), progress)
 
 
 def queue_first_job(jobs: JobStore) -> None:

@@ -15,7 +15,7 @@ from fedmem.federated.local_objective import prototype_vectors, stack_memories
 from fedmem.memory.local_memory import MemoryEntries
 from fedmem.memory.prototypes import Prototypes
 from fedmem.model.preference_retriever import PrototypeVectors, RetrievedMemory
-from fedmem.model.recommender import ItemTable, QueryParts, Reader, UR4RecV2MoE
+from fedmem.model.recommender import ItemTable, Reader, UR4RecV2MoE
 
 FloatArray = npt.NDArray[np.float32]
 IntArray = npt.NDArray[np.int32]
@@ -38,23 +38,6 @@ class UserContext:
     def remembers(self) -> bool:
         """Whether there is an entry."""
         return self.memory is not None and len(self.memory) > 0
-
-
-@dataclass(frozen=True, eq=False)
-class ReadParts:
-    """How one query came about.
-
-    Attributes:
-        parts: the query's summands, of one user and position.
-        gates: router weight by expert.
-        fusion: the weights of the sequence score and of the retriever's.
-        weights: by expert, over memory entries, then prototypes, then nothing [M + K + 1]; mean over heads.
-    """
-
-    parts: QueryParts
-    gates: dict[str, float]
-    fusion: tuple[float, float]
-    weights: dict[str, FloatArray]
 
 
 class ModelScorer:
@@ -82,10 +65,8 @@ class ModelScorer:
             self._read_by_mass: dict[str, Tensor] = {}
             if global_memory is not None and model.retriever is not None:
                 assert self.prototypes is not None
-                self._read_by_mass = model.read_by_mass(self.prototypes, self._mass(global_memory))
-
-    def _mass(self, global_memory: Prototypes) -> Tensor:
-        return torch.from_numpy(global_memory.mass).to(self.table.embedding)
+                mass = torch.from_numpy(global_memory.mass).to(table.embedding)
+                self._read_by_mass = model.read_by_mass(self.prototypes, mass)
 
     @torch.inference_mode()
     def score(self, contexts: Sequence[UserContext], histories: Histories) -> FloatArray:
@@ -97,27 +78,6 @@ class ModelScorer:
         """Query vectors q_u after whole histories [B, D_x]."""
         h = self._states(histories)
         return self.model.queries(h, self._read(h, contexts, histories))[:, 0]
-
-    @torch.inference_mode()
-    def read_parts(self, context: UserContext, history: npt.NDArray[np.integer]) -> ReadParts:
-        """How the query of one user came about."""
-        model = self.model
-        h = self._states([history])
-        parts = model.query_parts(h, self._read(h, [context], [history]))
-        if model.retriever is None:
-            return ReadParts(parts, {}, (1.0, 0.0), {})
-        gates = {name: float(gate) for name, gate in model.retriever.gates(h).items()} if parts.experts else {}
-        sequence, retriever = (float(weight) for weight in model.fusion(h))
-        return ReadParts(parts, gates, (sequence, retriever), self._weights(h, context, history))
-
-    def _weights(self, h: Tensor, context: UserContext, history: npt.NDArray[np.integer]) -> dict[str, FloatArray]:
-        if self._knows_nothing(context, history):
-            assert self.prototypes is not None
-            assert self.global_memory is not None
-            weights = self.model.mass_weights(self.prototypes, self._mass(self.global_memory))
-        else:
-            weights = self.model.memory_weights(h, self.table, self._reader([context], [history]))
-        return {name: weight.mean(1)[0, 0].float().cpu().numpy() for name, weight in weights.items()}
 
     def _states(self, histories: Histories) -> Tensor:
         """The state after the last L items of each history [B, 1, D]."""

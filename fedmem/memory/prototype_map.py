@@ -31,24 +31,23 @@ class PrototypeMap:
     @classmethod
     def of(cls, block: str, vectors: FloatArray, mask: Mask) -> "PrototypeMap":
         """The map of a catalogue: vectors [I, D_block] and which items have one [I]."""
-        mean = vectors[mask].mean(0)
+        mean: FloatArray = vectors[mask].mean(0)
         _, _, directions = np.linalg.svd(vectors[mask] - mean, full_matrices=False)
         basis = np.zeros((2, vectors.shape[1]), vectors.dtype)
-        basis[: len(directions[:2])] = directions[:2]
-        largest = np.abs(basis).argmax(1)
-        basis *= np.where(basis[np.arange(2), largest] < 0, -1, 1)[:, None]
+        for row, direction in enumerate(directions[:2]):  # fewer where there is one item
+            basis[row] = direction if direction[np.abs(direction).argmax()] > 0 else -direction
         points = np.where(mask[:, None], (vectors - mean) @ basis.T, np.nan).astype(np.float32)
         return cls(block, mean, basis, points)
 
     def place(self, vectors: FloatArray) -> FloatArray:
         """Vectors [n, D_block] on the map [n, 2]."""
-        placed: FloatArray = (vectors - self.mean) @ self.basis.T
+        placed: FloatArray = np.asarray((vectors - self.mean) @ self.basis.T, np.float32)
         return placed
 
 
-def describe(prototypes: Prototypes, before: Prototypes | None, on: PrototypeMap, vectors: FloatArray, mask: Mask) -> (
-    list[dict[str, Any]]
-):
+def describe(
+    prototypes: Prototypes, before: Prototypes | None, on: PrototypeMap, vectors: FloatArray, mask: Mask
+) -> list[dict[str, Any]]:
     """Each prototype as one JSON object: its share of the mass, its drift, its place on the map, its nearest items.
 
     Args:

@@ -114,21 +114,6 @@ class Reader:
         return Preference(self.preference, self.target_index >= self.preference_from[:, None])
 
 
-@dataclass(frozen=True)
-class QueryParts:
-    """The summands of the score's user side.
-
-    Attributes:
-        sequence: a·h, against e_i [B, T, D].
-        experts: b·g_e·p_e by expert, against z_e,i [B, T, Z_e]; empty where nothing is read.
-        availability: b times the bias of each pattern of modalities but the first [B, T, P − 1], or None.
-    """
-
-    sequence: Tensor
-    experts: dict[str, Tensor]
-    availability: Tensor | None
-
-
 class UR4RecV2MoE(nn.Module):
     """The global model.
 
@@ -283,35 +268,19 @@ class UR4RecV2MoE(nn.Module):
             for name, expert, vectors, readable in self._readable(table, reader)
         }
 
-    def memory_weights(self, h: Tensor, table: ItemTable, reader: Reader) -> dict[str, Tensor]:
-        """How ``read_memory`` weighs entries, then prototypes, then nothing: {expert: [B, H, T, M + K + 1]}."""
-        preference = reader.readable_preference()
-        return {
-            name: expert.attend(h, with_null_slot(vectors), readable, preference)
-            for name, expert, vectors, readable in self._readable(table, reader)
-        }
+    def read_by_mass(self, prototypes: PrototypeVectors, mass: Tensor) -> dict[str, Tensor]:
+        """What each expert reads where nothing is known that could attend: {expert: [1, 1, D]}.
 
-    def mass_weights(self, prototypes: PrototypeVectors, mass: Tensor) -> dict[str, Tensor]:
-        """Each expert's weights of the prototypes by their ``mass`` [K], and of nothing: {expert: [1, 1, 1, K + 1]}.
-
-        What stands in place of attention for someone of whom nothing is known that could attend.
+        The prototypes weigh as their ``mass`` [K] does; an expert whose modality none of them has reads nothing.
         """
         assert self.retriever is not None
-        found = {}
-        for name, _ in self.retriever.named_experts():
-            present = mass * self._adapt_prototypes(name, prototypes)[1]
-            nothing = (present.sum() <= 0).to(mass.dtype)  # an expert whose modality no prototype has
-            found[name] = (torch.cat([present, nothing[None]]) / (present.sum() + nothing)).view(1, 1, 1, -1)
-        return found
-
-    def read_by_mass(self, prototypes: PrototypeVectors, mass: Tensor) -> dict[str, Tensor]:
-        """What each expert reads of the prototypes by their ``mass`` [K]: {expert: [1, 1, D]}."""
-        assert self.retriever is not None
-        weights = self.mass_weights(prototypes, mass)
-        return {
-            name: expert.values_of(with_null_slot(self._adapt_prototypes(name, prototypes)[0][None]), weights[name])
-            for name, expert in self.retriever.named_experts()
-        }
+        read = {}
+        for name, expert in self.retriever.named_experts():
+            vectors, present = self.adapt_prototypes(name, prototypes)
+            weights = torch.cat([mass * present, mass.new_zeros(1)])
+            weights = weights / weights.sum().clamp(min=torch.finfo(mass.dtype).tiny)
+            read[name] = expert.values_of(with_null_slot(vectors[None]), weights.view(1, 1, 1, -1))
+        return read
 
     def _readable(self, table: ItemTable, reader: Reader) -> Iterator[tuple[str, PreferenceExpert, Tensor, Tensor]]:
         """Per expert the vectors in its modality [B, M, Z] and which position may read which [B, T, M]."""
@@ -338,11 +307,11 @@ class UR4RecV2MoE(nn.Module):
     def _append_prototypes(
         self, name: str, prototypes: PrototypeVectors, vectors: Tensor, readable: Tensor
     ) -> tuple[Tensor, Tensor]:
-        adapted, mask = self._adapt_prototypes(name, prototypes)
+        adapted, mask = self.adapt_prototypes(name, prototypes)
         vectors = torch.cat([vectors, adapted.expand(len(vectors), -1, -1)], dim=1)
         return vectors, torch.cat([readable, mask.expand(*readable.shape[:2], -1)], dim=-1)
 
-    def _adapt_prototypes(self, name: str, prototypes: PrototypeVectors) -> tuple[Tensor, Tensor]:
+    def adapt_prototypes(self, name: str, prototypes: PrototypeVectors) -> tuple[Tensor, Tensor]:
         """The prototypes as an expert sees items: [K, Z] and the mask [K]."""
         assert self.retriever is not None
         if name == "sequential":
@@ -363,29 +332,16 @@ class UR4RecV2MoE(nn.Module):
         """
         if self.retriever is None:
             return h
-        parts = self.query_parts(h, read, drop)
-        experts = parts.experts
-        blocks = [parts.sequence + experts["sequential"] if experts else parts.sequence]
+        sequence, retriever = self.fusion(h)
+        parts = self.retriever.preferences(h, read, drop) if read else {}
+        blocks = [sequence * h + retriever * parts["sequential"] if parts else sequence * h]
         for name in ("text", "visual"):
             if name in self.retriever.experts:
                 width = self.retriever.item_dim
-                blocks.append(experts[name] if experts else h.new_zeros(*h.shape[:-1], width))
-        if parts.availability is not None:
-            blocks.append(parts.availability)
+                blocks.append(retriever * parts[name] if parts else h.new_zeros(*h.shape[:-1], width))
+        if self.retriever.availability is not None:
+            blocks.append(retriever * self.retriever.availability(h))
         return torch.cat(blocks, dim=-1)
-
-    def query_parts(self, h: Tensor, read: dict[str, Tensor], drop: Dropout = no_dropout) -> QueryParts:
-        """What ``queries`` puts side by side, each part with its weights."""
-        if self.retriever is None:
-            return QueryParts(h, {}, None)
-        sequence, retriever = self.fusion(h)
-        preferences = self.retriever.preferences(h, read, drop) if read else {}
-        biases = self.retriever.availability
-        return QueryParts(
-            sequence * h,
-            {name: retriever * preference for name, preference in preferences.items()},
-            None if biases is None else retriever * biases(h),
-        )
 
     def forward(self, items: Tensor, reader: Reader, drop: Dropout = no_dropout) -> Tensor:
         """Scores of all items after every prefix of the contexts [B, T] -> [B, T + 1, I + 1]; column 0 is padding."""

@@ -9,9 +9,10 @@ from torch import Tensor
 
 from fedmem.contracts import Explanation, MemoryWeight, ScoreParts
 from fedmem.features.store import ItemFeatures
-from fedmem.federated.scoring import ModelScorer, ReadParts, UserContext
+from fedmem.federated.scoring import ModelScorer, UserContext
 from fedmem.memory.prototypes import Prototypes
 from fedmem.serving.catalogue import ServedCatalogue
+from fedmem.serving.single_query import FloatArray, QueryParts, SingleQueries
 
 NEAREST = 3  # titles that stand for a prototype
 Indices = npt.NDArray[np.integer]
@@ -23,31 +24,35 @@ class Explainer:
 
     Args:
         scorer: the model as it is served.
+        queries: its queries.
         catalogue: its items.
         features: the frozen features of the items that it was trained with.
     """
 
-    def __init__(self, scorer: ModelScorer, catalogue: ServedCatalogue, features: ItemFeatures) -> None:
+    def __init__(
+        self, scorer: ModelScorer, queries: SingleQueries, catalogue: ServedCatalogue, features: ItemFeatures
+    ) -> None:
         self.scorer = scorer
+        self.queries = queries
         self.catalogue = catalogue
         self.features = features
 
     def explain(self, context: UserContext, history: Indices, found: Indices) -> tuple[Explanation, list[ScoreParts]]:
         """What the answer to a user was read from, and the parts of the score of each item found [n]."""
-        read = self.scorer.read_parts(context, history)
+        read = self.queries.parts(context, history)
         memory, nothing = self._memory(context, read)
         fusion = dict(zip(("sequence", "retriever"), read.fusion, strict=True))
         return Explanation(fusion=fusion, gates=read.gates, memory=memory, nothing=nothing), self._parts(read, found)
 
-    def _parts(self, read: ReadParts, found: Indices) -> list[ScoreParts]:
-        table, parts = self.scorer.table, read.parts
+    def _parts(self, read: QueryParts, found: Indices) -> list[ScoreParts]:
+        table = self.scorer.table
         vectors = {"sequential": table.embedding, "text": table.text, "visual": table.visual}
-        sequence = _products(parts.sequence, table.embedding, found)
-        experts = {name: _products(part, vectors[name], found) for name, part in parts.experts.items()}
+        sequence = _products(read.sequence, table.embedding, found)
+        experts = {name: _products(part, vectors[name], found) for name, part in read.experts.items()}
         availability = np.zeros(len(found))
-        if parts.availability is not None:
-            patterns = parts.availability.shape[-1]
-            availability = _products(parts.availability, table.matrix[:, -patterns:], found)
+        if read.availability is not None:
+            patterns = read.availability.shape[-1]
+            availability = _products(read.availability, table.matrix[:, -patterns:], found)
         return [
             ScoreParts(
                 sequence=float(sequence[i]),
@@ -57,7 +62,7 @@ class Explainer:
             for i in range(len(found))
         ]
 
-    def _memory(self, context: UserContext, read: ReadParts) -> tuple[tuple[MemoryWeight, ...], dict[str, float]]:
+    def _memory(self, context: UserContext, read: QueryParts) -> tuple[tuple[MemoryWeight, ...], dict[str, float]]:
         if not read.weights:
             return (), {}
         entries = context.memory.items if context.memory is not None else np.zeros(0, np.int32)
@@ -104,9 +109,9 @@ def nearest_items(prototypes: Prototypes, vectors: npt.NDArray[np.float32]) -> S
     return [row if there else row[:0] for row, there in zip(order, present, strict=True)]
 
 
-def _products(part: Tensor, vectors: Tensor | None, found: Indices) -> Doubles:
-    """⟨part, vector of each item⟩ in double precision: [1, 1, Z], [n, Z] at [m] -> [m]."""
+def _products(part: FloatArray, vectors: Tensor | None, found: Indices) -> Doubles:
+    """⟨part, vector of each item⟩ in double precision: [Z], [n, Z] at [m] -> [m]."""
     assert vectors is not None
     items = vectors[found].double().cpu().numpy()
-    products: Doubles = items @ part[0, 0].double().cpu().numpy()
+    products: Doubles = items @ part.astype(np.float64)
     return products

@@ -92,6 +92,7 @@ def place(model: UR4RecV2MoE, texts: PlacedTexts, count: int) -> UR4RecV2MoE:
     return model.with_features(features, _availability(model, features))
 
 
+@torch.inference_mode()
 def table_of(model: UR4RecV2MoE, count: int) -> ItemTable:
     """The vectors of all items of a model that was given more than it was trained with."""
     trained = model.sasrec.item_embedding

@@ -21,8 +21,9 @@ from fedmem.serving.catalogue import ServedCatalogue
 from fedmem.serving.explanation import Explainer
 from fedmem.serving.new_items import encode, place, table_of
 from fedmem.serving.ranking import Best, Wanted, ranking_of
+from fedmem.serving.single_query import SingleQueries
 from fedmem.serving.user_contexts import UserContexts
-from fedmem.serving.user_vectors import Known, UserVector, UserVectors
+from fedmem.serving.user_vectors import CAPACITY, Known, UserVector, UserVectors
 
 Indices = npt.NDArray[np.integer]
 _NO_INDICES = np.zeros(0, np.int32)
@@ -57,6 +58,7 @@ class Recommender:
         checkpoint: the state to serve.
         model_version: a name for it.
         memory_of: what every user's local memory is taken to be instead, for controls.
+        kept_vectors: of how many users the vectors are kept.
     """
 
     def __init__(
@@ -65,6 +67,7 @@ class Recommender:
         checkpoint: Checkpoint,
         model_version: str,
         memory_of: Callable[[int], MemoryEntries | None] | None = None,
+        kept_vectors: int = CAPACITY,
     ) -> None:
         self.snapshot = snapshot
         self.config = snapshot.config.model_copy(update={"device": "cpu"})  # wherever it was trained
@@ -92,8 +95,9 @@ class Recommender:
         self._trained_model = model
         self._forgotten: set[str] = set()
         self._ranking = ranking_of(self.scorer.columns.numpy())
-        self._explainer = Explainer(self.scorer, self.catalogue, snapshot.features)
-        self._vectors = UserVectors()
+        self._queries = SingleQueries(self.scorer)
+        self._explainer = Explainer(self.scorer, self._queries, self.catalogue, snapshot.features)
+        self._vectors = UserVectors(kept_vectors)
 
     @classmethod
     def load(cls, path: Path, round: int | None = None, version: str | None = None) -> "Recommender":
@@ -185,8 +189,8 @@ class Recommender:
         other.catalogue = ServedCatalogue(self.dataset.items, self.dataset.num_items).with_items([*new_items.values()])
         if self.snapshot.features.text is not None or len(other.catalogue) > other.catalogue.trained:
             other._place()
-        other._explainer = Explainer(other.scorer, other.catalogue, self.snapshot.features)
-        other._vectors = UserVectors()
+        other._explainer = Explainer(other.scorer, other._queries, other.catalogue, self.snapshot.features)
+        other._vectors = UserVectors(self._vectors.capacity)
         return other
 
     def _place(self) -> None:
@@ -195,6 +199,7 @@ class Recommender:
         placed, count = encode(self.snapshot, texts), len(self.catalogue)
         model = place(self._trained_model, placed, count)
         self.scorer = ModelScorer(model, self.global_memory, table_of(model, count))
+        self._queries = SingleQueries(self.scorer)
         trained = placed.up_to(self.catalogue.trained)
         self.contexts = replace(self.contexts, model=place(self._trained_model, trained, self.catalogue.trained))
         self._ranking = self._ranking.with_columns(self.scorer.columns.numpy(), np.array(sorted(texts), np.int64))
@@ -251,7 +256,7 @@ class Recommender:
 
     def _computed(self, asked: _Asked) -> UserVector:
         context = self._context(asked)
-        query = self.scorer.queries([context], [asked.history])[0].numpy()
+        query = self._queries.query(context, asked.history)
         return UserVector(query, self.contexts.strategy(asked.user, asked.history, context))
 
     def _context(self, asked: _Asked) -> UserContext:

@@ -62,6 +62,7 @@ class CatalogueStore:
             progress: called with (stage, done, total).
 
         Raises:
+            DataError: if the name is none, or an item cannot be stored.
             ConflictError: if ``numbered`` rows do not continue those of the last import.
         """
         check_name(name)
@@ -130,7 +131,7 @@ class CatalogueStore:
         return found
 
     def put_item(self, name: str, item: ItemRow) -> bool:
-        """Store an item as it is described here; whether it is new."""
+        """Store an item as it is described here; whether it is new. ``DataError`` if it cannot be stored."""
         with writing(self._engine) as connection:
             dataset_id = datasets.lock_dataset(connection, name)
             new, _ = items.merge_items(connection, dataset_id, [item], self._clock())
@@ -157,9 +158,9 @@ class CatalogueStore:
 
         Raises:
             UnknownItemError: if the data set lacks an item.
-            DataError: if a time is not finite.
+            DataError: if a time is not finite, or an id is no text.
         """
-        _check_times(events)
+        _check_events(events)
         with writing(self._engine) as connection:
             dataset_id = datasets.lock_dataset(connection, name)
             _check_items(connection, dataset_id, name, events)
@@ -179,13 +180,15 @@ def check_name(name: str) -> None:
         raise DataError(f"{name!r} cannot name a data set: use letters, digits, dots and dashes")
 
 
-def _check_times(events: Sequence[Event]) -> None:
+def _check_events(events: Sequence[Event]) -> None:
     for event in events:
         if not math.isfinite(event.timestamp):
             raise DataError(
                 f"the event of user {event.user_id!r} on item {event.item_id!r} has the time {event.timestamp}; "
                 "give seconds since 1970"
             )
+        if not event.user_id or "\0" in event.user_id:
+            raise DataError(f"{event.user_id!r} cannot name a user")
 
 
 def _check_items(connection: Connection, dataset_id: int, name: str, events: Sequence[Event]) -> None:

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -100,12 +99,11 @@ class InteractionColumns:
     def __len__(self) -> int:
         return len(self.users)
 
-    def batches(self, size: int) -> Iterator[list[dict[str, Any]]]:
-        """The rows as parameters of a statement, so many at a time."""
+    def batches(self, size: int) -> "Iterator[InteractionColumns]":
+        """The rows in pieces of so many at most."""
         for first in range(0, len(self), size):
             part = slice(first, first + size)
-            columns = zip(self.users[part], self.items[part], self.timestamps[part], strict=True)
-            yield [{"user_id": user, "item_id": item, "timestamp": float(time)} for user, item, time in columns]
+            yield InteractionColumns(self.users[part], self.items[part], self.timestamps[part])
 
 
 @dataclass(frozen=True, eq=False)

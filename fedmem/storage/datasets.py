@@ -91,5 +91,5 @@ def _named(job_ids: list[int]) -> str:
 
 def _unknown(connection: Connection, name: str) -> UnknownDatasetError:
     names = list(connection.scalars(select(datasets.c.name).order_by(datasets.c.name)))
-    there = f"there are: {', '.join(names)}" if names else "there is none yet; import one: fedmem data import PATH"
-    return UnknownDatasetError(f"there is no data set {name!r}; {there}")
+    there = f"there are: {', '.join(names)}" if names else "there are none yet"
+    return UnknownDatasetError(f"there is no data set {name!r}; {there}. fedmem data import brings one in")

@@ -42,7 +42,9 @@ def connect(url: str = DEFAULT_URL, *, foreign_keys: bool = True) -> Engine:
     if parsed.get_backend_name() == "postgresql":
         return _connect_postgresql(parsed)
     _make_folder(parsed)
-    engine = create_engine(parsed, json_serializer=_to_json, connect_args={"timeout": BUSY_SECONDS})
+    engine = create_engine(
+        parsed, json_serializer=_to_json, hide_parameters=True, connect_args={"timeout": BUSY_SECONDS}
+    )
     event.listen(engine, "connect", functools.partial(_set_up_sqlite, foreign_keys=foreign_keys))
     event.listen(engine, "begin", _begin_sqlite)
     return engine
@@ -139,7 +141,11 @@ def check_schema(engine: Engine) -> None:
 def _connect_postgresql(url: URL) -> Engine:
     try:
         return create_engine(
-            url, pool_pre_ping=True, json_serializer=_to_json, connect_args={"connect_timeout": CONNECT_SECONDS}
+            url,
+            pool_pre_ping=True,
+            json_serializer=_to_json,
+            hide_parameters=True,
+            connect_args={"connect_timeout": CONNECT_SECONDS},
         )
     except ImportError:
         raise StorageError("PostgreSQL needs psycopg: pip install 'fedmem[postgres]'") from None
@@ -162,6 +168,8 @@ def _set_up_sqlite(connection: sqlite3.Connection, _: Any, *, foreign_keys: bool
         connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute(f"PRAGMA foreign_keys = {int(foreign_keys)}")
+    # SQLite's own lower() knows ASCII alone, and a search for a title should find it in any case.
+    connection.create_function("lower", 1, lambda text: text and text.lower(), deterministic=True)
 
 
 def _begin_sqlite(connection: Connection) -> None:

@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 
 from sqlalchemy import ColumnElement, Connection, Row, bindparam, case, exists, func, insert, literal, select, update
 
+from fedmem.errors import DataError
 from fedmem.storage.catalogue_rows import ItemPage, ItemRow
 from fedmem.storage.interactions import BATCH
 from fedmem.storage.schema import items
@@ -17,9 +18,15 @@ T = TypeVar("T")
 
 
 def merge_items(connection: Connection, dataset_id: int, rows: Iterable[ItemRow], now: float) -> tuple[int, int]:
-    """Insert new items, update those described otherwise, and return how many of each; the data set must be locked."""
+    """Insert new items, update those described otherwise, and return how many of each; the data set must be locked.
+
+    Raises:
+        DataError: if an item cannot be stored.
+    """
     new = changed = 0
     for batch in _batches({row.item_id: row for row in rows}.values()):
+        for row in batch:
+            _refuse_nul(row)
         stored = items_by_id(connection, dataset_id, [row.item_id for row in batch])
         unknown = [row for row in batch if row.item_id not in stored]
         different = [row for row in batch if row.item_id in stored and stored[row.item_id] != row]
@@ -72,6 +79,12 @@ def _has_genre(connection: Connection, genre: str) -> ColumnElement[bool]:
     return exists(select(literal(1)).select_from(element).where(element.c.value == genre))
 
 
+def _refuse_nul(row: ItemRow) -> None:
+    """PostgreSQL stores no NUL, or worse, stores it in a genre and fails at each search for one."""
+    if any("\0" in text for text in (row.item_id, row.title, *row.genres, row.image_path or "", row.text)):
+        raise DataError(f"the item {row.item_id!r} holds the character U+0000, which is not text")
+
+
 def _insert(connection: Connection, dataset_id: int, rows: Sequence[ItemRow], now: float) -> None:
     if rows:
         parameters = [{"dataset_id": dataset_id, "item_id": row.item_id, **_described(row, now)} for row in rows]
@@ -95,7 +108,7 @@ def _described(row: ItemRow, now: float) -> dict[str, Any]:
     }
 
 
-def _item(row: Row[Any]) -> ItemRow:
+def _item(row: Row[*tuple[Any, ...]]) -> ItemRow:
     return ItemRow(row.item_id, row.title, tuple(row.genres), row.year, row.image_path, row.text, row.changed_at)
 
 

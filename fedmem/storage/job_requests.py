@@ -4,12 +4,13 @@ import hashlib
 import json
 from typing import Any
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection
 
-from fedmem.errors import ConflictError, UnknownDatasetError
+from fedmem.errors import ConflictError
+from fedmem.storage.datasets import find_dataset
 from fedmem.storage.job_rows import JobRow, job_row, select_jobs
 from fedmem.storage.job_states import ENDED
-from fedmem.storage.schema import datasets, jobs
+from fedmem.storage.schema import jobs
 
 
 def request_digest(request: list[Any]) -> str:
@@ -42,21 +43,13 @@ def insert_job(connection: Connection, dataset: str, values: dict[str, Any], now
         UnknownDatasetError, UnknownJobError: if the data set or the job to start from is not there.
         ConflictError: if that job cannot be continued.
     """
-    dataset_id = _dataset_id(connection, dataset)
+    dataset_id = find_dataset(connection, dataset)
     if values["start_from"] is not None:
         _must_be_continuable(job_row(connection, values["start_from"]), dataset)
     fresh = {"dataset_id": dataset_id, "state": "queued", "desired_state": "running", "created_at": now}
     job_id = connection.scalar(jobs.insert().values(**values, **fresh).returning(jobs.c.id))
     assert job_id is not None
     return job_row(connection, job_id)
-
-
-def _dataset_id(connection: Connection, name: str) -> int:
-    known = {row.name: row.id for row in connection.execute(select(datasets.c.name, datasets.c.id))}
-    if name not in known:
-        there = f"there are: {', '.join(sorted(known))}" if known else "there are none yet"
-        raise UnknownDatasetError(f"there is no data set {name!r}; {there}. fedmem data import brings one in")
-    return int(known[name])
 
 
 def _must_be_continuable(job: JobRow, dataset: str) -> None:

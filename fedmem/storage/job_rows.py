@@ -108,15 +108,16 @@ def select_jobs() -> Select[Any]:
     return select(jobs, datasets.c.name.label("dataset"), newest_model.label("model_version")).join(datasets)
 
 
-def job_row(connection: Connection, job_id: int) -> JobRow:
-    """One job.
+def job_row(connection: Connection, job_id: int, *, lock: bool = False) -> JobRow:
+    """One job; locked, nobody else changes it before the transaction's end.
 
     Raises:
         UnknownJobError: if there is none of that number.
     """
-    row = None
-    if 0 < job_id <= LARGEST_ID:
-        row = connection.execute(select_jobs().where(jobs.c.id == job_id)).mappings().one_or_none()
+    statement = select_jobs().where(jobs.c.id == job_id)
+    if lock:
+        statement = statement.with_for_update(of=jobs)
+    row = connection.execute(statement).mappings().one_or_none() if 0 < job_id <= LARGEST_ID else None
     if row is None:
         raise UnknownJobError(f"there is no job {job_id}")
     return JobRow(**row)

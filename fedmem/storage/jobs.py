@@ -69,9 +69,9 @@ class JobStore:
         try:
             with writing(self.engine) as connection:
                 earlier = earlier_job(connection, idempotency_key, digest)
-                return (
-                    (earlier, False) if earlier else (insert_job(connection, dataset, values | key, self.clock()), True)
-                )
+                if earlier is not None:
+                    return earlier, False
+                return insert_job(connection, dataset, values | key, self.clock()), True
         except IntegrityError:
             # On PostgreSQL the same key may have come at the same moment.
             with reading(self.engine) as connection:
@@ -133,9 +133,7 @@ class JobStore:
 
     def _wish(self, job_id: int, wish: Wish) -> JobRow:
         with writing(self.engine) as connection:
-            # The lock first: a trainer may be about to change the state.
-            connection.execute(select(jobs.c.id).where(jobs.c.id == job_id).with_for_update())
-            job = job_row(connection, job_id)
+            job = job_row(connection, job_id, lock=True)
             situation = job.state, job.desired_state
             after = after_wish(job_id, situation, wish)
             if after != situation:

@@ -78,7 +78,9 @@ def commit_round(connection: Connection, lease: Lease, result: RoundResult, now:
         ConflictError: if the round is there already, or does not follow the last.
     """
     best = {"best_round": result.round} if result.is_best else {}
-    progress = {"round": result.round, "attempts_without_progress": 0, "clients_done": 0, "clients_selected": 0}
+    progress = {"round": result.round, "clients_done": 0, "clients_selected": 0}
+    if result.round > 0:  # the start is no progress: a trainer may die after it again and again
+        progress["attempts_without_progress"] = 0
     job = fenced_update(connection, lease, **progress, **best)
     _must_follow(result.round, _last_round(connection, job.id), job)
     key = {"job_id": job.id, "round": result.round}

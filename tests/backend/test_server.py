@@ -1,22 +1,63 @@
-"""``fedmem serve`` as a real process."""
+"""``fedmem serve`` and ``python -m backend`` as real processes."""
 
+import json
+import os
 import re
 import signal
 import socket
 import subprocess
 import sys
-from pathlib import Path
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import httpx
 import pytest
 
 from backend.server import listen
 from fedmem.errors import ConfigError
+from tests.backend.conftest import World
+
+ADDRESS = re.compile(r"(http://127\.0\.0\.1:\d+)")
 
 
-def serving(run: Path, port: int) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "fedmem", "serve", str(run), "--port", str(port)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+@contextmanager
+def started(*command: str, **environment: str) -> Iterator[subprocess.Popen[str]]:
+    """A process of ours, killed if it does not end."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", *command],
+        env=os.environ | environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    with process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def address(process: subprocess.Popen[str]) -> str:
+    """Where it says that it listens."""
+    printed = ""
+    while (found := ADDRESS.search(printed)) is None:
+        line = process.stderr.readline()
+        assert line, f"ended with {process.wait()}: {printed}"
+        printed += line
+    return found[1]
+
+
+def client(process: subprocess.Popen[str]) -> httpx.Client:
+    return httpx.Client(base_url=address(process), transport=httpx.HTTPTransport(retries=5), timeout=60)
+
+
+def last_lines(process: subprocess.Popen[str]) -> str:
+    """What it prints from now to its end, which is a regular one."""
+    out, err = process.communicate(timeout=30)
+    assert process.returncode == 0, err
+    assert "Traceback" not in err
+    assert out == ""
+    return err
 
 
 @pytest.fixture
@@ -28,39 +69,53 @@ def taken():
         yield listener.getsockname()[1]
 
 
-def test_it_says_where_it_listens_answers_and_ends_on_ctrl_c(run):
-    with serving(run, 0) as server:
-        try:
-            printed = ""
-            while (found := re.search(r"(http://127\.0\.0\.1:\d+)/recommend", printed)) is None:
-                line = server.stderr.readline()
-                assert line, f"ended with {server.wait()}: {printed}"
-                printed += line
-            transport = httpx.HTTPTransport(retries=5)
-            with httpx.Client(base_url=found[1], transport=transport, timeout=60) as client:
-                answer = client.get("/recommend/3", params={"k": 3})
-                assert answer.status_code == 200
-                assert len(answer.json()["items"]) == 3
-                assert client.get("/nothing").status_code == 404
-            server.send_signal(signal.SIGINT)
-            out, err = server.communicate(timeout=30)
-        finally:
-            server.kill()
-    assert server.returncode == 0, err
-    assert "Traceback" not in err
-    assert out == ""
+def test_a_run_is_served_until_ctrl_c(run):
+    with started("fedmem", "serve", str(run), "--port", "0") as process, client(process) as asking:
+        answer = asking.get("/recommend/u03", params={"k": 3})
+        assert answer.status_code == 200
+        assert len(answer.json()["items"]) == 3
+        assert asking.get("/nothing").status_code == 404
+        process.send_signal(signal.SIGINT)
+        lines = last_lines(process).splitlines()
+    logged = [json.loads(line) for line in lines if line.startswith("{")]
+    assert ("/recommend/{user_id}", 200) in [(line.get("route"), line.get("status")) for line in logged]
+    assert not any("u03" in line for line in lines if line.startswith("{"))
+
+
+@pytest.mark.parametrize(("command", "by"), [(("backend",), signal.SIGTERM), (("fedmem", "serve"), signal.SIGINT)])
+def test_the_database_is_served_until_the_end_is_asked_for(served_world: World, command, by):
+    environment = {"DATABASE_URL": served_world.url, "FEDMEM_DATA_DIR": str(served_world.data_dir), "FEDMEM_PORT": "0"}
+    with started(*command, **environment) as process, client(process) as asking:
+        job = asking.post("/jobs", json={"dataset": "tiny"}).json()["id"]
+        while asking.get("/health/ready").status_code != 200:
+            pass
+        assert asking.get("/recommend/u03").json()["model_version"].startswith("job-1-round-")
+        with asking.stream("GET", f"/jobs/{job}/events") as events:
+            lines = events.iter_lines()
+            assert next(lines).startswith("event: ")
+            process.send_signal(by)
+            assert "event: end" not in list(lines)
+        last_lines(process)
 
 
 def test_a_port_that_is_taken_is_one_line_that_names_it(run, taken):
-    with serving(run, taken) as server:
-        out, err = server.communicate(timeout=60)
-    assert (server.returncode, out) == (2, "")
-    assert err.count("\n") == 1
-    assert err.startswith(f"error: cannot listen on 127.0.0.1:{taken}")
-    assert "--port" in err
+    for command in (("fedmem", "serve", str(run), "--port", str(taken)), ("backend",)):
+        with started(*command, FEDMEM_PORT=str(taken)) as process:
+            out, err = process.communicate(timeout=60)
+        assert (process.returncode, out) == (2, "")
+        assert err.count("\n") == 1
+        assert f"cannot listen on 127.0.0.1:{taken}" in err
+        assert "--port" in err
 
 
-def test_an_address_that_is_not_this_machines(run):
+def test_beyond_this_machine_it_needs_a_key(served_world):
+    with started("backend", FEDMEM_HOST="0.0.0.0", DATABASE_URL=served_world.url) as process:
+        out, err = process.communicate(timeout=60)
+    assert (process.returncode, out) == (2, "")
+    assert "set FEDMEM_API_KEY" in err
+
+
+def test_an_address_that_is_not_this_machines():
     with pytest.raises(ConfigError, match=r"cannot listen on 192\.0\.2\.1:0"):
         listen("192.0.2.1", 0)
 

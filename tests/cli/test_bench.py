@@ -59,3 +59,35 @@ def test_data_that_are_not_there(fedmem, tmp_path):
     assert outcome.code == 2
     assert "nowhere" in outcome.err
     assert len(outcome.err.strip().splitlines()) == 1
+
+
+SERVED = {"r1_10k": 1.1, "r1_100k": 1.3, "r2": 0.5, "r3": 1.2, "r7": 0.3, "machine": {}}
+LARGE = {"items": 5000, "probes": 32, "recall": 0.9, "ratio": 0.05, "machine": {}}
+
+
+def test_serving_as_a_table_and_as_json(fedmem, monkeypatch):
+    monkeypatch.setattr("benchmarks.serve.serve", lambda advance: SERVED)
+    lines = fedmem("bench", "serve").out.splitlines()
+    assert [any("yes" in line for line in lines if f"{name}:" in line) for name in ("r1_10k", "r1_100k", "r7")] == [
+        True,
+        False,
+        True,
+    ]
+    assert json.loads(fedmem("bench", "serve", "--json").out) == SERVED
+
+
+def test_a_large_catalogue_as_a_table_and_as_json(fedmem, monkeypatch, tmp_path):
+    asked = []
+
+    def top_k(items, advance):
+        asked.append(items)
+        return LARGE
+
+    monkeypatch.setattr("benchmarks.topk.top_k", top_k)
+    monkeypatch.setattr(benchmarks.measure, "RESULTS", tmp_path)
+    table = fedmem("bench", "topk", "--items", "5000", "--keep").out
+    assert "5,000 items, 32 cells" in table
+    assert "≥ 0.95" in table
+    assert json.loads(fedmem("bench", "topk", "--json").out) == LARGE
+    assert asked == [5000, 1_000_000]
+    assert (tmp_path / "topk.json").exists()

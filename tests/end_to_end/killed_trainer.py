@@ -1,4 +1,4 @@
-"""``python killed_trainer.py POINT N``: the trainer, which kills itself (SIGKILL) the N-th time that it comes to a point.
+"""``python killed_trainer.py POINT N``: a trainer that kills itself (SIGKILL) when it comes to a point the N-th time.
 
 SIGKILL cannot be caught, so that whatever it leaves is what a power cut or the out-of-memory killer would leave of the
 process. The points lie inside what a round does; the code that is killed is the product's own.

@@ -68,6 +68,7 @@ class Product:
             "FEDMEM_MAX_ATTEMPTS": "50",
             "FEDMEM_KEEP_EVERY": "4",
             "PYTHONPATH": str(ROOT),
+            "OMP_NUM_THREADS": "1",  # some tests import torch before the trainer's own main
         }
 
     def queue(self, changes: Mapping[str, Any] | None = None, **job: Any) -> JobRow:
@@ -126,7 +127,9 @@ class Product:
         """The job's rows, without what differs from run to run: times, tokens, seconds and megabytes."""
         m, r, p, v = schema.metrics, schema.rounds, schema.prototypes, schema.models
         queries = {
-            "metrics": select(m.c.round, m.c.split, m.c.name, m.c.value).where(m.c.job_id == job_id, m.c.split != "system"),
+            "metrics": select(m.c.round, m.c.split, m.c.name, m.c.value).where(
+                m.c.job_id == job_id, m.c.split != "system"
+            ),
             "rounds": select(r.c.round, r.c.is_best, r.c.checkpoint).where(r.c.job_id == job_id),
             "prototypes": select(p.c.round, p.c.arrays).where(p.c.job_id == job_id),
             "models": select(v.c.version, v.c.round).where(v.c.job_id == job_id),

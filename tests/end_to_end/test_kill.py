@@ -63,7 +63,9 @@ def expected(tmp_path_factory):
     return found
 
 
-@pytest.mark.parametrize(("point", "number"), [("training", 9), ("half a file", 12), ("before the commit", 5), ("the end", 1)])
+@pytest.mark.parametrize(
+    ("point", "number"), [("training", 9), ("half a file", 12), ("before the commit", 5), ("the end", 1)]
+)
 def test_a_killed_trainer_leaves_a_job_that_ends_as_if_nothing_had_been(expected, tmp_path, point, number):
     assert killed_and_resumed(tmp_path, point, number) == expected
 

@@ -90,3 +90,26 @@ def test_parameter_arrays_are_copies(model):
     arrays = parameter_arrays(model)
     arrays["sasrec.start_token"][:] = 99
     assert not np.any(parameter_arrays(model)["sasrec.start_token"] == 99)
+
+
+def test_who_knows_nothing_reads_the_prototypes_by_their_mass(model, prototypes):
+    """Other masses are another reading for them, and for nobody else: attention looks at the centroids alone."""
+    scorer = ModelScorer(model, prototypes)
+    nothing = scorer.score([UserContext()], [HISTORY[:0]])
+    np.testing.assert_array_equal(scorer.score([UserContext(memory_at())], [HISTORY[:0]]), nothing)
+    factor = np.array([1e9, 1, 1], np.float32)
+    one = ModelScorer(model, prototypes.scaled(factor)).score([UserContext()], [HISTORY[:0]])
+    assert np.abs(one - nothing).max() > 1e-6
+    before = scorer.score([UserContext()], [HISTORY[:1]])
+    np.testing.assert_allclose(
+        ModelScorer(model, prototypes.scaled(factor)).score([UserContext()], [HISTORY[:1]]), before, atol=1e-5
+    )
+
+
+def test_new_and_known_users_in_one_batch(model, prototypes):
+    scorer = ModelScorer(model, prototypes)
+    contexts = [UserContext(), UserContext(memory_at(0, 1), PREFERENCE), UserContext()]
+    histories = [HISTORY[:0], HISTORY, HISTORY[:0]]
+    together = scorer.score(contexts, histories)
+    for row, (context, history) in enumerate(zip(contexts, histories, strict=True)):
+        np.testing.assert_allclose(together[row], scorer.score([context], [history])[0], atol=1e-12)

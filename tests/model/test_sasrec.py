@@ -111,3 +111,13 @@ def test_a_pre_norm_block_by_its_formula(sasrec: SASRec) -> None:
     norm = block.feed_forward_norm
     hidden = F.relu(block.expand(F.layer_norm(attended, (DIM,), norm.weight, norm.bias)))
     torch.testing.assert_close(block(x, no_dropout, 0.0), attended + block.contract(hidden))
+
+
+def test_the_last_state_alone_is_the_last_of_all(sasrec: SASRec) -> None:
+    items = tiny_contexts()
+    embedded = sasrec.item_embedding[items]
+    states = sasrec.encode(embedded)
+    torch.testing.assert_close(sasrec.encode_last(embedded)[:, 0], states[:, -1], rtol=0, atol=1e-12)
+    for length in ([0, 7], [3, 5]):
+        found = sasrec.encode_last(embedded, torch.tensor(length))[:, 0]
+        torch.testing.assert_close(found, states[[0, 1], length], rtol=0, atol=1e-12)

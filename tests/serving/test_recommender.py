@@ -217,6 +217,12 @@ def test_a_response_has_titles_and_its_origin(recommender):
     assert [item.title for item in response.items] == [item.item_id for item in response.items]
 
 
+def test_another_round_and_name_may_be_asked_for(run):
+    last = Recommender.load(run.directory.path, round=run.record.last, version="job-7")
+    assert (last.round, last.model_version) == (run.record.last, "job-7")
+    assert last.recommend("3").model_version == "job-7"
+
+
 def test_a_place_without_a_run_is_one_error(tmp_path):
     with pytest.raises(CheckpointError, match="no run here"):
         Recommender.load(tmp_path)

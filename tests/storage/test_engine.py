@@ -31,13 +31,12 @@ def count(engine):
         return connection.scalar(select(func.count()).select_from(datasets))
 
 
-def test_sqlite_is_set_up_for_many_processes(sqlite_engine):
-    with reading(sqlite_engine) as connection:
-        settings = {name: connection.exec_driver_sql(f"PRAGMA {name}").scalar() for name in ("journal_mode",)}
-        settings["busy_timeout"] = connection.exec_driver_sql("PRAGMA busy_timeout").scalar()
-        settings["foreign_keys"] = connection.exec_driver_sql("PRAGMA foreign_keys").scalar()
-        settings["synchronous"] = connection.exec_driver_sql("PRAGMA synchronous").scalar()
-    assert settings == {"journal_mode": "wal", "busy_timeout": 30_000, "foreign_keys": 1, "synchronous": 2}
+def test_sqlite_is_set_up_for_many_processes(sqlite_url):
+    expected = {"journal_mode": "wal", "busy_timeout": 30_000, "foreign_keys": 1, "synchronous": 2}
+    engine = connect(sqlite_url)
+    with reading(engine) as connection:
+        assert {name: connection.exec_driver_sql(f"PRAGMA {name}").scalar() for name in expected} == expected
+    engine.dispose()
 
 
 def test_foreign_keys_hold(engine):

@@ -38,20 +38,13 @@ def load_dataset(
     rows of both files together are left out. ``DataError`` names file and line, ``ConfigError`` a value out of range.
     """
     check_min_sequence_length(min_sequence_length)
-    interactions, catalogue = read_dataset(
-        data,
-        items=items,
-        images=images,
-        format=format,
-        skip_bad_rows=skip_bad_rows,
-        user_column=user_column,
-        item_column=item_column,
-        timestamp_column=timestamp_column,
-    )
+    source = locate(data, format)
+    columns = Columns(user_column, item_column, timestamp_column)
+    interactions, catalogue = _read(source, data.is_dir(), items, images, skip_bad_rows, columns)
     dataset = FederatedDataset.from_interactions(
         interactions, catalogue, min_sequence_length=min_sequence_length, name=data.resolve().name
     )
-    _check_lengths(dataset, data)
+    _check_lengths(dataset, source.interactions)
     _report(dataset)
     return dataset
 
@@ -68,16 +61,21 @@ def read_dataset(
     timestamp_column: str = DEFAULT_TIMESTAMP,
 ) -> tuple[Interactions, list[Item]]:
     """What ``load_dataset`` reads, before anything is numbered: every row, and one Item for each id in them."""
-    source = locate(data, format)
     columns = Columns(user_column, item_column, timestamp_column)
+    return _read(locate(data, format), data.is_dir(), items, images, skip_bad_rows, columns)
+
+
+def _read(
+    source: Source, is_folder: bool, items: Path | None, images: Path | None, skip_bad_rows: int, columns: Columns
+) -> tuple[Interactions, list[Item]]:
     interactions = read_interactions(source.interactions, source.format, skip_bad_rows, columns)
     _check_trainable(interactions, source.interactions)
     original_ids = _original_ids(source, interactions)
     budget = skip_bad_rows - interactions.rows_skipped
     try:
-        described, skipped = _read_described(items or source.items, source, original_ids, budget, item_column)
+        described, skipped = _read_described(items or source.items, source, original_ids, budget, columns.item)
     except DataError as error:
-        if items is not None or data.is_dir():
+        if items is not None or is_folder:
             raise
         _log.warning("titles are not used, as the items file that lies beside the data does not fit: %s", error)
         described, skipped = {}, 0

@@ -1,0 +1,261 @@
+"""``fedmem data import`` and ``fedmem db``, by what they print and what is in the database after them."""
+
+import json
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import migrations
+from fedmem.cli.importing import are_row_numbers, in_seconds
+from fedmem.data.interactions import Interactions
+from fedmem.storage.catalogue import CatalogueStore
+from fedmem.storage.engine import connect
+from tests.cli.conftest import write_data
+
+
+@pytest.fixture
+def url(tmp_path: Path) -> str:
+    return f"sqlite:///{tmp_path}/made/fedmem.db"
+
+
+@pytest.fixture
+def imported(fedmem, data, url):
+    """Import with ``--json``."""
+
+    def call(*options: object) -> dict:
+        outcome = fedmem("data", "import", *options, "--database-url", url, "--json")
+        assert outcome.code == 0, outcome.err
+        return json.loads(outcome.out)
+
+    return call
+
+
+def listed(fedmem, url: str) -> list[dict]:
+    outcome = fedmem("data", "list", "--database-url", url, "--json")
+    assert outcome.code == 0, outcome.err
+    return json.loads(outcome.out)
+
+
+def test_one_command_takes_a_newcomer_from_files_to_the_database(fedmem, data, url):
+    outcome = fedmem("data", "import", data, "--database-url", url)
+    assert outcome.code == 0, outcome.err
+    assert outcome.out.startswith("films: 267 new interactions, 30 new items, in ")
+    assert f"the database {url} was empty: its tables were made; it is at {migrations.head()} now" in outcome.err
+    assert "it holds 12 users, 30 items and 267 interactions" in outcome.err
+    (row,) = listed(fedmem, url)
+    assert (row["name"], row["source"], row["users"], row["items"]) == ("films", str(data), 12, 30)
+    table = fedmem("data", "list", "--database-url", url)
+    assert "films" in table.out
+
+
+def test_importing_again_says_what_was_there(fedmem, imported, url, tmp_path):
+    folder = write_data(tmp_path / "films")
+    assert imported(folder)["new_interactions"] == 267
+    items = folder / "items.csv"
+    items.write_text(items.read_text(encoding="utf-8").replace("Film 7,", "Film seven,"), encoding="utf-8")
+    again = imported(folder)
+    assert (again["new_interactions"], again["known_interactions"]) == (0, 267)
+    assert (again["new_items"], again["changed_items"]) == (0, 1)
+    store = CatalogueStore(connect(url))
+    assert store.item("films", "m07").title == "[rec] :cat: Film seven"
+    outcome = fedmem("data", "import", folder, "--database-url", url)
+    assert "films: 0 new interactions (267 were there already), 0 new items, in" in outcome.out
+    assert "was empty" not in outcome.err
+
+
+def test_the_options_of_reading_are_those_of_train(fedmem, imported, url, tmp_path):
+    rows = "who,what,when\n" + "".join(f"u{n % 3},m{n % 5},{n}\n" for n in range(20)) + "broken\n"
+    (tmp_path / "mine.csv").write_text(rows, encoding="utf-8")
+    (tmp_path / "films.csv").write_text("item_id,title\nm1,One\n", encoding="utf-8")
+    (tmp_path / "pictures").mkdir()
+    (tmp_path / "pictures" / "m2.png").touch()
+    columns = ("--user-column", "who", "--item-column", "what", "--timestamp-column", "when", "--format", "csv")
+    files = ("--items", tmp_path / "films.csv", "--images", tmp_path / "pictures")
+    record = imported(tmp_path / "mine.csv", *columns, *files, "--skip-bad-rows", 1, "--name", "mine")
+    assert (record["name"], record["new_interactions"], record["rows_skipped"]) == ("mine", 20, 1)
+    store = CatalogueStore(connect(url))
+    assert store.item("mine", "m1").title == "One"
+    assert store.item("mine", "m2").image_path == str(tmp_path / "pictures" / "m2.png")
+
+
+def test_a_picture_has_an_absolute_path(imported, url, tmp_path, monkeypatch):
+    write_data(tmp_path / "films")
+    (tmp_path / "covers").mkdir()
+    (tmp_path / "covers" / "m01.jpg").touch()
+    monkeypatch.chdir(tmp_path)
+    imported("films", "--images", "covers")
+    assert CatalogueStore(connect(url)).item("films", "m01").image_path == str(tmp_path / "covers" / "m01.jpg")
+
+
+def test_a_broken_file_leaves_nothing(fedmem, imported, url, tmp_path):
+    folder = write_data(tmp_path / "films")
+    whole = (folder / "interactions.csv").read_text(encoding="utf-8")
+    (folder / "interactions.csv").write_text(whole + "u99,m01,never\n", encoding="utf-8")
+    outcome = fedmem("data", "import", folder, "--database-url", url)
+    assert (outcome.code, outcome.out) == (2, "")
+    assert "interactions.csv:269: the timestamp 'never'" in outcome.err
+    assert not (tmp_path / "made").exists()
+    (folder / "interactions.csv").write_text(whole, encoding="utf-8")
+    imported(folder)
+    before = listed(fedmem, url)
+    (folder / "interactions.csv").write_text(whole + "u99,m01,never\n", encoding="utf-8")
+    assert fedmem("data", "import", folder, "--database-url", url).code == 2
+    assert listed(fedmem, url) == before
+
+
+def test_a_file_without_times_that_was_changed_inside_is_refused(fedmem, imported, url, tmp_path):
+    path = tmp_path / "plain.csv"
+    rows = [f"u{n % 3},m{n % 5}" for n in range(20)]
+
+    def write(lines: list[str]) -> None:
+        path.write_text("\n".join(["user_id,item_id", *lines]) + "\n", encoding="utf-8")
+
+    write(rows)
+    assert imported(path)["new_interactions"] == 20
+    write([*rows, "u0,m4"])
+    assert imported(path)["new_interactions"] == 1
+    write(["u1,m4", *rows])
+    outcome = fedmem("data", "import", path, "--database-url", url)
+    assert outcome.code == 2
+    assert "has no times, so that its rows are told apart by their place" in outcome.err
+    assert listed(fedmem, url)[0]["interactions"] == 21
+
+
+def test_the_database_is_that_of_the_environment(fedmem, data, url, monkeypatch):
+    monkeypatch.setenv("DATABASE_URL", url)
+    assert fedmem("data", "import", data, "--name", "here").code == 0
+    assert [row["name"] for row in json.loads(fedmem("data", "list", "--json").out)] == ["here"]
+
+
+def test_the_database_is_a_file_of_the_folder_by_default(fedmem, data, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("DATABASE_URL", raising=False)
+    assert fedmem("data", "import", data).code == 0
+    assert (tmp_path / "runs" / "fedmem.db").is_file()
+
+
+def test_import_on_postgresql(fedmem, data, postgresql_url):
+    outcome = fedmem("data", "import", data, "--database-url", postgresql_url)
+    assert outcome.code == 0, outcome.err
+    assert listed(fedmem, postgresql_url)[0]["interactions"] == 267
+
+
+def test_a_password_is_not_printed(fedmem, data):
+    outcome = fedmem("data", "import", data, "--database-url", "postgresql://me:s3cret@127.0.0.1:1/none")
+    assert outcome.code == 2
+    assert "cannot be reached" in outcome.err
+    assert "s3cret" not in outcome.err + outcome.out
+
+
+def test_a_data_set_is_removed(fedmem, imported, data, url):
+    imported(data)
+    assert fedmem("data", "remove", "films", "--database-url", url).code == 0
+    assert listed(fedmem, url) == []
+    outcome = fedmem("data", "remove", "films", "--database-url", url)
+    assert outcome.code == 2
+    assert "there is no data set 'films'; there are none yet. fedmem data import brings one in" in outcome.err
+    assert "no data set yet; import one" in fedmem("data", "list", "--database-url", url).err
+
+
+def test_a_name_that_is_none(fedmem, data, url):
+    outcome = fedmem("data", "import", data, "--name", " ", "--database-url", url)
+    assert outcome.code == 2
+    assert "' ' cannot name a data set" in outcome.err
+
+
+# --- db
+
+
+def test_the_tables_of_a_database(fedmem, url):
+    outcome = fedmem("db", "current", "--database-url", url)
+    assert (outcome.code, outcome.out) == (0, "none\n")
+    assert f"the newest is {migrations.head()}; run: fedmem db upgrade" in outcome.err
+    refused = fedmem("data", "list", "--database-url", url)
+    assert refused.code == 2
+    assert "run: fedmem db upgrade" in refused.err
+    assert "its tables were made" in fedmem("db", "upgrade", "--database-url", url).err
+    assert fedmem("db", "current", "--database-url", url).out == f"{migrations.head()}\n"
+    assert "nothing to do" in fedmem("db", "upgrade", "--database-url", url).err
+
+
+def test_import_leaves_a_newer_database_alone(fedmem, data, url, tmp_path):
+    fedmem("db", "upgrade", "--database-url", url)
+    with sqlite3.connect(tmp_path / "made" / "fedmem.db") as connection:
+        connection.execute("UPDATE alembic_version SET version_num = '9999'")
+    connection.close()
+    outcome = fedmem("data", "import", data, "--database-url", url)
+    assert outcome.code == 2
+    assert "cannot be migrated" in outcome.err
+
+
+# --- Ctrl-C
+
+
+def wait_for_writing(path: Path, running: subprocess.Popen[str]) -> None:
+    """Until rows of a transaction that is not committed are on the disk."""
+    log = path.with_name(f"{path.name}-wal")
+    deadline = time.monotonic() + 120
+    while not log.exists() or log.stat().st_size < 4_000_000:
+        if running.poll() is not None or time.monotonic() > deadline:
+            running.kill()
+            raise AssertionError(running.communicate())
+        time.sleep(0.002)
+
+
+def test_ctrl_c_in_the_middle_leaves_nothing(fedmem, imported, data, url, tmp_path):
+    imported(data)
+    before = listed(fedmem, url)
+    large = tmp_path / "large.csv"
+    rows = (f"user {n % 7919},item {n % 97},{n}\n" for n in range(400_000))
+    large.write_text("user_id,item_id,timestamp\n" + "".join(rows), encoding="utf-8")
+    command = [sys.executable, "-m", "fedmem", "data", "import", str(large), "--database-url", url]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as running:
+        wait_for_writing(tmp_path / "made" / "fedmem.db", running)
+        running.send_signal(signal.SIGINT)
+        out, err = running.communicate(timeout=60)
+    assert (running.returncode, out) == (130, "")
+    assert "interrupted: nothing was stored in large.csv" in err
+    assert "Traceback" not in err
+    assert listed(fedmem, url) == before
+
+
+# --- times
+
+
+def rows_at(times) -> Interactions:
+    ids = np.array([str(number) for number in range(len(times))], dtype=object)
+    return Interactions(ids, ids, np.array(times))
+
+
+@pytest.mark.parametrize(("unit", "said"), [(1, None), (1_000, "milli"), (10**6, "micro"), (10**9, "nano")])
+def test_times_are_stored_in_seconds(unit, said, capsys):
+    seconds = [1_400_000_000, 1_700_000_001, 0, 1_700_000_000]
+    stored = in_seconds(rows_at([time * unit for time in seconds]))
+    assert list(stored.timestamps) == seconds
+    assert list(stored.users) == ["0", "1", "2", "3"]
+    assert (said is None) == (capsys.readouterr().err == "")
+
+
+def test_rows_whose_times_become_one_keep_their_order():
+    stored = in_seconds(rows_at([1_700_000_000_000_000_002, 1_700_000_000_000_000_001, 5]))
+    assert list(stored.users) == ["2", "1", "0"]
+    assert stored.timestamps[1] == stored.timestamps[2] == 1.7e9
+
+
+@pytest.mark.parametrize(
+    ("times", "expected"),
+    [([0, 1, 2], True), ([0, 2], False), ([0, 1, 1], False), ([1, 2, 3], False), ([2, 1, 0], False)],
+)
+def test_row_numbers_are_told_from_times(times, expected):
+    assert are_row_numbers(rows_at(times)) == expected
+
+
+def test_row_numbers_have_gaps_where_bad_rows_were():
+    rows = rows_at([0, 2])
+    assert are_row_numbers(Interactions(rows.users, rows.items, rows.timestamps, rows_skipped=1))

@@ -1,0 +1,246 @@
+"""Trainers as processes: frozen, side by side, asked to stop, to pause, to hand over, and on disks that are full."""
+
+import signal
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from fedmem.errors import ConflictError
+from fedmem.storage.catalogue import CatalogueStore
+from fedmem.storage.catalogue_rows import Event
+from fedmem.storage.engine import connect
+from tests.end_to_end.products import CONFIG, NOBODY, ROUNDS, Product
+from tests.tiny import merged
+
+LONG = {"federated": {"num_rounds": 2000}}
+
+
+def until(happened: Callable[[], bool], what: str) -> None:
+    """Wait for something that another process does."""
+    deadline = time.monotonic() + NOBODY
+    while not happened():
+        assert time.monotonic() < deadline, f"in vain: {what}"
+        time.sleep(0.02)
+
+
+def round_of(product: Product, job_id: int) -> int:
+    return product.jobs.get(job_id).round
+
+
+@pytest.fixture
+def product(tmp_path) -> Product:
+    return Product.made(tmp_path)
+
+
+@pytest.fixture
+def started(product):
+    """``started()`` -> a trainer that is ended with the test."""
+    processes = []
+
+    def start():
+        processes.append(product.start("-m", "trainer"))
+        return processes[-1]
+
+    yield start
+    for process in processes:
+        process.send_signal(signal.SIGCONT)
+        process.kill()
+        process.wait()
+        process.stdout.close()
+
+
+def ended(process) -> tuple[int, str]:
+    output, _ = process.communicate(timeout=NOBODY)
+    return process.returncode, output
+
+
+def test_a_frozen_trainer_that_lost_its_lease_writes_nothing_more(product, started):
+    job = product.queue({"federated": {"num_rounds": 60}})
+    frozen = started()
+    until(lambda: round_of(product, job.id) >= 3, "three rounds")
+    frozen.send_signal(signal.SIGSTOP)
+    until(lambda: product.jobs.get(job.id).lease_expires_at < time.time(), "the lease's end")
+    product.train()
+    assert product.jobs.get(job.id).state == "succeeded"
+    before = product.rows(job.id), product.jobs.get(job.id), product.files()
+    frozen.send_signal(signal.SIGCONT)
+    time.sleep(2)  # time enough for a round and a heartbeat
+    assert (product.rows(job.id), product.jobs.get(job.id), product.files()) == before
+    frozen.terminate()
+    code, output = ended(frozen)
+    assert code == 0
+    assert "nothing more is written" in output
+
+
+def test_two_trainers_share_ten_jobs_and_train_each_once(product, started):
+    ids = [product.queue({"seed": seed}).id for seed in range(10)]
+    trainers = [started(), started()]
+    until(lambda: all(product.jobs.get(number).state == "succeeded" for number in ids), "ten finished jobs")
+    jobs = [product.jobs.get(number) for number in ids]
+    assert [job.attempts for job in jobs] == [1] * 10
+    messages = [line.message for number in ids for line in product.jobs.logs(number)]
+    takers = [message.split(" taken by ")[1].split(",")[0] for message in messages if " taken by " in message]
+    assert len(takers) == 10
+    assert len(set(takers)) == 2
+    for trainer in trainers:
+        trainer.terminate()
+        assert ended(trainer)[0] == 0
+
+
+def test_a_job_is_paused_resumed_and_stopped_within_a_chunk_each(product, started):
+    job = product.queue(LONG)
+    started()
+    until(lambda: round_of(product, job.id) >= 2, "two rounds")
+    product.jobs.pause(job.id)
+    until(lambda: product.jobs.get(job.id).state == "paused", "a pause")
+    paused_at = round_of(product, job.id)
+    time.sleep(0.3)
+    assert round_of(product, job.id) == paused_at
+    product.jobs.resume(job.id)
+    until(lambda: round_of(product, job.id) > paused_at, "a round after the pause")
+    product.jobs.stop(job.id)
+    until(lambda: product.jobs.get(job.id).state == "stopped", "a stop")
+    found = product.jobs.get(job.id)
+    assert found.message == f"stopped on request after round {found.round}"
+    assert found.model_version == f"job-{job.id}-round-{found.best_round}"
+    assert product.directory(job.id).read_checkpoint(found.round).server.round == found.round
+    with pytest.raises(ConflictError, match="start from it"):
+        product.jobs.resume(job.id)
+
+
+def test_sigterm_hands_the_job_back_and_the_next_trainer_finishes_it_to_the_same_bits(product, started, tmp_path):
+    job = product.queue({"federated": {"num_rounds": 30}})
+    first = started()
+    until(lambda: round_of(product, job.id) >= 2, "two rounds")
+    first.terminate()
+    code, output = ended(first)
+    assert code == 0, output
+    assert product.jobs.get(job.id).state == "queued"
+    assert 2 <= round_of(product, job.id) < 30
+    product.train()
+    (tmp_path / "other").mkdir()
+    whole = Product.made(tmp_path / "other")
+    whole.queue({"federated": {"num_rounds": 30}})
+    whole.train()
+    assert product.outcome(job.id) == whole.outcome(1)
+
+
+def test_a_job_that_starts_from_a_finished_one_is_a_longer_job(product, tmp_path):
+    first = product.queue()
+    product.train()
+    longer = {"federated": {"num_rounds": ROUNDS + 4}}
+    second = product.queue(longer, start_from=first.id)
+    product.train()
+    (tmp_path / "other").mkdir()
+    whole = Product.made(tmp_path / "other")
+    job = whole.queue(longer)
+    whole.train()
+    expected, found = whole.outcome(job.id), product.outcome(second.id)
+    for outcome in (
+        expected,
+        found,
+    ):  # of the earlier rounds fewer checkpoints are kept, and models bear their job's number
+        outcome["rows"]["rounds"] = [row[:2] for row in outcome["rows"]["rounds"]]
+        outcome["rows"]["models"] = [row[1] for row in outcome["rows"]["models"]]
+    assert found == expected
+    assert product.jobs.get(second.id).snapshot_digest == product.jobs.get(first.id).snapshot_digest
+
+
+def test_a_job_that_would_continue_under_other_settings_fails_with_the_key(product):
+    first = product.queue()
+    product.train()
+    second = product.queue({"training": {"loss": "bpr"}}, start_from=first.id)
+    product.train()
+    job = product.jobs.get(second.id)
+    assert job.state == "failed"
+    assert "training.loss" in job.message
+
+
+def test_feedback_that_arrives_meanwhile_waits_for_the_next_job(product, started):
+    catalogue = CatalogueStore(connect(product.url))
+    job = product.queue(LONG)
+    first = started()
+    until(lambda: round_of(product, job.id) >= 1, "a round")
+    catalogue.add_feedback("tiny", [Event("u00", "m01", 1e6), Event("somebody new", "m02", 1e6)])
+    first.kill()
+    second = started()
+    until(lambda: product.jobs.get(job.id).attempts == 2, "a second trainer")
+    product.jobs.stop(job.id)
+    until(lambda: product.jobs.get(job.id).state == "stopped", "a stop")
+    assert product.directory(job.id).read_snapshot().dataset.num_users == 12
+    later = product.queue({"federated": {"num_rounds": 1}})
+    until(lambda: product.jobs.get(later.id).state == "succeeded", "the next job")
+    assert product.directory(later.id).read_snapshot().dataset.num_users == 13
+    second.terminate()
+
+
+def test_a_trainer_that_always_dies_fails_the_job_in_the_end(product):
+    job = product.queue()
+    environment = product.environment | {"FEDMEM_MAX_ATTEMPTS": "2"}
+    script = str(Path(__file__).with_name("killed_trainer.py"))
+    for _ in range(2):
+        process = subprocess.run([sys.executable, script, "training", "1"], env=environment, capture_output=True)
+        assert process.returncode == -signal.SIGKILL
+        time.sleep(product.lease_seconds)
+    subprocess.run([sys.executable, "-m", "trainer", "--until-idle"], env=environment, capture_output=True, check=True)
+    found = product.jobs.get(job.id)
+    assert found.state == "failed"
+    assert "2 times" in found.message
+
+
+def test_a_full_disk_fails_the_job_and_leaves_its_rounds_intact(product, tmp_path):
+    """The limit on a file's size stands for a full disk: the system itself refuses the write."""
+    job = product.queue(merged(CONFIG, LONG))
+    process = product.start(
+        "-c",
+        "import resource, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "from fedmem.checkpoint import RunDirectory\n"
+        "original = RunDirectory.write_state\n"
+        "def limited(self, server, memories, base=None):\n"
+        "    if server.round == 5: resource.setrlimit(resource.RLIMIT_FSIZE, (1000, resource.RLIM_INFINITY))\n"
+        "    try: return original(self, server, memories, base)\n"
+        "    finally: resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))\n"
+        "RunDirectory.write_state = limited\n"
+        "from trainer.__main__ import main; sys.argv = ['trainer', '--until-idle']; main()",
+    )
+    code, output = ended(process)
+    assert code == 0, output
+    found = product.jobs.get(job.id)
+    assert (found.state, found.round) == ("failed", 4)
+    assert "cannot be written" in found.message
+    assert found.traceback
+    assert product.directory(job.id).read_checkpoint(4).server.round == 4
+
+
+def test_a_database_that_takes_no_more_fails_clearly_and_the_job_goes_on_later(product, started):
+    """A trigger that raises stands for a database that cannot be written; what was committed before is intact."""
+    job = product.queue({"federated": {"num_rounds": 12}})
+    path = product.url.removeprefix("sqlite:///")
+    with sqlite3.connect(path) as connection:
+        pages = connection.execute("PRAGMA page_count").fetchone()[0]
+    code = (
+        "import sys, sqlalchemy\n"
+        "from sqlalchemy import event\n"
+        "from sqlalchemy.engine import Engine\n"
+        f"@event.listens_for(Engine, 'connect')\n"
+        f"def limit(connection, record): connection.execute('PRAGMA max_page_count = {pages + 12}')\n"
+        "from trainer.__main__ import main; sys.argv = ['trainer', '--until-idle']; main()"
+    )
+    process = product.start("-c", code)
+    watchdog = threading.Timer(20, process.kill)
+    watchdog.start()
+    output, _ = process.communicate()
+    watchdog.cancel()
+    assert "the disk is full" in output
+    reached = product.jobs.get(job.id)
+    if reached.state == "failed":
+        assert "the disk is full" in reached.message
+    for number in range(1, reached.round + 1):
+        assert number in [row[0] for row in product.rows(job.id)["rounds"]]
+    assert product.directory(job.id).read_checkpoint(reached.round).server.round == reached.round

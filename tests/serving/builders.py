@@ -1,0 +1,77 @@
+"""Recommenders with drawn parameters and memories: every part takes part in the score, and nothing is trained."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from fedmem.checkpoint import Checkpoint, Snapshot
+from fedmem.data.federated_dataset import FederatedDataset
+from fedmem.data.interactions import Item
+from fedmem.federated.start import build_model, initial_state
+from fedmem.memory.local_memory import MemoryEntries
+from fedmem.serving import Recommender
+from tests.tiny import ITEMS, tiny_config, tiny_dataset, tiny_snapshot
+
+DIM = 8
+CAPACITY = 6
+GENRES = ("Comedy", "Drama", "War")
+SHORT_USER, EMPTY_USER = "0", "nobody"
+
+
+def dataset_with_genres() -> FederatedDataset:
+    """User 0 is too short to be trained on; item i has genres by its index, item 30 none."""
+    sequences = [[3, 8], *(tiny_dataset(11).history(user).tolist() for user in range(11))]
+    dataset = FederatedDataset.from_sequences(sequences, ITEMS, name="with genres")
+    return replace(dataset, items=tuple(map(described, dataset.items)), digest="")
+
+
+def described(item: Item) -> Item:
+    """An item with a title and genres."""
+    index = int(item.item_id)
+    genres = tuple(genre for bit, genre in enumerate(GENRES) if index % (bit + 2) == 0) if index < ITEMS else ()
+    return replace(item, title=f"Film {index}", genres=genres, year=1990 + index)
+
+
+def drawn_snapshot(*, text: bool = True, image: bool = True, preferences: bool = True, **changes: Any) -> Snapshot:
+    """A snapshot with the tiny configuration, changed."""
+    return tiny_snapshot(tiny_config(**changes), dataset_with_genres(), text=text, image=image, preferences=preferences)
+
+
+def drawn_memory(history: Sequence[int], rng: np.random.Generator) -> MemoryEntries:
+    """Some of a history's items, each once."""
+    items, last = np.unique(np.asarray(history)[::-1], return_index=True)
+    index = len(history) - 1 - last
+    kept = np.sort(rng.permutation(len(items))[:CAPACITY])
+    kept = kept[np.argsort(index[kept])]
+    n = len(kept)
+    return MemoryEntries(
+        items[kept].astype(np.int32),
+        index[kept].astype(np.int32),
+        np.ones(n, np.int32),
+        np.ones(n, np.float32),
+        rng.standard_normal((n, DIM)).astype(np.float32),
+    )
+
+
+def drawn_checkpoint(snapshot: Snapshot, *, noise: float = 0.3, seed: int = 0) -> Checkpoint:
+    """Noise on all parameters, and memories of the trained users, one of them empty."""
+    rng = np.random.default_rng(seed)
+    model = build_model(snapshot.config, snapshot.dataset.num_items, snapshot.features)
+    state = initial_state(snapshot.config, model, snapshot.features)
+    noisy = {
+        name: (values + noise * rng.standard_normal(values.shape)).astype(np.float32)
+        for name, values in state.averaged.items()
+    }
+    noisy["sasrec.item_embedding"][0] = 0
+    memories = {user: drawn_memory(snapshot.dataset.history(user), rng) for user in snapshot.dataset.trainable_users}
+    last = int(snapshot.dataset.trainable_users[-1])
+    memories[last] = memories[last].take(np.zeros(0, np.int64))
+    return Checkpoint(replace(state, averaged=noisy, round=7), {int(user): m for user, m in memories.items()})
+
+
+def drawn_recommender(**options: Any) -> Recommender:
+    """A recommender of both."""
+    snapshot = drawn_snapshot(**options)
+    return Recommender(snapshot, drawn_checkpoint(snapshot), "drawn")

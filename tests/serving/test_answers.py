@@ -1,0 +1,260 @@
+"""Answers against brute force for all parameters together: what is hidden, order, pages, batches, reasons."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fedmem.contracts import RecommendationResponse
+from fedmem.errors import ConfigError
+from fedmem.federated.scoring import UserContext
+from fedmem.serving import Question, Recommender
+from tests.serving.builders import GENRES, drawn_memory, drawn_recommender
+from tests.tiny import ITEMS
+
+RECOMMENDER = drawn_recommender()
+IDS = st.sampled_from([str(item) for item in range(1, ITEMS + 1)] + ["no such item", ""])
+USERS = st.sampled_from([*RECOMMENDER.dataset.vocabulary.users, "nobody"])
+
+
+@st.composite
+def questions(draw, **fixed):
+    """Users, histories and both, with and without a memory, with any filter."""
+    kind = draw(st.sampled_from(["user", "history", "longer"]))
+    some = tuple(draw(st.lists(IDS, max_size=20)))
+    who = {
+        "user": {"user_id": draw(USERS)},
+        "history": {"history": some},
+        "longer": {"user_id": draw(USERS), "since": some},
+    }[kind]
+    memory = (
+        drawn_memory([3, 9, 4, 12], np.random.default_rng(draw(st.integers(0, 9)))) if draw(st.booleans()) else None
+    )
+    options = {
+        "memory": memory,
+        "k": draw(st.integers(1, 40)),
+        "offset": draw(st.integers(0, 35)),
+        "category": draw(st.sampled_from([None, *GENRES])),
+        "exclude": tuple(draw(st.lists(IDS, max_size=8))),
+        "include_seen": draw(st.booleans()),
+        "explain": draw(st.booleans()),
+    }
+    return Question(**who, **(options | fixed))
+
+
+def history_of(question: Question) -> list[int]:
+    known = [int(raw) for raw in (*(question.history or ()), *question.since) if raw.isdecimal()]
+    user = None if question.user_id is None else RECOMMENDER.user_index(question.user_id)
+    return known if user is None else [*RECOMMENDER.dataset.history(user).tolist(), *known]
+
+
+def expected_scores(question: Question) -> np.ndarray:
+    """As evaluation scores: the model in torch, a batch of one."""
+    history = np.array(history_of(question), np.int32)
+    user = None if question.user_id is None else RECOMMENDER.user_index(question.user_id)
+    if question.memory is not None:
+        context = UserContext(question.memory)
+    elif user is None:
+        context = RECOMMENDER.contexts.of_history(history)
+    else:
+        return RECOMMENDER.score(np.array([user]), [history])[0]
+    return RECOMMENDER.scorer.score([context], [history])[0]
+
+
+def visible(question: Question) -> set[int]:
+    items = {index for index in range(1, ITEMS + 1) if question.category in (None, *genres(index))}
+    items -= {int(raw) for raw in question.exclude if raw.isdecimal()}
+    return items if question.include_seen else items - set(history_of(question))
+
+
+def genres(index: int) -> tuple[str, ...]:
+    return RECOMMENDER.dataset.items[index - 1].genres
+
+
+def ids(answer) -> list[str]:
+    return [scored.item.item_id for scored in answer.items]
+
+
+@given(questions())
+def test_an_answer_is_the_page_of_the_ranking_that_evaluation_makes(question):
+    answer, scores = RECOMMENDER.answer(question), expected_scores(question)
+    left = visible(question)
+    found = [int(raw) for raw in ids(answer)]
+    assert len(found) == len(set(found)) == max(0, min(question.k, len(left) - question.offset))
+    assert set(found) <= left
+    tolerance = 1e-5 * max(1.0, float(np.abs(scores).max()))
+    assert [scored.score for scored in answer.items] == sorted((s.score for s in answer.items), reverse=True)
+    for scored, index in zip(answer.items, found, strict=True):
+        assert scored.score == pytest.approx(scores[index], abs=tolerance)
+    ranked = sorted((float(scores[index]) for index in left), reverse=True)
+    page = ranked[question.offset : question.offset + question.k]
+    assert [scored.score for scored in answer.items] == pytest.approx(page, abs=tolerance)
+    assert answer.more == (len(left) > question.offset + question.k)
+    assert set(answer.unknown_items) == {
+        raw for raw in (*(question.history or ()), *question.since, *question.exclude) if not raw.isdecimal()
+    }
+
+
+@given(questions(offset=0), st.integers(1, 11))
+def test_pages_are_disjoint_and_together_the_whole(question, size):
+    whole = RECOMMENDER.answer(replace(question, k=ITEMS, explain=False))
+    pages, more = [], True
+    while more:
+        page = RECOMMENDER.answer(replace(question, k=size, offset=len(pages), explain=False))
+        pages += page.items
+        more = page.more
+    assert tuple(pages) == whole.items
+    assert not whole.more
+
+
+@given(st.lists(questions(), min_size=1, max_size=8))
+def test_a_batch_is_its_questions_one_by_one(asked):
+    assert RECOMMENDER.answer_many(asked) == [RECOMMENDER.answer(question) for question in asked]
+
+
+@given(questions(explain=True))
+def test_the_parts_sum_to_the_score(question):
+    answer = RECOMMENDER.answer(question)
+    for scored in answer.items:
+        parts = scored.parts
+        total = parts.sequence + sum(parts.experts.values()) + parts.availability
+        assert total == pytest.approx(scored.score, abs=1e-5 * max(1, abs(scored.score)))
+    reasons = answer.explanation
+    assert sum(reasons.gates.values()) == pytest.approx(1, abs=1e-5)
+    for expert in reasons.gates:
+        read = sum(entry.weights[expert] for entry in reasons.memory)
+        assert read + reasons.nothing[expert] == pytest.approx(1, abs=1e-5)
+
+
+@given(questions(explain=True))
+def test_an_explanation_changes_nothing(question):
+    with_reasons, without = RECOMMENDER.answer(question), RECOMMENDER.answer(replace(question, explain=False))
+    assert ids(with_reasons) == ids(without)
+    assert without.explanation is None
+    assert all(scored.parts is None for scored in without.items)
+
+
+@given(questions())
+def test_an_answer_crosses_http(question):
+    answer = RECOMMENDER.answer(question)
+    response = answer.response(question.user_id, next_page="/next", image_url=lambda item: f"/images/{item.item_id}")
+    assert RecommendationResponse.model_validate_json(response.model_dump_json()) == response
+    assert response.next == ("/next" if answer.more else None)
+    assert [item.title for item in response.items] == [f"Film {item.item_id}" for item in response.items]
+    assert all(item.image_url == f"/images/{item.item_id}" for item in response.items)
+
+
+def test_reasons_name_what_was_read():
+    reasons = RECOMMENDER.answer(Question("3", explain=True)).explanation
+    remembered = {str(item) for item in RECOMMENDER.memories[3].items}
+    assert {entry.item_id for entry in reasons.memory if entry.kind == "item"} == remembered
+    assert {entry.title for entry in reasons.memory if entry.kind == "item"} == {f"Film {raw}" for raw in remembered}
+    prototypes = [entry for entry in reasons.memory if entry.kind == "prototype"]
+    assert sorted(entry.prototype for entry in prototypes) == [0, 1, 2]
+    assert all(entry.title.startswith("Film ") for entry in prototypes)
+
+
+def test_a_category_that_nothing_has_is_an_error_that_names_a_near_one():
+    with pytest.raises(ConfigError, match=r"'Comdy'.*did you mean 'Comedy'"):
+        RECOMMENDER.answer(Question("3", category="Comdy"))
+
+
+def test_k_and_offset_are_checked():
+    with pytest.raises(ConfigError, match="k = 0"):
+        Question("3", k=0)
+    with pytest.raises(ConfigError, match="offset = -1"):
+        Question("3", offset=-1)
+
+
+# Strategies and what is known of a user
+
+
+@pytest.mark.parametrize(
+    ("question", "strategy"),
+    [
+        (Question("3"), "model"),
+        (Question("0"), "global_memory"),
+        (Question("0", since=("9",)), "global_memory"),
+        (Question("0", since=("9", "12", "14")), "model"),
+        (Question("nobody"), "prototypes"),
+        (Question("nobody", since=("9",)), "global_memory"),
+        (Question(history=()), "prototypes"),
+        (Question(history=("no such item",)), "prototypes"),
+        (Question(history=("1", "2", "3", "4", "5")), "model"),
+    ],
+)
+def test_every_answer_says_by_which_strategy(question, strategy):
+    assert RECOMMENDER.answer(question).strategy == strategy
+
+
+def test_feedback_lengthens_the_sequence_and_keeps_the_memory():
+    before, after = RECOMMENDER.answer(Question("3", k=ITEMS)), RECOMMENDER.answer(Question("3", since=("1",), k=ITEMS))
+    assert [s.score for s in before.items] != [s.score for s in after.items]
+    history = [*map(str, RECOMMENDER.dataset.history(3)), "1"]
+    assert after == RECOMMENDER.answer(Question("3", history=history, k=ITEMS))
+
+
+# Vectors that are kept
+
+
+def counted(recommender: Recommender, monkeypatch) -> list[int]:
+    lengths = []
+    query = recommender._queries.query
+
+    def count(context, history):
+        lengths.append(len(history))
+        return query(context, history)
+
+    monkeypatch.setattr(recommender._queries, "query", count)
+    return lengths
+
+
+def test_a_users_vector_is_computed_once_for_a_history(monkeypatch):
+    recommender = drawn_recommender()
+    computed = counted(recommender, monkeypatch)
+    for k in (3, 5, 5):
+        recommender.answer(Question("3", k=k))
+    assert len(computed) == 1
+    recommender.answer(Question("3", since=("1",)))
+    recommender.answer(Question("3", since=("2",)))
+    assert len(computed) == 3
+    for _ in range(2):
+        recommender.answer(Question(history=("1", "2")))
+    assert len(computed) == 5, "a history without a user is not kept"
+
+
+def test_so_many_vectors_are_kept_and_no_more(monkeypatch):
+    recommender = drawn_recommender()
+    recommender._vectors.capacity = 2
+    computed = counted(recommender, monkeypatch)
+    for user in ("1", "2", "1", "3", "1", "2"):
+        recommender.answer(Question(user))
+    assert len(recommender._vectors) == 2
+    assert len(computed) == 4  # 1, 2, 3, and 2 again, whom 3 displaced
+
+
+def test_who_is_forgotten_is_unknown():
+    recommender = drawn_recommender()
+    recommender.answer(Question("3"))
+    recommender.forget_user("3")
+    assert 3 not in recommender.memories
+    assert len(recommender._vectors) == 0
+    assert recommender.answer(Question("3")) == recommender.answer(Question("nobody"))
+    recommender.forget_user("nobody")
+
+
+# Similar items
+
+
+def test_similar_items_are_those_of_greatest_cosine():
+    matrix = RECOMMENDER.scorer.table.matrix.numpy().astype(np.float64)
+    unit = matrix / np.maximum(np.linalg.norm(matrix, axis=1, keepdims=True), 1e-12)
+    found = RECOMMENDER.similar("7", k=5)
+    cosine = unit @ unit[7]
+    expected = [index for index in np.argsort(-cosine, kind="stable") if index not in (0, 7)][:5]
+    assert [int(near.item.item_id) for near in found.items] == expected
+    assert [near.score for near in found.items] == pytest.approx(cosine[expected], abs=1e-5)
+    assert len(RECOMMENDER.similar("7", k=100).items) == ITEMS - 1
+    assert found.response().title == "Film 7"

@@ -1,0 +1,135 @@
+"""New items: placed by their text, recommendable at once, never part of a sequence; known ones described anew."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from fedmem.errors import FeatureError, UnknownItemError
+from fedmem.serving import Question, Recommender, described_item
+from tests.serving.builders import drawn_checkpoint, drawn_recommender, drawn_snapshot
+from tests.tiny import ITEMS
+
+
+class DrawnEncoder:
+    """Encodes a text by its hash, as wide as the tiny features."""
+
+    def encode(self, texts):
+        return np.stack([np.random.default_rng(len(text)).standard_normal(7).astype(np.float32) for text in texts])
+
+
+@pytest.fixture(autouse=True)
+def encoder(monkeypatch):
+    monkeypatch.setattr("fedmem.serving.new_items.encoder_of", lambda name: DrawnEncoder())
+
+
+@pytest.fixture(scope="module")
+def recommender() -> Recommender:
+    return drawn_recommender()
+
+
+NEW = described_item("new", "A Film (2031)", ("Comedy",), description="Somebody laughs.")
+
+
+def everything(recommender: Recommender, **options) -> list[str]:
+    return [s.item.item_id for s in recommender.answer(Question("3", k=100, **options)).items]
+
+
+def test_a_text_is_what_a_catalogue_would_have_made_of_it():
+    assert (NEW.text, NEW.year) == ("A Film (2031). Comedy. Somebody laughs.", 2031)
+    assert described_item("x", "A Film", year=2031).text == "A Film (2031)"
+
+
+def test_a_new_item_is_recommended_in_the_next_answer_and_this_one_stays(recommender):
+    more = recommender.with_items([NEW])
+    before, after = everything(recommender), everything(more)
+    assert set(after) == {*before, "new"}
+    assert [item for item in after if item != "new"] == before
+    assert "new" not in everything(recommender)
+    assert "new" in everything(more, category="Comedy")
+    assert "new" not in everything(more, category="War")
+    assert "new" not in everything(more, exclude=["new"])
+
+
+def test_its_vector_is_that_of_its_text_alone(recommender):
+    more = recommender.with_items([NEW])
+    model, features = recommender.scorer.model, recommender.snapshot.features
+    text = features.transform_text(DrawnEncoder().encode([NEW.text])[0])
+    column = more.scorer.columns[:, ITEMS + 1].numpy()
+    embedding = model.text_embedding.weight.detach().numpy() @ text
+    adapted = model.retriever.text_adapter.weight.detach().numpy() @ text
+    np.testing.assert_allclose(column[:8], embedding, atol=1e-5)
+    np.testing.assert_allclose(column[8:14], adapted, atol=1e-5)
+    assert not column[14:20].any(), "it has no image"
+    alike = next(i for i in range(1, ITEMS + 1) if features.text_mask[i] and not features.image_mask[i])
+    np.testing.assert_array_equal(column[20:], recommender.scorer.columns[20:, alike])
+    np.testing.assert_array_equal(more.scorer.columns[:, : ITEMS + 1], recommender.scorer.columns)
+
+
+def test_it_is_hidden_once_seen_and_no_part_of_the_sequence(recommender):
+    more = recommender.with_items([NEW])
+    with_it = more.answer(Question("3", since=["new"], k=100))
+    without = more.answer(Question("3", k=100, exclude=["new"]))
+    assert with_it == without
+    assert with_it.unknown_items == ()
+    assert recommender.answer(Question("3", since=["new"])).unknown_items == ("new",)
+
+
+def test_it_has_similar_items_and_is_one(recommender):
+    twin = replace(NEW, item_id="twin")
+    more = recommender.with_items([NEW]).with_items([twin])
+    nearest = more.similar("new", 1).items[0]
+    assert (nearest.item.item_id, nearest.score) == ("twin", pytest.approx(1, abs=1e-5))
+    with pytest.raises(UnknownItemError, match="'new'"):
+        recommender.similar("new")
+
+
+def test_its_score_has_parts(recommender):
+    answer = recommender.with_items([NEW]).answer(Question("3", k=100, explain=True))
+    scored = next(one for one in answer.items if one.item == NEW)
+    total = scored.parts.sequence + sum(scored.parts.experts.values()) + scored.parts.availability
+    assert total == pytest.approx(scored.score, abs=1e-5 * max(1, abs(scored.score)))
+
+
+@pytest.mark.parametrize("index", [7, 3])  # with a text before, and without
+def test_a_known_item_described_anew_is_as_if_it_had_been_so(index, recommender):
+    """The same answers as by the same parameters on features with the new text."""
+    snapshot = drawn_snapshot()
+    changed = described_item(str(index), "Another title", ("War",))
+    features = snapshot.features
+    text, mask = features.text.copy(), features.text_mask.copy()
+    text[index], mask[index] = features.transform_text(DrawnEncoder().encode([changed.text])[0]), True
+    items = list(snapshot.dataset.items)
+    items[index - 1] = changed
+    told = replace(
+        snapshot,
+        features=replace(features, text=text, text_mask=mask),
+        dataset=replace(snapshot.dataset, items=tuple(items)),
+    )
+    checkpoint = drawn_checkpoint(snapshot)
+    expected, found = Recommender(told, checkpoint, "drawn"), recommender.with_items([changed])
+    for question in (Question("3", k=100), Question(history=[str(i) for i in range(1, 12)], k=100), Question("x", k=9)):
+        a, b = found.answer(question), expected.answer(question)
+        assert [s.item for s in a.items] == [s.item for s in b.items]
+        assert [s.score for s in a.items] == pytest.approx([s.score for s in b.items], abs=1e-5)
+    assert found.similar(str(index)).item.title == "Another title"
+
+
+def test_a_model_without_texts_places_no_new_item():
+    plain = drawn_recommender(text=False)
+    with pytest.raises(FeatureError, match=r"features\.text=auto"):
+        plain.with_items([NEW])
+    told = plain.with_items([described_item("7", "Another title")])
+    assert told.similar("7").item.title == "Another title"
+    assert everything(told) == everything(plain)
+
+
+def test_vectors_from_a_file_encode_no_new_text():
+    recommender = drawn_recommender(model={"text_model_name": "vectors.npz"})
+    with pytest.raises(FeatureError, match=r"vectors\.npz"):
+        recommender.with_items([NEW])
+
+
+def test_an_item_without_a_text_is_placed_by_nothing(recommender):
+    more = recommender.with_items([replace(NEW, text=" ")])
+    assert not more.scorer.columns[:20, ITEMS + 1].any()
