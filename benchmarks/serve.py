@@ -62,11 +62,10 @@ def serve(repetitions: int = 15, advance: Advance = lambda *_: None) -> dict[str
         FedMemError: if faiss or lenskit, the peers, are not installed.
     """
     require_peers()
-    parts: list[Part] = [top_k, answers]
     record: dict[str, Any] = {}
     with one_thread():
-        for done, part in enumerate(parts):
-            advance("measuring", done, len(parts))
+        for done, part in enumerate(PARTS):
+            advance("measuring", done, len(PARTS))
             record |= part(repetitions)
     return record | {"machine": machine()}
 
@@ -246,6 +245,10 @@ def memory_of(rng: np.random.Generator, history: npt.NDArray[np.int32], capacity
     ones = np.ones(capacity, np.int32)
     vectors = rng.standard_normal((capacity, DIM)).astype(np.float32)
     return MemoryEntries(history[index], index, ones, ones.astype(np.float32), vectors)
+
+
+# What a record is put together from, in this order.
+PARTS: tuple[Part, ...] = (top_k, answers)
 
 
 def is_met(name: str, value: float) -> bool:

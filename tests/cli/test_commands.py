@@ -12,6 +12,7 @@ import pytest
 from fedmem import __version__
 from fedmem.checkpoint import RunDirectory
 from fedmem.config import ExperimentConfig, load_config
+from fedmem.contracts import RecommendationResponse
 from tests.tiny import files_of
 
 COMMANDS = (
@@ -212,7 +213,7 @@ def test_recommend_prints_titles_beside_what_was_chosen_last(fedmem, trained):
 
 def test_recommend_json(fedmem, trained):
     found = strict(fedmem("recommend", trained, "--user", "u03", "-k", "4", "--json").out)
-    assert found.keys() == {"user_id", "items", "strategy", "model_version", "round"}
+    assert found.keys() == RecommendationResponse.model_fields.keys()
     assert (found["user_id"], found["strategy"], len(found["items"])) == ("u03", "model", 4)
     assert found["items"][0]["title"].startswith("[rec] :cat: Film")
     assert (found["items"][0]["genres"], found["items"][0]["year"]) == (["Drama"], 1990)
