@@ -84,7 +84,7 @@ class Worker:
         self._sign_of_life(None)
 
     def _sign_of_life(self, job_id: int | None) -> None:
-        """Seen at once with a job, and now and then without; while it trains, the lease speaks for it."""
+        """Seen at once with a job, and now and then without; while it trains, the lease's heartbeat says so."""
         if job_id is not None or time.monotonic() - self._seen > SEEN_EVERY:
             self._quietly(lambda: self.stores.jobs.seen(self.name, job_id))
             self._seen = time.monotonic() if job_id is None else 0.0
