@@ -19,20 +19,22 @@ RUN python -c "import tomllib; \
 project = tomllib.load(open('pyproject.toml', 'rb'))['project']; \
 extras = [name for extra in '${EXTRAS}'.split() for name in project['optional-dependencies'][extra]]; \
 print(*project['dependencies'], *extras, sep='\n')" > requirements.txt \
-    && pip --python /venv/bin/python install -c constraints.txt -r requirements.txt \
-    # Headers and other packages' own tests: a tenth of the size, and never imported.
-    && rm -rf /venv/lib/python3.11/site-packages/torch/include /venv/lib/python3.11/site-packages/pyarrow/include \
-    && find /venv/lib/python3.11/site-packages -type d -name tests -prune -exec rm -rf {} +
+    && pip --python /venv/bin/python install -c constraints.txt -r requirements.txt
 
 COPY . .
 RUN pip --python /venv/bin/python install --no-deps .
+# Headers and the tests of other packages: a tenth of the size, and never imported.
+RUN cd /venv/lib/python3.11/site-packages \
+    && rm -rf torch/include torch/test pyarrow/include \
+    && find . -type d -name tests -prune -exec rm -rf {} +
 
 
 FROM python:3.11-slim
 # torch's threads under contention cost a factor of five and more.
 ENV PATH=/venv/bin:$PATH OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
 # A named volume takes over this folder's owner.
-RUN useradd --system --uid 10001 --home-dir /data --create-home --shell /usr/sbin/nologin fedmem
+RUN useradd --system --uid 10001 --home-dir /data --shell /usr/sbin/nologin fedmem \
+    && install --directory --owner=fedmem --group=fedmem /data
 COPY --from=build /venv /venv
 USER fedmem
 # What the services write is named relative to where they are started (runs/fedmem.db, runs/service): all of it lies in /data.
