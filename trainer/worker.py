@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from types import FrameType
 
 from fedmem.contracts.jobs import LogLevel
-from fedmem.errors import LeaseLostError, StorageError
+from fedmem.errors import FedMemError, StorageError
 from fedmem.storage.catalogue import CatalogueStore
 from fedmem.storage.engine import check_schema, connect
 from fedmem.storage.jobs import JobRow, JobStore, Lease
@@ -61,24 +61,25 @@ class Worker:
         """Whether there was a job to train. A database that is away for a while is waited for."""
         try:
             self._sign_of_life(None)
+            asked = time.monotonic()
             claimed = self.stores.jobs.claim(self.name, self.settings.lease_seconds, self.settings.max_attempts)
         except StorageError as error:
             logger.error("no job can be claimed: %s", error)
             return False
         if claimed is None:
             return False
-        self._train(*claimed)
+        self._train(*claimed, asked)
         return True
 
     def _anything_left(self) -> bool:
         """Whether a job is queued, or is trained by somebody who might die."""
         return any(self.stores.jobs.page(state=state, limit=1) for state in ("queued", "running"))
 
-    def _train(self, job: JobRow, lease: Lease) -> None:
+    def _train(self, job: JobRow, lease: Lease, asked: float) -> None:
         self._sign_of_life(job.id)
         with (
             _log_of(self.stores.jobs, lease),
-            Control(self.stores.jobs, lease, self.settings.lease_seconds, self.shutdown) as control,
+            Control(self.stores.jobs, lease, self.settings.lease_seconds, self.shutdown, asked) as control,
         ):
             logger.info("job %d taken by %s, attempt %d", job.id, self.name, job.attempts)
             JobRun(self.stores, self.settings, job, lease, control).run()
@@ -129,9 +130,11 @@ class _JobLog(logging.Handler):
     def __init__(self, jobs: JobStore, lease: Lease) -> None:
         super().__init__(logging.INFO)
         self._jobs, self._lease = jobs, lease
+        # What is said of a database that does not answer is not said to the database.
+        self.addFilter(lambda record: record.name != "trainer.control")
 
     def emit(self, record: logging.LogRecord) -> None:
-        with contextlib.suppress(StorageError, LeaseLostError):  # it stands in the process's own log
+        with contextlib.suppress(FedMemError):  # it stands in the process's own log
             self._jobs.log(self._lease, _level(record.levelno), record.getMessage())
 
 

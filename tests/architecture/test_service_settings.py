@@ -1,4 +1,4 @@
-"""Every setting of every service stands in ``.env.example``, with its meaning and its default, and nothing else does."""
+"""Every setting of every service stands in ``.env.example``, with its meaning and its default; nothing else does."""
 
 import pytest
 
