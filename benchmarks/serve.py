@@ -137,7 +137,7 @@ def columns_of(rows: FloatArray) -> FloatArray:
 
 def answers(repetitions: int) -> dict[str, float]:
     """R3 and R7."""
-    few, many = recommender_of(MOVIELENS_ITEMS), recommender_of(FEW_ITEMS)
+    few, many = recommender_of(MOVIELENS_ITEMS, USERS), recommender_of(FEW_ITEMS, USERS)
     against_few = against_sasrec(few, repetitions)
     against_many = against_sasrec(many, repetitions)
     return {
@@ -205,46 +205,6 @@ def lenskit_of(dataset: FederatedDataset) -> Callable[[str], object]:
     pipeline = topn_pipeline(ImplicitMFScorer(embedding_size=DIM, epochs=1), n=K)
     pipeline.train(from_interactions_df(rows))
     return lambda user: recommend(pipeline, user, n=K)
-
-
-def recommender_of(items: int, seed: int = 0) -> Recommender:
-    """A recommender with drawn parameters, histories and full memories, that keeps no user vector."""
-    config = configured()
-    rng = np.random.default_rng(seed)
-    lengths = rng.integers(60, 200, USERS)
-    sequences = [(rng.permutation(items)[:n] + 1).tolist() for n in lengths]
-    # Every item occurs, so that all are known to a peer that learns of them from interactions.
-    sequences.append((rng.permutation(items) + 1).tolist())
-    dataset = FederatedDataset.from_sequences(sequences, items, name=f"{USERS} users of {items} items, generated")
-    features = ItemFeatures.from_modalities(items, drawn(rng, items, TEXT_DIM), drawn(rng, items, IMAGE_DIM))
-    preference = rng.standard_normal((dataset.num_users, TEXT_DIM)).astype(np.float32)
-    snapshot = Snapshot(config, dataset, features, UserFeatures(preference, np.ones(dataset.num_users, bool)))
-    memories = {user: memory_of(rng, dataset.history(user), config.fedmem.memory_capacity) for user in range(USERS)}
-    return Recommender(snapshot, Checkpoint(drawn_state(rng, snapshot), memories), "drawn", kept_vectors=0)
-
-
-def drawn(rng: np.random.Generator, items: int, dim: int) -> Modality:
-    """Vectors of all items."""
-    return Modality.fitted(list(rng.standard_normal((items, dim)).astype(np.float32)))
-
-
-def drawn_state(rng: np.random.Generator, snapshot: Snapshot) -> ServerState:
-    """The server before the first round, with noise on all parameters: nothing is zero any more."""
-    model = build_model(snapshot.config, snapshot.dataset.num_items, snapshot.features)
-    state = initial_state(snapshot.config, model, snapshot.features)
-    noisy = {
-        name: (values + 0.05 * rng.standard_normal(values.shape)).astype(np.float32)
-        for name, values in state.averaged.items()
-    }
-    return ServerState(0, noisy, noisy, state.optimizer, state.global_memory)
-
-
-def memory_of(rng: np.random.Generator, history: npt.NDArray[np.int32], capacity: int) -> MemoryEntries:
-    """A full memory of a history's items."""
-    index = np.sort(rng.permutation(len(history) - 2)[:capacity]).astype(np.int32)
-    ones = np.ones(capacity, np.int32)
-    vectors = rng.standard_normal((capacity, DIM)).astype(np.float32)
-    return MemoryEntries(history[index], index, ones, ones.astype(np.float32), vectors)
 
 
 # What a record is put together from, in this order.
