@@ -66,8 +66,10 @@ def options(settings: Settings) -> dict[str, Any]:
         "server.runOnSave": False,
         "browser.gatherUsageStats": False,
         "client.toolbarMode": "viewer",
+        "runner.magicEnabled": False,
         "client.showErrorDetails": "none",
         "theme.baseRadius": "medium",
+        "theme.headingFontSizes": ["2.1rem", "1.5rem", "1.25rem", "1.1rem", "1rem", "1rem"],
         **themes,
     }
 

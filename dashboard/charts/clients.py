@@ -1,6 +1,7 @@
 """The Clients page's charts: who takes part, how their losses spread, what they send and get."""
 
 from collections.abc import Sequence
+from typing import Literal
 
 from dashboard.charts.drawing import Drawing
 from dashboard.charts.lines import Row, plain
@@ -27,12 +28,12 @@ def client_loss_chart(rounds: Sequence[RoundMetrics]) -> Drawing:
     return quantile_chart(rounds, "client_loss", "Mean loss of a client (nats)", [])
 
 
-def traffic_chart(rounds: Sequence[RoundMetrics], part: str) -> Drawing:
-    """KB per client and round of one part, ``weights`` or ``prototypes``, down and up."""
-    names = {f"bytes_down_{part}": "From the server", f"bytes_up_{part}": "To the server"}
+def traffic_chart(rounds: Sequence[RoundMetrics], direction: Literal["down", "up"]) -> Drawing:
+    """KB per client and round in one direction, weights and prototypes upon each other."""
+    names = {f"bytes_{direction}_weights": "Weights", f"bytes_{direction}_prototypes": "Prototypes"}
     rows = [row for name, label in names.items() for row in series(rounds, "train", name, label, 1e-3)]
-    palette = (BLUE, ORANGE) if part == "weights" else (SKY, GREEN)
-    return plain(rows, f"{part.capitalize()} per client (KB)", list(names.values()), palette=palette, zero=True)
+    palette = (BLUE, SKY) if direction == "down" else (ORANGE, GREEN)
+    return plain(rows, "Per client (KB)", list(names.values()), palette=palette, zero=True, stacked=True)
 
 
 def total_traffic_chart(rounds: Sequence[RoundMetrics]) -> Drawing:
@@ -45,4 +46,6 @@ def total_traffic_chart(rounds: Sequence[RoundMetrics]) -> Drawing:
             sums[name] += train.get(name, 0.0) * train.get("clients", 0.0)
             rows.append(Row(each.round, sums[name] / 1e6, label))
     palette = (BLUE, ORANGE, SKY, GREEN)
-    return plain(rows, "Sent so far, all clients (MB)", list(TRAFFIC.values()), palette=palette, zero=True)
+    return plain(
+        rows, "Sent so far, all clients (MB)", list(TRAFFIC.values()), palette=palette, zero=True, stacked=True
+    )

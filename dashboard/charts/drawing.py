@@ -14,8 +14,7 @@ import pandas as pd
 ROWS = "rows"
 ZOOM = "zoom"
 ROUND_TITLE = "Round (number)"
-HEIGHT = 230
-LEGEND_HEIGHT = 26
+HEIGHT = 250
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,16 +60,17 @@ def title_above() -> Any:
     return {"titleAngle": 0, "titleAlign": "left", "titleAnchor": "end", "titleX": -34, "titleY": -10}
 
 
-def legend() -> alt.Legend:
-    """Above the lines, with short strokes in their colours."""
+def legend(shape: str = "stroke", columns: int = 3) -> alt.Legend:
+    """Below the chart, with short strokes or squares in the colours."""
     return alt.Legend(
         orient="bottom",
         title=None,
-        columns=0,
-        labelLimit=240,
-        symbolType="stroke",
+        columns=columns,
+        labelLimit=200,
+        symbolType=shape,
         symbolOpacity=1,
-        symbolStrokeWidth=3,
+        symbolStrokeWidth=3 if shape == "stroke" else 0,
+        offset=4,
     )
 
 

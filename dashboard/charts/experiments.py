@@ -12,7 +12,8 @@ from dashboard.charts.drawing import ROWS, Drawing, rows, specification
 from dashboard.charts.palette import BLUE, GREY
 from dashboard.words import ranking_title
 
-BAR, MARGIN = 34, 60
+_TITLE: Any = {"titleAngle": 0, "titleAlign": "right", "titleAnchor": "end", "titleX": -8, "titleY": -8}
+BAR, MARGIN = 36, 70
 
 
 @dataclass(frozen=True)
@@ -37,10 +38,10 @@ def _specification(x_title: str, count: int) -> dict[str, Any]:
         "run:N",
         title="Run (job)",
         sort=alt.EncodingSortField("place", order="ascending"),
-        axis=alt.Axis(labelLimit=220, titleAngle=0, titleAlign="left", titleAnchor="end", titleX=-200, titleY=-8),
+        axis=alt.Axis(labelLimit=220, labelFlush=False, **_TITLE),
     )
     base = alt.Chart(rows()).encode(y=y)
-    scale = alt.Scale(zero=False, padding=16)
+    scale = alt.Scale(zero=False, padding=16, nice=True)
     tooltip = [
         alt.Tooltip("run:N", title="Run"),
         alt.Tooltip("value:Q", title=x_title, format=".4f"),

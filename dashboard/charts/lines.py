@@ -14,7 +14,6 @@ import pandas as pd
 
 from dashboard.charts.drawing import (
     HEIGHT,
-    LEGEND_HEIGHT,
     ROWS,
     Drawing,
     legend,
@@ -55,6 +54,7 @@ class Style:
         bands: whether lines may have bands.
         best: whether points may be marked.
         reference: where the name of a level stands, if there may be one.
+        stacked: whether the series are parts of a sum, drawn as areas.
     """
 
     y_title: str
@@ -65,6 +65,7 @@ class Style:
     bands: bool = False
     best: bool = False
     reference: Literal["above", "below"] | None = None
+    stacked: bool = False
 
 
 def lines(data: Iterable[Row], style: Style) -> Drawing:
@@ -84,16 +85,22 @@ def _specification(style: Style) -> dict[str, Any]:
     many = len(style.series) > 1
     palette = style.palette or tuple(colours(len(style.series)))
     scale = alt.Scale(domain=list(style.series), range=list(palette))
-    colour = alt.Color("series:N", scale=scale, legend=legend() if many else None)
+    colour = alt.Color("series:N", scale=scale, legend=_legend(style) if many else None)
     y = value_axis("value", style.y_title, zero=style.zero, values_format=style.y_format)
     base = alt.Chart(rows()).encode(x=round_axis(), y=y, color=colour)
     layers = _layers(style, base, y)
-    return specification(alt.layer(*layers).add_params(zoom_by_round()), HEIGHT + (LEGEND_HEIGHT if many else 0))
+    return specification(alt.layer(*layers).add_params(zoom_by_round()), HEIGHT)
+
+
+def _legend(style: Style) -> alt.Legend:
+    return legend("square" if style.stacked else "stroke", columns=3 if len(style.series) != 4 else 2)
 
 
 def _layers(style: Style, base: alt.Chart, y: alt.Y) -> list[Any]:
     tooltip = _tooltip(style)
     only_lines = base.transform_filter("datum.kind === 'line'")
+    if style.stacked:
+        return [only_lines.mark_area(opacity=0.6, clip=True).encode(y=y.stack("zero"), tooltip=tooltip)]
     layers: list[Any] = [only_lines.mark_line(strokeWidth=2, clip=True)]
     if style.bands:
         banded = base.transform_filter("datum.kind === 'line' && isValid(datum.low)")

@@ -23,7 +23,7 @@ def occupancy_chart(rounds: Sequence[RoundMetrics], capacity: int) -> Drawing:
     """Entries in a client's memory, on average, and how many it can hold."""
     rows = series(rounds, "train", "memory_occupancy_mean", "Entries")
     rows.append(Row(0, float(capacity), f"capacity {capacity}", "reference"))
-    return lines(rows, Style("Entries per memory (number, mean)", ("Entries",), zero=True, reference="below"))
+    return lines(rows, Style("Entries per client (number, mean)", ("Entries",), zero=True, reference="below"))
 
 
 def surprise_chart(rounds: Sequence[RoundMetrics], config: FedMemConfig) -> Drawing:
@@ -47,15 +47,13 @@ def writing_chart(rounds: Sequence[RoundMetrics]) -> Drawing:
     """Entries written or refreshed, and evicted, by round."""
     names = {"memory_updates": "Written", "memory_evictions": "Evicted"}
     rows = [row for name, label in names.items() for row in series(rounds, "train", name, label)]
-    return plain(
-        rows, "Memory entries in the round (number)", list(names.values()), palette=(GREEN, VERMILLION), zero=True
-    )
+    return plain(rows, "Entries in the round (number)", list(names.values()), palette=(GREEN, VERMILLION), zero=True)
 
 
 def written_chart(rounds: Sequence[RoundMetrics]) -> Drawing:
     """The share of positions that were surprising enough."""
     rows = series(rounds, "train", "memory_written_fraction", "Written", 100)
-    return plain(rows, "Positions written (% of those trained)", ["Written"], zero=True)
+    return plain(rows, "Positions written (%)", ["Written"], zero=True)
 
 
 def gates_chart(rounds: Sequence[RoundMetrics]) -> Drawing:

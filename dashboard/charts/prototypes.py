@@ -9,18 +9,17 @@ import pandas as pd
 
 from dashboard.charts.drawing import ZOOM, Drawing, rows, specification, title_above
 from dashboard.charts.lines import Row, Style, lines, plain
-from dashboard.charts.palette import GREY, colours
+from dashboard.charts.palette import GREY, INK, colours
 from fedmem.contracts import ItemMap, Prototype, PrototypeRound
 
 ALARM = 0.9  # centroids that collapsed onto one vector were seen at .95 to .99
 MAP_HEIGHT = 520
 X_TITLE, Y_TITLE = "First principal component (no unit)", "Second principal component (no unit)"
-LABELLED_BY = 2
 
 
 def name(index: int) -> str:
     """How a prototype is called."""
-    return f"Prototype {index + 1}"
+    return f"P{index + 1}"
 
 
 def map_chart(items: ItemMap, rounds: Sequence[PrototypeRound], shown: PrototypeRound) -> Drawing:
@@ -40,7 +39,7 @@ def map_chart(items: ItemMap, rounds: Sequence[PrototypeRound], shown: Prototype
 
 def _place(prototype: Prototype, at: PrototypeRound) -> list[object]:
     titles = [item.title for item in prototype.nearest]
-    label = " · ".join(titles[:LABELLED_BY])
+    label = f"{name(prototype.index)} {titles[0]}"
     return [
         prototype.point.x,
         prototype.point.y,
@@ -74,7 +73,7 @@ def _map(count: int) -> dict[str, Any]:
         .mark_line(strokeWidth=1.5, opacity=0.75)
         .encode(x=x, y=y, color=colour, order="round:Q"),
         now.mark_circle(opacity=0.85, stroke="white", strokeWidth=1).encode(color=colour, size=size, tooltip=tooltip),
-        now.mark_text(dy=-22, fontSize=12, fontWeight=600, limit=280).encode(text="label:N", color=colour),
+        now.mark_text(dy=-24, fontSize=12, fontWeight=600, limit=240, color=INK).encode(text="label:N"),
     ]
     zoom = alt.selection_interval(name=ZOOM, bind="scales", zoom="wheel![event.shiftKey]", clear="dblclick")
     return specification(alt.layer(*layers).add_params(zoom), MAP_HEIGHT)
@@ -94,7 +93,7 @@ def drift_chart(rounds: Sequence[PrototypeRound]) -> Drawing:
     """How far each prototype moved since the evaluation before."""
     moved = ((each.round, p) for each in rounds for p in each.prototypes)
     data = [Row(number, p.drift, name(p.index)) for number, p in moved if p.drift is not None]
-    return plain(data, "Drift since the evaluation before (1 − cosine)", _names(rounds), zero=True)
+    return plain(data, "Drift since the last one (1 − cosine)", _names(rounds), zero=True)
 
 
 def collapse_chart(rounds: Sequence[PrototypeRound]) -> Drawing:

@@ -12,15 +12,16 @@ from fedmem.contracts import Explanation, RecommendationResponse
 
 PARTS = {
     "sequence": "Sequence model",
-    "sequential": "Memory, as a sequence",
-    "text": "Memory, by text",
-    "visual": "Memory, by image",
-    "availability": "Kinds of features",
+    "sequential": "Memory by sequence",
+    "text": "Memory by text",
+    "visual": "Memory by image",
+    "availability": "Features there",
 }
 PART_COLOURS = (BLUE, SKY, GREEN, PURPLE, GREY)
 EXPERTS = {"sequential": "Sequence", "text": "Text", "visual": "Image"}
 EXPERT_COLOURS = (SKY, GREEN, PURPLE)
-BAR, MARGIN = 30, 70
+_TITLE: Any = {"titleAngle": 0, "titleAlign": "right", "titleAnchor": "end", "titleX": -8, "titleY": -8}
+BAR, MARGIN = 26, 120
 READ = 10
 
 
@@ -57,7 +58,7 @@ def read_chart(explanation: Explanation) -> Drawing:
     ]
     table = pd.DataFrame(data, columns=["item", "place", "part", "value", "score"])
     count = min(READ, len(explanation.memory))
-    title = "Attention times the expert's weight (%)"
+    title = "Attention (%)"
     return Drawing(_bars(title, "part", tuple(EXPERTS.values()), EXPERT_COLOURS, count), {ROWS: table})
 
 
@@ -71,9 +72,11 @@ def _bars(x_title: str, field: str, series: tuple[str, ...], palette: tuple[str,
         "item:N",
         title="Item (title)",
         sort=alt.EncodingSortField("place", order="ascending"),
-        axis=alt.Axis(labelLimit=210, titleAngle=0, titleAlign="left", titleAnchor="end", titleX=-200, titleY=-10),
+        axis=alt.Axis(labelLimit=190, labelFlush=False, **_TITLE),
     )
-    colour = alt.Color(f"{field}:N", scale=alt.Scale(domain=list(series), range=list(palette)), legend=legend())
+    colour = alt.Color(
+        f"{field}:N", scale=alt.Scale(domain=list(series), range=list(palette)), legend=legend("square", columns=2)
+    )
     chart = (
         alt.Chart(rows())
         .mark_bar(cornerRadius=2)

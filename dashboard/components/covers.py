@@ -4,6 +4,7 @@ import base64
 import html
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Literal
 
 import streamlit as st
 
@@ -11,6 +12,7 @@ from dashboard.client import BackendError
 from dashboard.components.connection import client
 
 _SIGNATURES = {b"\x89PNG": "image/png", b"\xff\xd8": "image/jpeg", b"RIFF": "image/webp", b"GIF8": "image/gif"}
+Layout = Literal["large", "compact", "small", "strip"]
 
 
 @dataclass(frozen=True)
@@ -24,10 +26,10 @@ class Card:
     rank: int | None = None
 
 
-def cover_grid(cards: Iterable[Card], dataset: str | None, *, small: bool = False) -> None:
-    """The cards in their order."""
+def cover_grid(cards: Iterable[Card], dataset: str | None, layout: Layout = "large") -> None:
+    """The cards in their order: in a grid, in a row of five, or in a strip that scrolls."""
     inner = "".join(_card(card, dataset) for card in cards)
-    st.html(f'<div class="{"fm-small" if small else "fm-large"}"><div class="fm-cards">{inner}</div></div>')
+    st.html(f'<div class="fm-{layout}"><div class="fm-cards">{inner}</div></div>')
 
 
 @st.cache_data(show_spinner=False, max_entries=4000, ttl=3600)

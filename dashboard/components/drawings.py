@@ -1,13 +1,18 @@
 """Charts on the page: the canvas stays, and its zoom with it, as long as the specification is the same."""
 
+import json
+from collections.abc import Mapping
+from typing import Any
+
 import streamlit as st
 
 from dashboard.charts.drawing import ZOOM, Drawing
+from dashboard.charts.palette import ON_DARK
 
 
 def show(drawing: Drawing, key: str) -> None:
     """Draw it. Where it zooms, Streamlit is told of the zoom, because it resets the zooms that it does not know."""
-    spec = {**drawing.spec, "datasets": dict(drawing.datasets)}
+    spec = {**themed(drawing.spec, st.context.theme.type), "datasets": dict(drawing.datasets)}
     if drawing.zooms:
         st.vega_lite_chart(spec=spec, key=key, width="stretch", on_select="rerun", selection_mode=ZOOM)
     else:
@@ -19,3 +24,14 @@ def panel(title: str, drawing: Drawing, key: str, note: str | None = None) -> No
     with st.container(border=True):
         st.markdown(f"**{title}**", help=note)
         show(drawing, key)
+
+
+def themed(spec: Mapping[str, Any], theme: str | None) -> dict[str, Any]:
+    """The specification in the colours of a light or a dark page."""
+    if theme != "dark":
+        return dict(spec)
+    text = json.dumps(spec)
+    for light, dark in ON_DARK.items():
+        text = text.replace(light, dark)
+    themed_spec: dict[str, Any] = json.loads(text)
+    return themed_spec

@@ -3,7 +3,7 @@
 import streamlit as st
 
 from dashboard.components.connection import client
-from dashboard.words import is_under_way, job_name, state_of
+from dashboard.words import is_under_way, job_name
 from fedmem.contracts import Job
 
 _CHOICE, _JOBS, _URL = "job", "jobs", "job"
@@ -73,4 +73,4 @@ def _older_job(job_id: int) -> Job | None:
 
 
 def _label(job: Job) -> str:
-    return f"{job_name(job)} ({state_of(job)})"
+    return job_name(job)

@@ -17,8 +17,12 @@ CSS = """<style>
   -webkit-box-orient: vertical; overflow: hidden; }
 .fm-meta { font-size: .76rem; opacity: .7; line-height: 1.3; }
 .fm-badge { font-size: .72rem; border: 1px solid currentColor; border-radius: 8px; padding: 0 6px; align-self: start; }
-.fm-small .fm-cards { grid-template-columns: repeat(auto-fill, minmax(78px, 1fr)); gap: 8px; }
-.fm-small .fm-title { font-size: .72rem; font-weight: 500; }
+.fm-compact .fm-cards { grid-template-columns: repeat(auto-fill, minmax(74px, 1fr)); gap: 10px; }
+.fm-compact .fm-title { font-size: .78rem; }
+.fm-small .fm-cards { grid-template-columns: repeat(5, minmax(0, 1fr)); gap: 8px; }
+.fm-strip .fm-cards { display: flex; overflow-x: auto; padding-bottom: 6px; }
+.fm-strip .fm-card { flex: 0 0 76px; }
+.fm-small .fm-title, .fm-strip .fm-title { font-size: .72rem; font-weight: 500; }
 </style>"""
 
 

@@ -22,13 +22,17 @@ def _draw(view: JobView) -> None:
         waiting_for_rounds(state_of(view.job))
         return
     _figures(view)
+    rounds = view.trained
     left, right = st.columns(2)
     with left:
-        panel("Participation", participation_chart(view.trained), "clients-participation")
-        panel("Weights on the wire", traffic_chart(view.trained, "weights"), "clients-weights")
+        panel("Participation", participation_chart(rounds), "clients-participation")
     with right:
-        panel("Losses of the clients", client_loss_chart(view.trained), "clients-loss", _SPREAD)
-        panel("Prototypes on the wire", traffic_chart(view.trained, "prototypes"), "clients-prototypes")
+        panel("Losses of the clients", client_loss_chart(rounds), "clients-loss", _SPREAD)
+    left, right = st.columns(2)
+    with left:
+        panel("Sent to a client", traffic_chart(rounds, "down"), "clients-down")
+    with right:
+        panel("Sent by a client", traffic_chart(rounds, "up"), "clients-up")
     panel("Everything sent so far", total_traffic_chart(view.trained), "clients-total")
 
 

@@ -50,14 +50,8 @@ def _rung(job: Job) -> tuple[int, int]:
 
 def _table(dataset: str, runs: Sequence[Job], tested: Mapping[int, ModelVersion]) -> None:
     st.subheader(f"On {dataset}")
-    full = next((job for job in reversed(runs) if variant(job.config) == "FedMem-Full"), None)
-    rows = [{**_figures(job, tested[job.id]), "Differs from Full in": _apart(job, full)} for job in runs]
-    st.dataframe(
-        pd.DataFrame(rows),
-        hide_index=True,
-        width="stretch",
-        column_config={"Differs from Full in": st.column_config.TextColumn(width="large")},
-    )
+    rows = [_figures(job, tested[job.id]) for job in runs]
+    st.dataframe(pd.DataFrame(rows), hide_index=True, width="stretch")
     st.caption(
         "Mean ± standard error over users; the whole catalogue is ranked, seen items left out. KB are per client "
         "and round."
@@ -71,6 +65,7 @@ def _table(dataset: str, runs: Sequence[Job], tested: Mapping[int, ModelVersion]
         ]
         with place:
             panel(f"Test {metric}", results_chart(results, metric), f"experiments-{dataset}-{metric}")
+    _apart(runs)
 
 
 def _figures(job: Job, model: ModelVersion) -> dict[str, str]:
@@ -102,11 +97,17 @@ def _cost(job: Job) -> dict[str, str]:
     return {"KB down": f"{down / 1e3:,.1f}", "KB up": f"{up / 1e3:,.1f}", "Minutes": f"{seconds / 60:.1f}"}
 
 
-def _apart(job: Job, full: Job | None) -> str:
-    if full is None or job.id == full.id:
-        return ""
-    found = differences([full.config, job.config])
-    return ", ".join(f"{name}: {values[1]} instead of {values[0]}" for name, values in found.items()) or "nothing"
+def _apart(runs: Sequence[Job]) -> None:
+    """What sets each run apart from the newest Full one."""
+    full = next((job for job in reversed(runs) if variant(job.config) == "FedMem-Full"), None)
+    others = [job for job in runs if full is not None and job.id != full.id]
+    if full is None or not others:
+        return
+    st.markdown(f"**What differs from job {full.id}, FedMem-Full**")
+    for job in others:
+        found = differences([full.config, job.config])
+        words = ", ".join(f"`{name}` {values[1]} instead of {values[0]}" for name, values in found.items())
+        st.markdown(f"- {job_name(job)}: {words or 'nothing'}")
 
 
 if __name__ == "__main__":

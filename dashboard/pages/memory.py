@@ -51,13 +51,20 @@ def _charts(view: JobView) -> None:
     left, right = st.columns(2)
     with left:
         panel("Surprise", surprise_chart(rounds, config), "memory-surprise", _SPREAD)
-        panel("Occupancy", occupancy_chart(rounds, config.memory_capacity), "memory-occupancy")
-        panel("Weights of the experts", gates_chart(rounds), "memory-gates", "A router weighs them for each user.")
     with right:
         panel(f"Surprise in round {rounds[-1].round}", surprise_histogram(rounds[-1], config), "memory-histogram")
+    first, second, third = st.columns(3)
+    with first:
+        panel("Occupancy", occupancy_chart(rounds, config.memory_capacity), "memory-occupancy")
+    with second:
         panel("Written and evicted", writing_chart(rounds), "memory-writing")
+    with third:
+        panel("Share of positions written", written_chart(rounds), "memory-written")
+    left, right = st.columns(2)
+    with left:
+        panel("Weights of the experts", gates_chart(rounds), "memory-gates", "A router weighs them for each user.")
+    with right:
         panel("How evenly the experts are used", entropy_chart(rounds), "memory-entropy")
-    panel("Share of positions written", written_chart(rounds), "memory-written")
 
 
 if __name__ == "__main__":

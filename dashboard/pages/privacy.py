@@ -19,7 +19,11 @@ LEDGER = {
     "bytes_up_weights": ("To the server", "Change of the parameters", "Rows of items can betray the history"),
     "bytes_up_prototypes": ("To the server", "Prototypes of the memory", "A small cluster can betray an item"),
 }
-NEVER = "Interactions, item ids, histories and the entries of a memory never leave a client."
+NEVER = (
+    "Between a client and the server cross only the four kinds of messages below: no interaction, no item id, no entry "
+    "of a memory. Here the clients are simulated, so that their histories lie in this installation's database all the "
+    "same."
+)
 MISSING = (
     "**No noise and no clipping.** Updates and prototypes leave a client as they are, so there is no (ε, δ) to report: "
     "ε spent is not zero, it is unbounded.",

@@ -71,16 +71,15 @@ def _show(job: Job, rounds: Sequence[PrototypeRound]) -> None:
             "it came."
         )
         panel("Map", map_chart(prototype_book().map_of(job), rounds, shown), "prototypes-map", note)
+        panel("Collapse", collapse_chart(rounds), "prototypes-collapse", "Near 1, all prototypes say the same.")
     with right:
         _nearest(job, shown)
+    left, right = st.columns(2)
+    with left:
+        panel("Mass", mass_chart(rounds), "prototypes-mass", "What share of all that clients remember each stands for.")
+    with right:
+        panel("Drift", drift_chart(rounds), "prototypes-drift", "How far each moved since the evaluation before.")
     _cold(job)
-    first, second, third = st.columns(3)
-    with first:
-        panel("Mass", mass_chart(rounds), "prototypes-mass")
-    with second:
-        panel("Drift", drift_chart(rounds), "prototypes-drift")
-    with third:
-        panel("Collapse", collapse_chart(rounds), "prototypes-collapse")
 
 
 def _chosen(rounds: Sequence[PrototypeRound]) -> PrototypeRound:
@@ -121,7 +120,7 @@ def _nearest(job: Job, shown: PrototypeRound) -> None:
                 st.caption("Nothing: no client has filled it.")
                 continue
             cards = [Card(item.item_id, item.title) for item in prototype.nearest[:NEAREST]]
-            cover_grid(cards, job.dataset, small=True)
+            cover_grid(cards, job.dataset, "small")
 
 
 def _cold(job: Job) -> None:

@@ -11,6 +11,7 @@ from dashboard.components.states import backend_needed, empty
 from fedmem.contracts import ModelVersion, RecommendationRequest, RecommendationResponse
 
 K = 10
+MOST_SHOWN = 30
 STRATEGIES = {
     "model": ("the model, with their own memory", "blue"),
     "global_memory": ("the global memory: too little is known for one of their own", "orange"),
@@ -44,20 +45,42 @@ def _model_in_service() -> ModelVersion | None:
 
 
 def _answers(model: ModelVersion, taken: Taken) -> None:
-    with st.container(border=True):
-        count = len(taken.items)
-        st.markdown(f"**{taken.name}** has taken {count} {'item' if count == 1 else 'items'}, the latest first:")
-        cards = [Card(item_id, title) for item_id, title in reversed(taken.items[-12:])]
-        cover_grid(cards, model.dataset, small=True) if cards else st.caption("Nothing yet.")
+    _strip(model, taken)
     warm = _ask(taken, len(taken.items))
+    latest = _latest(taken)
     left, right = st.columns(2, gap="large")
     with left:
-        st.subheader("With everything")
-        st.caption(f"All {len(taken.items)} interactions.")
+        st.markdown(f"#### With all {len(taken.items)} interactions")
         _answer(warm, model)
-    with right:
-        _colder(model, taken, warm)
+    if taken.items:
+        with right:
+            _colder(model, taken, latest, warm)
     _why(warm)
+
+
+def _strip(model: ModelVersion, taken: Taken) -> None:
+    with st.container(border=True):
+        count = len(taken.items)
+        latest = ", the latest first" if count > 1 else ""
+        st.markdown(f"**{taken.name}** has taken {count} {'item' if count == 1 else 'items'}{latest}")
+        if taken.items:
+            cards = [Card(item_id, title) for item_id, title in reversed(taken.items[-MOST_SHOWN:])]
+            cover_grid(cards, model.dataset, "strip")
+
+
+def _latest(taken: Taken) -> int:
+    """How many interactions the colder answer is given."""
+    count = len(taken.items)
+    if count == 0:
+        return 0
+    return st.slider(
+        "Take interactions away: how many of the latest are left for the answer on the right",
+        0,
+        count,
+        value=0,
+        key=f"latest-{taken.name}-{count}",
+        help="With fewer than the model's minimum the global memory answers, as for a new user.",
+    )
 
 
 def _ask(taken: Taken, latest: int) -> RecommendationResponse:
@@ -69,24 +92,13 @@ def _ask(taken: Taken, latest: int) -> RecommendationResponse:
     return client().recommend_for(RecommendationRequest(history=kept, exclude=ids, k=K, explain=True))
 
 
-def _colder(model: ModelVersion, taken: Taken, warm: RecommendationResponse) -> None:
-    st.subheader("With less")
-    count = len(taken.items)
-    if count == 0:
-        st.caption("There is nothing to take away.")
-        return
-    latest = st.slider(
-        "Latest interactions that are used",
-        0,
-        count,
-        value=0,
-        key=f"latest-{taken.name}-{count}",
-        help="Fewer than the model's minimum, and the global memory answers as for a new user.",
-    )
+def _colder(model: ModelVersion, taken: Taken, latest: int, warm: RecommendationResponse) -> None:
+    words = {0: "With nothing", 1: "With the latest interaction"}
+    st.markdown(f"#### {words.get(latest, f'With the latest {latest}')}")
     cold = _ask(taken, latest)
     _answer(cold, model)
     common = {item.item_id for item in warm.items} & {item.item_id for item in cold.items}
-    st.caption(f"{len(common)} of {len(warm.items)} are the same as with everything.")
+    st.caption(f"{len(common)} of {len(warm.items)} are the same as on the left.")
 
 
 def _answer(answer: RecommendationResponse, model: ModelVersion) -> None:
@@ -104,6 +116,7 @@ def _answer(answer: RecommendationResponse, model: ModelVersion) -> None:
             for place, item in enumerate(answer.items, 1)
         ],
         model.dataset,
+        "compact",
     )
     st.caption(f"Model `{answer.model_version}`, round {answer.round}. Scores compare within one answer only.")
 

@@ -88,7 +88,7 @@ def _models() -> None:
     rows = [
         {
             "Model": model.version,
-            "": "in service" if model.version == page.serving else "",
+            "State": "in service" if model.version == page.serving else "",
             "Data set": model.dataset,
             "Test HR@10": _figure(model, "test"),
             "Validation HR@10": _figure(model, "validation"),
@@ -156,9 +156,9 @@ def _datasets() -> None:
     rows = [
         {
             "Data set": dataset.name,
-            "Users": dataset.users,
-            "Items": dataset.items,
-            "Interactions": dataset.interactions,
+            "Users": f"{dataset.users:,}",
+            "Items": f"{dataset.items:,}",
+            "Interactions": f"{dataset.interactions:,}",
             "Imported": ago(dataset.imported_at),
         }
         for dataset in found

@@ -1,0 +1,80 @@
+"""The real backend on a database of the tests' own, in this process, and the real dashboard beside it as a process."""
+
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+
+from backend.app import create_app
+from backend.server import Server, listen
+from backend.settings import Settings
+
+ROOT = Path(__file__).resolve().parents[2]
+START = 60.0
+POLL = 0.5
+
+
+@contextmanager
+def backend_on(url: str, data_dir: Path, port: int = 0) -> Iterator[str]:
+    """The address of a backend that answers from this database until the block ends."""
+    settings = Settings(_env_file=None, database_url=url, data_dir=data_dir, refresh_seconds=0.2)
+    listener = listen("127.0.0.1", port)
+    server = Server(create_app(settings))
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+    thread.start()
+    try:
+        address = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        wait_for(f"{address}/health/live")
+        yield address
+    finally:
+        server.should_exit = True
+        thread.join()
+        listener.close()
+
+
+@contextmanager
+def dashboard_on(api: str) -> Iterator[str]:
+    """The address of a dashboard that reads this API."""
+    port = free_port()
+    environment = os.environ | {
+        "FEDMEM_API_URL": api,
+        "FEDMEM_DASHBOARD_PORT": str(port),
+        "FEDMEM_DASHBOARD_POLL_SECONDS": str(POLL),
+        "PYTHONPATH": str(ROOT),
+    }
+    process = subprocess.Popen(
+        [sys.executable, "-m", "dashboard"], cwd=ROOT, env=environment, stdout=subprocess.DEVNULL
+    )
+    try:
+        wait_for(f"http://127.0.0.1:{port}/_stcore/health")
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+def free_port() -> int:
+    """One that nobody listens on at this moment."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def wait_for(address: str) -> None:
+    """Until it answers."""
+    deadline = time.monotonic() + START
+    while True:
+        try:
+            if httpx.get(address, timeout=5).is_success:
+                return
+        except httpx.TransportError:
+            pass
+        assert time.monotonic() < deadline, f"{address} does not answer"
+        time.sleep(0.1)
