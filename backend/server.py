@@ -1,8 +1,10 @@
 """One process that answers over HTTP."""
 
 import contextlib
+import gc
 import signal
 import socket
+import sys
 import threading
 
 import uvicorn
@@ -11,6 +13,7 @@ from fastapi import FastAPI
 from fedmem.errors import ConfigError
 
 GRACE_SECONDS = 10  # for requests in progress, once the end is asked for
+SWITCH_SECONDS = 0.0005
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -58,8 +61,20 @@ class Server(uvicorn.Server):
 
 def serve(app: FastAPI, listener: socket.socket) -> None:
     """Answer until Ctrl-C or SIGTERM."""
+    _let_answers_go_first()
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, signal.default_int_handler)
     # Once it has shut down, uvicorn raises the signal again; here it is the regular end.
     with listener, contextlib.suppress(KeyboardInterrupt):
         Server(app).run(sockets=[listener])
+
+
+def _let_answers_go_first() -> None:
+    """Keep what other threads do, above all loading a model, from holding up requests.
+
+    By default a thread that computes keeps the interpreter for 5 ms each time that another one wants it; and whoever
+    makes many objects sets off a collection that looks at all of the libraries' for a tenth of a second.
+    """
+    sys.setswitchinterval(SWITCH_SECONDS)
+    gc.collect()
+    gc.freeze()

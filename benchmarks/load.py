@@ -26,6 +26,7 @@ from benchmarks.product import DEMO, BenchmarkError, Product, Service, product
 from fedmem.data.formats import read_dataset
 
 TIMEOUT = 10.0
+KEPT_SECONDS = 3.0  # the backend closes connections that are not used for five
 WARM_UP = 5.0  # seconds, left out
 FIRST_ROUNDS = 3  # of the model that answers
 
@@ -64,6 +65,7 @@ class Connection:
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.reader = reader
         self.writer = writer
+        self.used = time.perf_counter()
 
     @classmethod
     async def opened(cls, port: int) -> "Connection":
@@ -78,7 +80,9 @@ class Connection:
         self.writer.write(head.encode() + b"\r\n" + request.body)
         answer = (await self.reader.readuntil(b"\r\n\r\n")).lower()
         length = int(answer.partition(b"\r\ncontent-length:")[2].partition(b"\r\n")[0] or 0)
-        return int(answer.split(b" ", 2)[1]), await self.reader.readexactly(length)
+        body = await self.reader.readexactly(length)
+        self.used = time.perf_counter()
+        return int(answer.split(b" ", 2)[1]), body
 
     def close(self) -> None:
         """Without waiting."""
@@ -131,10 +135,10 @@ class Generator:
             load.wrong[str(status)] += 1
 
     def _kept(self) -> Connection | None:
-        """The connection used last, unless the backend has closed it."""
+        """The connection used last, unless it has lain so long that the backend may be closing it."""
         while self._idle:
             connection = self._idle.pop()
-            if not connection.reader.at_eof():
+            if time.perf_counter() - connection.used < KEPT_SECONDS and not connection.reader.at_eof():
                 return connection
             connection.close()
         return None
