@@ -72,9 +72,7 @@ def drawn_state(rng: np.random.Generator, snapshot: Snapshot, round: int) -> Ser
     return ServerState(round, noisy, noisy, state.optimizer, state.global_memory)
 
 
-def memory_of(
-    rng: np.random.Generator, history: npt.NDArray[np.int32], capacity: int, dim: int
-) -> MemoryEntries:
+def memory_of(rng: np.random.Generator, history: npt.NDArray[np.int32], capacity: int, dim: int) -> MemoryEntries:
     """A full memory of a history's items."""
     index = np.sort(rng.permutation(len(history) - 2)[:capacity]).astype(np.int32)
     ones = np.ones(capacity, np.int32)

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import numpy as np
 
 import migrations
 from fedmem.data.demo import write_demo
@@ -150,7 +151,7 @@ class Product:
 
     def store(self, name: str, interactions: Interactions, items: list[Item]) -> None:
         """Put a data set into the database."""
-        columns = InteractionColumns(interactions.users, interactions.items, interactions.timestamps)
+        columns = InteractionColumns(interactions.users, interactions.items, interactions.timestamps.astype(np.float64))
         paths = [None if item.image_path is None else str(item.image_path.absolute()) for item in items]
         rows = [
             ItemRow(i.item_id, i.title, i.genres, i.year, path, i.text) for i, path in zip(items, paths, strict=True)

@@ -20,7 +20,7 @@ import statistics
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from itertools import cycle
+from itertools import cycle, islice
 
 import numpy as np
 
@@ -45,7 +45,7 @@ WHAT = {
     "r9_errors": "requests not answered with 2xx meanwhile",
 }
 Sides = dict[str, list[float]]
-Said = Callable[[str], None]
+Advance = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class Sizes:
     per_turn: int = 60  # users
     rate: float = 100.0  # requests a second of R6 and R9
     seconds: float = 4.0  # of one side's turn
-    training_turns: int = 8
+    training_turns: int = 6
     swapping_turns: int = 5
     swaps_per_turn: int = 4
     swap_seconds: float = 1.0  # from one activation to the next
@@ -68,31 +68,31 @@ class Sizes:
         return [str(user) for user in range((self.turns + 1) * self.per_turn)]
 
 
-def serve_http(sizes: Sizes | None = None, said: Said = lambda _: None) -> dict[str, float]:
+def serve_http(sizes: Sizes | None = None, advance: Advance = lambda *_: None) -> dict[str, float]:
     """All of them, as one record."""
     sizes = sizes or Sizes()
     with product() as made:
-        said("making a database")
+        advance("measuring over HTTP", 0, 4)
         store_models(made, sizes)
         made.store_demo()
         made.start("benchmarks.http_server")
         made.wait(lambda: made.answers("/health/ready"), "a model in service")
-        return asyncio.run(measured(made, sizes, said))
+        return asyncio.run(measured(made, sizes, advance))
 
 
-async def measured(made: Product, sizes: Sizes, said: Said) -> dict[str, float]:
+async def measured(made: Product, sizes: Sizes, advance: Advance) -> dict[str, float]:
     """R4 and R5, R9, then R6, whose trainer is not there before."""
-    said("CPU of a request")
+    advance("measuring over HTTP", 1, 4)
     record = await cpu_of_requests(made.port, sizes)
     async with generator_of(made.port, sizes) as generator:
-        said("swapping models")
+        advance("measuring over HTTP", 2, 4)
         record |= await while_swapping(made, generator, sizes)
-        said("waiting for a trainer")
+        advance("measuring over HTTP", 3, 4)
         trainer = made.start("trainer")
         job = made.queue_demo()
         await asyncio.to_thread(made.wait, lambda: made.rounds(job) >= 1, "a round of training")
-        said("training meanwhile")
         record |= await while_training(made, generator, trainer, job, sizes)
+    advance("measuring over HTTP", 4, 4)
     return record
 
 
@@ -190,15 +190,22 @@ async def while_swapping(made: Product, generator: Generator, sizes: Sizes) -> d
     activated: list[int] = []
     for _ in range(sizes.swapping_turns):
         idle.add(await generator.run_for(sizes.seconds))
-        swaps = asyncio.create_task(swap(made.port, [next(versions) for _ in range(sizes.swaps_per_turn)], sizes))
-        swapping.add(await generator.run(lambda task=swaps: not task.done()))  # type: ignore[misc]
-        activated += await swaps
+        statuses, load = await swapped(made.port, generator, list(islice(versions, sizes.swaps_per_turn)), sizes)
+        activated += statuses
+        swapping.add(load)
     refuse_errors(idle)
     refused = sum(status != 200 for status in activated)
     return percentiles("r9", swapping, idle) | {
         "r9_errors": float(swapping.wrong.total() + refused),
         "r9_swaps": float(len(activated)),
     }
+
+
+async def swapped(port: int, generator: Generator, versions: Sequence[str], sizes: Sizes) -> tuple[list[int], Load]:
+    """The load while these versions are activated, and the statuses of the activations."""
+    swaps = asyncio.create_task(swap(port, versions, sizes))
+    load = await generator.run(lambda: not swaps.done())
+    return await swaps, load
 
 
 async def swap(port: int, versions: Sequence[str], sizes: Sizes) -> list[int]:
@@ -258,9 +265,7 @@ def write_run(directory: RunDirectory, snapshot: Snapshot) -> None:
 
 def finish_job(jobs: JobStore, snapshot: Snapshot, *, activate: bool) -> None:
     """A job that a trainer would have left like this."""
-    jobs.create(
-        kind="training", dataset=DATASET, config=snapshot.config.model_dump(mode="json"), num_rounds=1
-    )
+    jobs.create(kind="training", dataset=DATASET, config=snapshot.config.model_dump(mode="json"), num_rounds=1)
     claimed = jobs.claim("benchmark", 600, 3)
     assert claimed is not None, "it was just created"
     _, lease = claimed
