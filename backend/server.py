@@ -1,8 +1,10 @@
 """One process that answers over HTTP."""
 
 import contextlib
+import gc
 import signal
 import socket
+import sys
 import threading
 
 import uvicorn
@@ -11,6 +13,7 @@ from fastapi import FastAPI
 from fedmem.errors import ConfigError
 
 GRACE_SECONDS = 10  # for requests in progress, once the end is asked for
+SWITCH_SECONDS = 0.0005
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -19,7 +22,10 @@ def listen(host: str, port: int) -> socket.socket:
     Raises:
         ConfigError: if the port is in use or the address is not this machine's.
     """
-    listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
+    # Only of a socket that names its protocol does asyncio switch off Nagle's algorithm, by which the body of an answer
+    # waits 40 ms for the client to acknowledge the head.
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((host, port))
@@ -55,8 +61,20 @@ class Server(uvicorn.Server):
 
 def serve(app: FastAPI, listener: socket.socket) -> None:
     """Answer until Ctrl-C or SIGTERM."""
+    _let_answers_go_first()
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, signal.default_int_handler)
     # Once it has shut down, uvicorn raises the signal again; here it is the regular end.
     with listener, contextlib.suppress(KeyboardInterrupt):
         Server(app).run(sockets=[listener])
+
+
+def _let_answers_go_first() -> None:
+    """Keep what other threads do, above all loading a model, from holding up requests.
+
+    By default a thread that computes keeps the interpreter for 5 ms each time that another one wants it; and whoever
+    makes many objects sets off a collection that looks at all of the libraries' for a tenth of a second.
+    """
+    sys.setswitchinterval(SWITCH_SECONDS)
+    gc.collect()
+    gc.freeze()

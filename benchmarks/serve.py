@@ -1,6 +1,7 @@
-"""R1, R2, R3 and R7: the speed of recommendations in the process, as ratios in one interleaved run.
+"""R1 to R9: the speed of recommendations, as ratios in one interleaved run.
 
-All times are CPU times of one thread. A side is timed turn by turn with its peer, and a ratio is that of the medians.
+Here are R1, R2, R3 and R7, in this process: all times are CPU times of one thread. A side is timed turn by turn with
+its peer, and a ratio is that of the medians.
 
 r1_10k, r1_100k  the exact top 10 of one query among 10,000 and 100,000 items, D = 64, over FAISS' IndexFlatIP. Both
                  find the same items, or there is no figure.
@@ -11,7 +12,8 @@ r3               an answer with titles for a known user whose vector is not kept
 r7               the same answer over LensKit's ``recommend()`` with implicit matrix factorisation of as many factors,
                  for the same users and items; the worse of both sizes.
 
-Vectors, histories and memories are drawn, because their values cost no time. R4, R5, R6 and R9 go over HTTP.
+Vectors, histories and memories are drawn, because their values cost no time. R4, R5, R6 and R9 go over HTTP
+(``serve_http``).
 """
 
 from collections.abc import Callable
@@ -21,16 +23,12 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from benchmarks import serve_http
+from benchmarks.drawn import recommender_of
 from benchmarks.measure import interleaved, machine, ratio
-from benchmarks.simulate import TEXT_DIM, configured
-from fedmem.checkpoint import Checkpoint, Snapshot
 from fedmem.data.federated_dataset import FederatedDataset
 from fedmem.errors import FedMemError
 from fedmem.features.inference import one_thread
-from fedmem.features.store import ItemFeatures, Modality, UserFeatures
-from fedmem.federated.server import ServerState
-from fedmem.federated.start import build_model, initial_state
-from fedmem.memory.local_memory import MemoryEntries
 from fedmem.serving import Question, Recommender
 from fedmem.serving.ranking import ExactRanking, Wanted
 
@@ -40,15 +38,14 @@ BATCH = 32
 FEW_ITEMS, MANY_ITEMS = 10_000, 100_000
 MOVIELENS_ITEMS = 3706
 USERS = 300
-IMAGE_DIM = 512
-GOALS = {"r1_10k": 1.2, "r1_100k": 1.2, "r2": 0.6, "r3": 1.5, "r7": 0.4}
+GOALS = {"r1_10k": 1.2, "r1_100k": 1.2, "r2": 0.6, "r3": 1.5, "r7": 0.4} | serve_http.GOALS
 WHAT = {
     "r1_10k": "exact top 10 of one query, 10,000 items, of FAISS' IndexFlatIP",
     "r1_100k": "the same, 100,000 items",
     "r2": "the same, 32 queries at once",
     "r3": "an answer by UR4RecV2MoE, of plain SASRec and exact top 10",
     "r7": "the same answer, of LensKit's recommend() with implicit MF",
-}
+} | serve_http.WHAT
 
 Advance = Callable[[str, int, int], None]
 FloatArray = npt.NDArray[np.float32]
@@ -67,6 +64,7 @@ def serve(repetitions: int = 15, advance: Advance = lambda *_: None) -> dict[str
         for done, part in enumerate(PARTS):
             advance("measuring", done, len(PARTS))
             record |= part(repetitions)
+    record |= serve_http.serve_http(advance=advance)
     return record | {"machine": machine()}
 
 
@@ -137,7 +135,7 @@ def columns_of(rows: FloatArray) -> FloatArray:
 
 def answers(repetitions: int) -> dict[str, float]:
     """R3 and R7."""
-    few, many = recommender_of(MOVIELENS_ITEMS), recommender_of(FEW_ITEMS)
+    few, many = recommender_of(MOVIELENS_ITEMS, USERS), recommender_of(FEW_ITEMS, USERS)
     against_few = against_sasrec(few, repetitions)
     against_many = against_sasrec(many, repetitions)
     return {
@@ -205,46 +203,6 @@ def lenskit_of(dataset: FederatedDataset) -> Callable[[str], object]:
     pipeline = topn_pipeline(ImplicitMFScorer(embedding_size=DIM, epochs=1), n=K)
     pipeline.train(from_interactions_df(rows))
     return lambda user: recommend(pipeline, user, n=K)
-
-
-def recommender_of(items: int, seed: int = 0) -> Recommender:
-    """A recommender with drawn parameters, histories and full memories, that keeps no user vector."""
-    config = configured()
-    rng = np.random.default_rng(seed)
-    lengths = rng.integers(60, 200, USERS)
-    sequences = [(rng.permutation(items)[:n] + 1).tolist() for n in lengths]
-    # Every item occurs, so that all are known to a peer that learns of them from interactions.
-    sequences.append((rng.permutation(items) + 1).tolist())
-    dataset = FederatedDataset.from_sequences(sequences, items, name=f"{USERS} users of {items} items, generated")
-    features = ItemFeatures.from_modalities(items, drawn(rng, items, TEXT_DIM), drawn(rng, items, IMAGE_DIM))
-    preference = rng.standard_normal((dataset.num_users, TEXT_DIM)).astype(np.float32)
-    snapshot = Snapshot(config, dataset, features, UserFeatures(preference, np.ones(dataset.num_users, bool)))
-    memories = {user: memory_of(rng, dataset.history(user), config.fedmem.memory_capacity) for user in range(USERS)}
-    return Recommender(snapshot, Checkpoint(drawn_state(rng, snapshot), memories), "drawn", kept_vectors=0)
-
-
-def drawn(rng: np.random.Generator, items: int, dim: int) -> Modality:
-    """Vectors of all items."""
-    return Modality.fitted(list(rng.standard_normal((items, dim)).astype(np.float32)))
-
-
-def drawn_state(rng: np.random.Generator, snapshot: Snapshot) -> ServerState:
-    """The server before the first round, with noise on all parameters: nothing is zero any more."""
-    model = build_model(snapshot.config, snapshot.dataset.num_items, snapshot.features)
-    state = initial_state(snapshot.config, model, snapshot.features)
-    noisy = {
-        name: (values + 0.05 * rng.standard_normal(values.shape)).astype(np.float32)
-        for name, values in state.averaged.items()
-    }
-    return ServerState(0, noisy, noisy, state.optimizer, state.global_memory)
-
-
-def memory_of(rng: np.random.Generator, history: npt.NDArray[np.int32], capacity: int) -> MemoryEntries:
-    """A full memory of a history's items."""
-    index = np.sort(rng.permutation(len(history) - 2)[:capacity]).astype(np.int32)
-    ones = np.ones(capacity, np.int32)
-    vectors = rng.standard_normal((capacity, DIM)).astype(np.float32)
-    return MemoryEntries(history[index], index, ones, ones.astype(np.float32), vectors)
 
 
 # What a record is put together from, in this order.

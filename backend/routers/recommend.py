@@ -5,10 +5,12 @@ from typing import Annotated
 from urllib.parse import quote, urlencode
 
 from fastapi import APIRouter, Path, Query, Request, Response
+from pydantic import BaseModel, Field
 
 from backend.dependencies import CurrentSettings, Served
 from backend.images import image_url
 from backend.openapi import problems
+from backend.query_route import QueryRoute
 from backend.served_model import ServedModel
 from backend.settings import Settings
 from fedmem.contracts import (
@@ -33,47 +35,56 @@ UserId = Annotated[
         examples=["u001"],
     ),
 ]
-Version = Annotated[
-    str | None,
-    Query(max_length=255, pattern=PRINTABLE, description="A version in memory; default the one in service."),
-]
+WHICH_VERSION = "A version in memory; default the one in service."
+Version = Annotated[str | None, Query(max_length=255, pattern=PRINTABLE, description=WHICH_VERSION)]
 
 
-@router.get("/recommend/{user_id:path}", response_model=RecommendationResponse, responses=problems(404, 503))
-async def recommend(
-    request: Request,
-    user_id: UserId,
-    k: Annotated[int, Query(ge=1, le=MAX_K, description="How many items.")] = 10,
-    offset: Annotated[int, Query(ge=0, le=MAX_OFFSET, description="How many of the best to skip.")] = 0,
-    category: Annotated[str | None, Query(max_length=200, description="Only items of this genre.")] = None,
-    exclude: Annotated[list[ItemId] | None, Query(max_length=1000, description="Not these items; repeatable.")] = None,
-    include_seen: Annotated[bool, Query(description="Whether items of the history may come again.")] = False,
-    explain: Annotated[bool, Query(description="Whether every score comes with its parts.")] = False,
-    model: Version = None,
-    strict: Annotated[bool, Query(description="Whether somebody unknown is a 404.")] = False,
-) -> Response:
+class KnownUserQuery(BaseModel):
+    """The parameters of ``GET /recommend/{user_id}``; others are ignored."""
+
+    k: int = Field(10, ge=1, le=MAX_K, description="How many items.")
+    offset: int = Field(0, ge=0, le=MAX_OFFSET, description="How many of the best to skip.")
+    category: str | None = Field(None, max_length=200, description="Only items of this genre.")
+    exclude: list[ItemId] | None = Field(None, max_length=1000, description="Not these items; repeatable.")
+    include_seen: bool = Field(False, description="Whether items of the history may come again.")
+    explain: bool = Field(False, description="Whether every score comes with its parts.")
+    model: str | None = Field(None, max_length=255, pattern=PRINTABLE, description=WHICH_VERSION)
+    strict: bool = Field(False, description="Whether somebody unknown is a 404.")
+
+
+async def recommend(request: Request, user_id: UserId, asked: Annotated[KnownUserQuery, Query()]) -> Response:
     """The best items that the user has not seen, with titles and scores, and where the answer comes from.
 
     `next` is the path of the following page, from the same model: pages of one list are disjoint.
     """
     state = request.app.state
-    check_size(state.settings, k)
-    served: ServedModel = state.served.of(model)
-    if strict and not served.knows(user_id):
+    check_size(state.settings, asked.k)
+    served: ServedModel = state.served.of(asked.model)
+    if asked.strict and not served.knows(user_id):
         raise UnknownUserError(f"nothing is known of a user {user_id!r}; with strict=false a new user is answered")
     question = Question(
         user_id=user_id,
         since=served.news.of(user_id),
-        k=k,
-        offset=offset,
-        category=category,
-        exclude=exclude or (),
-        include_seen=include_seen,
-        explain=explain,
+        k=asked.k,
+        offset=asked.offset,
+        category=asked.category,
+        exclude=asked.exclude or (),
+        include_seen=asked.include_seen,
+        explain=asked.explain,
     )
     answer = served.recommender.answer(question)
     following = _next_page(user_id, question, answer.model_version) if answer.more else None
     return _json(_response(answer, user_id, following))
+
+
+router.add_api_route(
+    "/recommend/{user_id:path}",
+    recommend,
+    methods=["GET"],
+    response_model=RecommendationResponse,
+    responses=problems(404, 503),
+    route_class_override=QueryRoute,
+)
 
 
 @router.post("/recommend", responses=problems(400, 404, 413, 503))
@@ -142,14 +153,14 @@ def _next_page(user_id: str, question: Question, version: str) -> str | None:
     following = question.offset + question.k
     if following > MAX_OFFSET:
         return None
-    asked: dict[str, object] = {"k": question.k, "offset": following}
+    more: dict[str, object] = {name: "true" for name in ("include_seen", "explain") if getattr(question, name)}
     if question.category is not None:
-        asked["category"] = question.category
+        more["category"] = question.category
     if question.exclude:
-        asked["exclude"] = question.exclude
-    asked |= {name: "true" for name in ("include_seen", "explain") if getattr(question, name)}
-    asked["model"] = version
-    return f"/recommend/{quote(user_id, safe='')}?{urlencode(asked, doseq=True)}"
+        more["exclude"] = question.exclude
+    others = f"&{urlencode(more, doseq=True)}" if more else ""
+    path = f"/recommend/{quote(user_id, safe='')}"
+    return f"{path}?k={question.k}&offset={following}{others}&model={quote(version, safe='')}"
 
 
 def _response(answer: Recommendation, user_id: str | None, following: str | None) -> RecommendationResponse:

@@ -328,7 +328,7 @@ def bench_serve(
     keep: Annotated[bool, typer.Option("--keep", help="Write benchmarks/results/serve.json too.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """The speed of recommendations: R1, R2, R3 and R7 of the README's table, in about a minute."""
+    """The speed of recommendations: R1 to R7 and R9 of the README's table, in about four minutes."""
     from fedmem.cli.benching import run_serve
 
     run_serve(keep=keep, as_json=as_json)

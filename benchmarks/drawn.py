@@ -1,0 +1,80 @@
+"""Recommenders of any size whose histories, memories, vectors and parameters are drawn: their values cost no time."""
+
+from dataclasses import replace
+
+import numpy as np
+import numpy.typing as npt
+
+from benchmarks.simulate import TEXT_DIM, configured
+from fedmem.checkpoint import Checkpoint, Snapshot
+from fedmem.data.federated_dataset import FederatedDataset
+from fedmem.data.interactions import Item
+from fedmem.features.store import ItemFeatures, Modality, UserFeatures
+from fedmem.federated.server import ServerState
+from fedmem.federated.start import build_model, initial_state
+from fedmem.memory.local_memory import MemoryEntries
+from fedmem.serving import Recommender
+
+IMAGE_DIM = 512
+SHORTEST, LONGEST = 60, 200  # histories
+GENRES = ("Action", "Comedy", "Drama", "Horror", "Romance", "Thriller")
+
+
+def recommender_of(items: int, users: int) -> Recommender:
+    """A recommender of users with long histories and full memories, that keeps no user vector."""
+    snapshot = snapshot_of(items, users)
+    return Recommender(snapshot, checkpoint_of(snapshot), "drawn", kept_vectors=0)
+
+
+def snapshot_of(items: int, users: int, seed: int = 0) -> Snapshot:
+    """What a run starts from: so many users, and one more who knows all items."""
+    rng = np.random.default_rng(seed)
+    lengths = rng.integers(SHORTEST, LONGEST, users)
+    sequences = [(rng.permutation(items)[:n] + 1).tolist() for n in lengths]
+    # Every item occurs, so that all are known to a peer that learns of them from interactions.
+    sequences.append((rng.permutation(items) + 1).tolist())
+    dataset = FederatedDataset.from_sequences(sequences, items, name=f"{users} users of {items} items, generated")
+    dataset = replace(dataset, items=tuple(map(film, dataset.vocabulary.items)))
+    features = ItemFeatures.from_modalities(items, drawn(rng, items, TEXT_DIM), drawn(rng, items, IMAGE_DIM))
+    preference = rng.standard_normal((dataset.num_users, TEXT_DIM)).astype(np.float32)
+    everybody = np.ones(dataset.num_users, bool)
+    return Snapshot(configured(), dataset, features, UserFeatures(preference, everybody))
+
+
+def film(item_id: str) -> Item:
+    """An item whose title and genres are as long as a film's."""
+    number = int(item_id)
+    title, genres = f"The Return of Film {number} (1995)", (GENRES[number % 6], GENRES[(number + 1) % 6])
+    return Item(item_id, title, genres, 1995, text=f"{title}. {', '.join(genres)}")
+
+
+def drawn(rng: np.random.Generator, items: int, dim: int) -> Modality:
+    """Vectors of all items."""
+    return Modality.fitted(list(rng.standard_normal((items, dim)).astype(np.float32)))
+
+
+def checkpoint_of(snapshot: Snapshot, round: int = 0, seed: int = 0) -> Checkpoint:
+    """Parameters and full memories of all users but the last."""
+    rng, dataset = np.random.default_rng(seed), snapshot.dataset
+    dim, capacity = snapshot.config.model.sasrec_hidden_dim, snapshot.config.fedmem.memory_capacity
+    memories = {user: memory_of(rng, dataset.history(user), capacity, dim) for user in range(dataset.num_users - 1)}
+    return Checkpoint(drawn_state(rng, snapshot, round), memories)
+
+
+def drawn_state(rng: np.random.Generator, snapshot: Snapshot, round: int) -> ServerState:
+    """The server before the first round, with noise on all parameters: nothing is zero any more."""
+    model = build_model(snapshot.config, snapshot.dataset.num_items, snapshot.features)
+    state = initial_state(snapshot.config, model, snapshot.features)
+    noisy = {
+        name: (values + 0.05 * rng.standard_normal(values.shape)).astype(np.float32)
+        for name, values in state.averaged.items()
+    }
+    return ServerState(round, noisy, noisy, state.optimizer, state.global_memory)
+
+
+def memory_of(rng: np.random.Generator, history: npt.NDArray[np.int32], capacity: int, dim: int) -> MemoryEntries:
+    """A full memory of a history's items."""
+    index = np.sort(rng.permutation(len(history) - 2)[:capacity]).astype(np.int32)
+    ones = np.ones(capacity, np.int32)
+    vectors = rng.standard_normal((capacity, dim)).astype(np.float32)
+    return MemoryEntries(history[index], index, ones, ones.astype(np.float32), vectors)

@@ -1,0 +1,50 @@
+"""``python -m benchmarks.http_server``: the backend as it is and, in the same application, what it is measured against.
+
+GET /bench/hello  FastAPI's first example. It is the first route that a path is compared with.
+GET /bench/cpu    CPU seconds of this process so far, of all its threads.
+"""
+
+import os
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # as python -m backend
+
+import time
+
+from fastapi import FastAPI
+
+from backend.app import create_app
+from backend.logs import log_to_stderr
+from backend.server import listen, serve
+from backend.settings import load_settings
+
+HELLO, CPU = "/bench/hello", "/bench/cpu"
+
+
+def with_peers(app: FastAPI) -> FastAPI:
+    """The application with the two routes before its own."""
+    for path, answer in ((CPU, cpu), (HELLO, hello)):
+        # response_model=None is what leaving the annotation out means: the answer is not validated.
+        app.add_api_route(path, answer, response_model=None, include_in_schema=False)
+        app.router.routes.insert(0, app.router.routes.pop())
+    return app
+
+
+async def hello() -> dict[str, str]:
+    """FastAPI's first example."""
+    return {"message": "Hello World"}
+
+
+async def cpu() -> float:
+    """Also of the threads that look into the database."""
+    return time.process_time()
+
+
+def main() -> None:
+    """As ``python -m backend``."""
+    log_to_stderr()
+    settings = load_settings()
+    serve(with_peers(create_app(settings)), listen(settings.host, settings.port))
+
+
+if __name__ == "__main__":
+    main()
