@@ -92,7 +92,7 @@ def _serving(models: ModelPage) -> None:
             if value is not None:
                 error = serving.metrics[split].get(f"{METRIC}_se")
                 st.metric(f"{label} HR@10", share(value) + (f" ± {share(error)}" if error is not None else ""))
-    st.page_link("pages/recommend.py", label="See what it recommends", icon=":material/movie:")
+    st.page_link("views/recommend.py", label="See what it recommends", icon=":material/movie:")
 
 
 if __name__ == "__main__":
