@@ -1,7 +1,5 @@
 """The dashboard in a real browser: pages in every state, live rounds on the same canvas, a job from start to stop."""
 
-import io
-import itertools
 import re
 import time
 from collections.abc import Iterator
@@ -9,9 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import httpx
-import numpy as np
 import pytest
-from PIL import Image
 
 import migrations
 from fedmem.contracts import Job
@@ -27,7 +23,10 @@ FLAGS = ("--no-sandbox", "--disable-gpu", "--disable-background-networking", "--
 PAGES = ("overview", "training", "clients", "memory", "prototypes", "recommend", "experiments", "privacy", "system")
 # Streamlit asks for these below the page's own path first, and says so in the console when they are not there.
 ASKED_IN_VAIN = re.compile(r"/_stcore/(health|host-config)$")
+# The machine's own networks came or went, which Chromium takes for a reason to ask again.
+ASKED_AGAIN = "ERR_NETWORK_CHANGED"
 NEWS = 2 * POLL + 3  # two polls, and time to draw on a busy machine
+LINE = 44  # how far below the top of its canvas the line of 50 clients is, in pixels
 MARK = "window.marked = document.querySelector('canvas')"
 WATCH = """
     window.changes = [];
@@ -57,7 +56,8 @@ class Visitor:
             self.complaints.append(f"asked another site: {request.url}")
 
     def _console(self, message: "playwright.ConsoleMessage") -> None:
-        if message.type in ("error", "warning") and not ASKED_IN_VAIN.search(message.location.get("url", "")):
+        expected = ASKED_IN_VAIN.search(message.location.get("url", "")) or ASKED_AGAIN in message.text
+        if message.type in ("error", "warning") and not expected:
             self.complaints.append(f"{message.type}: {message.text} ({message.location.get('url')})")
 
     def open(self, name: str, **query: object) -> None:
@@ -186,22 +186,22 @@ def test_a_new_round_appears_on_the_same_canvas_and_the_zoom_stays(site, running
     number = site.job(lease.job_id).round
     tab.page.get_by_text(f"Round {number} of 100").wait_for()
     participation, total = tab.page.locator("canvas").first, tab.page.locator("canvas").last
-    whole = picture(participation)
+    assert number in rounds_shown(tab, participation)
     zoom(tab, participation)
+    zoomed = rounds_shown(tab, participation)
+    assert 3 < len(zoomed) < number
     tab.page.evaluate(MARK)
-    zoomed, before = picture(participation), picture(total)
+    before = drawn_on(total)
     trainer.train(lease, number + 3, Curves())
     tab.page.get_by_text(f"Round {number + 3} of 100").wait_for(timeout=NEWS * 1000)
     time.sleep(POLL)
     assert tab.page.evaluate(SAME), "a canvas was made anew"
-    assert apart(picture(total), before) > 0, "the new rounds are not drawn"
-    assert apart(picture(participation), zoomed) < apart(whole, zoomed) / 4, "the zoom was lost"
+    assert drawn_on(total) != before, "the new rounds are not drawn"
+    assert rounds_shown(tab, participation) == zoomed, "the zoom was lost"
     tab.has_no_complaints()
 
 
 def zoom(tab: Visitor, canvas: "playwright.Locator") -> None:
-    """Into the left part, which new rounds do not change."""
-    whole = picture(canvas)
     box = canvas.bounding_box()
     tab.page.mouse.move(box["x"] + box["width"] * 0.4, box["y"] + box["height"] / 2)
     tab.page.keyboard.down("Shift")
@@ -209,20 +209,23 @@ def zoom(tab: Visitor, canvas: "playwright.Locator") -> None:
         tab.page.mouse.wheel(0, -200)
         time.sleep(0.1)
     tab.page.keyboard.up("Shift")
-    tab.page.mouse.move(5, 5)
     time.sleep(1.0)
-    assert apart(picture(canvas), whole) > 0, "Shift and the wheel do not zoom"
 
 
-def picture(canvas: "playwright.Locator") -> np.ndarray:
-    return np.asarray(Image.open(io.BytesIO(canvas.screenshot())).convert("L"), float)
+def rounds_shown(tab: Visitor, canvas: "playwright.Locator") -> set[int]:
+    """As the tooltips tell along the line, which is that of the clients of each round, at the top of the chart."""
+    canvas.scroll_into_view_if_needed()
+    box, found = canvas.bounding_box(), set()
+    for x in range(30, int(box["width"]), 6):
+        tab.page.mouse.move(box["x"] + x, box["y"] + LINE)
+        told = tab.page.locator("#vg-tooltip-element.visible")
+        number = re.search(r"Round\s*:?\s*(\d+)", told.inner_text() if told.count() else "")
+        found |= {int(number[1])} if number else set()
+    return found
 
 
-def apart(one: np.ndarray, other: np.ndarray) -> float:
-    """Mean difference of the grey levels below the axis, where a label may have moved by a pixel or two."""
-    strips = [image[-60:, 40:] for image in (one, other)]
-    moved = (np.roll(strips[0], by, (0, 1)) for by in itertools.product(range(-2, 3), repeat=2))
-    return min(float(np.abs(strip - strips[1]).mean()) for strip in moved)
+def drawn_on(canvas: "playwright.Locator") -> str:
+    return canvas.evaluate("canvas => canvas.toDataURL()")
 
 
 def test_nothing_is_touched_while_there_is_no_news(site, running, visit):
@@ -252,11 +255,12 @@ def test_a_job_is_started_paused_resumed_and_stopped_from_the_page(site, visit):
         assert started.config["federated"]["num_rounds"] == 20_000
         assert started.config["model"] == site.product.jobs.get(1).config["model"]
         becomes(site, tab, started.id, "running")
-        tab.page.get_by_role("button", name="Pause").click()
+        main = tab.page.locator("[data-testid=stMain]")
+        main.get_by_role("button", name="Pause").click()
         becomes(site, tab, started.id, "paused")
-        tab.page.get_by_role("button", name="Resume").click()
+        main.get_by_role("button", name="Resume").click()
         becomes(site, tab, started.id, "running")
-        tab.page.get_by_role("button", name="Stop").click()
+        main.get_by_role("button", name="Stop").click()
         tab.page.get_by_role("dialog").get_by_role("button", name="Stop the job").click()
         becomes(site, tab, started.id, "stopped")
         assert tab.page.get_by_role("button", name="Pause").count() == 0
@@ -273,7 +277,7 @@ def choose(tab: Visitor, label: str, option: str) -> None:
 
 def becomes(site: Site, tab: Visitor, job_id: int, state: str) -> None:
     """On the page, and then in the API and in the database."""
-    tab.page.locator("[data-testid=stMain]").get_by_text(state, exact=True).first.wait_for(timeout=30_000)
+    tab.page.locator(".stMarkdownBadge").get_by_text(state).first.wait_for(timeout=30_000)
     assert site.job(job_id).state == state
 
 
