@@ -1,10 +1,10 @@
 # Everything starts here: `make` lists what there is. Works with GNU make from 3.81 on (Debian, macOS).
 PYTHON ?= python3
 PORT ?= 8000
+DASHBOARD_PORT ?= 8501
 BIN := .venv/bin
 INSTALLED := .venv/.installed
-DEMO_DATA := runs/demo-data
-DEMO_RUN := runs/demo
+DEMO := runs/demo
 
 # torch's threads under contention cost a factor of five and more.
 export OMP_NUM_THREADS := 1
@@ -29,20 +29,8 @@ $(INSTALLED): pyproject.toml constraints.txt
 	@touch $(INSTALLED)
 	@echo "installed. The command is $(BIN)/fedmem; to type just fedmem: . $(BIN)/activate"
 
-demo: $(INSTALLED) ## set up, train on the embedded catalogue, recommend, and serve on PORT until Ctrl-C
-	@$(BIN)/python -c 'import socket, sys; s = socket.socket(); s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1); s.bind(("127.0.0.1", int(sys.argv[1])))' \
-	  "$(PORT)" 2>/dev/null || { echo "error: port $(PORT) cannot be used; choose another: make demo PORT=8001" >&2; exit 1; }
-	@echo "1. a catalogue of films and users, made from a seed"
-	@test -d $(DEMO_DATA) || $(BIN)/fedmem data demo --out $(DEMO_DATA)
-	@echo "2. training, about a minute"
-	@$(BIN)/fedmem train --data $(DEMO_DATA) --config configs/demo.yaml --out $(DEMO_RUN) --resume || { \
-	  status=$$?; test $$status = 130 || echo "make clean removes an earlier demo" >&2; exit $$status; }
-	@echo "3. beside simple baselines"
-	@$(BIN)/fedmem evaluate $(DEMO_RUN)
-	@echo "4. recommendations for one user"
-	@$(BIN)/fedmem recommend $(DEMO_RUN) --user u001 -k 5
-	@echo "5. the same over HTTP"
-	@$(BIN)/fedmem serve $(DEMO_RUN) --port $(PORT)
+demo: $(INSTALLED) ## set up and start everything on an embedded catalogue: dashboard, API, trainer, a first training job
+	@$(BIN)/fedmem up --port $(PORT) --dashboard-port $(DASHBOARD_PORT) --data-dir $(DEMO) --database-url sqlite:///$(DEMO)/fedmem.db
 
 test: check ## every check and every test; what continuous integration runs
 	$(BIN)/python -m pytest
@@ -62,6 +50,6 @@ constraints: $(INSTALLED) ## resolve constraints.txt anew from pyproject.toml
 	$(BIN)/uv pip compile --upgrade --universal --python-version 3.11 --all-extras --no-header --quiet \
 	  pyproject.toml -o constraints.txt
 
-clean: ## remove the demo's run, caches and builds; .venv stays
-	rm -rf $(DEMO_DATA) $(DEMO_RUN) build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+clean: ## remove what the demo wrote, caches and builds; .venv stays
+	rm -rf $(DEMO) build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +

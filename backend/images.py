@@ -15,9 +15,11 @@ MEDIA_TYPES = {
 LARGEST = 16 * 2**20
 
 
-def image_url(item_id: str, path: str | Path | None) -> str | None:
-    """The path of an item's picture in this API, None where it has none."""
-    return None if path is None else f"/items/{quote(item_id, safe='')}/image"
+def image_url(item_id: str, path: str | Path | None, dataset: str | None = None) -> str | None:
+    """The path of an item's picture in this API, None where it has none; of the data set in service or another."""
+    if path is None:
+        return None
+    return f"/items/{quote(item_id, safe='')}/image" + (f"?dataset={quote(dataset)}" if dataset else "")
 
 
 def read_image(item_id: str, path: str | None) -> tuple[bytes, str]:

@@ -11,7 +11,7 @@ from pathlib import Path
 from backend.new_interactions import NewInteractions
 from backend.served_model import ServedModel, ServedModels
 from backend.telemetry import ModelMetrics
-from fedmem.errors import CheckpointError, ConflictError, FeatureError
+from fedmem.errors import CheckpointError, ConflictError, FeatureError, StorageError
 from fedmem.serving import Item, Question, Recommender, described_item, erase_memories
 from fedmem.storage.catalogue import CatalogueStore
 from fedmem.storage.catalogue_rows import ItemRow
@@ -22,6 +22,9 @@ LOG = logging.getLogger(__name__)
 TRY_AGAIN = 60.0  # seconds after which a checkpoint that was refused is tried again
 PAGE = 10_000
 EVERY = 1_000_000
+
+
+Change = Callable[[ServedModel], ServedModel]
 
 
 @dataclass(frozen=True)
@@ -56,6 +59,7 @@ class ModelKeeper:
     refusals: dict[str, Refusal] = field(default_factory=dict)
     _loading: threading.Lock = field(default_factory=threading.Lock)
     _changing: threading.Lock = field(default_factory=threading.Lock)
+    _meanwhile: list[tuple[str, Change]] = field(default_factory=list)
 
     def look(self) -> None:
         """Serve what is active by now, and read what users did meanwhile."""
@@ -89,20 +93,23 @@ class ModelKeeper:
         """Store an item, and make it known to the models of this data set."""
         with self._changing:
             self.catalogue.put_item(dataset, row)
-            for model in self.served.all():
-                if model.dataset == dataset:
-                    self.served.replace(self._with_items(model, [row]))
+            self._change(dataset, lambda model: self._with_items(model, [row]))
 
     def delete_user(self, dataset: str, user_id: str) -> None:
         """Delete a user's interactions, and the user's memory from all models of this data set, on disk too."""
         with self._changing:
             self.catalogue.delete_user(dataset, user_id)
-            for model in self.served.all():
-                if model.dataset == dataset:
-                    model.recommender.forget_user(user_id)
-                    model.news.forget(user_id)
+            self._change(dataset, lambda model: _without_user(model, user_id))
         for job_id in {row.job_id for row in self.models.page(EVERY) if row.dataset == dataset}:
             erase_memories(self._folder(job_id), {user_id})
+
+    def _change(self, dataset: str, change: Change) -> None:
+        """Change the models of a data set: those in memory, and the one that is being loaded once it is."""
+        for model in self.served.all():
+            if model.dataset == dataset:
+                self.served.replace(change(model))
+        if self._loading.locked():
+            self._meanwhile.append((dataset, change))
 
     def _folder(self, job_id: int) -> Path:
         return self.data_dir / "jobs" / str(job_id)
@@ -128,6 +135,8 @@ class ModelKeeper:
                 return model
         try:
             model = self._loaded(row)
+        except StorageError:
+            raise  # not the model's fault
         except Exception as error:  # whatever is wrong with a file, the model in service is to stay
             self.refusals[row.version] = Refusal(str(error), self.clock())
             self.metrics.refusals.inc()
@@ -140,6 +149,7 @@ class ModelKeeper:
         if row.checkpoint is None:
             raise CheckpointError(f"the checkpoint of round {row.round} of job {row.job_id} is no longer kept")
         began = self.clock()
+        self._meanwhile.clear()  # what was stored until now is read from the database below
         recommender = Recommender.load(self._folder(row.job_id), row.round, row.version)
         last_id = self.jobs.get(row.job_id).last_interaction_id or 0
         model = ServedModel(recommender, row.dataset, row.job_id, NewInteractions(last_id))
@@ -152,8 +162,8 @@ class ModelKeeper:
 
     def _swap(self, model: ServedModel) -> None:
         with self._changing:
-            # Again, quickly: what came while it was loaded.
-            model = self._with_items(model, self.catalogue.items(model.dataset or ""))
+            for dataset, change in self._meanwhile:
+                model = change(model) if dataset == model.dataset else model
             self._read_news(model)
             self.served.swap(model)
         self.metrics.swapped(model.version, model.recommender.round)
@@ -210,6 +220,12 @@ def check(recommender: Recommender) -> None:
         scores = [scored.score for scored in recommender.answer(question).items]
         if len(scores) != items or not all(map(math.isfinite, scores)):
             raise CheckpointError(f"{len(scores)} of {items} items have a score that is a number")
+
+
+def _without_user(model: ServedModel, user_id: str) -> ServedModel:
+    model.recommender.forget_user(user_id)
+    model.news.forget(user_id)
+    return model
 
 
 def _differs(item: Item, row: ItemRow) -> bool:

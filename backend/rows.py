@@ -117,7 +117,8 @@ def dataset_of(row: DatasetRow) -> Dataset:
 
 def item_of(row: ItemRow, dataset: str, served: ServedModel | None) -> ItemResponse:
     """An item, and what the model in service knows of it."""
-    known = None if served is None or served.dataset != dataset else served.recommender.catalogue
+    in_service = served is not None and served.dataset == dataset
+    known = served.recommender.catalogue if served is not None and in_service else None
     recommendable = known is not None and row.item_id in known
     return ItemResponse(
         item_id=row.item_id,
@@ -125,7 +126,7 @@ def item_of(row: ItemRow, dataset: str, served: ServedModel | None) -> ItemRespo
         genres=row.genres,
         year=row.year,
         text=row.text,
-        image_url=image_url(row.item_id, row.image_path),
+        image_url=image_url(row.item_id, row.image_path, None if in_service else dataset),
         recommendable=recommendable,
         trained=recommendable and known is not None and known.index(row.item_id) <= known.trained,
     )

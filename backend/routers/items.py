@@ -42,7 +42,7 @@ def list_items(
 
 
 @without_database.get("/items/{item_id:path}/similar", responses=problems(404, 503))
-async def list_similar_items(
+def list_similar_items(
     item_id: ItemIdInPath,
     served: Served,
     settings: CurrentSettings,

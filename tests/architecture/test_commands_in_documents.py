@@ -33,7 +33,8 @@ def commands_in(text: str) -> Iterator[list[str]]:
 def documented_commands() -> list[list[str]]:
     texts = [(ROOT / name).read_text(encoding="utf-8") for name in DOCUMENTS]
     found = [words for text in texts for block in FENCE.findall(text) for words in commands_in(block)]
-    recipes = (ROOT / "Makefile").read_text(encoding="utf-8").replace("$(BIN)/", "").replace("$(PORT)", "8000")
+    recipes = (ROOT / "Makefile").read_text(encoding="utf-8").replace("@$(BIN)/", "")
+    recipes = re.sub(r"\$\((DASHBOARD_)?PORT\)", "8000", recipes)
     return [*found, *(words for words in commands_in(recipes) if words[0] == "fedmem")]
 
 

@@ -48,6 +48,8 @@ def test_another_data_set_is_named(served):
 def test_without_a_model_the_data_set_must_be_named(client):
     assert "other, tiny" in problem(client.get("/items"), 409).detail
     assert client.get("/items?dataset=tiny").json()["total"] == ITEMS
+    url = client.get("/items/1?dataset=tiny").json()["image_url"]
+    assert client.get(url).headers["content-type"] == "image/png"
 
 
 def test_one_item(served):

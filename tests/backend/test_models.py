@@ -13,11 +13,12 @@ from backend.model_keeper import check
 from fedmem.checkpoint import RunDirectory
 from fedmem.contracts import ModelPage
 from fedmem.errors import CheckpointError
-from fedmem.serving import Recommender
+from fedmem.serving import Recommender, new_items
 from fedmem.storage.engine import connect
 from fedmem.storage.jobs import JobStore, RoundResult
 from fedmem.storage.models import ModelStore
 from tests.backend.conftest import World, problem, settings_of, wait_for_model
+from tests.backend.test_items import Encoder
 
 
 def another_model(world: World, *, activate: bool, kind: str = "training") -> str:
@@ -170,6 +171,25 @@ def test_swaps_lose_no_request_and_every_answer_is_of_the_version_it_names(serve
     for asker in askers:
         asker.join()
     assert wrong == []
+
+
+def test_what_comes_while_a_model_is_loaded_is_not_lost(served, served_world, monkeypatch):
+    """An item, an interaction and a deletion that come after the new model has read the database."""
+    left = another_model(served_world, activate=False)
+    monkeypatch.setattr(new_items, "encoder_of", lambda name: Encoder())
+    monkeypatch.setattr("backend.model_keeper.check", lambda recommender: change())
+
+    def change() -> None:
+        assert served.put("/items/x", json={"title": "Film X", "genres": ["Western"]}).status_code == 200
+        body = {"events": [{"user_id": "new", "item_id": "7", "timestamp": 1}]}
+        assert served.post("/feedback", json=body).status_code == 200
+        assert served.delete("/users/u03").status_code == 204
+
+    assert served.post(f"/models/{left}/activate").status_code == 200
+    found = served.get("/recommend/new?category=Western").json()
+    assert (found["model_version"], [item["item_id"] for item in found["items"]]) == (left, ["x"])
+    assert "7" not in [item["item_id"] for item in served.get("/recommend/new?k=50").json()["items"]]
+    assert served.get("/recommend/u03?strict=true").status_code == 404
 
 
 def test_a_database_that_goes_away_does_not_take_recommendations_with_it(served, served_world):

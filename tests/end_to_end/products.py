@@ -6,11 +6,12 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from sqlalchemy import select
+from sqlalchemy import Engine, select
 
 import migrations
 from fedmem.checkpoint import RunDirectory
@@ -51,12 +52,16 @@ class Product:
         times = [float(time) for sequence in sequences for time in range(len(sequence))]
         catalogue = [ItemRow(f"m{item:02d}", title=f"Film {item}") for item in range(1, ITEMS + 1)]
         rows = InteractionColumns(users, items, times)
-        CatalogueStore(connect(product.url)).write("tiny", "the test", rows, catalogue)
+        CatalogueStore(product.engine).write("tiny", "the test", rows, catalogue)
         return product
+
+    @cached_property
+    def engine(self) -> Engine:
+        return connect(self.url)
 
     @property
     def jobs(self) -> JobStore:
-        return JobStore(connect(self.url))
+        return JobStore(self.engine)
 
     @property
     def environment(self) -> dict[str, str]:
@@ -134,7 +139,7 @@ class Product:
             "prototypes": select(p.c.round, p.c.arrays).where(p.c.job_id == job_id),
             "models": select(v.c.version, v.c.round).where(v.c.job_id == job_id),
         }
-        with reading(connect(self.url)) as connection:
+        with reading(self.engine) as connection:
             return {name: sorted(tuple(row) for row in connection.execute(query)) for name, query in queries.items()}
 
     def files(self) -> dict[str, tuple[int, bytes]]:

@@ -14,7 +14,6 @@ import pytest
 from fedmem.errors import ConflictError
 from fedmem.storage.catalogue import CatalogueStore
 from fedmem.storage.catalogue_rows import Event
-from fedmem.storage.engine import connect
 from tests.end_to_end.products import CONFIG, NOBODY, ROUNDS, Product
 from tests.tiny import merged
 
@@ -163,7 +162,7 @@ def test_a_job_that_would_continue_under_other_settings_fails_with_the_key(produ
 
 
 def test_feedback_that_arrives_meanwhile_waits_for_the_next_job(product, started):
-    catalogue = CatalogueStore(connect(product.url))
+    catalogue = CatalogueStore(product.engine)
     job = product.queue(LONG)
     first = started()
     until(lambda: round_of(product, job.id) >= 1, "a round")

@@ -79,11 +79,31 @@ def test_a_job_that_continues_another_begins_where_that_one_ended(store, lease):
     store.finish(lease, "succeeded", model_round=2)
     queue(store, start_from=lease.job_id)
     second = claim(store)
-    store.commit_round(second, result(2))
+    for _ in range(2):  # done again after a death, it changes nothing
+        store.inherit(second, lease.job_id)
+    with pytest.raises(ConflictError, match="is there already"):
+        store.commit_round(second, result(2))
     store.commit_round(second, result(3))
     with pytest.raises(ConflictError, match="leaves a gap"):
         store.commit_round(second, result(5))
     assert store.get(second.job_id).round == 3
+
+
+def test_what_is_inherited(store, engine, lease):
+    """Rounds, metrics and prototypes of the parent; of the checkpoints the last and the best; not its test result."""
+    store.begin(lease, snapshot_digest="abc", last_interaction_id=7)
+    for number in range(5):
+        store.commit_round(lease, result(number, is_best=number == 2, prototypes=prototypes(number)))
+    store.finish(lease, "succeeded", test={"HR@10": 0.3}, test_round=2, model_round=2)
+    child = queue(store, start_from=lease.job_id)
+    store.inherit(claim(store), lease.job_id)
+    metrics = MetricStore(engine)
+    assert [row.checkpoint for row in metrics.rounds(child, -1)] == [None, None, "000002", None, "000004"]
+    assert [row.metrics for row in metrics.rounds(child, -1)] == [result(number).metrics for number in range(5)]
+    assert metrics.prototype_rounds(child) == [0, 1, 2, 3, 4]
+    job = store.get(child)
+    assert (job.snapshot_digest, job.last_interaction_id, job.round, job.best_round) == ("abc", 7, 4, 2)
+    assert job.model_version is None
 
 
 def test_the_snapshot_is_named_once(store, lease, clock):

@@ -1,0 +1,77 @@
+"""``fedmem jobs`` and ``fedmem audit``: the jobs of a database on the command line."""
+
+import json
+
+import pytest
+
+from tests.end_to_end.products import Product
+
+
+@pytest.fixture(scope="module")
+def product(tmp_path_factory) -> Product:
+    return Product.made(tmp_path_factory.mktemp("jobs"))
+
+
+@pytest.fixture(scope="module")
+def finished(product):
+    """The number of a job that was trained to its end."""
+    job = product.queue()
+    product.train()
+    return job.id
+
+
+def test_an_empty_database_says_how_to_begin(fedmem, tmp_path):
+    product = Product.made(tmp_path)
+    outcome = fedmem("jobs", "list", "--database-url", product.url)
+    assert outcome.code == 0
+    assert "fedmem jobs start" in outcome.err
+
+
+def test_a_job_is_started_paused_resumed_and_stopped(fedmem, product, config):
+    url = ("--database-url", product.url)
+    started = fedmem("jobs", "start", "--dataset", "tiny", "--config", config, "--experiment", *url)
+    assert started.code == 0, started.err
+    number = started.out.strip()
+    assert "is paused" in fedmem("jobs", "pause", number, *url).err
+    assert "is queued" in fedmem("jobs", "resume", number, *url).err
+    assert "is stopped" in fedmem("jobs", "stop", number, *url).err
+    shown = json.loads(fedmem("jobs", "show", number, "--json", *url).out)
+    assert (shown["state"], shown["kind"], shown["num_rounds"]) == ("stopped", "experiment", 6)
+    assert number in fedmem("jobs", "list", *url).out
+    refused = fedmem("jobs", "resume", number, *url)
+    assert refused.code == 2
+    assert "stopped" in refused.err
+
+
+def test_what_is_not_there_is_one_clear_error(fedmem, product):
+    url = ("--database-url", product.url)
+    assert "there is no job 999" in fedmem("jobs", "show", 999, *url).err
+    unknown = fedmem("jobs", "start", "--dataset", "nothing", *url)
+    assert unknown.code == 2
+    assert "'nothing'" in unknown.err
+    assert "tiny" in unknown.err
+
+
+def test_a_database_that_was_not_made_says_what_to_run(fedmem, tmp_path):
+    outcome = fedmem("jobs", "list", "--database-url", f"sqlite:///{tmp_path / 'new.db'}")
+    assert outcome.code == 2
+    assert "fedmem db upgrade" in outcome.err
+
+
+def test_a_log_tells_the_story_of_a_job(fedmem, product, finished):
+    lines = fedmem("jobs", "logs", finished, "--follow", "--database-url", product.url).out.splitlines()
+    assert "attempt 1" in lines[0]
+    assert "succeeded after round 8" in lines[-1]
+
+
+def test_the_ledger_adds_what_every_round_has_sent(fedmem, product, finished):
+    found = json.loads(fedmem("audit", finished, "--json", "--database-url", product.url).out)
+    assert found["rounds"] == 8
+    assert found["participations"] == 8 * 6
+    rows = product.rows(finished)["metrics"]
+    expected = sum(value for _, split, name, value in rows if (split, name) == ("train", "bytes_up_weights")) * 6
+    assert found["bytes"]["up"]["weights"] == expected > 0
+    assert found["bytes"]["up"]["prototypes"] > 0
+    table = fedmem("audit", finished, "--database-url", product.url).out
+    assert "clients to server: prototypes" in table
+    assert "no privacy budget" in table

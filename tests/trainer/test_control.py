@@ -1,0 +1,78 @@
+"""Whether a job may go on: heartbeats, wishes, a lease that runs out, a shutdown."""
+
+import threading
+import time
+
+import pytest
+
+from fedmem.errors import LeaseLostError, StorageError
+from fedmem.storage.jobs import Lease
+from trainer.control import Control, Shutdown
+
+LEASE = Lease(7, 3, "somebody")
+
+
+class ScriptedJobs:
+    """Renewals that answer, or raise, as told."""
+
+    def __init__(self, *answers):
+        self.answers = list(answers)
+        self.renewals = []
+        self.renewed = threading.Event()
+
+    def renew(self, lease, seconds, done, selected):
+        self.renewals.append((lease, done, selected))
+        answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+        self.renewed.set()
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+
+def until(happened) -> None:
+    deadline = time.monotonic() + 10
+    while not happened():
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+
+
+def test_a_heartbeat_tells_how_far_the_round_is_and_learns_what_is_wanted():
+    jobs = ScriptedJobs("running", "paused")
+    with Control(jobs, LEASE, 0.3, Shutdown()) as control:
+        assert not control.stop()
+        control.watch(4, 9)
+        until(lambda: (LEASE, 4, 9) in jobs.renewals)
+        until(lambda: control.wish == "paused")
+        assert control.stop()
+
+
+def test_a_lease_that_somebody_else_holds_is_lost_and_not_asked_for_again():
+    jobs = ScriptedJobs(LeaseLostError("job 7 was taken over"))
+    with Control(jobs, LEASE, 0.3, Shutdown()) as control:
+        jobs.renewed.wait(10)
+        until(lambda: not control._thread.is_alive())
+        with pytest.raises(LeaseLostError):
+            control.check()
+        with pytest.raises(LeaseLostError):
+            control.stop()
+    assert len(jobs.renewals) == 1
+
+
+def test_a_lease_outlives_a_database_that_is_away_for_a_moment_but_not_for_long():
+    jobs = ScriptedJobs(StorageError("locked"), "running", StorageError("locked"))
+    with Control(jobs, LEASE, 0.6, Shutdown()) as control:
+        until(lambda: len(jobs.renewals) == 2)
+        control.check()
+        until(lambda: len(jobs.renewals) > 5)
+        with pytest.raises(LeaseLostError, match="somebody"):
+            control.check()
+
+
+def test_a_shutdown_counts_unless_the_user_wants_something_else():
+    shutdown = Shutdown()
+    jobs = ScriptedJobs("running", "stopped")
+    with Control(jobs, LEASE, 0.3, shutdown) as control:
+        shutdown.ask()
+        assert control.stop()
+        assert control.wish in ("shutdown", "stopped")
+        until(lambda: control.wish == "stopped")
