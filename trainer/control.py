@@ -3,14 +3,18 @@
 import logging
 import threading
 import time
+from collections.abc import Callable
 from types import TracebackType
-from typing import Literal, Self
+from typing import Literal, Self, TypeVar
 
 from fedmem.errors import LeaseLostError, StorageError
 from fedmem.storage.jobs import JobStore, Lease
 
 logger = logging.getLogger(__name__)
 
+PATIENCE, RETRY = 30.0, 1.0  # seconds that a write waits for the database, and between two tries
+
+T = TypeVar("T")
 Wish = Literal["running", "paused", "stopped", "shutdown"]
 
 
@@ -79,6 +83,24 @@ class Control:
     def watch(self, done: int, selected: int) -> None:
         """Note how many clients of the round are done; the next heartbeat tells."""
         self._progress = done, selected
+
+    def patiently(self, write: Callable[[], T]) -> T:
+        """Do a write that a database which is locked or away for a moment may refuse: again and again, for a while.
+
+        Raises:
+            StorageError: as the database refused it last, if it goes on.
+            LeaseLostError: if the lease runs out meanwhile.
+        """
+        until = time.monotonic() + PATIENCE
+        while True:
+            try:
+                return write()
+            except StorageError as error:
+                self.check()
+                if time.monotonic() > until:
+                    raise
+                logger.warning("waiting for the database: %s", error)
+                time.sleep(RETRY)
 
     def _beat(self) -> None:
         while not self._ended.wait(self._seconds / 3) and not self._lost:

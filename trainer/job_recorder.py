@@ -96,7 +96,8 @@ class JobRecorder:
         memories = clients.memories(report.round) if whole else clients.changed_memories(report.round)
         checkpoint = self._directory.write_state(state, memories, None if whole else report.round - 1)
         seconds = {**report.seconds, "write": time.perf_counter() - began}
-        self._jobs.commit_round(self._lease, self._result(report, state, checkpoint, seconds))
+        result = self._result(report, state, checkpoint, seconds)
+        self._control.patiently(lambda: self._jobs.commit_round(self._lease, result))
         self.record = RunRecord(last=report.round, best=state.best_round or report.round)
         if whole:
             self._remove_old()
@@ -118,7 +119,9 @@ class JobRecorder:
         there = self._directory.rounds()
         wanted = {self.record.last, self.record.best, *(n for n in there if n % self._keep_every == 0)}
         unneeded = set(there) - self._directory.needed(wanted)
-        forgotten = self._jobs.forget_checkpoints(self._lease, sorted(unneeded))  # none that a model needs
+        forgotten = self._control.patiently(  # none that a model needs
+            lambda: self._jobs.forget_checkpoints(self._lease, sorted(unneeded))
+        )
         self._directory.keep_rounds(set(there) - set(forgotten))
 
 

@@ -136,20 +136,17 @@ class JobRun:
         """The best model tested, and activated unless the job is an experiment."""
         last = run.server.state.round
         result = run.finish(self._go_on)
-        self.stores.jobs.finish(
-            self.lease,
-            "succeeded",
-            message=self._why_finished(last),
-            test=table_metrics(result.table),
-            test_round=result.round,
-            model_round=result.round,
-            activate=self.job.kind == "training",
-        )
-        logger.info(
-            "succeeded after round %d: test HR@10 %.4f, model of round %d",
-            last,
-            result.table.mean("HR@10"),
-            result.round,
+        logger.info("test HR@10 %.4f, model of round %d", result.table.mean("HR@10"), result.round)
+        self.control.patiently(
+            lambda: self.stores.jobs.finish(
+                self.lease,
+                "succeeded",
+                message=self._why_finished(last),
+                test=table_metrics(result.table),
+                test_round=result.round,
+                model_round=result.round,
+                activate=self.job.kind == "training",
+            )
         )
 
     def _why_finished(self, last: int) -> str:
@@ -163,19 +160,16 @@ class JobRun:
             raise _Interrupted
 
     def _end_as_wished(self) -> None:
+        """Stopped with the model of the best round so far, paused, or back in the queue; the store logs which."""
         job = self.stores.jobs.get(self.job.id)
-        match self.control.wish:
-            case "paused":
-                self.stores.jobs.pause_now(self.lease)
-                logger.info("paused after round %d", job.round)
-            case "stopped":
-                best = job.best_round or job.round
-                message = f"stopped on request after round {job.round}"
-                self.stores.jobs.finish(self.lease, "stopped", message=message, model_round=best or None)
-                logger.info("stopped after round %d", job.round)
-            case _:
-                self.stores.jobs.release(self.lease)
-                logger.info("handed back after round %d: the trainer shuts down", job.round)
+        if self.control.wish != "stopped":
+            self.control.patiently(lambda: self.stores.jobs.release(self.lease))
+            return
+        best = job.best_round or job.round
+        message = f"stopped on request after round {job.round}"
+        self.control.patiently(
+            lambda: self.stores.jobs.finish(self.lease, "stopped", message=message, model_round=best or None)
+        )
 
     def _fail(self, message: str) -> None:
         try:

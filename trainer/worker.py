@@ -1,5 +1,6 @@
 """The trainer process: claims one job after the other and trains it; SIGTERM hands a job back and ends with 0."""
 
+import contextlib
 import logging
 import os
 import secrets
@@ -11,7 +12,7 @@ from contextlib import contextmanager
 from types import FrameType
 
 from fedmem.contracts.jobs import LogLevel
-from fedmem.errors import StorageError
+from fedmem.errors import LeaseLostError, StorageError
 from fedmem.storage.catalogue import CatalogueStore
 from fedmem.storage.engine import check_schema, connect
 from fedmem.storage.jobs import JobRow, JobStore, Lease
@@ -76,7 +77,7 @@ class Worker:
     def _train(self, job: JobRow, lease: Lease) -> None:
         self._sign_of_life(job.id)
         with (
-            _log_of(self.stores.jobs, job.id),
+            _log_of(self.stores.jobs, lease),
             Control(self.stores.jobs, lease, self.settings.lease_seconds, self.shutdown) as control,
         ):
             logger.info("job %d taken by %s, attempt %d", job.id, self.name, job.attempts)
@@ -84,7 +85,7 @@ class Worker:
         self._sign_of_life(None)
 
     def _sign_of_life(self, job_id: int | None) -> None:
-        """Seen at once with a job, and now and then without; while it trains, the lease speaks for it."""
+        """Seen at once with a job, and now and then without; while it trains, the lease's heartbeat says so."""
         if job_id is not None or time.monotonic() - self._seen > SEEN_EVERY:
             self._quietly(lambda: self.stores.jobs.seen(self.name, job_id))
             self._seen = time.monotonic() if job_id is None else 0.0
@@ -109,9 +110,9 @@ def serve_jobs(settings: TrainerSettings, *, until_idle: bool = False) -> None:
 
 
 @contextmanager
-def _log_of(jobs: JobStore, job_id: int) -> Iterator[None]:
+def _log_of(jobs: JobStore, lease: Lease) -> Iterator[None]:
     """The log lines of what happens meanwhile stand in the job's log too."""
-    handler = _JobLog(jobs, job_id)
+    handler = _JobLog(jobs, lease)
     loggers = [logging.getLogger(name) for name in LOGGED]
     for each in loggers:
         each.addHandler(handler)
@@ -123,17 +124,15 @@ def _log_of(jobs: JobStore, job_id: int) -> Iterator[None]:
 
 
 class _JobLog(logging.Handler):
-    """Writes log lines to a job's log; a line that the database does not take is lost, not the job."""
+    """Writes log lines to a job's log, while the lease is held; a line that the database does not take is lost."""
 
-    def __init__(self, jobs: JobStore, job_id: int) -> None:
+    def __init__(self, jobs: JobStore, lease: Lease) -> None:
         super().__init__(logging.INFO)
-        self._jobs, self._job_id = jobs, job_id
+        self._jobs, self._lease = jobs, lease
 
     def emit(self, record: logging.LogRecord) -> None:
-        try:
-            self._jobs.log(self._job_id, _level(record.levelno), record.getMessage())
-        except StorageError:
-            self.handleError(record)
+        with contextlib.suppress(StorageError, LeaseLostError):  # it stands in the process's own log
+            self._jobs.log(self._lease, _level(record.levelno), record.getMessage())
 
 
 def _level(number: int) -> LogLevel:

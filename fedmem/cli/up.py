@@ -104,7 +104,7 @@ def run_up(backend: Address, dashboard: Address, data_dir: Path, database_url: s
     """Migrate, fill an empty database with the demo, start the services, queue a first job, and wait for Ctrl-C."""
     for address, option in ((backend, "--port"), (dashboard, "--dashboard-port")):
         refuse_taken(address, option)
-    prepare(data_dir, database_url)
+    prepare(data_dir, database_url, train=train)
     jobs = JobStore(connect(database_url))
     with stop_on_interrupt() as stopping, _services(data_dir / "logs") as services:
         shared = {"DATABASE_URL": database_url, "FEDMEM_DATA_DIR": str(data_dir)}
@@ -116,8 +116,6 @@ def run_up(backend: Address, dashboard: Address, data_dir: Path, database_url: s
             FEDMEM_DASHBOARD_HOST=dashboard.host,
             FEDMEM_DASHBOARD_PORT=str(dashboard.port),
         )
-        if train and not jobs.page(limit=1):
-            queue_first_job(jobs)
         _wait_until_it_answers(backend, services, stopping)
         if not stopping:
             _say_where(backend, dashboard, services)
@@ -139,20 +137,35 @@ def refuse_taken(address: Address, option: str) -> None:
             ) from None
 
 
-def prepare(data_dir: Path, database_url: str) -> None:
-    """Bring the database to this version's schema and, if it holds no data set, put the demo in it."""
+def prepare(data_dir: Path, database_url: str, *, train: bool) -> None:
+    """Bring the database to this version's schema, and give a newcomer's something to see.
+
+    Args:
+        data_dir: for the demo's pictures.
+        database_url: if it holds no data set, the demo is put in it.
+        train: whether to queue a training job on the demo, if it is there and no job ever was.
+    """
     import migrations
+
+    migrations.upgrade(database_url)
+    engine = connect(database_url)
+    catalogue, jobs = CatalogueStore(engine), JobStore(engine)
+    if not catalogue.datasets():
+        put_demo(catalogue, data_dir / DEMO)
+    if train and DEMO in {row.name for row in catalogue.datasets()} and not jobs.page(limit=1):
+        queue_first_job(jobs)
+    engine.dispose()
+
+
+def put_demo(catalogue: CatalogueStore, folder: Path) -> None:
+    """Make the demo catalogue and bring it into the database."""
     from fedmem.cli.importing import import_dataset
     from fedmem.data.demo import write_demo
     from fedmem.data.formats import read_dataset
 
-    migrations.upgrade(database_url)
-    catalogue = CatalogueStore(connect(database_url))
-    if catalogue.datasets():
-        return
     notes.print("the database is empty: making the demo catalogue")
     with stages() as progress:
-        folder = write_demo(data_dir / DEMO, progress=lambda done, total: progress("drawing covers", done, total))
+        write_demo(folder, progress=lambda done, total: progress("drawing covers", done, total))
         import_dataset(catalogue, DEMO, folder, *read_dataset(folder), progress)
 
 

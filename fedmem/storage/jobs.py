@@ -166,9 +166,10 @@ class JobStore:
 
     def renew(self, lease: Lease, lease_seconds: float, clients_done: int, clients_selected: int) -> DesiredState:
         """The heartbeat: hold on to the job, say how far its round is, and hear what its user wants."""
-        values = {"clients_done": clients_done, "clients_selected": clients_selected}
+        now, values = self.clock(), {"clients_done": clients_done, "clients_selected": clients_selected}
         with writing(self.engine) as connection:
-            job = leases.fenced_update(connection, lease, lease_expires_at=self.clock() + lease_seconds, **values)
+            job = leases.fenced_update(connection, lease, lease_expires_at=now + lease_seconds, **values)
+            connection.execute(trainers.update().where(trainers.c.worker == lease.worker).values(seen_at=now))
             desired: DesiredState = job.desired_state
             return desired
 
