@@ -94,7 +94,7 @@ class Explainer:
         assert self.scorer.global_memory is not None
         if self.scorer.global_memory.clustering_block == "text" and self.features.text is not None:
             return self.features.text
-        ids: npt.NDArray[np.float32] = self.scorer.table.embedding.float().cpu().numpy()
+        ids: npt.NDArray[np.float32] = self.scorer.table.embedding.detach().float().cpu().numpy()
         return ids
 
 
