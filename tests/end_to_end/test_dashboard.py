@@ -77,7 +77,8 @@ class Visitor:
         return self.page.locator("[data-testid=stMain]").inner_text()
 
     def has_no_complaints(self) -> None:
-        assert self.page.locator("[data-testid=stException]").count() == 0, self.text()
+        for wrong in ("stException", "stAlertContentError"):
+            assert self.page.locator(f"[data-testid={wrong}]").count() == 0, self.text()
         assert self.complaints == []
 
 
