@@ -14,7 +14,7 @@ from pydantic_settings import BaseSettings
 from backend.settings import Settings as BackendSettings
 from dashboard.settings import Settings as DashboardSettings
 from tests.architecture.test_commands_in_documents import parse
-from trainer.settings import TrainerSettings
+from trainer.settings import Settings as TrainerSettings
 
 ROOT = Path(__file__).resolve().parents[1]
 ONCE = "migrate"  # its exit code is its health

@@ -10,7 +10,7 @@ import time
 from fedmem.errors import FedMemError
 from fedmem.storage.engine import connect
 from fedmem.storage.jobs import JobStore
-from trainer.settings import load_settings
+from trainer.settings import Settings
 
 SILENCE = 30.0  # seconds: six times what an idle trainer lets pass between two signs of life
 
@@ -18,7 +18,7 @@ SILENCE = 30.0  # seconds: six times what an idle trainer lets pass between two 
 def main() -> int:
     """0 if a trainer of this host was heard of lately, else 1."""
     try:
-        settings = load_settings()
+        settings = Settings.load()
         silence = silence_of(JobStore(connect(settings.database_url)), socket.gethostname())
     except FedMemError as error:
         sys.stderr.write(f"error: {error}\n")

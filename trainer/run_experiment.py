@@ -19,7 +19,7 @@ from fedmem.storage.metrics import MetricStore
 from trainer.control import Control
 from trainer.dataset import load_dataset
 from trainer.job_recorder import JobRecorder, table_metrics
-from trainer.settings import TrainerSettings
+from trainer.settings import Settings
 
 logger = logging.getLogger(__name__)
 
@@ -40,7 +40,7 @@ class _Interrupted(Exception):
 class JobRun:
     """Trains a claimed job until it ends, or until its user or the process's supervisor wants otherwise."""
 
-    def __init__(self, stores: Stores, settings: TrainerSettings, job: JobRow, lease: Lease, control: Control) -> None:
+    def __init__(self, stores: Stores, settings: Settings, job: JobRow, lease: Lease, control: Control) -> None:
         self.stores, self.settings, self.job, self.lease, self.control = stores, settings, job, lease, control
         self.directory = job_directory(settings, job.id)
 
@@ -186,6 +186,6 @@ def _start(dataset: FederatedDataset) -> RoundResult:
     return RoundResult(0, is_best=False, checkpoint=None, metrics={"validation": metrics})
 
 
-def job_directory(settings: TrainerSettings, job_id: int) -> RunDirectory:
+def job_directory(settings: Settings, job_id: int) -> RunDirectory:
     """Where a job's snapshot and checkpoints are."""
     return RunDirectory(settings.data_dir / "jobs" / str(job_id))

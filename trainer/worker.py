@@ -19,7 +19,7 @@ from fedmem.storage.jobs import JobRow, JobStore, Lease
 from fedmem.storage.metrics import MetricStore
 from trainer.control import Control, Shutdown
 from trainer.run_experiment import JobRun, Stores
-from trainer.settings import TrainerSettings
+from trainer.settings import Settings
 
 logger = logging.getLogger(__name__)
 
@@ -37,7 +37,7 @@ class Worker:
         StorageError: if the database cannot be used.
     """
 
-    def __init__(self, settings: TrainerSettings, shutdown: Shutdown) -> None:
+    def __init__(self, settings: Settings, shutdown: Shutdown) -> None:
         self.settings, self.shutdown = settings, shutdown
         engine = connect(settings.database_url)
         check_schema(engine)
@@ -97,7 +97,7 @@ class Worker:
             logger.warning("%s", error)
 
 
-def serve_jobs(settings: TrainerSettings, *, until_idle: bool = False) -> None:
+def serve_jobs(settings: Settings, *, until_idle: bool = False) -> None:
     """Be a trainer: at low priority, until SIGTERM, Ctrl-C or, if asked, until no job is left.
 
     Raises:
@@ -105,7 +105,7 @@ def serve_jobs(settings: TrainerSettings, *, until_idle: bool = False) -> None:
     """
     shutdown = Shutdown()
     stop_on_signals(shutdown)
-    os.nice(settings.nice)
+    os.nice(settings.trainer_nice)
     Worker(settings, shutdown).run(until_idle=until_idle)
 
 

@@ -482,10 +482,10 @@ def trainer(
     until_idle: Annotated[bool, typer.Option("--until-idle", help="End when no job is left.")] = False,
 ) -> None:
     """Claim queued jobs and train them, until Ctrl-C. Settings come from the environment, see .env.example."""
-    from trainer.settings import load_settings
+    from trainer.settings import Settings
     from trainer.worker import serve_jobs
 
-    serve_jobs(load_settings(database_url=database_url), until_idle=until_idle)
+    serve_jobs(Settings.load(database_url=database_url), until_idle=until_idle)
 
 
 @app.command()
