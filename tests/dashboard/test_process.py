@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from dashboard.__main__ import check_port, options
-from dashboard.settings import Settings, load_settings
+from dashboard.settings import Settings
 from fedmem.errors import ConfigError
 
 
@@ -19,12 +19,12 @@ def test_the_defaults_are_loopback():
 def test_a_wrong_setting_is_named(monkeypatch):
     monkeypatch.setenv("FEDMEM_DASHBOARD_PORT", "http")
     with pytest.raises(ConfigError, match="FEDMEM_DASHBOARD_PORT = 'http'"):
-        load_settings()
+        Settings.load()
 
 
 def test_the_key_is_not_shown(monkeypatch):
     monkeypatch.setenv("FEDMEM_API_KEY", "very-secret")
-    assert "very-secret" not in repr(load_settings())
+    assert "very-secret" not in repr(Settings.load())
 
 
 def test_a_port_in_use_is_one_clear_error():
