@@ -14,7 +14,7 @@ def settings() -> Settings:
     return Settings.load()
 
 
-@st.cache_resource(show_spinner=False)
+@st.cache_resource(show_spinner=False, on_release=ApiClient.close)
 def client() -> ApiClient:
     """The one connection pool to the backend."""
     key = settings().api_key
