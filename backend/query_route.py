@@ -1,46 +1,98 @@
-"""A route whose query is read at once, by one model.
+"""How a route reads its query: what it does not know is refused, and, where it matters, all is read at once.
 
-FastAPI reads parameter by parameter and looks at the type of each anew with every request: for ten of them that takes
-as long as to find the best items for a user.
+FastAPI passes over parameters that a route does not have, so that ``?kk=3`` would be answered with ten items.
 """
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping
+from difflib import get_close_matches
 from typing import Any, get_args, get_origin
 
 from fastapi import Request, Response
+from fastapi.dependencies.models import Dependant
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from pydantic import BaseModel
+from pydantic.fields import FieldInfo
 from starlette.datastructures import QueryParams
+
+Handler = Callable[[Request], Coroutine[Any, Any, Response]]
+
+
+class KnownQueryRoute(APIRoute):
+    """Refuses parameters that neither the endpoint nor its dependencies take."""
+
+    def get_route_handler(self) -> Handler:
+        """FastAPI's own, behind a look at the names."""
+        known, answer = frozenset(parameters(self.dependant)), super().get_route_handler()
+
+        async def handler(request: Request) -> Response:
+            if wrong := unknown(request.query_params, known):
+                raise RequestValidationError(wrong)
+            return await answer(request)
+
+        return handler
 
 
 class QueryRoute(APIRoute):
     """For an async endpoint ``(request, one path parameter, one model as Query())`` that returns a Response.
 
-    It is documented from its signature like any other, and what is wrong with a request is told in the same words.
+    FastAPI reads parameter by parameter and looks at the type of each anew with every request: for ten of them that
+    takes as long as to find the best items for a user. Here one model reads them all. The route is documented from its
+    signature like any other, and what is wrong with a request is told in the same words.
     """
 
-    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+    def get_route_handler(self) -> Handler:
         """What is called instead of FastAPI's own reading of requests."""
         (in_path,), (in_query,) = self.dependant.path_params, self.dependant.query_params
         name, endpoint = in_path.name, self.endpoint
-        lists = list_fields(in_query.field_info.annotation)
+        fields = model_fields(in_query.field_info.annotation)
+        lists, known = list_fields(fields), frozenset(fields)
 
         async def handler(request: Request) -> Response:
             value, wrong = in_path.validate(request.path_params[name], {}, loc=("path", name))
-            query, also_wrong = in_query.validate(given(request.query_params, lists), {}, loc=("query",))
-            if wrong or also_wrong:
-                raise RequestValidationError([*wrong, *also_wrong])
+            values = given(request.query_params, lists)
+            query, also_wrong = in_query.validate(values, {}, loc=("query",))
+            if problems := [*unknown(values, known), *wrong, *also_wrong]:
+                raise RequestValidationError(problems)
             answer: Response = await endpoint(request, value, query)
             return answer
 
         return handler
 
 
-def list_fields(model: Any) -> frozenset[str]:
-    """The fields whose parameter may be repeated; of others the last one given counts."""
+def parameters(dependant: Dependant) -> Iterable[str]:
+    """The names of all that an endpoint and its dependencies read of the query."""
+    yield from (field.alias for field in dependant.query_params)
+    for further in dependant.dependencies:
+        yield from parameters(further)
+
+
+def unknown(query: Mapping[str, Any], known: Collection[str]) -> list[dict[str, Any]]:
+    """An error, in FastAPI's form, for each parameter that there is not."""
+    return [
+        {"type": "unknown_parameter", "loc": ("query", name), "msg": _no_such(name, known), "input": query[name]}
+        for name in query
+        if name not in known
+    ]
+
+
+def _no_such(name: str, known: Collection[str]) -> str:
+    if close := get_close_matches(name, known, n=1):
+        return f"there is no such parameter (did you mean {close[0]!r}?)"
+    there_are = ", ".join(sorted(known)) or "none"
+    return f"there is no such parameter; there are: {there_are}"
+
+
+def model_fields(model: Any) -> dict[str, FieldInfo]:
+    """The fields of the model by which a query is read."""
     assert issubclass(model, BaseModel), "a query is read by one model"
-    types = {name: field.annotation for name, field in model.model_fields.items()}
+    fields: dict[str, FieldInfo] = model.model_fields
+    return fields
+
+
+def list_fields(fields: Mapping[str, FieldInfo]) -> frozenset[str]:
+    """The fields whose parameter may be repeated; of others the last one given counts."""
+    types = {name: field.annotation for name, field in fields.items()}
     return frozenset(
         name for name, one in types.items() if any(get_origin(part) is list for part in (one, *get_args(one)))
     )

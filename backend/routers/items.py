@@ -8,6 +8,7 @@ from fastapi import APIRouter, Query, Response
 from backend.dependencies import WRITES, Catalogue, CurrentSettings, DatasetName, ItemIdInPath, Keeper, Served
 from backend.images import MEDIA_TYPES, image_url, read_image
 from backend.openapi import problems
+from backend.query_route import KnownQueryRoute
 from backend.routers.recommend import OfDataset, Version, check_size
 from backend.rows import item_of
 from fedmem.contracts import ItemPage, ItemResponse, ItemUpdate, SimilarItems
@@ -17,8 +18,8 @@ from fedmem.serving import described_item
 from fedmem.storage.catalogue import CatalogueStore
 from fedmem.storage.catalogue_rows import ItemRow
 
-router = APIRouter(tags=["items"])
-without_database = APIRouter(tags=["items"])
+router = APIRouter(tags=["items"], route_class=KnownQueryRoute)
+without_database = APIRouter(tags=["items"], route_class=KnownQueryRoute)
 
 
 @router.get("/items", responses=problems(404, 409, 503))

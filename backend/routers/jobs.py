@@ -8,11 +8,12 @@ from fastapi import APIRouter, Header, Query, Response
 
 from backend.dependencies import LARGEST_ID, WRITES, JobId, Jobs
 from backend.openapi import problems
+from backend.query_route import KnownQueryRoute
 from backend.rows import job_of
 from fedmem.contracts import Job, JobPage, JobRequest
 from fedmem.contracts.jobs import JobKind, JobState
 
-router = APIRouter(tags=["jobs"])
+router = APIRouter(tags=["jobs"], route_class=KnownQueryRoute)
 ACCEPTED = HTTPStatus.ACCEPTED
 
 IdempotencyKey = Annotated[

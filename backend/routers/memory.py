@@ -7,6 +7,7 @@ from fastapi import APIRouter, Query
 
 from backend.dependencies import LARGEST_ID, CurrentServices, CurrentSettings, Served
 from backend.openapi import problems
+from backend.query_route import KnownQueryRoute
 from backend.rows import prototype_of
 from backend.served_model import ServedModels
 from backend.services import Services
@@ -15,7 +16,7 @@ from fedmem.contracts.contract import PRINTABLE
 from fedmem.errors import UnknownError
 from fedmem.serving import JobMap
 
-router = APIRouter(prefix="/memory", tags=["memory"])
+router = APIRouter(prefix="/memory", tags=["memory"], route_class=KnownQueryRoute)
 
 JobNumber = Annotated[
     int | None, Query(ge=1, le=LARGEST_ID, description="The job; default that of the model in service.")

@@ -6,11 +6,12 @@ from fastapi import APIRouter, Path, Query
 
 from backend.dependencies import WRITES, Keeper, Models, Served
 from backend.openapi import problems
+from backend.query_route import KnownQueryRoute
 from backend.rows import model_of
 from fedmem.contracts import ModelPage, ModelVersion
 from fedmem.contracts.contract import PRINTABLE
 
-router = APIRouter(tags=["models"])
+router = APIRouter(tags=["models"], route_class=KnownQueryRoute)
 
 VersionInPath = Annotated[
     str, Path(max_length=255, pattern=PRINTABLE, description="A version.", examples=["job-7-round-120"])

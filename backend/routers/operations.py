@@ -9,14 +9,15 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from backend.dependencies import Catalogue, CurrentServices, Jobs, Served
 from backend.errors import NotReadyError
 from backend.openapi import problems
+from backend.query_route import KnownQueryRoute
 from backend.rows import dataset_of, trainer_of
 from backend.served_model import ServedModels
 from fedmem.contracts import DatasetList, Live, Ready, TrainerList
 from fedmem.storage.engine import check_schema
 
-router = APIRouter(tags=["operations"])
-public = APIRouter(tags=["operations"])
-of_run = APIRouter(tags=["operations"])  # instead of router where there is no database
+router = APIRouter(tags=["operations"], route_class=KnownQueryRoute)
+public = APIRouter(tags=["operations"], route_class=KnownQueryRoute)
+of_run = APIRouter(tags=["operations"], route_class=KnownQueryRoute)  # instead of router where there is no database
 
 
 @public.get("/health/live", responses=problems())

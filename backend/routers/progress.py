@@ -10,13 +10,14 @@ from fastapi.sse import EventSourceResponse, ServerSentEvent
 
 from backend.dependencies import LARGEST_ID, CurrentServices, CurrentSettings, Ending, JobId, Jobs, Metrics
 from backend.openapi import problems
+from backend.query_route import KnownQueryRoute
 from backend.rows import job_of, log_line_of, round_of
 from backend.services import Services
 from fedmem.contracts import JobEvent, JobLogs, JobMetrics
 from fedmem.contracts.jobs import Split
 from fedmem.storage.jobs import JobRow
 
-router = APIRouter(tags=["jobs"])
+router = APIRouter(tags=["jobs"], route_class=KnownQueryRoute)
 ENDED = ("succeeded", "failed", "stopped")
 MOST_ROUNDS = 1000
 

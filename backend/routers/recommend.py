@@ -10,7 +10,7 @@ from pydantic import BaseModel, Field
 from backend.dependencies import CurrentSettings, Served
 from backend.images import image_url
 from backend.openapi import problems
-from backend.query_route import QueryRoute
+from backend.query_route import KnownQueryRoute, QueryRoute
 from backend.served_model import ServedModel
 from backend.settings import Settings
 from fedmem.contracts import (
@@ -24,7 +24,7 @@ from fedmem.contracts.recommendations import MAX_K, MAX_OFFSET, BatchQuestion, I
 from fedmem.errors import ConfigError, UnknownUserError
 from fedmem.serving import Question, Recommendation
 
-router = APIRouter(tags=["recommendations"])
+router = APIRouter(tags=["recommendations"], route_class=KnownQueryRoute)
 
 UserId = Annotated[
     str,
@@ -42,7 +42,7 @@ OfDataset = Annotated[str | None, Query(max_length=255, pattern=PRINTABLE, descr
 
 
 class KnownUserQuery(BaseModel):
-    """The parameters of ``GET /recommend/{user_id}``; others are ignored."""
+    """The parameters of ``GET /recommend/{user_id}``."""
 
     k: int = Field(10, ge=1, le=MAX_K, description="How many items.")
     offset: int = Field(0, ge=0, le=MAX_OFFSET, description="How many of the best to skip.")

@@ -8,12 +8,13 @@ from fastapi import APIRouter, Query
 
 from backend.dependencies import WRITES, Catalogue, DatasetName, Keeper, UserIdInPath
 from backend.openapi import problems
+from backend.query_route import KnownQueryRoute
 from backend.rows import history_of
 from fedmem.contracts import FeedbackRequest, FeedbackResponse, UserHistory, UserPage, UserSummary
 from fedmem.errors import UnknownUserError
 from fedmem.storage.catalogue_rows import Event
 
-router = APIRouter(tags=["users"])
+router = APIRouter(tags=["users"], route_class=KnownQueryRoute)
 
 
 @router.post("/feedback", dependencies=[WRITES], responses=problems(400, 401, 404, 409, 413, 503))

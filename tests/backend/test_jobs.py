@@ -161,7 +161,8 @@ def test_the_key_is_in_no_log_line(settings, caplog):
     caplog.set_level(0)
     with TestClient(create_app(settings(api_key="the-secret-key"))) as client:
         for given in ("the-secret-key", "the-secret-key2"):
-            client.post("/jobs?key=the-secret-key", json={"dataset": "nowhere"}, headers={"X-API-Key": given})
+            for path in ("/jobs", "/jobs?key=the-secret-key"):
+                client.post(path, json={"dataset": "nowhere"}, headers={"X-API-Key": given})
     assert caplog.records
     assert not any("the-secret-key" in f"{record.__dict__}" for record in caplog.records if "backend" in record.name)
 

@@ -68,6 +68,8 @@ def test_ids_may_hold_anything_printable(shared, user_id):
         ({"offset": -1}, "offset = '-1'"),
         ({"category": "Comdy"}, "category = 'Comdy': no item has this genre (did you mean 'Comedy'?)"),
         ({"exclude": "a\nb"}, "exclude.0 = "),
+        ({"kk": 3}, "kk = '3': there is no such parameter (did you mean 'k'?)"),
+        ({"page": 2}, "page = '2': there is no such parameter; there are: category, dataset, exclude, explain, "),
     ],
 )
 def test_a_wrong_parameter_is_named(shared, query, start):
