@@ -11,7 +11,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 from backend.app import create_app
 from backend.logs import log_to_stderr
 from backend.server import listen, serve
-from backend.settings import load_settings
+from backend.settings import Settings
 from fedmem.errors import FedMemError
 
 
@@ -20,7 +20,7 @@ def main() -> int:
     log_to_stderr()
     log = logging.getLogger("backend")
     try:
-        settings = load_settings()
+        settings = Settings.load()
         listener = listen(settings.host, settings.port)
     except FedMemError as error:
         log.error("%s", error)

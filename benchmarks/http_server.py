@@ -15,7 +15,7 @@ from fastapi import FastAPI
 from backend.app import create_app
 from backend.logs import log_to_stderr
 from backend.server import listen, serve
-from backend.settings import load_settings
+from backend.settings import Settings
 
 HELLO, CPU = "/bench/hello", "/bench/cpu"
 
@@ -42,7 +42,7 @@ async def cpu() -> float:
 def main() -> None:
     """As ``python -m backend``."""
     log_to_stderr()
-    settings = load_settings()
+    settings = Settings.load()
     serve(with_peers(create_app(settings)), listen(settings.host, settings.port))
 
 

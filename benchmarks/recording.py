@@ -101,7 +101,7 @@ def recorded(folder: Path, snapshot: Snapshot) -> TrainingRun:
         jobs,
         job,
         lease,
-        Control(jobs, lease, 1e6, Shutdown()),
+        Control(jobs, lease, 1e6, Shutdown(), time.monotonic()),
         directory,
         snapshot,
         keep_every=100,

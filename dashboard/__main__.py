@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from dashboard.settings import Settings, load_settings
+from dashboard.settings import Settings
 from fedmem.errors import ConfigError, FedMemError
 
 APP = Path(__file__).with_name("app.py")
@@ -26,7 +26,7 @@ DARK = {
 def main() -> None:
     """Serve the dashboard until SIGTERM or Ctrl-C."""
     try:
-        settings = load_settings()
+        settings = Settings.load()
         check_port(settings)
     except FedMemError as error:
         sys.exit(f"error: {error}")

@@ -45,7 +45,7 @@ def main() -> None:
     page = st.navigation(
         {
             section: [
-                st.Page(f"pages/{name}.py", title=title, icon=icon, default=name == "overview")
+                st.Page(f"views/{name}.py", title=title, icon=icon, default=name == "overview")
                 for name, title, icon in pages
             ]
             for section, pages in PAGES.items()

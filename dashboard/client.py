@@ -59,6 +59,10 @@ class ApiClient:
         self.base_url = base_url
         self._http = httpx.Client(base_url=base_url, headers=headers, timeout=TIMEOUT, transport=transport)
 
+    def close(self) -> None:
+        """Give the connections back."""
+        self._http.close()
+
     def jobs(self, limit: int = 50, kind: str | None = None) -> tuple[Job, ...]:
         """Jobs, newest first."""
         return self._get(JobPage, "/jobs", limit=limit, kind=kind).jobs

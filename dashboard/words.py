@@ -85,9 +85,9 @@ def duration(seconds: float) -> str:
 
 
 def ago(moment: datetime, now: datetime | None = None) -> str:
-    """How long since a moment."""
+    """How long since a moment; not by the second, which would change with every look."""
     elapsed = (now or datetime.now(UTC)) - moment
-    return "just now" if elapsed < timedelta(seconds=5) else f"{duration(elapsed.total_seconds())} ago"
+    return "just now" if elapsed < timedelta(seconds=90) else f"{duration(elapsed.total_seconds())} ago"
 
 
 def share(value: float) -> str:

@@ -20,6 +20,8 @@ Modality = Annotated[Literal["required", "auto", "off"], BeforeValidator(lambda 
 Fraction = Annotated[float, Field(gt=0, le=1)]
 Probability = Annotated[float, Field(ge=0, lt=1)]
 Positive = Annotated[int, Field(gt=0)]
+Size = Annotated[int, Field(gt=0, le=10_000)]
+Rounds = Annotated[int, Field(gt=0, le=1_000_000)]
 Rate = Annotated[float, Field(gt=0)]
 
 
@@ -62,17 +64,17 @@ class FeaturesConfig(Section):
 class ModelConfig(Section):
     """Sizes of UR4RecV2MoE."""
 
-    sasrec_hidden_dim: Positive = setting(64, "Hidden size D of the sequence model.", original=256)
-    sasrec_num_blocks: Positive = setting(2, "Self-attention blocks.")
-    sasrec_num_heads: Positive = setting(2, "Attention heads of a block; divides sasrec_hidden_dim.", original=4)
+    sasrec_hidden_dim: Size = setting(64, "Hidden size D of the sequence model.", original=256)
+    sasrec_num_blocks: Size = setting(2, "Self-attention blocks.")
+    sasrec_num_heads: Size = setting(2, "Attention heads of a block; divides sasrec_hidden_dim.", original=4)
     sasrec_dropout: Probability = setting(0.2, "Dropout on embeddings and on every sub-layer's output.", original=0.1)
-    max_seq_len: Positive = setting(50, "Longest context L, in items.")
+    max_seq_len: Size = setting(50, "Longest context L, in items.")
     text_model_name: str = setting("all-MiniLM-L6-v2", "Any sentence-transformers model name or local path.")
     text_embedding_dim: Positive | None = setting(
         None, "Expected size D_t of the text encoder's vectors; null takes what the encoder gives.", original=384
     )
-    retriever_output_dim: Positive = setting(64, "Size of the text and visual experts' item vectors.", original=256)
-    moe_num_heads: Positive = setting(2, "Heads of an expert's attention; divides sasrec_hidden_dim.", original=8)
+    retriever_output_dim: Size = setting(64, "Size of the text and visual experts' item vectors.", original=256)
+    moe_num_heads: Size = setting(2, "Heads of an expert's attention; divides sasrec_hidden_dim.", original=8)
     moe_dropout: Probability = setting(0.1, "Dropout on what an expert read from memory.")
     fusion_method: Literal["weighted", "learned", "adaptive"] = setting(
         "weighted", "Fixed weights, trained scalars, or weights made from the user's state."
@@ -95,7 +97,7 @@ class ModelConfig(Section):
 class FedMemConfig(Section):
     """Local dynamic memory, prototypes and the contrastive loss."""
 
-    memory_capacity: Positive = setting(
+    memory_capacity: Size = setting(
         50, "Entries of a client's memory. As a guide: 20-50 for small, 50-100 for medium, 100-200 for large data sets."
     )
     surprise_threshold: Annotated[float, Field(ge=0)] = setting(
@@ -114,7 +116,7 @@ class FedMemConfig(Section):
     frequency_weight: Annotated[float, Field(ge=0)] = setting(0.4, "Weight beta of frequency in an entry's utility.")
     decay_time: Rate = setting(50.0, "e-folding time of recency, in interactions.")
     enable_prototype_aggregation: bool = setting(True, "Clients send prototypes; the server merges and returns them.")
-    num_memory_prototypes: Positive = setting(5, "Prototypes K.")
+    num_memory_prototypes: Size = setting(5, "Prototypes K.")
     prototype_aggregation: Literal["mean", "weighted", "recluster"] = setting(
         "weighted", "Mean over clients, mean weighted by prototype_weights, or weighted k-means of all uploads."
     )
@@ -153,9 +155,9 @@ class TrainingConfig(Section):
 class FederatedConfig(Section):
     """Rounds, aggregation and the server's optimiser."""
 
-    num_rounds: Positive = setting(400, "Rounds at most.", original=50)
+    num_rounds: Rounds = setting(400, "Rounds at most.", original=50)
     client_fraction: Fraction = setting(0.1, "Share of the trainable users selected in a round.")
-    local_epochs: Positive = setting(1, "Passes of a client over its data in a round.")
+    local_epochs: Size = setting(1, "Passes of a client over its data in a round.")
     aggregation_method: Literal["fedavg", "fedprox"] = setting(
         "fedavg", "`fedprox` adds the proximal term, which acts from a client's second local step on."
     )
@@ -179,8 +181,8 @@ class FederatedConfig(Section):
         "Decay of the moving average of the global model that is evaluated and served; 0 serves the last one.",
         original=0,
     )
-    patience: Positive = setting(10, "Evaluations without a better validation HR@10 before training stops.")
-    chunk_size: Positive = setting(16, "Clients trained together; the unit of work, never of the numbers' meaning.")
+    patience: Rounds = setting(10, "Evaluations without a better validation HR@10 before training stops.")
+    chunk_size: Size = setting(16, "Clients trained together; the unit of work, never of the numbers' meaning.")
     centralised_batch: Positive | None = setting(
         None, "If set, a round passes over its users in batches of this many, one step each: pooled training."
     )
@@ -193,7 +195,7 @@ class EvaluationConfig(Section):
     metrics: Annotated[tuple[Literal["HR", "NDCG", "MRR"], ...], Field(min_length=1)] = setting(
         ("HR", "NDCG", "MRR"), "Metrics reported."
     )
-    eval_every: Positive = setting(10, "Rounds between validations.")
+    eval_every: Rounds = setting(10, "Rounds between validations.")
 
     @model_validator(mode="after")
     def _stopping_metric_present(self) -> Self:
@@ -216,12 +218,12 @@ class ExperimentConfig(Section):
 
     seed: Annotated[int, Field(ge=0)] = setting(42, "All randomness is derived from (seed, round, client).")
     device: str = setting("cpu", "Where the model lives: cpu, cuda, cuda:0.")
-    workers: Positive = setting(
+    workers: Annotated[int, Field(gt=0, le=256)] = setting(
         1, "Processes that train clients side by side; on a CPU the numbers are the same for any."
     )
     save_dir: str = setting("runs/fedmem", "Where a run is written when the command line names no --out.")
-    log_interval: Positive = setting(10, "Rounds between log lines where there is no progress bar.")
-    save_interval: Positive = setting(10, "Rounds between checkpoints.")
+    log_interval: Rounds = setting(10, "Rounds between log lines where there is no progress bar.")
+    save_interval: Rounds = setting(10, "Rounds between checkpoints.")
     data: DataConfig = DataConfig()
     features: FeaturesConfig = FeaturesConfig()
     model: ModelConfig = ModelConfig()

@@ -15,7 +15,7 @@ def main() -> None:
     import sys
 
     from fedmem.errors import FedMemError
-    from trainer.settings import load_settings
+    from trainer.settings import Settings
     from trainer.worker import serve_jobs
 
     parser = argparse.ArgumentParser(prog="python -m trainer", description=main.__doc__)
@@ -23,7 +23,7 @@ def main() -> None:
     until_idle = parser.parse_args().until_idle
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr, level=logging.INFO)
     try:
-        serve_jobs(load_settings(), until_idle=until_idle)
+        serve_jobs(Settings.load(), until_idle=until_idle)
     except FedMemError as error:
         sys.exit(f"error: {error}")
 

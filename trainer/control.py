@@ -3,44 +3,61 @@
 import logging
 import threading
 import time
+from collections.abc import Callable
 from types import TracebackType
-from typing import Literal, Self
+from typing import Literal, Self, TypeVar
 
 from fedmem.errors import LeaseLostError, StorageError
 from fedmem.storage.jobs import JobStore, Lease
 
 logger = logging.getLogger(__name__)
 
+ASK_EVERY = 0.3  # seconds between two looks at what is wanted
+PATIENCE, RETRY = 30.0, 1.0  # seconds that a write waits for the database, and between two tries
+
+T = TypeVar("T")
 Wish = Literal["running", "paused", "stopped", "shutdown"]
 
 
 class Shutdown:
-    """Set once by SIGTERM or Ctrl-C: finish the chunk, hand the job back, exit."""
+    """Set once by SIGTERM or Ctrl-C: finish the chunk, hand the job back, exit.
+
+    A plain flag: a lock that the interrupted thread may hold is no place for a signal handler.
+    """
 
     def __init__(self) -> None:
-        self._asked = threading.Event()
+        self._asked = False
 
     def ask(self) -> None:
         """From a signal handler."""
-        self._asked.set()
+        self._asked = True
 
     def __bool__(self) -> bool:
-        return self._asked.is_set()
+        return self._asked
 
     def wait(self, seconds: float) -> None:
-        """Sleep, but not longer than until asked."""
-        self._asked.wait(seconds)
+        """Sleep, but hardly longer than until asked."""
+        until = time.monotonic() + seconds
+        while not self._asked and (left := until - time.monotonic()) > 0:
+            time.sleep(min(left, 0.1))
 
 
 class Control:
-    """Renews a lease from a thread of its own, three times per lease, and learns there what is wanted of the job.
+    """Renews a lease from a thread of its own, three times per lease, and asks there what is wanted of the job.
 
     A process that was frozen past its lease finds out by its own clock, before it writes anything.
+
+    Args:
+        jobs: the store of jobs.
+        lease: what is held.
+        seconds: for how long.
+        shutdown: whether the process is to end.
+        since: when the lease was asked for, by ``time.monotonic()``.
     """
 
-    def __init__(self, jobs: JobStore, lease: Lease, seconds: float, shutdown: Shutdown) -> None:
+    def __init__(self, jobs: JobStore, lease: Lease, seconds: float, shutdown: Shutdown, since: float) -> None:
         self._jobs, self._lease, self._seconds, self._shutdown = jobs, lease, seconds, shutdown
-        self._valid_until = time.monotonic() + seconds
+        self._renewed = since
         self._desired: Wish = "running"
         self._progress = (0, 0)
         self._lost = False
@@ -73,24 +90,46 @@ class Control:
 
     def check(self) -> None:
         """Raise LeaseLostError unless the lease is certainly held; asked before every write."""
-        if self._lost or time.monotonic() > self._valid_until:
+        if self._lost or time.monotonic() > self._renewed + self._seconds:
             raise LeaseLostError(f"job {self._lease.job_id}: the lease of {self._lease.worker} has run out")
 
     def watch(self, done: int, selected: int) -> None:
         """Note how many clients of the round are done; the next heartbeat tells."""
         self._progress = done, selected
 
-    def _beat(self) -> None:
-        while not self._ended.wait(self._seconds / 3) and not self._lost:
-            self._renew()
+    def patiently(self, write: Callable[[], T]) -> T:
+        """Do a write that a database which is locked or away for a moment may refuse: again and again, for a while.
 
-    def _renew(self) -> None:
+        Raises:
+            StorageError: as the database refused it last, if it goes on.
+            LeaseLostError: if the lease runs out meanwhile.
+        """
+        until = time.monotonic() + PATIENCE
+        while True:
+            try:
+                return write()
+            except StorageError as error:
+                self.check()
+                if time.monotonic() > until:
+                    raise
+                logger.warning("waiting for the database: %s", error)
+                time.sleep(RETRY)
+
+    def _beat(self) -> None:
+        while not self._ended.wait(min(ASK_EVERY, self._seconds / 6)) and not self._lost:
+            self._ask()
+
+    def _ask(self) -> None:
+        """A look, which waits for nobody, or a renewal once a third of the lease has passed."""
         began = time.monotonic()
         try:
-            self._desired = self._jobs.renew(self._lease, self._seconds, *self._progress)
-            self._valid_until = began + self._seconds
+            if began < self._renewed + self._seconds / 3:
+                self._desired = self._jobs.wish(self._lease)
+            else:
+                self._desired = self._jobs.renew(self._lease, self._seconds, *self._progress)
+                self._renewed = began
         except LeaseLostError as error:
             logger.warning("%s", error)
             self._lost = True
         except StorageError as error:  # it may pass; if not, the lease runs out
-            logger.warning("the lease could not be renewed: %s", error)
+            logger.warning("no word from the database: %s", error)

@@ -22,6 +22,8 @@ from fedmem.memory.prototypes import FloatArray, Prototypes
 from fedmem.storage.jobs import JobRow, JobStore, Lease, RoundResult, StoredPrototypes
 from trainer.control import Control
 
+LONGEST_CHAIN = 50  # checkpoints that stand on each other, at most
+
 # getrusage counts KiB on Linux and bytes on macOS.
 _RSS_UNITS_PER_MIB = 2**20 if sys.platform == "darwin" else 2**10
 
@@ -58,7 +60,8 @@ class JobRecorder:
         committed: Callable[[RoundReport], None],
     ) -> None:
         self._jobs, self._lease, self._control, self._directory = jobs, lease, control, directory
-        self._save_interval, self._keep_every, self._committed = snapshot.config.save_interval, keep_every, committed
+        self._whole_every = min(snapshot.config.save_interval, LONGEST_CHAIN)
+        self._keep_every, self._committed = keep_every, committed
         self._describer = PrototypeDescriber(directory, snapshot, before)
         self.record = RunRecord(last=job.round, best=job.best_round or job.round)
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
@@ -92,11 +95,12 @@ class JobRecorder:
         """The checkpoint first, then its name with the metrics in one transaction."""
         self._control.check()
         began = time.perf_counter()
-        whole = report.is_best or report.round % self._save_interval == 0 or report.round == 1
+        whole = report.is_best or report.round % self._whole_every == 0 or report.round == 1
         memories = clients.memories(report.round) if whole else clients.changed_memories(report.round)
         checkpoint = self._directory.write_state(state, memories, None if whole else report.round - 1)
         seconds = {**report.seconds, "write": time.perf_counter() - began}
-        self._jobs.commit_round(self._lease, self._result(report, state, checkpoint, seconds))
+        result = self._result(report, state, checkpoint, seconds)
+        self._control.patiently(lambda: self._jobs.commit_round(self._lease, result))
         self.record = RunRecord(last=report.round, best=state.best_round or report.round)
         if whole:
             self._remove_old()
@@ -118,8 +122,11 @@ class JobRecorder:
         there = self._directory.rounds()
         wanted = {self.record.last, self.record.best, *(n for n in there if n % self._keep_every == 0)}
         unneeded = set(there) - self._directory.needed(wanted)
-        forgotten = self._jobs.forget_checkpoints(self._lease, sorted(unneeded))  # none that a model needs
-        self._directory.keep_rounds(set(there) - set(forgotten))
+        forgotten = self._control.patiently(  # none that a model needs
+            lambda: self._jobs.forget_checkpoints(self._lease, sorted(unneeded))
+        )
+        self._control.check()
+        self._directory.remove_rounds(forgotten)
 
 
 class PrototypeDescriber:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from fedmem.checkpoint import RunDirectory, Snapshot
 from fedmem.config import ExperimentConfig, validate_config
 from fedmem.data.federated_dataset import FederatedDataset
-from fedmem.errors import FedMemError, LeaseLostError, StorageError
+from fedmem.errors import ConfigError, FedMemError, LeaseLostError, StorageError
 from fedmem.evaluation.baselines import Popularity
 from fedmem.evaluation.evaluate import evaluate
 from fedmem.experiment import TrainingRun, check_resumable, take_snapshot
@@ -19,7 +19,7 @@ from fedmem.storage.metrics import MetricStore
 from trainer.control import Control
 from trainer.dataset import load_dataset
 from trainer.job_recorder import JobRecorder, table_metrics
-from trainer.settings import TrainerSettings
+from trainer.settings import Settings
 
 logger = logging.getLogger(__name__)
 
@@ -33,6 +33,10 @@ class Stores:
     catalogue: CatalogueStore
 
 
+class WrongFolderError(FedMemError):
+    """The folder of checkpoints is not that of the job."""
+
+
 class _Interrupted(Exception):
     """The user or the supervisor wants the job to end, or to wait."""
 
@@ -40,20 +44,39 @@ class _Interrupted(Exception):
 class JobRun:
     """Trains a claimed job until it ends, or until its user or the process's supervisor wants otherwise."""
 
-    def __init__(self, stores: Stores, settings: TrainerSettings, job: JobRow, lease: Lease, control: Control) -> None:
+    def __init__(self, stores: Stores, settings: Settings, job: JobRow, lease: Lease, control: Control) -> None:
         self.stores, self.settings, self.job, self.lease, self.control = stores, settings, job, lease, control
         self.directory = job_directory(settings, job.id)
 
     def run(self) -> None:
-        """Train; every outcome but a lost lease is written down."""
+        """Train; every outcome is written down, unless another trainer has the job or the database is away.
+
+        Raises:
+            WrongFolderError: if the job's checkpoints are elsewhere; the job is handed back.
+        """
+        try:
+            self._attempt()
+        except LeaseLostError as error:
+            logger.warning("%s; nothing more is written", error)
+        except StorageError as error:
+            logger.error("job %d is left to its lease's end, and then to the next trainer: %s", self.job.id, error)
+
+    def _attempt(self) -> None:
         try:
             self._train()
         except _Interrupted:
             self._end_as_wished()
-        except LeaseLostError as error:
-            logger.warning("%s; nothing more is written", error)
+        except (LeaseLostError, StorageError):
+            raise
+        except WrongFolderError:
+            self.stores.jobs.release(self.lease)
+            raise
         except FedMemError as error:
             self._fail(str(error))
+        except MemoryError:
+            self._fail(
+                "the machine's memory does not suffice: lower federated.chunk_size, workers or the model's sizes"
+            )
         except Exception as error:  # whatever it is, the service goes on with other jobs
             logger.exception("job %d failed", self.job.id)
             self._fail(
@@ -65,10 +88,12 @@ class JobRun:
         snapshot = self._snapshot(config)
         self._go_on()
         recorder = self._recorder(snapshot)
+        self.control.check()
         with closing(TrainingRun(self.directory, snapshot, recorder=recorder)) as run, closing(recorder):
             if self.job.round:
                 run.restore(self.job.round)
                 logger.info("going on from round %d", self.job.round)
+                self._refuse_to_add_nothing(run)
             for _ in run.rounds(self.control.stop, self.control.watch):
                 pass
             if not run.server.finished:
@@ -77,14 +102,33 @@ class JobRun:
 
     def _snapshot(self, config: ExperimentConfig) -> Snapshot:
         """What the job trains on: as an earlier attempt left it, as the job has it that this one continues, or new."""
-        if not self.directory.exists:
-            if self.job.start_from is not None:
-                self._take_over(config, self.job.start_from)
-            else:
-                self._take(config)
-        elif self.directory.path.joinpath("rounds").exists():
-            self.directory.keep_rounds(range(self.job.round + 1))  # one that was written and never named goes
+        continues = self.job.start_from is not None and not self._recorded()
+        if self.job.round > 0 and not self.directory.exists:
+            raise WrongFolderError(
+                f"job {self.job.id} has trained {self.job.round} rounds, but {self.directory.path} does not hold them: "
+                "start the trainer with the FEDMEM_DATA_DIR of the one that trained them"
+            )
+        if continues and self.job.start_from is not None:
+            self._take_over(config, self.job.start_from)
+        elif not self.directory.exists:
+            self._take(config)
         return self.directory.read_snapshot()
+
+    def _refuse_to_add_nothing(self, run: TrainingRun) -> None:
+        """A job that continues one which stopped early would end at once, and serve the same model again."""
+        if self.job.start_from is None or not run.server.finished:
+            return
+        parent = self.stores.jobs.get(self.job.start_from)
+        if self.job.round == parent.round:
+            patience = run.snapshot.config.federated.patience
+            raise ConfigError(
+                f"job {parent.id} stopped early after round {parent.round}, and federated.patience = {patience} would "
+                "stop this one at once: raise it"
+            )
+
+    def _recorded(self) -> bool:
+        """Whether any round stands in the database, if only the start."""
+        return bool(self.stores.metrics.rounds(self.job.id, after_round=-1, limit=1))
 
     def _take(self, config: ExperimentConfig) -> None:
         """The data set as it is now, or as it was when the job first began."""
@@ -96,7 +140,7 @@ class JobRun:
             until_id=self.job.last_interaction_id,
         )
         self.stores.jobs.begin(self.lease, snapshot_digest=dataset.digest, last_interaction_id=last)
-        if not self.stores.metrics.rounds(self.job.id, after_round=-1, limit=1):
+        if not self._recorded():
             self.stores.jobs.commit_round(self.lease, _start(dataset))
         snapshot = take_snapshot(config, dataset, lambda stage, done, total: self._go_on())
         self._go_on()
@@ -107,8 +151,9 @@ class JobRun:
         parent, directory = self.stores.jobs.get(parent_id), job_directory(self.settings, parent_id)
         check_resumable(directory.read_config(), config)
         logger.info("continuing job %d after its round %d", parent_id, parent.round)
-        self.stores.jobs.inherit(self.lease, parent_id)
+        self.control.check()
         self.directory.copy_from(directory, config, [parent.round, parent.best_round or parent.round])
+        self.stores.jobs.inherit(self.lease, parent_id)  # names what is there by now
         self.job = self.stores.jobs.get(self.job.id)
 
     def _recorder(self, snapshot: Snapshot) -> JobRecorder:
@@ -136,20 +181,17 @@ class JobRun:
         """The best model tested, and activated unless the job is an experiment."""
         last = run.server.state.round
         result = run.finish(self._go_on)
-        self.stores.jobs.finish(
-            self.lease,
-            "succeeded",
-            message=self._why_finished(last),
-            test=table_metrics(result.table),
-            test_round=result.round,
-            model_round=result.round,
-            activate=self.job.kind == "training",
-        )
-        logger.info(
-            "succeeded after round %d: test HR@10 %.4f, model of round %d",
-            last,
-            result.table.mean("HR@10"),
-            result.round,
+        logger.info("test HR@10 %.4f, model of round %d", result.table.mean("HR@10"), result.round)
+        self.control.patiently(
+            lambda: self.stores.jobs.finish(
+                self.lease,
+                "succeeded",
+                message=self._why_finished(last),
+                test=table_metrics(result.table),
+                test_round=result.round,
+                model_round=result.round,
+                activate=self.job.kind == "training",
+            )
         )
 
     def _why_finished(self, last: int) -> str:
@@ -163,26 +205,21 @@ class JobRun:
             raise _Interrupted
 
     def _end_as_wished(self) -> None:
+        """Stopped with the model of the best round so far, paused, or back in the queue; the store logs which."""
         job = self.stores.jobs.get(self.job.id)
-        match self.control.wish:
-            case "paused":
-                self.stores.jobs.pause_now(self.lease)
-                logger.info("paused after round %d", job.round)
-            case "stopped":
-                best = job.best_round or job.round
-                message = f"stopped on request after round {job.round}"
-                self.stores.jobs.finish(self.lease, "stopped", message=message, model_round=best or None)
-                logger.info("stopped after round %d", job.round)
-            case _:
-                self.stores.jobs.release(self.lease)
-                logger.info("handed back after round %d: the trainer shuts down", job.round)
+        if self.control.wish != "stopped":
+            self.control.patiently(lambda: self.stores.jobs.release(self.lease))
+            return
+        best = job.best_round or job.round
+        message = f"stopped on request after round {job.round}"
+        self.control.patiently(
+            lambda: self.stores.jobs.finish(self.lease, "stopped", message=message, model_round=best or None)
+        )
 
     def _fail(self, message: str) -> None:
-        try:
-            self.stores.jobs.finish(self.lease, "failed", message=message, traceback=traceback.format_exc())
-            logger.error("failed: %s", message)
-        except (LeaseLostError, StorageError) as error:  # then the lease runs out, and the next trainer tries
-            logger.error("job %d failed (%s), which could not be written: %s", self.job.id, message, error)
+        trace = traceback.format_exc()
+        logger.error("failed: %s", message)
+        self.control.patiently(lambda: self.stores.jobs.finish(self.lease, "failed", message=message, traceback=trace))
 
 
 def _start(dataset: FederatedDataset) -> RoundResult:
@@ -192,6 +229,6 @@ def _start(dataset: FederatedDataset) -> RoundResult:
     return RoundResult(0, is_best=False, checkpoint=None, metrics={"validation": metrics})
 
 
-def job_directory(settings: TrainerSettings, job_id: int) -> RunDirectory:
+def job_directory(settings: Settings, job_id: int) -> RunDirectory:
     """Where a job's snapshot and checkpoints are."""
     return RunDirectory(settings.data_dir / "jobs" / str(job_id))

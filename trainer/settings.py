@@ -1,49 +1,32 @@
-"""What the trainer service reads from its environment; `.env.example` documents every name."""
+"""The trainer's settings, from the environment or a file ``.env``; ``.env.example`` lists them all."""
 
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import Field, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import Field, PositiveFloat, PositiveInt
 
-from fedmem.errors import ConfigError
+from fedmem.service_settings import ServiceSettings
 from fedmem.storage.engine import DEFAULT_URL
 
 
-def load_settings(**given: object) -> "TrainerSettings":
-    """The settings of the environment, with what was given instead.
+class Settings(ServiceSettings):
+    """Where a trainer finds jobs, where it writes, and how it holds on to what it trains."""
 
-    Raises:
-        ConfigError: naming the variable and its value.
-    """
-    try:
-        return TrainerSettings(**{name: value for name, value in given.items() if value is not None})  # type: ignore[arg-type]
-    except ValidationError as error:
-        problem = error.errors()[0]
-        raise ConfigError(f"{problem['loc'][0]} = {problem['input']!r}: {problem['msg']}") from None
-
-
-class TrainerSettings(BaseSettings):
-    """Settings of one trainer process."""
-
-    model_config = SettingsConfigDict(frozen=True, env_file=".env", extra="ignore", populate_by_name=True)
-
-    database_url: str = Field(DEFAULT_URL, alias="DATABASE_URL", description="Where jobs and metrics are kept.")
-    data_dir: Path = Field(
-        Path("runs/service"), alias="FEDMEM_DATA_DIR", description="Checkpoints, shared with the backend."
+    database_url: str = Field(
+        DEFAULT_URL,
+        validation_alias="DATABASE_URL",
+        repr=False,  # it may hold a password
+        description="The database of all services: sqlite:///FILE or postgresql://USER:PASSWORD@HOST/NAME.",
     )
-    lease_seconds: Annotated[float, Field(gt=0)] = Field(
-        30.0, alias="FEDMEM_LEASE_SECONDS", description="How long a silent trainer keeps its job."
+    data_dir: Path = Field(Path("runs/service"), description="The folder that trainers write checkpoints to.")
+    lease_seconds: PositiveFloat = Field(30.0, description="Seconds after which a silent trainer's job is another's.")
+    poll_seconds: PositiveFloat = Field(1.0, description="Seconds between an idle trainer's looks for a queued job.")
+    max_attempts: PositiveInt = Field(
+        5, description="How often trainers may die in a row, without a round between, before a job counts as failed."
     )
-    poll_seconds: Annotated[float, Field(gt=0)] = Field(
-        1.0, alias="FEDMEM_POLL_SECONDS", description="Pause between looks for a queued job."
+    keep_every: PositiveInt = Field(
+        100, description="Besides the best and the last checkpoint of a job, every n-th is kept."
     )
-    max_attempts: Annotated[int, Field(gt=0)] = Field(
-        5, alias="FEDMEM_MAX_ATTEMPTS", description="Deaths without a finished round before a job counts as failed."
-    )
-    keep_every: Annotated[int, Field(gt=0)] = Field(
-        100, alias="FEDMEM_KEEP_EVERY", description="Besides the best and the last, every n-th checkpoint is kept."
-    )
-    nice: Annotated[int, Field(ge=0, le=19)] = Field(
-        10, alias="FEDMEM_TRAINER_NICE", description="Lower priority than serving: added to the process's niceness."
+    trainer_nice: Annotated[int, Field(ge=0, le=19)] = Field(
+        10, description="What is added to a trainer's niceness, so that serving stays quick beside it."
     )

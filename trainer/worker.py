@@ -1,5 +1,6 @@
 """The trainer process: claims one job after the other and trains it; SIGTERM hands a job back and ends with 0."""
 
+import contextlib
 import logging
 import os
 import secrets
@@ -11,14 +12,14 @@ from contextlib import contextmanager
 from types import FrameType
 
 from fedmem.contracts.jobs import LogLevel
-from fedmem.errors import StorageError
+from fedmem.errors import FedMemError, StorageError
 from fedmem.storage.catalogue import CatalogueStore
 from fedmem.storage.engine import check_schema, connect
 from fedmem.storage.jobs import JobRow, JobStore, Lease
 from fedmem.storage.metrics import MetricStore
 from trainer.control import Control, Shutdown
 from trainer.run_experiment import JobRun, Stores
-from trainer.settings import TrainerSettings
+from trainer.settings import Settings
 
 logger = logging.getLogger(__name__)
 
@@ -36,7 +37,7 @@ class Worker:
         StorageError: if the database cannot be used.
     """
 
-    def __init__(self, settings: TrainerSettings, shutdown: Shutdown) -> None:
+    def __init__(self, settings: Settings, shutdown: Shutdown) -> None:
         self.settings, self.shutdown = settings, shutdown
         engine = connect(settings.database_url)
         check_schema(engine)
@@ -60,31 +61,32 @@ class Worker:
         """Whether there was a job to train. A database that is away for a while is waited for."""
         try:
             self._sign_of_life(None)
+            asked = time.monotonic()
             claimed = self.stores.jobs.claim(self.name, self.settings.lease_seconds, self.settings.max_attempts)
         except StorageError as error:
             logger.error("no job can be claimed: %s", error)
             return False
         if claimed is None:
             return False
-        self._train(*claimed)
+        self._train(*claimed, asked)
         return True
 
     def _anything_left(self) -> bool:
         """Whether a job is queued, or is trained by somebody who might die."""
         return any(self.stores.jobs.page(state=state, limit=1) for state in ("queued", "running"))
 
-    def _train(self, job: JobRow, lease: Lease) -> None:
+    def _train(self, job: JobRow, lease: Lease, asked: float) -> None:
         self._sign_of_life(job.id)
         with (
-            _log_of(self.stores.jobs, job.id),
-            Control(self.stores.jobs, lease, self.settings.lease_seconds, self.shutdown) as control,
+            _log_of(self.stores.jobs, lease),
+            Control(self.stores.jobs, lease, self.settings.lease_seconds, self.shutdown, asked) as control,
         ):
             logger.info("job %d taken by %s, attempt %d", job.id, self.name, job.attempts)
             JobRun(self.stores, self.settings, job, lease, control).run()
         self._sign_of_life(None)
 
     def _sign_of_life(self, job_id: int | None) -> None:
-        """Seen at once with a job, and now and then without; while it trains, the lease speaks for it."""
+        """Seen at once with a job, and now and then without; while it trains, the lease's heartbeat says so."""
         if job_id is not None or time.monotonic() - self._seen > SEEN_EVERY:
             self._quietly(lambda: self.stores.jobs.seen(self.name, job_id))
             self._seen = time.monotonic() if job_id is None else 0.0
@@ -96,7 +98,7 @@ class Worker:
             logger.warning("%s", error)
 
 
-def serve_jobs(settings: TrainerSettings, *, until_idle: bool = False) -> None:
+def serve_jobs(settings: Settings, *, until_idle: bool = False) -> None:
     """Be a trainer: at low priority, until SIGTERM, Ctrl-C or, if asked, until no job is left.
 
     Raises:
@@ -104,14 +106,14 @@ def serve_jobs(settings: TrainerSettings, *, until_idle: bool = False) -> None:
     """
     shutdown = Shutdown()
     stop_on_signals(shutdown)
-    os.nice(settings.nice)
+    os.nice(settings.trainer_nice)
     Worker(settings, shutdown).run(until_idle=until_idle)
 
 
 @contextmanager
-def _log_of(jobs: JobStore, job_id: int) -> Iterator[None]:
+def _log_of(jobs: JobStore, lease: Lease) -> Iterator[None]:
     """The log lines of what happens meanwhile stand in the job's log too."""
-    handler = _JobLog(jobs, job_id)
+    handler = _JobLog(jobs, lease)
     loggers = [logging.getLogger(name) for name in LOGGED]
     for each in loggers:
         each.addHandler(handler)
@@ -123,17 +125,17 @@ def _log_of(jobs: JobStore, job_id: int) -> Iterator[None]:
 
 
 class _JobLog(logging.Handler):
-    """Writes log lines to a job's log; a line that the database does not take is lost, not the job."""
+    """Writes log lines to a job's log, while the lease is held; a line that the database does not take is lost."""
 
-    def __init__(self, jobs: JobStore, job_id: int) -> None:
+    def __init__(self, jobs: JobStore, lease: Lease) -> None:
         super().__init__(logging.INFO)
-        self._jobs, self._job_id = jobs, job_id
+        self._jobs, self._lease = jobs, lease
+        # What is said of a database that does not answer is not said to the database.
+        self.addFilter(lambda record: record.name != "trainer.control")
 
     def emit(self, record: logging.LogRecord) -> None:
-        try:
-            self._jobs.log(self._job_id, _level(record.levelno), record.getMessage())
-        except StorageError:
-            self.handleError(record)
+        with contextlib.suppress(FedMemError):  # it stands in the process's own log
+            self._jobs.log(self._lease, _level(record.levelno), record.getMessage())
 
 
 def _level(number: int) -> LogLevel:

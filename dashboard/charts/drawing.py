@@ -25,6 +25,12 @@ class Drawing:
     datasets: Mapping[str, pd.DataFrame]
 
     @property
+    def empty(self) -> bool:
+        """Whether nothing was measured that it could show."""
+        main = next(iter(self.datasets.values()))
+        return not len(main) or ("kind" in main and not (main["kind"] == "line").any())
+
+    @property
     def zooms(self) -> bool:
         """Whether the reader can zoom, and the zoom must be kept."""
         return any(param.get("name") == ZOOM for param in self.spec.get("params", ()))

@@ -1,7 +1,7 @@
 """Lines over rounds: the chart that most of a training job is shown by.
 
 Rows: round, value, low, high, series, kind. A `line` may have a band (low, high); `best` marks a point; a `reference`
-is a level that holds for all rounds.
+is a level that holds for all rounds; `room` is not seen.
 """
 
 from collections.abc import Iterable, Sequence
@@ -25,7 +25,8 @@ from dashboard.charts.drawing import (
 )
 from dashboard.charts.palette import GREY, colours
 
-Kind = Literal["line", "best", "reference"]
+Kind = Literal["line", "best", "reference", "room"]
+ROOM = 0.04  # of the height
 COLUMNS = ("round", "value", "series", "kind", "low", "high")
 
 
@@ -70,9 +71,22 @@ class Style:
 
 def lines(data: Iterable[Row], style: Style) -> Drawing:
     """Lines of some series over rounds; the specification depends on the style and not on the rows."""
-    table = pd.DataFrame([[getattr(row, column) for column in COLUMNS] for row in data], columns=list(COLUMNS))
+    given = list(data)
+    rooms = [] if style.stacked else _room(given, style)
+    table = pd.DataFrame(
+        [[getattr(row, column) for column in COLUMNS] for row in [*given, *rooms]], columns=list(COLUMNS)
+    )
     table = table.astype({"round": "int64", "value": "float64", "low": "float64", "high": "float64"})
     return Drawing(_specification(style), {ROWS: table})
+
+
+def _room(data: Sequence[Row], style: Style) -> list[Row]:
+    """A point that nobody sees above all others, because what lies on the edge is cut in half."""
+    if not data:
+        return []
+    top = max(max(row.value, row.high or row.value) for row in data)
+    bottom = 0.0 if style.zero else min(row.value for row in data)
+    return [Row(data[0].round, top + ROOM * ((top - bottom) or abs(top) or 1.0), style.series[0], "room")]
 
 
 def plain(data: Iterable[Row], y_title: str, series: Sequence[str], **style: Any) -> Drawing:
@@ -106,6 +120,7 @@ def _layers(style: Style, base: alt.Chart, y: alt.Y) -> list[Any]:
         banded = base.transform_filter("datum.kind === 'line' && isValid(datum.low)")
         low = value_axis("low", style.y_title, zero=style.zero, values_format=style.y_format)
         layers.insert(0, banded.mark_area(opacity=0.15, clip=True).encode(y=low, y2="high:Q"))
+    layers.append(base.transform_filter("datum.kind === 'room'").mark_point(opacity=0))
     if style.reference:
         layers.append(_reference(style, y, tooltip))
     # Wide and invisible, so that a value is found near its line.

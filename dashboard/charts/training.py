@@ -15,9 +15,11 @@ def ranking_chart(runs: Runs, metric: str) -> Drawing:
     """A validation metric of some runs by round, the first with its standard error, its best round and the baseline."""
     first = next(iter(runs))
     rows = [row for name, rounds in runs.items() for row in _ranking_rows(rounds, metric, name, band=name == first)]
-    rows += _best(runs[first], metric, first) + _baseline(runs[first], metric)
-    style = Style(ranking_title(metric), tuple(runs), bands=True, best=True, reference="above")
-    return lines(rows, style)
+    marked, level = _best(runs[first], metric, first), _baseline(runs[first], metric)
+    style = Style(
+        ranking_title(metric), tuple(runs), bands=True, best=bool(marked), reference="above" if level else None
+    )
+    return lines([*rows, *marked, *level], style)
 
 
 def loss_chart(runs: Runs, name: str, title: str) -> Drawing:

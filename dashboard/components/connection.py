@@ -5,16 +5,16 @@ import streamlit as st
 from dashboard.client import ApiClient
 from dashboard.prototype_book import PrototypeBook
 from dashboard.rounds import RoundBook
-from dashboard.settings import Settings, load_settings
+from dashboard.settings import Settings
 
 
 @st.cache_resource(show_spinner=False)
 def settings() -> Settings:
     """The settings of this process."""
-    return load_settings()
+    return Settings.load()
 
 
-@st.cache_resource(show_spinner=False)
+@st.cache_resource(show_spinner=False, on_release=ApiClient.close)
 def client() -> ApiClient:
     """The one connection pool to the backend."""
     key = settings().api_key

@@ -23,7 +23,10 @@ def panel(title: str, drawing: Drawing, key: str, note: str | None = None) -> No
     """A chart under its title, in a frame."""
     with st.container(border=True):
         st.markdown(f"**{title}**", help=note)
-        show(drawing, key)
+        if drawing.empty:
+            st.caption("Not measured in this run so far.")
+        else:
+            show(drawing, key)
 
 
 def themed(spec: Mapping[str, Any], theme: str | None) -> dict[str, Any]:

@@ -17,7 +17,7 @@ def job_table(jobs: Sequence[Job]) -> None:
             "Job": job_name(job),
             "Data set": job.dataset,
             "State": state_of(job),
-            "Progress": share_done(job),
+            "Progress": round(share_done(job), 2),
             "Rounds": f"{job.round} of {job.num_rounds}",
             "Best round": "–" if job.best_round is None else str(job.best_round),
             "Queued": job.created_at,

@@ -27,7 +27,7 @@ def no_job_yet() -> None:
         ":material/model_training:",
     )
     st.page_link(
-        "pages/training.py", label="Start a training job", icon=":material/play_arrow:", query_params={"new": "1"}
+        "views/training.py", label="Start a training job", icon=":material/play_arrow:", query_params={"new": "1"}
     )
 
 

@@ -1,8 +1,12 @@
-"""The little that Streamlit's theme cannot say: less air above the page, and cards that keep to a grid."""
+"""The little that Streamlit's theme cannot say.
+
+Less air above the page, cards that keep to a grid, and no running figure with a Stop button whenever the page polls.
+"""
 
 import streamlit as st
 
 CSS = """<style>
+[data-testid="stStatusWidget"] { display: none; }
 .stMainBlockContainer { padding-top: 3.2rem; padding-bottom: 3rem; max-width: 1500px; }
 @media (max-width: 640px) { .stMainBlockContainer { padding-left: 1rem; padding-right: 1rem; } }
 .fm-cards { display: grid; grid-template-columns: repeat(auto-fill, minmax(132px, 1fr)); gap: 14px; }

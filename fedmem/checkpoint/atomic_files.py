@@ -50,7 +50,7 @@ def writing(path: Path) -> Iterator[None]:
     except OSError as error:
         raise CheckpointError(
             f"{path}: cannot be written ({error.strerror}). "
-            "Make room or choose another --out; earlier checkpoints are whole."
+            "Make room, or choose another folder; earlier checkpoints are whole."
         ) from None
 
 

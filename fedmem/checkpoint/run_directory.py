@@ -14,6 +14,7 @@ A file is written beside its place, synced and renamed; ``run.json`` is renamed 
 not there. Randomness is derived from (seed, round, client): the round number is the random state.
 """
 
+import contextlib
 import dataclasses
 import json
 import os
@@ -199,14 +200,13 @@ class RunDirectory:
             self.keep_rounds((record.last, record.best))
 
     def write_state(self, server: ServerState, memories: Iterable[Memories], base: int | None = None) -> str:
-        """Write the state after a round, unless it is there; the name of its folder.
+        """Write the state after a round; the name of its folder. One that a killed process has left there is replaced.
 
         With a ``base``, the memories are those that differ from what that round's checkpoint holds.
         """
         folder = self._round_folder(server.round)
-        if not folder.exists():
-            with writing(self.path):
-                self._write_state(folder, server, memories, base)
+        with writing(self.path):
+            self._write_state(folder, server, memories, base)
         return folder.name
 
     def _write_state(self, folder: Path, server: ServerState, memories: Iterable[Memories], base: int | None) -> None:
@@ -219,6 +219,7 @@ class RunDirectory:
             write_arrays(unfinished / _memories_file(files), memory_arrays(some))
             files += 1
         write_json(unfinished / "server.json", server_record(server) | {"memory_files": files, "memory_base": base})
+        _put_away(folder)
         unfinished.rename(folder)
         sync(folder.parent)
 
@@ -241,16 +242,14 @@ class RunDirectory:
 
     def read_memories(self, round_number: int) -> Iterator[Memories]:
         """The memories of a checkpoint, some at a time; of a user who comes twice the later ones count."""
-        folder = self._round_folder(round_number)
-        with reading(folder):
-            record = read_json(folder / "server.json")
-            files, base = record["memory_files"], record.get("memory_base")
-        if base is not None:
-            yield from self.read_memories(base)
-        for number in range(files):
-            with reading(folder / _memories_file(number)):
-                some = memories_of(read_arrays(folder / _memories_file(number)))
-            yield some
+        for number in reversed(list(self._with_bases(round_number))):
+            folder = self._round_folder(number)
+            with reading(folder):
+                files = read_json(folder / "server.json")["memory_files"]
+            for file in range(files):
+                with reading(folder / _memories_file(file)):
+                    some = memories_of(read_arrays(folder / _memories_file(file)))
+                yield some
 
     def erase_memories(self, user_ids: Collection[str]) -> None:
         """Empty these users' memories in every checkpoint that is there."""
@@ -268,7 +267,7 @@ class RunDirectory:
         """Before working files are put there: make the folder, and remove those that a killed run has left."""
         with writing(self.path):
             self.path.mkdir(parents=True, exist_ok=True)
-        for folder in self.path.glob(f"{SCRATCH}*"):
+        for folder in (*self.path.glob(f"{SCRATCH}*"), *self.path.glob("rounds/.*")):
             shutil.rmtree(folder, ignore_errors=True)
 
     def read_best(self) -> Checkpoint:
@@ -309,15 +308,18 @@ class RunDirectory:
 
     def needed(self, rounds: Iterable[int]) -> set[int]:
         """These rounds, as far as their checkpoints are there, and those that they stand on."""
-        return {base for number in rounds for base in self._with_bases(number)}
+        there = [number for number in rounds if self._round_folder(number).exists()]
+        return {base for number in there for base in self._with_bases(number)}
 
     def keep_rounds(self, rounds: Iterable[int]) -> None:
         """Remove every checkpoint but those of these rounds and what they stand on."""
-        names = {self._round_folder(number).name for number in self.needed(rounds)}
+        self.remove_rounds(set(self.rounds()) - self.needed(rounds))
+
+    def remove_rounds(self, rounds: Iterable[int]) -> None:
+        """Remove the checkpoints of these rounds. Killed meanwhile, it leaves none that is there in part."""
         with writing(self.path):
-            for folder in (self.path / "rounds").glob("*"):
-                if folder.name not in names:
-                    shutil.rmtree(folder)
+            for number in rounds:
+                _put_away(self._round_folder(number))
 
     def write_map(self, drawn: PrototypeMap) -> None:
         """Keep the map on which the run's prototypes are shown."""
@@ -334,22 +336,31 @@ class RunDirectory:
         """Make this the continuation of another run, under its own configuration, from copies of the checkpoints."""
         self.prepare()
         with writing(self.path):
-            for path in other.path.glob("*.*"):
-                if path.name not in ("manifest.json", "run.json", "metrics.jsonl"):
+            for pattern in ("dataset.*", "features.safetensors", "map-*.safetensors"):
+                for path in other.path.glob(pattern):
                     shutil.copy(path, self.path / path.name)
             for number in other.needed(rounds):
                 shutil.copytree(other._round_folder(number), self._round_folder(number), dirs_exist_ok=True)
         self.write_manifest(dataclasses.replace(other.read_snapshot(), config=config))
 
     def _with_bases(self, round_number: int) -> Iterator[int]:
+        """A round and those whose memories its checkpoint changes, back to one that holds all."""
         base: int | None = round_number
-        while base is not None and self._round_folder(base).exists():
+        while base is not None:
             yield base
             base = read_json(self._round_folder(base) / "server.json").get("memory_base")
 
 
 def _emptied(entries: MemoryEntries) -> MemoryEntries:
     return MemoryEntries(**{name: values[:0] for name, values in vars(entries).items()})
+
+
+def _put_away(folder: Path) -> None:
+    """Remove a folder: first its name, in one step, then what is in it."""
+    gone = folder.with_name(f".gone-{folder.name}.{os.getpid()}")
+    with contextlib.suppress(FileNotFoundError):
+        folder.rename(gone)
+    shutil.rmtree(gone, ignore_errors=True)
 
 
 def _memories_file(number: int) -> str:

@@ -12,11 +12,13 @@ from fedmem.cli.options import (
     DatabaseUrl,
     DataFormat,
     DataPath,
+    FirstJob,
     ImagesDir,
     ItemColumn,
     ItemsFile,
     Overrides,
     RunDir,
+    ServiceDir,
     SkipBadRows,
     TimestampColumn,
     UserColumn,
@@ -140,6 +142,17 @@ def db_upgrade(database_url: DatabaseUrl = None) -> None:
     from fedmem.cli.database import show_upgrade
 
     show_upgrade(database_url)
+
+
+@db_app.command("prepare")
+def db_prepare(
+    data_dir: ServiceDir = Path("runs/service"), database_url: DatabaseUrl = None, train: FirstJob = True
+) -> None:
+    """Upgrade, and put the demo into a database without any data set: what `fedmem up` does before it starts."""
+    from fedmem.cli.up import prepare
+    from fedmem.storage.engine import DEFAULT_URL
+
+    prepare(data_dir, database_url or DEFAULT_URL, train=train)
 
 
 @db_app.command("current")
@@ -361,11 +374,9 @@ def recommend(
 def up(
     port: Annotated[int, typer.Option(min=1, max=65535, help="Port of the API.")] = 8000,
     dashboard_port: Annotated[int, typer.Option(min=1, max=65535, help="Port of the dashboard.")] = 8501,
-    data_dir: Annotated[
-        Path, typer.Option(metavar="DIR", envvar="FEDMEM_DATA_DIR", help="Checkpoints, the demo and logs.")
-    ] = Path("runs/service"),
+    data_dir: ServiceDir = Path("runs/service"),
     database_url: DatabaseUrl = None,
-    train: Annotated[bool, typer.Option(help="Queue a first training job where there is none.")] = True,
+    train: FirstJob = True,
 ) -> None:
     """Start the whole product on this machine: trainer, API and dashboard, with the demo in an empty database."""
     from fedmem.cli.up import Address, run_up
@@ -471,10 +482,10 @@ def trainer(
     until_idle: Annotated[bool, typer.Option("--until-idle", help="End when no job is left.")] = False,
 ) -> None:
     """Claim queued jobs and train them, until Ctrl-C. Settings come from the environment, see .env.example."""
-    from trainer.settings import load_settings
+    from trainer.settings import Settings
     from trainer.worker import serve_jobs
 
-    serve_jobs(load_settings(database_url=database_url), until_idle=until_idle)
+    serve_jobs(Settings.load(database_url=database_url), until_idle=until_idle)
 
 
 @app.command()

@@ -105,9 +105,10 @@ def show_log(url: str | None, job_id: int, *, follow: bool) -> None:
         last = 0
         while True:
             row = jobs.get(job_id)
-            for line in jobs.logs(job_id, after_id=last):
-                answers.print(f"{datetime.fromtimestamp(line.time):%H:%M:%S} {line.level} {line.message}")
-                last = line.id
+            while lines := jobs.logs(job_id, after_id=last):
+                for line in lines:
+                    answers.print(f"{datetime.fromtimestamp(line.time):%H:%M:%S} {line.level} {line.message}")
+                last = lines[-1].id
             if not follow or row.state in ("succeeded", "failed", "stopped"):
                 return
             time.sleep(0.5)

@@ -31,6 +31,12 @@ DatabaseUrl = Annotated[
         help="sqlite:///FILE or postgresql://..; default sqlite:///runs/fedmem.db.",
     ),
 ]
+ServiceDir = Annotated[
+    Path, typer.Option("--data-dir", metavar="DIR", envvar="FEDMEM_DATA_DIR", help="Checkpoints, the demo and logs.")
+]
+FirstJob = Annotated[
+    bool, typer.Option("--train/--no-train", help="Queue a training job on the demo where no job ever was.")
+]
 Workers = Annotated[
     int | None, typer.Option(metavar="N", help="Processes that train clients; short for --set workers=N.")
 ]

@@ -6,14 +6,14 @@ from urllib.parse import quote
 from backend import server
 from backend.app import create_app
 from backend.logs import log_to_stderr
-from backend.settings import load_settings
+from backend.settings import Settings
 from fedmem.cli.screen import notes
 from fedmem.serving import Recommender
 
 
 def run_serve(run: Path | None, host: str | None, port: int | None) -> None:
     """Answer until Ctrl-C: from one run, or from the database."""
-    settings = load_settings(host=host, port=port)
+    settings = Settings.load(host=host, port=port)
     with server.listen(settings.host, settings.port) as listener:
         recommender = None if run is None else Recommender.load(run)
         app = create_app(settings, recommender)

@@ -145,7 +145,7 @@ _RSS_UNITS_PER_MIB = 2**20 if sys.platform == "darwin" else 2**10
 
 @contextmanager
 def stop_on_interrupt() -> Iterator["list[bool]"]:
-    """The first Ctrl-C or SIGTERM lets the chunk of clients in progress end; the second interrupts at once."""
+    """The first Ctrl-C, SIGTERM or closed terminal lets the chunk of clients in progress end; the second interrupts."""
     asked: list[bool] = []
 
     def note(signum: int, frame: FrameType | None) -> None:
@@ -154,7 +154,7 @@ def stop_on_interrupt() -> Iterator["list[bool]"]:
         asked.append(True)
         notes.print("stopping; once more to stop at once")
 
-    previous = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    previous = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
     try:
         yield asked
     finally:

@@ -1,8 +1,9 @@
 """``fedmem up``: the whole product on this machine, as child processes that end together."""
 
+import contextlib
+import fcntl
 import logging
 import os
-import signal
 import socket
 import subprocess
 import sys
@@ -17,7 +18,7 @@ import httpx
 from fedmem.cli.screen import notes, stages
 from fedmem.cli.training import stop_on_interrupt
 from fedmem.config import validate_config
-from fedmem.errors import ConfigError, FedMemError
+from fedmem.errors import ConfigError, FedMemError, StorageError
 from fedmem.storage.catalogue import CatalogueStore
 from fedmem.storage.engine import connect
 from fedmem.storage.jobs import JobStore
@@ -27,7 +28,7 @@ logger = logging.getLogger(__name__)
 DEMO = "demo"
 DEMO_CHANGES = {"features": {"image_model_name": "descriptor"}, "federated": {"num_rounds": 150}}  # configs/demo.yaml
 FOLLOWED = 3  # newest jobs whose log lines are shown
-GRACE = 30.0  # seconds that a service has to end
+GRACE = 60.0  # seconds that a service has to end
 START = 120.0  # seconds that the backend has to answer
 
 
@@ -104,7 +105,7 @@ def run_up(backend: Address, dashboard: Address, data_dir: Path, database_url: s
     """Migrate, fill an empty database with the demo, start the services, queue a first job, and wait for Ctrl-C."""
     for address, option in ((backend, "--port"), (dashboard, "--dashboard-port")):
         refuse_taken(address, option)
-    prepare(data_dir, database_url)
+    prepare(data_dir, database_url, train=train)
     jobs = JobStore(connect(database_url))
     with stop_on_interrupt() as stopping, _services(data_dir / "logs") as services:
         shared = {"DATABASE_URL": database_url, "FEDMEM_DATA_DIR": str(data_dir)}
@@ -116,8 +117,6 @@ def run_up(backend: Address, dashboard: Address, data_dir: Path, database_url: s
             FEDMEM_DASHBOARD_HOST=dashboard.host,
             FEDMEM_DASHBOARD_PORT=str(dashboard.port),
         )
-        if train and not jobs.page(limit=1):
-            queue_first_job(jobs)
         _wait_until_it_answers(backend, services, stopping)
         if not stopping:
             _say_where(backend, dashboard, services)
@@ -139,20 +138,48 @@ def refuse_taken(address: Address, option: str) -> None:
             ) from None
 
 
-def prepare(data_dir: Path, database_url: str) -> None:
-    """Bring the database to this version's schema and, if it holds no data set, put the demo in it."""
+def prepare(data_dir: Path, database_url: str, *, train: bool) -> None:
+    """Bring the database to this version's schema, and give a newcomer's something to see.
+
+    Args:
+        data_dir: for the demo's pictures.
+        database_url: if it holds no data set, the demo is put in it.
+        train: whether to queue a training job on the demo, if it is there and no job ever was.
+    """
     import migrations
+
+    with one_at_a_time(data_dir):
+        migrations.upgrade(database_url)
+        engine = connect(database_url)
+        catalogue, jobs = CatalogueStore(engine), JobStore(engine)
+        if not catalogue.datasets():
+            put_demo(catalogue, data_dir / DEMO)
+        if train and DEMO in {row.name for row in catalogue.datasets()} and not jobs.page(limit=1):
+            queue_first_job(jobs)
+        engine.dispose()
+
+
+@contextmanager
+def one_at_a_time(folder: Path) -> Iterator[None]:
+    """Whoever prepares the same folder at the same time waits for the first."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with (folder / ".preparing").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+    except PermissionError as error:
+        raise ConfigError(f"{folder}: cannot be written ({error.strerror}); choose another --data-dir") from None
+
+
+def put_demo(catalogue: CatalogueStore, folder: Path) -> None:
+    """Make the demo catalogue and bring it into the database."""
     from fedmem.cli.importing import import_dataset
     from fedmem.data.demo import write_demo
     from fedmem.data.formats import read_dataset
 
-    migrations.upgrade(database_url)
-    catalogue = CatalogueStore(connect(database_url))
-    if catalogue.datasets():
-        return
     notes.print("the database is empty: making the demo catalogue")
     with stages() as progress:
-        folder = write_demo(data_dir / DEMO, progress=lambda done, total: progress("drawing covers", done, total))
+        write_demo(folder, progress=lambda done, total: progress("drawing covers", done, total))
         import_dataset(catalogue, DEMO, folder, *read_dataset(folder), progress)
 
 
@@ -164,6 +191,7 @@ def queue_first_job(jobs: JobStore) -> None:
         dataset=DEMO,
         config=config.model_dump(mode="json"),
         num_rounds=config.federated.num_rounds,
+        idempotency_key="the first job of fedmem up",
     )
 
 
@@ -199,16 +227,21 @@ def _say_where(backend: Address, dashboard: Address, services: Services) -> None
 
 
 def _follow(jobs: JobStore, services: Services, stopping: Sequence[bool]) -> None:
-    """Show the newest jobs' log lines as they come, until Ctrl-C."""
+    """Show the newest jobs' log lines as they come, until Ctrl-C; a database that is away is asked again."""
     began, shown = time.time(), dict[int, int]()
     while not stopping:
         services.check()
-        for job in reversed(jobs.page(limit=FOLLOWED)):
-            for line in jobs.logs(job.id, after_id=shown.get(job.id, 0), limit=1000):
-                shown[job.id] = line.id
-                if line.time >= began:
-                    notes.print(f"job {job.id}: {line.message}")
+        with contextlib.suppress(StorageError):
+            _show_news(jobs, began, shown)
         time.sleep(0.5)
+
+
+def _show_news(jobs: JobStore, began: float, shown: dict[int, int]) -> None:
+    for job in reversed(jobs.page(limit=FOLLOWED)):
+        for line in jobs.logs(job.id, after_id=shown.get(job.id, 0)):
+            shown[job.id] = line.id
+            if line.time >= began:
+                notes.print(f"job {job.id}: {line.message}")
 
 
 def _last_lines(path: Path, count: int = 3) -> list[str]:
@@ -216,8 +249,3 @@ def _last_lines(path: Path, count: int = 3) -> list[str]:
         return path.read_text(encoding="utf-8", errors="replace").splitlines()[-count:]
     except OSError:
         return []
-
-
-def ignore_terminal() -> None:
-    """For services that ``fedmem up`` supervises: only SIGTERM ends them."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from fedmem.config import ExperimentConfig
 from fedmem.data.federated_dataset import FederatedDataset
+from fedmem.errors import CheckpointError
 from fedmem.evaluation.metric_table import MetricSums
 from fedmem.features.store import ItemFeatures, UserFeatures
 from fedmem.federated.aggregation import CohortSum
@@ -60,7 +61,7 @@ class SimulatedPopulation:
         self.config = config
         self.dataset = dataset
         self.model = model
-        folder = Path(tempfile.mkdtemp(prefix=SCRATCH, dir=scratch))
+        folder = _scratch_folder(scratch)
         self._remove = weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
         dim = config.model.sasrec_hidden_dim
         self.store = MemoryStore(folder / "memories", dataset.num_users, config.fedmem.memory_capacity, dim)
@@ -111,6 +112,15 @@ class SimulatedPopulation:
         for some in memories:
             arrays = MemoryArrays.of(list(some.values()), self.store.capacity, self.store.dim)
             self.store.write(np.array(list(some), np.int64), arrays, round_number)
+
+
+def _scratch_folder(place: Path | None) -> Path:
+    try:
+        return Path(tempfile.mkdtemp(prefix=SCRATCH, dir=place))
+    except OSError as error:
+        raise CheckpointError(
+            f"{place}: no working files can be put there ({error.strerror}). Make room, or choose another folder."
+        ) from None
 
 
 def _groups(users: UserIndices, size: int) -> Iterator[UserIndices]:

@@ -94,7 +94,7 @@ class Explainer:
         assert self.scorer.global_memory is not None
         if self.scorer.global_memory.clustering_block == "text" and self.features.text is not None:
             return self.features.text
-        ids: npt.NDArray[np.float32] = self.scorer.table.embedding.float().cpu().numpy()
+        ids: npt.NDArray[np.float32] = self.scorer.table.embedding.detach().float().cpu().numpy()
         return ids
 
 
@@ -112,6 +112,6 @@ def nearest_items(prototypes: Prototypes, vectors: npt.NDArray[np.float32]) -> S
 def _products(part: FloatArray, vectors: Tensor | None, found: Indices) -> Doubles:
     """⟨part, vector of each item⟩ in double precision: [Z], [n, Z] at [m] -> [m]."""
     assert vectors is not None
-    items = vectors[found].double().cpu().numpy()
+    items = vectors[found].detach().double().cpu().numpy()
     products: Doubles = items @ part.astype(np.float64)
     return products

@@ -45,14 +45,14 @@ def insert_job(connection: Connection, dataset: str, values: dict[str, Any], now
     """
     dataset_id = find_dataset(connection, dataset)
     if values["start_from"] is not None:
-        _must_be_continuable(job_row(connection, values["start_from"]), dataset)
+        _must_be_continuable(job_row(connection, values["start_from"]), dataset, values["num_rounds"])
     fresh = {"dataset_id": dataset_id, "state": "queued", "desired_state": "running", "created_at": now}
     job_id = connection.scalar(jobs.insert().values(**values, **fresh).returning(jobs.c.id))
     assert job_id is not None
     return job_row(connection, job_id)
 
 
-def _must_be_continuable(job: JobRow, dataset: str) -> None:
+def _must_be_continuable(job: JobRow, dataset: str, num_rounds: int) -> None:
     if job.state not in ENDED:
         raise ConflictError(
             f"job {job.id} is {job.state} and cannot be continued by another; stop it, or wait for its end"
@@ -64,4 +64,9 @@ def _must_be_continuable(job: JobRow, dataset: str) -> None:
     if job.round == 0:
         raise ConflictError(
             f"job {job.id} has finished no round, so there is nothing to continue; leave start_from out"
+        )
+    if job.round >= num_rounds:
+        raise ConflictError(
+            f"job {job.id} has trained {job.round} rounds already; ask for more than that in federated.num_rounds, "
+            f"which is {num_rounds}"
         )

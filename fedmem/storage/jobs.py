@@ -156,21 +156,26 @@ class JobStore:
 
         A job whose trainers died ``max_attempts`` times without a round in between becomes failed instead.
         """
-        now = self.clock()
         with reading(self.engine) as connection:
-            if not leases.anything_to_claim(connection, now):
+            if not leases.anything_to_claim(connection, self.clock()):
                 return None
-        with writing(self.engine) as connection:
-            lease = leases.claim(connection, worker, lease_seconds, max_attempts, now)
+        with writing(self.engine) as connection:  # which may have waited: the lease counts from now
+            lease = leases.claim(connection, worker, lease_seconds, max_attempts, self.clock())
             return None if lease is None else (job_row(connection, lease.job_id), lease)
 
     def renew(self, lease: Lease, lease_seconds: float, clients_done: int, clients_selected: int) -> DesiredState:
         """The heartbeat: hold on to the job, say how far its round is, and hear what its user wants."""
-        values = {"clients_done": clients_done, "clients_selected": clients_selected}
+        now, values = self.clock(), {"clients_done": clients_done, "clients_selected": clients_selected}
         with writing(self.engine) as connection:
-            job = leases.fenced_update(connection, lease, lease_expires_at=self.clock() + lease_seconds, **values)
+            job = leases.fenced_update(connection, lease, lease_expires_at=now + lease_seconds, **values)
+            connection.execute(trainers.update().where(trainers.c.worker == lease.worker).values(seen_at=now))
             desired: DesiredState = job.desired_state
             return desired
+
+    def wish(self, lease: Lease) -> DesiredState:
+        """What the job's user wants of it, by a look that waits for no writer."""
+        with reading(self.engine) as connection:
+            return leases.desired_state(connection, lease)
 
     def begin(self, lease: Lease, *, snapshot_digest: str, last_interaction_id: int | None) -> None:
         """Name the snapshot that the job trains on.

@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, Select, and_, or_, select
 
-from fedmem.contracts.jobs import JobState
+from fedmem.contracts.jobs import DesiredState, JobState
 from fedmem.errors import LeaseLostError
 from fedmem.storage.job_rows import Lease, add_log
 from fedmem.storage.job_states import AT_REST
@@ -56,6 +56,17 @@ def held_job(connection: Connection, lease: Lease) -> Row[Any]:
         LeaseLostError: if the lease no longer holds.
     """
     return _must_be_held(connection.execute(select(jobs).where(_held(lease)).with_for_update()).one_or_none(), lease)
+
+
+def desired_state(connection: Connection, lease: Lease) -> DesiredState:
+    """What the user of the lease's job wants of it; no lock is taken.
+
+    Raises:
+        LeaseLostError: if the lease no longer holds.
+    """
+    row = connection.execute(select(jobs).where(_held(lease))).one_or_none()
+    desired: DesiredState = _must_be_held(row, lease).desired_state
+    return desired
 
 
 def let_go(connection: Connection, lease: Lease, now: float) -> JobState:

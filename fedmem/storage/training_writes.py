@@ -33,8 +33,11 @@ def begin(connection: Connection, lease: Lease, snapshot_digest: str, last_inter
     Raises:
         ConflictError: if rounds were trained on another snapshot.
     """
-    job = held_job(connection, lease)
-    if _last_round(connection, job.id) is not None and job.snapshot_digest != snapshot_digest:
+    job, last = held_job(connection, lease), _last_round(connection, lease.job_id)
+    if last == 0 and job.snapshot_digest != snapshot_digest:  # a user was deleted meanwhile: nothing was trained yet
+        for table in (metrics, rounds):
+            connection.execute(table.delete().where(table.c.job_id == job.id))
+    elif last is not None and job.snapshot_digest != snapshot_digest:
         raise ConflictError(
             f"job {job.id} has trained on snapshot {job.snapshot_digest} and cannot go on with {snapshot_digest}"
         )

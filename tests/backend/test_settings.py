@@ -2,7 +2,7 @@
 
 import pytest
 
-from backend.settings import Settings, load_settings, variable
+from backend.settings import Settings
 from fedmem.errors import ConfigError
 
 
@@ -10,12 +10,12 @@ from fedmem.errors import ConfigError
 def nothing_set(monkeypatch, tmp_path):
     """No variable of ours is set, and no file .env lies here."""
     for name in Settings.model_fields:
-        monkeypatch.delenv(variable(name), raising=False)
+        monkeypatch.delenv(Settings.variable(name), raising=False)
     monkeypatch.chdir(tmp_path)
 
 
 def test_defaults_listen_on_this_machine_only():
-    settings = load_settings()
+    settings = Settings.load()
     assert (settings.host, settings.port, settings.api_key) == ("127.0.0.1", 8000, None)
     assert settings.database_url == "sqlite:///runs/fedmem.db"
 
@@ -23,36 +23,36 @@ def test_defaults_listen_on_this_machine_only():
 def test_the_environment_is_read(monkeypatch):
     monkeypatch.setenv("DATABASE_URL", "postgresql://u:p@host/fedmem")
     monkeypatch.setenv("FEDMEM_RATE_LIMIT", "600")
-    settings = load_settings()
+    settings = Settings.load()
     assert (settings.database_url, settings.rate_limit) == ("postgresql://u:p@host/fedmem", 600)
 
 
 def test_a_file_is_read_and_may_hold_other_services_settings(tmp_path):
     (tmp_path / ".env").write_text("FEDMEM_PORT=8123\nFEDMEM_SOMETHING_ELSE=1\n", encoding="utf-8")
-    assert load_settings().port == 8123
+    assert Settings.load().port == 8123
 
 
 def test_what_is_given_wins(monkeypatch):
     monkeypatch.setenv("FEDMEM_PORT", "8123")
-    assert load_settings(port=9000, host=None).port == 9000
+    assert Settings.load(port=9000, host=None).port == 9000
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.2", "::1", "localhost"])
 def test_loopback_needs_no_key(host):
-    assert load_settings(host=host).api_key is None
+    assert Settings.load(host=host).api_key is None
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.7", "example.org"])
 def test_beyond_loopback_a_key_is_needed(host):
     with pytest.raises(ConfigError, match=r"FEDMEM_HOST = .*set FEDMEM_API_KEY"):
-        load_settings(host=host)
-    assert load_settings(host=host, api_key="secret").host == host
+        Settings.load(host=host)
+    assert Settings.load(host=host, api_key="secret").host == host
 
 
 def test_an_empty_key_is_none(monkeypatch):
     monkeypatch.setenv("FEDMEM_API_KEY", "")
     with pytest.raises(ConfigError, match="FEDMEM_API_KEY"):
-        load_settings(host="0.0.0.0")
+        Settings.load(host="0.0.0.0")
 
 
 @pytest.mark.parametrize(
@@ -61,7 +61,7 @@ def test_an_empty_key_is_none(monkeypatch):
 def test_a_wrong_value_is_one_line_that_names_the_variable_and_the_value(monkeypatch, name, value):
     monkeypatch.setenv(name, value)
     with pytest.raises(ConfigError) as caught:
-        load_settings()
+        Settings.load()
     assert str(caught.value).startswith(f"{name} = {value!r}: ")
     assert "\n" not in str(caught.value)
 
@@ -69,18 +69,10 @@ def test_a_wrong_value_is_one_line_that_names_the_variable_and_the_value(monkeyp
 def test_secrets_are_not_shown(monkeypatch):
     monkeypatch.setenv("FEDMEM_API_KEY", "the-secret-key")
     monkeypatch.setenv("DATABASE_URL", "postgresql://u:the-password@host/fedmem")
-    assert "the-secret-key" not in repr(load_settings())
-    assert "the-password" not in repr(load_settings())
+    assert "the-secret-key" not in repr(Settings.load())
+    assert "the-password" not in repr(Settings.load())
 
 
 def test_settings_do_not_change():
     with pytest.raises(ValueError, match="frozen"):
-        load_settings().port = 1
-
-
-def test_the_example_lists_every_setting_with_its_meaning_and_default(project_root):
-    lines = (project_root / ".env.example").read_text(encoding="utf-8").splitlines()
-    for name, field in Settings.model_fields.items():
-        default = "" if field.default is None else str(field.default)
-        place = lines.index(f"#{variable(name)}={default}")
-        assert lines[place - 1] == f"# {field.description}"
+        Settings.load().port = 1

@@ -25,7 +25,7 @@ POINTS = (
     "before the rename",  # all files of a checkpoint are written, under a name that does not count
     "before the commit",  # the checkpoint is there, the rows are in the transaction
     "after the commit",
-    "removal",  # some old checkpoints are gone, others are not
+    "removal",  # an old checkpoint has lost its name, and is still there
     "the end",  # the best model was tested, and nobody was told
 )
 
@@ -63,7 +63,7 @@ def arm(point: str, number: int) -> None:
             "evaluation": (ClientHost, "evaluate", False),
             "before the rename": (run_directory, "write_json", False),
             "after the commit": (JobStore, "commit_round", False),
-            "removal": (run_directory.shutil, "rmtree", False),
+            "removal": (run_directory.shutil, "rmtree", True),
             "the end": (TrainingRun, "finish", False),
         }[point]
         setattr(owner, name, counted(getattr(owner, name), count, before=before))

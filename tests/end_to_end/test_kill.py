@@ -36,10 +36,10 @@ def moments(count: int, seed: int = 0) -> list[tuple[str, int]]:
     return [(point, rng.randint(1, TIMES[point])) for point in (POINTS[k % len(POINTS)] for k in range(count))]
 
 
-def killed_and_resumed(folder: Path, point: str, number: int) -> dict[str, object]:
+def killed_and_resumed(folder: Path, point: str, number: int, workers: int = 1) -> dict[str, object]:
     """What a job comes to whose trainer was killed there and whose next trainer finished it."""
     product = Product.made(folder)
-    job = product.queue()
+    job = product.queue({"workers": workers})
     process = product.start(str(HERE / "killed_trainer.py"), point, str(number))
     output, _ = process.communicate(timeout=NOBODY)
     assert process.returncode == -signal.SIGKILL, f"never came to {point!r} {number} times: {output}"
@@ -68,6 +68,10 @@ def expected(tmp_path_factory):
 )
 def test_a_killed_trainer_leaves_a_job_that_ends_as_if_nothing_had_been(expected, tmp_path, point, number):
     assert killed_and_resumed(tmp_path, point, number) == expected
+
+
+def test_a_killed_trainer_with_worker_processes_too(expected, tmp_path):
+    assert killed_and_resumed(tmp_path, "aggregation", 4, workers=2) == expected
 
 
 def main(count: int) -> int:

@@ -189,23 +189,23 @@ def test_a_read_only_sqlite_file(sqlite_engine):
     engine.dispose()
 
 
-def test_a_read_only_postgresql(postgresql_url):
-    import migrations
-
-    migrations.upgrade(postgresql_url)
-    options = parse_url(postgresql_url).query["options"]
-    url = parse_url(postgresql_url).update_query_dict({"options": f"{options} -cdefault_transaction_read_only=on"})
+def test_a_read_only_postgresql(postgresql_migrated_url):
+    options = parse_url(postgresql_migrated_url).query["options"]
+    url = parse_url(postgresql_migrated_url).update_query_dict(
+        {"options": f"{options} -cdefault_transaction_read_only=on"}
+    )
     engine = connect(url.render_as_string(hide_password=False))
     with pytest.raises(StorageError, match="could not be written: it is read-only"):
         insert_dataset(engine)
     engine.dispose()
 
 
-def test_reading_writes_nothing(engine):
-    if engine.dialect.name != "postgresql":
-        pytest.skip("SQLite has no transactions that are declared to read only")
+def test_reading_writes_nothing_on_postgresql(postgresql_migrated_url):
+    """SQLite has no transactions that are declared to read only."""
+    engine = connect(postgresql_migrated_url)
     with pytest.raises(StorageError, match="read-only"), reading(engine) as connection:
         connection.execute(datasets.insert().values(name="demo", source="x", imported_at=1.0))
+    engine.dispose()
 
 
 def test_a_lock_that_is_held_too_long(sqlite_url, sqlite_engine, monkeypatch):
@@ -231,11 +231,8 @@ def test_a_folder_in_the_place_of_the_file(tmp_path):
     engine.dispose()
 
 
-def test_a_value_that_postgresql_cannot_hold(postgresql_url):
-    import migrations
-
-    migrations.upgrade(postgresql_url)
-    engine = connect(postgresql_url)
+def test_a_value_that_postgresql_cannot_hold(postgresql_migrated_url):
+    engine = connect(postgresql_migrated_url)
     with pytest.raises(DataError, match=r"cannot hold a value: .*NUL"):
         insert_dataset(engine, "a\x00b")
     engine.dispose()

@@ -177,6 +177,16 @@ def test_logs(store, clock):
     assert store.logs(job_id + 1) == []
 
 
+def test_a_trainer_that_trains_for_hours_is_seen_by_its_heartbeat(store, clock):
+    queue(store)
+    store.seen("t1", None)
+    store.seen("t2", None)
+    _, lease = store.claim("t1", 30, 5)
+    clock.advance(25)
+    store.renew(lease, 30, 1, 4)
+    assert [(row.worker, row.seen_at) for row in store.trainers()] == [("t1", 1025.0), ("t2", 1000.0)]
+
+
 def test_trainers_come_and_go(store, clock):
     job_id = queue(store)
     store.seen("t1", None)

@@ -113,6 +113,7 @@ def test_the_snapshot_is_named_once(store, lease, clock):
     clock.advance(LEASE + 1)
     again = claim(store, "t2")
     store.begin(again, snapshot_digest="second", last_interaction_id=11)
+    store.commit_round(again, result(1))
     with pytest.raises(ConflictError, match="has trained on snapshot second and cannot go on with third"):
         store.begin(again, snapshot_digest="third", last_interaction_id=12)
     job = store.get(lease.job_id)

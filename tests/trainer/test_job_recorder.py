@@ -1,5 +1,6 @@
 """What a trainer writes of a round, which checkpoints it keeps, and what becomes of a write that fails."""
 
+import time
 from contextlib import closing
 
 import numpy as np
@@ -25,7 +26,7 @@ def product(tmp_path) -> Product:
 def recorder_of(product: Product, snapshot, keep_every: int = 5) -> JobRecorder:
     product.queue()
     job, lease = product.jobs.claim("the test", 60, 5)
-    control = Control(product.jobs, lease, 60, Shutdown())
+    control = Control(product.jobs, lease, 60, Shutdown(), time.monotonic())
     directory = product.directory(job.id)
     return JobRecorder(
         product.jobs,

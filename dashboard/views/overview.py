@@ -1,5 +1,7 @@
 """Overview: what trains now, how good it is, and which model answers."""
 
+from collections.abc import Sequence
+
 import streamlit as st
 
 from dashboard.charts.training import baseline, best, measured, ranking_chart
@@ -12,7 +14,7 @@ from dashboard.components.job_table import job_table
 from dashboard.components.live import JobView, live
 from dashboard.components.states import no_job_yet, waiting_for_rounds
 from dashboard.words import ago, job_name, share, state_of
-from fedmem.contracts import ModelPage
+from fedmem.contracts import Job, ModelPage
 
 METRIC = "HR@10"
 
@@ -24,13 +26,30 @@ def overview() -> None:
     if not jobs:
         no_job_yet()
         return
+    models = _models()
+    live(default_job(jobs), lambda view: _draw(view, jobs, models))
+
+
+def _models() -> ModelPage | str:
+    """The models, or why they cannot be told."""
+    try:
+        return client().models()
+    except BackendError as error:
+        return str(error)
+
+
+def _draw(view: JobView, jobs: Sequence[Job], models: ModelPage | str) -> None:
     left, right = st.columns([2, 1], gap="large")
     with left:
-        live(default_job(jobs), _job)
+        _job(view)
     with right:
-        _service()
+        st.markdown("**Model in service**")
+        if isinstance(models, str):
+            st.caption(models)
+        else:
+            _serving(models)
     st.subheader("Jobs")
-    job_table(jobs)
+    job_table([view.job if job.id == view.job.id else job for job in jobs])
 
 
 def _job(view: JobView) -> None:
@@ -67,16 +86,6 @@ def _figures(view: JobView) -> None:
             popular.caption(times)
 
 
-def _service() -> None:
-    st.markdown("**Model in service**")
-    try:
-        models = client().models()
-    except BackendError as error:
-        st.caption(str(error))
-        return
-    _serving(models)
-
-
 def _serving(models: ModelPage) -> None:
     serving = next((model for model in models.models if model.version == models.serving), None)
     if serving is None:
@@ -92,7 +101,7 @@ def _serving(models: ModelPage) -> None:
             if value is not None:
                 error = serving.metrics[split].get(f"{METRIC}_se")
                 st.metric(f"{label} HR@10", share(value) + (f" ± {share(error)}" if error is not None else ""))
-    st.page_link("pages/recommend.py", label="See what it recommends", icon=":material/movie:")
+    st.page_link("views/recommend.py", label="See what it recommends", icon=":material/movie:")
 
 
 if __name__ == "__main__":

@@ -64,9 +64,9 @@ def _draw(view: JobView, compared: Sequence[Job]) -> None:
     if not view.trained:
         waiting_for_rounds(state_of(view.job))
         return
-    runs = {job_name(view.job): view.rounds}
+    runs = {f"Job {view.job.id}": view.rounds}
     with backend_needed():
-        runs |= {job_name(other): round_book().read(other) for other in compared}
+        runs |= {f"Job {other.id}": round_book().read(other) for other in compared}
     _validation(view, runs)
     _losses(runs)
     _cost(view)

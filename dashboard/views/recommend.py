@@ -32,7 +32,7 @@ def recommend() -> None:
                 "on the demo catalogue it takes a minute or two.",
                 ":material/movie:",
             )
-            st.page_link("pages/training.py", label="Go to Training", icon=":material/trending_up:")
+            st.page_link("views/training.py", label="Go to Training", icon=":material/trending_up:")
             return
         taken = history(model.dataset)
         if taken is not None:

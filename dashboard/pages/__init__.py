@@ -1,1 +1,0 @@
-"""The pages, each a script that the navigation runs."""

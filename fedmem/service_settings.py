@@ -1,0 +1,57 @@
+"""What the services' settings have in common: where they are read from, and one clear error for a wrong one."""
+
+from typing import Self
+
+from pydantic import ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from fedmem.errors import ConfigError
+
+
+class ServiceSettings(BaseSettings):
+    """Settings from the environment or a file ``.env``; ``.env.example`` lists those of all services.
+
+    A field that may hold a secret is declared with ``repr=False``: its value is in no message.
+    """
+
+    model_config = SettingsConfigDict(
+        env_prefix="FEDMEM_",
+        env_file=".env",
+        env_file_encoding="utf-8",
+        env_ignore_empty=True,
+        frozen=True,
+        extra="ignore",  # .env holds the other services' settings too
+        validate_by_name=True,
+        validate_by_alias=True,
+    )
+
+    @classmethod
+    def load(cls, **given: object) -> Self:
+        """The settings of the environment, with what was given (and is not None) instead.
+
+        Raises:
+            ConfigError: naming the variable and, where it is no secret, its value.
+        """
+        try:
+            return cls(**{name: value for name, value in given.items() if value is not None})  # type: ignore[arg-type]
+        except ValidationError as error:
+            raise ConfigError(cls._first_problem(error)) from None
+
+    @classmethod
+    def variable(cls, name: str) -> str:
+        """The environment variable of a setting."""
+        alias = cls.model_fields[name].validation_alias
+        return str(alias) if alias else f"{cls.model_config['env_prefix']}{name.upper()}"
+
+    @classmethod
+    def _first_problem(cls, error: ValidationError) -> str:
+        problem = error.errors()[0]
+        message = problem["msg"].removeprefix("Value error, ")
+        if not problem["loc"]:
+            return message
+        where = str(problem["loc"][0])
+        name = next((name for name in cls.model_fields if where in (name, cls.variable(name))), None)
+        if name is None:
+            return f"{where}: {message}"
+        value = f" = {problem['input']!r}" if cls.model_fields[name].repr else ""
+        return f"{cls.variable(name)}{value}: {message}. .env.example says what each setting means."

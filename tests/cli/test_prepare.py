@@ -1,0 +1,41 @@
+"""``fedmem db prepare``: what ``fedmem up`` and the containers do before the services start."""
+
+import pytest
+
+from fedmem.storage.catalogue import CatalogueStore
+from fedmem.storage.engine import connect
+from fedmem.storage.jobs import JobStore
+
+
+def what_is_there(url: str) -> tuple[list[str], list[str]]:
+    """The names of the data sets, and of those that jobs train on."""
+    engine = connect(url)
+    datasets = [row.name for row in CatalogueStore(engine).datasets()]
+    jobs = [job.dataset for job in JobStore(engine).page()]
+    engine.dispose()
+    return datasets, jobs
+
+
+@pytest.fixture
+def url(tmp_path) -> str:
+    return f"sqlite:///{tmp_path}/fedmem.db"
+
+
+def test_an_empty_database_gets_the_demo_and_one_job_however_often_it_is_asked(fedmem, tmp_path, url):
+    for _ in range(2):
+        outcome = fedmem("db", "prepare", "--database-url", url, "--data-dir", tmp_path / "data")
+        assert outcome.code == 0, outcome.err
+        assert what_is_there(url) == (["demo"], ["demo"])
+
+
+def test_data_of_ones_own_is_left_alone(fedmem, tmp_path, url, data):
+    assert fedmem("data", "import", data, "--database-url", url).code == 0
+    outcome = fedmem("db", "prepare", "--database-url", url, "--data-dir", tmp_path / "data")
+    assert outcome.code == 0, outcome.err
+    assert what_is_there(url) == (["films"], [])
+
+
+def test_no_job_is_queued_where_none_is_wanted(fedmem, tmp_path, url):
+    outcome = fedmem("db", "prepare", "--no-train", "--database-url", url, "--data-dir", tmp_path / "data")
+    assert outcome.code == 0, outcome.err
+    assert what_is_there(url) == (["demo"], [])

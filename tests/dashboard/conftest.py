@@ -1,0 +1,75 @@
+"""One real backend on a database with two trained jobs and one under way, and one on an empty database."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import httpx
+import pytest
+import streamlit as st
+from streamlit.testing.v1 import AppTest
+
+import migrations
+from tests.dashboard.example_rounds import Curves
+from tests.dashboard.pretended_trainer import PretendedTrainer
+from tests.dashboard.sites import ROOT, backend_on
+from tests.end_to_end.products import Product
+
+APP = ROOT / "dashboard" / "app.py"
+
+
+@dataclass(frozen=True)
+class Filled:
+    """The jobs of the filled database, and where its API is."""
+
+    api: str
+    full: int
+    without_memory: int
+    running: int
+
+    def get(self, path: str) -> dict:
+        """What the API answers."""
+        return httpx.get(f"{self.api}{path}").raise_for_status().json()
+
+
+@pytest.fixture(scope="session")
+def empty_api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A backend without data."""
+    folder = tmp_path_factory.mktemp("empty")
+    url = f"sqlite:///{folder / 'fedmem.db'}"
+    migrations.upgrade(url)
+    with backend_on(url, folder / "data") as api:
+        yield api
+
+
+@pytest.fixture(scope="session")
+def filled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Filled]:
+    """A backend with a model in service."""
+    product = Product.made(tmp_path_factory.mktemp("filled"))
+    full = product.queue()
+    without_memory = product.queue({"ablation": {"disable_memory": True}}, kind="experiment")
+    product.train()
+    trainer = PretendedTrainer(product.url)
+    running = trainer.queue("tiny", federated={"num_rounds": 100})
+    trainer.train(trainer.claim(), 25, Curves(), seconds=3.0)
+    with backend_on(product.url, product.data_dir) as api:
+        yield Filled(api, full.id, without_memory.id, running.id)
+
+
+@pytest.fixture
+def page(monkeypatch: pytest.MonkeyPatch) -> Callable[..., AppTest]:
+    """``page("training", api, job=1)``: a page after its first run, without an exception."""
+
+    def opened(name: str, api: str, **query: object) -> AppTest:
+        monkeypatch.setenv("FEDMEM_API_URL", api)
+        st.cache_resource.clear()
+        st.cache_data.clear()
+        app = AppTest.from_file(str(APP), default_timeout=30)
+        asked = {key: str(value) for key, value in query.items()}
+        app.query_params.update(asked)
+        app.run().switch_page(f"views/{name}.py")
+        app.query_params.update(asked)
+        app.run()
+        assert not app.exception, app.exception
+        return app
+
+    return opened

@@ -1,0 +1,83 @@
+"""Charts: what is drawn, and that new rounds are new rows and nothing else."""
+
+import pytest
+
+from dashboard.charts.clients import client_loss_chart, participation_chart, total_traffic_chart, traffic_chart
+from dashboard.charts.drawing import ROWS, axis_titles
+from dashboard.charts.memory import (
+    entropy_chart,
+    gates_chart,
+    occupancy_chart,
+    surprise_chart,
+    surprise_histogram,
+    writing_chart,
+    written_chart,
+)
+from dashboard.charts.palette import ON_DARK, SERIES
+from dashboard.charts.training import baseline, best, loss_chart, ranking_chart, seconds_chart
+from dashboard.components.drawings import themed
+from fedmem.config import FedMemConfig
+from tests.dashboard.test_books import rounds
+
+MEMORY = FedMemConfig()
+DRAWN = {
+    "ranking": lambda r: ranking_chart({"a run": r}, "HR@10"),
+    "loss": lambda r: loss_chart({"a run": r}, "recommendation_loss", "Loss (nats)"),
+    "seconds": lambda r: seconds_chart(r),
+    "participation": lambda r: participation_chart(r),
+    "client loss": lambda r: client_loss_chart(r),
+    "traffic": lambda r: traffic_chart(r, "up"),
+    "total": lambda r: total_traffic_chart(r),
+    "occupancy": lambda r: occupancy_chart(r, 50),
+    "surprise": lambda r: surprise_chart(r, MEMORY),
+    "histogram": lambda r: surprise_histogram(r[-1], MEMORY),
+    "writing": lambda r: writing_chart(r),
+    "written": lambda r: written_chart(r),
+    "gates": lambda r: gates_chart(r),
+    "entropy": lambda r: entropy_chart(r),
+}
+
+
+@pytest.mark.parametrize("name", DRAWN)
+def test_more_rounds_are_more_rows_in_the_same_specification(name):
+    early, late = DRAWN[name](rounds(20)), DRAWN[name](rounds(60))
+    assert early.spec == late.spec
+    assert not early.datasets[ROWS].equals(late.datasets[ROWS])
+    assert "datasets" not in early.spec
+
+
+@pytest.mark.parametrize("name", DRAWN)
+def test_axes_have_titles_with_units(name):
+    titles = axis_titles(DRAWN[name](rounds(20)).spec)
+    assert len(titles) == 2
+    assert all(title.endswith(")") for title in titles)
+
+
+def test_the_best_round_is_marked_and_the_baseline_is_a_level():
+    told = rounds(150)
+    drawn = ranking_chart({"a run": told}, "NDCG@10").datasets[ROWS]
+    number, value, _ = best(told, "NDCG@10")
+    assert drawn[drawn.kind == "best"][["round", "value"]].to_numpy().tolist() == [[number, value]]
+    assert drawn[drawn.kind == "reference"].value.tolist() == [baseline(told, "NDCG@10")]
+    measured = {r.round: r.metrics["validation"]["HR@10"] for r in told[1:] if "validation" in r.metrics}
+    assert measured[number] == max(measured.values())
+
+
+def test_what_was_sent_adds_up_over_clients_and_rounds():
+    told = rounds(3)
+    drawn = total_traffic_chart(told).datasets[ROWS]
+    last = drawn[(drawn["round"] == 3) & (drawn.series == "Up: weights")].value.item()
+    assert last == pytest.approx(3 * 50 * 182_000 / 1e6)
+
+
+def test_a_chart_without_measurements_is_empty():
+    assert occupancy_chart(rounds(0), 50).empty
+    assert not occupancy_chart(rounds(1), 50).empty
+
+
+def test_colours_differ_and_a_dark_page_has_its_own():
+    assert len(set(SERIES)) == len(SERIES)
+    spec = ranking_chart({"a run": rounds(20)}, "HR@10").spec
+    assert themed(spec, "light") == spec
+    assert themed(spec, "dark") != spec
+    assert ON_DARK.keys().isdisjoint(ON_DARK.values())

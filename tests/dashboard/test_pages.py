@@ -1,0 +1,201 @@
+"""Each page on the real API: what it says when there is nothing, and that what it shows is what the API tells."""
+
+import json
+
+import pytest
+
+from dashboard.charts.drawing import axis_titles
+from dashboard.words import share, size
+from tests.dashboard.sites import ROOT, free_port
+
+PAGES = sorted(path.stem for path in (ROOT / "dashboard" / "views").glob("[a-z]*.py"))
+UNIT = r"\(.+\)$"
+CHARTS = {  # of a job that was trained with everything on
+    "overview": 1,
+    "training": 7,
+    "clients": 5,
+    "memory": 5,  # without texts and images there is one expert and nothing to weigh
+    "prototypes": 4,
+    "recommend": 2,
+    "experiments": 2,
+    "privacy": 1,
+    "system": 0,
+}
+
+
+def specs(app):
+    return [json.loads(element.proto.spec) for element in app.get("vega_lite_chart")]
+
+
+def words(app):
+    """All that a reader could read."""
+    kinds = ("title", "subheader", "markdown", "caption", "info", "warning", "error", "metric", "badge", "html")
+    texts = []
+    for kind in kinds:
+        texts += [getattr(e, "value", None) or getattr(e.proto, "body", "") for e in app.get(kind)]
+    return "\n".join(map(str, texts))
+
+
+def table(app, number=0):
+    return app.dataframe[number].value
+
+
+def test_there_is_a_page_for_each_part_of_the_product():
+    assert set(PAGES) == CHARTS.keys()
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_an_empty_page_says_what_to_do_next(page, empty_api, name):
+    app = page(name, empty_api)
+    said = words(app)
+    assert "yet" in said
+    assert any(hint in said for hint in ("Start", "Queue", "Import", "fedmem", "training job")), said
+    assert specs(app) == []
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_every_axis_has_a_title_with_a_unit(page, filled, name):
+    app = page(name, filled.api, job=filled.full)
+    found = specs(app)
+    assert len(found) == CHARTS[name]
+    for spec in found:
+        titles = axis_titles(spec)
+        assert len(titles) >= 2, spec
+        assert all(title.endswith(")") for title in titles), titles
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_every_page_opens_on_a_job_under_way_and_on_one_without_memory(page, filled, name):
+    for job in (filled.running, filled.without_memory):
+        page(name, filled.api, job=job)
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_a_page_says_when_the_backend_is_away(page, name):
+    app = page(name, f"http://127.0.0.1:{free_port()}")
+    (error,) = app.error
+    assert "does not answer" in error.value
+    assert "comes back by itself" in words(app)
+
+
+def test_the_choice_of_a_job_is_in_the_url_and_the_other_way_round(page, filled):
+    app = page("memory", filled.api, job=filled.full)
+    assert app.sidebar.selectbox[0].value == filled.full
+    app.sidebar.selectbox[0].select(filled.running).run()
+    assert app.query_params["job"] == str(filled.running)
+    assert f"Job {filled.running}" in words(app)
+
+
+def test_overview_shows_the_job_under_way_against_best_and_popularity(page, filled):
+    app = page("overview", filled.api)
+    rounds = filled.get(f"/jobs/{filled.running}/metrics")["rounds"]
+    evaluated = [r for r in rounds if "HR@10" in r["metrics"].get("validation", {})]
+    best = max(evaluated, key=lambda r: r["metrics"]["validation"]["HR@10"])
+    shown = {metric.label: metric.value for metric in app.metric}
+    assert shown[f"Last HR@10, round {evaluated[-1]['round']}"] == share(
+        evaluated[-1]["metrics"]["validation"]["HR@10"]
+    )
+    assert shown[f"Best HR@10, round {best['round']}"] == share(best["metrics"]["validation"]["HR@10"])
+    popularity = rounds[0]["metrics"]["validation"]["popularity_HR@10"]
+    assert shown["Popularity, the baseline"] == share(popularity)
+    assert filled.get("/models")["serving"] in words(app)
+
+
+def test_training_offers_what_the_state_allows(page, filled):
+    def labels(job):
+        return {button.label for button in page("training", filled.api, job=job).button}
+
+    assert {"Pause", "Stop"} <= labels(filled.running)
+    assert not {"Pause", "Stop", "Resume"} & labels(filled.full)
+
+
+def test_training_compares_runs_and_says_where_they_differ(page, filled):
+    app = page("training", filled.api, job=filled.full)
+    app.multiselect[0].select(filled.without_memory).run()
+    assert not app.exception
+    differing = app.dataframe[0].value
+    assert list(differing["Setting"]) == ["ablation.disable_memory"]
+    assert {"FedMem-Full", "FedMem-NoMemory"} == {column.rpartition(" ")[2] for column in differing.columns[1:]}
+    domain = specs(app)[0]["layer"][0]["encoding"]["color"]["scale"]["domain"]
+    assert len(domain) == 2
+
+
+def test_a_wrong_setting_is_told_and_no_job_is_made(page, filled):
+    before = filled.get("/jobs")["jobs"]
+    app = page("training", filled.api, job=filled.full, new=1)
+    app.text_area[0].set_value("model:\n  max_seq_length: 20").run()
+    app.button(key="start-job").click().run()
+    assert "max_seq_len" in app.error[0].value
+    assert filled.get("/jobs")["jobs"] == before
+
+
+def test_the_bytes_are_those_of_the_metrics(page, filled):
+    rounds = filled.get(f"/jobs/{filled.full}/metrics?after_round=0")["rounds"]
+    train = [r["metrics"]["train"] for r in rounds]
+    up = train[-1]["bytes_up_weights"] + train[-1]["bytes_up_prototypes"]
+    shown = {metric.label: metric.value for metric in page("clients", filled.api, job=filled.full).metric}
+    assert shown["From a client, per round"] == size(up)
+    ledger = table(page("privacy", filled.api, job=filled.full))
+    assert list(ledger["All so far"])[2] == size(sum(t["bytes_up_weights"] * t["clients"] for t in train))
+
+
+def test_privacy_claims_nothing_that_is_not_there(page, filled):
+    said = words(page("privacy", filled.api, job=filled.full))
+    assert "No noise and no clipping" in said
+    assert "unbounded" in said
+
+
+def test_memory_says_that_a_run_has_none(page, filled):
+    app = page("memory", filled.api, job=filled.without_memory)
+    assert "no memory" in words(app)
+    assert specs(app) == []
+
+
+def test_prototypes_are_named_by_their_nearest_titles(page, filled):
+    told = filled.get(f"/memory/prototypes?job={filled.full}")
+    app = page("prototypes", filled.api, job=filled.full)
+    html = "".join(element.proto.body for element in app.get("html"))
+    assert all(prototype["nearest"][0]["title"] in html for prototype in told["prototypes"] if prototype["nearest"])
+    slider = app.select_slider[0]
+    assert [int(option) for option in slider.options] == told["rounds"]
+    slider.set_value(told["rounds"][0]).run()
+    assert not app.exception
+
+
+def test_recommend_shows_titles_and_the_strategy_for_less_and_less(page, filled):
+    app = page("recommend", filled.api, user="u01")
+    answer = filled.get("/recommend/u01?k=10&explain=true")
+    html = "".join(element.proto.body for element in app.get("html"))
+    assert all(item["title"] in html for item in answer["items"])
+    said = words(app)
+    assert "own memory" in said
+    assert "With nothing" in said
+    app.slider[0].set_value(1).run()
+    assert "With the latest interaction" in words(app)
+
+
+def test_recommend_for_a_history_put_together_by_titles(page, filled):
+    app = page("recommend", filled.api, items="m01,m02")
+    assert "Your own history" in words(app)
+    app.text_input[0].set_value("Film 7").run()
+    app.button(key="add-m07").click().run()
+    assert not app.exception
+    assert app.query_params["items"] == "m01,m02,m07"
+
+
+def test_experiments_are_a_table_with_standard_errors(page, filled):
+    app = page("experiments", filled.api)
+    models = {model["job_id"]: model["metrics"] for model in filled.get("/models")["models"]}
+    shown = table(app)
+    assert list(shown["Run"]) == ["FedMem-NoMemory", "FedMem-Full"]
+    tested = models[filled.full]["test"]
+    assert list(shown["Test HR@10"])[1] == f"{share(tested['HR@10'])} ± {share(tested['HR@10_se'])}"
+    assert "`ablation.disable_memory` True instead of False" in words(app)
+
+
+def test_system_shows_models_data_sets_and_the_log(page, filled):
+    app = page("system", filled.api, job=filled.full)
+    (log,) = app.code
+    lines = filled.get(f"/jobs/{filled.full}/logs")["lines"]
+    assert lines[-1]["message"] in log.value
+    assert any("in service" in frame.value.to_string() for frame in app.dataframe)
