@@ -1,6 +1,5 @@
 """A client that a public generator makes of the OpenAPI document, against the backend as a process of its own."""
 
-import datetime
 import importlib.util
 import json
 import re
@@ -43,7 +42,8 @@ def address(product: Product) -> Iterator[str]:
         try:
             printed = ""
             while not (found := ADDRESS.search(printed)) or "is in service" not in printed:
-                assert (line := process.stderr.readline()), f"ended with {process.wait()}: {printed}"
+                line = process.stderr.readline()
+                assert line, f"ended with {process.wait()}: {printed}"
                 printed += line
             yield found[1]
         finally:
@@ -106,7 +106,6 @@ def models() -> Any:
 
 def test_a_known_user_and_the_following_page(client):
     status, first = call("recommendations.recommend", "u03", client=client, k=3, explain=True)
-    assert status == 200, first
     assert (status, first.user_id, first.strategy, len(first.items)) == (200, "u03", "model", 3)
     top = first.items[0]
     parts = top.explanation.sequence + sum(top.explanation.experts.additional_properties.values())
@@ -132,8 +131,7 @@ def test_a_history_sent_along_and_a_batch_of_both(client):
 def test_feedback_counts_from_the_next_answer_on(client):
     _, before = call("recommendations.recommend", "somebody new", client=client, k=1)
     best = before.items[0].item_id
-    now = datetime.datetime.now(datetime.UTC)
-    event = models().FeedbackEvent(user_id="somebody new", item_id=best, timestamp=now)
+    event = models().FeedbackEvent(user_id="somebody new", item_id=best, timestamp=1e9)
     _, stored = call("users.add_feedback", client=client, body=models().FeedbackRequest(events=[event]))
     assert stored.accepted == 1
     _, after = call("recommendations.recommend", "somebody new", client=client, k=50)
@@ -179,5 +177,3 @@ def test_the_document_asks_for_the_key_where_a_request_writes(address: str):
     }
     assert ("post", "/jobs") in locked
     assert ("get", "/recommend/{user_id}") not in locked
-
-
