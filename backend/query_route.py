@@ -39,6 +39,7 @@ class QueryRoute(APIRoute):
 
 def list_fields(model: Any) -> frozenset[str]:
     """The fields whose parameter may be repeated; of others the last one given counts."""
+    assert isinstance(model, type), "a query is read by one model"
     assert issubclass(model, BaseModel), "a query is read by one model"
     types = {name: field.annotation for name, field in model.model_fields.items()}
     return frozenset(

@@ -172,7 +172,7 @@ def mixed(users: list[str], items: list[str], job: int, seed: int = 0) -> Iterat
             yield Request("GET", f"/jobs/{job}")
 
 
-def load(rate: float, seconds: float) -> dict[str, Any]:
+def load(rate: float, seconds: float, warm_up: float = WARM_UP) -> dict[str, Any]:
     """Everything, as one record."""
     with product() as made:
         made.store_demo()
@@ -182,7 +182,8 @@ def load(rate: float, seconds: float) -> dict[str, Any]:
         put_first_model_into_service(made)
         job = made.queue_demo()
         made.wait(lambda: made.rounds(job) >= 1, "a round of training")
-        return asyncio.run(under_load(made, backend, job, rate, seconds)) | {"machine": machine()}
+        found = asyncio.run(under_load(made, backend, job, rate, seconds, warm_up))
+        return found | {"machine": machine()}
 
 
 def put_first_model_into_service(made: Product) -> None:
@@ -196,14 +197,16 @@ def put_first_model_into_service(made: Product) -> None:
         client.post(f"/models/{version}/activate").raise_for_status()
 
 
-async def under_load(made: Product, backend: Service, job: int, rate: float, seconds: float) -> dict[str, Any]:
+async def under_load(
+    made: Product, backend: Service, job: int, rate: float, seconds: float, warm_up: float
+) -> dict[str, Any]:
     """Send, and read the backend's memory after the warm-up and at the end.
 
     Raises:
         BenchmarkError: if the job did not train meanwhile.
     """
     generator = Generator(made.port, mixed(*users_and_items(made), job), rate)
-    await generator.run_for(WARM_UP)
+    await generator.run_for(warm_up)
     memory, rounds, began = backend.resident_mib(), made.rounds(job), time.perf_counter()
     found = await generator.run_for(seconds)
     took = time.perf_counter() - began
