@@ -165,9 +165,10 @@ class ModelKeeper:
             for dataset, change in self._meanwhile:
                 model = change(model) if dataset == model.dataset else model
             self._read_news(model)
+            before = self.served.current
             self.served.swap(model)
         self.metrics.swapped(model.version, model.recommender.round)
-        LOG.info("model %s is in service", model.version)
+        LOG.info("%s", _said_of_swap(model, before))
 
     def _read_news(self, model: ServedModel) -> None:
         assert model.dataset is not None
@@ -220,6 +221,13 @@ def check(recommender: Recommender) -> None:
         scores = [scored.score for scored in recommender.answer(question).items]
         if len(scores) != items or not all(map(math.isfinite, scores)):
             raise CheckpointError(f"{len(scores)} of {items} items have a score that is a number")
+
+
+def _said_of_swap(model: ServedModel, before: ServedModel | None) -> str:
+    what = f"model {model.version} of data set {model.dataset}"
+    if before is None or before.version == model.version:
+        return f"{what} is in service"
+    return f"{what} replaces {before.version} of data set {before.dataset}"
 
 
 def _without_user(model: ServedModel, user_id: str) -> ServedModel:

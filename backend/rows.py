@@ -6,7 +6,7 @@ from typing import Any
 
 from backend.images import image_url
 from backend.served_model import ServedModel
-from fedmem.config import ExperimentConfig
+from backend.stored_config import read_config
 from fedmem.contracts import (
     Dataset,
     HistoryEntry,
@@ -37,6 +37,7 @@ def time_of(seconds: float) -> datetime:
 
 def job_of(row: JobRow) -> Job:
     """A job; its lease, its token and its traceback stay inside."""
+    config, refused = read_config(row.config)
     return Job(
         id=row.id,
         kind=row.kind,
@@ -57,7 +58,8 @@ def job_of(row: JobRow) -> Job:
         snapshot_digest=row.snapshot_digest,
         model_version=row.model_version,
         message=row.message,
-        config=ExperimentConfig.model_validate(row.config),
+        config=config,
+        config_refused=refused,
     )
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from backend.errors import NotReadyError
 from backend.new_interactions import NewInteractions
-from fedmem.errors import UnknownModelError
+from fedmem.errors import ConflictError, UnknownModelError
 from fedmem.serving import Recommender
 
 KEPT = 3
@@ -56,13 +56,24 @@ class ServedModels:
         """The one in service."""
         return self._current
 
-    def of(self, version: str | None = None) -> ServedModel:
+    def of(self, version: str | None = None, dataset: str | None = None) -> ServedModel:
         """The one in service, or a version by its name: a list's next page comes from the model of its first.
 
         Raises:
             NotReadyError: if none is in service.
             UnknownModelError: if the version is not in memory.
+            ConflictError: if it is of another data set than the one given.
         """
+        chosen = self._chosen(version)
+        if dataset is not None and dataset != chosen.recommender.dataset.name:
+            raise ConflictError(
+                f"model {chosen.version} answers for the data set {chosen.recommender.dataset.name!r}, not for "
+                f"{dataset!r}: activate a model of {dataset!r} with POST /models/VERSION/activate (GET /models lists "
+                "them), or leave `dataset` out"
+            )
+        return chosen
+
+    def _chosen(self, version: str | None) -> ServedModel:
         current = self._current
         if current is None:
             raise NotReadyError("no model is in service yet: queue a training job with POST /jobs and let it finish")

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Query, Response
 from backend.dependencies import WRITES, Catalogue, CurrentSettings, DatasetName, ItemIdInPath, Keeper, Served
 from backend.images import MEDIA_TYPES, image_url, read_image
 from backend.openapi import problems
-from backend.routers.recommend import Version, check_size
+from backend.routers.recommend import OfDataset, Version, check_size
 from backend.rows import item_of
 from fedmem.contracts import ItemPage, ItemResponse, ItemUpdate, SimilarItems
 from fedmem.contracts.recommendations import MAX_K
@@ -41,19 +41,19 @@ def list_items(
     return ItemPage(items=items, total=page.total, next=following)
 
 
-@without_database.get("/items/{item_id:path}/similar", responses=problems(404, 503))
+@without_database.get("/items/{item_id:path}/similar", responses=problems(404, 409, 503))
 def list_similar_items(
     item_id: ItemIdInPath,
     served: Served,
     settings: CurrentSettings,
     k: Annotated[int, Query(ge=1, le=MAX_K, description="How many items.")] = 10,
     model: Version = None,
+    dataset: OfDataset = None,
 ) -> SimilarItems:
     """The items nearest to one in the model's space."""
     check_size(settings, k)
-    return (
-        served.of(model).recommender.similar(item_id, k).response(lambda item: image_url(item.item_id, item.image_path))
-    )
+    similar = served.of(model, dataset).recommender.similar(item_id, k)
+    return similar.response(lambda item: image_url(item.item_id, item.image_path))
 
 
 @router.get(

@@ -10,6 +10,7 @@ from backend.dependencies import Catalogue, CurrentServices, Jobs, Served
 from backend.errors import NotReadyError
 from backend.openapi import problems
 from backend.rows import dataset_of, trainer_of
+from backend.served_model import ServedModels
 from fedmem.contracts import DatasetList, Live, Ready, TrainerList
 from fedmem.storage.engine import check_schema
 
@@ -41,7 +42,7 @@ async def is_ready(services: CurrentServices, served: Served) -> Ready:
     await anyio.to_thread.run_sync(check_schema, services.engine)
     refused = "; ".join(f"{version} was refused: {why.reason}" for version, why in services.keeper.refusals.items())
     try:
-        return Ready(model_version=served.of().version)
+        return _ready(served)
     except NotReadyError as error:
         raise NotReadyError(f"the database is ready, but {error}" + (f" ({refused})" if refused else "")) from None
 
@@ -49,7 +50,12 @@ async def is_ready(services: CurrentServices, served: Served) -> Ready:
 @of_run.get("/health/ready", responses=problems(503), name="is_ready")
 async def has_model(served: Served) -> Ready:
     """Whether a model answers."""
-    return Ready(model_version=served.of().version)
+    return _ready(served)
+
+
+def _ready(served: ServedModels) -> Ready:
+    current = served.of()
+    return Ready(model_version=current.version, dataset=current.recommender.dataset.name)
 
 
 @router.get("/datasets", responses=problems(503))

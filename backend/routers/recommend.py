@@ -37,6 +37,8 @@ UserId = Annotated[
 ]
 WHICH_VERSION = "A version in memory; default the one in service."
 Version = Annotated[str | None, Query(max_length=255, pattern=PRINTABLE, description=WHICH_VERSION)]
+WHICH_DATASET = "The data set that is meant: a model of another one does not answer (409). Default: whichever it is."
+OfDataset = Annotated[str | None, Query(max_length=255, pattern=PRINTABLE, description=WHICH_DATASET)]
 
 
 class KnownUserQuery(BaseModel):
@@ -49,6 +51,7 @@ class KnownUserQuery(BaseModel):
     include_seen: bool = Field(False, description="Whether items of the history may come again.")
     explain: bool = Field(False, description="Whether every score comes with its parts.")
     model: str | None = Field(None, max_length=255, pattern=PRINTABLE, description=WHICH_VERSION)
+    dataset: str | None = Field(None, max_length=255, pattern=PRINTABLE, description=WHICH_DATASET)
     strict: bool = Field(False, description="Whether somebody unknown is a 404.")
 
 
@@ -59,7 +62,7 @@ async def recommend(request: Request, user_id: UserId, asked: Annotated[KnownUse
     """
     state = request.app.state
     check_size(state.settings, asked.k)
-    served: ServedModel = state.served.of(asked.model)
+    served: ServedModel = state.served.of(asked.model, asked.dataset)
     if asked.strict and not served.knows(user_id):
         raise UnknownUserError(f"nothing is known of a user {user_id!r}; with strict=false a new user is answered")
     question = Question(
@@ -82,31 +85,39 @@ router.add_api_route(
     recommend,
     methods=["GET"],
     response_model=RecommendationResponse,
-    responses=problems(404, 503),
+    responses=problems(404, 409, 503),
     route_class_override=QueryRoute,
 )
 
 
-@router.post("/recommend", responses=problems(400, 404, 413, 503))
+@router.post("/recommend", responses=problems(400, 404, 409, 413, 503))
 def recommend_for_history(
-    request: RecommendationRequest, served: Served, settings: CurrentSettings, model: Version = None
+    request: RecommendationRequest,
+    served: Served,
+    settings: CurrentSettings,
+    model: Version = None,
+    dataset: OfDataset = None,
 ) -> RecommendationResponse:
     """For a history that is sent along: nothing of it is stored, and no log names it."""
     check_size(settings, request.k)
-    answer = served.of(model).recommender.answer(_question(request))
+    answer = served.of(model, dataset).recommender.answer(_question(request))
     return _response(answer, None, None)
 
 
-@router.post("/recommend/batch", responses=problems(400, 404, 413, 503))
+@router.post("/recommend/batch", responses=problems(400, 404, 409, 413, 503))
 def recommend_batch(
-    request: BatchRequest, served: Served, settings: CurrentSettings, model: Version = None
+    request: BatchRequest,
+    served: Served,
+    settings: CurrentSettings,
+    model: Version = None,
+    dataset: OfDataset = None,
 ) -> BatchResponse:
     """Many at once, of known users and of histories; each is what it would be alone, and nothing is stored."""
     if len(request.requests) > settings.max_batch:
         raise ConfigError(f"{len(request.requests)} requests are more than FEDMEM_MAX_BATCH = {settings.max_batch}")
     for asked in request.requests:
         check_size(settings, asked.k)
-    chosen = served.of(model)
+    chosen = served.of(model, dataset)
     questions = [_question_of(asked, chosen) for asked in request.requests]
     answers = chosen.recommender.answer_many(questions)
     following = [

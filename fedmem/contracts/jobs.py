@@ -59,6 +59,12 @@ class Job(Contract):
     model_version: str | None = Field(description="The model a succeeded or stopped job has left.")
     message: str | None = Field(description="Why it ended, in a sentence.")
     config: ExperimentConfig
+    config_refused: tuple[str, ...] = Field(
+        (),
+        description="Keys of its configuration that this version of FedMem refuses, because another one stored them; "
+        "in `config` they have this version's defaults.",
+        examples=[[]],
+    )
 
 
 class JobPage(Contract):

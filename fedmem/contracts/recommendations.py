@@ -134,6 +134,7 @@ class RecommendationResponse(Contract):
     items: tuple[RecommendedItem, ...]
     strategy: Strategy
     model_version: str = Field(description="The model that answered.", examples=["job-7-round-120"])
+    dataset: str = Field(description="The data set that this model was trained on.", examples=["demo"])
     round: int = Field(description="The training round of the model that answered.", examples=[120])
     offset: int = Field(0, description="How many better ones were skipped.")
     next: str | None = Field(
@@ -173,4 +174,5 @@ class SimilarItems(Contract):
     title: str = Field(examples=["The Princess Bride"])
     items: tuple[SimilarItem, ...]
     model_version: str = Field(examples=["job-7-round-120"])
+    dataset: str = Field(description="The data set that this model was trained on.", examples=["demo"])
     round: int = Field(examples=[120])

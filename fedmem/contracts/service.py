@@ -18,6 +18,7 @@ class Ready(Contract):
 
     status: Literal["ready"] = "ready"
     model_version: str = Field(description="The model that answers.", examples=["job-7-round-120"])
+    dataset: str = Field(description="The data set that this model was trained on.", examples=["demo"])
 
 
 class Trainer(Contract):

@@ -92,6 +92,7 @@ class Recommendation:
     items: tuple[ScoredItem, ...]
     strategy: StrategyName
     model_version: str
+    dataset: str
     round: int
     offset: int = 0
     more: bool = False
@@ -107,6 +108,7 @@ class Recommendation:
             items=tuple(scored.response(image_url) for scored in self.items),
             strategy=self.strategy,
             model_version=self.model_version,
+            dataset=self.dataset,
             round=self.round,
             offset=self.offset,
             next=next_page if self.more else None,
@@ -122,6 +124,7 @@ class SimilarTo:
     item: Item
     items: tuple[ScoredItem, ...]
     model_version: str
+    dataset: str
     round: int
 
     def response(self, image_url: ImageUrl = no_image) -> SimilarItems:
@@ -142,5 +145,6 @@ class SimilarTo:
             title=self.item.label,
             items=items,
             model_version=self.model_version,
+            dataset=self.dataset,
             round=self.round,
         )

@@ -170,7 +170,7 @@ class Recommender:
         cosine[[0, index]] = -np.inf
         order = np.argsort(-cosine, kind="stable")[: min(k, len(self.catalogue) - 1)]
         items = tuple(ScoredItem(self.catalogue.item(int(i)), float(np.clip(cosine[i], -1, 1))) for i in order)
-        return SimilarTo(self.catalogue.item(index), items, self.model_version, self.round)
+        return SimilarTo(self.catalogue.item(index), items, self.model_version, self.dataset.name, self.round)
 
     # Other items and users
 
@@ -280,6 +280,7 @@ class Recommender:
             items=items,
             strategy=vector.strategy,
             model_version=self.model_version,
+            dataset=self.dataset.name,
             round=self.round,
             offset=question.offset,
             more=more,

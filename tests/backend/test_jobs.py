@@ -50,6 +50,30 @@ def test_a_wrong_configuration_names_key_and_value(client):
 
 
 @pytest.mark.parametrize(
+    ("stored", "seed", "refused"),
+    [
+        ({"seed": 7, "ensemble": {"size": 3}}, 7, ["ensemble"]),
+        ({"seed": 7, "federated": {"num_rounds": 3, "gossip": True}}, 7, ["federated.gossip"]),
+        ({"seed": 7, "training": {"loss": "hinge", "batch_size": "all"}}, 7, ["training.loss", "training.batch_size"]),
+        ({"seed": 7, "evaluation": {"k_list": [0, -1, 10]}, "fedmem": 3}, 7, ["fedmem", "evaluation.k_list"]),
+        (
+            {"seed": 7, "features": {"preference_text": "required"}, "ablation": {"disable_moe": True}},
+            42,
+            ["seed", "features", "ablation"],
+        ),
+    ],
+)
+def test_a_configuration_of_another_version_takes_no_other_job_with_it(client, jobs, stored, seed, refused):
+    jobs.create(kind="training", dataset="tiny", config=stored, num_rounds=3)
+    create(client)
+    new, old = JobPage.model_validate(client.get("/jobs").json()).jobs
+    assert (old.config.seed, list(old.config_refused)) == (seed, refused)
+    assert new.config_refused == ()
+    assert client.get(f"/jobs/{old.id}").json() == old.model_dump(mode="json")
+    assert client.post(f"/jobs/{old.id}/stop").json()["state"] == "stopped"
+
+
+@pytest.mark.parametrize(
     "body", [b"{", b"", b'{"dataset": "tiny", "config": {"seed": NaN}}', b'{"dataset": "\\ud800"}']
 )
 def test_a_body_that_is_no_request(client, body):

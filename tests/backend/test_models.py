@@ -1,6 +1,7 @@
 """Model versions: in service by one reference, swapped after a check, refused where broken."""
 
 import shutil
+import sqlite3
 import threading
 import time
 
@@ -82,6 +83,22 @@ def test_activation_and_rollback_are_done_when_they_answer(served, served_world,
         assert version(served) == wanted
         assert served.get("/models").json()["serving"] == wanted
     problem(served.post("/models/job-9-round-9/activate"), 404)
+
+
+def test_a_swap_is_told_with_both_data_sets(served_world, full_world, caplog):
+    """Models of the data set as it is, and of the same under another name."""
+    caplog.set_level("INFO", "backend")
+    left = another_model(served_world, activate=False)
+    with sqlite3.connect(served_world.database) as connection:
+        connection.execute("UPDATE jobs SET dataset_id = (SELECT id FROM datasets WHERE name = 'other') WHERE id = 2")
+    connection.close()
+    with TestClient(create_app(settings_of(served_world))) as client:
+        wait_for_model(client)
+        first = version(client)
+        assert client.post(f"/models/{left}/activate").status_code == 200
+    said = [record.getMessage() for record in caplog.records]
+    assert f"model {first} of data set tiny is in service" in said
+    assert f"model {left} of data set other replaces {first} of data set tiny" in said
 
 
 def test_a_next_page_comes_from_the_model_of_the_first(served, served_world, recommender):

@@ -13,7 +13,11 @@ from tests.backend.conftest import columns, problem
 
 def test_it_is_alive_and_ready(served, recommender):
     assert served.get("/health/live").json() == {"status": "live"}
-    assert served.get("/health/ready").json() == {"status": "ready", "model_version": recommender.model_version}
+    assert served.get("/health/ready").json() == {
+        "status": "ready",
+        "model_version": recommender.model_version,
+        "dataset": "tiny",
+    }
 
 
 def test_metrics_name_routes_and_the_model(served, recommender):

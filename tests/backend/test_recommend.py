@@ -88,6 +88,28 @@ def test_a_version_that_is_not_in_memory(shared):
 DATA = dataset()
 
 
+def asked_of(client, dataset: str):
+    """Everything that a model answers, for a data set."""
+    query, history = {"dataset": dataset}, {"history": ["3", "5"]}
+    return (
+        client.get("/recommend/u01", params=query),
+        client.post("/recommend", params=query, json=history),
+        client.post("/recommend/batch", params=query, json={"requests": [history]}),
+        client.get("/items/7/similar", params=query),
+    )
+
+
+def test_an_answer_names_its_data_set_and_is_not_given_for_another(shared, recommender):
+    for response in asked_of(shared, "tiny"):
+        assert response.status_code == 200
+        (found,) = response.json().get("answers", [response.json()])
+        assert found["dataset"] == "tiny"
+    for response in asked_of(shared, "other"):
+        detail = problem(response, 409).detail
+        assert f"model {recommender.model_version} answers for the data set 'tiny', not for 'other'" in detail
+        assert "activate a model of 'other'" in detail
+
+
 def brute_force(recommender, user, category, exclude, include_seen) -> list[tuple[str, float]]:
     """All items that may be recommended to a user, from the scores that evaluation ranks by."""
     index = DATA.vocabulary.find_user(user)

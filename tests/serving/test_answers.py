@@ -11,7 +11,7 @@ from fedmem.contracts import RecommendationResponse
 from fedmem.errors import ConfigError
 from fedmem.federated.scoring import UserContext
 from fedmem.serving import Question, Recommender
-from tests.serving.builders import GENRES, drawn_memory, drawn_recommender
+from tests.serving.builders import EMPTY_USER, GENRES, SHORT_USER, drawn_memory, drawn_recommender
 from tests.tiny import ITEMS
 
 RECOMMENDER = drawn_recommender()
@@ -126,6 +126,23 @@ def test_the_parts_sum_to_the_score(question):
     for expert in reasons.gates:
         read = sum(entry.weights[expert] for entry in reasons.memory)
         assert read + reasons.nothing[expert] == pytest.approx(1, abs=1e-5)
+
+
+BARE = {"text": False, "image": False, "preferences": False}  # prototypes are then clustered by the trained item table
+NO_MEMORY = {"ablation": {"disable_memory": True}}
+NO_RETRIEVER = {"ablation": {"disable_moe": True}}
+
+
+@pytest.mark.parametrize("options", [BARE, NO_MEMORY, NO_RETRIEVER, BARE | NO_MEMORY, BARE | NO_RETRIEVER])
+@pytest.mark.parametrize("user", ["3", SHORT_USER, EMPTY_USER])
+def test_a_model_that_lacks_parts_explains_itself_by_the_others(options, user):
+    recommender = drawn_recommender(**options)
+    answer = recommender.answer(Question(user, explain=True))
+    assert set(answer.explanation.gates) == ({"sequential"} if recommender.config.uses_memory else set())
+    assert bool(answer.explanation.memory) is recommender.config.uses_memory
+    for scored in answer.items:
+        total = scored.parts.sequence + sum(scored.parts.experts.values()) + scored.parts.availability
+        assert total == pytest.approx(scored.score, abs=1e-5 * max(1, abs(scored.score)))
 
 
 @given(questions(explain=True))
