@@ -62,7 +62,7 @@ def test_data_that_are_not_there(fedmem, tmp_path):
     assert len(outcome.err.strip().splitlines()) == 1
 
 
-SERVED = {name: 0.3 for name in benchmarks.serve.GOALS} | {"r1_10k": 1.1, "r1_100k": 1.3, "machine": {}}
+SERVED = dict.fromkeys(benchmarks.serve.GOALS, 0.3) | {"r1_10k": 1.1, "r1_100k": 1.3, "machine": {}}
 LARGE = {"items": 5000, "probes": 32, "recall": 0.9, "ratio": 0.05, "machine": {}}
 
 
