@@ -28,6 +28,7 @@ from fedmem.data.formats import read_dataset
 TIMEOUT = 10.0
 KEPT_SECONDS = 3.0  # the backend closes connections that are not used for five
 WARM_UP = 5.0  # seconds, left out
+PARTS = 10  # after each of which the backend's memory is read
 FIRST_ROUNDS = 3  # of the model that answers
 
 
@@ -200,15 +201,17 @@ def put_first_model_into_service(made: Product) -> None:
 async def under_load(
     made: Product, backend: Service, job: int, rate: float, seconds: float, warm_up: float
 ) -> dict[str, Any]:
-    """Send, and read the backend's memory after the warm-up and at the end.
+    """Send, and read the backend's memory after the warm-up and ten times until the end.
 
     Raises:
         BenchmarkError: if the job did not train meanwhile.
     """
     generator = Generator(made.port, mixed(*users_and_items(made), job), rate)
     await generator.run_for(warm_up)
-    memory, rounds, began = backend.resident_mib(), made.rounds(job), time.perf_counter()
-    found = await generator.run_for(seconds)
+    rounds, memory, found, began = made.rounds(job), [backend.resident_mib()], Load(), time.perf_counter()
+    for _ in range(PARTS):
+        found.add(await generator.run_for(seconds / PARTS))
+        memory.append(backend.resident_mib())
     took = time.perf_counter() - began
     generator.close()
     if (trained := made.rounds(job) - rounds) < 1:
@@ -222,8 +225,9 @@ async def under_load(
         "p99_ms": found.milliseconds(99),
         "late_p99_ms": 1000 * float(np.percentile(found.late, 99)),
         "rounds_trained": trained,
-        "memory_mib_start": memory,
-        "memory_mib_end": backend.resident_mib(),
+        "memory_mib_start": memory[0],
+        "memory_mib_end": memory[-1],
+        "memory_mib": memory,
     }
 
 
