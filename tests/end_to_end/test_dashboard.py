@@ -94,11 +94,19 @@ def browser() -> Iterator["playwright.Browser"]:
 
 
 @pytest.fixture(scope="module")
-def visit(browser):
-    """``visit(address)``: a new tab, of any width; the browser keeps what it has loaded."""
+def context(browser):
+    """The browser keeps what it has loaded from test to test."""
     context = browser.new_context()
-    yield lambda address, width=1400: visitor(context, address, width)
+    yield context
     context.close()
+
+
+@pytest.fixture
+def visit(context):
+    """``visit(address)``: a new tab, of any width, closed with the test."""
+    yield lambda address, width=1400: visitor(context, address, width)
+    for page in context.pages:
+        page.close()
 
 
 def visitor(context: "playwright.BrowserContext", address: str, width: int) -> Visitor:
