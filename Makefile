@@ -4,7 +4,6 @@ PORT ?= 8000
 DASHBOARD_PORT ?= 8501
 BIN := .venv/bin
 INSTALLED := .venv/.installed
-DEMO := runs/demo
 
 # torch's threads under contention cost a factor of five and more.
 export OMP_NUM_THREADS := 1
@@ -30,7 +29,7 @@ $(INSTALLED): pyproject.toml constraints.txt
 	@echo "installed. The command is $(BIN)/fedmem; to type just fedmem: . $(BIN)/activate"
 
 demo: $(INSTALLED) ## set up and start everything on an embedded catalogue: dashboard, API, trainer, a first training job
-	@$(BIN)/fedmem up --port $(PORT) --dashboard-port $(DASHBOARD_PORT) --data-dir $(DEMO) --database-url sqlite:///$(DEMO)/fedmem.db
+	@$(BIN)/fedmem up --port $(PORT) --dashboard-port $(DASHBOARD_PORT)
 
 test: check ## every check and every test; what continuous integration runs
 	$(BIN)/python -m pytest
@@ -50,6 +49,6 @@ constraints: $(INSTALLED) ## resolve constraints.txt anew from pyproject.toml
 	$(BIN)/uv pip compile --upgrade --universal --python-version 3.11 --all-extras --no-header --quiet \
 	  pyproject.toml -o constraints.txt
 
-clean: ## remove what the demo wrote, caches and builds; .venv stays
-	rm -rf $(DEMO) build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+clean: ## remove caches and builds; .venv and what was trained (runs/) stay
+	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +

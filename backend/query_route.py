@@ -44,9 +44,8 @@ class QueryRoute(APIRoute):
     def get_route_handler(self) -> Handler:
         """What is called instead of FastAPI's own reading of requests."""
         (in_path,), (in_query,) = self.dependant.path_params, self.dependant.query_params
-        name, endpoint = in_path.name, self.endpoint
-        fields = model_fields(in_query.field_info.annotation)
-        lists, known = list_fields(fields), frozenset(fields)
+        name, endpoint, model = in_path.name, self.endpoint, in_query.field_info.annotation
+        lists, known = list_fields(model), frozenset(fields_of(model))
 
         async def handler(request: Request) -> Response:
             value, wrong = in_path.validate(request.path_params[name], {}, loc=("path", name))
@@ -83,16 +82,17 @@ def _no_such(name: str, known: Collection[str]) -> str:
     return f"there is no such parameter; there are: {there_are}"
 
 
-def model_fields(model: Any) -> dict[str, FieldInfo]:
-    """The fields of the model by which a query is read."""
+def fields_of(model: Any) -> dict[str, FieldInfo]:
+    """The parameters that a model reads."""
+    assert isinstance(model, type), "a query is read by one model"
     assert issubclass(model, BaseModel), "a query is read by one model"
     fields: dict[str, FieldInfo] = model.model_fields
     return fields
 
 
-def list_fields(fields: Mapping[str, FieldInfo]) -> frozenset[str]:
-    """The fields whose parameter may be repeated; of others the last one given counts."""
-    types = {name: field.annotation for name, field in fields.items()}
+def list_fields(model: Any) -> frozenset[str]:
+    """The parameters that may be repeated; of others the last one given counts."""
+    types = {name: field.annotation for name, field in fields_of(model).items()}
     return frozenset(
         name for name, one in types.items() if any(get_origin(part) is list for part in (one, *get_args(one)))
     )

@@ -28,6 +28,7 @@ from fedmem.data.formats import read_dataset
 TIMEOUT = 10.0
 KEPT_SECONDS = 3.0  # the backend closes connections that are not used for five
 WARM_UP = 5.0  # seconds, left out
+PARTS = 10  # after each of which the backend's memory is read
 FIRST_ROUNDS = 3  # of the model that answers
 
 
@@ -172,7 +173,7 @@ def mixed(users: list[str], items: list[str], job: int, seed: int = 0) -> Iterat
             yield Request("GET", f"/jobs/{job}")
 
 
-def load(rate: float, seconds: float) -> dict[str, Any]:
+def load(rate: float, seconds: float, warm_up: float = WARM_UP) -> dict[str, Any]:
     """Everything, as one record."""
     with product() as made:
         made.store_demo()
@@ -182,7 +183,8 @@ def load(rate: float, seconds: float) -> dict[str, Any]:
         put_first_model_into_service(made)
         job = made.queue_demo()
         made.wait(lambda: made.rounds(job) >= 1, "a round of training")
-        return asyncio.run(under_load(made, backend, job, rate, seconds)) | {"machine": machine()}
+        found = asyncio.run(under_load(made, backend, job, rate, seconds, warm_up))
+        return found | {"machine": machine()}
 
 
 def put_first_model_into_service(made: Product) -> None:
@@ -196,16 +198,20 @@ def put_first_model_into_service(made: Product) -> None:
         client.post(f"/models/{version}/activate").raise_for_status()
 
 
-async def under_load(made: Product, backend: Service, job: int, rate: float, seconds: float) -> dict[str, Any]:
-    """Send, and read the backend's memory after the warm-up and at the end.
+async def under_load(
+    made: Product, backend: Service, job: int, rate: float, seconds: float, warm_up: float
+) -> dict[str, Any]:
+    """Send, and read the backend's memory after the warm-up and ten times until the end.
 
     Raises:
         BenchmarkError: if the job did not train meanwhile.
     """
     generator = Generator(made.port, mixed(*users_and_items(made), job), rate)
-    await generator.run_for(WARM_UP)
-    memory, rounds, began = backend.resident_mib(), made.rounds(job), time.perf_counter()
-    found = await generator.run_for(seconds)
+    await generator.run_for(warm_up)
+    rounds, memory, found, began = made.rounds(job), [backend.resident_mib()], Load(), time.perf_counter()
+    for _ in range(PARTS):
+        found.add(await generator.run_for(seconds / PARTS))
+        memory.append(backend.resident_mib())
     took = time.perf_counter() - began
     generator.close()
     if (trained := made.rounds(job) - rounds) < 1:
@@ -219,8 +225,9 @@ async def under_load(made: Product, backend: Service, job: int, rate: float, sec
         "p99_ms": found.milliseconds(99),
         "late_p99_ms": 1000 * float(np.percentile(found.late, 99)),
         "rounds_trained": trained,
-        "memory_mib_start": memory,
-        "memory_mib_end": backend.resident_mib(),
+        "memory_mib_start": memory[0],
+        "memory_mib_end": memory[-1],
+        "memory_mib": memory,
     }
 
 

@@ -29,7 +29,8 @@ def main() -> None:
         settings = Settings.load()
         check_port(settings)
     except FedMemError as error:
-        sys.exit(f"error: {error}")
+        sys.stderr.write(f"error: {error}\n")
+        sys.exit(2)
     serve(settings)
 
 

@@ -25,7 +25,8 @@ def main() -> None:
     try:
         serve_jobs(Settings.load(), until_idle=until_idle)
     except FedMemError as error:
-        sys.exit(f"error: {error}")
+        sys.stderr.write(f"error: {error}\n")
+        sys.exit(2)
 
 
 if __name__ == "__main__":

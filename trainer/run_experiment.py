@@ -5,7 +5,7 @@ import traceback
 from contextlib import closing
 from dataclasses import dataclass
 
-from fedmem.checkpoint import RunDirectory, Snapshot
+from fedmem.checkpoint import RunDirectory, RunRecord, Snapshot
 from fedmem.config import ExperimentConfig, validate_config
 from fedmem.data.federated_dataset import FederatedDataset
 from fedmem.errors import ConfigError, FedMemError, LeaseLostError, StorageError
@@ -182,6 +182,8 @@ class JobRun:
         last = run.server.state.round
         result = run.finish(self._go_on)
         logger.info("test HR@10 %.4f, model of round %d", result.table.mean("HR@10"), result.round)
+        self._leave_record(RunRecord(last, result.round, finished=True, test=result.table.to_dict()))
+        self.control.end()
         self.control.patiently(
             lambda: self.stores.jobs.finish(
                 self.lease,
@@ -193,6 +195,11 @@ class JobRun:
                 activate=self.job.kind == "training",
             )
         )
+
+    def _leave_record(self, record: RunRecord) -> None:
+        """What makes the job's folder a run for ``fedmem evaluate`` and its like."""
+        self.control.check()
+        self.directory.write_record(record)
 
     def _why_finished(self, last: int) -> str:
         if last >= self.job.num_rounds:
@@ -207,10 +214,14 @@ class JobRun:
     def _end_as_wished(self) -> None:
         """Stopped with the model of the best round so far, paused, or back in the queue; the store logs which."""
         job = self.stores.jobs.get(self.job.id)
-        if self.control.wish != "stopped":
+        wish = self.control.wish
+        self.control.end()
+        if wish != "stopped":
             self.control.patiently(lambda: self.stores.jobs.release(self.lease))
             return
         best = job.best_round or job.round
+        if best:
+            self._leave_record(RunRecord(job.round, best))
         message = f"stopped on request after round {job.round}"
         self.control.patiently(
             lambda: self.stores.jobs.finish(self.lease, "stopped", message=message, model_round=best or None)
@@ -219,6 +230,7 @@ class JobRun:
     def _fail(self, message: str) -> None:
         trace = traceback.format_exc()
         logger.error("failed: %s", message)
+        self.control.end()
         self.control.patiently(lambda: self.stores.jobs.finish(self.lease, "failed", message=message, traceback=trace))
 
 

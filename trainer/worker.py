@@ -81,7 +81,6 @@ class Worker:
             _log_of(self.stores.jobs, lease),
             Control(self.stores.jobs, lease, self.settings.lease_seconds, self.shutdown, asked) as control,
         ):
-            logger.info("job %d taken by %s, attempt %d", job.id, self.name, job.attempts)
             JobRun(self.stores, self.settings, job, lease, control).run()
         self._sign_of_life(None)
 

@@ -9,7 +9,7 @@ from dashboard.components.connection import client
 from dashboard.words import is_under_way
 from fedmem.contracts import Job
 
-_TROUBLE = "control-trouble"
+_TROUBLE, _QUESTION = "control-trouble", "stop-question"
 
 
 def job_controls(job: Job) -> None:
@@ -21,7 +21,9 @@ def job_controls(job: Job) -> None:
             _button("Resume", ":material/play_arrow:", job, client().resume, primary=True)
         else:
             _button("Pause", ":material/pause:", job, client().pause)
-        if st.button("Stop", icon=":material/stop:", key=f"stop-{job.id}"):
+        st.button("Stop", icon=":material/stop:", key=f"stop-{job.id}", on_click=_question, args=(job.id,))
+        # Asked in every run until it is answered: the page runs anew with every poll.
+        if st.session_state.get(_QUESTION) == job.id:
             _confirm_stop(job)
 
 
@@ -50,15 +52,34 @@ def _ask(ask: Callable[[int], Job], job_id: int) -> None:
         st.session_state[_TROUBLE] = str(error)
 
 
-@st.dialog("Stop this job?")
+def _question(job_id: int) -> None:
+    st.session_state[_QUESTION] = job_id
+
+
+def _answered() -> None:
+    st.session_state.pop(_QUESTION, None)
+
+
+def _stop(job_id: int) -> None:
+    _answered()
+    _ask(client().stop, job_id)
+
+
+@st.dialog("Stop this job?", on_dismiss=_answered)
 def _confirm_stop(job: Job) -> None:
     st.markdown(
         f"Job {job.id} ends after the clients in progress, with a checkpoint of round {job.round}. It cannot be "
         "resumed; a new job may start from its checkpoint. To go on later with the same job, pause it instead."
     )
     with st.container(horizontal=True):
-        if st.button("Stop the job", type="primary", icon=":material/stop:", key=f"confirm-stop-{job.id}"):
-            _ask(client().stop, job.id)
-            st.rerun()
-        if st.button("Keep it going", key=f"keep-{job.id}"):
-            st.rerun()
+        stopped = st.button(
+            "Stop the job",
+            type="primary",
+            icon=":material/stop:",
+            key=f"confirm-stop-{job.id}",
+            on_click=_stop,
+            args=(job.id,),
+        )
+        kept = st.button("Keep it going", key=f"keep-{job.id}", on_click=_answered)
+    if stopped or kept:
+        st.rerun()

@@ -36,14 +36,17 @@ def live_job(draw: Callable[[JobView], None], *, with_rounds: bool = True) -> No
 
 
 def live(job: Job, draw: Callable[[JobView], None], *, with_rounds: bool = True) -> None:
-    """Draw a job now and while it is under way; a change of its state draws the whole page anew."""
+    """Draw a job now and while it is under way; its end draws the whole page anew, once.
+
+    Everything that depends on its state is drawn here: a click that comes while the whole page is drawn anew is lost.
+    """
 
     @st.fragment(run_every=settings().poll_seconds if is_under_way(job) else None)
     def body() -> None:
         view = latest(job, with_rounds=with_rounds)
         if view is not None:
             draw(view)
-            if (view.job.state, view.job.desired_state) != (job.state, job.desired_state):
+            if is_under_way(job) and not is_under_way(view.job):
                 st.rerun()
 
     body()

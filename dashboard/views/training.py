@@ -9,7 +9,6 @@ from dashboard.charts.training import loss_chart, peak_memory_chart, ranking_cha
 from dashboard.components.connection import round_book
 from dashboard.components.drawings import panel
 from dashboard.components.job_choice import chosen_job, known_jobs
-from dashboard.components.job_controls import control_trouble, job_controls
 from dashboard.components.job_header import job_header
 from dashboard.components.live import JobView, live
 from dashboard.components.new_job import is_wanted, new_job, open_form
@@ -22,14 +21,10 @@ MOST_COMPARED = 5
 
 
 def training() -> None:
-    """Controls above, the live part below them."""
+    """A new job and what to compare with above, the live part with its controls below."""
     st.title("Training")
     job = chosen_job()
-    with st.container(horizontal=True):
-        st.button("New training job", icon=":material/add:", on_click=open_form, key="new-job", disabled=is_wanted())
-        if job is not None:
-            job_controls(job)
-    control_trouble()
+    st.button("New training job", icon=":material/add:", on_click=open_form, key="new-job", disabled=is_wanted())
     if is_wanted():
         with backend_needed():
             new_job()
@@ -60,7 +55,7 @@ def _compared(job: Job) -> list[Job]:
 
 
 def _draw(view: JobView, compared: Sequence[Job]) -> None:
-    job_header(view)
+    job_header(view, controls=True)
     if not view.trained:
         waiting_for_rounds(state_of(view.job))
         return

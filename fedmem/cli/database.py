@@ -6,12 +6,14 @@ from contextlib import contextmanager
 import migrations
 from fedmem.cli.screen import answers, notes
 from fedmem.storage.catalogue import CatalogueStore
-from fedmem.storage.engine import DEFAULT_URL, check_schema, connect, parse_url, shown
+from fedmem.storage.engine import DEFAULT_URL, check_schema, connect, parse_url, require, shown
 
 
 @contextmanager
 def catalogue(url: str | None, *, migrate: bool = False) -> Iterator[CatalogueStore]:
     """The catalogue in a database; ``StorageError`` where it is at another schema and may not be migrated."""
+    if not migrate:
+        require(url or DEFAULT_URL)
     engine = connect(url or DEFAULT_URL)
     try:
         if migrate:

@@ -11,7 +11,7 @@ from rich.table import Table
 from fedmem.cli.screen import answer_json, answers, notes
 from fedmem.config import ExperimentConfig
 from fedmem.contracts.jobs import JobKind
-from fedmem.storage.engine import DEFAULT_URL, check_schema, connect
+from fedmem.storage.engine import DEFAULT_URL, check_schema, connect, require
 from fedmem.storage.jobs import JobRow, JobStore
 from fedmem.storage.metrics import MetricStore, RoundRow
 
@@ -21,6 +21,7 @@ PARTS = ("weights", "prototypes")
 @contextmanager
 def job_store(url: str | None) -> Iterator[JobStore]:
     """The jobs of a database; ``StorageError`` where it is at another schema."""
+    require(url or DEFAULT_URL)
     engine = connect(url or DEFAULT_URL)
     try:
         check_schema(engine)
@@ -40,25 +41,18 @@ def show_jobs(url: str | None, *, as_json: bool) -> None:
         notes.print("no jobs yet: queue one with fedmem jobs start --dataset NAME")
         return
     table = Table()
-    for name in ("job", "kind", "data set", "state", "round", "best", "queued", "model"):
-        table.add_column(name)
+    for name in ("job", "kind", "data set", "state", "round", "best", "model"):
+        table.add_column(name, no_wrap=name not in ("data set", "model"), overflow="fold")
     for row in rows:
-        state = (
-            row.state
-            if row.state == "paused" or row.desired_state in ("running", row.state)
-            else f"{row.state}, to be {row.desired_state}"
-        )
-        table.add_row(
-            str(row.id),
-            row.kind,
-            row.dataset,
-            state,
-            f"{row.round}/{row.num_rounds}",
-            str(row.best_round or ""),
-            f"{datetime.fromtimestamp(row.created_at):%Y-%m-%d %H:%M}",
-            row.model_version or "",
-        )
+        rounds, best = f"{row.round}/{row.num_rounds}", str(row.best_round or "")
+        table.add_row(str(row.id), row.kind, row.dataset, state_of(row), rounds, best, row.model_version or "")
     answers.print(table)
+
+
+def state_of(row: JobRow) -> str:
+    """What the job does and, where its trainer has not heard of it yet, what its user wants."""
+    waits = row.state == "running" and row.desired_state != "running"
+    return f"{row.state}, to be {row.desired_state}" if waits else row.state
 
 
 def show_job(url: str | None, job_id: int, *, as_json: bool) -> None:
@@ -94,9 +88,7 @@ def wish(url: str | None, job_id: int, what: str) -> None:
     """Stop, pause or resume a job."""
     with job_store(url) as jobs:
         row: JobRow = {"stop": jobs.stop, "pause": jobs.pause, "resume": jobs.resume}[what](job_id)
-    notes.print(
-        f"job {row.id} is {row.state}" + ("" if row.desired_state == row.state else f", to be {row.desired_state}")
-    )
+    notes.print(f"job {row.id} is {state_of(row)}")
 
 
 def show_log(url: str | None, job_id: int, *, follow: bool) -> None:

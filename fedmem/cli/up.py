@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import quote
 
 import httpx
 
@@ -27,6 +28,8 @@ logger = logging.getLogger(__name__)
 
 DEMO = "demo"
 DEMO_CHANGES = {"features": {"image_model_name": "descriptor"}, "federated": {"num_rounds": 150}}  # configs/demo.yaml
+RESTARTS = 3  # of one service, before all end
+CANNOT_START = 2  # the exit code of a service whose settings are wrong
 FOLLOWED = 3  # newest jobs whose log lines are shown
 GRACE = 60.0  # seconds that a service has to end
 START = 120.0  # seconds that the backend has to answer
@@ -51,11 +54,13 @@ class Address:
 
 @dataclass
 class Service:
-    """A child process and the file that takes its output."""
+    """A child process, what started it, and the file that takes its output."""
 
     name: str
     process: "subprocess.Popen[bytes]"
     log: Path
+    environment: dict[str, str]
+    restarts: int = 0
 
 
 @dataclass
@@ -66,26 +71,23 @@ class Services:
     running: list[Service] = field(default_factory=list)
 
     def start(self, name: str, **environment: str) -> None:
-        """``python -m name`` in a session of its own, so that a terminal's Ctrl-C reaches the parent alone."""
+        """``python -m name``, started again if it should die."""
         self.folder.mkdir(parents=True, exist_ok=True)
         log = self.folder / f"{name}.log"
-        with log.open("ab") as output:
-            process = subprocess.Popen(
-                [sys.executable, "-m", name],
-                env=os.environ | environment,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                start_new_session=True,
-            )
-        self.running.append(Service(name, process, log))
+        self.running.append(Service(name, _process(name, environment, log), log, environment))
 
     def check(self) -> None:
-        """ServiceError if one has ended."""
+        """Start again what has died; ServiceError if that happens too often, or at once."""
         for service in self.running:
-            if (code := service.process.poll()) is not None:
-                last = "".join(f"\n  {line}" for line in _last_lines(service.log))
-                raise ServiceError(f"the {service.name} has ended with exit code {code}; see {service.log}{last}")
+            if (code := service.process.poll()) is None:
+                continue
+            last = "".join(f"\n  {line}" for line in _last_lines(service.log))
+            what = f"the {service.name} has ended with exit code {code}; see {service.log}"
+            if code == CANNOT_START or service.restarts == RESTARTS:
+                raise ServiceError(f"{what}{last}")
+            notes.print(f"{what}; it is started again{last}")
+            service.restarts += 1
+            service.process = _process(service.name, service.environment, service.log)
 
     def end(self) -> None:
         """SIGTERM to all, then SIGKILL to whoever takes longer than the grace."""
@@ -101,8 +103,23 @@ class Services:
                 service.process.wait()
 
 
+def _process(name: str, environment: dict[str, str], log: Path) -> "subprocess.Popen[bytes]":
+    """``python -m name`` in a session of its own, so that a terminal's Ctrl-C reaches the parent alone."""
+    with log.open("ab") as output:
+        return subprocess.Popen(
+            [sys.executable, "-m", name],
+            env=os.environ | environment,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+        )
+
+
 def run_up(backend: Address, dashboard: Address, data_dir: Path, database_url: str, *, train: bool) -> None:
     """Migrate, fill an empty database with the demo, start the services, queue a first job, and wait for Ctrl-C."""
+    if backend.port == dashboard.port:
+        raise ConfigError(f"--port and --dashboard-port are both {backend.port}; choose two")
     for address, option in ((backend, "--port"), (dashboard, "--dashboard-port")):
         refuse_taken(address, option)
     prepare(data_dir, database_url, train=train)
@@ -120,7 +137,7 @@ def run_up(backend: Address, dashboard: Address, data_dir: Path, database_url: s
         _wait_until_it_answers(backend, services, stopping)
         if not stopping:
             _say_where(backend, dashboard, services)
-        _follow(jobs, services, stopping)
+        _follow(jobs, backend, services, stopping)
     notes.print("all services have ended; fedmem up starts them again where they were")
 
 
@@ -222,18 +239,28 @@ def _say_where(backend: Address, dashboard: Address, services: Services) -> None
     notes.print("FedMem is up; Ctrl-C ends it")
     notes.print(f"  dashboard  {dashboard.url}")
     notes.print(f"  API        {backend.url}/docs")
-    notes.print(f"  try        curl '{backend.url}/recommend/u001?k=5'")
     notes.print(f"  logs       {services.folder}")
 
 
-def _follow(jobs: JobStore, services: Services, stopping: Sequence[bool]) -> None:
+def _follow(jobs: JobStore, backend: Address, services: Services, stopping: Sequence[bool]) -> None:
     """Show the newest jobs' log lines as they come, until Ctrl-C; a database that is away is asked again."""
-    began, shown = time.time(), dict[int, int]()
+    began, shown, said = time.time(), dict[int, int](), False
     while not stopping:
         services.check()
         with contextlib.suppress(StorageError):
             _show_news(jobs, began, shown)
+        said = said or _say_how_to_ask(backend)
         time.sleep(0.5)
+
+
+def _say_how_to_ask(backend: Address) -> bool:
+    """Once a model is in service, a request that it answers; whether there was one."""
+    with contextlib.suppress(httpx.HTTPError, LookupError):
+        if httpx.get(f"{backend.url}/health/ready", timeout=2).is_success:
+            user = httpx.get(f"{backend.url}/users", params={"limit": 1}, timeout=2).json()["users"][0]["user_id"]
+            notes.print(f"a model is in service: curl '{backend.url}/recommend/{quote(user)}?k=5'")
+            return True
+    return False
 
 
 def _show_news(jobs: JobStore, began: float, shown: dict[int, int]) -> None:

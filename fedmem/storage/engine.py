@@ -69,6 +69,16 @@ def parse_url(url: str) -> URL:
     return parsed
 
 
+def require(url: str) -> None:
+    """Raise StorageError where a URL names an SQLite file that is not there: who only reads must not make one."""
+    parsed = parse_url(url)
+    if parsed.get_backend_name() == "sqlite" and not parsed.query and not Path(str(parsed.database)).exists():
+        raise StorageError(
+            f"there is no database {parsed.database}: fedmem up or fedmem data import makes one; another is named by "
+            "DATABASE_URL or --database-url"
+        )
+
+
 def shown(url: URL) -> str:
     """A URL to print: its password masked."""
     return url.render_as_string(hide_password=True)

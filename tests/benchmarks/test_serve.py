@@ -6,7 +6,8 @@ import sys
 import numpy as np
 import pytest
 
-from benchmarks import serve, topk
+from benchmarks import serve, serve_http, topk
+from benchmarks.drawn import recommender_of
 from fedmem.errors import FedMemError
 
 
@@ -16,6 +17,7 @@ def small(monkeypatch):
     monkeypatch.setattr(serve, "MANY_ITEMS", 900)
     monkeypatch.setattr(serve, "MOVIELENS_ITEMS", 300)
     monkeypatch.setattr(serve, "USERS", 4)
+    monkeypatch.setattr(serve.serve_http, "serve_http", lambda advance: dict.fromkeys(serve_http.GOALS, 0.5))
     monkeypatch.setattr(topk, "THEMES", 50)
     monkeypatch.setattr(topk, "QUERIES", 10)
 
@@ -29,7 +31,7 @@ def test_every_figure_comes_out(small):
 
 
 def test_the_answers_measured_are_whole(small):
-    recommender = serve.recommender_of(300)
+    recommender = recommender_of(300, 4)
     for user in recommender.dataset.vocabulary.users[:4]:
         answer = recommender.recommend(user, serve.K)
         assert (answer.strategy, len(answer.items)) == ("model", serve.K)
@@ -40,7 +42,7 @@ def test_the_answers_measured_are_whole(small):
 
 
 def test_the_peer_ranks_by_the_sequence_alone(small):
-    recommender = serve.recommender_of(300)
+    recommender = recommender_of(300, 4)
     best = serve.plain_sasrec(recommender)(0)
     assert len(set(best.tolist())) == serve.K
     assert not set(best.tolist()) & {0, *recommender.dataset.history(0).tolist()}

@@ -55,7 +55,8 @@ def test_what_is_not_there_is_one_clear_error(fedmem, product):
 def test_a_database_that_was_not_made_says_what_to_run(fedmem, tmp_path):
     outcome = fedmem("jobs", "list", "--database-url", f"sqlite:///{tmp_path / 'new.db'}")
     assert outcome.code == 2
-    assert "fedmem db upgrade" in outcome.err
+    assert "fedmem up or fedmem data import makes one" in outcome.err
+    assert not (tmp_path / "new.db").exists()
 
 
 def test_a_log_tells_the_story_of_a_job(fedmem, product, finished):

@@ -85,7 +85,7 @@ def test_two_trainers_share_ten_jobs_and_train_each_once(product, started):
     jobs = [product.jobs.get(number) for number in ids]
     assert [job.attempts for job in jobs] == [1] * 10
     messages = [line.message for number in ids for line in product.jobs.logs(number)]
-    takers = [message.split(" taken by ")[1].split(",")[0] for message in messages if " taken by " in message]
+    takers = [message.split(" trainer ")[1].split(" after ")[0] for message in messages if "taken up" in message]
     assert len(takers) == 10
     assert len(set(takers)) == 2
     for trainer in trainers:
