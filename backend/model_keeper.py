@@ -11,6 +11,7 @@ from pathlib import Path
 from backend.new_interactions import NewInteractions
 from backend.served_model import ServedModel, ServedModels
 from backend.telemetry import ModelMetrics
+from fedmem.contracts.jobs import JobState
 from fedmem.errors import CheckpointError, ConflictError, FeatureError, StorageError
 from fedmem.serving import Item, Question, Recommender, described_item, erase_memories
 from fedmem.storage.catalogue import CatalogueStore
@@ -67,6 +68,8 @@ class ModelKeeper:
             active = self.models.active()
             if active is not None and not self._is_served(active) and not self._was_refused(active):
                 self._try(active)
+        if self.served.current is None:
+            self.served.awaited = self._awaited()
         self.catch_up()
 
     def activate(self, version: str, reason: str) -> ModelRow:
@@ -102,6 +105,18 @@ class ModelKeeper:
             self._change(dataset, lambda model: _without_user(model, user_id))
         for job_id in {row.job_id for row in self.models.page(EVERY) if row.dataset == dataset}:
             erase_memories(self._folder(job_id), {user_id})
+
+    def _awaited(self) -> str:
+        """What will bring the first model."""
+        states: tuple[JobState, ...] = ("running", "queued", "paused")
+        jobs = (job for state in states for job in self.jobs.page(state=state, kind="training", limit=1))
+        job = next(jobs, None)
+        if job is None:
+            return ServedModels.awaited
+        if job.state == "queued":
+            return f"job {job.id} is queued; its model answers when it is done"
+        paused = "paused " if job.state == "paused" else ""
+        return f"job {job.id} is {paused}at round {job.round} of {job.num_rounds}; its model answers when it is done"
 
     def _change(self, dataset: str, change: Change) -> None:
         """Change the models of a data set: those in memory, and the one that is being loaded once it is."""

@@ -43,7 +43,13 @@ class ServedModel:
 
 
 class ServedModels:
-    """Which model answers. Readers take one reference and use it throughout; nothing here waits."""
+    """Which model answers. Readers take one reference and use it throughout; nothing here waits.
+
+    Attributes:
+        awaited: as long as there is none, what will bring one, in a sentence.
+    """
+
+    awaited = "queue a training job with POST /jobs and let it finish"
 
     def __init__(self, current: ServedModel | None = None) -> None:
         self._current = current
@@ -76,7 +82,7 @@ class ServedModels:
     def _chosen(self, version: str | None) -> ServedModel:
         current = self._current
         if current is None:
-            raise NotReadyError("no model is in service yet: queue a training job with POST /jobs and let it finish")
+            raise NotReadyError(f"no model is in service yet: {self.awaited}")
         if version is None or version == current.version:
             return current
         if (kept := self._kept.get(version)) is not None:

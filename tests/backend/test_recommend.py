@@ -12,6 +12,7 @@ from starlette.testclient import TestClient
 
 from backend.app import create_app
 from fedmem.contracts import BatchResponse, RecommendationResponse
+from fedmem.storage.jobs import RoundResult
 from tests.backend.conftest import GENRES, ITEMS, copy_of, dataset, problem, settings_of, wait_for_model
 
 USERS = [f"u{number:02d}" for number in range(12)]
@@ -220,6 +221,28 @@ def test_without_a_model_there_is_no_answer(client):
     for response in (client.get("/recommend/u01"), client.post("/recommend", json={}), client.get("/items/1/similar")):
         assert "POST /jobs" in problem(response, 503).detail
     assert "no model" in problem(client.get("/health/ready"), 503).detail
+
+
+def test_without_a_model_the_job_that_will_bring_one_is_named(client, jobs):
+    def expect(said: str) -> None:
+        client.app.state.services.keeper.look()
+        for path in ("/recommend/u01", "/health/ready"):
+            assert said in problem(client.get(path), 503).detail
+
+    jobs.create(kind="experiment", dataset="tiny", config={}, num_rounds=9)
+    expect("queue a training job with POST /jobs")
+    job, _ = jobs.create(kind="training", dataset="tiny", config={}, num_rounds=150)
+    expect("job 2 is queued; its model answers when it is done")
+    jobs.stop(1)
+    _, lease = jobs.claim("trainer", 60, 3)
+    jobs.begin(lease, snapshot_digest="d", last_interaction_id=1)
+    jobs.commit_round(lease, RoundResult(1, True, "000001", {}))
+    expect("job 2 is at round 1 of 150; its model answers when it is done")
+    jobs.pause(2)
+    jobs.pause_now(lease)
+    expect("job 2 is paused at round 1 of 150; its model answers when it is done")
+    jobs.stop(job.id)
+    expect("queue a training job with POST /jobs")
 
 
 def test_no_answer_asks_the_database(served, monkeypatch):
