@@ -1,14 +1,14 @@
 """Errors as application/problem+json (RFC 9457): one table from class to status, never a stack trace."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from http import HTTPStatus
-from typing import Any
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.types import Scope
 
+from backend.wrong_request import what_is_wrong
 from fedmem.contracts import Problem
 from fedmem.errors import (
     CheckpointError,
@@ -84,7 +84,11 @@ async def _known(request: Request, error: Exception) -> Response:
 
 async def _wrong_request(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
-    return problem(request.scope, HTTPStatus.UNPROCESSABLE_ENTITY, explain(error.errors()))
+    return problem(
+        request.scope,
+        HTTPStatus.UNPROCESSABLE_ENTITY,
+        what_is_wrong(error.errors(), request.headers.get("content-type")),
+    )
 
 
 async def _http_error(request: Request, error: Exception) -> Response:
@@ -98,13 +102,3 @@ def _detail(request: Request, error: HTTPException) -> str:
     if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
         return f"{request.method} is not possible here; allowed: {(error.headers or {}).get('Allow', 'see /docs')}"
     return str(error.detail)
-
-
-def explain(errors: Sequence[Mapping[str, Any]]) -> str:
-    """The first thing that is wrong in a request, by name and value, and how many more there are."""
-    first, more = errors[0], len(errors) - 1
-    name = ".".join(str(part) for part in first["loc"][1:]) or str(first["loc"][0])
-    value = first["input"]
-    shown = f" = {value!r}" if isinstance(value, str | int | float | bool) and len(repr(value)) <= 200 else ""
-    message = first["msg"].removeprefix("Value error, ")
-    return f"{name}{shown}: {message}" + (f" (and {more} more)" if more else "")

@@ -24,7 +24,7 @@ MEANING = {
     404: "What the request names is not there.",
     409: "The request does not fit the present state.",
     413: "The body is too long.",
-    422: "A parameter or the body is wrong; the detail names the first of it.",
+    422: "A parameter or the body is wrong; the detail names what.",
     429: "Too many requests; the header `Retry-After` says when to come back.",
     500: "Something went wrong inside; the log has it under the request id.",
     503: "The database or the model cannot be used at present.",

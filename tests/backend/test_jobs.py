@@ -45,8 +45,50 @@ def test_an_unknown_data_set_is_named_with_those_there_are(client):
 def test_a_wrong_configuration_names_key_and_value(client):
     response = client.post("/jobs", json={"dataset": "tiny", "config": {"federated": {"num_rounds": -3}}})
     assert problem(response, 422).detail.startswith("config.federated.num_rounds = -3: ")
-    response = client.post("/jobs", json={"dataset": "tiny", "config": {"federatd": {}}})
-    assert problem(response, 422).detail.startswith("config.federatd: ")
+
+
+@pytest.mark.parametrize(
+    ("config", "detail"),
+    [
+        ({"federatd": {}}, "config.federatd: there is no such key (did you mean 'federated'?)"),
+        (
+            {"federated": {"num_round": 3}},
+            "config.federated.num_round = 3: there is no such key (did you mean 'federated.num_rounds'?)",
+        ),
+        ({"zzz": 3}, "config.zzz = 3: there is no such key"),
+    ],
+)
+def test_an_unknown_key_is_named_with_the_nearest(client, config, detail):
+    response = client.post("/jobs", json={"dataset": "tiny", "config": config})
+    assert problem(response, 422).detail == detail
+
+
+def test_the_first_three_things_that_are_wrong_are_told(client):
+    body = {"dataset": "tiny", "config": {"seed": -1, "workers": 0}, "knd": 1}
+    told = problem(client.post("/jobs", json=body), 422).detail
+    assert told.split(": ")[0] == "config.seed = -1"
+    assert "; config.workers = 0: " in told
+    assert told.endswith("; knd = 1: there is no such key")
+    told = problem(client.post("/jobs", json={**body, "a": 1, "b": 2}), 422).detail
+    assert told.endswith(" (and 2 more)")
+    assert told.count("; ") == 2
+
+
+@pytest.mark.parametrize(
+    ("headers", "body", "detail"),
+    [
+        ({}, b"{}", "the header Content-Type: application/json is missing, so that the body was not read"),
+        ({"Content-Type": "text/plain"}, b"{}", "the body was not read, because it comes as 'text/plain': send "),
+        (
+            {"Content-Type": "application/json"},
+            b'{"dataset":}',
+            "the body is not valid JSON (Expecting value at character 11)",
+        ),
+    ],
+)
+def test_a_body_that_cannot_be_read(client, headers, body, detail):
+    for path in ("/jobs", "/recommend", "/recommend/batch", "/feedback?dataset=tiny"):
+        assert problem(client.post(path, content=body, headers=headers), 422).detail.startswith(detail)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,45 @@
+"""What is wrong with a request, in words."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from fedmem.config import nearest_key
+
+SHOWN = 3
+LONGEST_VALUE = 200
+Error = Mapping[str, Any]  # as FastAPI and Pydantic give it
+
+
+def what_is_wrong(errors: Sequence[Error], content_type: str | None = None) -> str:
+    """The first few things, each by name and value, and how many more there are."""
+    more = len(errors) - SHOWN
+    told = "; ".join(_told(error, content_type) for error in errors[:SHOWN])
+    return told + (f" (and {more} more)" if more > 0 else "")
+
+
+def _told(error: Error, content_type: str | None) -> str:
+    if error["type"] == "json_invalid":
+        return f"the body is not valid JSON ({error['ctx']['error']} at character {error['loc'][-1]})"
+    if isinstance(error["input"], bytes):  # which FastAPI did not take for JSON
+        return _unread(content_type)
+    name = ".".join(str(part) for part in error["loc"][1:]) or str(error["loc"][0])
+    return f"{name}{_shown(error['input'])}: {_message(error)}"
+
+
+def _unread(content_type: str | None) -> str:
+    if content_type is None:
+        return "the header Content-Type: application/json is missing, so that the body was not read"
+    return f"the body was not read, because it comes as {content_type!r}: send Content-Type: application/json"
+
+
+def _shown(value: object) -> str:
+    """What was given, where it is short enough to be told."""
+    told = repr(value) if isinstance(value, str | int | float | bool) else ""
+    return f" = {told}" if told and len(told) <= LONGEST_VALUE else ""
+
+
+def _message(error: Error) -> str:
+    if error["type"] == "extra_forbidden":
+        part, *key = error["loc"][1:]
+        return "there is no such key" + (nearest_key(".".join(map(str, key))) if key and part == "config" else "")
+    return str(error["msg"]).removeprefix("Value error, ")
