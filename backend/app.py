@@ -8,8 +8,8 @@ from functools import partial
 import anyio
 import anyio.to_thread
 from fastapi import FastAPI
-from fastapi.responses import RedirectResponse
 
+from backend.documentation import add_documentation
 from backend.errors import add_error_handlers
 from backend.middleware import Limited, Observed
 from backend.model_keeper import ModelKeeper
@@ -51,6 +51,8 @@ def create_app(settings: Settings, recommender: Recommender | None = None) -> Fa
         description="Errors are application/problem+json (RFC 9457) and name the request's id, which the log has too.",
         openapi_tags=TAGS,
         generate_unique_id_function=operation_id,
+        docs_url=None,  # FastAPI's pages load their scripts from a foreign address
+        redoc_url=None,
         lifespan=_with_database if recommender is None else None,
     )
     app.state.settings = settings
@@ -59,7 +61,7 @@ def create_app(settings: Settings, recommender: Recommender | None = None) -> Fa
     app.state.served = ServedModels(None if recommender is None else ServedModel.of_run(recommender))
     for routes in (*WITHOUT_DATABASE, *(WITH_DATABASE if recommender is None else (operations.of_run,))):
         app.include_router(routes)
-    app.add_api_route("/", _documentation, include_in_schema=False)
+    add_documentation(app)
     app.openapi = partial(document, app)  # type: ignore[method-assign]
     add_error_handlers(app)
     rate = None if settings.rate_limit is None else RateLimit(settings.rate_limit)
@@ -101,7 +103,3 @@ def _look(keeper: ModelKeeper) -> str:
     except Exception as error:  # whatever it is, what is in service stays and the next look may find it mended
         return f"the database could not be looked into: {type(error).__name__}: {error}"
     return ""
-
-
-async def _documentation() -> RedirectResponse:
-    return RedirectResponse("/docs")

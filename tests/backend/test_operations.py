@@ -1,5 +1,6 @@
 """Health, metrics, data sets and trainers."""
 
+import re
 import time
 
 import pytest
@@ -51,6 +52,17 @@ def test_what_there_is_not(client, method, path, status):
 
 def test_the_start_page_leads_to_the_documentation(client):
     assert client.get("/").url.path == "/docs"
+
+
+def test_the_documentation_asks_nobody_else(client):
+    page = client.get("/docs").text
+    assert '"validatorUrl": null' in page
+    files = re.findall(r'(?:src|href)="(/[^"]+)"', page)
+    assert len(files) == 2
+    for file in files:
+        assert client.get(file).status_code == 200
+    assert not re.findall(r"https?://", page)
+    problem(client.get("/redoc"), 404)
 
 
 def test_a_run_is_served_without_a_database(recommender):
