@@ -4,6 +4,7 @@ import streamlit as st
 
 from dashboard.client import BackendError
 from dashboard.components.job_choice import choose_job, take_up_choice
+from dashboard.components.news import look_for_news
 from dashboard.components.states import trouble
 from dashboard.components.style import apply_style
 
@@ -61,6 +62,7 @@ def main() -> None:
         trouble(error)
         return
     page.run()
+    look_for_news()
 
 
 if __name__ == "__main__":

@@ -114,7 +114,7 @@ def _layers(style: Style, base: alt.Chart, y: alt.Y) -> list[Any]:
     tooltip = _tooltip(style)
     only_lines = base.transform_filter("datum.kind === 'line'")
     if style.stacked:
-        return [only_lines.mark_area(opacity=0.6, clip=True).encode(y=y.stack("zero"), tooltip=tooltip)]
+        return [only_lines.mark_area(clip=True).encode(y=y.stack("zero"), tooltip=tooltip)]
     layers: list[Any] = [only_lines.mark_line(strokeWidth=2, clip=True)]
     if style.bands:
         banded = base.transform_filter("datum.kind === 'line' && isValid(datum.low)")

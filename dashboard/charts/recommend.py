@@ -21,7 +21,7 @@ PART_COLOURS = (BLUE, SKY, GREEN, PURPLE, GREY)
 EXPERTS = {"sequential": "Sequence", "text": "Text", "visual": "Image"}
 EXPERT_COLOURS = (SKY, GREEN, PURPLE)
 _TITLE: Any = {"titleAngle": 0, "titleAlign": "right", "titleAnchor": "end", "titleX": -8, "titleY": -8}
-BAR, MARGIN = 26, 120
+BAR, MARGIN = 26, 170
 READ = 10
 
 
@@ -45,16 +45,15 @@ def parts_chart(answer: RecommendationResponse) -> Drawing:
 
 def read_chart(explanation: Explanation) -> Drawing:
     """The entries that were read most, by expert."""
+    shown = [
+        {expert: 100 * weight * explanation.gates.get(expert, 1.0) for expert, weight in entry.weights.items()}
+        for entry in explanation.memory
+    ]
+    most = sorted(range(len(shown)), key=lambda number: -sum(shown[number].values()))[:READ]
     data = [
-        [
-            _entry_title(entry.kind, entry.title),
-            place,
-            EXPERTS[expert],
-            100 * weight * explanation.gates.get(expert, 1.0),
-            0.0,
-        ]
-        for place, entry in enumerate(explanation.memory[:READ], 1)
-        for expert, weight in entry.weights.items()
+        [f"{place}. {_entry_title(explanation.memory[n].kind, explanation.memory[n].title)}", place, EXPERTS[e], v, 0.0]
+        for place, n in enumerate(most, 1)
+        for e, v in shown[n].items()
     ]
     table = pd.DataFrame(data, columns=["item", "place", "part", "value", "score"])
     count = min(READ, len(explanation.memory))
@@ -75,7 +74,7 @@ def _bars(x_title: str, field: str, series: tuple[str, ...], palette: tuple[str,
         axis=alt.Axis(labelLimit=190, labelFlush=False, **_TITLE),
     )
     colour = alt.Color(
-        f"{field}:N", scale=alt.Scale(domain=list(series), range=list(palette)), legend=legend("square", columns=2)
+        f"{field}:N", scale=alt.Scale(domain=list(series), range=list(palette)), legend=legend("square", columns=1)
     )
     chart = (
         alt.Chart(rows())

@@ -1,6 +1,7 @@
 """Items as their covers and titles, in a grid that breaks where the window ends."""
 
 import base64
+import contextlib
 import html
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -34,17 +35,16 @@ def cover_grid(cards: Iterable[Card], dataset: str | None, layout: Layout = "lar
 
 @st.cache_data(show_spinner=False, max_entries=4000, ttl=3600)
 def cover(item_id: str, dataset: str | None) -> str | None:
-    """The picture as a data URL: the browser need not reach the backend."""
-    try:
-        picture = client().picture(item_id, dataset)
-    except BackendError:
-        return None
+    """The picture as a data URL: the browser need not reach the backend. A failure is not remembered."""
+    picture = client().picture(item_id, dataset)
     kind = next((kind for start, kind in _SIGNATURES.items() if picture and picture.startswith(start)), None)
     return None if picture is None or kind is None else f"data:{kind};base64,{base64.b64encode(picture).decode()}"
 
 
 def _card(card: Card, dataset: str | None) -> str:
-    picture, title = cover(card.item_id, dataset), html.escape(card.title)
+    picture, title = None, html.escape(card.title)
+    with contextlib.suppress(BackendError):
+        picture = cover(card.item_id, dataset)
     inside = f'<img src="{picture}" alt="">' if picture else f"<span>{title}</span>"
     rank = "" if card.rank is None else f'<div class="fm-rank">{card.rank}</div>'
     meta = f'<div class="fm-meta">{html.escape(card.meta)}</div>' if card.meta else ""

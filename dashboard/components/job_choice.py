@@ -73,4 +73,4 @@ def _older_job(job_id: int) -> Job | None:
 
 
 def _label(job: Job) -> str:
-    return job_name(job)
+    return f"{job_name(job)}, {job.dataset}"

@@ -7,7 +7,7 @@ from uuid import uuid4
 import streamlit as st
 import yaml
 
-from dashboard.client import BackendError
+from dashboard.client import BackendAwayError, BackendError
 from dashboard.components.connection import client
 from dashboard.components.job_choice import choose, known_jobs
 from dashboard.components.new_job_fields import FIELDS, SWITCHES, Field, merged, value_at
@@ -132,7 +132,8 @@ def _start(values: dict[str, Any], dataset: str, kind: Any, start_from: int | No
         # One key for one form: a second click does not make a second job.
         job = client().create_job(request, st.session_state.setdefault(_KEY, uuid4().hex))
     except (ConfigError, BackendError) as error:
-        st.session_state.pop(_KEY, None)
+        if not isinstance(error, BackendAwayError):  # which may have taken the job all the same: the key stays
+            st.session_state.pop(_KEY, None)
         st.error(str(error), icon=":material/error:")
         return
     _close()

@@ -1,4 +1,4 @@
-"""Overview: what trains now, how good it is, and which model answers."""
+"""Overview: how far the chosen job is, how good it is, and which model answers."""
 
 from collections.abc import Sequence
 
@@ -8,7 +8,7 @@ from dashboard.charts.training import baseline, best, measured, ranking_chart
 from dashboard.client import BackendError
 from dashboard.components.connection import client
 from dashboard.components.drawings import panel
-from dashboard.components.job_choice import default_job, known_jobs
+from dashboard.components.job_choice import chosen_job, default_job, known_jobs
 from dashboard.components.job_header import job_header
 from dashboard.components.job_table import job_table
 from dashboard.components.live import JobView, live
@@ -20,14 +20,14 @@ METRIC = "HR@10"
 
 
 def overview() -> None:
-    """The active job, or the last one, and the model in service."""
+    """The chosen job, which is the active one where none was chosen, and the model in service."""
     st.title("Overview")
     jobs = known_jobs()
     if not jobs:
         no_job_yet()
         return
     models = _models()
-    live(default_job(jobs), lambda view: _draw(view, jobs, models))
+    live(chosen_job() or default_job(jobs), lambda view: _draw(view, jobs, models))
 
 
 def _models() -> ModelPage | str:

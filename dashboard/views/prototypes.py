@@ -36,10 +36,11 @@ def _draw(view: JobView) -> None:
         return
     try:
         rounds = prototype_book().read(view.job, at_most=_questions(view.job))
-    except RefusedError:
-        _none_yet(view.job)
     except BackendError as error:
-        trouble(error)
+        if isinstance(error, RefusedError) and error.status == 404:
+            _none_yet(view.job)
+        else:
+            trouble(error)
     else:
         _show(view.job, rounds)
 

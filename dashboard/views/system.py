@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 import pandas as pd
 import streamlit as st
 
-from dashboard.client import BackendError, RefusedError
+from dashboard.client import BackendError
 from dashboard.components.connection import client, settings
 from dashboard.components.job_choice import chosen_job
 from dashboard.components.live import JobView, live
@@ -54,7 +54,7 @@ def _health() -> None:
 def _readiness() -> tuple[bool, str]:
     try:
         return True, f"answered by `{client().ready().model_version}`"
-    except RefusedError as error:
+    except BackendError as error:
         return False, str(error)
 
 
