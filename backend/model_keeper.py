@@ -4,7 +4,7 @@ import logging
 import math
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -151,9 +151,9 @@ class ModelKeeper:
         began = self.clock()
         self._meanwhile.clear()  # what was stored until now is read from the database below
         recommender = Recommender.load(self._folder(row.job_id), row.round, row.version)
-        last_id = self.jobs.get(row.job_id).last_interaction_id or 0
-        model = ServedModel(recommender, row.dataset, row.job_id, NewInteractions(last_id))
-        self._forget_deleted(model)
+        last_id = self.jobs.get(row.job_id).last_interaction_id
+        model = ServedModel(recommender, row.dataset, row.job_id, NewInteractions(last_id or 0))
+        self._forget_deleted(model, last_id)
         model = self._with_items(model, self.catalogue.items(row.dataset))
         self._read_news(model)
         check(model.recommender)
@@ -192,19 +192,18 @@ class ModelKeeper:
         trained = [_item(row) for row in changed if row.item_id in known]
         return replace(model, recommender=model.recommender.with_items(trained)) if trained else model
 
-    def _forget_deleted(self, model: ServedModel) -> None:
-        """Users of the snapshot of whom the database knows nothing any more were deleted while it was trained."""
-        deleted = set(model.recommender.dataset.vocabulary.users).difference(self._users(model.dataset or ""))
+    def _forget_deleted(self, model: ServedModel, last_id: int | None) -> None:
+        """Users of the snapshot of whose interactions up to its last the database has none were deleted since.
+
+        What is behind that id is of those who came back: they begin anew.
+        """
+        assert model.dataset is not None
+        assert model.job_id is not None
+        there = self.catalogue.user_ids(model.dataset, last_id)
+        deleted = set(model.recommender.dataset.vocabulary.users).difference(there)
         for user_id in deleted:
             model.recommender.forget_user(user_id)
-        assert model.job_id is not None
         erase_memories(self._folder(model.job_id), deleted)
-
-    def _users(self, dataset: str) -> Iterator[str]:
-        after: str | None = None
-        while rows := self.catalogue.users(dataset, after=after, limit=PAGE):
-            yield from (row.user_id for row in rows)
-            after = rows[-1].user_id
 
 
 def check(recommender: Recommender) -> None:

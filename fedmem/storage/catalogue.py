@@ -143,6 +143,12 @@ class CatalogueStore:
             dataset_id = datasets.find_dataset(connection, name)
             return interactions.users_page(connection, dataset_id, search, after, limit)
 
+    def user_ids(self, name: str, until_id: int | None = None) -> set[str]:
+        """Everyone with an interaction up to an id (any for None)."""
+        with reading(self._engine) as connection:
+            dataset_id = datasets.find_dataset(connection, name)
+            return set(connection.scalars(interactions.each_user(dataset_id, until_id=until_id)))
+
     def history(self, name: str, user_id: str) -> list[InteractionRow]:
         """A user's interactions in the order of time; empty for a user who is not known."""
         with reading(self._engine) as connection:

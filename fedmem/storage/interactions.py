@@ -128,9 +128,14 @@ def _of_user(dataset_id: int, user_id: str) -> tuple[Any, Any]:
     return interactions.c.dataset_id == dataset_id, interactions.c.user_id == user_id
 
 
-def each_user(dataset_id: int, after: str | None = None) -> Select[tuple[str]]:
-    """The distinct user ids behind ``after``, each found by one look into the index instead of one per interaction."""
+def each_user(dataset_id: int, after: str | None = None, until_id: int | None = None) -> Select[tuple[str]]:
+    """The distinct user ids behind ``after``, each found by one look into the index instead of one per interaction.
+
+    With ``until_id``, only those with an interaction up to that id.
+    """
     of_dataset = interactions.c.dataset_id == dataset_id
+    if until_id is not None:
+        of_dataset &= interactions.c.id <= until_id
     first = select(func.min(interactions.c.user_id).label("user_id")).where(of_dataset)
     if after is not None:
         first = first.where(interactions.c.user_id > after)

@@ -12,6 +12,7 @@ from fedmem.storage.catalogue import CatalogueStore
 from fedmem.storage.catalogue_rows import Event
 from fedmem.storage.engine import connect
 from tests.backend.conftest import ITEMS, columns, problem, settings_of, wait_for_model
+from tests.backend.test_models import another_model
 
 NOW = 1_800_000_000
 
@@ -22,6 +23,13 @@ def events(user: str, *items: str, start: float = NOW) -> dict:
 
 def recommended(client: TestClient, user: str, **query: object) -> list[str]:
     return [item["item_id"] for item in client.get(f"/recommend/{user}", params={"k": 50, **query}).json()["items"]]
+
+
+def remembers(directory: RunDirectory, user_id: str) -> bool:
+    """Whether a checkpoint of a run holds any memory of a user."""
+    user = directory.read_snapshot().dataset.vocabulary.user_index(user_id)
+    memories = [directory.read_checkpoint(number).memories for number in directory.rounds()]
+    return any(len(found[user]) for found in memories if user in found)
 
 
 def test_feedback_counts_from_the_next_request_on(served, recommender):
@@ -142,11 +150,36 @@ def test_who_is_deleted_is_in_no_checkpoint(served, served_world):
     assert others[: len(before)] == others[len(before) :]
 
 
-def test_who_comes_back_begins_anew(served):
+def test_who_comes_back_begins_anew(served, served_world):
+    """At once, in the next model, and after a start."""
+    left = another_model(served_world, activate=False)
     served.delete("/users/u03")
     served.post("/feedback", json=events("u03", "7"))
-    assert served.get("/recommend/u03").json()["strategy"] == "global_memory"
-    assert len(recommended(served, "u03")) == ITEMS - 1
+
+    def begins_anew(client: TestClient) -> None:
+        assert client.get("/recommend/u03").json()["strategy"] == "global_memory"
+        assert len(recommended(client, "u03")) == ITEMS - 1
+
+    begins_anew(served)
+    assert served.post(f"/models/{left}/activate").status_code == 200
+    begins_anew(served)
+    with TestClient(create_app(settings_of(served_world))) as client:
+        wait_for_model(client)
+        begins_anew(client)
+        assert client.get("/recommend/u04").json()["strategy"] == "model"
+
+
+def test_who_was_deleted_while_a_job_ran_and_came_back_is_in_none_of_its_checkpoints(served, served_world):
+    left = another_model(served_world, activate=False)
+    engine = connect(served_world.url)
+    CatalogueStore(engine).delete_user("tiny", "u03")
+    engine.dispose()
+    served.post("/feedback", json=events("u03", "7"))
+    directory = RunDirectory(served_world.data_dir / "jobs" / "2")
+    assert remembers(directory, "u03")
+    assert served.post(f"/models/{left}/activate").status_code == 200
+    assert not remembers(directory, "u03")
+    assert remembers(directory, "u04")
 
 
 def test_the_key_is_needed_to_write(served_world):
