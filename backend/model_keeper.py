@@ -64,6 +64,7 @@ class ModelKeeper:
     def look(self) -> None:
         """Serve what is active by now, and read what users did meanwhile."""
         with self._loading:
+            self._meanwhile.clear()
             active = self.models.active()
             if active is not None and not self._is_served(active) and not self._was_refused(active):
                 self._try(active)
@@ -77,6 +78,7 @@ class ModelKeeper:
             ConflictError: if its checkpoint is gone or broken; the model in service stays.
         """
         with self._loading:
+            self._meanwhile.clear()  # what was stored until now is in the models in memory, and read from the database
             row = self.models.get(version)
             model = self._prepared(row)
             row = self.models.activate(version, reason)
@@ -149,7 +151,6 @@ class ModelKeeper:
         if row.checkpoint is None:
             raise CheckpointError(f"the checkpoint of round {row.round} of job {row.job_id} is no longer kept")
         began = self.clock()
-        self._meanwhile.clear()  # what was stored until now is read from the database below
         recommender = Recommender.load(self._folder(row.job_id), row.round, row.version)
         last_id = self.jobs.get(row.job_id).last_interaction_id
         model = ServedModel(recommender, row.dataset, row.job_id, NewInteractions(last_id or 0))
@@ -167,6 +168,7 @@ class ModelKeeper:
             self._read_news(model)
             before = self.served.current
             self.served.swap(model)
+            self._meanwhile.clear()
         self.metrics.swapped(model.version, model.recommender.round)
         LOG.info("%s", _said_of_swap(model, before))
 

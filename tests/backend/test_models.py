@@ -209,6 +209,50 @@ def test_what_comes_while_a_model_is_loaded_is_not_lost(served, served_world, mo
     assert served.get("/recommend/u03?strict=true").status_code == 404
 
 
+@pytest.fixture
+def busy(served, monkeypatch):
+    """Does something while the application looks which model is active."""
+    monkeypatch.setattr(new_items, "encoder_of", lambda name: Encoder())
+    keeper = served.app.state.services.keeper
+    active = keeper.models.active
+
+    def look_during(change) -> None:
+        def once():
+            monkeypatch.setattr(keeper.models, "active", active)
+            change()
+            return active()
+
+        monkeypatch.setattr(keeper.models, "active", once)
+        keeper.look()
+
+    return look_during
+
+
+def test_an_item_told_during_a_look_is_not_told_again_at_the_next_swap(served, served_world, recommender, busy):
+    left = another_model(served_world, activate=True)
+    until(served, left)
+    busy(lambda: served.put("/items/3", json={"title": "Old"}))
+    served.put("/items/3", json={"title": "New"})
+    assert served.post(f"/models/{recommender.model_version}/activate").status_code == 200
+    found = served.get("/recommend/nobody?k=50").json()["items"]
+    assert [item["title"] for item in found if item["item_id"] == "3"] == ["New"]
+
+
+def test_a_deletion_during_a_look_is_not_done_again_at_the_next_swap(served, served_world, recommender, busy):
+    left = another_model(served_world, activate=True)
+    until(served, left)
+    busy(lambda: served.delete("/users/u03"))
+    served.post("/feedback", json={"events": [{"user_id": "u03", "item_id": "7", "timestamp": 1}]})
+    assert served.post(f"/models/{recommender.model_version}/activate").status_code == 200
+    assert "7" not in [item["item_id"] for item in served.get("/recommend/u03?k=50").json()["items"]]
+
+
+def test_what_comes_during_looks_is_not_kept(served, busy):
+    for number in range(5):
+        busy(lambda number=number: served.put("/items/3", json={"title": f"Film {number}"}))
+    assert len(served.app.state.services.keeper._meanwhile) <= 1
+
+
 def test_a_database_that_goes_away_does_not_take_recommendations_with_it(served, served_world):
     served_world.database.rename(served_world.database.with_suffix(".away"))
     for side in ("-wal", "-shm"):
