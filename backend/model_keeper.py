@@ -4,7 +4,7 @@ import logging
 import math
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -59,6 +59,7 @@ class ModelKeeper:
     refusals: dict[str, Refusal] = field(default_factory=dict)
     _loading: threading.Lock = field(default_factory=threading.Lock)
     _changing: threading.Lock = field(default_factory=threading.Lock)
+    _erasing: threading.Lock = field(default_factory=threading.Lock)
     _meanwhile: list[tuple[str, Change]] = field(default_factory=list)
 
     def look(self) -> None:
@@ -103,7 +104,7 @@ class ModelKeeper:
             self.catalogue.delete_user(dataset, user_id)
             self._change(dataset, lambda model: _without_user(model, user_id))
         for job_id in {row.job_id for row in self.models.page(EVERY) if row.dataset == dataset}:
-            erase_memories(self._folder(job_id), {user_id})
+            self._erase(job_id, {user_id})
 
     def _change(self, dataset: str, change: Change) -> None:
         """Change the models of a data set: those in memory, and the one that is being loaded once it is."""
@@ -112,6 +113,10 @@ class ModelKeeper:
                 self.served.replace(change(model))
         if self._loading.locked():
             self._meanwhile.append((dataset, change))
+
+    def _erase(self, job_id: int, user_ids: Collection[str]) -> None:
+        with self._erasing:  # files are read, changed and written again
+            erase_memories(self._folder(job_id), user_ids)
 
     def _folder(self, job_id: int) -> Path:
         return self.data_dir / "jobs" / str(job_id)
@@ -205,7 +210,7 @@ class ModelKeeper:
         deleted = set(model.recommender.dataset.vocabulary.users).difference(there)
         for user_id in deleted:
             model.recommender.forget_user(user_id)
-        erase_memories(self._folder(model.job_id), deleted)
+        self._erase(model.job_id, deleted)
 
 
 def check(recommender: Recommender) -> None:

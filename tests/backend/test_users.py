@@ -1,6 +1,7 @@
 """Feedback that counts from the next request on, export, and deletion."""
 
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from starlette.testclient import TestClient
@@ -180,6 +181,16 @@ def test_who_was_deleted_while_a_job_ran_and_came_back_is_in_none_of_its_checkpo
     assert served.post(f"/models/{left}/activate").status_code == 200
     assert not remembers(directory, "u03")
     assert remembers(directory, "u04")
+
+
+def test_deletions_at_once_are_all_done(served, served_world):
+    users = [f"u{number:02d}" for number in range(12)]
+    directory = RunDirectory(served_world.data_dir / "jobs" / "1")
+    assert any(remembers(directory, user) for user in users)
+    with ThreadPoolExecutor(len(users)) as pool:
+        answers = list(pool.map(lambda user: served.delete(f"/users/{user}").status_code, users))
+    assert answers == [204] * len(users)
+    assert not any(remembers(directory, user) for user in users)
 
 
 def test_the_key_is_needed_to_write(served_world):
