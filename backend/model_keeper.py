@@ -99,12 +99,25 @@ class ModelKeeper:
             self._change(dataset, lambda model: self._with_items(model, [row]))
 
     def delete_user(self, dataset: str, user_id: str) -> None:
-        """Delete a user's interactions, and the user's memory from all models of this data set, on disk too."""
+        """Delete a user's interactions, and the user's memory from all models and jobs of this data set, on disk too.
+
+        Of a job that is running the trainer writes the files; they are erased once its model is loaded.
+
+        Raises:
+            CheckpointError: naming the files that cannot be read or written; all others were erased.
+        """
         with self._changing:
             self.catalogue.delete_user(dataset, user_id)
             self._change(dataset, lambda model: _without_user(model, user_id))
-        for job_id in {row.job_id for row in self.models.page(EVERY) if row.dataset == dataset}:
-            self._erase(job_id, {user_id})
+        failures = []
+        for job in self.jobs.page(dataset=dataset, limit=EVERY):
+            try:
+                if job.state != "running":
+                    self._erase(job.id, {user_id})
+            except CheckpointError as error:
+                failures.append(str(error))
+        if failures:
+            raise CheckpointError("; ".join(failures))
 
     def _change(self, dataset: str, change: Change) -> None:
         """Change the models of a data set: those in memory, and the one that is being loaded once it is."""

@@ -1,5 +1,7 @@
 """Feedback that counts from the next request on, export, and deletion."""
 
+import shutil
+import sqlite3
 import time
 from concurrent.futures import ThreadPoolExecutor
 
@@ -191,6 +193,33 @@ def test_deletions_at_once_are_all_done(served, served_world):
         answers = list(pool.map(lambda user: served.delete(f"/users/{user}").status_code, users))
     assert answers == [204] * len(users)
     assert not any(remembers(directory, user) for user in users)
+
+
+def test_a_damaged_checkpoint_does_not_keep_the_others_from_being_erased(served, served_world):
+    another_model(served_world, activate=False)
+    first, second = (RunDirectory(served_world.data_dir / "jobs" / str(number)) for number in (1, 2))
+    damaged = second.path / "rounds" / "000000"
+    shutil.copytree(second.path / "rounds" / f"{second.rounds()[0]:06d}", damaged)
+    file = damaged / "memories-0000.safetensors"
+    file.write_bytes(file.read_bytes()[:-100])
+    assert str(file) in problem(served.delete("/users/u03"), 503).detail
+    shutil.rmtree(damaged)
+    for directory in (first, second):
+        assert not remembers(directory, "u03")
+        assert remembers(directory, "u04")
+    assert served.delete("/users/u03").status_code == 204
+
+
+def test_who_is_deleted_is_in_no_checkpoint_of_a_job_without_a_model(served, served_world):
+    another_model(served_world, activate=False)
+    with sqlite3.connect(served_world.database) as connection:
+        connection.execute("DELETE FROM models WHERE job_id = 2")
+        connection.execute("UPDATE jobs SET state = 'paused' WHERE id = 2")
+    connection.close()
+    directory = RunDirectory(served_world.data_dir / "jobs" / "2")
+    assert remembers(directory, "u03")
+    assert served.delete("/users/u03").status_code == 204
+    assert not remembers(directory, "u03")
 
 
 def test_the_key_is_needed_to_write(served_world):
