@@ -107,8 +107,8 @@ class ModelKeeper:
             CheckpointError: naming the files that cannot be read or written; all others were erased.
         """
         with self._changing:
-            self.catalogue.delete_user(dataset, user_id)
-            self._change(dataset, lambda model: _without_user(model, user_id))
+            last_id = self.catalogue.delete_user(dataset, user_id).last_id
+            self._change(dataset, lambda model: _without_user(model, user_id, last_id))
         failures = []
         for job in self.jobs.page(dataset=dataset, limit=EVERY):
             try:
@@ -249,9 +249,10 @@ def _said_of_swap(model: ServedModel, before: ServedModel | None) -> str:
     return f"{what} replaces {before.version} of data set {before.dataset}"
 
 
-def _without_user(model: ServedModel, user_id: str) -> ServedModel:
+def _without_user(model: ServedModel, user_id: str, until_id: int) -> ServedModel:
+    """Without what a user did up to an id; a model that was loaded meanwhile may know of a return already."""
     model.recommender.forget_user(user_id)
-    model.news.forget(user_id)
+    model.news.forget(user_id, until_id)
     return model
 
 

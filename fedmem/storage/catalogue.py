@@ -12,6 +12,7 @@ from fedmem.storage.catalogue_rows import (
     Added,
     CatalogueSnapshot,
     DatasetRow,
+    Deleted,
     Event,
     Imported,
     InteractionColumns,
@@ -174,8 +175,8 @@ class CatalogueStore:
             added = interactions.add_interactions(connection, dataset_id, rows, lambda done: None)
         return Added(added, len(events) - added)
 
-    def delete_user(self, name: str, user_id: str) -> int:
-        """Delete a user's interactions; how many there were."""
+    def delete_user(self, name: str, user_id: str) -> Deleted:
+        """Delete a user's interactions."""
         with writing(self._engine) as connection:
             return interactions.delete_user(connection, datasets.lock_dataset(connection, name), user_id)
 

@@ -7,7 +7,7 @@ import numpy as np
 from sqlalchemy import ARRAY, Connection, Double, Insert, Select, Table, Text, delete, func, literal, select
 from sqlalchemy.dialects import postgresql, sqlite
 
-from fedmem.storage.catalogue_rows import Event, InteractionColumns, InteractionRow, UserRow
+from fedmem.storage.catalogue_rows import Deleted, Event, InteractionColumns, InteractionRow, UserRow
 from fedmem.storage.schema import interactions
 
 BATCH = 10_000  # rows sent or fetched at once
@@ -119,9 +119,11 @@ def history_of(connection: Connection, dataset_id: int, user_id: str) -> list[In
     return [InteractionRow(*row) for row in connection.execute(statement)]
 
 
-def delete_user(connection: Connection, dataset_id: int, user_id: str) -> int:
-    """Delete a user's rows and return how many there were."""
-    return connection.execute(delete(interactions).where(*_of_user(dataset_id, user_id))).rowcount
+def delete_user(connection: Connection, dataset_id: int, user_id: str) -> Deleted:
+    """Delete a user's rows from a data set that is locked."""
+    newest = connection.scalar(select(func.max(interactions.c.id))) or 0
+    gone = connection.execute(delete(interactions).where(*_of_user(dataset_id, user_id))).rowcount
+    return Deleted(gone, newest)
 
 
 def _of_user(dataset_id: int, user_id: str) -> tuple[Any, Any]:

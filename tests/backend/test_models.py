@@ -15,10 +15,11 @@ from fedmem.checkpoint import RunDirectory
 from fedmem.contracts import ModelPage
 from fedmem.errors import CheckpointError
 from fedmem.serving import Recommender, new_items
+from fedmem.storage.catalogue_rows import ItemRow
 from fedmem.storage.engine import connect
 from fedmem.storage.jobs import JobStore, RoundResult
 from fedmem.storage.models import ModelStore
-from tests.backend.conftest import World, problem, settings_of, wait_for_model
+from tests.backend.conftest import ITEMS, World, problem, settings_of, wait_for_model
 from tests.backend.test_items import Encoder
 
 
@@ -207,6 +208,31 @@ def test_what_comes_while_a_model_is_loaded_is_not_lost(served, served_world, mo
     assert (found["model_version"], [item["item_id"] for item in found["items"]]) == (left, ["x"])
     assert "7" not in [item["item_id"] for item in served.get("/recommend/new?k=50").json()["items"]]
     assert served.get("/recommend/u03?strict=true").status_code == 404
+
+
+def test_who_is_deleted_and_comes_back_while_a_model_is_loaded_is_known_by_the_return(
+    served, served_world, monkeypatch
+):
+    """Between the model's file and its reading of the interactions; the deletion is done again at the swap."""
+    left = another_model(served_world, activate=False)
+    catalogue = served.app.state.services.keeper.catalogue
+    items = catalogue.items
+
+    def say(item: str) -> None:
+        body = {"events": [{"user_id": "u03", "item_id": item, "timestamp": 1}]}
+        assert served.post("/feedback", json=body).status_code == 200
+
+    def meanwhile(dataset: str) -> list[ItemRow]:
+        say("5")
+        assert served.delete("/users/u03").status_code == 204
+        say("7")
+        return items(dataset)
+
+    monkeypatch.setattr(catalogue, "items", meanwhile)
+    assert served.post(f"/models/{left}/activate").status_code == 200
+    assert version(served) == left
+    found = {item["item_id"] for item in served.get("/recommend/u03?k=50").json()["items"]}
+    assert found == {str(number) for number in range(1, ITEMS + 1)} - {"7"}
 
 
 @pytest.fixture
