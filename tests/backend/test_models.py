@@ -5,6 +5,7 @@ import sqlite3
 import threading
 import time
 
+import numpy as np
 import pytest
 import torch
 from starlette.testclient import TestClient
@@ -12,6 +13,7 @@ from starlette.testclient import TestClient
 from backend.app import create_app
 from backend.model_keeper import check
 from fedmem.checkpoint import RunDirectory
+from fedmem.checkpoint.atomic_files import read_arrays, write_arrays
 from fedmem.contracts import ModelPage
 from fedmem.errors import CheckpointError
 from fedmem.serving import Recommender, new_items
@@ -24,13 +26,14 @@ from tests.backend.test_items import Encoder
 
 
 def another_model(world: World, *, activate: bool, kind: str = "training") -> str:
-    """A second job that left the same checkpoint as its only round; the model's version."""
+    """A second job that left the same checkpoint, but for its parameters; the model's version."""
     engine = connect(world.url)
     jobs = JobStore(engine)
     first = jobs.get(1)
     best = RunDirectory(world.data_dir / "jobs" / "1").read_record().best
     job, _ = jobs.create(kind=kind, dataset="tiny", config=first.config, num_rounds=best)
     shutil.copytree(world.data_dir / "jobs" / "1", world.data_dir / "jobs" / str(job.id))
+    perturb(world, job.id)
     _, lease = jobs.claim("trainer", 600, 3)
     jobs.begin(lease, snapshot_digest=first.snapshot_digest, last_interaction_id=first.last_interaction_id)
     for number in range(1, best + 1):
@@ -38,6 +41,30 @@ def another_model(world: World, *, activate: bool, kind: str = "training") -> st
     jobs.finish(lease, "succeeded", model_round=best, activate=activate)
     engine.dispose()
     return f"job-{job.id}-round-{best}"
+
+
+def perturb(world: World, job: int) -> None:
+    """Give a job's checkpoints other parameters, so that its answers are told apart from those of the first."""
+    rng = np.random.default_rng(job)
+    for path in sorted((world.data_dir / "jobs" / str(job) / "rounds").glob("*/server.safetensors")):
+        arrays = read_arrays(path)
+        for name in sorted(name for name in arrays if name.startswith("averaged")):
+            arrays[name] = arrays[name] + rng.normal(0, 0.3, arrays[name].shape).astype(arrays[name].dtype)
+        write_arrays(path, arrays)
+
+
+def loaded(world: World, model: str) -> Recommender:
+    """A version, beside the application's own."""
+    _, job, _, number = model.split("-")
+    return Recommender.load(world.data_dir / "jobs" / job, int(number), model)
+
+
+def answered(items: list[dict]) -> list[tuple[str, float]]:
+    return [(item["item_id"], item["score"]) for item in items]
+
+
+def expected_of(recommender: Recommender, user: str, k: int) -> list[tuple[str, float]]:
+    return [(scored.item.item_id, scored.score) for scored in recommender.recommend(user, k).items]
 
 
 def spoil(world: World, job: int) -> None:
@@ -104,9 +131,12 @@ def test_a_swap_is_told_with_both_data_sets(served_world, full_world, caplog):
 
 def test_a_next_page_comes_from_the_model_of_the_first(served, served_world, recommender):
     page = served.get("/recommend/u01?k=5").json()
-    served.post(f"/models/{another_model(served_world, activate=False)}/activate")
+    left = another_model(served_world, activate=False)
+    served.post(f"/models/{left}/activate")
     following = served.get(page["next"]).json()
     assert following["model_version"] == recommender.model_version != version(served)
+    both = answered(page["items"] + following["items"])
+    assert both == expected_of(recommender, "u01", 10) != expected_of(loaded(served_world, left), "u01", 10)
 
 
 def test_feedback_counts_in_every_version_in_memory(served, served_world, recommender):
@@ -164,7 +194,10 @@ def test_a_model_whose_scores_are_no_numbers_is_refused(full_world):
 
 def test_swaps_lose_no_request_and_every_answer_is_of_the_version_it_names(served, served_world, recommender):
     left = another_model(served_world, activate=False)
-    expected = recommender.recommend("u01", 10)
+    expected = {
+        model.model_version: expected_of(model, "u01", 10) for model in (recommender, loaded(served_world, left))
+    }
+    assert expected[left] != expected[recommender.model_version]
     wrong: list[object] = []
     done = threading.Event()
 
@@ -172,12 +205,7 @@ def test_swaps_lose_no_request_and_every_answer_is_of_the_version_it_names(serve
         while not done.is_set():
             response = served.get("/recommend/u01")
             found = response.json()
-            same = [item["item_id"] for item in found["items"]] == [s.item.item_id for s in expected.items]
-            if (
-                response.status_code != 200
-                or found["model_version"] not in (left, recommender.model_version)
-                or not same
-            ):
+            if response.status_code != 200 or answered(found["items"]) != expected.get(found["model_version"]):
                 wrong.append(found)
 
     askers = [threading.Thread(target=ask) for _ in range(2)]
