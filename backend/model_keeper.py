@@ -4,7 +4,7 @@ import logging
 import math
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -60,11 +60,13 @@ class ModelKeeper:
     refusals: dict[str, Refusal] = field(default_factory=dict)
     _loading: threading.Lock = field(default_factory=threading.Lock)
     _changing: threading.Lock = field(default_factory=threading.Lock)
+    _erasing: threading.Lock = field(default_factory=threading.Lock)
     _meanwhile: list[tuple[str, Change]] = field(default_factory=list)
 
     def look(self) -> None:
         """Serve what is active by now, and read what users did meanwhile."""
         with self._loading:
+            self._meanwhile.clear()
             active = self.models.active()
             if active is not None and not self._is_served(active) and not self._was_refused(active):
                 self._try(active)
@@ -80,6 +82,7 @@ class ModelKeeper:
             ConflictError: if its checkpoint is gone or broken; the model in service stays.
         """
         with self._loading:
+            self._meanwhile.clear()  # what was stored until now is in the models in memory, and read from the database
             row = self.models.get(version)
             model = self._prepared(row)
             row = self.models.activate(version, reason)
@@ -99,12 +102,25 @@ class ModelKeeper:
             self._change(dataset, lambda model: self._with_items(model, [row]))
 
     def delete_user(self, dataset: str, user_id: str) -> None:
-        """Delete a user's interactions, and the user's memory from all models of this data set, on disk too."""
+        """Delete a user's interactions, and the user's memory from all models and jobs of this data set, on disk too.
+
+        Of a job that is running the trainer writes the files; they are erased once its model is loaded.
+
+        Raises:
+            CheckpointError: naming the files that cannot be read or written; all others were erased.
+        """
         with self._changing:
-            self.catalogue.delete_user(dataset, user_id)
-            self._change(dataset, lambda model: _without_user(model, user_id))
-        for job_id in {row.job_id for row in self.models.page(EVERY) if row.dataset == dataset}:
-            erase_memories(self._folder(job_id), {user_id})
+            last_id = self.catalogue.delete_user(dataset, user_id).last_id
+            self._change(dataset, lambda model: _without_user(model, user_id, last_id))
+        failures = []
+        for job in self.jobs.page(dataset=dataset, limit=EVERY):
+            try:
+                if job.state != "running":
+                    self._erase(job.id, {user_id})
+            except CheckpointError as error:
+                failures.append(str(error))
+        if failures:
+            raise CheckpointError("; ".join(failures))
 
     def _awaited(self) -> str:
         """What will bring the first model."""
@@ -125,6 +141,10 @@ class ModelKeeper:
                 self.served.replace(change(model))
         if self._loading.locked():
             self._meanwhile.append((dataset, change))
+
+    def _erase(self, job_id: int, user_ids: Collection[str]) -> None:
+        with self._erasing:  # files are read, changed and written again
+            erase_memories(self._folder(job_id), user_ids)
 
     def _folder(self, job_id: int) -> Path:
         return self.data_dir / "jobs" / str(job_id)
@@ -164,11 +184,10 @@ class ModelKeeper:
         if row.checkpoint is None:
             raise CheckpointError(f"the checkpoint of round {row.round} of job {row.job_id} is no longer kept")
         began = self.clock()
-        self._meanwhile.clear()  # what was stored until now is read from the database below
         recommender = Recommender.load(self._folder(row.job_id), row.round, row.version)
-        last_id = self.jobs.get(row.job_id).last_interaction_id or 0
-        model = ServedModel(recommender, row.dataset, row.job_id, NewInteractions(last_id))
-        self._forget_deleted(model)
+        last_id = self.jobs.get(row.job_id).last_interaction_id
+        model = ServedModel(recommender, row.dataset, row.job_id, NewInteractions(last_id or 0))
+        self._forget_deleted(model, last_id)
         model = self._with_items(model, self.catalogue.items(row.dataset))
         self._read_news(model)
         check(model.recommender)
@@ -182,6 +201,7 @@ class ModelKeeper:
             self._read_news(model)
             before = self.served.current
             self.served.swap(model)
+            self._meanwhile.clear()
         self.metrics.swapped(model.version, model.recommender.round)
         LOG.info("%s", _said_of_swap(model, before))
 
@@ -207,19 +227,18 @@ class ModelKeeper:
         trained = [_item(row) for row in changed if row.item_id in known]
         return replace(model, recommender=model.recommender.with_items(trained)) if trained else model
 
-    def _forget_deleted(self, model: ServedModel) -> None:
-        """Users of the snapshot of whom the database knows nothing any more were deleted while it was trained."""
-        deleted = set(model.recommender.dataset.vocabulary.users).difference(self._users(model.dataset or ""))
+    def _forget_deleted(self, model: ServedModel, last_id: int | None) -> None:
+        """Users of the snapshot of whose interactions up to its last the database has none were deleted since.
+
+        What is behind that id is of those who came back: they begin anew.
+        """
+        assert model.dataset is not None
+        assert model.job_id is not None
+        there = self.catalogue.user_ids(model.dataset, last_id)
+        deleted = set(model.recommender.dataset.vocabulary.users).difference(there)
         for user_id in deleted:
             model.recommender.forget_user(user_id)
-        assert model.job_id is not None
-        erase_memories(self._folder(model.job_id), deleted)
-
-    def _users(self, dataset: str) -> Iterator[str]:
-        after: str | None = None
-        while rows := self.catalogue.users(dataset, after=after, limit=PAGE):
-            yield from (row.user_id for row in rows)
-            after = rows[-1].user_id
+        self._erase(model.job_id, deleted)
 
 
 def check(recommender: Recommender) -> None:
@@ -245,9 +264,10 @@ def _said_of_swap(model: ServedModel, before: ServedModel | None) -> str:
     return f"{what} replaces {before.version} of data set {before.dataset}"
 
 
-def _without_user(model: ServedModel, user_id: str) -> ServedModel:
+def _without_user(model: ServedModel, user_id: str, until_id: int) -> ServedModel:
+    """Without what a user did up to an id; a model that was loaded meanwhile may know of a return already."""
     model.recommender.forget_user(user_id)
-    model.news.forget(user_id)
+    model.news.forget(user_id, until_id)
     return model
 
 

@@ -38,7 +38,11 @@ class NewInteractions:
         for user_id in changed:
             self._items[user_id] = tuple(item_id for _, _, item_id in self._events[user_id])
 
-    def forget(self, user_id: str) -> None:
-        """Drop what a user did."""
-        self._items.pop(user_id, None)
-        self._events.pop(user_id, None)
+    def forget(self, user_id: str, until_id: int) -> None:
+        """Drop what a user did up to an id; one thread at a time, as for ``add``."""
+        later = [event for event in self._events.pop(user_id, ()) if event[1] > until_id]
+        if later:
+            self._events[user_id] = later
+            self._items[user_id] = tuple(item_id for _, _, item_id in later)
+        else:
+            self._items.pop(user_id, None)

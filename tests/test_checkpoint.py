@@ -5,12 +5,14 @@ import errno
 import json
 import os
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from fedmem.checkpoint import RunDirectory, RunRecord
+from fedmem.checkpoint.atomic_files import write_bytes
 from fedmem.errors import CheckpointError, FedMemError
 from fedmem.experiment import TrainingRun
 from fedmem.federated.aggregation import OptimizerState
@@ -221,6 +223,14 @@ def test_a_failed_write_leaves_the_old_content_and_nothing_beside_it(tmp_path, m
         directory.write_record(RunRecord(2, 2))
     assert directory.read_record() == RunRecord(1, 1)
     assert [path.name for path in tmp_path.iterdir()] == ["run.json"]
+
+
+def test_threads_that_write_one_file_do_not_disturb_each_other(tmp_path):
+    path, contents = tmp_path / "file", [bytes([number]) * 10_000 for number in range(8)]
+    with ThreadPoolExecutor(len(contents)) as pool:
+        list(pool.map(lambda content: write_bytes(path, content), contents * 5))
+    assert path.read_bytes() in contents
+    assert [found.name for found in tmp_path.iterdir()] == ["file"]
 
 
 def test_a_place_that_cannot_be_written_is_one_error(tmp_path):

@@ -252,16 +252,23 @@ class RunDirectory:
                 yield some
 
     def erase_memories(self, user_ids: Collection[str]) -> None:
-        """Empty these users' memories in every checkpoint that is there."""
+        """Empty these users' memories in every checkpoint that is there.
+
+        Raises:
+            CheckpointError: naming every file that is damaged or cannot be written; all others were erased.
+        """
         with reading(self.path):
             ids = read_json(self.path / "dataset.json")["users"]
         users = {index for index, user_id in enumerate(ids) if user_id in user_ids}
+        failures = []
         for path in sorted(self.path.glob("rounds/[0-9]*/memories-*.safetensors")):
-            with reading(path):
-                some = memories_of(read_arrays(path))
-            erased = {user: _emptied(some[user]) for user in users if len(some.get(user, ()))}
-            if erased:
-                write_arrays(path, memory_arrays(some | erased))
+            try:
+                _erase(path, users)
+            except CheckpointError as error:
+                if path.exists():  # else its checkpoint was removed meanwhile
+                    failures.append(str(error))
+        if failures:
+            raise CheckpointError("; ".join(failures))
 
     def prepare(self) -> None:
         """Before working files are put there: make the folder, and remove those that a killed run has left."""
@@ -349,6 +356,14 @@ class RunDirectory:
         while base is not None:
             yield base
             base = read_json(self._round_folder(base) / "server.json").get("memory_base")
+
+
+def _erase(path: Path, users: Collection[int]) -> None:
+    with reading(path):
+        some = memories_of(read_arrays(path))
+    erased = {user: _emptied(some[user]) for user in users if len(some.get(user, ()))}
+    if erased:
+        write_arrays(path, memory_arrays(some | erased))
 
 
 def _emptied(entries: MemoryEntries) -> MemoryEntries:

@@ -12,6 +12,7 @@ from fedmem.storage.catalogue_rows import (
     Added,
     CatalogueSnapshot,
     DatasetRow,
+    Deleted,
     Event,
     Imported,
     InteractionColumns,
@@ -143,6 +144,12 @@ class CatalogueStore:
             dataset_id = datasets.find_dataset(connection, name)
             return interactions.users_page(connection, dataset_id, search, after, limit)
 
+    def user_ids(self, name: str, until_id: int | None = None) -> set[str]:
+        """Everyone with an interaction up to an id (any for None)."""
+        with reading(self._engine) as connection:
+            dataset_id = datasets.find_dataset(connection, name)
+            return set(connection.scalars(interactions.each_user(dataset_id, until_id=until_id)))
+
     def history(self, name: str, user_id: str) -> list[InteractionRow]:
         """A user's interactions in the order of time; empty for a user who is not known."""
         with reading(self._engine) as connection:
@@ -168,8 +175,8 @@ class CatalogueStore:
             added = interactions.add_interactions(connection, dataset_id, rows, lambda done: None)
         return Added(added, len(events) - added)
 
-    def delete_user(self, name: str, user_id: str) -> int:
-        """Delete a user's interactions; how many there were."""
+    def delete_user(self, name: str, user_id: str) -> Deleted:
+        """Delete a user's interactions."""
         with writing(self._engine) as connection:
             return interactions.delete_user(connection, datasets.lock_dataset(connection, name), user_id)
 

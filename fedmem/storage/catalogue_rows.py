@@ -64,6 +64,14 @@ class Added:
 
 
 @dataclass(frozen=True)
+class Deleted:
+    """How many interactions went, and the newest id there was: what a user does afterwards is behind it."""
+
+    interactions: int
+    last_id: int
+
+
+@dataclass(frozen=True)
 class DatasetRow:
     """A data set and how much is in it; ``source`` is the file or folder of the last import."""
 

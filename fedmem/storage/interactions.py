@@ -7,7 +7,7 @@ import numpy as np
 from sqlalchemy import ARRAY, Connection, Double, Insert, Select, Table, Text, delete, func, literal, select
 from sqlalchemy.dialects import postgresql, sqlite
 
-from fedmem.storage.catalogue_rows import Event, InteractionColumns, InteractionRow, UserRow
+from fedmem.storage.catalogue_rows import Deleted, Event, InteractionColumns, InteractionRow, UserRow
 from fedmem.storage.schema import interactions
 
 BATCH = 10_000  # rows sent or fetched at once
@@ -119,18 +119,25 @@ def history_of(connection: Connection, dataset_id: int, user_id: str) -> list[In
     return [InteractionRow(*row) for row in connection.execute(statement)]
 
 
-def delete_user(connection: Connection, dataset_id: int, user_id: str) -> int:
-    """Delete a user's rows and return how many there were."""
-    return connection.execute(delete(interactions).where(*_of_user(dataset_id, user_id))).rowcount
+def delete_user(connection: Connection, dataset_id: int, user_id: str) -> Deleted:
+    """Delete a user's rows from a data set that is locked."""
+    newest = connection.scalar(select(func.max(interactions.c.id))) or 0
+    gone = connection.execute(delete(interactions).where(*_of_user(dataset_id, user_id))).rowcount
+    return Deleted(gone, newest)
 
 
 def _of_user(dataset_id: int, user_id: str) -> tuple[Any, Any]:
     return interactions.c.dataset_id == dataset_id, interactions.c.user_id == user_id
 
 
-def each_user(dataset_id: int, after: str | None = None) -> Select[tuple[str]]:
-    """The distinct user ids behind ``after``, each found by one look into the index instead of one per interaction."""
+def each_user(dataset_id: int, after: str | None = None, until_id: int | None = None) -> Select[tuple[str]]:
+    """The distinct user ids behind ``after``, each found by one look into the index instead of one per interaction.
+
+    With ``until_id``, only those with an interaction up to that id.
+    """
     of_dataset = interactions.c.dataset_id == dataset_id
+    if until_id is not None:
+        of_dataset &= interactions.c.id <= until_id
     first = select(func.min(interactions.c.user_id).label("user_id")).where(of_dataset)
     if after is not None:
         first = first.where(interactions.c.user_id > after)

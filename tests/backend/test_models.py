@@ -5,6 +5,7 @@ import sqlite3
 import threading
 import time
 
+import numpy as np
 import pytest
 import torch
 from starlette.testclient import TestClient
@@ -12,24 +13,27 @@ from starlette.testclient import TestClient
 from backend.app import create_app
 from backend.model_keeper import check
 from fedmem.checkpoint import RunDirectory
+from fedmem.checkpoint.atomic_files import read_arrays, write_arrays
 from fedmem.contracts import ModelPage
 from fedmem.errors import CheckpointError
 from fedmem.serving import Recommender, new_items
+from fedmem.storage.catalogue_rows import ItemRow
 from fedmem.storage.engine import connect
 from fedmem.storage.jobs import JobStore, RoundResult
 from fedmem.storage.models import ModelStore
-from tests.backend.conftest import World, problem, settings_of, wait_for_model
+from tests.backend.conftest import ITEMS, World, problem, settings_of, wait_for_model
 from tests.backend.test_items import Encoder
 
 
 def another_model(world: World, *, activate: bool, kind: str = "training") -> str:
-    """A second job that left the same checkpoint as its only round; the model's version."""
+    """A second job that left the same checkpoint, but for its parameters; the model's version."""
     engine = connect(world.url)
     jobs = JobStore(engine)
     first = jobs.get(1)
     best = RunDirectory(world.data_dir / "jobs" / "1").read_record().best
     job, _ = jobs.create(kind=kind, dataset="tiny", config=first.config, num_rounds=best)
     shutil.copytree(world.data_dir / "jobs" / "1", world.data_dir / "jobs" / str(job.id))
+    perturb(world, job.id)
     _, lease = jobs.claim("trainer", 600, 3)
     jobs.begin(lease, snapshot_digest=first.snapshot_digest, last_interaction_id=first.last_interaction_id)
     for number in range(1, best + 1):
@@ -37,6 +41,30 @@ def another_model(world: World, *, activate: bool, kind: str = "training") -> st
     jobs.finish(lease, "succeeded", model_round=best, activate=activate)
     engine.dispose()
     return f"job-{job.id}-round-{best}"
+
+
+def perturb(world: World, job: int) -> None:
+    """Give a job's checkpoints other parameters, so that its answers are told apart from those of the first."""
+    rng = np.random.default_rng(job)
+    for path in sorted((world.data_dir / "jobs" / str(job) / "rounds").glob("*/server.safetensors")):
+        arrays = read_arrays(path)
+        for name in sorted(name for name in arrays if name.startswith("averaged")):
+            arrays[name] = arrays[name] + rng.normal(0, 0.3, arrays[name].shape).astype(arrays[name].dtype)
+        write_arrays(path, arrays)
+
+
+def loaded(world: World, model: str) -> Recommender:
+    """A version, beside the application's own."""
+    _, job, _, number = model.split("-")
+    return Recommender.load(world.data_dir / "jobs" / job, int(number), model)
+
+
+def answered(items: list[dict]) -> list[tuple[str, float]]:
+    return [(item["item_id"], item["score"]) for item in items]
+
+
+def expected_of(recommender: Recommender, user: str, k: int) -> list[tuple[str, float]]:
+    return [(scored.item.item_id, scored.score) for scored in recommender.recommend(user, k).items]
 
 
 def spoil(world: World, job: int) -> None:
@@ -103,9 +131,12 @@ def test_a_swap_is_told_with_both_data_sets(served_world, full_world, caplog):
 
 def test_a_next_page_comes_from_the_model_of_the_first(served, served_world, recommender):
     page = served.get("/recommend/u01?k=5").json()
-    served.post(f"/models/{another_model(served_world, activate=False)}/activate")
+    left = another_model(served_world, activate=False)
+    served.post(f"/models/{left}/activate")
     following = served.get(page["next"]).json()
     assert following["model_version"] == recommender.model_version != version(served)
+    both = answered(page["items"] + following["items"])
+    assert both == expected_of(recommender, "u01", 10) != expected_of(loaded(served_world, left), "u01", 10)
 
 
 def test_feedback_counts_in_every_version_in_memory(served, served_world, recommender):
@@ -163,7 +194,10 @@ def test_a_model_whose_scores_are_no_numbers_is_refused(full_world):
 
 def test_swaps_lose_no_request_and_every_answer_is_of_the_version_it_names(served, served_world, recommender):
     left = another_model(served_world, activate=False)
-    expected = recommender.recommend("u01", 10)
+    expected = {
+        model.model_version: expected_of(model, "u01", 10) for model in (recommender, loaded(served_world, left))
+    }
+    assert expected[left] != expected[recommender.model_version]
     wrong: list[object] = []
     done = threading.Event()
 
@@ -171,12 +205,7 @@ def test_swaps_lose_no_request_and_every_answer_is_of_the_version_it_names(serve
         while not done.is_set():
             response = served.get("/recommend/u01")
             found = response.json()
-            same = [item["item_id"] for item in found["items"]] == [s.item.item_id for s in expected.items]
-            if (
-                response.status_code != 200
-                or found["model_version"] not in (left, recommender.model_version)
-                or not same
-            ):
+            if response.status_code != 200 or answered(found["items"]) != expected.get(found["model_version"]):
                 wrong.append(found)
 
     askers = [threading.Thread(target=ask) for _ in range(2)]
@@ -207,6 +236,75 @@ def test_what_comes_while_a_model_is_loaded_is_not_lost(served, served_world, mo
     assert (found["model_version"], [item["item_id"] for item in found["items"]]) == (left, ["x"])
     assert "7" not in [item["item_id"] for item in served.get("/recommend/new?k=50").json()["items"]]
     assert served.get("/recommend/u03?strict=true").status_code == 404
+
+
+def test_who_is_deleted_and_comes_back_while_a_model_is_loaded_is_known_by_the_return(
+    served, served_world, monkeypatch
+):
+    """Between the model's file and its reading of the interactions; the deletion is done again at the swap."""
+    left = another_model(served_world, activate=False)
+    catalogue = served.app.state.services.keeper.catalogue
+    items = catalogue.items
+
+    def say(item: str) -> None:
+        body = {"events": [{"user_id": "u03", "item_id": item, "timestamp": 1}]}
+        assert served.post("/feedback", json=body).status_code == 200
+
+    def meanwhile(dataset: str) -> list[ItemRow]:
+        say("5")
+        assert served.delete("/users/u03").status_code == 204
+        say("7")
+        return items(dataset)
+
+    monkeypatch.setattr(catalogue, "items", meanwhile)
+    assert served.post(f"/models/{left}/activate").status_code == 200
+    assert version(served) == left
+    found = {item["item_id"] for item in served.get("/recommend/u03?k=50").json()["items"]}
+    assert found == {str(number) for number in range(1, ITEMS + 1)} - {"7"}
+
+
+@pytest.fixture
+def busy(served, monkeypatch):
+    """Does something while the application looks which model is active."""
+    monkeypatch.setattr(new_items, "encoder_of", lambda name: Encoder())
+    keeper = served.app.state.services.keeper
+    active = keeper.models.active
+
+    def look_during(change) -> None:
+        def once():
+            monkeypatch.setattr(keeper.models, "active", active)
+            change()
+            return active()
+
+        monkeypatch.setattr(keeper.models, "active", once)
+        keeper.look()
+
+    return look_during
+
+
+def test_an_item_told_during_a_look_is_not_told_again_at_the_next_swap(served, served_world, recommender, busy):
+    left = another_model(served_world, activate=True)
+    until(served, left)
+    busy(lambda: served.put("/items/3", json={"title": "Old"}))
+    served.put("/items/3", json={"title": "New"})
+    assert served.post(f"/models/{recommender.model_version}/activate").status_code == 200
+    found = served.get("/recommend/nobody?k=50").json()["items"]
+    assert [item["title"] for item in found if item["item_id"] == "3"] == ["New"]
+
+
+def test_a_deletion_during_a_look_is_not_done_again_at_the_next_swap(served, served_world, recommender, busy):
+    left = another_model(served_world, activate=True)
+    until(served, left)
+    busy(lambda: served.delete("/users/u03"))
+    served.post("/feedback", json={"events": [{"user_id": "u03", "item_id": "7", "timestamp": 1}]})
+    assert served.post(f"/models/{recommender.model_version}/activate").status_code == 200
+    assert "7" not in [item["item_id"] for item in served.get("/recommend/u03?k=50").json()["items"]]
+
+
+def test_what_comes_during_looks_is_not_kept(served, busy):
+    for number in range(5):
+        busy(lambda number=number: served.put("/items/3", json={"title": f"Film {number}"}))
+    assert len(served.app.state.services.keeper._meanwhile) <= 1
 
 
 def test_a_database_that_goes_away_does_not_take_recommendations_with_it(served, served_world):

@@ -203,10 +203,21 @@ def test_a_history_of_ones_own_is_answered_and_its_unknown_items_named(shared):
 
 
 def test_post_stores_nothing(served, served_world):
-    before = served_world.database.read_bytes()
-    served.post("/recommend", json={"history": ["3", "5"]})
-    served.post("/recommend/batch", json={"requests": [{"user_id": "u01"}, {"history": ["3"]}]})
-    assert served_world.database.read_bytes() == before
+    import sqlite3
+    from contextlib import closing
+
+    def stored() -> list[str]:
+        with closing(sqlite3.connect(served_world.database)) as connection:
+            return list(connection.iterdump())
+
+    before = stored()
+    asked = {"requests": [{"user_id": "u01"}, {"history": ["3"]}]}
+    assert served.post("/recommend", json={"history": ["3", "5"]}).status_code == 200
+    assert served.post("/recommend/batch", json=asked).status_code == 200
+    assert stored() == before
+    event = {"user_id": "u01", "item_id": "3", "timestamp": 1}
+    assert served.post("/feedback", json={"events": [event]}).status_code == 200
+    assert stored() != before
 
 
 def test_similar_items(shared, recommender):

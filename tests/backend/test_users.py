@@ -1,6 +1,9 @@
 """Feedback that counts from the next request on, export, and deletion."""
 
+import shutil
+import sqlite3
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from starlette.testclient import TestClient
@@ -12,6 +15,7 @@ from fedmem.storage.catalogue import CatalogueStore
 from fedmem.storage.catalogue_rows import Event
 from fedmem.storage.engine import connect
 from tests.backend.conftest import ITEMS, columns, problem, settings_of, wait_for_model
+from tests.backend.test_models import another_model
 
 NOW = 1_800_000_000
 
@@ -22,6 +26,13 @@ def events(user: str, *items: str, start: float = NOW) -> dict:
 
 def recommended(client: TestClient, user: str, **query: object) -> list[str]:
     return [item["item_id"] for item in client.get(f"/recommend/{user}", params={"k": 50, **query}).json()["items"]]
+
+
+def remembers(directory: RunDirectory, user_id: str) -> bool:
+    """Whether a checkpoint of a run holds any memory of a user."""
+    user = directory.read_snapshot().dataset.vocabulary.user_index(user_id)
+    memories = [directory.read_checkpoint(number).memories for number in directory.rounds()]
+    return any(len(found[user]) for found in memories if user in found)
 
 
 def test_feedback_counts_from_the_next_request_on(served, recommender):
@@ -142,11 +153,73 @@ def test_who_is_deleted_is_in_no_checkpoint(served, served_world):
     assert others[: len(before)] == others[len(before) :]
 
 
-def test_who_comes_back_begins_anew(served):
+def test_who_comes_back_begins_anew(served, served_world):
+    """At once, in the next model, and after a start."""
+    left = another_model(served_world, activate=False)
     served.delete("/users/u03")
     served.post("/feedback", json=events("u03", "7"))
-    assert served.get("/recommend/u03").json()["strategy"] == "global_memory"
-    assert len(recommended(served, "u03")) == ITEMS - 1
+
+    def begins_anew(client: TestClient) -> None:
+        assert client.get("/recommend/u03").json()["strategy"] == "global_memory"
+        assert len(recommended(client, "u03")) == ITEMS - 1
+
+    begins_anew(served)
+    assert served.post(f"/models/{left}/activate").status_code == 200
+    begins_anew(served)
+    with TestClient(create_app(settings_of(served_world))) as client:
+        wait_for_model(client)
+        begins_anew(client)
+        assert client.get("/recommend/u04").json()["strategy"] == "model"
+
+
+def test_who_was_deleted_while_a_job_ran_and_came_back_is_in_none_of_its_checkpoints(served, served_world):
+    left = another_model(served_world, activate=False)
+    engine = connect(served_world.url)
+    CatalogueStore(engine).delete_user("tiny", "u03")
+    engine.dispose()
+    served.post("/feedback", json=events("u03", "7"))
+    directory = RunDirectory(served_world.data_dir / "jobs" / "2")
+    assert remembers(directory, "u03")
+    assert served.post(f"/models/{left}/activate").status_code == 200
+    assert not remembers(directory, "u03")
+    assert remembers(directory, "u04")
+
+
+def test_deletions_at_once_are_all_done(served, served_world):
+    users = [f"u{number:02d}" for number in range(12)]
+    directory = RunDirectory(served_world.data_dir / "jobs" / "1")
+    assert any(remembers(directory, user) for user in users)
+    with ThreadPoolExecutor(len(users)) as pool:
+        answers = list(pool.map(lambda user: served.delete(f"/users/{user}").status_code, users))
+    assert answers == [204] * len(users)
+    assert not any(remembers(directory, user) for user in users)
+
+
+def test_a_damaged_checkpoint_does_not_keep_the_others_from_being_erased(served, served_world):
+    another_model(served_world, activate=False)
+    first, second = (RunDirectory(served_world.data_dir / "jobs" / str(number)) for number in (1, 2))
+    damaged = second.path / "rounds" / "000000"
+    shutil.copytree(second.path / "rounds" / f"{second.rounds()[0]:06d}", damaged)
+    file = damaged / "memories-0000.safetensors"
+    file.write_bytes(file.read_bytes()[:-100])
+    assert str(file) in problem(served.delete("/users/u03"), 503).detail
+    shutil.rmtree(damaged)
+    for directory in (first, second):
+        assert not remembers(directory, "u03")
+        assert remembers(directory, "u04")
+    assert served.delete("/users/u03").status_code == 204
+
+
+def test_who_is_deleted_is_in_no_checkpoint_of_a_job_without_a_model(served, served_world):
+    another_model(served_world, activate=False)
+    with sqlite3.connect(served_world.database) as connection:
+        connection.execute("DELETE FROM models WHERE job_id = 2")
+        connection.execute("UPDATE jobs SET state = 'paused' WHERE id = 2")
+    connection.close()
+    directory = RunDirectory(served_world.data_dir / "jobs" / "2")
+    assert remembers(directory, "u03")
+    assert served.delete("/users/u03").status_code == 204
+    assert not remembers(directory, "u03")
 
 
 def test_the_key_is_needed_to_write(served_world):

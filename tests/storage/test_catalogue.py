@@ -11,7 +11,7 @@ from sqlalchemy import Engine, event
 
 from fedmem.errors import ConflictError, DataError, UnknownDatasetError, UnknownItemError
 from fedmem.storage.catalogue import CatalogueStore
-from fedmem.storage.catalogue_rows import Added, Event, Imported, InteractionColumns, ItemRow, UserRow
+from fedmem.storage.catalogue_rows import Added, Deleted, Event, Imported, InteractionColumns, ItemRow, UserRow
 from fedmem.storage.interactions import BATCH
 from fedmem.storage.jobs import JobStore
 from tests.storage.builders import Clock, queue
@@ -78,7 +78,7 @@ def test_data_sets_do_not_mix(films):
     assert triples(films.history("others", "u1")) == [("u1", "1", 3.0)]
     assert triples(films.since("films", 0)) == list(ROWS)
     assert [user.user_id for user in films.users("others")] == ["u1", "u9"]
-    assert films.delete_user("others", "u1") == 1
+    assert films.delete_user("others", "u1").interactions == 1
     assert len(films.history("films", "u1")) == 3
     films.remove("others")
     assert films.dataset("films").interactions == 5
@@ -241,10 +241,11 @@ def test_users_are_paged_counted_and_searched(store):
     assert store.users("s", search="nobody") == []
 
 
-def test_deleting_a_user_says_how_many_rows_went(films):
-    assert films.delete_user("films", "u1") == 3
+def test_deleting_a_user_says_how_many_rows_went_and_what_was_the_newest(films):
+    newest = films.since("films", 0)[-1].id
+    assert films.delete_user("films", "u1") == Deleted(3, newest)
     assert films.history("films", "u1") == []
-    assert films.delete_user("films", "u1") == 0
+    assert films.delete_user("films", "u1").interactions == 0
     assert {user.user_id for user in films.users("films")} == {"u2", "ü 3"}
 
 
