@@ -207,8 +207,8 @@ class Recommender:
     def forget_user(self, user_id: str) -> None:
         """Erase a user's memory and vectors here; from now on the id is that of someone unknown."""
         user = self.user_index(user_id)
-        self._forgotten.add(user_id)
-        if user is not None:
+        if user is not None:  # others are unknown as it is, and there is no end to them
+            self._forgotten.add(user_id)
             self.memories.pop(user, None)
         self._vectors.forget(user_id)
 

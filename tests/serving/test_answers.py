@@ -259,7 +259,9 @@ def test_who_is_forgotten_is_unknown():
     assert 3 not in recommender.memories
     assert len(recommender._vectors) == 0
     assert recommender.answer(Question("3")) == recommender.answer(Question("nobody"))
+    recommender.forget_user("3")
     recommender.forget_user("nobody")
+    assert recommender._forgotten == {"3"}
 
 
 # Similar items
