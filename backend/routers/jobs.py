@@ -75,14 +75,16 @@ def get_job(job_id: JobId, jobs: Jobs) -> Job:
     return job_of(jobs.get(job_id))
 
 
-@router.post("/jobs/{job_id}/stop", status_code=ACCEPTED, dependencies=[WRITES], responses=problems(401, 404, 409, 503))
+@router.post(
+    "/jobs/{job_id}/stop", status_code=ACCEPTED, dependencies=[WRITES], responses=problems(401, 404, 409, 413, 503)
+)
 def stop_job(job_id: JobId, jobs: Jobs) -> Job:
     """End it with a checkpoint that a new job may start from. It takes effect within one chunk of clients."""
     return job_of(jobs.stop(job_id))
 
 
 @router.post(
-    "/jobs/{job_id}/pause", status_code=ACCEPTED, dependencies=[WRITES], responses=problems(401, 404, 409, 503)
+    "/jobs/{job_id}/pause", status_code=ACCEPTED, dependencies=[WRITES], responses=problems(401, 404, 409, 413, 503)
 )
 def pause_job(job_id: JobId, jobs: Jobs) -> Job:
     """Stand still after the chunk of clients in progress, until it is resumed or stopped."""
@@ -90,7 +92,7 @@ def pause_job(job_id: JobId, jobs: Jobs) -> Job:
 
 
 @router.post(
-    "/jobs/{job_id}/resume", status_code=ACCEPTED, dependencies=[WRITES], responses=problems(401, 404, 409, 503)
+    "/jobs/{job_id}/resume", status_code=ACCEPTED, dependencies=[WRITES], responses=problems(401, 404, 409, 413, 503)
 )
 def resume_job(job_id: JobId, jobs: Jobs) -> Job:
     """Queue a paused job again; it goes on after the last round it finished."""

@@ -61,8 +61,12 @@ def get_user_history(user_id: UserIdInPath, dataset: DatasetName, catalogue: Cat
     "/users/{user_id:path}",
     status_code=HTTPStatus.NO_CONTENT,
     dependencies=[WRITES],
-    responses=problems(401, 404, 409, 503),
+    responses=problems(401, 404, 409, 413, 503),
 )
 def delete_user(user_id: UserIdInPath, dataset: DatasetName, keeper: Keeper) -> None:
-    """Delete a user's interactions, and the user's memory from what is served. Done twice, it is done."""
+    """Delete a user's interactions, and the user's memory from every checkpoint that may be served.
+
+    The snapshots of the data that earlier jobs trained on keep the history, and so may their weights. Done twice, it is
+    done.
+    """
     keeper.delete_user(dataset, user_id)
