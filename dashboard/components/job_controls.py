@@ -9,26 +9,29 @@ from dashboard.components.connection import client
 from dashboard.words import is_under_way
 from fedmem.contracts import Job
 
+WIDTH = 130
 _TROUBLE, _QUESTION = "control-trouble", "stop-question"
 
 
 def job_controls(job: Job) -> None:
-    """The buttons that make sense now."""
+    """The buttons that make sense now, and what the backend said if it refused.
+
+    Each keeps its place and its width in all states, so that none moves away under the finger.
+    """
     stopping = job.desired_state == "stopped"
     waits = job.state == "paused" or job.desired_state == "paused"
     if is_under_way(job) and not stopping:
-        if waits:
-            _button("Resume", ":material/play_arrow:", job, client().resume, primary=True)
-        else:
-            _button("Pause", ":material/pause:", job, client().pause)
-        st.button("Stop", icon=":material/stop:", key=f"stop-{job.id}", on_click=_question, args=(job.id,))
+        with st.container(horizontal=True):
+            if waits:
+                _button("Resume", ":material/play_arrow:", job, client().resume, primary=True)
+            else:
+                _button("Pause", ":material/pause:", job, client().pause)
+            st.button(
+                "Stop", icon=":material/stop:", key=f"stop-{job.id}", on_click=_question, args=(job.id,), width=WIDTH
+            )
         # Asked in every run until it is answered: the page runs anew with every poll.
         if st.session_state.get(_QUESTION) == job.id:
             _confirm_stop(job)
-
-
-def control_trouble() -> None:
-    """What the backend said when it refused what a button asked, once."""
     trouble = st.session_state.pop(_TROUBLE, None)
     if trouble:
         st.error(trouble, icon=":material/error:")
@@ -42,6 +45,7 @@ def _button(label: str, icon: str, job: Job, ask: Callable[[int], Job], *, prima
         type="primary" if primary else "secondary",
         on_click=_ask,
         args=(ask, job.id),
+        width=WIDTH,
     )
 
 

@@ -4,7 +4,6 @@ from typing import Literal
 
 import streamlit as st
 
-from dashboard.components.job_controls import control_trouble, job_controls
 from dashboard.components.live import JobView
 from dashboard.progress import progress_line, share_done
 from dashboard.words import ago, duration, job_name, state_of
@@ -33,16 +32,12 @@ ICONS = {
 }
 
 
-def job_header(view: JobView, *, controls: bool = False) -> None:
-    """Name and state, what may be asked of it, progress, and in one line how fast it goes or why it ended."""
+def job_header(view: JobView) -> None:
+    """Name and state, progress, and in one line how fast it goes or why it ended."""
     job = view.job
     with st.container(horizontal=True, vertical_alignment="center"):
         st.markdown(f"**{job_name(job)}** on {job.dataset}", width="content")
         badge(job)
-        if controls:
-            job_controls(job)
-    if controls:
-        control_trouble()
     st.progress(share_done(job), text=progress_line(job, view.rounds))
     if job.state == "failed":
         st.error(job.message or "It failed without a word; the System page shows its log.", icon=":material/error:")

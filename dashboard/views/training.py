@@ -9,6 +9,7 @@ from dashboard.charts.training import loss_chart, peak_memory_chart, ranking_cha
 from dashboard.components.connection import round_book
 from dashboard.components.drawings import panel
 from dashboard.components.job_choice import chosen_job, known_jobs
+from dashboard.components.job_controls import job_controls
 from dashboard.components.job_header import job_header
 from dashboard.components.live import JobView, live
 from dashboard.components.new_job import is_wanted, new_job, open_form
@@ -55,7 +56,8 @@ def _compared(job: Job) -> list[Job]:
 
 
 def _draw(view: JobView, compared: Sequence[Job]) -> None:
-    job_header(view, controls=True)
+    job_controls(view.job)
+    job_header(view)
     if not view.trained:
         waiting_for_rounds(state_of(view.job))
         return
