@@ -151,6 +151,7 @@ def prototype_of(described: Mapping[str, Any], on: JobMap) -> Prototype:
     nearest = (
         NearestItem(item_id=item.item_id, title=item.label, similarity=similarity)
         for item, similarity in ((on.item(index), similarity) for index, similarity in described["nearest"])
+        if item is not None
     )
     return Prototype(
         index=described["index"],

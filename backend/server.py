@@ -61,7 +61,7 @@ class Server(uvicorn.Server):
 
 def serve(app: FastAPI, listener: socket.socket) -> None:
     """Answer until Ctrl-C or SIGTERM."""
-    _let_answers_go_first()
+    let_answers_go_first()
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, signal.default_int_handler)
     # Once it has shut down, uvicorn raises the signal again; here it is the regular end.
@@ -69,7 +69,7 @@ def serve(app: FastAPI, listener: socket.socket) -> None:
         Server(app).run(sockets=[listener])
 
 
-def _let_answers_go_first() -> None:
+def let_answers_go_first() -> None:
     """Keep what other threads do, above all loading a model, from holding up requests.
 
     By default a thread that computes keeps the interpreter for 5 ms each time that another one wants it; and whoever

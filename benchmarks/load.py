@@ -99,11 +99,11 @@ class Generator:
         self.rate = rate
         self._idle: deque[Connection] = deque()
 
-    async def run(self, going: Callable[[], bool]) -> Load:
-        """Send as long as ``going``, and wait for the answers."""
+    async def run(self, going: Callable[[int], bool]) -> Load:
+        """Send as long as ``going``, which is told how many were sent, and wait for the answers."""
         load, began, number = Load(), time.perf_counter(), 0
         async with asyncio.TaskGroup() as tasks:
-            while going():
+            while going(number):
                 due = began + number / self.rate
                 if (wait := due - time.perf_counter()) > 0:
                     await asyncio.sleep(wait)
@@ -114,8 +114,8 @@ class Generator:
 
     async def run_for(self, seconds: float) -> Load:
         """Send for so long."""
-        end = time.perf_counter() + seconds
-        return await self.run(lambda: time.perf_counter() < end)
+        count = round(self.rate * seconds)
+        return await self.run(lambda sent: sent < count)
 
     async def _send(self, request: Request, load: Load) -> None:
         began = time.perf_counter()

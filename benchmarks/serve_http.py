@@ -204,7 +204,7 @@ async def while_swapping(made: Product, generator: Generator, sizes: Sizes) -> d
 async def swapped(port: int, generator: Generator, versions: Sequence[str], sizes: Sizes) -> tuple[list[int], Load]:
     """The load while these versions are activated, and the statuses of the activations."""
     swaps = asyncio.create_task(swap(port, versions, sizes))
-    load = await generator.run(lambda: not swaps.done())
+    load = await generator.run(lambda _: not swaps.done())
     return await swaps, load
 
 

@@ -35,9 +35,9 @@ class JobMap:
         drawn = directory.read_map()
         return cls(directory.read_snapshot().dataset.items, None if drawn is None else drawn.points)
 
-    def item(self, index: int) -> Item:
-        """The item of an index in 1..I."""
-        return self.items[index - 1]
+    def item(self, index: int) -> Item | None:
+        """The item of an index in 1..I; None where the run's folder is not there, and its items are not known."""
+        return self.items[index - 1] if index <= len(self.items) else None
 
     def placed(self) -> list[tuple[Item, float, float]]:
         """The items that have a place, each with its two coordinates."""

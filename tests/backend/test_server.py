@@ -1,5 +1,7 @@
 """``fedmem serve`` and ``python -m backend`` as real processes."""
 
+import asyncio
+import gc
 import json
 import os
 import re
@@ -13,7 +15,7 @@ from contextlib import contextmanager
 import httpx
 import pytest
 
-from backend.server import listen
+from backend.server import let_answers_go_first, listen
 from fedmem.errors import ConfigError
 from tests.backend.conftest import World
 
@@ -129,3 +131,33 @@ def test_a_name_that_is_no_address(host):
 def test_a_free_port_is_found():
     with listen("127.0.0.1", 0) as first, listen("127.0.0.1", 0) as second:
         assert first.getsockname()[1] != second.getsockname()[1] > 0
+
+
+def test_the_body_of_an_answer_does_not_wait_for_its_head_to_be_acknowledged():
+    async def accepted() -> int:
+        found = asyncio.get_running_loop().create_future()
+
+        async def look(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            taken = writer.get_extra_info("socket")
+            found.set_result(taken.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+            writer.close()
+
+        with listen("127.0.0.1", 0) as listener:
+            async with await asyncio.start_server(look, sock=listener):
+                reader, writer = await asyncio.open_connection(*listener.getsockname())
+                await reader.read()
+                writer.close()
+                return await found
+
+    assert asyncio.run(accepted())
+
+
+def test_other_threads_hold_up_no_answer():
+    interval = sys.getswitchinterval()
+    try:
+        let_answers_go_first()
+        assert sys.getswitchinterval() < 0.001
+        assert gc.get_freeze_count() > 1000
+    finally:
+        sys.setswitchinterval(interval)
+        gc.unfreeze()
