@@ -71,7 +71,7 @@ def _show(job: Job, rounds: Sequence[PrototypeRound]) -> None:
             "the whole job. A disc is a prototype, its size the share of the memories it stands for, its line the way "
             "it came."
         )
-        panel("Map", map_chart(prototype_book().map_of(job), rounds, shown), "prototypes-map", note)
+        _map(job, rounds, shown, note)
         panel("Collapse", collapse_chart(rounds), "prototypes-collapse", "Near 1, all prototypes say the same.")
     with right:
         _nearest(job, shown)
@@ -81,6 +81,15 @@ def _show(job: Job, rounds: Sequence[PrototypeRound]) -> None:
     with right:
         panel("Drift", drift_chart(rounds), "prototypes-drift", "How far each moved since the evaluation before.")
     _cold(job)
+
+
+def _map(job: Job, rounds: Sequence[PrototypeRound], shown: PrototypeRound, note: str) -> None:
+    try:
+        items = prototype_book().map_of(job)
+    except RefusedError as error:
+        st.caption(f"There is no map of the items: {error}")
+    else:
+        panel("Map", map_chart(items, rounds, shown), "prototypes-map", note)
 
 
 def _chosen(rounds: Sequence[PrototypeRound]) -> PrototypeRound:
