@@ -272,11 +272,11 @@ def test_a_job_is_started_paused_resumed_and_stopped_from_the_page(site, visit):
         assert started.config["model"] == site.product.jobs.get(1).config["model"]
         becomes(site, tab, started.id, "running")
         main = tab.page.locator("[data-testid=stMain]")
-        main.get_by_role("button", name="Pause").click()
+        press(main, "Pause")
         becomes(site, tab, started.id, "paused")
-        main.get_by_role("button", name="Resume").click()
+        press(main, "Resume")
         becomes(site, tab, started.id, "running")
-        main.get_by_role("button", name="Stop").click()
+        press(main, "Stop")
         tab.page.get_by_role("dialog").get_by_role("button", name="Stop the job").click()
         becomes(site, tab, started.id, "stopped")
         main.get_by_role("button", name="Pause").wait_for(state="detached")
@@ -284,6 +284,13 @@ def test_a_job_is_started_paused_resumed_and_stopped_from_the_page(site, visit):
     finally:
         trainer.terminate()
         trainer.communicate(timeout=30)
+
+
+def press(where: "playwright.Locator", name: str) -> None:
+    """Press the button, once the copy is gone that Streamlit keeps for a moment of what it draws anew."""
+    button = where.get_by_role("button", name=name)
+    playwright.expect(button).to_have_count(1, timeout=20_000)
+    button.click()
 
 
 def choose(tab: Visitor, label: str, option: str) -> None:
