@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -60,11 +61,25 @@ def ended(process) -> tuple[int, str]:
     return process.returncode, output
 
 
+def freeze(trainer: "subprocess.Popen[str]", product: Product) -> None:
+    """Stop a trainer where it stands, but not within a transaction, which would lock everybody else out of SQLite."""
+    for _ in range(100):
+        trainer.send_signal(signal.SIGSTOP)
+        try:
+            with closing(sqlite3.connect(product.url.removeprefix("sqlite:///"), timeout=0)) as connection:
+                connection.execute("BEGIN IMMEDIATE")
+            return
+        except sqlite3.OperationalError:
+            trainer.send_signal(signal.SIGCONT)
+            time.sleep(0.01)
+    raise AssertionError("the trainer is always within a transaction")
+
+
 def test_a_frozen_trainer_that_lost_its_lease_writes_nothing_more(product, started):
     job = product.queue({"federated": {"num_rounds": 60}})
     frozen = started()
     until(lambda: round_of(product, job.id) >= 3, "three rounds")
-    frozen.send_signal(signal.SIGSTOP)
+    freeze(frozen, product)
     until(lambda: product.jobs.get(job.id).lease_expires_at < time.time(), "the lease's end")
     product.train()
     assert product.jobs.get(job.id).state == "succeeded"
