@@ -263,7 +263,7 @@ def test_without_a_model_the_job_that_will_bring_one_is_named(client, jobs):
     jobs.commit_round(lease, RoundResult(1, True, "000001", {}))
     expect("job 2 is at round 1 of 150; its model answers when it is done")
     jobs.pause(2)
-    jobs.pause_now(lease)
+    jobs.release(lease)
     expect("job 2 is paused at round 1 of 150; its model answers when it is done")
     jobs.stop(job.id)
     expect("queue a training job with POST /jobs")
