@@ -45,10 +45,16 @@ async def _ending(request: Request) -> anyio.Event:
     return ending
 
 
+async def _computing(request: Request) -> anyio.CapacityLimiter:
+    computing: anyio.CapacityLimiter = request.app.state.computing
+    return computing
+
+
 CurrentServices = Annotated[Services, Depends(_services)]
 CurrentSettings = Annotated[Settings, Depends(_settings)]
 Served = Annotated[ServedModels, Depends(_served)]
 Ending = Annotated[anyio.Event, Depends(_ending)]
+Computing = Annotated[anyio.CapacityLimiter, Depends(_computing)]
 
 
 async def _jobs(services: CurrentServices) -> JobStore:

@@ -266,8 +266,8 @@ def _said_of_swap(model: ServedModel, before: ServedModel | None) -> str:
 
 def _without_user(model: ServedModel, user_id: str, until_id: int) -> ServedModel:
     """Without what a user did up to an id; a model that was loaded meanwhile may know of a return already."""
-    model.recommender.forget_user(user_id)
     model.news.forget(user_id, until_id)
+    model.recommender.forget_user(user_id)
     return model
 
 

@@ -6,7 +6,6 @@ item index. So an answer depends neither on what else was asked in the same batc
 
 import copy
 import logging
-import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -73,7 +72,7 @@ class ExactRanking:
         self.columns = columns
         longest = float(np.sqrt(np.square(columns).sum(0).max()))
         self._error = 2 * len(columns) * _HALF_ULP * longest
-        self._own = threading.local()
+        self._free: list[FloatArray] = []  # scratch that nobody uses: as many as ever computed at once
 
     def best(self, queries: FloatArray, wanted: Sequence[Wanted]) -> list[Best]:
         """As ``Ranking.best``."""
@@ -90,22 +89,26 @@ class ExactRanking:
 
     def _best_of_one(self, query: FloatArray, wanted: Wanted) -> Best:
         # A product with one vector takes another, quicker way through the matrix than one with a matrix of one row.
-        scores = np.dot(query, self.columns, out=self._scratch(1)[0])
+        scratch = self._scratch(1)
+        scores = np.dot(query, self.columns, out=scratch[0])
         hide(scores, wanted)
         bound = lower_bounds(scores, wanted.count) - self._rounding(float(query @ query))
         column = (scores >= max(bound, _LOWEST)).nonzero()[0]
+        self._free.append(scratch)
         exact = scores_of(self.columns, column, query[:, None])
         order = (-exact).argsort(kind="stable")[: wanted.count]
         return column[order], exact[order]
 
     def _best_of_some(self, queries: FloatArray, wanted: Sequence[Wanted]) -> list[Best]:
-        scores = np.matmul(queries, self.columns, out=self._scratch(len(queries)))
+        scratch = self._scratch(len(queries))
+        scores = np.matmul(queries, self.columns, out=scratch[: len(queries)])
         for row, asked in zip(scores, wanted, strict=True):
             hide(row, asked)
         count = max(asked.count for asked in wanted)
         bounds = lower_bounds(scores, count) - self._rounding(np.square(queries).sum(1))
         places = np.flatnonzero(scores >= np.maximum(bounds, _LOWEST)[:, None])
         row, column = np.divmod(places, scores.shape[1])
+        self._free.append(scratch)
         exact = scores_of(self.columns, column, queries.T.take(row, axis=1))
         order = np.lexsort((-exact, row))
         column, exact, ends = column[order], exact[order], np.searchsorted(row, np.arange(len(queries) + 1)).tolist()
@@ -119,11 +122,12 @@ class ExactRanking:
         return self._error * squared**0.5
 
     def _scratch(self, rows: int) -> FloatArray:
-        """Memory for scores [rows, I + 1], a thread's own, because to ask for it anew costs as much as the product."""
-        scratch: FloatArray | None = getattr(self._own, "scratch", None)
-        if scratch is None or len(scratch) < rows:
-            scratch = self._own.scratch = np.empty((rows, self.columns.shape[1]), np.float32)
-        return scratch[:rows]
+        """Memory for scores [rows or more, I + 1], to be given back: asking for more costs as much as the product."""
+        try:
+            scratch = self._free.pop()
+        except IndexError:
+            scratch = np.empty((0, 0), np.float32)
+        return scratch if len(scratch) >= rows else np.empty((rows, self.columns.shape[1]), np.float32)
 
 
 class FaissRanking:

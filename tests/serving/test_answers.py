@@ -313,6 +313,30 @@ def test_so_many_vectors_are_kept_and_no_more(monkeypatch):
     assert len(computed) == 4  # 1, 2, 3, and 2 again, whom 3 displaced
 
 
+def test_nothing_is_kept_of_an_empty_history():
+    recommender = drawn_recommender()
+    recommender.answer(Question("nobody"))
+    recommender.answer(Question("nobody else"))
+    assert len(recommender._vectors) == 0
+
+
+@pytest.mark.parametrize("question", [Question("3"), Question("newcomer", since=("3", "9", "4", "12", "14"))])
+def test_who_is_forgotten_while_a_vector_is_computed_is_forgotten(question, monkeypatch):
+    recommender = drawn_recommender()
+    query = recommender._queries.query
+
+    def forgotten_meanwhile(context, history):
+        recommender.forget_user(question.user_id)
+        return query(context, history)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(recommender._queries, "query", forgotten_meanwhile)
+        recommender.answer(question)
+    assert len(recommender._vectors) == 0
+    recommender.answer(replace(question, since=("3", "9", "4", "12", "14")))
+    assert len(recommender._vectors) == 1, "who comes back is kept again"
+
+
 def test_who_is_forgotten_is_unknown():
     recommender = drawn_recommender()
     recommender.answer(Question("3"))
