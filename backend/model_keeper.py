@@ -5,6 +5,7 @@ import math
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -102,6 +103,10 @@ class ModelKeeper:
 
     def put_item(self, dataset: str, row: ItemRow) -> None:
         """Store an item, and make it known to the models of this data set."""
+        for model in self.served.all():
+            if model.dataset == dataset:
+                with suppress(FeatureError):  # told once it is to be taken up
+                    model.recommender.encode([_item(row)])
         with self._changing:
             self.catalogue.put_item(dataset, row)
             self._change(dataset, lambda model: self._with_items(model, [row]))

@@ -66,7 +66,7 @@ def get_user_history(user_id: UserIdInPath, dataset: DatasetName, catalogue: Cat
 def delete_user(user_id: UserIdInPath, dataset: DatasetName, keeper: Keeper) -> None:
     """Delete a user's interactions, and the user's memory from every checkpoint.
 
-    While a job runs its checkpoints may hold the memory; it is erased when the job pauses or ends. The snapshots of the data that earlier jobs trained on keep the history, and so may their weights. Done twice, it is
-    done.
+    While a job runs its checkpoints may hold the memory; it is erased when the job pauses or ends. The snapshots of the
+    data that earlier jobs trained on keep the history, and so may their weights. Done twice, it is done.
     """
     keeper.delete_user(dataset, user_id)

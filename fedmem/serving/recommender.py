@@ -1,7 +1,7 @@
 """Recommender: one model version, ready to answer known users, new ones and histories, with titles and reasons."""
 
 import copy
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,7 +20,7 @@ from fedmem.serving.answers import Question, Recommendation, ScoredItem, Similar
 from fedmem.serving.asked import Asked
 from fedmem.serving.catalogue import ServedCatalogue
 from fedmem.serving.explanation import Explainer
-from fedmem.serving.new_items import encode, place, table_of
+from fedmem.serving.new_items import encode, place, with_rows
 from fedmem.serving.ranking import Best, Wanted, ranking_of
 from fedmem.serving.single_query import SingleQueries
 from fedmem.serving.user_contexts import UserContexts
@@ -73,7 +73,6 @@ class Recommender:
             memory_of=memory_of,
         )
         self.catalogue = ServedCatalogue(self.dataset.items, self.dataset.num_items)
-        self.new_items: Mapping[str, Item] = {}
         self._trained_model = model
         self._forgotten: set[str] = set()
         self._ranking = ranking_of(self.scorer.columns.numpy())
@@ -181,26 +180,37 @@ class Recommender:
         Raises:
             FeatureError: if a new item cannot be placed, because the model uses no texts or vectors from a file.
         """
-        new_items = {**self.new_items, **{item.item_id: item for item in items}}
+        if not items:
+            return self
         other = copy.copy(self)
-        other.new_items = new_items
-        other.catalogue = ServedCatalogue(self.dataset.items, self.dataset.num_items).with_items([*new_items.values()])
+        other.catalogue = self.catalogue.with_items(items)
         if self.snapshot.features.text is not None or len(other.catalogue) > other.catalogue.trained:
-            other._place()
+            other._place(items)
         other._explainer = Explainer(other.scorer, other._queries, other.catalogue, self.snapshot.features)
-        other._vectors = UserVectors(self._vectors.capacity)
         return other
 
-    def _place(self) -> None:
-        """Put the new items' texts into the model, of a copy that nobody uses yet."""
-        texts = {self.catalogue.index(item_id): item.text for item_id, item in self.new_items.items()}
-        placed, count = encode(self.snapshot, texts), len(self.catalogue)
-        model = place(self._trained_model, placed, count)
-        self.scorer = ModelScorer(model, self.global_memory, table_of(model, count))
-        self._queries = SingleQueries(self.scorer)
+    def encode(self, items: Sequence[Item]) -> None:
+        """Let the items' texts be encoded and put into the encoder's cache, so that ``with_items`` need not wait.
+
+        Raises:
+            FeatureError: as ``with_items``.
+        """
+        encode(self.snapshot, {number: item.text for number, item in enumerate(items)})
+
+    def _place(self, items: Sequence[Item]) -> None:
+        """Put these items' texts into the model, of a copy that nobody uses yet.
+
+        Users' vectors depend on the items that the model was trained with, and stay as long as those do.
+        """
+        placed = encode(self.snapshot, {self.catalogue.index(item.item_id): item.text for item in items})
         trained = placed.up_to(self.catalogue.trained)
-        self.contexts = replace(self.contexts, model=place(self._trained_model, trained, self.catalogue.trained))
-        self._ranking = self._ranking.with_columns(self.scorer.columns.numpy(), np.array(sorted(texts), np.int64))
+        if trained.vectors:
+            self.contexts = replace(self.contexts, model=place(self.contexts.model, self._trained_model, trained))
+            self._vectors = UserVectors(self._vectors.capacity)
+        table = with_rows(self.scorer.table, self._trained_model, placed, len(self.catalogue))
+        self.scorer = ModelScorer(self.contexts.model, self.global_memory, table)
+        self._queries = SingleQueries(self.scorer)
+        self._ranking = self._ranking.with_columns(self.scorer.columns.numpy(), np.array(sorted(placed.vectors)))
 
     def with_prototype(self, index: int) -> "Recommender":
         """A recommender whose global memory is this prototype alone; this one stays as it is.

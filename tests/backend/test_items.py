@@ -1,5 +1,8 @@
 """The catalogue over HTTP: search, pages, pictures, and items that the model has not seen."""
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 from starlette.testclient import TestClient
@@ -120,3 +123,26 @@ def test_a_new_item_is_still_there_after_a_start(served, served_world):
 def test_a_description_that_is_none(served, body):
     problem(served.put("/items/x", json=body), 422)
     problem(served.get("/items/x"), 404)
+
+
+def test_while_a_text_is_encoded_others_store_and_are_answered(served, monkeypatch):
+    """The first text loads the encoder, which takes seconds."""
+    begun, let = threading.Event(), threading.Event()
+
+    class Slow(Encoder):
+        def encode(self, texts):
+            if not let.is_set():
+                begun.set()
+                assert let.wait(30)
+            return super().encode(texts)
+
+    monkeypatch.setattr(new_items, "encoder_of", lambda name: Slow())
+    with ThreadPoolExecutor() as threads:
+        later = threads.submit(served.put, "/items/x", json={"title": "Film X", "genres": ["Western"]})
+        assert begun.wait(20)
+        event = {"user_id": "u03", "item_id": "7", "timestamp": 1_800_000_000}
+        assert served.post("/feedback", json={"events": [event]}).json()["accepted"] == 1
+        assert served.delete("/users/u04").status_code == 204
+        assert not later.done()
+        let.set()
+        assert later.result().json()["recommendable"]
