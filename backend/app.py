@@ -59,6 +59,7 @@ def create_app(settings: Settings, recommender: Recommender | None = None) -> Fa
     app.state.settings = settings
     app.state.http_metrics = HttpMetrics.create()
     app.state.ending = anyio.Event()
+    app.state.streams = anyio.CapacityLimiter(settings.max_streams)
     app.state.computing = anyio.CapacityLimiter(COMPUTING)
     app.state.served = ServedModels(None if recommender is None else ServedModel.of_run(recommender))
     for routes in (*WITHOUT_DATABASE, *(WITH_DATABASE if recommender is None else (operations.of_run,))):
