@@ -16,6 +16,7 @@ from schemathesis.specs.openapi.checks import negative_data_rejection, positive_
 from backend.app import create_app
 from backend.logs import JsonLines
 from backend.settings import Settings
+from fedmem import contracts
 from fedmem.contracts import Problem
 from fedmem.serving import new_items
 from tests.backend.conftest import copy_of, problem, running, settings_of
@@ -87,6 +88,27 @@ def test_parameters_are_described(document):
     for _, path, operation in operations(document):
         for parameter in operation.get("parameters", ()):
             assert parameter.get("description"), (path, parameter["name"])
+
+
+def has_example(schema) -> bool:
+    """Whether a reader sees what a value looks like: by an example, by the default, or because there is no choice."""
+    if schema.keys() & {"examples", "$ref", "enum", "const"} or schema.get("type") == "boolean":
+        return True
+    if schema.get("default") is not None:
+        return True
+    if "anyOf" in schema:
+        return all(has_example(one) for one in schema["anyOf"] if one != {"type": "null"})
+    return "items" in schema and has_example(schema["items"])
+
+
+def test_what_is_sent_has_an_example(document):
+    """The configuration shows itself by its defaults."""
+    for name in set(contracts.__all__) & document["components"]["schemas"].keys():
+        for field, schema in document["components"]["schemas"][name].get("properties", {}).items():
+            assert has_example(schema), (name, field)
+    for _, path, operation in operations(document):
+        for parameter in operation.get("parameters", ()):
+            assert not parameter["required"] or has_example(parameter["schema"]), (path, parameter["name"])
 
 
 @pytest.mark.parametrize(("method", "path"), ROUTES)

@@ -4,6 +4,7 @@ import shutil
 import sqlite3
 import time
 from concurrent.futures import ThreadPoolExecutor
+from urllib.parse import quote
 
 import pytest
 from starlette.testclient import TestClient
@@ -293,3 +294,13 @@ def test_the_key_is_needed_to_write(served_world):
         problem(client.post("/models/job-1-round-6/activate"), 401)
         assert client.get("/users/u03/history").status_code == 200
         assert client.post("/feedback", json=events("u03", "1"), headers={"X-API-Key": "k"}).status_code == 200
+
+
+@pytest.mark.parametrize("user", ["a/b", "a/history", "history", "a/b/history"])
+def test_an_id_may_hold_what_a_path_does(served, user):
+    path = f"/users/{quote(user, safe='')}"
+    served.post("/feedback", json=events(user, "1"))
+    assert served.get(f"{path}/history").json()["user_id"] == user
+    assert served.delete(path).status_code == 204
+    problem(served.get(f"{path}/history"), 404)
+    problem(served.get(path), 405)

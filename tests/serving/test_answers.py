@@ -11,7 +11,8 @@ from fedmem.contracts import RecommendationResponse
 from fedmem.controls import control_recommenders
 from fedmem.errors import ConfigError, ConflictError, UnknownError
 from fedmem.federated.scoring import UserContext
-from fedmem.serving import Question, Recommender
+from fedmem.serving import Item, Question, Recommender
+from fedmem.serving.catalogue import KEPT_GENRES, ServedCatalogue
 from tests.serving.builders import (
     EMPTY_USER,
     GENRES,
@@ -195,6 +196,15 @@ def test_reasons_name_what_was_read():
 def test_a_category_that_nothing_has_is_an_error_that_names_a_near_one():
     with pytest.raises(ConfigError, match=r"'Comdy'.*did you mean 'Comedy'"):
         RECOMMENDER.answer(Question("3", category="Comdy"))
+
+
+def test_only_some_genres_columns_are_kept():
+    items = tuple(Item(str(number), genres=(f"genre {number}",)) for number in range(1, 200))
+    catalogue = ServedCatalogue(items, 199)
+    for _ in range(2):
+        for number in range(1, 200):
+            assert np.flatnonzero(~catalogue.outside(f"genre {number}")).tolist() == [number]
+    assert catalogue._outside.cache_info().currsize == KEPT_GENRES
 
 
 def test_k_and_offset_are_checked():
