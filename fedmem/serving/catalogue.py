@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
-from functools import lru_cache
+from functools import lru_cache, partial
 
 import numpy as np
 import numpy.typing as npt
@@ -32,7 +32,7 @@ class ServedCatalogue:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "_index", {item.item_id: index for index, item in enumerate(self.items, start=1)})
-        object.__setattr__(self, "_outside", lru_cache(KEPT_GENRES)(self._make_outside))
+        object.__setattr__(self, "_outside", lru_cache(KEPT_GENRES)(partial(_outside, self.items)))
 
     def __len__(self) -> int:
         return len(self.items)
@@ -73,19 +73,6 @@ class ServedCatalogue:
         """
         return self._outside(category)
 
-    def _make_outside(self, category: str) -> BoolArray:
-        inside = np.array([False, *(category in item.genres for item in self.items)])
-        if not inside.any():
-            raise ConfigError(f"category = {category!r}: no item has this genre{self._nearest(category)}")
-        return ~inside
-
-    def _nearest(self, category: str) -> str:
-        genres = sorted({genre for item in self.items for genre in item.genres})
-        close = get_close_matches(category, genres, n=1, cutoff=0.5)
-        if close:
-            return f" (did you mean {close[0]!r}?)"
-        return f"; there are {', '.join(genres[:20])}" if genres else "; this catalogue has no genres"
-
     def with_items(self, items: Sequence[Item]) -> "ServedCatalogue":
         """The catalogue with these items in their old places or, if they are new, at the end."""
         placed = list(self.items)
@@ -95,3 +82,18 @@ class ServedCatalogue:
             else:
                 placed.append(item)
         return ServedCatalogue(tuple(placed), self.trained)
+
+
+def _outside(items: Sequence[Item], category: str) -> BoolArray:
+    inside = np.array([False, *(category in item.genres for item in items)])
+    if not inside.any():
+        raise ConfigError(f"category = {category!r}: no item has this genre{_nearest(items, category)}")
+    return ~inside
+
+
+def _nearest(items: Sequence[Item], category: str) -> str:
+    genres = sorted({genre for item in items for genre in item.genres})
+    close = get_close_matches(category, genres, n=1, cutoff=0.5)
+    if close:
+        return f" (did you mean {close[0]!r}?)"
+    return f"; there are {', '.join(genres[:20])}" if genres else "; this catalogue has no genres"
