@@ -24,6 +24,7 @@ from fedmem import __version__
 from fedmem.serving import Recommender
 
 LOG = logging.getLogger(__name__)
+COMPUTING = 2  # threads that compute answers which take long, beside the one that answers everybody
 # The first in the list is the first that a request's path is compared with.
 WITHOUT_DATABASE = (recommend.router, items.without_database, operations.public)
 WITH_DATABASE = (
@@ -58,6 +59,8 @@ def create_app(settings: Settings, recommender: Recommender | None = None) -> Fa
     app.state.settings = settings
     app.state.http_metrics = HttpMetrics.create()
     app.state.ending = anyio.Event()
+    app.state.streams = anyio.CapacityLimiter(settings.max_streams)
+    app.state.computing = anyio.CapacityLimiter(COMPUTING)
     app.state.served = ServedModels(None if recommender is None else ServedModel.of_run(recommender))
     for routes in (*WITHOUT_DATABASE, *(WITH_DATABASE if recommender is None else (operations.of_run,))):
         app.include_router(routes)

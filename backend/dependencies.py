@@ -20,6 +20,8 @@ from fedmem.storage.metrics import MetricStore
 from fedmem.storage.models import ModelStore
 
 LARGEST_ID = 2**63 - 1  # of a database's row
+ITEM_ID = "An item's id, percent-encoded: a slash in it is %2F."
+USER_ID = "A user's id, percent-encoded: a slash in it is %2F."
 _key_header = APIKeyHeader(
     name="X-API-Key", auto_error=False, description="The value of FEDMEM_API_KEY, where that is set."
 )
@@ -45,10 +47,16 @@ async def _ending(request: Request) -> anyio.Event:
     return ending
 
 
+async def _computing(request: Request) -> anyio.CapacityLimiter:
+    computing: anyio.CapacityLimiter = request.app.state.computing
+    return computing
+
+
 CurrentServices = Annotated[Services, Depends(_services)]
 CurrentSettings = Annotated[Settings, Depends(_settings)]
 Served = Annotated[ServedModels, Depends(_served)]
 Ending = Annotated[anyio.Event, Depends(_ending)]
+Computing = Annotated[anyio.CapacityLimiter, Depends(_computing)]
 
 
 async def _jobs(services: CurrentServices) -> JobStore:
@@ -90,21 +98,25 @@ async def _may_write(settings: CurrentSettings, given: Annotated[str | None, Sec
 WRITES = Depends(_may_write)
 
 
-def _dataset_name(
-    served: Served,
-    catalogue: Catalogue,
-    dataset: Annotated[
-        str | None,
-        Query(
-            max_length=255,
-            pattern=PRINTABLE,
-            description="The data set. Default: that of the model in service or, before there is one, the only one.",
-        ),
-    ] = None,
-) -> str:
-    """Which data set is meant."""
-    if dataset is not None:
-        return dataset
+# Of a route with a body, which resolves the name by ``dataset_name`` itself: what is wrong with the body comes first.
+AskedDataset = Annotated[
+    str | None,
+    Query(
+        max_length=255,
+        pattern=PRINTABLE,
+        description="The data set. Default: that of the model in service or, before there is one, the only one.",
+    ),
+]
+
+
+def dataset_name(asked: str | None, served: ServedModels, catalogue: CatalogueStore) -> str:
+    """Which data set is meant.
+
+    Raises:
+        ConflictError: if none is named, and there is not the one that could be meant.
+    """
+    if asked is not None:
+        return asked
     if served.current is not None and served.current.dataset is not None:
         return served.current.dataset
     names = [row.name for row in catalogue.datasets()]
@@ -114,7 +126,11 @@ def _dataset_name(
     raise ConflictError(f"no model is in service that would say which data set is meant; {there}")
 
 
+def _dataset_name(served: Served, catalogue: Catalogue, dataset: AskedDataset = None) -> str:
+    return dataset_name(dataset, served, catalogue)
+
+
 DatasetName = Annotated[str, Depends(_dataset_name)]
 JobId = Annotated[int, Path(ge=1, le=LARGEST_ID, description="The job's number.", examples=[1])]
-UserIdInPath = Annotated[str, Path(max_length=512, pattern=PRINTABLE, description="A user's id.", examples=["u001"])]
-ItemIdInPath = Annotated[str, Path(max_length=512, pattern=PRINTABLE, description="An item's id.", examples=["i001"])]
+UserIdInPath = Annotated[str, Path(max_length=512, pattern=PRINTABLE, description=USER_ID, examples=["u001"])]
+ItemIdInPath = Annotated[str, Path(max_length=512, pattern=PRINTABLE, description=ITEM_ID, examples=["i001"])]

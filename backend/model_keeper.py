@@ -4,7 +4,8 @@ import logging
 import math
 import threading
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -16,13 +17,13 @@ from fedmem.errors import CheckpointError, ConflictError, FeatureError, StorageE
 from fedmem.serving import Item, Question, Recommender, described_item, erase_memories
 from fedmem.storage.catalogue import CatalogueStore
 from fedmem.storage.catalogue_rows import ItemRow
+from fedmem.storage.erasures import Erasure, ErasureStore
 from fedmem.storage.jobs import JobStore
 from fedmem.storage.models import ModelRow, ModelStore
 
 LOG = logging.getLogger(__name__)
 TRY_AGAIN = 60.0  # seconds after which a checkpoint that was refused is tried again
 PAGE = 10_000
-EVERY = 1_000_000
 
 
 Change = Callable[[ServedModel], ServedModel]
@@ -44,6 +45,7 @@ class ModelKeeper:
         models: the versions and which is active.
         jobs: which interactions a version's snapshot holds.
         catalogue: items and interactions.
+        erasures: deleted users whom checkpoints may hold still.
         data_dir: where the trainers' checkpoints are.
         served: the reference that is swapped.
         metrics: swaps and refusals are counted.
@@ -53,6 +55,7 @@ class ModelKeeper:
     models: ModelStore
     jobs: JobStore
     catalogue: CatalogueStore
+    erasures: ErasureStore
     data_dir: Path
     served: ServedModels
     metrics: ModelMetrics
@@ -61,6 +64,7 @@ class ModelKeeper:
     _loading: threading.Lock = field(default_factory=threading.Lock)
     _changing: threading.Lock = field(default_factory=threading.Lock)
     _erasing: threading.Lock = field(default_factory=threading.Lock)
+    _not_erased: dict[int, float] = field(default_factory=dict)  # by job, when that was found
     _meanwhile: list[tuple[str, Change]] = field(default_factory=list)
 
     def look(self) -> None:
@@ -73,6 +77,8 @@ class ModelKeeper:
         if self.served.current is None:
             self.served.awaited = self._awaited()
         self.catch_up()
+        for erasure, error in self._erase(not_again=TRY_AGAIN):
+            LOG.error("deleted users are still in the files of job %d: %s", erasure.job_id, error)
 
     def activate(self, version: str, reason: str) -> ModelRow:
         """Serve a version from now on; one that cannot be served is not activated.
@@ -97,6 +103,10 @@ class ModelKeeper:
 
     def put_item(self, dataset: str, row: ItemRow) -> None:
         """Store an item, and make it known to the models of this data set."""
+        for model in self.served.all():
+            if model.dataset == dataset:
+                with suppress(FeatureError):  # told once it is to be taken up
+                    model.recommender.encode([_item(row)])
         with self._changing:
             self.catalogue.put_item(dataset, row)
             self._change(dataset, lambda model: self._with_items(model, [row]))
@@ -104,7 +114,7 @@ class ModelKeeper:
     def delete_user(self, dataset: str, user_id: str) -> None:
         """Delete a user's interactions, and the user's memory from all models and jobs of this data set, on disk too.
 
-        Of a job that is running the trainer writes the files; they are erased once its model is loaded.
+        Of a job that is running the trainer writes the files; they are erased once it pauses or ends.
 
         Raises:
             CheckpointError: naming the files that cannot be read or written; all others were erased.
@@ -112,13 +122,7 @@ class ModelKeeper:
         with self._changing:
             last_id = self.catalogue.delete_user(dataset, user_id).last_id
             self._change(dataset, lambda model: _without_user(model, user_id, last_id))
-        failures = []
-        for job in self.jobs.page(dataset=dataset, limit=EVERY):
-            try:
-                if job.state != "running":
-                    self._erase(job.id, {user_id})
-            except CheckpointError as error:
-                failures.append(str(error))
+        failures = [str(error) for erasure, error in self._erase() if user_id in erasure.user_ids]
         if failures:
             raise CheckpointError("; ".join(failures))
 
@@ -142,9 +146,28 @@ class ModelKeeper:
         if self._loading.locked():
             self._meanwhile.append((dataset, change))
 
-    def _erase(self, job_id: int, user_ids: Collection[str]) -> None:
+    def _erase(self, not_again: float = 0.0) -> list[tuple[Erasure, CheckpointError]]:
+        """Erase deleted users from the files of all jobs that no trainer holds; what could not be done, and why.
+
+        What failed less than ``not_again`` seconds ago is left for later.
+        """
+        failures = []
         with self._erasing:  # files are read, changed and written again
-            erase_memories(self._folder(job_id), user_ids)
+            for erasure in self.erasures.pending():
+                if self.clock() - self._not_erased.get(erasure.job_id, -math.inf) < not_again:
+                    continue
+                try:
+                    self._erase_files(erasure)
+                    self._not_erased.pop(erasure.job_id, None)
+                except CheckpointError as error:
+                    self._not_erased[erasure.job_id] = self.clock()
+                    failures.append((erasure, error))
+        return failures
+
+    def _erase_files(self, erasure: Erasure) -> None:
+        for path in erase_memories(self._folder(erasure.job_id), erasure.user_ids):
+            LOG.warning("%s was damaged, and may have held a deleted user: it is removed, its checkpoint is lost", path)
+        self.erasures.done(erasure)
 
     def _folder(self, job_id: int) -> Path:
         return self.data_dir / "jobs" / str(job_id)
@@ -238,7 +261,7 @@ class ModelKeeper:
         deleted = set(model.recommender.dataset.vocabulary.users).difference(there)
         for user_id in deleted:
             model.recommender.forget_user(user_id)
-        self._erase(model.job_id, deleted)
+        self.erasures.ask(model.job_id, deleted)
 
 
 def check(recommender: Recommender) -> None:
@@ -266,8 +289,8 @@ def _said_of_swap(model: ServedModel, before: ServedModel | None) -> str:
 
 def _without_user(model: ServedModel, user_id: str, until_id: int) -> ServedModel:
     """Without what a user did up to an id; a model that was loaded meanwhile may know of a return already."""
-    model.recommender.forget_user(user_id)
     model.news.forget(user_id, until_id)
+    model.recommender.forget_user(user_id)
     return model
 
 

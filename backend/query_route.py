@@ -6,6 +6,7 @@ FastAPI passes over parameters that a route does not have, so that ``?kk=3`` wou
 from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping
 from difflib import get_close_matches
 from typing import Any, get_args, get_origin
+from urllib.parse import unquote
 
 from fastapi import Request, Response
 from fastapi.dependencies.models import Dependant
@@ -14,12 +15,25 @@ from fastapi.routing import APIRoute
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from starlette.datastructures import QueryParams
+from starlette.routing import Match
+from starlette.types import Scope
 
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 
 
 class KnownQueryRoute(APIRoute):
-    """Refuses parameters that neither the endpoint nor its dependencies take."""
+    """Refuses parameters that neither the endpoint nor its dependencies take.
+
+    It also tells ``/items/a%2Fsimilar``, the item "a/similar", from what is similar to the item "a": the server hands
+    on a path in which both are the same, and beside it the path as it was sent.
+    """
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        """As Starlette's, but what follows the last parameter must have been sent as a part of the path's own."""
+        match, child = super().matches(scope)
+        if match is not Match.NONE and not _ends_as_sent(self.path_format, scope.get("raw_path")):
+            return Match.NONE, {}
+        return match, child
 
     def get_route_handler(self) -> Handler:
         """FastAPI's own, behind a look at the names."""
@@ -31,6 +45,11 @@ class KnownQueryRoute(APIRoute):
             return await answer(request)
 
         return handler
+
+
+def _ends_as_sent(template: str, sent: bytes | None) -> bool:
+    ending = template.rpartition("}/")[2]
+    return sent is None or ending == template or unquote(sent.rpartition(b"/")[2].decode("latin-1")) == ending
 
 
 class QueryRoute(APIRoute):

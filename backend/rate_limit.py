@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable
 
-SWEEP_AT = 10_000
+SWEEP_AT = 10_000  # clients
 
 
 class RateLimit:
@@ -12,6 +12,7 @@ class RateLimit:
     def __init__(self, per_minute: int, clock: Callable[[], float] = time.monotonic) -> None:
         self.per_minute = per_minute
         self.clock = clock
+        self._sweep_at = SWEEP_AT
         self._buckets: dict[str, tuple[float, float]] = {}  # client -> (tokens, when counted)
 
     def take(self, client: str) -> float:
@@ -22,7 +23,7 @@ class RateLimit:
             self._buckets[client] = (tokens, now)
             return (1 - tokens) * 60 / self.per_minute
         self._buckets[client] = (tokens - 1, now)
-        if len(self._buckets) > SWEEP_AT:
+        if len(self._buckets) > self._sweep_at:
             self._sweep(now)
         return 0.0
 
@@ -31,7 +32,11 @@ class RateLimit:
         return min(float(self.per_minute), tokens + (now - counted) * self.per_minute / 60)
 
     def _sweep(self, now: float) -> None:
-        """Forget clients whose bucket is full again: they are as if they had never asked."""
+        """Forget clients whose bucket is full again: they are as if they had never asked.
+
+        The next time when there are twice as many as stay, so that a request costs the same however many clients ask.
+        """
         self._buckets = {
             client: bucket for client, bucket in self._buckets.items() if self._tokens(client, now) < self.per_minute
         }
+        self._sweep_at = max(SWEEP_AT, 2 * len(self._buckets))

@@ -11,6 +11,7 @@ from backend.settings import Settings
 from backend.telemetry import ModelMetrics
 from fedmem.storage.catalogue import CatalogueStore
 from fedmem.storage.engine import connect
+from fedmem.storage.erasures import ErasureStore
 from fedmem.storage.jobs import JobStore
 from fedmem.storage.metrics import MetricStore
 from fedmem.storage.models import ModelStore
@@ -32,7 +33,8 @@ class Services:
         """Connects at the first use, so that a database that is away is a problem of a request and not of the start."""
         engine = connect(settings.database_url)
         jobs, models, catalogue = JobStore(engine), ModelStore(engine), CatalogueStore(engine)
-        keeper = ModelKeeper(models, jobs, catalogue, settings.data_dir, served, ModelMetrics.create(registry))
+        erasures, metrics = ErasureStore(engine), ModelMetrics.create(registry)
+        keeper = ModelKeeper(models, jobs, catalogue, erasures, settings.data_dir, served, metrics)
         return cls(engine, jobs, MetricStore(engine), models, catalogue, keeper)
 
     def close(self) -> None:

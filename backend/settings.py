@@ -34,6 +34,9 @@ class Settings(ServiceSettings):
     )
     max_k: PositiveInt = Field(1000, description="The most items of one answer.")
     max_batch: PositiveInt = Field(256, description="The most users of one POST /recommend/batch.")
+    max_streams: PositiveInt = Field(
+        100, description="The most open streams of GET /jobs/{id}/events; who comes beyond them gets 503."
+    )
     refresh_seconds: PositiveFloat = Field(
         1.0, description="Seconds between looks into the database for news: models, feedback, a job's rounds."
     )

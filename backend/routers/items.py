@@ -5,7 +5,17 @@ from urllib.parse import urlencode
 
 from fastapi import APIRouter, Query, Response
 
-from backend.dependencies import WRITES, Catalogue, CurrentSettings, DatasetName, ItemIdInPath, Keeper, Served
+from backend.dependencies import (
+    WRITES,
+    AskedDataset,
+    Catalogue,
+    CurrentSettings,
+    DatasetName,
+    ItemIdInPath,
+    Keeper,
+    Served,
+    dataset_name,
+)
 from backend.images import MEDIA_TYPES, image_url, read_image
 from backend.openapi import problems
 from backend.query_route import KnownQueryRoute
@@ -82,16 +92,17 @@ def get_item(item_id: ItemIdInPath, dataset: DatasetName, catalogue: Catalogue, 
 def put_item(
     item_id: ItemIdInPath,
     update: ItemUpdate,
-    dataset: DatasetName,
     catalogue: Catalogue,
     keeper: Keeper,
     served: Served,
+    dataset: AskedDataset = None,
 ) -> ItemResponse:
     """Describe an item, a new one too. By its text it is recommendable in the next answer, without training."""
+    name = dataset_name(dataset, served, catalogue)
     item = described_item(item_id, update.title, update.genres, update.year, update.text)
-    row = ItemRow(item_id, item.title, item.genres, item.year, _image_path(catalogue, dataset, item_id), item.text)
-    keeper.put_item(dataset, row)
-    return item_of(row, dataset, served.current)
+    row = ItemRow(item_id, item.title, item.genres, item.year, _image_path(catalogue, name, item_id), item.text)
+    keeper.put_item(name, row)
+    return item_of(row, name, served.current)
 
 
 def _image_path(catalogue: CatalogueStore, dataset: str, item_id: str) -> str | None:

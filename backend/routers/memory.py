@@ -3,15 +3,16 @@
 from collections.abc import Sequence
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Query
+from anyio.to_thread import run_sync
+from fastapi import APIRouter, Path, Query, Response
 
-from backend.dependencies import LARGEST_ID, CurrentServices, CurrentSettings, Served
+from backend.dependencies import LARGEST_ID, Computing, CurrentServices, CurrentSettings, Served
 from backend.images import image_url
 from backend.openapi import problems
 from backend.query_route import KnownQueryRoute
-from backend.routers.recommend import OfDataset, Version, check_size
+from backend.routers.recommend import OfDataset, Version, as_json, check_size
 from backend.rows import prototype_of
-from backend.served_model import ServedModels
+from backend.served_model import ServedModel, ServedModels
 from backend.services import Services
 from fedmem.contracts import ItemMap, ItemPoint, MapPoint, PrototypeRound, RecommendationResponse
 from fedmem.contracts.contract import PRINTABLE
@@ -54,22 +55,31 @@ def get_prototypes(
     )
 
 
-@router.get("/prototypes/{index}/recommendations", responses=problems(404, 409, 503))
-def recommend_by_prototype(
+@router.get(
+    "/prototypes/{index}/recommendations",
+    response_model=RecommendationResponse,
+    responses=problems(404, 409, 503),
+)
+async def recommend_by_prototype(
     index: Annotated[int, Path(ge=0, le=LARGEST_ID, description="The prototype's index.", examples=[0])],
     served: Served,
     settings: CurrentSettings,
+    computing: Computing,
     k: Annotated[int, Query(ge=1, le=MAX_K, description="How many items.")] = 10,
     model: Version = None,
     dataset: OfDataset = None,
-) -> RecommendationResponse:
+) -> Response:
     """What somebody of whom nothing is known would be recommended by this prototype of a model alone.
 
     It is the cold start with one prototype in the global memory. A model without prototypes is a 409.
     """
     check_size(settings, k)
-    answer = served.of(model, dataset).recommender.with_prototype(index).answer(Question(k=k))
-    return answer.response(None, image_url=lambda item: image_url(item.item_id, item.image_path))
+    return await run_sync(_answer_by_prototype, served.of(model, dataset), index, k, limiter=computing)
+
+
+def _answer_by_prototype(served: ServedModel, index: int, k: int) -> Response:
+    answer = served.recommender.with_prototype(index).answer(Question(k=k))
+    return as_json(answer.response(None, image_url=lambda item: image_url(item.item_id, item.image_path)))
 
 
 @router.get("/map", responses=problems(404, 503))

@@ -5,10 +5,11 @@ from typing import Annotated
 
 import anyio
 import anyio.to_thread
-from fastapi import APIRouter, Depends, Header, Query
+from fastapi import APIRouter, Depends, Header, Query, Request
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 
 from backend.dependencies import LARGEST_ID, CurrentServices, CurrentSettings, Ending, JobId, Jobs, Metrics
+from backend.errors import NotReadyError
 from backend.openapi import problems
 from backend.query_route import KnownQueryRoute
 from backend.rows import job_of, log_line_of, round_of
@@ -59,10 +60,27 @@ def _job_there_is(job_id: JobId, jobs: Jobs) -> JobRow:
     return jobs.get(job_id)
 
 
+async def _one_of_few(request: Request) -> AsyncIterator[None]:
+    """One of the streams that may be open at a time, until it ends."""
+    streams: anyio.CapacityLimiter = request.app.state.streams
+    stream = object()
+    try:
+        streams.acquire_on_behalf_of_nowait(stream)
+    except anyio.WouldBlock:
+        raise NotReadyError(
+            f"{streams.total_tokens} streams are open, which is FEDMEM_MAX_STREAMS; close one, or ask for "
+            "/jobs/{job_id}/metrics?after_round= now and then"
+        ) from None
+    try:
+        yield
+    finally:
+        streams.release_on_behalf_of(stream)
+
+
 @router.get(
     "/jobs/{job_id}/events",
     response_class=EventSourceResponse,
-    dependencies=[Depends(_job_there_is)],
+    dependencies=[Depends(_job_there_is), Depends(_one_of_few)],
     responses=problems(404, 503),
 )
 async def watch_job(
@@ -77,7 +95,7 @@ async def watch_job(
 ) -> AsyncIterator[ServerSentEvent]:
     """Server-sent events: `job` whenever the job or its rounds changed, and `end` once, as the last.
 
-    The data is a JobEvent, the id the last round that was sent.
+    The data is a JobEvent, the id the last round that was sent. So many streams may be open at a time, then 503.
     """
     reached = after_round if last_event_id is None else last_event_id
     before: JobEvent | None = None

@@ -1,13 +1,14 @@
-"""Recommendations. The handlers touch no database; what computes for long does so in a thread."""
+"""Recommendations. The handlers touch no database; what computes for long does so in one of a few threads."""
 
 from dataclasses import replace
 from typing import Annotated
 from urllib.parse import quote, urlencode
 
+from anyio.to_thread import run_sync
 from fastapi import APIRouter, Path, Query, Request, Response
 from pydantic import BaseModel, Field
 
-from backend.dependencies import CurrentSettings, Served
+from backend.dependencies import Computing, CurrentSettings, Served
 from backend.images import image_url
 from backend.openapi import problems
 from backend.query_route import KnownQueryRoute, QueryRoute
@@ -19,7 +20,7 @@ from fedmem.contracts import (
     RecommendationRequest,
     RecommendationResponse,
 )
-from fedmem.contracts.contract import PRINTABLE
+from fedmem.contracts.contract import PRINTABLE, Contract
 from fedmem.contracts.recommendations import MAX_K, MAX_OFFSET, WITH_MEMORY, BatchQuestion, ItemId
 from fedmem.errors import ConfigError, UnknownUserError
 from fedmem.serving import Question, Recommendation
@@ -77,9 +78,13 @@ async def recommend(request: Request, user_id: UserId, asked: Annotated[KnownUse
         explain=asked.explain,
         reads_memory=asked.memory,
     )
-    answer = served.recommender.answer(question)
+    understood = served.recommender.ask(question)
+    if understood.takes_long:
+        answer = await run_sync(served.recommender.answer_to, understood, limiter=state.computing)
+    else:
+        answer = served.recommender.answer_to(understood)
     following = _next_page(user_id, question, answer.model_version) if answer.more else None
-    return _json(_response(answer, user_id, following))
+    return as_json(_response(answer, user_id, following))
 
 
 router.add_api_route(
@@ -92,46 +97,53 @@ router.add_api_route(
 )
 
 
-@router.post("/recommend", responses=problems(400, 404, 409, 413, 503))
-def recommend_for_history(
+@router.post("/recommend", response_model=RecommendationResponse, responses=problems(400, 404, 409, 413, 503))
+async def recommend_for_history(
     request: RecommendationRequest,
     served: Served,
     settings: CurrentSettings,
+    computing: Computing,
     model: Version = None,
     dataset: OfDataset = None,
-) -> RecommendationResponse:
+) -> Response:
     """For a history that is sent along: nothing of it is stored, and no log names it."""
     check_size(settings, request.k)
-    answer = served.of(model, dataset).recommender.answer(_question(request))
-    return _response(answer, None, None)
+    return await run_sync(_answer_history, served.of(model, dataset), request, limiter=computing)
 
 
-@router.post("/recommend/batch", responses=problems(400, 404, 409, 413, 503))
-def recommend_batch(
+def _answer_history(served: ServedModel, asked: RecommendationRequest) -> Response:
+    return as_json(_response(served.recommender.answer(_question(asked)), None, None))
+
+
+@router.post("/recommend/batch", response_model=BatchResponse, responses=problems(400, 404, 409, 413, 503))
+async def recommend_batch(
     request: BatchRequest,
     served: Served,
     settings: CurrentSettings,
+    computing: Computing,
     model: Version = None,
     dataset: OfDataset = None,
-) -> BatchResponse:
+) -> Response:
     """Many at once, of known users and of histories; each is what it would be alone, and nothing is stored."""
     if len(request.requests) > settings.max_batch:
         raise ConfigError(f"{len(request.requests)} requests are more than FEDMEM_MAX_BATCH = {settings.max_batch}")
     for asked in request.requests:
         check_size(settings, asked.k)
-    chosen = served.of(model, dataset)
-    questions = [_question_of(asked, chosen) for asked in request.requests]
-    answers = chosen.recommender.answer_many(questions)
+    return await run_sync(_answer_batch, served.of(model, dataset), request, limiter=computing)
+
+
+def _answer_batch(served: ServedModel, request: BatchRequest) -> Response:
+    questions = [_question_of(asked, served) for asked in request.requests]
+    answers = served.recommender.answer_many(questions)
     following = [
         _next_page(q.user_id, q, a.model_version) if a.more and q.user_id is not None else None
         for q, a in zip(questions, answers, strict=True)
     ]
-    return BatchResponse(
-        answers=tuple(
-            _response(answer, question.user_id, page)
-            for answer, question, page in zip(answers, questions, following, strict=True)
-        )
+    responses = tuple(
+        _response(answer, question.user_id, page)
+        for answer, question, page in zip(answers, questions, following, strict=True)
     )
+    return as_json(BatchResponse(answers=responses))
 
 
 def check_size(settings: Settings, k: int) -> None:
@@ -185,6 +197,6 @@ def _response(answer: Recommendation, user_id: str | None, following: str | None
     )
 
 
-def _json(response: RecommendationResponse) -> Response:
-    # Checked when it was made; FastAPI would check it again.
+def as_json(response: Contract) -> Response:
+    """An answer's body. It was checked when it was made; FastAPI would check it again."""
     return Response(response.__pydantic_serializer__.to_json(response), media_type="application/json")

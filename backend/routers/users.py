@@ -6,7 +6,16 @@ from urllib.parse import urlencode
 
 from fastapi import APIRouter, Query
 
-from backend.dependencies import WRITES, Catalogue, DatasetName, Keeper, UserIdInPath
+from backend.dependencies import (
+    WRITES,
+    AskedDataset,
+    Catalogue,
+    DatasetName,
+    Keeper,
+    Served,
+    UserIdInPath,
+    dataset_name,
+)
 from backend.openapi import problems
 from backend.query_route import KnownQueryRoute
 from backend.rows import history_of
@@ -19,11 +28,11 @@ router = APIRouter(tags=["users"], route_class=KnownQueryRoute)
 
 @router.post("/feedback", dependencies=[WRITES], responses=problems(400, 401, 404, 409, 413, 503))
 def add_feedback(
-    request: FeedbackRequest, dataset: DatasetName, catalogue: Catalogue, keeper: Keeper
+    request: FeedbackRequest, served: Served, catalogue: Catalogue, keeper: Keeper, dataset: AskedDataset = None
 ) -> FeedbackResponse:
     """Store interactions, all or none. They count from the next recommendation on; a retry adds nothing."""
     events = [Event(event.user_id, event.item_id, float(event.timestamp)) for event in request.events]
-    added = catalogue.add_feedback(dataset, events)
+    added = catalogue.add_feedback(dataset_name(dataset, served, catalogue), events)
     keeper.catch_up()
     return FeedbackResponse(accepted=added.accepted, duplicates=added.duplicates)
 
@@ -64,9 +73,9 @@ def get_user_history(user_id: UserIdInPath, dataset: DatasetName, catalogue: Cat
     responses=problems(401, 404, 409, 413, 503),
 )
 def delete_user(user_id: UserIdInPath, dataset: DatasetName, keeper: Keeper) -> None:
-    """Delete a user's interactions, and the user's memory from every checkpoint that may be served.
+    """Delete a user's interactions, and the user's memory from every checkpoint.
 
-    The snapshots of the data that earlier jobs trained on keep the history, and so may their weights. Done twice, it is
-    done.
+    While a job runs its checkpoints may hold the memory; it is erased when the job pauses or ends. The snapshots of the
+    data that earlier jobs trained on keep the history, and so may their weights. Done twice, it is done.
     """
     keeper.delete_user(dataset, user_id)

@@ -16,6 +16,8 @@ from safetensors.numpy import save
 from fedmem.errors import CheckpointError, FedMemError
 
 Array = npt.NDArray[Any]
+# What a file that can be read, and makes no sense, causes.
+DAMAGE = (SafetensorError, ValueError, LookupError, TypeError, AssertionError)
 
 
 def write_arrays(path: Path, arrays: Mapping[str, Array]) -> None:
@@ -71,7 +73,7 @@ def reading(path: Path) -> Iterator[None]:
         yield
     except FedMemError:
         raise
-    except (OSError, SafetensorError, ValueError, LookupError, TypeError, AssertionError) as error:
+    except (OSError, *DAMAGE) as error:
         reason = f"{type(error).__name__}: {error}"
         raise CheckpointError(f"{path}: cannot be read ({reason}). The run is damaged; train it anew.") from None
 

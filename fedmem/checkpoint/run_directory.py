@@ -24,8 +24,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from safetensors.numpy import load
+
 from fedmem import __version__
 from fedmem.checkpoint.atomic_files import (
+    DAMAGE,
     read_arrays,
     read_json,
     reading,
@@ -251,24 +254,31 @@ class RunDirectory:
                     some = memories_of(read_arrays(folder / _memories_file(file)))
                 yield some
 
-    def erase_memories(self, user_ids: Collection[str]) -> None:
-        """Empty these users' memories in every checkpoint that is there.
+    def erase_memories(self, user_ids: Collection[str]) -> list[Path]:
+        """Empty these users' memories in every checkpoint that is there; where none of them is known, nothing is done.
+
+        A file of memories that is damaged cannot be searched, nor can any model be read from it: it is removed.
+
+        Returns:
+            The files that were removed.
 
         Raises:
-            CheckpointError: naming every file that is damaged or cannot be written; all others were erased.
+            CheckpointError: naming every file that cannot be read or written; all others were erased.
         """
         with reading(self.path):
             ids = read_json(self.path / "dataset.json")["users"]
         users = {index for index, user_id in enumerate(ids) if user_id in user_ids}
-        failures = []
-        for path in sorted(self.path.glob("rounds/[0-9]*/memories-*.safetensors")):
+        removed, failures = [], []
+        for path in sorted(self.path.glob("rounds/[0-9]*/memories-*.safetensors")) if users else ():
             try:
-                _erase(path, users)
+                if not _erase(path, users):
+                    removed.append(path)
             except CheckpointError as error:
                 if path.exists():  # else its checkpoint was removed meanwhile
                     failures.append(str(error))
         if failures:
             raise CheckpointError("; ".join(failures))
+        return removed
 
     def prepare(self) -> None:
         """Before working files are put there: make the folder, and remove those that a killed run has left."""
@@ -358,12 +368,21 @@ class RunDirectory:
             base = read_json(self._round_folder(base) / "server.json").get("memory_base")
 
 
-def _erase(path: Path, users: Collection[int]) -> None:
+def _erase(path: Path, users: Collection[int]) -> bool:
+    """Whether the file made sense; else it is gone."""
     with reading(path):
-        some = memories_of(read_arrays(path))
+        content = path.read_bytes()
+    try:
+        some = memories_of(load(content))
+    except DAMAGE:
+        with writing(path):
+            path.unlink()
+            sync(path.parent)
+        return False
     erased = {user: _emptied(some[user]) for user in users if len(some.get(user, ()))}
     if erased:
         write_arrays(path, memory_arrays(some | erased))
+    return True
 
 
 def _emptied(entries: MemoryEntries) -> MemoryEntries:

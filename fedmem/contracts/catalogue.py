@@ -41,8 +41,11 @@ class ItemResponse(Contract):
     title: str = Field(description="The title, or the id where no title is known.", examples=["The Princess Bride"])
     genres: tuple[str, ...] = Field(examples=[["Comedy", "Romance"]])
     year: int | None = Field(examples=[1987])
-    text: str = Field(description="What the text encoder reads of it; empty where nothing is known.")
-    image_url: str | None = Field(None, description="Where its picture is, or null.")
+    text: str = Field(
+        description="What the text encoder reads of it; empty where nothing is known.",
+        examples=["The Princess Bride (1987). Comedy, Romance. A farm boy turned pirate looks for his true love."],
+    )
+    image_url: str | None = Field(None, description="Where its picture is, or null.", examples=["/items/1197/image"])
     recommendable: bool = Field(description="Whether the model in service can recommend it.")
     trained: bool = Field(description="Whether the model in service saw it in training, or knows its text only.")
 
@@ -51,7 +54,7 @@ class ItemPage(Contract):
     """Items in the catalogue's order."""
 
     items: tuple[ItemResponse, ...]
-    total: int = Field(description="How many items match in all.")
+    total: int = Field(description="How many items match in all.", examples=[240])
     next: str | None = Field(description="Path of the next page, or null.", examples=["/items?offset=50"])
 
 
@@ -77,8 +80,8 @@ class FeedbackRequest(Contract):
 class FeedbackResponse(Contract):
     """What became of the events."""
 
-    accepted: int = Field(description="New ones; they count from the next recommendation on.")
-    duplicates: int = Field(description="Those that were there already.")
+    accepted: int = Field(description="New ones; they count from the next recommendation on.", examples=[1])
+    duplicates: int = Field(description="Those that were there already.", examples=[0])
 
 
 class HistoryEntry(Contract):
@@ -100,7 +103,7 @@ class UserSummary(Contract):
     """A user and how much is known."""
 
     user_id: UserId
-    interactions: int
+    interactions: int = Field(description="How many are stored.", examples=[53])
 
 
 class UserPage(Contract):

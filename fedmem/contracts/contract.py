@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 # Of ids and names: something, and no control character, which no database and no log is to hold.
 PRINTABLE = r"^[^\x00-\x1f\x7f]+$"
 
-Time = Annotated[datetime, Field(description="UTC, RFC 3339.")]
+Time = Annotated[datetime, Field(description="UTC, RFC 3339.", examples=["2026-11-25T08:30:00Z"])]
 
 
 class Contract(BaseModel):

@@ -33,31 +33,34 @@ class JobRequest(Contract):
         ge=1,
         le=2**63 - 1,
         description="Continue from the last checkpoint of this job, on its data, for more rounds.",
+        examples=[None],
     )
 
 
 class Job(Contract):
     """One job: what was asked, what is wanted of it now, and how far it is."""
 
-    id: int
+    id: int = Field(description="Its number.", examples=[7])
     kind: JobKind
-    dataset: str
+    dataset: str = Field(description="The data set it trains on.", examples=["demo"])
     state: JobState
     desired_state: DesiredState
-    round: int = Field(description="Rounds completed.")
-    num_rounds: int = Field(description="Rounds at most; patience may end the job before.")
-    best_round: int | None = Field(description="The round of the best validation HR@10 so far.")
-    clients_done: int = Field(description="Clients trained in the round in progress.")
-    clients_selected: int = Field(description="Clients of the round in progress.")
+    round: int = Field(description="Rounds completed.", examples=[31])
+    num_rounds: int = Field(description="Rounds at most; patience may end the job before.", examples=[150])
+    best_round: int | None = Field(description="The round of the best validation HR@10 so far.", examples=[30])
+    clients_done: int = Field(description="Clients trained in the round in progress.", examples=[64])
+    clients_selected: int = Field(description="Clients of the round in progress.", examples=[200])
     created_at: Time
     started_at: Time | None
     finished_at: Time | None
-    worker: str | None = Field(description="The trainer that holds the job's lease.")
-    attempts: int = Field(description="How often a trainer took the job up.")
-    start_from: int | None
-    snapshot_digest: str | None = Field(description="SHA-256 of the data it trains on.")
-    model_version: str | None = Field(description="The model a succeeded or stopped job has left.")
-    message: str | None = Field(description="Why it ended, in a sentence.")
+    worker: str | None = Field(description="The trainer that holds the job's lease.", examples=["host:4711:5f3a2b"])
+    attempts: int = Field(description="How often a trainer took the job up.", examples=[1])
+    start_from: int | None = Field(description="The job that it continues.", examples=[None])
+    snapshot_digest: str | None = Field(description="SHA-256 of the data it trains on.", examples=["9f86d081884c7d65"])
+    model_version: str | None = Field(
+        description="The model a succeeded or stopped job has left.", examples=["job-7-round-120"]
+    )
+    message: str | None = Field(description="Why it ended, in a sentence.", examples=[None])
     config: ExperimentConfig
     config_refused: tuple[str, ...] = Field(
         (),
@@ -71,23 +74,26 @@ class JobPage(Contract):
     """Jobs, newest first."""
 
     jobs: tuple[Job, ...]
-    next: str | None = Field(description="Where the next page is, or null.")
+    next: str | None = Field(description="Where the next page is, or null.", examples=["/jobs?cursor=7&limit=50"])
 
 
 class RoundMetrics(Contract):
     """What one round did, by split and name."""
 
-    round: int
+    round: int = Field(description="0 is the state before training.", examples=[31])
     finished_at: Time
     is_best: bool
     checkpoint: bool = Field(description="Whether its checkpoint is still kept.")
-    metrics: dict[Split, dict[str, float]]
+    metrics: dict[Split, dict[str, float]] = Field(
+        description="Values by split and name.",
+        examples=[{"train": {"recommendation_loss": 0.41}, "validation": {"HR@10": 0.29}}],
+    )
 
 
 class JobMetrics(Contract):
     """Rounds after the one asked for, in order."""
 
-    job_id: int
+    job_id: int = Field(description="The job's number.", examples=[7])
     state: JobState
     rounds: tuple[RoundMetrics, ...]
 
@@ -95,16 +101,16 @@ class JobMetrics(Contract):
 class LogLine(Contract):
     """A line of a job's log."""
 
-    id: int
+    id: int = Field(description="Grows from line to line.", examples=[12])
     time: Time
     level: LogLevel
-    message: str
+    message: str = Field(examples=["round 31 of 150 is done"])
 
 
 class JobLogs(Contract):
     """Lines after the one asked for, in order."""
 
-    job_id: int
+    job_id: int = Field(description="The job's number.", examples=[7])
     lines: tuple[LogLine, ...]
 
 

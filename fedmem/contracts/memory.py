@@ -3,29 +3,32 @@
 from pydantic import Field
 
 from fedmem.contracts.contract import Contract
+from fedmem.contracts.recommendations import ItemId
 
 
 class NearestItem(Contract):
     """An item near a prototype."""
 
-    item_id: str
-    title: str
-    similarity: float = Field(description="Cosine in the space that the prototypes are clustered in.")
+    item_id: ItemId
+    title: str = Field(description="The title, or the id where no title is known.", examples=["The Princess Bride"])
+    similarity: float = Field(description="Cosine in the space that the prototypes are clustered in.", examples=[0.71])
 
 
 class MapPoint(Contract):
     """A place on the job's 2-D map, the principal components of the catalogue in the clustering space."""
 
-    x: float
-    y: float
+    x: float = Field(description="Along the first component.", examples=[0.42])
+    y: float = Field(description="Along the second component.", examples=[-0.17])
 
 
 class Prototype(Contract):
     """One cluster centre of what the clients remember."""
 
-    index: int
-    mass: float = Field(description="Its share of all mass, 0 to 1.")
-    drift: float | None = Field(description="Distance moved since the evaluated round before, 1 - cosine.")
+    index: int = Field(description="The same in all rounds of a job.", examples=[0])
+    mass: float = Field(description="Its share of all mass, 0 to 1.", examples=[0.13])
+    drift: float | None = Field(
+        description="Distance moved since the evaluated round before, 1 - cosine.", examples=[0.004]
+    )
     point: MapPoint
     nearest: tuple[NearestItem, ...]
 
@@ -33,23 +36,27 @@ class Prototype(Contract):
 class PrototypeRound(Contract):
     """The prototypes after one evaluated round."""
 
-    job_id: int
-    round: int
-    collapse: float | None = Field(description="Mean off-diagonal cosine; near 1, the prototypes are one.")
+    job_id: int = Field(description="The job's number.", examples=[7])
+    round: int = Field(description="The evaluated round.", examples=[120])
+    collapse: float | None = Field(
+        description="Mean off-diagonal cosine; near 1, the prototypes are one.", examples=[0.21]
+    )
     prototypes: tuple[Prototype, ...]
-    rounds: tuple[int, ...] = Field(description="The rounds of this job whose prototypes are kept.")
+    rounds: tuple[int, ...] = Field(
+        description="The rounds of this job whose prototypes are kept.", examples=[[110, 120]]
+    )
 
 
 class ItemPoint(Contract):
     """An item on the same map."""
 
-    item_id: str
-    title: str
+    item_id: ItemId
+    title: str = Field(description="The title, or the id where no title is known.", examples=["The Princess Bride"])
     point: MapPoint
 
 
 class ItemMap(Contract):
     """A job's catalogue on the map of its prototypes."""
 
-    job_id: int
+    job_id: int = Field(description="The job's number.", examples=[7])
     items: tuple[ItemPoint, ...]

@@ -8,19 +8,21 @@ from fedmem.contracts.contract import Contract, Time
 class ModelVersion(Contract):
     """A model that a job has left, and whether it is in service."""
 
-    version: str
-    job_id: int
-    dataset: str
-    round: int
+    version: str = Field(description="Its name.", examples=["job-7-round-120"])
+    job_id: int = Field(description="The job that left it.", examples=[7])
+    dataset: str = Field(description="The data set it was trained on.", examples=["demo"])
+    round: int = Field(description="The training round whose state it is.", examples=[120])
     created_at: Time
     active: bool = Field(description="Whether it is the one to serve.")
     kept: bool = Field(description="Whether its checkpoint is still there.")
-    refused: str | None = Field(description="Why it could not be served when that was last tried.")
-    metrics: dict[str, dict[str, float]] = Field(description="Its metrics by split: validation, test.")
+    refused: str | None = Field(description="Why it could not be served when that was last tried.", examples=[None])
+    metrics: dict[str, dict[str, float]] = Field(
+        description="Its metrics by split: validation, test.", examples=[{"test": {"HR@10": 0.295, "NDCG@10": 0.162}}]
+    )
 
 
 class ModelPage(Contract):
     """Models, newest first."""
 
     models: tuple[ModelVersion, ...]
-    serving: str | None = Field(description="The version that answers at this moment.")
+    serving: str | None = Field(description="The version that answers at this moment.", examples=["job-7-round-120"])

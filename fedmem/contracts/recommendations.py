@@ -79,12 +79,14 @@ class BatchRequest(Contract):
 class ScoreParts(Contract):
     """One score as a sum: sequence + experts + availability = score, within 1e-5 of its size (or of 1)."""
 
-    sequence: float = Field(description="Fusion weight times the sequence model's score.")
+    sequence: float = Field(description="Fusion weight times the sequence model's score.", examples=[2.65])
     experts: dict[str, float] = Field(
         description="Fusion weight times gate times preference score, by expert: sequential, text, visual.",
         examples=[{"sequential": 0.31, "text": 1.24}],
     )
-    availability: float = Field(description="What the item's pattern of modalities adds; 0 where all items have one.")
+    availability: float = Field(
+        description="What the item's pattern of modalities adds; 0 where all items have one.", examples=[0.0]
+    )
 
 
 class RecommendedItem(Contract):
@@ -95,7 +97,7 @@ class RecommendedItem(Contract):
     genres: tuple[str, ...] = Field(examples=[["Comedy", "Romance"]])
     year: int | None = Field(examples=[1987])
     score: float = Field(description="Greater is better; comparable within one answer only.", examples=[4.2])
-    image_url: str | None = Field(None, description="Where its picture is, or null.")
+    image_url: str | None = Field(None, description="Where its picture is, or null.", examples=["/items/1197/image"])
     explanation: ScoreParts | None = Field(None, description="The score's parts, if asked for.")
 
 
@@ -169,7 +171,7 @@ class SimilarItem(Contract):
     similarity: float = Field(
         description="Cosine of the two items' vectors in the model's item matrix, -1 to 1.", examples=[0.83]
     )
-    image_url: str | None = Field(None, description="Where its picture is, or null.")
+    image_url: str | None = Field(None, description="Where its picture is, or null.", examples=["/items/1197/image"])
 
 
 class SimilarItems(Contract):

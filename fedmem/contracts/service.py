@@ -28,7 +28,7 @@ class Trainer(Contract):
     alive: bool = Field(description="Whether it was heard of lately.")
     started_at: Time
     seen_at: Time
-    job_id: int | None = Field(description="The job it trains.")
+    job_id: int | None = Field(description="The job it trains.", examples=[7])
 
 
 class TrainerList(Contract):
@@ -41,11 +41,11 @@ class Dataset(Contract):
     """An imported data set."""
 
     name: str = Field(examples=["demo"])
-    source: str = Field(description="The file or folder of the last import.")
+    source: str = Field(description="The file or folder of the last import.", examples=["data/ml-100k"])
     imported_at: Time
-    users: int
-    items: int
-    interactions: int
+    users: int = Field(examples=[943])
+    items: int = Field(examples=[1682])
+    interactions: int = Field(examples=[100000])
 
 
 class DatasetList(Contract):

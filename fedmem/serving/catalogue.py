@@ -1,8 +1,9 @@
 """The items that a model version can recommend: those it was trained with and, behind them, new ones."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
+from functools import lru_cache, partial
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +13,7 @@ from fedmem.errors import ConfigError, UnknownItemError
 
 BoolArray = npt.NDArray[np.bool_]
 IntArray = npt.NDArray[np.int32]
+KEPT_GENRES = 64  # whose columns are kept, of a byte for each item
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,10 +28,11 @@ class ServedCatalogue:
     items: tuple[Item, ...]
     trained: int
     _index: dict[str, int] = field(init=False, repr=False)
-    _outside: dict[str, BoolArray] = field(init=False, repr=False, default_factory=dict)
+    _outside: Callable[[str], BoolArray] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "_index", {item.item_id: index for index, item in enumerate(self.items, start=1)})
+        object.__setattr__(self, "_outside", lru_cache(KEPT_GENRES)(partial(_outside, self.items)))
 
     def __len__(self) -> int:
         return len(self.items)
@@ -68,19 +71,7 @@ class ServedCatalogue:
         Raises:
             ConfigError: if no item has this genre.
         """
-        if category not in self._outside:
-            inside = np.array([False, *(category in item.genres for item in self.items)])
-            if not inside.any():
-                raise ConfigError(f"category = {category!r}: no item has this genre{self._nearest(category)}")
-            self._outside[category] = ~inside
-        return self._outside[category]
-
-    def _nearest(self, category: str) -> str:
-        genres = sorted({genre for item in self.items for genre in item.genres})
-        close = get_close_matches(category, genres, n=1, cutoff=0.5)
-        if close:
-            return f" (did you mean {close[0]!r}?)"
-        return f"; there are {', '.join(genres[:20])}" if genres else "; this catalogue has no genres"
+        return self._outside(category)
 
     def with_items(self, items: Sequence[Item]) -> "ServedCatalogue":
         """The catalogue with these items in their old places or, if they are new, at the end."""
@@ -91,3 +82,18 @@ class ServedCatalogue:
             else:
                 placed.append(item)
         return ServedCatalogue(tuple(placed), self.trained)
+
+
+def _outside(items: Sequence[Item], category: str) -> BoolArray:
+    inside = np.array([False, *(category in item.genres for item in items)])
+    if not inside.any():
+        raise ConfigError(f"category = {category!r}: no item has this genre{_nearest(items, category)}")
+    return ~inside
+
+
+def _nearest(items: Sequence[Item], category: str) -> str:
+    genres = sorted({genre for item in items for genre in item.genres})
+    close = get_close_matches(category, genres, n=1, cutoff=0.5)
+    if close:
+        return f" (did you mean {close[0]!r}?)"
+    return f"; there are {', '.join(genres[:20])}" if genres else "; this catalogue has no genres"

@@ -75,41 +75,76 @@ def encode(snapshot: Snapshot, texts: Mapping[int, str]) -> PlacedTexts:
     )
 
 
-def place(model: UR4RecV2MoE, texts: PlacedTexts, count: int) -> UR4RecV2MoE:
-    """A model with the same parameters for ``count`` items: of a new one the trained row is zero, its text is not.
-
-    The item rows behind those of the model are new. Only what a score reads may be asked of it, not what training does.
-    """
-    added = count + 1 - len(model.sasrec.item_embedding)
-    text, text_mask = _lengthened(model.text, added), _lengthened(model.text_mask, added)
-    assert text is not None
-    assert text_mask is not None
-    for index, vector in texts.vectors.items():
-        text[index] = torch.from_numpy(vector).to(text)
-        text_mask[index] = texts.present[index]
-    image, image_mask = _lengthened(model.image, added), _lengthened(model.image_mask, added)
-    features = FrozenFeatures(text, text_mask, image, image_mask)
-    return model.with_features(features, _availability(model, features))
+def place(model: UR4RecV2MoE, trained: UR4RecV2MoE, texts: PlacedTexts) -> UR4RecV2MoE:
+    """The model with other texts of items that it was trained with; ``trained`` is the one of before any of them."""
+    old, index = model.features, torch.tensor(sorted(texts.vectors))
+    rows = _frozen_rows(trained, texts, index)
+    text, text_mask = _changed(old.text, index, rows.text), _changed(old.text_mask, index, rows.text_mask)
+    patterns = None if model.availability is None else _changed(model.availability, index, _patterns(trained, rows))
+    return model.with_features(replace(old, text=text, text_mask=text_mask), patterns)
 
 
 @torch.inference_mode()
-def table_of(model: UR4RecV2MoE, count: int) -> ItemTable:
-    """The vectors of all items of a model that was given more than it was trained with."""
-    trained = model.sasrec.item_embedding
-    added = count + 1 - len(trained)
-    table = model.item_table(ids=torch.cat([trained, trained.new_zeros(added, trained.shape[1])]))
-    return replace(table, rows=None)
+def with_rows(table: ItemTable, trained: UR4RecV2MoE, texts: PlacedTexts, count: int) -> ItemTable:
+    """The vectors of ``count`` items: made anew or, behind the others, new where there is a text; else as before.
+
+    Of a new item the trained row is zero, its text is not. ``trained`` is the model as it was trained.
+    """
+    index = torch.tensor(sorted(texts.vectors))
+    features = _frozen_rows(trained, texts, index)
+    ids = _rows(trained.sasrec.item_embedding, index)
+    rows = trained.with_features(features, _patterns(trained, features)).item_table(ids=ids)
+    columns = table.matrix.T  # contiguous, and so a scorer wants it
+    columns = torch.cat([columns, columns.new_zeros(len(columns), count + 1 - columns.shape[1])], dim=1)
+    columns[:, index] = rows.matrix.T
+    embedding = _changed(table.embedding, index, rows.embedding, count + 1)
+    assert embedding is not None
+    return ItemTable(
+        rows=None,
+        embedding=embedding,
+        text=_changed(table.text, index, rows.text, count + 1),
+        visual=_changed(table.visual, index, rows.visual, count + 1),
+        matrix=columns.T,
+    )
 
 
-def _lengthened(rows: Tensor | None, added: int) -> Tensor | None:
-    """A copy with zero rows behind."""
-    return None if rows is None else torch.cat([rows, rows.new_zeros(added, *rows.shape[1:])])
+def _frozen_rows(trained: UR4RecV2MoE, texts: PlacedTexts, index: Tensor) -> FrozenFeatures:
+    """The frozen features of some items: these texts, and the pictures that they were trained with."""
+    like = trained.text
+    assert like is not None
+    return FrozenFeatures(
+        torch.stack([torch.from_numpy(texts.vectors[int(one)]) for one in index]).to(like),
+        torch.tensor([texts.present[int(one)] for one in index]),
+        _rows(trained.image, index),
+        _rows(trained.image_mask, index),
+    )
 
 
-def _availability(model: UR4RecV2MoE, features: FrozenFeatures) -> Tensor | None:
-    """Each item's pattern of modalities by the model's own numbers; one that no trained item had has none of a bias."""
-    if model.availability is None:
+def _rows(table: Tensor | None, index: Tensor) -> Tensor | None:
+    """Rows of a trained table, zero where an item is newer."""
+    if table is None:
         return None
-    known = model.features.codes()[1:]
-    number = {int(code): int(which) for code, which in zip(known, model.availability[1:], strict=True)}
-    return torch.tensor([0, *(number.get(int(code), 0) for code in features.codes()[1:])])
+    rows = table.new_zeros(len(index), *table.shape[1:])
+    known = index < len(table)
+    rows[known] = table[index[known]]
+    return rows
+
+
+def _changed(table: Tensor | None, index: Tensor, rows: Tensor | None, count: int | None = None) -> Tensor | None:
+    """A copy with these rows and, behind the others, as many as to make ``count``."""
+    if table is None:
+        return None
+    assert rows is not None
+    added = 0 if count is None else count - len(table)
+    changed = torch.cat([table, table.new_zeros(added, *table.shape[1:])])
+    changed[index] = rows
+    return changed
+
+
+def _patterns(trained: UR4RecV2MoE, rows: FrozenFeatures) -> Tensor | None:
+    """Each item's pattern of modalities by the model's own numbers; one that no trained item had has none of a bias."""
+    if trained.availability is None:
+        return None
+    known, first = np.unique(trained.features.codes()[1:].numpy(), return_index=True)
+    number = dict(zip(known.tolist(), trained.availability[1:][first].tolist(), strict=True))
+    return torch.tensor([number.get(code, 0) for code in rows.codes().tolist()])

@@ -6,7 +6,6 @@ item index. So an answer depends neither on what else was asked in the same batc
 
 import copy
 import logging
-import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -25,6 +24,8 @@ logger = logging.getLogger(__name__)
 EXACT_ITEMS = 200_000
 # Cells that FAISS searches of √I. Measured by fedmem bench topk.
 PROBES = 32
+# How many more than wanted FAISS is asked for, so that its rounding seldom makes it be asked twice.
+_MARGIN = 8
 # Queries multiplied together: what their scores take grows with it, and the product is not much quicker beyond.
 _TOGETHER = 32
 # Blocks of items per item asked for, whose maxima say where the k-th best must lie.
@@ -73,7 +74,7 @@ class ExactRanking:
         self.columns = columns
         longest = float(np.sqrt(np.square(columns).sum(0).max()))
         self._error = 2 * len(columns) * _HALF_ULP * longest
-        self._own = threading.local()
+        self._free: list[FloatArray] = []  # scratch that nobody uses: as many as ever computed at once
 
     def best(self, queries: FloatArray, wanted: Sequence[Wanted]) -> list[Best]:
         """As ``Ranking.best``."""
@@ -90,22 +91,26 @@ class ExactRanking:
 
     def _best_of_one(self, query: FloatArray, wanted: Wanted) -> Best:
         # A product with one vector takes another, quicker way through the matrix than one with a matrix of one row.
-        scores = np.dot(query, self.columns, out=self._scratch(1)[0])
+        scratch = self._scratch(1)
+        scores = np.dot(query, self.columns, out=scratch[0])
         hide(scores, wanted)
-        bound = lower_bounds(scores, wanted.count) - self._rounding(float(query @ query))
+        bound = lower_bounds(scores, wanted.count) - self.rounding(float(query @ query))
         column = (scores >= max(bound, _LOWEST)).nonzero()[0]
+        self._free.append(scratch)
         exact = scores_of(self.columns, column, query[:, None])
         order = (-exact).argsort(kind="stable")[: wanted.count]
         return column[order], exact[order]
 
     def _best_of_some(self, queries: FloatArray, wanted: Sequence[Wanted]) -> list[Best]:
-        scores = np.matmul(queries, self.columns, out=self._scratch(len(queries)))
+        scratch = self._scratch(len(queries))
+        scores = np.matmul(queries, self.columns, out=scratch[: len(queries)])
         for row, asked in zip(scores, wanted, strict=True):
             hide(row, asked)
         count = max(asked.count for asked in wanted)
-        bounds = lower_bounds(scores, count) - self._rounding(np.square(queries).sum(1))
+        bounds = lower_bounds(scores, count) - self.rounding(np.square(queries).sum(1))
         places = np.flatnonzero(scores >= np.maximum(bounds, _LOWEST)[:, None])
         row, column = np.divmod(places, scores.shape[1])
+        self._free.append(scratch)
         exact = scores_of(self.columns, column, queries.T.take(row, axis=1))
         order = np.lexsort((-exact, row))
         column, exact, ends = column[order], exact[order], np.searchsorted(row, np.arange(len(queries) + 1)).tolist()
@@ -114,22 +119,24 @@ class ExactRanking:
             for start, end, asked in zip(ends, ends[1:], wanted, strict=False)
         ]
 
-    def _rounding(self, squared: Any) -> Any:
+    def rounding(self, squared: Any) -> Any:
         """Twice the largest error of the scores of queries of these squared lengths: no rounding is to hide an item."""
         return self._error * squared**0.5
 
     def _scratch(self, rows: int) -> FloatArray:
-        """Memory for scores [rows, I + 1], a thread's own, because to ask for it anew costs as much as the product."""
-        scratch: FloatArray | None = getattr(self._own, "scratch", None)
-        if scratch is None or len(scratch) < rows:
-            scratch = self._own.scratch = np.empty((rows, self.columns.shape[1]), np.float32)
-        return scratch[:rows]
+        """Memory for scores [rows or more, I + 1], to be given back: asking for more costs as much as the product."""
+        try:
+            scratch = self._free.pop()
+        except IndexError:
+            scratch = np.empty((0, 0), np.float32)
+        return scratch if len(scratch) >= rows else np.empty((rows, self.columns.shape[1]), np.float32)
 
 
 class FaissRanking:
     """Only the items of the nearest of many cells are scored (FAISS, an inverted file): quick, and not always right.
 
-    A question with a category is answered exactly, because a cell may hold none of it.
+    Whoever wants more than these cells hold gets all other items behind them, so that a list can be read to its end. A
+    question with a category is answered exactly, because a cell may hold none of it.
 
     Args:
         columns: the item matrix, transposed and contiguous [D_x, I + 1]; column 0 is padding and never found.
@@ -164,19 +171,35 @@ class FaissRanking:
         return other
 
     def _best(self, query: FloatArray, wanted: Wanted) -> Best:
-        hidden = np.unique(wanted.hidden)
-        there = self.exact.columns.shape[1] - 1 - len(hidden)
-        column = self._candidates(query, wanted.count + len(hidden))
-        column = column[~np.isin(column, hidden)]
-        if wanted.outside is not None or len(column) < min(wanted.count, there):
-            return self.exact.best(query[None], [wanted])[0]  # the cells searched hold too few
-        exact = scores_of(self.exact.columns, column, query[:, None])
-        order = (-exact).argsort(kind="stable")[: wanted.count]
-        return column[order], exact[order]
+        """The best of the cells searched and, behind them, of all others: for any count the head of one order."""
+        if wanted.outside is not None:
+            return self.exact.best(query[None], [wanted])[0]
+        column, scores = self._best_of_cells(query, wanted)
+        missing = wanted.count - len(column)
+        if missing <= 0:
+            return column, scores
+        others = Wanted(missing, np.union1d(wanted.hidden, column))
+        ((more, lower),) = self.exact.best(query[None], [others])
+        return np.concatenate([column, more]), np.concatenate([scores, lower])
 
-    def _candidates(self, query: FloatArray, count: int) -> Indices:
-        _, found = self._index.search(query[None], count)
-        return np.union1d(found[0][found[0] >= 0] + 1, self.always)
+    def _best_of_cells(self, query: FloatArray, wanted: Wanted) -> Best:
+        """The best of the items in the cells searched, all of them where there are not as many as wanted.
+
+        What FAISS returns is cut off by its own rounding. It is asked for more until no item that it keeps back can be
+        among the best by the scores that count here; otherwise pages, which want more and more, would not fit together.
+        """
+        hidden = np.unique(wanted.hidden)
+        count, rounding = wanted.count + len(hidden) + _MARGIN, self.exact.rounding(float(query @ query))
+        while True:
+            values, found = self._index.search(query[None], min(count, self._index.ntotal + 1))
+            column = np.union1d(found[0][found[0] >= 0] + 1, self.always)
+            column = column[~np.isin(column, hidden)]
+            exact = scores_of(self.exact.columns, column, query[:, None])
+            order = (-exact).argsort(kind="stable")[: wanted.count]
+            complete = found[0][-1] < 0
+            if complete or (len(order) == wanted.count and values[0][-1] < exact[order[-1]] - rounding):
+                return column[order], exact[order]
+            count *= 4
 
 
 def ranking_of(columns: FloatArray, exact_items: int = EXACT_ITEMS) -> Ranking:

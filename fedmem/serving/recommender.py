@@ -1,8 +1,8 @@
 """Recommender: one model version, ready to answer known users, new ones and histories, with titles and reasons."""
 
 import copy
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,35 +17,17 @@ from fedmem.federated.scoring import ModelScorer, UserContext
 from fedmem.federated.start import build_model
 from fedmem.memory.local_memory import MemoryEntries
 from fedmem.serving.answers import Question, Recommendation, ScoredItem, SimilarTo
+from fedmem.serving.asked import Asked
 from fedmem.serving.catalogue import ServedCatalogue
 from fedmem.serving.explanation import Explainer
-from fedmem.serving.new_items import encode, place, table_of
+from fedmem.serving.new_items import encode, place, with_rows
 from fedmem.serving.ranking import Best, Wanted, ranking_of
 from fedmem.serving.single_query import SingleQueries
 from fedmem.serving.user_contexts import UserContexts
-from fedmem.serving.user_vectors import CAPACITY, Known, UserVector, UserVectors
+from fedmem.serving.user_vectors import CAPACITY, Known, Place, UserVector, UserVectors
 
 Indices = npt.NDArray[np.integer]
 _NO_INDICES = np.zeros(0, np.int32)
-
-
-@dataclass(frozen=True, eq=False)
-class _Asked:
-    """A question in the model's terms.
-
-    Attributes:
-        question: as it was asked.
-        user: index of a user of the snapshot, or None.
-        history: item indices that the model was trained with, oldest first.
-        hidden: item indices that are not to be recommended.
-        unknown: ids that the catalogue does not hold.
-    """
-
-    question: Question
-    user: int | None
-    history: Indices
-    hidden: Indices
-    unknown: tuple[str, ...]
 
 
 class Recommender:
@@ -91,7 +73,6 @@ class Recommender:
             memory_of=memory_of,
         )
         self.catalogue = ServedCatalogue(self.dataset.items, self.dataset.num_items)
-        self.new_items: Mapping[str, Item] = {}
         self._trained_model = model
         self._forgotten: set[str] = set()
         self._ranking = ranking_of(self.scorer.columns.numpy())
@@ -127,20 +108,36 @@ class Recommender:
         Raises:
             ConfigError: if no item is of the category asked for.
         """
-        asked = self._asked(question)
-        vector = self._vector(asked)
+        return self.answer_to(self.ask(question))
+
+    def ask(self, question: Question) -> Asked:
+        """A question understood, in microseconds: it says whether the answer takes long."""
+        user = None if question.user_id is None else self.user_index(question.user_id)
+        told, unknown = self.catalogue.indices([*(question.history or ()), *question.since])
+        if question.history is None and user is not None:
+            told = np.concatenate([self.dataset.history(user), told])
+        excluded, unknown_too = self.catalogue.indices(question.exclude) if question.exclude else (_NO_INDICES, [])
+        hidden = excluded if question.include_seen else np.concatenate([told, excluded]) if len(excluded) else told
+        history = told if len(self.catalogue) == self.catalogue.trained else told[told <= self.catalogue.trained]
+        place, vector = self._kept_vector(question, history)
+        missing = tuple(dict.fromkeys([*unknown, *unknown_too]))
+        return Asked(question, user, history, hidden, missing, self.contexts, place, vector)
+
+    def answer_to(self, asked: Asked) -> Recommendation:
+        """The answer to a question of this recommender."""
+        vector, context = self._vector(asked)
         (best,) = self._ranking.best(vector.query[None], [self._wanted(asked)])
-        return self._recommendation(asked, vector, best)
+        return self._recommendation(asked, vector, context, best)
 
     def answer_many(self, questions: Sequence[Question]) -> list[Recommendation]:
         """As ``answer`` for each question, to the last bit: only the search for the best is done together."""
         if not questions:
             return []
-        everyone = [self._asked(question) for question in questions]
         # One by one, because a batch rounds otherwise, and pages of one list would then not fit together.
-        vectors = [self._vector(asked) for asked in everyone]
-        found = self._ranking.best(np.stack([v.query for v in vectors]), [self._wanted(asked) for asked in everyone])
-        return [self._recommendation(*one) for one in zip(everyone, vectors, found, strict=True)]
+        everyone = [(asked, *self._vector(asked)) for asked in map(self.ask, questions)]
+        queries = np.stack([vector.query for _, vector, _ in everyone])
+        found = self._ranking.best(queries, [self._wanted(asked) for asked, _, _ in everyone])
+        return [self._recommendation(*one, best) for one, best in zip(everyone, found, strict=True)]
 
     def recommend(self, user_id: str, k: int = 10) -> Recommendation:
         """The k best unseen items for a user; someone unknown has an empty history.
@@ -183,26 +180,37 @@ class Recommender:
         Raises:
             FeatureError: if a new item cannot be placed, because the model uses no texts or vectors from a file.
         """
-        new_items = {**self.new_items, **{item.item_id: item for item in items}}
+        if not items:
+            return self
         other = copy.copy(self)
-        other.new_items = new_items
-        other.catalogue = ServedCatalogue(self.dataset.items, self.dataset.num_items).with_items([*new_items.values()])
+        other.catalogue = self.catalogue.with_items(items)
         if self.snapshot.features.text is not None or len(other.catalogue) > other.catalogue.trained:
-            other._place()
+            other._place(items)
         other._explainer = Explainer(other.scorer, other._queries, other.catalogue, self.snapshot.features)
-        other._vectors = UserVectors(self._vectors.capacity)
         return other
 
-    def _place(self) -> None:
-        """Put the new items' texts into the model, of a copy that nobody uses yet."""
-        texts = {self.catalogue.index(item_id): item.text for item_id, item in self.new_items.items()}
-        placed, count = encode(self.snapshot, texts), len(self.catalogue)
-        model = place(self._trained_model, placed, count)
-        self.scorer = ModelScorer(model, self.global_memory, table_of(model, count))
-        self._queries = SingleQueries(self.scorer)
+    def encode(self, items: Sequence[Item]) -> None:
+        """Let the items' texts be encoded and put into the encoder's cache, so that ``with_items`` need not wait.
+
+        Raises:
+            FeatureError: as ``with_items``.
+        """
+        encode(self.snapshot, {number: item.text for number, item in enumerate(items)})
+
+    def _place(self, items: Sequence[Item]) -> None:
+        """Put these items' texts into the model, of a copy that nobody uses yet.
+
+        Users' vectors depend on the items that the model was trained with, and stay as long as those do.
+        """
+        placed = encode(self.snapshot, {self.catalogue.index(item.item_id): item.text for item in items})
         trained = placed.up_to(self.catalogue.trained)
-        self.contexts = replace(self.contexts, model=place(self._trained_model, trained, self.catalogue.trained))
-        self._ranking = self._ranking.with_columns(self.scorer.columns.numpy(), np.array(sorted(texts), np.int64))
+        if trained.vectors:
+            self.contexts = replace(self.contexts, model=place(self.contexts.model, self._trained_model, trained))
+            self._vectors = UserVectors(self._vectors.capacity)
+        table = with_rows(self.scorer.table, self._trained_model, placed, len(self.catalogue))
+        self.scorer = ModelScorer(self.contexts.model, self.global_memory, table)
+        self._queries = SingleQueries(self.scorer)
+        self._ranking = self._ranking.with_columns(self.scorer.columns.numpy(), np.array(sorted(placed.vectors)))
 
     def with_prototype(self, index: int) -> "Recommender":
         """A recommender whose global memory is this prototype alone; this one stays as it is.
@@ -255,53 +263,36 @@ class Recommender:
 
     # How a question becomes an answer
 
-    def _asked(self, question: Question) -> _Asked:
-        user = None if question.user_id is None else self.user_index(question.user_id)
-        told, unknown = self.catalogue.indices([*(question.history or ()), *question.since])
-        if question.history is None and user is not None:
-            told = np.concatenate([self.dataset.history(user), told])
-        excluded, unknown_too = self.catalogue.indices(question.exclude) if question.exclude else (_NO_INDICES, [])
-        hidden = excluded if question.include_seen else np.concatenate([told, excluded]) if len(excluded) else told
-        sequence = told if len(self.catalogue) == self.catalogue.trained else told[told <= self.catalogue.trained]
-        return _Asked(question, user, sequence, hidden, tuple(dict.fromkeys([*unknown, *unknown_too])))
+    def _kept_vector(self, question: Question, history: Indices) -> tuple[Place | None, UserVector | None]:
+        """Where the user's vector is kept, and the vector if it is there. Without a user or a history there is none."""
+        user_id = question.user_id
+        if user_id is None or question.memory is not None or not question.reads_memory or not len(history):
+            return None, None
+        return self._vectors.find(Known.of(user_id, history))
 
-    def _vector(self, asked: _Asked) -> UserVector:
-        """The user's side of the score, from the store where it was computed before for this user and history."""
-        user_id = asked.question.user_id
-        if user_id is None or asked.question.memory is not None or not asked.question.reads_memory:
-            return self._computed(asked)
-        known = Known.of(user_id, asked.history)
-        vector = self._vectors.get(known)
-        if vector is None:
-            vector = self._computed(asked)
-            if user_id not in self._forgotten:
-                self._vectors.put(known, vector)
-        return vector
-
-    def _computed(self, asked: _Asked) -> UserVector:
-        context = self._context(asked)
+    def _vector(self, asked: Asked) -> tuple[UserVector, UserContext | None]:
+        """The user's side of the score and, where it is needed, what it was read from: no history is replayed twice."""
+        context = asked.context() if asked.needs_context else None
+        if asked.vector is not None:
+            return asked.vector, context
         query = self._queries.query(context, asked.history)
-        return UserVector(query, self.contexts.strategy(asked.user, asked.history, context))
+        vector = UserVector(query, self.contexts.strategy(asked.user, asked.history, context))
+        if asked.place is not None:
+            self._vectors.put(asked.place, vector)
+        return vector, context
 
-    def _context(self, asked: _Asked) -> UserContext | None:
-        if not asked.question.reads_memory:
-            return None
-        if asked.question.memory is not None and self.config.uses_memory:
-            return UserContext(asked.question.memory)
-        if asked.user is None:
-            return self.contexts.of_history(asked.history)
-        return self.contexts.of_user(asked.user, asked.history)
-
-    def _wanted(self, asked: _Asked) -> Wanted:
+    def _wanted(self, asked: Asked) -> Wanted:
         question = asked.question
         outside = None if question.category is None else self.catalogue.outside(question.category)
         return Wanted(question.offset + question.k + 1, asked.hidden, outside)  # one more, to see if there is another
 
-    def _recommendation(self, asked: _Asked, vector: UserVector, best: Best) -> Recommendation:
+    def _recommendation(
+        self, asked: Asked, vector: UserVector, context: UserContext | None, best: Best
+    ) -> Recommendation:
         question, (found, scores) = asked.question, best
         end = question.offset + question.k
         more, found, scores = len(found) > end, found[question.offset : end], scores[question.offset : end]
-        items, explanation = self._scored(asked, found.tolist(), scores.tolist())
+        items, explanation = self._scored(asked, context, found.tolist(), scores.tolist())
         return Recommendation(
             items=items,
             strategy=vector.strategy,
@@ -315,10 +306,10 @@ class Recommender:
         )
 
     def _scored(
-        self, asked: _Asked, found: list[int], scores: list[float]
+        self, asked: Asked, context: UserContext | None, found: list[int], scores: list[float]
     ) -> tuple[tuple[ScoredItem, ...], Explanation | None]:
         items = [self.catalogue.item(index) for index in found]
         if not asked.question.explain:
             return tuple(map(ScoredItem, items, scores)), None
-        explanation, parts = self._explainer.explain(self._context(asked), asked.history, np.array(found, np.int64))
+        explanation, parts = self._explainer.explain(context, asked.history, np.array(found, np.int64))
         return tuple(map(ScoredItem, items, scores, parts)), explanation

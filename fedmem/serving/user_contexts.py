@@ -73,6 +73,14 @@ class UserContexts:
             memory.initialize_from_global(self.global_memory)
         return UserContext(memory.query())
 
+    def replays(self, user: int | None, history: Indices) -> bool:
+        """Whether a context of this history, of a user of the data or of nobody, is had by replaying it."""
+        if not self.config.uses_memory:
+            return False
+        if user is not None and (self.memory_of is not None or self._was_trained(user)):
+            return False
+        return not self.is_new(history)
+
     def strategy(self, user: int | None, history: Indices, context: UserContext | None) -> StrategyName:
         """What answers; no context is no memory, which was asked for."""
         if context is None:

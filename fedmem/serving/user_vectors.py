@@ -34,6 +34,14 @@ class Known:
         return cls(user_id, len(history), hash(history.tobytes()))
 
 
+@dataclass(frozen=True)
+class Place:
+    """Where a vector is kept: its key, and how many users had been forgotten when its computation began."""
+
+    known: Known
+    forgotten: int
+
+
 class UserVectors:
     """A bounded store, safe to use from several threads.
 
@@ -44,29 +52,36 @@ class UserVectors:
     def __init__(self, capacity: int = CAPACITY) -> None:
         self.capacity = capacity
         self._kept: OrderedDict[Known, UserVector] = OrderedDict()
+        self._forgotten = 0
         self._lock = threading.Lock()
 
     def __len__(self) -> int:
         return len(self._kept)
 
-    def get(self, known: Known) -> UserVector | None:
-        """The vector, or None."""
+    def find(self, known: Known) -> tuple[Place, UserVector | None]:
+        """The vector, or None, and where to put one."""
         with self._lock:
             found = self._kept.get(known)
             if found is not None:
                 self._kept.move_to_end(known)
-            return found
+            return Place(known, self._forgotten), found
 
-    def put(self, known: Known, vector: UserVector) -> None:
-        """Keep a vector; the one not used for longest goes where there are too many."""
+    def put(self, place: Place, vector: UserVector) -> None:
+        """Keep a vector, and drop the one not used for longest where there are too many.
+
+        Not if anybody was forgotten since the place was found: the vector may be of what is to be forgotten.
+        """
         with self._lock:
-            self._kept[known] = vector
-            self._kept.move_to_end(known)
+            if place.forgotten != self._forgotten:
+                return
+            self._kept[place.known] = vector
+            self._kept.move_to_end(place.known)
             while len(self._kept) > self.capacity:
                 self._kept.popitem(last=False)
 
     def forget(self, user_id: str) -> None:
-        """Drop all of a user."""
+        """Drop all of a user, and what is being computed."""
         with self._lock:
+            self._forgotten += 1
             for known in [known for known in self._kept if known.user_id == user_id]:
                 del self._kept[known]

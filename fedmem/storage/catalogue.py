@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from sqlalchemy import Connection, Engine
 
 from fedmem.errors import ConflictError, DataError, UnknownItemError
-from fedmem.storage import datasets, interactions, items
+from fedmem.storage import datasets, erasures, interactions, items
 from fedmem.storage.catalogue_rows import (
     Added,
     CatalogueSnapshot,
@@ -176,9 +176,11 @@ class CatalogueStore:
         return Added(added, len(events) - added)
 
     def delete_user(self, name: str, user_id: str) -> Deleted:
-        """Delete a user's interactions."""
+        """Delete a user's interactions, and note that the jobs' checkpoints are to be rid of the user too."""
         with writing(self._engine) as connection:
-            return interactions.delete_user(connection, datasets.lock_dataset(connection, name), user_id)
+            dataset_id = datasets.lock_dataset(connection, name)
+            erasures.ask_of_dataset(connection, dataset_id, user_id)
+            return interactions.delete_user(connection, dataset_id, user_id)
 
 
 def check_name(name: str) -> None:

@@ -7,7 +7,8 @@ from typing import Any
 from sqlalchemy import Connection
 
 from fedmem.errors import ConflictError
-from fedmem.storage.datasets import find_dataset
+from fedmem.storage.datasets import find_dataset, lock_dataset
+from fedmem.storage.erasures import inherit
 from fedmem.storage.job_rows import JobRow, job_row, select_jobs
 from fedmem.storage.job_states import ENDED
 from fedmem.storage.schema import jobs
@@ -43,12 +44,15 @@ def insert_job(connection: Connection, dataset: str, values: dict[str, Any], now
         UnknownDatasetError, UnknownJobError: if the data set or the job to start from is not there.
         ConflictError: if that job cannot be continued.
     """
-    dataset_id = find_dataset(connection, dataset)
-    if values["start_from"] is not None:
-        _must_be_continuable(job_row(connection, values["start_from"]), dataset, values["num_rounds"])
+    dataset_id, start_from = find_dataset(connection, dataset), values["start_from"]
+    if start_from is not None:
+        _must_be_continuable(job_row(connection, start_from), dataset, values["num_rounds"])
     fresh = {"dataset_id": dataset_id, "state": "queued", "desired_state": "running", "created_at": now}
     job_id = connection.scalar(jobs.insert().values(**values, **fresh).returning(jobs.c.id))
     assert job_id is not None
+    if start_from is not None:
+        lock_dataset(connection, dataset)  # whom somebody deletes at this moment is seen here, or sees this job
+        inherit(connection, job_id, start_from)
     return job_row(connection, job_id)
 
 

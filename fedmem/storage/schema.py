@@ -22,7 +22,7 @@ from sqlalchemy import (
 )
 
 # The migration at which a database holds these tables; a test compares it with migrations/versions.
-REVISION = "0001"
+REVISION = "0002"
 
 metadata = MetaData(
     naming_convention={
@@ -181,4 +181,13 @@ trainers = Table(
     Column("started_at", Double, nullable=False),
     Column("seen_at", Double, nullable=False),
     Column("job_id", ForeignKey("jobs.id", ondelete="SET NULL")),
+)
+
+# Deleted users whose memories are still to be emptied in a job's checkpoints.
+erasures = Table(
+    "erasures",
+    metadata,
+    Column("job_id", ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True),
+    Column("user_id", String, primary_key=True),
+    Column("token", Integer),  # the job's when its files were last erased; NULL if they were not yet
 )

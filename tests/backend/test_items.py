@@ -1,5 +1,10 @@
 """The catalogue over HTTP: search, pages, pictures, and items that the model has not seen."""
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from urllib.parse import quote
+
+import httpx
 import numpy as np
 import pytest
 from starlette.testclient import TestClient
@@ -7,7 +12,7 @@ from starlette.testclient import TestClient
 from backend.app import create_app
 from fedmem.contracts import ItemPage, ItemResponse
 from fedmem.serving import new_items
-from tests.backend.conftest import ITEMS, problem, settings_of, wait_for_model
+from tests.backend.conftest import ITEMS, problem, running, settings_of, wait_for_model
 
 
 class Encoder:
@@ -120,3 +125,48 @@ def test_a_new_item_is_still_there_after_a_start(served, served_world):
 def test_a_description_that_is_none(served, body):
     problem(served.put("/items/x", json=body), 422)
     problem(served.get("/items/x"), 404)
+
+
+def test_while_a_text_is_encoded_others_store_and_are_answered(served, monkeypatch):
+    """The first text loads the encoder, which takes seconds."""
+    begun, let = threading.Event(), threading.Event()
+
+    class Slow(Encoder):
+        def encode(self, texts):
+            if not let.is_set():
+                begun.set()
+                assert let.wait(30)
+            return super().encode(texts)
+
+    monkeypatch.setattr(new_items, "encoder_of", lambda name: Slow())
+    with ThreadPoolExecutor() as threads:
+        later = threads.submit(served.put, "/items/x", json={"title": "Film X", "genres": ["Western"]})
+        assert begun.wait(20)
+        event = {"user_id": "u03", "item_id": "7", "timestamp": 1_800_000_000}
+        assert served.post("/feedback", json={"events": [event]}).json()["accepted"] == 1
+        assert served.delete("/users/u04").status_code == 204
+        assert not later.done()
+        let.set()
+        assert later.result().json()["recommendable"]
+
+
+def test_an_id_may_hold_what_a_path_does(served_world):
+    """By a real server, because the test client takes paths apart in its own way."""
+    app = create_app(settings_of(served_world))
+    with running(app) as (_, address), httpx.Client(base_url=address, timeout=20) as client:
+        app.state.services.keeper.look()
+        for item_id in ("a/b", "a/similar", "a/image", "similar", "/", "a/b/similar", "a%2Fsimilar", "ü?#"):
+            path = f"/items/{quote(item_id, safe='')}"
+            new = {"title": f"Film {item_id}", "genres": ["Western"]}
+            assert client.put(path, json=new).json()["item_id"] == item_id
+            assert client.get(path).json()["title"] == f"Film {item_id}"
+            assert client.get(f"{path}/similar").json()["item_id"] == item_id
+            assert repr(item_id) in problem(client.get(f"{path}/image"), 404).detail
+
+
+def test_what_is_wrong_with_a_body_comes_first(client):
+    assert "title" in problem(client.put("/items/x", json={}), 422).detail
+    assert "?dataset=" in problem(client.put("/items/x", json={"title": "Film X"}), 409).detail
+    assert "events" in problem(client.post("/feedback", json={}), 422).detail
+    event = {"user_id": "u", "item_id": "1", "timestamp": 1}
+    assert "?dataset=" in problem(client.post("/feedback", json={"events": [event]}), 409).detail

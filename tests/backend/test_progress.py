@@ -136,6 +136,29 @@ def test_a_stream_ends_when_the_server_does(server, lease):
     assert time.monotonic() - started < 5
 
 
+def test_so_many_streams_and_no_more(settings, client, lease):
+    app = create_app(settings(max_streams=2))
+    with running(app) as (_, address), httpx.Client(base_url=address, timeout=20) as other:
+        path = f"/jobs/{lease.job_id}/events"
+        with other.stream("GET", path) as first:
+            opened = [events(first)]
+            next(opened[0])
+            with other.stream("GET", path) as second:
+                opened.append(events(second))
+                next(opened[1])
+                refused = other.get(path)
+                assert "FEDMEM_MAX_STREAMS" in problem(refused, 503).detail
+                assert refused.headers["retry-after"] == "5"
+                assert other.get(f"/jobs/{lease.job_id}").status_code == 200
+            problem(other.get("/jobs/99/events"), 404)
+            while app.state.streams.borrowed_tokens > 1:
+                time.sleep(0.01)
+            with other.stream("GET", path) as third:
+                next(events(third))
+        while app.state.streams.borrowed_tokens:
+            time.sleep(0.01)
+
+
 def test_who_goes_away_is_not_served_on(server, lease, monkeypatch):
     asked = []
     rounds = server[0].fastapi.state.services.metrics.rounds

@@ -47,3 +47,16 @@ def test_who_has_rested_is_forgotten(clock):
     clock.now += 60
     limit.take("the last straw")
     assert len(limit._buckets) == 1
+
+
+def test_many_who_do_not_rest_are_looked_through_now_and_then_only(clock, monkeypatch):
+    limit, sweeps = RateLimit(2, clock), []
+    sweep = limit._sweep
+    monkeypatch.setattr(limit, "_sweep", lambda now: sweeps.append(len(limit._buckets)) or sweep(now))
+    for client in range(4 * SWEEP_AT):
+        limit.take(str(client))
+    assert sweeps == [SWEEP_AT + 1, 2 * SWEEP_AT + 3]
+    clock.now += 60
+    for client in range(SWEEP_AT):
+        limit.take(f"another {client}")
+    assert len(limit._buckets) <= SWEEP_AT

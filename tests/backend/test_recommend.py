@@ -1,6 +1,9 @@
 """Recommendations over HTTP, against the recommender and against brute force."""
 
 import asyncio
+import contextlib
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import quote
 
 import httpx
@@ -13,8 +16,9 @@ from starlette.testclient import TestClient
 from backend.app import create_app
 from fedmem.contracts import BatchResponse, RecommendationResponse
 from fedmem.federated.scoring import ModelScorer, UserContext
+from fedmem.serving.user_contexts import UserContexts
 from fedmem.storage.jobs import RoundResult
-from tests.backend.conftest import GENRES, ITEMS, copy_of, dataset, problem, settings_of, wait_for_model
+from tests.backend.conftest import GENRES, ITEMS, copy_of, dataset, problem, running, settings_of, wait_for_model
 
 USERS = [f"u{number:02d}" for number in range(12)]
 IDS = [str(number) for number in range(1, ITEMS + 1)]
@@ -231,6 +235,62 @@ def test_post_stores_nothing(served, served_world):
     event = {"user_id": "u01", "item_id": "3", "timestamp": 1}
     assert served.post("/feedback", json={"events": [event]}).status_code == 200
     assert stored() != before
+
+
+@contextlib.contextmanager
+def held(monkeypatch):
+    """Replays that begin, and do not end before they are let."""
+    begun, let, replay = threading.Event(), threading.Event(), UserContexts.replay
+    calls = []
+
+    def waiting(contexts, history):
+        calls.append(len(history))
+        begun.set()
+        assert let.wait(30)
+        return replay(contexts, history)
+
+    monkeypatch.setattr(UserContexts, "replay", waiting)
+    try:
+        yield begun, let, calls
+    finally:
+        let.set()
+
+
+@pytest.mark.parametrize("explain", [False, True])
+def test_while_a_history_is_replayed_others_are_answered(served_world, monkeypatch, explain):
+    app = create_app(settings_of(served_world))
+    with running(app) as (_, address), ThreadPoolExecutor() as threads:
+        app.state.services.keeper.look()  # a model is checked with a replay
+        events = [{"user_id": "newcomer", "item_id": raw, "timestamp": 1} for raw in IDS[:20]]
+        with httpx.Client(base_url=address, timeout=20) as client, held(monkeypatch) as (begun, let, calls):
+            assert client.post("/feedback", json={"events": events}).status_code == 200
+            later = threads.submit(httpx.get, f"{address}/recommend/newcomer?explain={explain}", timeout=60)
+            assert begun.wait(20)
+            assert client.get("/health/live").json() == {"status": "live"}
+            assert client.get("/recommend/u01").json()["user_id"] == "u01"
+            assert not later.done()
+            let.set()
+            found = answer(later.result())
+            assert (found.strategy, calls) == ("model", [20])
+            again = answer(client.get("/recommend/newcomer"))
+            assert (ids(again), calls) == (ids(found), [20]), "the vector is kept"
+
+
+def test_only_some_histories_are_replayed_at_once(served_world, monkeypatch):
+    app = create_app(settings_of(served_world))
+    with running(app) as (_, address), ThreadPoolExecutor(8) as threads:
+        app.state.services.keeper.look()
+        with held(monkeypatch) as (_, let, calls):
+            asked = [
+                threads.submit(httpx.post, f"{address}/recommend", json={"history": IDS[: 6 + n]}, timeout=60)
+                for n in range(5)
+            ]
+            waiting = app.state.computing.statistics
+            while waiting().tasks_waiting < 3:
+                assert httpx.get(f"{address}/health/live").status_code == 200
+            assert len(calls) == waiting().borrowed_tokens == 2
+            let.set()
+            assert {answer(one.result()).strategy for one in asked} == {"model"}
 
 
 def test_similar_items(shared, recommender):

@@ -4,16 +4,19 @@ import shutil
 import sqlite3
 import time
 from concurrent.futures import ThreadPoolExecutor
+from urllib.parse import quote
 
 import pytest
 from starlette.testclient import TestClient
 
 from backend.app import create_app
-from fedmem.checkpoint import RunDirectory
+from fedmem.checkpoint import RunDirectory, run_directory
 from fedmem.contracts import UserHistory
+from fedmem.errors import CheckpointError
 from fedmem.storage.catalogue import CatalogueStore
 from fedmem.storage.catalogue_rows import Event
 from fedmem.storage.engine import connect
+from fedmem.storage.jobs import JobStore
 from tests.backend.conftest import ITEMS, columns, problem, settings_of, wait_for_model
 from tests.backend.test_models import another_model
 
@@ -179,8 +182,8 @@ def test_who_was_deleted_while_a_job_ran_and_came_back_is_in_none_of_its_checkpo
     engine.dispose()
     served.post("/feedback", json=events("u03", "7"))
     directory = RunDirectory(served_world.data_dir / "jobs" / "2")
-    assert remembers(directory, "u03")
     assert served.post(f"/models/{left}/activate").status_code == 200
+    served.app.state.services.keeper.look()
     assert not remembers(directory, "u03")
     assert remembers(directory, "u04")
 
@@ -195,19 +198,79 @@ def test_deletions_at_once_are_all_done(served, served_world):
     assert not any(remembers(directory, user) for user in users)
 
 
-def test_a_damaged_checkpoint_does_not_keep_the_others_from_being_erased(served, served_world):
-    another_model(served_world, activate=False)
+def test_a_damaged_file_is_removed_and_holds_up_nobody(served, served_world, caplog):
+    left = another_model(served_world, activate=False)
     first, second = (RunDirectory(served_world.data_dir / "jobs" / str(number)) for number in (1, 2))
     damaged = second.path / "rounds" / "000000"
     shutil.copytree(second.path / "rounds" / f"{second.rounds()[0]:06d}", damaged)
     file = damaged / "memories-0000.safetensors"
     file.write_bytes(file.read_bytes()[:-100])
-    assert str(file) in problem(served.delete("/users/u03"), 503).detail
+    assert served.delete("/users/u03").status_code == 204
+    assert not file.exists()
+    assert any(f"{file} was damaged" in record.getMessage() for record in caplog.records)
     shutil.rmtree(damaged)
     for directory in (first, second):
         assert not remembers(directory, "u03")
         assert remembers(directory, "u04")
+    assert served.post(f"/models/{left}/activate").status_code == 200
+
+
+def test_files_that_cannot_be_written_are_told_and_tried_again(served, served_world, monkeypatch, caplog):
+    """Also they keep no model from being loaded: in memory the user is forgotten."""
+    left = another_model(served_world, activate=False)
+    first, second = (RunDirectory(served_world.data_dir / "jobs" / str(number)) for number in (1, 2))
+    keeper = served.app.state.services.keeper
+    write, now = run_directory.write_arrays, keeper.clock()
+
+    def refuse(path, arrays):
+        if second.path in path.parents:
+            raise CheckpointError(f"{path}: cannot be written (Permission denied).")
+        write(path, arrays)
+
+    def complaints() -> int:
+        return sum("deleted users are still in the files of job 2" in r.getMessage() for r in caplog.records)
+
+    monkeypatch.setattr(keeper, "clock", lambda: now)
+    monkeypatch.setattr(run_directory, "write_arrays", refuse)
+    assert "cannot be written" in problem(served.delete("/users/u03"), 503).detail
+    assert (remembers(first, "u03"), remembers(second, "u03")) == (False, True)
+    keeper.look()
+    assert complaints() == 0, "it has just been tried"
+    now += 61
+    keeper.look()
+    keeper.look()
+    assert complaints() == 1
+    assert served.post(f"/models/{left}/activate").status_code == 200
+    problem(served.get("/recommend/u03?strict=true"), 404)
+    monkeypatch.setattr(run_directory, "write_arrays", write)
+    now += 61
+    keeper.look()
+    assert not remembers(second, "u03")
     assert served.delete("/users/u03").status_code == 204
+
+
+@pytest.mark.parametrize("end", ["stopped", "paused"])
+def test_who_is_deleted_while_a_job_runs_is_erased_when_it_rests(served, served_world, end):
+    engine = connect(served_world.url)
+    jobs = JobStore(engine)
+    first = jobs.get(1)
+    job, _ = jobs.create(kind="experiment", dataset="tiny", config=first.config, num_rounds=9)
+    _, lease = jobs.claim("trainer", 600, 3)
+    directory = RunDirectory(served_world.data_dir / "jobs" / str(job.id))
+    shutil.copytree(served_world.data_dir / "jobs" / "1", directory.path)
+    assert served.delete("/users/u03").status_code == 204
+    served.app.state.services.keeper.look()
+    assert remembers(directory, "u03"), "its trainer writes these files"
+    if end == "stopped":
+        jobs.stop(job.id)
+        jobs.finish(lease, "stopped")
+    else:
+        jobs.pause(job.id)
+        jobs.pause_now(lease)
+    engine.dispose()
+    served.app.state.services.keeper.look()
+    assert not remembers(directory, "u03")
+    assert remembers(directory, "u04")
 
 
 def test_who_is_deleted_is_in_no_checkpoint_of_a_job_without_a_model(served, served_world):
@@ -231,3 +294,13 @@ def test_the_key_is_needed_to_write(served_world):
         problem(client.post("/models/job-1-round-6/activate"), 401)
         assert client.get("/users/u03/history").status_code == 200
         assert client.post("/feedback", json=events("u03", "1"), headers={"X-API-Key": "k"}).status_code == 200
+
+
+@pytest.mark.parametrize("user", ["a/b", "a/history", "history", "a/b/history"])
+def test_an_id_may_hold_what_a_path_does(served, user):
+    path = f"/users/{quote(user, safe='')}"
+    served.post("/feedback", json=events(user, "1"))
+    assert served.get(f"{path}/history").json()["user_id"] == user
+    assert served.delete(path).status_code == 204
+    problem(served.get(f"{path}/history"), 404)
+    problem(served.get(path), 405)

@@ -11,7 +11,8 @@ from fedmem.contracts import RecommendationResponse
 from fedmem.controls import control_recommenders
 from fedmem.errors import ConfigError, ConflictError, UnknownError
 from fedmem.federated.scoring import UserContext
-from fedmem.serving import Question, Recommender
+from fedmem.serving import Item, Question, Recommender
+from fedmem.serving.catalogue import KEPT_GENRES, ServedCatalogue
 from tests.serving.builders import (
     EMPTY_USER,
     GENRES,
@@ -197,6 +198,15 @@ def test_a_category_that_nothing_has_is_an_error_that_names_a_near_one():
         RECOMMENDER.answer(Question("3", category="Comdy"))
 
 
+def test_only_some_genres_columns_are_kept():
+    items = tuple(Item(str(number), genres=(f"genre {number}",)) for number in range(1, 200))
+    catalogue = ServedCatalogue(items, 199)
+    for _ in range(2):
+        for number in range(1, 200):
+            assert np.flatnonzero(~catalogue.outside(f"genre {number}")).tolist() == [number]
+    assert catalogue._outside.cache_info().currsize == KEPT_GENRES
+
+
 def test_k_and_offset_are_checked():
     with pytest.raises(ConfigError, match="k = 0"):
         Question("3", k=0)
@@ -311,6 +321,30 @@ def test_so_many_vectors_are_kept_and_no_more(monkeypatch):
         recommender.answer(Question(user))
     assert len(recommender._vectors) == 2
     assert len(computed) == 4  # 1, 2, 3, and 2 again, whom 3 displaced
+
+
+def test_nothing_is_kept_of_an_empty_history():
+    recommender = drawn_recommender()
+    recommender.answer(Question("nobody"))
+    recommender.answer(Question("nobody else"))
+    assert len(recommender._vectors) == 0
+
+
+@pytest.mark.parametrize("question", [Question("3"), Question("newcomer", since=("3", "9", "4", "12", "14"))])
+def test_who_is_forgotten_while_a_vector_is_computed_is_forgotten(question, monkeypatch):
+    recommender = drawn_recommender()
+    query = recommender._queries.query
+
+    def forgotten_meanwhile(context, history):
+        recommender.forget_user(question.user_id)
+        return query(context, history)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(recommender._queries, "query", forgotten_meanwhile)
+        recommender.answer(question)
+    assert len(recommender._vectors) == 0
+    recommender.answer(replace(question, since=("3", "9", "4", "12", "14")))
+    assert len(recommender._vectors) == 1, "who comes back is kept again"
 
 
 def test_who_is_forgotten_is_unknown():

@@ -133,3 +133,53 @@ def test_vectors_from_a_file_encode_no_new_text():
 def test_an_item_without_a_text_is_placed_by_nothing(recommender):
     more = recommender.with_items([replace(NEW, text=" ")])
     assert not more.scorer.columns[:20, ITEMS + 1].any()
+
+
+def test_only_what_is_told_is_encoded(recommender, monkeypatch):
+    encoded = []
+
+    class Noting(DrawnEncoder):
+        def encode(self, texts):
+            encoded.extend(texts)
+            return super().encode(texts)
+
+    monkeypatch.setattr("fedmem.serving.new_items.encoder_of", lambda name: Noting())
+    more = recommender.with_items([NEW])
+    more.with_items([replace(NEW, item_id="twin", text="Another text")])
+    assert encoded == [NEW.text, "Another text"]
+
+
+def test_told_one_by_one_or_at_once_they_are_the_same(recommender):
+    told = [
+        NEW,
+        replace(NEW, item_id="bare", text=" "),
+        described_item("7", "Told anew", ("War",)),
+        described_item("new", "Told again", ("Drama",)),
+        described_item("3", "A text at last", ("War",)),
+        described_item("7", "Told thrice", ("Drama",)),
+    ]
+    one_by_one = recommender
+    for item in told:
+        one_by_one = one_by_one.with_items([item])
+    at_once = recommender.with_items([*{item.item_id: item for item in told}.values()])
+    order = [at_once.catalogue.index(item.item_id) for item in one_by_one.catalogue.items]
+    np.testing.assert_allclose(one_by_one.scorer.columns[:, 1:], at_once.scorer.columns[:, order], atol=1e-5)
+    for question in (Question("3", k=100), Question(history=[str(i) for i in range(1, 12)], k=100)):
+        a, b = one_by_one.answer(question), at_once.answer(question)
+        assert {s.item.item_id: s.score for s in a.items} == pytest.approx(
+            {s.item.item_id: s.score for s in b.items}, abs=1e-5
+        )
+
+
+def test_users_vectors_stay_until_an_item_of_theirs_changes():
+    recommender = drawn_recommender()
+    before = recommender.answer(Question("3", k=100))
+    more = recommender.with_items([NEW])
+    assert len(more._vectors) == 1
+    after = more.answer(Question("3", k=100))
+    assert [s for s in after.items if s.item.item_id != "new"] == list(before.items)
+    fresh = drawn_recommender().with_items([NEW]).answer(Question("3", k=100))
+    assert after == fresh, "as if it had been computed now"
+    assert len(more.with_items([described_item("7", "Another title")])._vectors) == 0
+    recommender.forget_user("3")
+    assert len(more._vectors) == 0

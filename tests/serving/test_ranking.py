@@ -113,6 +113,37 @@ def test_some_cells_searched_find_most_and_never_what_is_hidden(large):
     assert all(len(items) == 10 and np.all(items % 2 == 1) for items, _ in found)
 
 
+@given(
+    st.integers(1, 400),
+    st.integers(1, 6),
+    st.lists(st.integers(1, 90), min_size=1, max_size=12),
+    st.booleans(),
+    st.integers(0, 2**16),
+)
+def test_pages_of_a_searched_catalogue_are_all_items_once(items, probes, sizes, in_category, seed):
+    pytest.importorskip("faiss")
+    rng = np.random.default_rng(seed)
+    columns = drawn_columns(items, seed=seed, levels=2 if seed % 2 else None)
+    ranking = FaissRanking(columns, probes)
+    changed = np.unique(rng.integers(1, items + 1, 3))
+    columns = np.concatenate([columns, columns[:, :2]], axis=1)
+    columns[:, changed] = rng.standard_normal((6, len(changed)))
+    ranking = ranking.with_columns(columns, np.append(changed, [items + 1, items + 2]))
+    hidden = rng.integers(1, items + 3, int(rng.integers(0, 1 + items // 2)))
+    outside = rng.random(items + 3) < 0.5 if in_category else None
+    query = rng.integers(-2, 3, (1, 6)).astype(np.float32)
+    there = brute_force(columns, query[0], Wanted(items + 3, hidden, outside))
+    pages = []
+    while len(pages) < len(there):
+        end = len(pages) + sizes[len(pages) % len(sizes)]
+        ((found, scores),) = ranking.best(query, [Wanted(end + 1, hidden, outside)])
+        assert len(found) == min(end + 1, len(there))
+        np.testing.assert_allclose(scores, query[0] @ columns[:, found], rtol=1e-5, atol=1e-5)
+        assert found[: len(pages)].tolist() == pages
+        pages = found[:end].tolist()
+    assert sorted(pages) == sorted(there)
+
+
 def test_what_changed_is_found_by_its_new_vector(large):
     quick = FaissRanking(large, probes=3)
     query = np.random.default_rng(2).standard_normal((1, 8)).astype(np.float32)

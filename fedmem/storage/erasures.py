@@ -1,0 +1,79 @@
+"""Users who were deleted, until their memories are gone from the checkpoints of all jobs that may have trained them."""
+
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from itertools import groupby
+
+from sqlalchemy import ColumnElement, Connection, Engine, bindparam, delete, insert, literal, or_, select, update
+
+from fedmem.storage.engine import reading, writing
+from fedmem.storage.job_states import ENDED
+from fedmem.storage.schema import erasures, jobs
+
+
+@dataclass(frozen=True)
+class Erasure:
+    """Users to be erased from a job's files, and the fencing token under which these were last written."""
+
+    job_id: int
+    token: int
+    user_ids: tuple[str, ...]
+
+
+class ErasureStore:
+    """What is still to be erased. A job whose trainer lives is left alone: it writes what it holds again and again.
+
+    Args:
+        engine: the database.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+
+    def ask(self, job_id: int, user_ids: Collection[str]) -> None:
+        """Users to be erased from one job's files."""
+        with writing(self.engine) as connection:
+            for user_id in user_ids:
+                _ask(connection, user_id, jobs.c.id == job_id)
+
+    def pending(self) -> list[Erasure]:
+        """By job: those that no trainer holds, unless they were erased since one last did."""
+        to_do = or_(erasures.c.token.is_(None), erasures.c.token != jobs.c.token, jobs.c.state.in_(ENDED))
+        columns = (erasures.c.job_id, jobs.c.token, erasures.c.user_id)
+        rows = select(*columns).join(jobs).where(jobs.c.state != "running", to_do)
+        with reading(self.engine) as connection:
+            found = connection.execute(rows.order_by(erasures.c.job_id, erasures.c.user_id)).all()
+        return list(_by_job([(row.job_id, row.token, row.user_id) for row in found]))
+
+    def done(self, erasure: Erasure) -> None:
+        """The files are erased: for good if the job has ended, else until a trainer has held it again."""
+        of_user = (erasures.c.job_id == erasure.job_id, erasures.c.user_id == bindparam("user"))
+        same = (jobs.c.id == erasure.job_id, jobs.c.token == erasure.token)
+        users = [{"user": user_id} for user_id in erasure.user_ids]
+        with writing(self.engine) as connection:
+            ended = connection.scalar(select(jobs.c.id).where(*same, jobs.c.state.in_(ENDED))) is not None
+            statement = delete(erasures) if ended else update(erasures).values(token=erasure.token)
+            connection.execute(statement.where(*of_user), users)
+
+
+def ask_of_dataset(connection: Connection, dataset_id: int, user_id: str) -> None:
+    """A user to be erased from the files of all jobs of a data set, in the transaction that deletes the user."""
+    _ask(connection, user_id, jobs.c.dataset_id == dataset_id)
+
+
+def inherit(connection: Connection, job_id: int, start_from: int) -> None:
+    """A job that begins with copies of another's files has to be rid of the same users; the data set is locked."""
+    pending = select(literal(job_id), erasures.c.user_id).where(erasures.c.job_id == start_from)
+    connection.execute(insert(erasures).from_select(("job_id", "user_id"), pending))
+
+
+def _ask(connection: Connection, user_id: str, of_jobs: ColumnElement[bool]) -> None:
+    wanted = select(jobs.c.id).where(of_jobs)
+    connection.execute(delete(erasures).where(erasures.c.user_id == user_id, erasures.c.job_id.in_(wanted)))
+    rows = select(jobs.c.id, literal(user_id)).where(of_jobs)
+    connection.execute(insert(erasures).from_select(("job_id", "user_id"), rows))
+
+
+def _by_job(rows: list[tuple[int, int, str]]) -> Iterator[Erasure]:
+    for (job_id, token), some in groupby(rows, key=lambda row: row[:2]):
+        yield Erasure(job_id, token, tuple(user_id for _, _, user_id in some))

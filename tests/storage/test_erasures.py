@@ -1,0 +1,123 @@
+"""Deleted users stay on the list of a job until its files are rid of them and no trainer can write them again."""
+
+import pytest
+
+from fedmem.storage.catalogue import CatalogueStore
+from fedmem.storage.catalogue_rows import InteractionColumns, ItemRow
+from fedmem.storage.erasures import Erasure, ErasureStore
+from tests.storage.builders import LEASE, claim, queue, result
+
+
+@pytest.fixture
+def erasures(engine, store):
+    return ErasureStore(engine)
+
+
+@pytest.fixture
+def catalogue(engine, store):
+    found = CatalogueStore(engine)
+    found.write("demo", "test", InteractionColumns(["u", "v"], ["a", "a"], [1.0, 1.0]), [ItemRow("a", "A")])
+    found.write("other", "test", InteractionColumns(["u"], ["a"], [1.0]), [ItemRow("a", "A")])
+    return found
+
+
+def finished(store, **changes):
+    """A job that was stopped after a round."""
+    job = queue(store, **changes)
+    lease = claim(store)
+    store.commit_round(lease, result(0))
+    store.commit_round(lease, result(1))
+    store.finish(lease, "failed", message="the test")
+    return job
+
+
+def test_a_deletion_is_asked_of_all_jobs_of_the_data_set(store, erasures, catalogue):
+    first, _, second = finished(store), finished(store, dataset="other"), finished(store)
+    assert erasures.pending() == []
+    catalogue.delete_user("demo", "u")
+    catalogue.delete_user("demo", "nobody")
+    assert erasures.pending() == [Erasure(job, 1, ("nobody", "u")) for job in (first, second)]
+
+
+def test_what_is_done_of_an_ended_job_is_done(store, erasures, catalogue):
+    finished(store)
+    catalogue.delete_user("demo", "u")
+    catalogue.delete_user("demo", "v")
+    catalogue.delete_user("demo", "w")
+    (both,) = erasures.pending()
+    erasures.done(Erasure(both.job_id, both.token, ("u", "w")))
+    (left,) = erasures.pending()
+    assert left.user_ids == ("v",)
+    erasures.done(left)
+    assert erasures.pending() == []
+    erasures.ask(left.job_id, ["v"])
+    assert erasures.pending() == [left]
+
+
+def test_a_running_job_is_left_alone_until_it_rests_and_again_until_it_ends(store, erasures, catalogue):
+    job = queue(store)
+    lease = claim(store)
+    catalogue.delete_user("demo", "u")
+    assert erasures.pending() == []
+    store.pause(job)
+    store.pause_now(lease)
+    assert erasures.pending() == [Erasure(job, 1, ("u",))]
+    erasures.done(Erasure(job, 1, ("u",)))
+    assert erasures.pending() == [], "no trainer has held it since"
+    store.resume(job)
+    lease = claim(store)
+    assert erasures.pending() == []
+    store.finish(lease, "failed", message="the test")
+    assert erasures.pending() == [Erasure(job, 2, ("u",))]
+
+
+def test_a_job_that_was_taken_up_meanwhile_is_erased_again(store, erasures, catalogue):
+    job = queue(store)
+    store.release(claim(store))
+    catalogue.delete_user("demo", "u")
+    (before,) = erasures.pending()
+    store.finish(claim(store), "failed", message="the test")
+    erasures.done(before)
+    assert erasures.pending() == [Erasure(job, before.token + 1, ("u",))]
+
+
+def test_a_paused_job_that_is_stopped_leaves_nothing_behind(store, erasures, catalogue):
+    job = queue(store)
+    store.pause(job)
+    catalogue.delete_user("demo", "u")
+    erasures.done(*erasures.pending())
+    assert erasures.pending() == []
+    store.stop(job)
+    erasures.done(*erasures.pending())
+    assert erasures.pending() == []
+
+
+def test_a_dead_trainers_job_waits_for_the_next_one(store, erasures, catalogue, clock):
+    queue(store)
+    claim(store)
+    catalogue.delete_user("demo", "u")
+    clock.advance(LEASE + 1)
+    assert erasures.pending() == []
+    store.finish(claim(store, "t2"), "failed", message="the test")
+    assert len(erasures.pending()) == 1
+
+
+def test_deleted_again_is_erased_again(store, erasures, catalogue):
+    job = queue(store)
+    store.pause(job)
+    catalogue.delete_user("demo", "u")
+    erasures.done(*erasures.pending())
+    catalogue.delete_user("demo", "u")
+    assert erasures.pending() == [Erasure(job, 0, ("u",))]
+
+
+def test_who_continues_a_job_has_its_erasures_too(store, erasures, catalogue):
+    first = finished(store)
+    catalogue.delete_user("demo", "u")
+    second = queue(store, start_from=first, num_rounds=20)
+    assert [erasure.job_id for erasure in erasures.pending()] == [first, second]
+    for erasure in erasures.pending():
+        erasures.done(erasure)
+    assert erasures.pending() == []
+    store.finish(claim(store), "failed", message="the test")
+    assert erasures.pending() == [Erasure(second, 1, ("u",))]
