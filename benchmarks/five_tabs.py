@@ -1,0 +1,228 @@
+"""Five tabs of the dashboard on a job that trains: what they cost the trainer.
+
+Trainer, backend and dashboard are processes as the product starts them, the tabs are a real browser's: Overview,
+Training, Clients, Memory and Prototypes of the running job, each of which asks for news every two seconds. Stretches of
+as many rounds without any tab and with all five take turns.
+
+ratio             the CPU seconds of the trainer's process per round with tabs, over those of the two stretches without
+                  around it: the median, and the least and the greatest.
+lock_waits        how often trainer and backend found the database's write lock taken, with tabs and without, and how
+                  long the longest wait was. Lines of their logs that speak of a locked database are counted, too.
+failed_polls      answers of the backend other than 2xx, and errors that a tab showed at any moment.
+
+    python -m benchmarks.five_tabs [--keep]
+"""
+
+import argparse
+import json
+import re
+import shutil
+import statistics
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+
+from benchmarks.measure import machine, write_result
+from benchmarks.product import PATIENCE, BenchmarkError, Product, Service, free_port, product
+from fedmem.storage.engine import connect
+from fedmem.storage.jobs import JobStore
+
+GOAL = 1.03
+PAGES = ("", "training", "clients", "memory", "prototypes")
+FLAGS = ("--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run")
+REQUESTS = re.compile(r'fedmem_http_requests_total\{.*route="(.*)",status="(\d+)"\} (\S+)')
+SIDES = ("without", "with")
+# Also what stands there for a moment only.
+NOTE_ERRORS = """
+    window.errors = new Set();
+    const wrong = '[data-testid=stAlertContentError], [data-testid=stAlertContentWarning], [data-testid=stException]';
+    new MutationObserver(() => document.querySelectorAll(wrong).forEach(seen => window.errors.add(seen.innerText)))
+        .observe(document, {subtree: true, childList: true});
+"""
+SHOWN_ROUND = "() => Number((document.body.innerText.match(/Round ([0-9,]+) of/) ?? [0, 0])[1])"
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """How much is measured: stretches with tabs, one more without, and the rounds of each."""
+
+    alternations: int = 5
+    rounds: int = 40  # four validations, wherever a stretch begins
+
+
+@dataclass
+class Site:
+    """The product with a job under way, and where its dashboard is."""
+
+    made: Product
+    job: int
+    jobs: JobStore
+    trainer: Service
+    home: str
+    waits: Path
+
+    @property
+    def round(self) -> int:
+        """How far the job is, from the database: the backend is left to the tabs."""
+        return self.jobs.get(self.job).round
+
+    def reach(self, number: int) -> int:
+        """Wait for a round, and which it is by then."""
+        self.made.wait(lambda: self.round >= number, f"round {number}", every=0.02)
+        return self.round
+
+    def lock_waits(self) -> list[float]:
+        """Seconds of each wait so far."""
+        return [float(line) for line in self.waits.read_text(encoding="ascii").split()]
+
+    def answers(self) -> Counter[tuple[str, str]]:
+        """The backend's answers so far, by route and status."""
+        with self.made.client as client:
+            told = client.get("/metrics").text
+        return Counter({(route, status): int(float(count)) for route, status, count in REQUESTS.findall(told)})
+
+
+@dataclass
+class Stretch:
+    """What one stretch came to."""
+
+    cpu: float  # seconds of the trainer's process per round
+    wall: float  # seconds per round
+    waits: list[float]
+    answers: Counter[tuple[str, str]]
+    errors: list[str] = field(default_factory=list)
+
+    @property
+    def failed(self) -> dict[str, int]:
+        """What went wrong, and how often."""
+        found = Counter({f"{status} {route}": n for (route, status), n in self.answers.items() if status[0] != "2"})
+        return dict(found + Counter(self.errors))
+
+
+def five_tabs(sizes: Sizes | None = None) -> dict[str, Any]:
+    """Everything, as one record."""
+    sizes = sizes or Sizes()
+    with site() as at, chromium() as browser:
+        found: dict[str, list[Stretch]] = {side: [] for side in SIDES}
+        for _ in range(sizes.alternations):
+            found["without"].append(stretch(at, sizes.rounds))
+            with tabs(browser, at) as pages:
+                found["with"].append(with_tabs(at, pages, sizes.rounds))
+        found["without"].append(stretch(at, sizes.rounds))
+        locked = sum(log.read_text(encoding="utf-8").count("is locked") for log in at.made.folder.glob("*.log"))
+    return figures(found) | {"rounds_per_stretch": sizes.rounds, "locked_in_logs": locked, "machine": machine()}
+
+
+def figures(found: dict[str, list[Stretch]]) -> dict[str, Any]:
+    """The record of the stretches, which took turns and of which the first and the last were without tabs."""
+    cpu = {side: [each.cpu for each in found[side]] for side in SIDES}
+    around = [(before + after) / 2 for before, after in zip(cpu["without"], cpu["without"][1:], strict=False)]
+    ratios = [tabbed / plain for tabbed, plain in zip(cpu["with"], around, strict=True)]
+    waits = {side: [wait for each in found[side] for wait in each.waits] for side in SIDES}
+    polls = sum((each.answers for each in found["with"]), Counter[tuple[str, str]]())
+    failed = sum((Counter(each.failed) for each in found["with"]), Counter[str]())
+    return {
+        "ratio": statistics.median(ratios),
+        "ratio_least": min(ratios),
+        "ratio_greatest": max(ratios),
+        "goal": GOAL,
+        "lock_waits": {side: len(seconds) for side, seconds in waits.items()},
+        "longest_lock_wait_ms": {side: 1000 * max(seconds, default=0.0) for side, seconds in waits.items()},
+        "failed_polls": failed.total(),
+        "failed_by_reason": dict(failed),
+        "polls": polls.total(),
+        "cpu_seconds_per_round": cpu,
+        "seconds_per_round": {side: [each.wall for each in found[side]] for side in SIDES},
+    }
+
+
+@contextmanager
+def site() -> Iterator[Site]:
+    """The demo in training, far enough that every page has something to show."""
+    with product() as made:
+        made.store_demo()
+        waits = made.folder / "lock-waits"
+        waits.touch()
+        made.start("benchmarks.lock_waits", "backend", str(waits))
+        made.wait(lambda: made.answers("/health/live"), "the backend")
+        trainer = made.start("benchmarks.lock_waits", "trainer", str(waits))
+        port = free_port()
+        api = f"http://127.0.0.1:{made.port}"
+        made.start("dashboard", FEDMEM_API_URL=api, FEDMEM_DASHBOARD_PORT=str(port))
+        engine = connect(made.database_url)
+        at = Site(made, made.queue_demo(), JobStore(engine), trainer, f"http://127.0.0.1:{port}", waits)
+        made.wait(lambda: made.answers(f"/memory/prototypes?job={at.job}"), "the first prototypes")
+        yield at
+        engine.dispose()
+
+
+@contextmanager
+def chromium() -> Iterator[Browser]:
+    """The system's, or the one that Playwright has installed."""
+    with sync_playwright() as started:
+        browser = started.chromium.launch(executable_path=shutil.which("chromium"), args=list(FLAGS))
+        yield browser
+        browser.close()
+
+
+@contextmanager
+def tabs(browser: Browser, at: Site) -> Iterator[list[Page]]:
+    """One of each page, all drawn."""
+    context = browser.new_context(viewport={"width": 1400, "height": 900})
+    context.set_default_timeout(1000 * PATIENCE)
+    yield [opened(context, f"{at.home}/{page}?job={at.job}") for page in PAGES]
+    context.close()
+
+
+def opened(context: BrowserContext, address: str) -> Page:
+    """A page with its first chart."""
+    page = context.new_page()
+    page.add_init_script(NOTE_ERRORS)
+    page.goto(address)
+    page.locator("canvas").first.wait_for()
+    return page
+
+
+def with_tabs(at: Site, pages: list[Page], rounds: int) -> Stretch:
+    """A stretch while the tabs look on.
+
+    Raises:
+        BenchmarkError: if one of them did not keep up.
+    """
+    found = stretch(at, rounds)
+    reached = at.round
+    for page in pages:
+        page.wait_for_function(f"({SHOWN_ROUND})() >= {reached}")
+        found.errors += page.evaluate("[...window.errors]")
+    return found
+
+
+def stretch(at: Site, rounds: int) -> Stretch:
+    """So many rounds, from the end of one to the end of another."""
+    first = at.reach(at.round + 1)
+    cpu, wall, waited, answered = at.trainer.cpu_seconds(), time.perf_counter(), len(at.lock_waits()), at.answers()
+    count = at.reach(first + rounds) - first
+    cpu, wall = at.trainer.cpu_seconds() - cpu, time.perf_counter() - wall
+    return Stretch(cpu / count, wall / count, at.lock_waits()[waited:], at.answers() - answered)
+
+
+def main() -> None:
+    """Print the record as JSON."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--keep", action="store_true", help="write benchmarks/results/five_tabs.json too")
+    asked = parser.parse_args()
+    record = five_tabs()
+    if asked.keep:
+        write_result("five_tabs", record)
+    sys.stdout.write(json.dumps(record) + "\n")
+
+
+if __name__ == "__main__":
+    main()
