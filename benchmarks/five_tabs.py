@@ -30,7 +30,7 @@ from typing import Any
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
 from benchmarks.measure import machine, write_result
-from benchmarks.product import PATIENCE, BenchmarkError, Product, Service, free_port, product
+from benchmarks.product import PATIENCE, Product, Service, free_port, product
 from fedmem.storage.engine import connect
 from fedmem.storage.jobs import JobStore
 

@@ -17,6 +17,7 @@ from fedmem.contracts import (
     JobPage,
     JobRequest,
     Live,
+    LogLine,
     ModelPage,
     ModelVersion,
     Problem,
@@ -33,6 +34,8 @@ from fedmem.contracts.contract import Contract
 C = TypeVar("C", bound=Contract)
 TIMEOUT = httpx.Timeout(10.0, connect=2.0)
 ROUNDS_AT_ONCE = 1000
+LIMIT = 500  # of jobs and of models that the API tells at once
+LAST_ID = 2**63 - 1
 
 
 class BackendError(Exception):
@@ -50,6 +53,11 @@ class RefusedError(BackendError):
         super().__init__(detail)
         self.status = status
 
+    @property
+    def passes(self) -> bool:
+        """Whether it may be answered a moment later: the trouble is the backend's, or it was too much at once."""
+        return self.status == HTTPStatus.TOO_MANY_REQUESTS or self.status >= HTTPStatus.INTERNAL_SERVER_ERROR
+
 
 class ApiClient:
     """One connection pool for all sessions; httpx's client is thread-safe."""
@@ -63,9 +71,9 @@ class ApiClient:
         """Give the connections back."""
         self._http.close()
 
-    def jobs(self, limit: int = 50, kind: str | None = None) -> tuple[Job, ...]:
-        """Jobs, newest first."""
-        return self._get(JobPage, "/jobs", limit=limit, kind=kind).jobs
+    def jobs(self, limit: int = 50) -> JobPage:
+        """Jobs, newest first; at most LIMIT of them."""
+        return self._get(JobPage, "/jobs", limit=limit)
 
     def job(self, job_id: int) -> Job:
         """One job as it is now."""
@@ -75,9 +83,13 @@ class ApiClient:
         """At most ROUNDS_AT_ONCE rounds after one, in order."""
         return self._get(JobMetrics, f"/jobs/{job_id}/metrics", after_round=after_round, limit=ROUNDS_AT_ONCE)
 
-    def logs(self, job_id: int, after: int = 0) -> JobLogs:
+    def logs(self, job_id: int, after: int) -> tuple[LogLine, ...]:
         """Lines of a job's log after one, in order."""
-        return self._get(JobLogs, f"/jobs/{job_id}/logs", after=after, limit=1000)
+        return self._get(JobLogs, f"/jobs/{job_id}/logs", after=after, limit=1000).lines
+
+    def earlier_logs(self, job_id: int, before: int | None, limit: int) -> tuple[LogLine, ...]:
+        """The last lines of a job's log before one, or of all, in order."""
+        return self._get(JobLogs, f"/jobs/{job_id}/logs", before=before or LAST_ID, limit=limit).lines
 
     def create_job(self, request: JobRequest, idempotency_key: str) -> Job:
         """Queue a job; the same key again answers with the same job."""
@@ -96,8 +108,8 @@ class ApiClient:
         return self._post(Job, f"/jobs/{job_id}/resume")
 
     def models(self) -> ModelPage:
-        """Model versions, newest first, and which one serves."""
-        return self._get(ModelPage, "/models")
+        """Model versions, newest first and at most LIMIT of them, and which one serves."""
+        return self._get(ModelPage, "/models", limit=LIMIT)
 
     def activate(self, version: str) -> ModelVersion:
         """Serve this model version."""

@@ -6,10 +6,9 @@ import pandas as pd
 import streamlit as st
 
 from dashboard.charts.experiments import Result, results_chart
-from dashboard.client import BackendError
+from dashboard.client import LIMIT, BackendError
 from dashboard.components.connection import client, round_book
 from dashboard.components.drawings import panel
-from dashboard.components.job_choice import known_jobs
 from dashboard.components.states import backend_needed, empty
 from dashboard.words import differences, job_name, share, variant
 from fedmem.contracts import Job, ModelVersion
@@ -30,7 +29,8 @@ def experiments() -> None:
     st.title("Experiments")
     with backend_needed():
         tested = {model.job_id: model for model in client().models().models if "test" in model.metrics}
-        runs = [job for job in known_jobs() if job.id in tested]
+        page = client().jobs(LIMIT)
+        runs = [job for job in page.jobs if job.id in tested]
         if not runs:
             empty(
                 "No run has been tested yet",
@@ -41,6 +41,8 @@ def experiments() -> None:
             return
         for dataset in dict.fromkeys(job.dataset for job in runs):
             _table(dataset, sorted((job for job in runs if job.dataset == dataset), key=_rung), tested)
+        if page.next is not None:
+            st.caption(f"Of the newest {LIMIT} jobs.")
 
 
 def _rung(job: Job) -> tuple[int, int]:
@@ -87,12 +89,12 @@ def _with_error(table: Mapping[str, float], metric: str) -> str:
 
 def _cost(job: Job) -> dict[str, str]:
     try:
-        rounds = round_book().read(job)
+        last = round_book().last(job)
     except BackendError:
         return {}
-    last = rounds[-1].metrics.get("train", {}) if rounds else {}
-    down = last.get("bytes_down_weights", 0.0) + last.get("bytes_down_prototypes", 0.0)
-    up = last.get("bytes_up_weights", 0.0) + last.get("bytes_up_prototypes", 0.0)
+    train = last.metrics.get("train", {}) if last else {}
+    down = train.get("bytes_down_weights", 0.0) + train.get("bytes_down_prototypes", 0.0)
+    up = train.get("bytes_up_weights", 0.0) + train.get("bytes_up_prototypes", 0.0)
     seconds = (job.finished_at - job.started_at).total_seconds() if job.finished_at and job.started_at else 0.0
     return {"KB down": f"{down / 1e3:,.1f}", "KB up": f"{up / 1e3:,.1f}", "Minutes": f"{seconds / 60:.1f}"}
 

@@ -14,7 +14,7 @@ from dashboard.charts.memory import (
     written_chart,
 )
 from dashboard.charts.palette import ON_DARK, SERIES
-from dashboard.charts.training import baseline, best, loss_chart, ranking_chart, seconds_chart
+from dashboard.charts.training import baselines, best, loss_chart, ranking_chart, seconds_chart, strongest
 from dashboard.components.drawings import themed
 from fedmem.config import FedMemConfig
 from tests.dashboard.test_books import rounds
@@ -53,14 +53,27 @@ def test_axes_have_titles_with_units(name):
     assert all(title.endswith(")") for title in titles)
 
 
-def test_the_best_round_is_marked_and_the_baseline_is_a_level():
+def test_the_best_round_is_marked_and_the_baselines_are_levels():
     told = rounds(150)
     drawn = ranking_chart({"a run": told}, "NDCG@10").datasets[ROWS]
     number, value, _ = best(told, "NDCG@10")
     assert drawn[drawn.kind == "best"][["round", "value"]].to_numpy().tolist() == [[number, value]]
-    assert drawn[drawn.kind == "reference"].value.tolist() == [baseline(told, "NDCG@10")]
+    levels = drawn[drawn.kind == "reference"].set_index("series").value.to_dict()
+    found = baselines(told, "NDCG@10")
+    assert levels == {"popularity": found["popularity"], "EASE": found["ease"]}
+    assert (strongest(told, "NDCG@10"), strongest(told, "HR@10")) == ("ease", "item_counts")
     measured = {r.round: r.metrics["validation"]["HR@10"] for r in told[1:] if "validation" in r.metrics}
     assert measured[number] == max(measured.values())
+
+
+def test_a_job_of_an_earlier_version_has_popularity_alone():
+    start, *others = rounds(20)
+    before = {name: value for name, value in start.metrics["validation"].items() if name.startswith("popularity")}
+    told = [start.model_copy(update={"metrics": {"validation": before}}), *others]
+    drawn = ranking_chart({"a run": told}, "HR@10").datasets[ROWS]
+    assert drawn[drawn.kind == "reference"].series.tolist() == ["popularity"]
+    assert strongest(told, "HR@10") is None
+    assert baselines([], "HR@10") == {}
 
 
 def test_what_was_sent_adds_up_over_clients_and_rounds():

@@ -1,7 +1,10 @@
 """Each page on the real API: what it says when there is nothing, and that what it shows is what the API tells."""
 
 import json
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
 
+import pyarrow as pa
 import pytest
 
 from dashboard.charts.drawing import axis_titles
@@ -78,6 +81,39 @@ def test_a_page_says_when_the_backend_is_away(page, name):
     assert "comes back by itself" in words(app)
 
 
+def test_a_page_asks_again_by_itself_where_the_backend_is_in_trouble(page):
+    class Troubled(BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_error(503)
+
+        def log_message(self, *words): ...
+
+    with HTTPServer(("127.0.0.1", 0), Troubled) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        app = page("overview", f"http://127.0.0.1:{server.server_port}")
+        server.shutdown()
+        thread.join()
+    assert "503" in app.error[0].value
+    assert "asks again by itself" in words(app)
+    assert not app.button
+
+
+def test_older_jobs_are_not_cut_off_in_silence(page, crowded_api):
+    app = page("overview", crowded_api)
+    assert len(app.sidebar.selectbox[0].options) == len(table(app)) == 50
+    assert "The newest 50 jobs" in words(app)
+    app.button(key="older-jobs").click().run()
+    assert len(app.sidebar.selectbox[0].options) == len(table(app)) == 55
+    assert "The newest" not in words(app)
+    assert "older-jobs" not in {button.key for button in app.button}
+
+
+def test_settings_that_this_version_does_not_know_are_named(page, crowded_api):
+    assert "`federated.of_tomorrow`" in words(page("overview", crowded_api, job=55))
+    assert "does not know" not in words(page("overview", crowded_api, job=54))
+
+
 def test_the_choice_of_a_job_is_in_the_url_and_the_other_way_round(page, filled):
     app = page("memory", filled.api, job=filled.full)
     assert app.sidebar.selectbox[0].value == filled.full
@@ -86,7 +122,7 @@ def test_the_choice_of_a_job_is_in_the_url_and_the_other_way_round(page, filled)
     assert f"Job {filled.running}" in words(app)
 
 
-def test_overview_shows_the_job_under_way_against_best_and_popularity(page, filled):
+def test_overview_shows_the_job_under_way_against_best_and_baselines(page, filled):
     app = page("overview", filled.api)
     rounds = filled.get(f"/jobs/{filled.running}/metrics")["rounds"]
     evaluated = [r for r in rounds if "HR@10" in r["metrics"].get("validation", {})]
@@ -96,8 +132,9 @@ def test_overview_shows_the_job_under_way_against_best_and_popularity(page, fill
         evaluated[-1]["metrics"]["validation"]["HR@10"]
     )
     assert shown[f"Best HR@10, round {best['round']}"] == share(best["metrics"]["validation"]["HR@10"])
-    popularity = rounds[0]["metrics"]["validation"]["popularity_HR@10"]
-    assert shown["Popularity, the baseline"] == share(popularity)
+    start = rounds[0]["metrics"]["validation"]
+    assert shown["Baseline: popularity"] == share(start["popularity_HR@10"])
+    assert shown["Baseline: item-item counts"] == share(max(start["item_counts_HR@10"], start["ease_HR@10"]))
     assert filled.get("/models")["serving"] in words(app)
 
 
@@ -109,6 +146,16 @@ def test_training_offers_what_the_state_allows(page, filled):
     assert not {"Pause", "Stop", "Resume"} & labels(filled.full)
 
 
+def test_what_the_backend_refuses_is_said_until_it_is_read(page, filled):
+    job = filled.post("/jobs", dataset="tiny")["id"]
+    app = page("training", filled.api, job=job)
+    filled.post(f"/jobs/{job}/stop")
+    app.button(key=f"pause-{job}").click().run()
+    (said,) = app.toast
+    assert "stopped" in said.value
+    assert said.proto.duration == 0  # for as long as it takes
+
+
 def test_training_compares_runs_and_says_where_they_differ(page, filled):
     app = page("training", filled.api, job=filled.full)
     app.multiselect[0].select(filled.without_memory).run()
@@ -118,6 +165,49 @@ def test_training_compares_runs_and_says_where_they_differ(page, filled):
     assert {"FedMem-Full", "FedMem-NoMemory"} == {column.rpartition(" ")[2] for column in differing.columns[1:]}
     domain = specs(app)[0]["layer"][0]["encoding"]["color"]["scale"]["domain"]
     assert len(domain) == 2
+
+
+def test_a_comparison_opens_from_its_url_and_stands_in_it(page, filled):
+    app = page("training", filled.api, job=filled.full, compare=filled.without_memory)
+    assert app.multiselect[0].value == [filled.without_memory]
+    domain = specs(app)[0]["layer"][0]["encoding"]["color"]["scale"]["domain"]
+    assert domain == [f"Job {filled.full}", f"Job {filled.without_memory}"]
+    app.multiselect[0].select(filled.running).run()
+    assert app.query_params["compare"] == f"{filled.without_memory},{filled.running}"
+    app.multiselect[0].set_value([]).run()
+    assert "compare" not in app.query_params
+
+
+def test_a_job_that_is_compared_with_is_shown_as_it_is_now(page, filled):
+    app = page("training", filled.api, job=filled.full, compare=filled.running)
+    before = rounds_of(app, f"Job {filled.running}")
+    filled.advance()
+    app.run()
+    assert rounds_of(app, f"Job {filled.running}") > before
+
+
+def rounds_of(app, run):
+    """The last round of a run in the chart of the losses."""
+    losses = app.get("vega_lite_chart")[3].proto
+    rows = pa.ipc.open_stream(losses.datasets[0].data.data).read_pandas()
+    return rows[rows.series == run]["round"].max()
+
+
+def test_the_cut_off_stands_in_the_url(page, filled):
+    app = page("training", filled.api, job=filled.full, k=20)
+    assert [app.segmented_control[0].value, app.query_params["k"]] == [20, "20"]
+    (first, *_) = specs(app)
+    assert "Hit rate at 20 (share of users)" in axis_titles(first)
+
+
+def test_a_job_that_goes_on_from_another_has_its_settings_and_more_rounds(page, filled):
+    app = page("training", filled.api, job=filled.full, new=1)
+    start, base = app.selectbox(key="new-start-tiny"), app.selectbox(key="new-base-tiny")
+    assert not base.disabled
+    start.select(filled.full).run()
+    assert app.selectbox(key="new-base-tiny").disabled
+    rounds = next(field for field in app.number_input if field.label == "Rounds at most")
+    assert rounds.min == rounds.value == filled.get(f"/jobs/{filled.full}")["round"] + 1
 
 
 def test_a_wrong_setting_is_told_and_no_job_is_made(page, filled):
@@ -199,3 +289,32 @@ def test_system_shows_models_data_sets_and_the_log(page, filled):
     lines = filled.get(f"/jobs/{filled.full}/logs")["lines"]
     assert lines[-1]["message"] in log.value
     assert any("in service" in frame.value.to_string() for frame in app.dataframe)
+
+
+def test_the_log_opens_on_its_last_lines_and_goes_back(page, filled):
+    for number in range(250):
+        filled.trainer.jobs.log(filled.lease, "INFO", f"line {number}")
+    app = page("system", filled.api, job=filled.running)
+    (log,) = app.code
+    assert log.value.splitlines()[0].endswith("line 249")
+    assert len(log.value.splitlines()) == 200
+    app.button(key="earlier-lines").click().run()
+    lines = app.code[0].value.splitlines()
+    assert len(lines) == len(set(lines)) > 250
+    filled.trainer.jobs.log(filled.lease, "INFO", "the last word")
+    app.run()
+    assert app.code[0].value.splitlines()[0].endswith("the last word")
+
+
+def test_the_question_before_another_model_serves_stays_until_it_is_answered(page, filled):
+    def asked(app):
+        return "confirm-activate" in {button.key for button in app.button}
+
+    serving = filled.get("/models")["serving"]
+    app = page("system", filled.api, job=filled.full)
+    app.button(key="activate").click().run()
+    assert asked(app)
+    assert asked(app.run())  # as news of a job would
+    app.button(key="leave-model").click().run()
+    assert not asked(app)
+    assert filled.get("/models")["serving"] == serving
