@@ -178,6 +178,16 @@ def test_a_comparison_opens_from_its_url_and_stands_in_it(page, filled):
     assert "compare" not in app.query_params
 
 
+def test_the_buttons_of_a_job_have_one_place_whatever_stands_above_them(page, filled):
+    def place(**query):
+        app = page("training", filled.api, job=filled.running, **query)
+        blocks = {index: node for index, node in app.main.children.items() if hasattr(node, "get")}
+        key = f"pause-{filled.running}"
+        return next(index for index, block in blocks.items() if key in {button.key for button in block.get("button")})
+
+    assert place() == place(new=1) == place(compare=filled.full)
+
+
 def test_a_job_that_is_compared_with_is_shown_as_it_is_now(page, filled):
     app = page("training", filled.api, job=filled.full, compare=filled.running)
     before = rounds_of(app, f"Job {filled.running}")
