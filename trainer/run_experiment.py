@@ -188,7 +188,7 @@ class JobRun:
             lambda: self.stores.jobs.finish(
                 self.lease,
                 "succeeded",
-                message=self._why_finished(run),
+                message=self._why_finished(last, run.snapshot.config.federated.patience),
                 test=table_metrics(result.table),
                 test_round=result.round,
                 model_round=result.round,
@@ -201,8 +201,7 @@ class JobRun:
         self.control.check()
         self.directory.write_record(record)
 
-    def _why_finished(self, run: TrainingRun) -> str:
-        last, patience = run.server.state.round, run.snapshot.config.federated.patience
+    def _why_finished(self, last: int, patience: int) -> str:
         if last >= self.job.num_rounds:
             return f"all {last} rounds are done"
         return f"ended early, because validation HR@10 had not improved in {patience} evaluations (federated.patience)"

@@ -1,7 +1,8 @@
 """Lines over rounds: the chart that most of a training job is shown by.
 
 Rows: round, value, low, high, series, kind. A `line` may have a band (low, high); `best` marks a point; a `reference`
-is a level that holds for all rounds; `room` is not seen.
+is a level that holds for all rounds, and so is an `upper` one, which lines come near at their end, so that its name is
+at their beginning; `room` is not seen.
 """
 
 from collections.abc import Iterable, Sequence
@@ -25,8 +26,8 @@ from dashboard.charts.drawing import (
 )
 from dashboard.charts.palette import GREY, colours
 
-Kind = Literal["line", "best", "reference", "room"]
-ROOM = 0.04  # of the height
+Kind = Literal["line", "best", "reference", "upper", "room"]
+ROOM, ROOM_FOR_NAME = 0.04, 0.14  # of the height
 COLUMNS = ("round", "value", "series", "kind", "low", "high")
 
 
@@ -86,7 +87,11 @@ def _room(data: Sequence[Row], style: Style) -> list[Row]:
         return []
     top = max(max(row.value, row.high or row.value) for row in data)
     bottom = 0.0 if style.zero else min(row.value for row in data)
-    return [Row(data[0].round, top + ROOM * ((top - bottom) or abs(top) or 1.0), style.series[0], "room")]
+    room = max(
+        row.value - top + (ROOM_FOR_NAME if row.kind == "upper" else ROOM) * ((top - bottom) or abs(top) or 1.0)
+        for row in data
+    )
+    return [Row(data[0].round, top + room, style.series[0], "room")]
 
 
 def plain(data: Iterable[Row], y_title: str, series: Sequence[str], **style: Any) -> Drawing:
@@ -141,8 +146,14 @@ def _tooltip(style: Style) -> list[alt.Tooltip]:
 
 
 def _reference(style: Style, y: alt.Y, tooltip: list[alt.Tooltip]) -> Any:
-    base = alt.Chart(rows()).transform_filter("datum.kind === 'reference'").encode(y=y)
-    rule = base.mark_rule(strokeDash=[5, 4], color=GREY, strokeWidth=1.5).encode(tooltip=[tooltip[0], tooltip[2]])
+    base = alt.Chart(rows()).encode(y=y)
+    level = base.transform_filter("datum.kind === 'reference' || datum.kind === 'upper'")
+    rule = level.mark_rule(strokeDash=[5, 4], color=GREY, strokeWidth=1.5).encode(tooltip=[tooltip[0], tooltip[2]])
+    name = base.transform_filter("datum.kind === 'reference'").encode(x=alt.value("width"), text="series:N")
     place = -8 if style.reference == "above" else 10
-    label = base.mark_text(align="right", dx=-4, dy=place, color=GREY, fontSize=11)
-    return alt.layer(rule, label.encode(x=alt.value("width"), text="series:N"))
+    upper = base.transform_filter("datum.kind === 'upper'").encode(x=alt.value(0), text="series:N")
+    return alt.layer(
+        rule,
+        name.mark_text(align="right", dx=-4, dy=place, color=GREY, fontSize=11),
+        upper.mark_text(align="left", dx=4, dy=-8, color=GREY, fontSize=11),
+    )

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 
 from dashboard.charts.drawing import Drawing
-from dashboard.charts.lines import Row, Style, lines, plain
+from dashboard.charts.lines import Kind, Row, Style, lines, plain
 from dashboard.words import PHASES, ranking_title
 from fedmem.contracts import RoundMetrics
 
@@ -86,5 +86,6 @@ def _best(rounds: Sequence[RoundMetrics], metric: str, run: str) -> list[Row]:
 
 
 def _levels(rounds: Sequence[RoundMetrics], metric: str) -> list[Row]:
-    found, shown = baselines(rounds, metric), (POPULARITY, strongest(rounds, metric))
-    return [Row(0, found[name], BASELINES[name], "reference") for name in shown if name in found]
+    found, strong = baselines(rounds, metric), strongest(rounds, metric)
+    kinds: dict[str | None, Kind] = {POPULARITY: "reference", strong: "upper"}
+    return [Row(0, found[name], BASELINES[name], kind) for name, kind in kinds.items() if name in found]

@@ -14,6 +14,7 @@ from dashboard.words import differences, job_name, share, variant
 from fedmem.contracts import Job, ModelVersion
 
 SHOWN = ("HR@10", "NDCG@10")
+SPLITS = {"validation": "Val.", "test": "Test"}  # the table is wide
 LADDER = (
     "centralised SASRec",
     "FedAvg-SASRec",
@@ -55,8 +56,8 @@ def _table(dataset: str, runs: Sequence[Job], tested: Mapping[int, ModelVersion]
     rows = [_figures(job, tested[job.id]) for job in runs]
     st.dataframe(pd.DataFrame(rows), hide_index=True, width="stretch")
     st.caption(
-        "Mean ± standard error over users; the whole catalogue is ranked, seen items left out. KB are per client "
-        "and round."
+        "Mean ± standard error over users on the validation (Val.) and test items; the whole catalogue is ranked, seen "
+        "items left out. Round: best / last. KB down / up: per client and round."
     )
     for place, metric in zip(st.columns(len(SHOWN)), SHOWN, strict=True):
         results = [
@@ -72,11 +73,11 @@ def _table(dataset: str, runs: Sequence[Job], tested: Mapping[int, ModelVersion]
 
 def _figures(job: Job, model: ModelVersion) -> dict[str, str]:
     measured = {
-        f"{split} {metric}": _with_error(model.metrics.get(split.lower(), {}), metric)
-        for split in ("Validation", "Test")
+        f"{short} {metric}": _with_error(model.metrics.get(split, {}), metric)
+        for split, short in SPLITS.items()
         for metric in SHOWN
     }
-    rounds = {"Best / last round": f"{model.round} / {job.round}"}
+    rounds = {"Round": f"{model.round} / {job.round}"}
     return {"Run": variant(job.config), "Job": str(job.id), **measured, **rounds, **_cost(job)}
 
 
@@ -96,7 +97,7 @@ def _cost(job: Job) -> dict[str, str]:
     down = train.get("bytes_down_weights", 0.0) + train.get("bytes_down_prototypes", 0.0)
     up = train.get("bytes_up_weights", 0.0) + train.get("bytes_up_prototypes", 0.0)
     seconds = (job.finished_at - job.started_at).total_seconds() if job.finished_at and job.started_at else 0.0
-    return {"KB down": f"{down / 1e3:,.1f}", "KB up": f"{up / 1e3:,.1f}", "Minutes": f"{seconds / 60:.1f}"}
+    return {"KB down / up": f"{down / 1e3:,.1f} / {up / 1e3:,.1f}", "Minutes": f"{seconds / 60:.1f}"}
 
 
 def _apart(runs: Sequence[Job]) -> None:

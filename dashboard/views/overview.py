@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from dashboard.charts.training import BASELINES, POPULARITY, baselines, best, measured, ranking_chart, strongest
 from dashboard.client import BackendError
@@ -78,19 +79,19 @@ def _figures(view: JobView) -> None:
     levels, strong = baselines(view.rounds, METRIC), strongest(view.rounds, METRIC)
     shown = [name for name in (POPULARITY, strong) if name in levels]
     last, highest, *places = st.columns(2 + len(shown))
-    if reached:
-        last.metric(f"Last HR@10, round {reached[-1][0]}", share(reached[-1][1]), help=MEANING)
-    else:
-        first = f"The first validation follows round {view.job.config.evaluation.eval_every}."
-        last.metric("Last HR@10", "–", help=first)
-    if top is not None:
-        highest.metric(f"Best HR@10, round {top[0]}", share(top[1]), help=MEANING)
-    else:
-        highest.metric("Best HR@10", "–")
+    _figure(last, "Last HR@10", reached[-1] if reached else None, MEANING)
+    _figure(highest, "Best HR@10", top, MEANING)
     for place, name in zip(places, shown, strict=True):
-        place.metric(f"Baseline: {BASELINES[name]}", share(levels[name]), help=HOW[name])
-        if top is not None and levels[name] > 0:
-            place.caption(f"best is {top[1] / levels[name]:.2f} times this")
+        place.metric(BASELINES[name].capitalize(), share(levels[name]), help=f"A baseline. {HOW[name]}")
+        place.caption(f"best is {top[1] / levels[name]:.2f} times this" if top and levels[name] else "baseline")
+    if not reached:
+        st.caption(f"The first validation follows round {view.job.config.evaluation.eval_every}.")
+
+
+def _figure(place: DeltaGenerator, label: str, found: tuple[int, float, float] | None, meaning: str) -> None:
+    place.metric(label, "–" if found is None else share(found[1]), help=meaning)
+    if found is not None:
+        place.caption(f"round {found[0]}")
 
 
 def _serving(models: ModelPage) -> None:

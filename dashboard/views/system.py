@@ -48,7 +48,7 @@ def _health() -> None:
         words = f"{len(alive)} running" if alive else "none runs"
         _tile("Trainers", bool(alive), words if alive else f"{words}: start one with `fedmem trainer`")
     with version:
-        _tile("Backend", True, f"answers at {client().base_url}, dashboard {__version__}")
+        _tile("Backend", True, f"answers at `{client().base_url}`, dashboard {__version__}")
     if trainers:
         _trainers(trainers)
 

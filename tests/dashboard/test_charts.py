@@ -58,7 +58,7 @@ def test_the_best_round_is_marked_and_the_baselines_are_levels():
     drawn = ranking_chart({"a run": told}, "NDCG@10").datasets[ROWS]
     number, value, _ = best(told, "NDCG@10")
     assert drawn[drawn.kind == "best"][["round", "value"]].to_numpy().tolist() == [[number, value]]
-    levels = drawn[drawn.kind == "reference"].set_index("series").value.to_dict()
+    levels = drawn[drawn.kind.isin(["reference", "upper"])].set_index("series").value.to_dict()
     found = baselines(told, "NDCG@10")
     assert levels == {"popularity": found["popularity"], "EASE": found["ease"]}
     assert (strongest(told, "NDCG@10"), strongest(told, "HR@10")) == ("ease", "item_counts")
@@ -71,7 +71,7 @@ def test_a_job_of_an_earlier_version_has_popularity_alone():
     before = {name: value for name, value in start.metrics["validation"].items() if name.startswith("popularity")}
     told = [start.model_copy(update={"metrics": {"validation": before}}), *others]
     drawn = ranking_chart({"a run": told}, "HR@10").datasets[ROWS]
-    assert drawn[drawn.kind == "reference"].series.tolist() == ["popularity"]
+    assert drawn[drawn.kind.isin(["reference", "upper"])].series.tolist() == ["popularity"]
     assert strongest(told, "HR@10") is None
     assert baselines([], "HR@10") == {}
 

@@ -204,6 +204,8 @@ def test_every_page_opens_on_finished_jobs(site, visit):
     for name in PAGES:
         tab.open(name, job=1)
         tab.has_no_complaints()
+    tab.open("overview", job=1)
+    assert f"all {ROUNDS} rounds are done" in tab.text()
     for name in ("training", "memory", "prototypes"):  # where a job without a memory looks otherwise
         tab.open(name, job=2)
         tab.has_no_complaints()
