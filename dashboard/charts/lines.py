@@ -56,6 +56,7 @@ class Style:
         bands: whether lines may have bands.
         best: whether points may be marked.
         reference: where the name of a level stands, if there may be one.
+        upper: whether there is an upper level, too.
         stacked: whether the series are parts of a sum, drawn as areas.
     """
 
@@ -67,6 +68,7 @@ class Style:
     bands: bool = False
     best: bool = False
     reference: Literal["above", "below"] | None = None
+    upper: bool = False
     stacked: bool = False
 
 
@@ -151,9 +153,8 @@ def _reference(style: Style, y: alt.Y, tooltip: list[alt.Tooltip]) -> Any:
     rule = level.mark_rule(strokeDash=[5, 4], color=GREY, strokeWidth=1.5).encode(tooltip=[tooltip[0], tooltip[2]])
     name = base.transform_filter("datum.kind === 'reference'").encode(x=alt.value("width"), text="series:N")
     place = -8 if style.reference == "above" else 10
-    upper = base.transform_filter("datum.kind === 'upper'").encode(x=alt.value(0), text="series:N")
-    return alt.layer(
-        rule,
-        name.mark_text(align="right", dx=-4, dy=place, color=GREY, fontSize=11),
-        upper.mark_text(align="left", dx=4, dy=-8, color=GREY, fontSize=11),
-    )
+    layers = [rule, name.mark_text(align="right", dx=-4, dy=place, color=GREY, fontSize=11)]
+    if style.upper:  # the scale of values takes no layer without rows
+        upper = base.transform_filter("datum.kind === 'upper'").encode(x=alt.value(0), text="series:N")
+        layers.append(upper.mark_text(align="left", dx=4, dy=-8, color=GREY, fontSize=11))
+    return alt.layer(*layers)

@@ -19,7 +19,12 @@ def ranking_chart(runs: Runs, metric: str) -> Drawing:
     rows = [row for name, rounds in runs.items() for row in _ranking_rows(rounds, metric, name, band=name == first)]
     marked, levels = _best(runs[first], metric, first), _levels(runs[first], metric)
     style = Style(
-        ranking_title(metric), tuple(runs), bands=True, best=bool(marked), reference="above" if levels else None
+        ranking_title(metric),
+        tuple(runs),
+        bands=True,
+        best=bool(marked),
+        reference="above" if levels else None,
+        upper=any(row.kind == "upper" for row in levels),
     )
     return lines([*rows, *marked, *levels], style)
 

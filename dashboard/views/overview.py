@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 
 import streamlit as st
-from streamlit.delta_generator import DeltaGenerator
 
 from dashboard.charts.training import BASELINES, POPULARITY, baselines, best, measured, ranking_chart, strongest
 from dashboard.client import BackendError
@@ -18,6 +17,7 @@ from dashboard.words import ago, job_name, share, state_of
 from fedmem.contracts import Job, ModelPage
 
 METRIC = "HR@10"
+FIGURE = 160  # pixels; four beside each other, or two in a narrow window
 MEANING = "Hit rate at 10: the share of users whose held-out item is among the first ten of all items."
 # In a word each; none of them is trained by rounds.
 HOW = {
@@ -78,20 +78,20 @@ def _figures(view: JobView) -> None:
     reached, top = measured(view.rounds, METRIC), best(view.rounds, METRIC)
     levels, strong = baselines(view.rounds, METRIC), strongest(view.rounds, METRIC)
     shown = [name for name in (POPULARITY, strong) if name in levels]
-    last, highest, *places = st.columns(2 + len(shown))
-    _figure(last, "Last HR@10", reached[-1] if reached else None, MEANING)
-    _figure(highest, "Best HR@10", top, MEANING)
-    for place, name in zip(places, shown, strict=True):
-        place.metric(BASELINES[name].capitalize(), share(levels[name]), help=f"A baseline. {HOW[name]}")
-        place.caption(f"best is {top[1] / levels[name]:.2f} times this" if top and levels[name] else "baseline")
+    with st.container(horizontal=True):
+        for label, found in (("Last HR@10", reached[-1] if reached else None), ("Best HR@10", top)):
+            value, at = ("–", None) if found is None else (share(found[1]), f"round {found[0]}")
+            _figure(label, value, at, MEANING)
+        for name in shown:
+            label = BASELINES[name]
+            times = f"best is {top[1] / levels[name]:.2f} times this" if top and levels[name] else "baseline"
+            _figure(label[0].upper() + label[1:], share(levels[name]), times, f"A baseline. {HOW[name]}")
     if not reached:
         st.caption(f"The first validation follows round {view.job.config.evaluation.eval_every}.")
 
 
-def _figure(place: DeltaGenerator, label: str, found: tuple[int, float, float] | None, meaning: str) -> None:
-    place.metric(label, "–" if found is None else share(found[1]), help=meaning)
-    if found is not None:
-        place.caption(f"round {found[0]}")
+def _figure(label: str, value: str, note: str | None, meaning: str) -> None:
+    st.metric(label, value, note, delta_color="off", delta_arrow="off", help=meaning, width=FIGURE)
 
 
 def _serving(models: ModelPage) -> None:
