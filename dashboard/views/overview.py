@@ -17,7 +17,7 @@ from dashboard.words import ago, job_name, share, state_of
 from fedmem.contracts import Job, ModelPage
 
 METRIC = "HR@10"
-FIGURE = 160  # pixels; four beside each other, or two in a narrow window
+FIGURE = 130  # pixels: four beside each other, or two in a narrow window
 MEANING = "Hit rate at 10: the share of users whose held-out item is among the first ten of all items."
 # In a word each; none of them is trained by rounds.
 HOW = {
@@ -47,7 +47,7 @@ def _models() -> ModelPage | str:
 
 
 def _draw(view: JobView, jobs: Sequence[Job], models: ModelPage | str) -> None:
-    left, right = st.columns([2, 1], gap="large")
+    left, right = st.columns([5, 2], gap="medium")
     with left:
         _job(view)
     with right:
@@ -84,7 +84,7 @@ def _figures(view: JobView) -> None:
             _figure(label, value, at, MEANING)
         for name in shown:
             label = BASELINES[name]
-            times = f"best is {top[1] / levels[name]:.2f} times this" if top and levels[name] else "baseline"
+            times = f"best: {top[1] / levels[name]:.2f} times" if top and levels[name] else "baseline"
             _figure(label[0].upper() + label[1:], share(levels[name]), times, f"A baseline. {HOW[name]}")
     if not reached:
         st.caption(f"The first validation follows round {view.job.config.evaluation.eval_every}.")
