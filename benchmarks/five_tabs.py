@@ -54,7 +54,7 @@ class Sizes:
     """How much is measured: stretches with tabs, one more without, and the rounds of each."""
 
     alternations: int = 5
-    rounds: int = 40  # four validations, wherever a stretch begins
+    rounds: int = 100  # ten validations, wherever a stretch begins
 
 
 @dataclass
@@ -64,7 +64,7 @@ class Site:
     made: Product
     job: int
     jobs: JobStore
-    trainer: Service
+    services: dict[str, Service]
     home: str
     waits: Path
 
@@ -77,6 +77,10 @@ class Site:
         """Wait for a round, and which it is by then."""
         self.made.wait(lambda: self.round >= number, f"round {number}", every=0.02)
         return self.round
+
+    def cpu_seconds(self) -> dict[str, float]:
+        """Of each service so far."""
+        return {name: service.cpu_seconds() for name, service in self.services.items()}
 
     def lock_waits(self) -> list[float]:
         """Seconds of each wait so far."""
@@ -95,6 +99,7 @@ class Stretch:
 
     cpu: float  # seconds of the trainer's process per round
     wall: float  # seconds per round
+    others: dict[str, float]  # of one core, that backend and dashboard took meanwhile
     waits: list[float]
     answers: Counter[tuple[str, str]]
     errors: list[str] = field(default_factory=list)
@@ -139,6 +144,7 @@ def figures(found: dict[str, list[Stretch]]) -> dict[str, Any]:
         "failed_by_reason": dict(failed),
         "polls": polls.total(),
         "cpu_seconds_per_round": cpu,
+        "cores_of_others": {side: [each.others for each in found[side]] for side in SIDES},
         "seconds_per_round": {side: [each.wall for each in found[side]] for side in SIDES},
     }
 
@@ -150,14 +156,14 @@ def site() -> Iterator[Site]:
         made.store_demo()
         waits = made.folder / "lock-waits"
         waits.touch()
-        made.start("benchmarks.lock_waits", "backend", str(waits))
+        services = {"backend": made.start("benchmarks.lock_waits", "backend", str(waits))}
         made.wait(lambda: made.answers("/health/live"), "the backend")
-        trainer = made.start("benchmarks.lock_waits", "trainer", str(waits))
+        services["trainer"] = made.start("benchmarks.lock_waits", "trainer", str(waits))
         port = free_port()
         api = f"http://127.0.0.1:{made.port}"
-        made.start("dashboard", FEDMEM_API_URL=api, FEDMEM_DASHBOARD_PORT=str(port))
+        services["dashboard"] = made.start("dashboard", FEDMEM_API_URL=api, FEDMEM_DASHBOARD_PORT=str(port))
         engine = connect(made.database_url)
-        at = Site(made, made.queue_demo(), JobStore(engine), trainer, f"http://127.0.0.1:{port}", waits)
+        at = Site(made, made.queue_demo(), JobStore(engine), services, f"http://127.0.0.1:{port}", waits)
         made.wait(lambda: made.answers(f"/memory/prototypes?job={at.job}"), "the first prototypes")
         yield at
         engine.dispose()
@@ -207,10 +213,14 @@ def with_tabs(at: Site, pages: list[Page], rounds: int) -> Stretch:
 def stretch(at: Site, rounds: int) -> Stretch:
     """So many rounds, from the end of one to the end of another."""
     first = at.reach(at.round + 1)
-    cpu, wall, waited, answered = at.trainer.cpu_seconds(), time.perf_counter(), len(at.lock_waits()), at.answers()
+    waited, answered = len(at.lock_waits()), at.answers()
+    began, before = time.perf_counter(), at.cpu_seconds()
     count = at.reach(first + rounds) - first
-    cpu, wall = at.trainer.cpu_seconds() - cpu, time.perf_counter() - wall
-    return Stretch(cpu / count, wall / count, at.lock_waits()[waited:], at.answers() - answered)
+    cpu = {name: seconds - before[name] for name, seconds in at.cpu_seconds().items()}
+    wall = time.perf_counter() - began
+    trainer = cpu.pop("trainer")
+    others = {name: seconds / wall for name, seconds in cpu.items()}
+    return Stretch(trainer / count, wall / count, others, at.lock_waits()[waited:], at.answers() - answered)
 
 
 def main() -> None:
