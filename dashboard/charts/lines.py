@@ -8,7 +8,7 @@ at their beginning; `room` is not seen.
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import altair as alt
 import pandas as pd
@@ -28,12 +28,10 @@ from dashboard.charts.palette import GREY, colours
 
 Kind = Literal["line", "best", "reference", "upper", "room"]
 ROOM, ROOM_FOR_NAME = 0.04, 0.14  # of the height
-COLUMNS = ("round", "value", "series", "kind", "low", "high")
 
 
-@dataclass(frozen=True)
-class Row:
-    """One row of the data."""
+class Row(NamedTuple):
+    """One row of the data; there may be thousands with every poll, and these are the quickest to make."""
 
     round: int
     value: float
@@ -76,9 +74,7 @@ def lines(data: Iterable[Row], style: Style) -> Drawing:
     """Lines of some series over rounds; the specification depends on the style and not on the rows."""
     given = list(data)
     rooms = [] if style.stacked else _room(given, style)
-    table = pd.DataFrame(
-        [[getattr(row, column) for column in COLUMNS] for row in [*given, *rooms]], columns=list(COLUMNS)
-    )
+    table = pd.DataFrame([*given, *rooms], columns=list(Row._fields))
     table = table.astype({"round": "int64", "value": "float64", "low": "float64", "high": "float64"})
     return Drawing(_specification(style), {ROWS: table})
 
@@ -89,11 +85,9 @@ def _room(data: Sequence[Row], style: Style) -> list[Row]:
         return []
     top = max(max(row.value, row.high or row.value) for row in data)
     bottom = 0.0 if style.zero else min(row.value for row in data)
-    room = max(
-        row.value - top + (ROOM_FOR_NAME if row.kind == "upper" else ROOM) * ((top - bottom) or abs(top) or 1.0)
-        for row in data
-    )
-    return [Row(data[0].round, top + room, style.series[0], "room")]
+    height = (top - bottom) or abs(top) or 1.0
+    names = [row.value + ROOM_FOR_NAME * height for row in data if row.kind == "upper"]
+    return [Row(data[0].round, max([top + ROOM * height, *names]), style.series[0], "room")]
 
 
 def plain(data: Iterable[Row], y_title: str, series: Sequence[str], **style: Any) -> Drawing:
