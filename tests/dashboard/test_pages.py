@@ -12,7 +12,6 @@ from dashboard.words import share, size
 from tests.dashboard.sites import ROOT, free_port
 
 PAGES = sorted(path.stem for path in (ROOT / "dashboard" / "views").glob("[a-z]*.py"))
-UNIT = r"\(.+\)$"
 CHARTS = {  # of a job that was trained with everything on
     "overview": 1,
     "training": 7,
