@@ -24,7 +24,8 @@ $(INSTALLED): pyproject.toml constraints.txt
 	    echo "error: '$(PYTHON)' cannot make virtual environments; on Debian: apt-get install python3-venv" >&2; exit 1; }; \
 	  "$(PYTHON)" -m venv --clear .venv; }
 	@echo "installing FedMem and its dependencies into .venv: about 2 GB, some minutes"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@[ -t 1 ] || quiet=--quiet; \
+	  $(BIN)/python -m pip install $$quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	@touch $(INSTALLED)
 	@echo "installed. The command is $(BIN)/fedmem; to type just fedmem: . $(BIN)/activate"
 

@@ -13,7 +13,7 @@ from fastapi import FastAPI
 from fedmem.errors import ConfigError
 
 GRACE_SECONDS = 10  # for requests in progress, once the end is asked for
-SWITCH_SECONDS = 0.0005
+SWITCH_SECONDS = 0.00005  # a request needs the interpreter several times, and waits as long each time
 
 
 def listen(host: str, port: int) -> socket.socket:

@@ -2,6 +2,7 @@
 
 import logging
 import traceback
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
 
@@ -9,8 +10,8 @@ from fedmem.checkpoint import RunDirectory, RunRecord, Snapshot
 from fedmem.config import ExperimentConfig, validate_config
 from fedmem.data.federated_dataset import FederatedDataset
 from fedmem.errors import ConfigError, FedMemError, LeaseLostError, StorageError
-from fedmem.evaluation.baselines import Popularity
-from fedmem.evaluation.evaluate import evaluate
+from fedmem.evaluation.baselines import EASE, ItemItemCounts, Popularity
+from fedmem.evaluation.evaluate import Scorer, evaluate
 from fedmem.experiment import TrainingRun, check_resumable, take_snapshot
 from fedmem.federated.server import RoundReport
 from fedmem.storage.catalogue import CatalogueStore
@@ -22,6 +23,8 @@ from trainer.job_recorder import JobRecorder, table_metrics
 from trainer.settings import Settings
 
 logger = logging.getLogger(__name__)
+
+EASE_ITEMS = 5_000  # of more, inverting the matrix would hold up the first round for over ten seconds
 
 
 @dataclass(frozen=True)
@@ -141,7 +144,7 @@ class JobRun:
         )
         self.stores.jobs.begin(self.lease, snapshot_digest=dataset.digest, last_interaction_id=last)
         if not self._recorded():
-            self.stores.jobs.commit_round(self.lease, _start(dataset))
+            self.stores.jobs.commit_round(self.lease, _start(dataset, self._go_on))
         snapshot = take_snapshot(config, dataset, lambda stage, done, total: self._go_on())
         self._go_on()
         self.directory.write_snapshot(snapshot)
@@ -234,10 +237,19 @@ class JobRun:
         self.control.patiently(lambda: self.stores.jobs.finish(self.lease, "failed", message=message, traceback=trace))
 
 
-def _start(dataset: FederatedDataset) -> RoundResult:
-    """Round 0: what a popularity list reaches, to compare with."""
-    baseline = table_metrics(evaluate(dataset, Popularity(dataset), "validation"))
-    metrics = {f"popularity_{name}": value for name, value in baseline.items()}
+def _start(dataset: FederatedDataset, go_on: Callable[[], None]) -> RoundResult:
+    """Round 0: what lists without a model reach, to compare with."""
+    baselines: dict[str, Callable[[FederatedDataset], Scorer]] = {
+        "popularity": Popularity,
+        "item_counts": ItemItemCounts,
+    }
+    if dataset.num_items <= EASE_ITEMS:
+        baselines["ease"] = EASE
+    metrics: dict[str, float] = {}
+    for prefix, fitted in baselines.items():
+        go_on()
+        table = table_metrics(evaluate(dataset, fitted(dataset), "validation"))
+        metrics |= {f"{prefix}_{name}": value for name, value in table.items()}
     return RoundResult(0, is_best=False, checkpoint=None, metrics={"validation": metrics})
 
 

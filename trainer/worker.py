@@ -18,6 +18,7 @@ from fedmem.storage.engine import check_schema, connect
 from fedmem.storage.jobs import JobRow, JobStore, Lease
 from fedmem.storage.metrics import MetricStore
 from trainer.control import Control, Shutdown
+from trainer.priority import step_back
 from trainer.run_experiment import JobRun, Stores
 from trainer.settings import Settings
 
@@ -105,7 +106,7 @@ def serve_jobs(settings: Settings, *, until_idle: bool = False) -> None:
     """
     shutdown = Shutdown()
     stop_on_signals(shutdown)
-    os.nice(settings.trainer_nice)
+    step_back(settings.trainer_nice)
     Worker(settings, shutdown).run(until_idle=until_idle)
 
 

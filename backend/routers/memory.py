@@ -3,18 +3,21 @@
 from collections.abc import Sequence
 from typing import Annotated
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Path, Query
 
 from backend.dependencies import LARGEST_ID, CurrentServices, CurrentSettings, Served
+from backend.images import image_url
 from backend.openapi import problems
 from backend.query_route import KnownQueryRoute
+from backend.routers.recommend import OfDataset, Version, check_size
 from backend.rows import prototype_of
 from backend.served_model import ServedModels
 from backend.services import Services
-from fedmem.contracts import ItemMap, ItemPoint, MapPoint, PrototypeRound
+from fedmem.contracts import ItemMap, ItemPoint, MapPoint, PrototypeRound, RecommendationResponse
 from fedmem.contracts.contract import PRINTABLE
+from fedmem.contracts.recommendations import MAX_K
 from fedmem.errors import UnknownError
-from fedmem.serving import JobMap
+from fedmem.serving import JobMap, Question
 
 router = APIRouter(prefix="/memory", tags=["memory"], route_class=KnownQueryRoute)
 
@@ -49,6 +52,24 @@ def get_prototypes(
         prototypes=tuple(prototype_of(described, titles) for described in row.description),
         rounds=tuple(services.metrics.prototype_rounds(job_id)),
     )
+
+
+@router.get("/prototypes/{index}/recommendations", responses=problems(404, 409, 503))
+def recommend_by_prototype(
+    index: Annotated[int, Path(ge=0, le=LARGEST_ID, description="The prototype's index.", examples=[0])],
+    served: Served,
+    settings: CurrentSettings,
+    k: Annotated[int, Query(ge=1, le=MAX_K, description="How many items.")] = 10,
+    model: Version = None,
+    dataset: OfDataset = None,
+) -> RecommendationResponse:
+    """What somebody of whom nothing is known would be recommended by this prototype of a model alone.
+
+    It is the cold start with one prototype in the global memory. A model without prototypes is a 409.
+    """
+    check_size(settings, k)
+    answer = served.of(model, dataset).recommender.with_prototype(index).answer(Question(k=k))
+    return answer.response(None, image_url=lambda item: image_url(item.item_id, item.image_path))
 
 
 @router.get("/map", responses=problems(404, 503))

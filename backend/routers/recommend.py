@@ -20,7 +20,7 @@ from fedmem.contracts import (
     RecommendationResponse,
 )
 from fedmem.contracts.contract import PRINTABLE
-from fedmem.contracts.recommendations import MAX_K, MAX_OFFSET, BatchQuestion, ItemId
+from fedmem.contracts.recommendations import MAX_K, MAX_OFFSET, WITH_MEMORY, BatchQuestion, ItemId
 from fedmem.errors import ConfigError, UnknownUserError
 from fedmem.serving import Question, Recommendation
 
@@ -50,6 +50,7 @@ class KnownUserQuery(BaseModel):
     exclude: list[ItemId] | None = Field(None, max_length=1000, description="Not these items; repeatable.")
     include_seen: bool = Field(False, description="Whether items of the history may come again.")
     explain: bool = Field(False, description="Whether every score comes with its parts.")
+    memory: bool = Field(True, description=WITH_MEMORY)
     model: str | None = Field(None, max_length=255, pattern=PRINTABLE, description=WHICH_VERSION)
     dataset: str | None = Field(None, max_length=255, pattern=PRINTABLE, description=WHICH_DATASET)
     strict: bool = Field(False, description="Whether somebody unknown is a 404.")
@@ -74,6 +75,7 @@ async def recommend(request: Request, user_id: UserId, asked: Annotated[KnownUse
         exclude=asked.exclude or (),
         include_seen=asked.include_seen,
         explain=asked.explain,
+        reads_memory=asked.memory,
     )
     answer = served.recommender.answer(question)
     following = _next_page(user_id, question, answer.model_version) if answer.more else None
@@ -151,6 +153,7 @@ def _question(asked: RecommendationRequest) -> Question:
         exclude=asked.exclude,
         include_seen=asked.include_seen,
         explain=asked.explain,
+        reads_memory=asked.memory,
     )
 
 
@@ -165,6 +168,8 @@ def _next_page(user_id: str, question: Question, version: str) -> str | None:
     if following > MAX_OFFSET:
         return None
     more: dict[str, object] = {name: "true" for name in ("include_seen", "explain") if getattr(question, name)}
+    if not question.reads_memory:
+        more["memory"] = "false"
     if question.category is not None:
         more["category"] = question.category
     if question.exclude:

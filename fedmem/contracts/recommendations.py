@@ -15,14 +15,18 @@ ItemId = Annotated[
     str, Field(max_length=512, pattern=PRINTABLE, description="An item's id in the data set.", examples=["1197"])
 ]
 UserId = Annotated[str, Field(max_length=512, pattern=PRINTABLE, description="A user's id.", examples=["u1"])]
-StrategyName = Literal["model", "global_memory", "prototypes", "cold_model"]
+StrategyName = Literal["model", "global_memory", "prototypes", "cold_model", "no_memory"]
+WITH_MEMORY = (
+    "false: neither the user's own memory nor the global prototypes are read, and the same history is ranked by the "
+    "sequence model alone (strategy `no_memory`)."
+)
 Strategy = Annotated[
     StrategyName,
     Field(
         description="What answered. `model`: the history and the user's own memory. `global_memory`: fewer "
         "interactions than training asks for, so the memory read is the global abstract memory. `prototypes`: no "
         "interaction at all, the global prototypes read by their mass. `cold_model`: as the last two, by a model "
-        "without a global memory."
+        "without a global memory. `no_memory`: the history alone, because the request says `memory=false`."
     ),
 ]
 
@@ -46,6 +50,7 @@ class RecommendationRequest(Contract):
     )
     include_seen: bool = Field(False, description="Whether items of the history may be recommended again.")
     explain: bool = Field(False, description="Whether every score comes with its parts.")
+    memory: bool = Field(True, description=WITH_MEMORY, examples=[True])
 
 
 class BatchQuestion(RecommendationRequest):

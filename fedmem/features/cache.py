@@ -110,8 +110,7 @@ class Cache:
 @contextmanager
 def _connected(path: Path) -> Iterator[sqlite3.Connection]:
     with closing(sqlite3.connect(path, timeout=_SECONDS_TO_WAIT_FOR_A_LOCK)) as connection, connection:
-        connection.execute("PRAGMA journal_mode=WAL")
-        connection.execute("PRAGMA synchronous=NORMAL")
+        # Not in WAL mode: that ends with the last connection, and who connects just then is refused without a wait.
         connection.execute("CREATE TABLE IF NOT EXISTS entries (key TEXT PRIMARY KEY, value BLOB NOT NULL)")
         yield connection
 

@@ -33,6 +33,7 @@ class Question:
         history: item ids, oldest first; None for what the model's snapshot knows of the user.
         since: item ids that came after ``history``, oldest first.
         memory: what is read instead of a stored or replayed memory.
+        reads_memory: whether any memory is read, a user's own or the global one.
         k: how many items at most.
         offset: how many of the best to skip.
         category: only items of this genre.
@@ -45,6 +46,7 @@ class Question:
     history: Sequence[str] | None = None
     since: Sequence[str] = ()
     memory: MemoryEntries | None = None
+    reads_memory: bool = True
     k: int = 10
     offset: int = 0
     category: str | None = None
@@ -85,8 +87,9 @@ class Recommendation:
     """Items, best first, and where they come from.
 
     ``strategy`` is ``model`` (sequence and own memory), ``global_memory`` (fewer interactions than training asks for:
-    the global abstract memory is the memory), ``prototypes`` (none at all: the global prototypes by their mass) or
-    ``cold_model`` (few or none, and no global memory). ``more`` says whether another page follows.
+    the global abstract memory is the memory), ``prototypes`` (none at all: the global prototypes by their mass),
+    ``cold_model`` (few or none, and no global memory) or ``no_memory`` (the question asked for none). ``more`` says
+    whether another page follows.
     """
 
     items: tuple[ScoredItem, ...]

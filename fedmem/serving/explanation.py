@@ -37,7 +37,9 @@ class Explainer:
         self.catalogue = catalogue
         self.features = features
 
-    def explain(self, context: UserContext, history: Indices, found: Indices) -> tuple[Explanation, list[ScoreParts]]:
+    def explain(
+        self, context: UserContext | None, history: Indices, found: Indices
+    ) -> tuple[Explanation, list[ScoreParts]]:
         """What the answer to a user was read from, and the parts of the score of each item found [n]."""
         read = self.queries.parts(context, history)
         memory, nothing = self._memory(context, read)
@@ -62,8 +64,10 @@ class Explainer:
             for i in range(len(found))
         ]
 
-    def _memory(self, context: UserContext, read: QueryParts) -> tuple[tuple[MemoryWeight, ...], dict[str, float]]:
-        if not read.weights:
+    def _memory(
+        self, context: UserContext | None, read: QueryParts
+    ) -> tuple[tuple[MemoryWeight, ...], dict[str, float]]:
+        if context is None or not read.weights:
             return (), {}
         entries = context.memory.items if context.memory is not None else np.zeros(0, np.int32)
         named = [self._entry(int(index)) for index in entries] + [

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from fedmem.checkpoint import Checkpoint, RunDirectory, Snapshot
 from fedmem.contracts import Explanation
 from fedmem.data.interactions import Item
-from fedmem.errors import ConfigError
+from fedmem.errors import ConfigError, ConflictError, UnknownError
 from fedmem.federated.parameters import load_parameters
 from fedmem.federated.scoring import ModelScorer, UserContext
 from fedmem.federated.start import build_model
@@ -204,6 +204,30 @@ class Recommender:
         self.contexts = replace(self.contexts, model=place(self._trained_model, trained, self.catalogue.trained))
         self._ranking = self._ranking.with_columns(self.scorer.columns.numpy(), np.array(sorted(texts), np.int64))
 
+    def with_prototype(self, index: int) -> "Recommender":
+        """A recommender whose global memory is this prototype alone; this one stays as it is.
+
+        Raises:
+            ConflictError: if the model has no prototypes.
+            UnknownError: if it has none of this index.
+        """
+        if self.global_memory is None:
+            raise ConflictError(
+                f"model {self.model_version} has no global prototypes: train with "
+                "fedmem.enable_prototype_aggregation=true, or ask a model that has some"
+            )
+        count = len(self.global_memory.mass)
+        if index not in range(count):
+            raise UnknownError(f"model {self.model_version} has no prototype {index}; it has 0 to {count - 1}")
+        other = copy.copy(self)
+        other.global_memory = self.global_memory.scaled(np.arange(count) == index)
+        other.contexts = replace(self.contexts, global_memory=other.global_memory)
+        other.scorer = ModelScorer(self.scorer.model, other.global_memory, self.scorer.table)
+        other._queries = SingleQueries(other.scorer)
+        other._explainer = Explainer(other.scorer, other._queries, other.catalogue, self.snapshot.features)
+        other._vectors = UserVectors(self._vectors.capacity)
+        return other
+
     def forget_user(self, user_id: str) -> None:
         """Erase a user's memory and vectors here; from now on the id is that of someone unknown."""
         user = self.user_index(user_id)
@@ -244,7 +268,7 @@ class Recommender:
     def _vector(self, asked: _Asked) -> UserVector:
         """The user's side of the score, from the store where it was computed before for this user and history."""
         user_id = asked.question.user_id
-        if user_id is None or asked.question.memory is not None:
+        if user_id is None or asked.question.memory is not None or not asked.question.reads_memory:
             return self._computed(asked)
         known = Known.of(user_id, asked.history)
         vector = self._vectors.get(known)
@@ -259,7 +283,9 @@ class Recommender:
         query = self._queries.query(context, asked.history)
         return UserVector(query, self.contexts.strategy(asked.user, asked.history, context))
 
-    def _context(self, asked: _Asked) -> UserContext:
+    def _context(self, asked: _Asked) -> UserContext | None:
+        if not asked.question.reads_memory:
+            return None
         if asked.question.memory is not None and self.config.uses_memory:
             return UserContext(asked.question.memory)
         if asked.user is None:

@@ -70,8 +70,8 @@ class SingleQueries:
             self._item_dim = model.retriever.item_dim
         self._has_prototypes = scorer.prototypes is not None
 
-    def query(self, context: UserContext, history: Indices) -> FloatArray:
-        """The query vector q_u after a whole history [D_x]."""
+    def query(self, context: UserContext | None, history: Indices) -> FloatArray:
+        """The query vector q_u after a whole history [D_x]. Without a context no memory is read, nor the global one."""
         parts = self.parts(context, history)
         if not self._experts:
             return parts.sequence
@@ -82,14 +82,14 @@ class SingleQueries:
             blocks.append(parts.availability)
         return np.concatenate(blocks)
 
-    def parts(self, context: UserContext, history: Indices) -> QueryParts:
-        """The summands of the query after a whole history."""
+    def parts(self, context: UserContext | None, history: Indices) -> QueryParts:
+        """The summands of the query after a whole history, as ``query``."""
         h = self._sasrec.state(history)
         if not self._experts:
             return QueryParts(h, {}, None, (1.0, 0.0), {}, {})
         a, b = self._fusion.weights(h)
         biases = None if self._availability is None else b * self._availability(h)
-        if context.memory is None and not self._has_prototypes:
+        if context is None or (context.memory is None and not self._has_prototypes):
             return QueryParts(a * h, {}, biases, (a, b), {}, {})
         gates, experts, weights = self._gates(h), {}, {}
         readable = None if context.memory is None else context.memory.index < len(history)

@@ -73,8 +73,10 @@ class UserContexts:
             memory.initialize_from_global(self.global_memory)
         return UserContext(memory.query())
 
-    def strategy(self, user: int | None, history: Indices, context: UserContext) -> StrategyName:
-        """What answers."""
+    def strategy(self, user: int | None, history: Indices, context: UserContext | None) -> StrategyName:
+        """What answers; no context is no memory, which was asked for."""
+        if context is None:
+            return "no_memory"
         if (user is not None and self._was_trained(user)) or context.remembers or not self.is_new(history):
             return "model"
         if self.global_memory is None:

@@ -248,10 +248,6 @@ class JobStore:
         with writing(self.engine) as connection:
             return leases.let_go(connection, lease, self.clock())
 
-    def pause_now(self, lease: Lease) -> JobState:
-        """Rest after a checkpoint: paused, or what ``release`` gives if the user has thought better of it."""
-        return self.release(lease)
-
     def forget_checkpoints(self, lease: Lease, numbers: Sequence[int]) -> list[int]:
         """Take the checkpoints of these rounds out of the record, but for those a model needs.
 

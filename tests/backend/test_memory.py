@@ -1,7 +1,8 @@
 """The global abstract memory over HTTP."""
 
 from fedmem.checkpoint import RunDirectory
-from fedmem.contracts import ItemMap, PrototypeRound
+from fedmem.contracts import ItemMap, PrototypeRound, RecommendationResponse
+from fedmem.serving import Question
 from tests.backend.conftest import ITEMS, problem
 
 
@@ -33,6 +34,27 @@ def test_the_map_of_items(served, served_world):
     assert found == ItemMap.model_validate(served.get("/memory/map?job=1").json())
     first = found.items[0]
     assert (first.point.x, first.point.y) == tuple(drawn.points[0].tolist())
+
+
+def test_what_one_prototype_recommends(served, recommender):
+    for index in range(3):
+        response = served.get(f"/memory/prototypes/{index}/recommendations", params={"k": 4})
+        found = RecommendationResponse.model_validate(response.json())
+        expected = recommender.with_prototype(index).answer(Question(k=4))
+        assert [item.item_id for item in found.items] == [scored.item.item_id for scored in expected.items]
+        assert [item.title for item in found.items] == [f"Film {item.item_id}" for item in found.items]
+        assert (found.user_id, found.strategy, found.next) == (None, "prototypes", None)
+        assert found.model_version == recommender.model_version
+    assert "it has 0 to 2" in problem(served.get("/memory/prototypes/3/recommendations"), 404).detail
+    problem(served.get("/memory/prototypes/x/recommendations"), 422)
+    problem(served.get("/memory/prototypes/0/recommendations?model=job-9-round-9"), 404)
+    problem(served.get("/memory/prototypes/0/recommendations?dataset=other"), 409)
+
+
+def test_a_model_without_prototypes_recommends_by_none(served, monkeypatch):
+    monkeypatch.setattr(served.app.state.served.current.recommender, "global_memory", None)
+    detail = problem(served.get("/memory/prototypes/0/recommendations"), 409).detail
+    assert "fedmem.enable_prototype_aggregation=true" in detail
 
 
 def test_a_job_without_prototypes(client):

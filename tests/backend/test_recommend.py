@@ -12,6 +12,7 @@ from starlette.testclient import TestClient
 
 from backend.app import create_app
 from fedmem.contracts import BatchResponse, RecommendationResponse
+from fedmem.federated.scoring import ModelScorer, UserContext
 from fedmem.storage.jobs import RoundResult
 from tests.backend.conftest import GENRES, ITEMS, copy_of, dataset, problem, settings_of, wait_for_model
 
@@ -113,12 +114,13 @@ def test_an_answer_names_its_data_set_and_is_not_given_for_another(shared, recom
         assert "activate a model of 'other'" in detail
 
 
-def brute_force(recommender, user, category, exclude, include_seen) -> list[tuple[str, float]]:
+def brute_force(recommender, user, category, exclude, include_seen, memory) -> list[tuple[str, float]]:
     """All items that may be recommended to a user, from the scores that evaluation ranks by."""
     index = DATA.vocabulary.find_user(user)
     history = DATA.history(index) if index is not None else np.zeros(0, np.int32)
     context = recommender.context(index, history) if index is not None else recommender.contexts.of_history(history)
-    scores = recommender.scorer.score([context], [history])[0]
+    scorer = recommender.scorer if memory else ModelScorer(recommender.scorer.model, None, recommender.scorer.table)
+    scores = scorer.score([context if memory else UserContext()], [history])[0]
     allowed = [
         number
         for number in range(1, ITEMS + 1)
@@ -137,6 +139,7 @@ parameters = st.fixed_dictionaries(
         "category": st.sampled_from([None, "Comedy", "Drama"]),
         "exclude": st.lists(st.sampled_from([*IDS, "no such item"]), max_size=8),
         "include_seen": st.booleans(),
+        "memory": st.booleans(),
     }
 )
 
@@ -144,7 +147,7 @@ parameters = st.fixed_dictionaries(
 @given(user=st.sampled_from([*USERS, "nobody"]), asked=parameters)
 def test_pages_together_are_what_brute_force_finds(shared, recommender, user, asked):
     """Seen items hidden, exclusions and categories kept, pages disjoint, in order, from one version, to the end."""
-    expected = brute_force(recommender, user, asked["category"], asked["exclude"], asked["include_seen"])
+    expected = brute_force(recommender, user, **{name: value for name, value in asked.items() if name != "k"})
     query = {name: value for name, value in asked.items() if value is not None}
     found, path = [], shared.build_request("GET", f"/recommend/{user}", params=query).url.raw_path.decode()
     while path:
@@ -152,6 +155,7 @@ def test_pages_together_are_what_brute_force_finds(shared, recommender, user, as
         assert len(page.items) <= asked["k"]
         assert page.offset == len(found)
         assert page.model_version == recommender.model_version
+        assert (page.strategy == "no_memory") is not asked["memory"]
         found += [(item.item_id, item.score) for item in page.items]
         path = page.next
     assert sorted(item for item, _ in found) == sorted(item for item, _ in expected)
@@ -202,6 +206,15 @@ def test_a_history_of_ones_own_is_answered_and_its_unknown_items_named(shared):
     assert len(found.items) == ITEMS - 6
 
 
+def test_without_memory_the_answer_says_so(shared, recommender):
+    found = answer(shared.get("/recommend/u03", params={"memory": False, "k": 4, "explain": True}))
+    assert (found.strategy, found.explanation.memory) == ("no_memory", ())
+    assert found.next == f"/recommend/u03?k=4&offset=4&explain=true&memory=false&model={recommender.model_version}"
+    history = [str(index) for index in DATA.history(DATA.vocabulary.find_user("u03"))]
+    posted = answer(shared.post("/recommend", json={"history": history, "memory": False, "k": 4}))
+    assert (posted.strategy, ids(posted)) == ("no_memory", ids(found))
+
+
 def test_post_stores_nothing(served, served_world):
     import sqlite3
     from contextlib import closing
@@ -250,7 +263,7 @@ def test_without_a_model_the_job_that_will_bring_one_is_named(client, jobs):
     jobs.commit_round(lease, RoundResult(1, True, "000001", {}))
     expect("job 2 is at round 1 of 150; its model answers when it is done")
     jobs.pause(2)
-    jobs.pause_now(lease)
+    jobs.release(lease)
     expect("job 2 is paused at round 1 of 150; its model answers when it is done")
     jobs.stop(job.id)
     expect("queue a training job with POST /jobs")

@@ -102,8 +102,11 @@ class Product:
 
     def train(self) -> str:
         """Train what is queued to its end; the trainer's output."""
-        process = self.start("-m", "trainer", "--until-idle")
-        output, _ = process.communicate(timeout=NOBODY)
+        with self.start("-m", "trainer", "--until-idle") as process:
+            try:
+                output, _ = process.communicate(timeout=NOBODY)
+            finally:
+                process.kill()
         assert process.returncode == 0, output
         return output
 

@@ -7,16 +7,21 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from fedmem.errors import ConflictError
+from fedmem.evaluation.baselines import EASE, ItemItemCounts, Popularity
+from fedmem.evaluation.evaluate import evaluate
 from fedmem.storage.catalogue import CatalogueStore
 from fedmem.storage.catalogue_rows import Event
 from fedmem.storage.engine import writing
+from fedmem.storage.metrics import MetricStore
 from tests.end_to_end.products import CONFIG, NOBODY, ROUNDS, Product
 from tests.tiny import merged
+from trainer.dataset import load_dataset
 
 LONG = {"federated": {"num_rounds": 2000}}
 
@@ -60,11 +65,25 @@ def ended(process) -> tuple[int, str]:
     return process.returncode, output
 
 
+def freeze(trainer: "subprocess.Popen[str]", product: Product) -> None:
+    """Stop a trainer where it stands, but not within a transaction, which would lock everybody else out of SQLite."""
+    for _ in range(100):
+        trainer.send_signal(signal.SIGSTOP)
+        try:
+            with closing(sqlite3.connect(product.url.removeprefix("sqlite:///"), timeout=0)) as connection:
+                connection.execute("BEGIN IMMEDIATE")
+            return
+        except sqlite3.OperationalError:
+            trainer.send_signal(signal.SIGCONT)
+            time.sleep(0.01)
+    raise AssertionError("the trainer is always within a transaction")
+
+
 def test_a_frozen_trainer_that_lost_its_lease_writes_nothing_more(product, started):
     job = product.queue({"federated": {"num_rounds": 60}})
     frozen = started()
     until(lambda: round_of(product, job.id) >= 3, "three rounds")
-    frozen.send_signal(signal.SIGSTOP)
+    freeze(frozen, product)
     until(lambda: product.jobs.get(job.id).lease_expires_at < time.time(), "the lease's end")
     product.train()
     assert product.jobs.get(job.id).state == "succeeded"
@@ -189,6 +208,17 @@ def test_feedback_that_arrives_meanwhile_waits_for_the_next_job(product, started
     until(lambda: product.jobs.get(later.id).state == "succeeded", "the next job")
     assert product.directory(later.id).read_snapshot().dataset.num_users == 13
     second.terminate()
+
+
+def test_a_job_begins_with_what_baselines_reach(product):
+    job = product.queue()
+    product.train()
+    (start,) = MetricStore(product.engine).rounds(job.id, after_round=-1, limit=1)
+    dataset, _ = load_dataset(CatalogueStore(product.engine), "tiny", min_sequence_length=5)
+    for prefix, baseline in {"popularity": Popularity, "item_counts": ItemItemCounts, "ease": EASE}.items():
+        expected = evaluate(dataset, baseline(dataset), "validation").mean("NDCG@10")
+        assert start.metrics["validation"][f"{prefix}_NDCG@10"] == pytest.approx(expected)
+    assert start.round == 0
 
 
 def test_a_trainer_that_always_dies_fails_the_job_in_the_end(product):

@@ -8,13 +8,25 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fedmem.contracts import RecommendationResponse
-from fedmem.errors import ConfigError
+from fedmem.controls import control_recommenders
+from fedmem.errors import ConfigError, ConflictError, UnknownError
 from fedmem.federated.scoring import UserContext
 from fedmem.serving import Question, Recommender
-from tests.serving.builders import EMPTY_USER, GENRES, SHORT_USER, drawn_memory, drawn_recommender
+from tests.serving.builders import (
+    EMPTY_USER,
+    GENRES,
+    SHORT_USER,
+    drawn_checkpoint,
+    drawn_memory,
+    drawn_recommender,
+    drawn_snapshot,
+)
 from tests.tiny import ITEMS
 
-RECOMMENDER = drawn_recommender()
+SNAPSHOT = drawn_snapshot()
+CHECKPOINT = drawn_checkpoint(SNAPSHOT)
+RECOMMENDER = Recommender(SNAPSHOT, CHECKPOINT, "drawn")
+NO_MEMORY_AT_ALL = control_recommenders(SNAPSHOT, CHECKPOINT)["no memory at all"]
 IDS = st.sampled_from([str(item) for item in range(1, ITEMS + 1)] + ["no such item", ""])
 USERS = st.sampled_from([*RECOMMENDER.dataset.vocabulary.users, "nobody"])
 
@@ -34,6 +46,7 @@ def questions(draw, **fixed):
     )
     options = {
         "memory": memory,
+        "reads_memory": draw(st.booleans()),
         "k": draw(st.integers(1, 40)),
         "offset": draw(st.integers(0, 35)),
         "category": draw(st.sampled_from([None, *GENRES])),
@@ -54,6 +67,8 @@ def expected_scores(question: Question) -> np.ndarray:
     """As evaluation scores: the model in torch, a batch of one."""
     history = np.array(history_of(question), np.int32)
     user = None if question.user_id is None else RECOMMENDER.user_index(question.user_id)
+    if not question.reads_memory:
+        return NO_MEMORY_AT_ALL.scorer.score([UserContext()], [history])[0]
     if question.memory is not None:
         context = UserContext(question.memory)
     elif user is None:
@@ -122,6 +137,10 @@ def test_the_parts_sum_to_the_score(question):
         total = parts.sequence + sum(parts.experts.values()) + parts.availability
         assert total == pytest.approx(scored.score, abs=1e-5 * max(1, abs(scored.score)))
     reasons = answer.explanation
+    assert bool(reasons.gates) is question.reads_memory
+    if not question.reads_memory:
+        assert (reasons.memory, reasons.nothing) == ((), {})
+        return
     assert sum(reasons.gates.values()) == pytest.approx(1, abs=1e-5)
     for expert in reasons.gates:
         read = sum(entry.weights[expert] for entry in reasons.memory)
@@ -200,10 +219,52 @@ def test_k_and_offset_are_checked():
         (Question(history=()), "prototypes"),
         (Question(history=("no such item",)), "prototypes"),
         (Question(history=("1", "2", "3", "4", "5")), "model"),
+        (Question("3", reads_memory=False), "no_memory"),
+        (Question("nobody", reads_memory=False), "no_memory"),
+        (Question(history=("9",), reads_memory=False), "no_memory"),
     ],
 )
 def test_every_answer_says_by_which_strategy(question, strategy):
     assert RECOMMENDER.answer(question).strategy == strategy
+
+
+def test_without_memory_an_answer_is_the_controls():
+    for user in ("3", "5"):
+        answer = RECOMMENDER.answer(Question(user, reads_memory=False, k=ITEMS))
+        control = NO_MEMORY_AT_ALL.answer(Question(user, k=ITEMS))
+        assert ids(answer) == ids(control) != ids(RECOMMENDER.answer(Question(user, k=ITEMS)))
+
+
+# One prototype
+
+
+def test_one_prototype_alone_is_what_a_new_user_reads():
+    found = set()
+    for index in range(3):
+        alone = CHECKPOINT.server.global_memory.scaled(np.arange(3) == index)
+        server = replace(CHECKPOINT.server, global_memory=alone)
+        expected = Recommender(SNAPSHOT, replace(CHECKPOINT, server=server), "alone")
+        scores = expected.scorer.score([UserContext()], [np.zeros(0, np.int32)])[0]
+        answer = RECOMMENDER.with_prototype(index).answer(Question(k=ITEMS, explain=True))
+        assert answer.strategy == "prototypes"
+        assert [s.score for s in answer.items] == pytest.approx([scores[int(raw)] for raw in ids(answer)], abs=1e-4)
+        assert [s.score for s in answer.items] == sorted((s.score for s in answer.items), reverse=True)
+        read = {entry.prototype for entry in answer.explanation.memory if any(entry.weights.values())}
+        assert read <= {index}
+        found.add(tuple(ids(answer)))
+    assert len(found) == 3
+    assert ids(RECOMMENDER.answer(Question("3"))) == ids(
+        Recommender(SNAPSHOT, CHECKPOINT, "same").answer(Question("3"))
+    )
+
+
+def test_a_prototype_that_there_is_not():
+    with pytest.raises(UnknownError, match="no prototype 3; it has 0 to 2"):
+        RECOMMENDER.with_prototype(3)
+    with pytest.raises(UnknownError, match="no prototype -1"):
+        RECOMMENDER.with_prototype(-1)
+    with pytest.raises(ConflictError, match="enable_prototype_aggregation"):
+        drawn_recommender(**NO_MEMORY).with_prototype(0)
 
 
 def test_feedback_lengthens_the_sequence_and_keeps_the_memory():

@@ -125,7 +125,7 @@ def test_a_paused_job_stops_at_once_and_leaves_its_best_model(store):
     for number in range(4):
         store.commit_round(lease, result(number, is_best=number == 2))
     store.pause(job_id)
-    store.pause_now(lease)
+    store.release(lease)
     job = store.stop(job_id)
     assert (job.state, job.model_version) == ("stopped", f"job-{job_id}-round-2")
 
@@ -135,7 +135,7 @@ def test_what_never_trained_leaves_no_model(store):
     lease = claim(store)
     store.commit_round(lease, result(0, is_best=True))
     store.pause(job_id)
-    store.pause_now(lease)
+    store.release(lease)
     assert store.stop(job_id).model_version is None
 
 

@@ -113,7 +113,7 @@ def test_resumed_just_before_it_paused_the_job_goes_on(store):
     lease = claim(store)
     store.pause(job_id)
     store.resume(job_id)
-    assert store.pause_now(lease) == "queued"
+    assert store.release(lease) == "queued"
     assert claim(store).job_id == job_id
 
 
@@ -122,7 +122,7 @@ def test_stopped_just_before_it_paused_the_job_ends(store):
     lease = claim(store)
     store.pause(job_id)
     store.stop(job_id)
-    assert store.pause_now(lease) == "stopped"
+    assert store.release(lease) == "stopped"
 
 
 WRITES = {
@@ -134,7 +134,6 @@ WRITES = {
         lease, "succeeded", test={"HR@10": 0.2}, test_round=1, model_round=1, activate=True
     ),
     "fail": lambda store, lease: store.finish(lease, "failed", message="m", traceback="t"),
-    "pause_now": lambda store, lease: store.pause_now(lease),
     "release": lambda store, lease: store.release(lease),
     "forget_checkpoints": lambda store, lease: store.forget_checkpoints(lease, [0]),
     "log": lambda store, lease: store.log(lease, "INFO", "still here"),

@@ -1,0 +1,42 @@
+"""A trainer steps back, and its session with it where Linux shares the processor among sessions."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from trainer.priority import AUTOGROUP
+
+STEP_BACK = """
+import os
+from pathlib import Path
+from trainer.priority import AUTOGROUP, step_back
+step_back(7)
+print(os.nice(0), *(AUTOGROUP.read_text().split() if AUTOGROUP.exists() else []))
+"""
+
+
+def stepped_back(project_root: Path, *, own_session: bool) -> list[str]:
+    """The process's niceness and then, where there are such, its session's group, the word nice, and its niceness."""
+    process = subprocess.run(
+        [sys.executable, "-c", STEP_BACK],
+        cwd=project_root,
+        start_new_session=own_session,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return process.stdout.split()
+
+
+def test_a_trainer_becomes_nicer(project_root):
+    assert int(stepped_back(project_root, own_session=False)[0]) == min(os.nice(0) + 7, 19)
+
+
+@pytest.mark.skipif(not AUTOGROUP.exists(), reason="Linux does not group processes by session here")
+def test_a_session_of_its_own_becomes_nicer_and_a_shared_one_does_not(project_root):
+    before = AUTOGROUP.read_text().split()
+    assert stepped_back(project_root, own_session=True)[-1] == "7"
+    assert stepped_back(project_root, own_session=False)[1:] == before
