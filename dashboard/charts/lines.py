@@ -23,10 +23,11 @@ from dashboard.charts.drawing import (
     value_axis,
     zoom_by_round,
 )
-from dashboard.charts.palette import GREY, colours
+from dashboard.charts.palette import GREY, SERIES, colours
 
 Kind = Literal["line", "best", "reference", "room"]
 ROOM = 0.04  # of the height
+DASHES = ([1, 0], [6, 3], [2, 2])
 COLUMNS = ("round", "value", "series", "kind", "low", "high")
 
 
@@ -101,9 +102,18 @@ def _specification(style: Style) -> dict[str, Any]:
     scale = alt.Scale(domain=list(style.series), range=list(palette))
     colour = alt.Color("series:N", scale=scale, legend=_legend(style) if many else None)
     y = value_axis("value", style.y_title, zero=style.zero, values_format=style.y_format)
-    base = alt.Chart(rows()).encode(x=round_axis(), y=y, color=colour)
+    base = alt.Chart(rows()).encode(x=round_axis(), y=y, color=colour, **_dashes(style))
     layers = _layers(style, base, y)
     return specification(alt.layer(*layers).add_params(zoom_by_round()), HEIGHT)
+
+
+def _dashes(style: Style) -> dict[str, alt.StrokeDash]:
+    """More series than colours: those that take a colour again are dashed."""
+    if len(style.series) <= len(SERIES):
+        return {}
+    dashes = [DASHES[number // len(SERIES) % len(DASHES)] for number in range(len(style.series))]
+    scale = alt.Scale(domain=list(style.series), range=dashes)
+    return {"strokeDash": alt.StrokeDash("series:N", scale=scale, legend=_legend(style))}
 
 
 def _legend(style: Style) -> alt.Legend:

@@ -8,14 +8,14 @@ import pandas as pd
 
 from dashboard.charts.drawing import ROWS, Drawing, legend, rows, specification
 from dashboard.charts.palette import BLUE, GREEN, GREY, PURPLE, SKY
-from fedmem.contracts import Explanation, RecommendationResponse
+from fedmem.contracts import Explanation, RecommendationResponse, RecommendedItem
 
 PARTS = {
     "sequence": "Sequence model",
     "sequential": "Memory by sequence",
     "text": "Memory by text",
     "visual": "Memory by image",
-    "availability": "Features there",
+    "availability": "Which features it has",
 }
 PART_COLOURS = (BLUE, SKY, GREEN, PURPLE, GREY)
 EXPERTS = {"sequential": "Sequence", "text": "Text", "visual": "Image"}
@@ -25,18 +25,22 @@ BAR, MARGIN = 26, 170
 READ = 10
 
 
+def parts_of(item: RecommendedItem) -> dict[str, float]:
+    """A score as the sum of its parts, by their names; empty where nobody asked for an explanation."""
+    if item.explanation is None:
+        return {}
+    named = {"sequence": item.explanation.sequence, **item.explanation.experts}
+    named["availability"] = item.explanation.availability
+    return {PARTS[part]: value for part, value in named.items()}
+
+
 def parts_chart(answer: RecommendationResponse) -> Drawing:
     """Each score as the sum of its parts, one bar an item, in the answer's order."""
-    data = []
-    for place, item in enumerate(answer.items, 1):
-        if item.explanation is None:
-            continue
-        parts = {
-            "sequence": item.explanation.sequence,
-            **item.explanation.experts,
-            "availability": item.explanation.availability,
-        }
-        data += [[f"{place}. {item.title}", place, PARTS[part], value, item.score] for part, value in parts.items()]
+    data = [
+        [f"{place}. {item.title}", place, part, value, item.score]
+        for place, item in enumerate(answer.items, 1)
+        for part, value in parts_of(item).items()
+    ]
     table = pd.DataFrame(data, columns=["item", "place", "part", "value", "score"])
     return Drawing(
         _bars("Score (logits)", "part", tuple(PARTS.values()), PART_COLOURS, len(answer.items)), {ROWS: table}
