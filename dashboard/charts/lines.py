@@ -51,7 +51,7 @@ class Style:
         y_title: what is measured, with its unit in brackets.
         series: all that may occur, in the order of the legend.
         palette: their colours, if not the usual ones.
-        y_format: d3's format of the axis labels, if not the usual one.
+        y_format: d3's format of the values, if not the usual one.
         zero: whether the value axis starts at zero.
         bands: whether lines may have bands.
         best: whether points may be marked.
@@ -107,7 +107,7 @@ def _specification(style: Style) -> dict[str, Any]:
     return specification(alt.layer(*layers).add_params(zoom_by_round()), HEIGHT)
 
 
-def _dashes(style: Style) -> dict[str, alt.StrokeDash]:
+def _dashes(style: Style) -> dict[str, Any]:
     """More series than colours: those that take a colour again are dashed."""
     if len(style.series) <= len(SERIES):
         return {}
@@ -146,7 +146,7 @@ def _tooltip(style: Style) -> list[alt.Tooltip]:
     return [
         alt.Tooltip("series:N", title="Series"),
         alt.Tooltip("round:Q", title="Round"),
-        alt.Tooltip("value:Q", title=style.y_title, format=",.4~r"),
+        alt.Tooltip("value:Q", title=style.y_title, format=style.y_format or ",.4~r"),
     ]
 
 

@@ -1,4 +1,4 @@
-"""Where the labels of a map stand: above, below or beside their discs, touching no other, and shorter where it is crowded."""
+"""Where the labels of a map stand: around their discs, touching no other, and shorter where it is crowded."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass

@@ -16,7 +16,7 @@ INK = "#1B2330"  # words in a chart
 PAPER = "#FFFFFF"  # the page itself, around what must stand out from what it lies on
 
 ON_DARK = {
-    BLUE: "#1F78D1",
+    BLUE: "#2B82DE",
     VERMILLION: "#DB5A0B",
     GREEN: "#12B282",
     PURPLE: "#CC79B4",

@@ -7,7 +7,7 @@ import altair as alt
 import pandas as pd
 
 from dashboard.charts.drawing import ROWS, Drawing, legend, rows, specification
-from dashboard.charts.palette import BLUE, GREEN, GREY, PURPLE, SKY
+from dashboard.charts.palette import BLUE, GREEN, GREY, INK, PURPLE, SKY
 from fedmem.contracts import Explanation, RecommendationResponse, RecommendedItem
 
 PARTS = {
@@ -20,8 +20,8 @@ PARTS = {
 PART_COLOURS = (BLUE, SKY, GREEN, PURPLE, GREY)
 EXPERTS = {"sequential": "Sequence", "text": "Text", "visual": "Image"}
 EXPERT_COLOURS = (SKY, GREEN, PURPLE)
-_TITLE: Any = {"titleAngle": 0, "titleAlign": "right", "titleAnchor": "end", "titleX": -8, "titleY": -8}
-BAR, MARGIN = 26, 170
+_TITLE: Any = {"titleAngle": 0, "titleAlign": "left", "titleAnchor": "end", "titleX": 0, "titleY": -10}
+BAR, THICK, MARGIN = 34, 10, 140
 READ = 10
 
 
@@ -71,27 +71,19 @@ def _entry_title(kind: str, title: str) -> str:
 
 @cache
 def _bars(x_title: str, field: str, series: tuple[str, ...], palette: tuple[str, ...], count: int) -> dict[str, Any]:
-    y = alt.Y(
-        "item:N",
-        title="Item (title)",
-        sort=alt.EncodingSortField("place", order="ascending"),
-        axis=alt.Axis(labelLimit=190, labelFlush=False, **_TITLE),
-    )
+    """Bars under the titles of their items: beside them, a narrow window would have no room left for the bars."""
+    y = alt.Y("place:O", title="Item (title)", axis=alt.Axis(labels=False, ticks=False, domain=False, **_TITLE))
     colour = alt.Color(
-        f"{field}:N", scale=alt.Scale(domain=list(series), range=list(palette)), legend=legend("square", columns=1)
+        f"{field}:N", scale=alt.Scale(domain=list(series), range=list(palette)), legend=legend("square", columns=2)
     )
-    chart = (
-        alt.Chart(rows())
-        .mark_bar(cornerRadius=2)
-        .encode(
-            x=alt.X("sum(value):Q", title=x_title, axis=alt.Axis(tickCount=5)),
-            y=y,
-            color=colour,
-            tooltip=[
-                alt.Tooltip("item:N", title="Item"),
-                alt.Tooltip(f"{field}:N", title="Part"),
-                alt.Tooltip("sum(value):Q", title=x_title, format=".3~f"),
-            ],
-        )
-    )
-    return specification(chart, MARGIN + BAR * count)
+    tooltip = [
+        alt.Tooltip("item:N", title="Item"),
+        alt.Tooltip(f"{field}:N", title="Part"),
+        alt.Tooltip("sum(value):Q", title=x_title, format=".3~f"),
+    ]
+    base = alt.Chart(rows()).encode(y=y)
+    x = alt.X("sum(value):Q", title=x_title, axis=alt.Axis(tickCount=5))
+    bars = base.mark_bar(size=THICK, yOffset=THICK / 2).encode(x=x, color=colour, tooltip=tooltip)
+    names = base.transform_aggregate(groupby=["item", "place"])
+    titles = names.mark_text(align="left", dy=-THICK, color=INK, limit=alt.ExprRef("width"))
+    return specification(alt.layer(bars, titles.encode(text="item:N", x=alt.value(0))), MARGIN + BAR * count)

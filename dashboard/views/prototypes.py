@@ -135,15 +135,16 @@ def _all(job: Job, shown: PrototypeRound) -> None:
     with st.container(border=True):
         st.markdown("**What each prototype stands for**", help=f"The {NEAREST} items of the catalogue nearest to it.")
         tints = colours(len(shown.prototypes))
-        places = st.columns(2, gap="medium")
-        for number, prototype in enumerate(shown.prototypes):
-            with places[number % 2]:
-                head = (
-                    f'<div><span style="color:{tints[prototype.index]}">●</span> <b>{name(prototype.index)}</b> '
-                    f"{100 * prototype.mass:.0f} % of the mass</div>"
-                )
-                st.html(on_page(head, st.context.theme.type))
-                nearest(prototype, job)
+        for first in range(0, len(shown.prototypes), 2):  # row by row, for a narrow window shows columns one by one
+            pair = shown.prototypes[first : first + 2]
+            for place, prototype in zip(st.columns(2, gap="medium"), pair, strict=False):
+                with place:
+                    head = (
+                        f'<div><span style="color:{tints[prototype.index]}">●</span> <b>{name(prototype.index)}</b> '
+                        f"{100 * prototype.mass:.0f} % of the mass</div>"
+                    )
+                    st.html(on_page(head, st.context.theme.type))
+                    nearest(prototype, job)
 
 
 def _nobody(job: Job) -> None:

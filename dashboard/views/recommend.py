@@ -44,6 +44,9 @@ def recommend() -> None:
             )
             st.page_link("views/training.py", label="Go to Training", icon=":material/trending_up:")
             return
+        st.caption(
+            f"`{model.version}` answers, the model in service, on {model.dataset}; the choice of a job does not matter here."
+        )
         taken = history(model.dataset)
         if taken is not None:
             _answers(model, taken)
@@ -67,7 +70,7 @@ def _answers(model: ModelVersion, taken: Taken) -> None:
     for place, (title, answer) in zip(st.columns(len(answers), gap="medium"), answers.values(), strict=True):
         with place:
             _answer(title, answer, model, warm)
-    st.caption(f"Model `{warm.model_version}`, round {warm.round}. Scores compare within one answer only.")
+    st.caption("Scores compare within one answer only.")
     _why(answers)
 
 
