@@ -31,7 +31,7 @@ CSS = """<style>
 .fm-list .fm-title { grid-area: title; -webkit-line-clamp: 1; }
 .fm-list .fm-meta { grid-area: meta; white-space: nowrap; overflow: hidden; text-overflow: ellipsis; }
 .fm-list .fm-badge { grid-area: badge; }
-.fm-moved { grid-area: moved; font-size: .72rem; opacity: .8; text-align: right; white-space: nowrap; }
+.fm-moved { grid-area: moved; font-size: .72rem; line-height: 1.2; opacity: .8; text-align: right; }
 .fm-why { grid-area: why; display: flex; height: 7px; margin-top: 3px; }
 .fm-why span { box-sizing: border-box; }
 .fm-legend { display: flex; flex-wrap: wrap; gap: 4px 14px; font-size: .8rem; }

@@ -114,7 +114,7 @@ def _map(job: Job, rounds: Sequence[PrototypeRound], shown: PrototypeRound, chos
     )
     try:
         items = prototype_book().map_of(job)
-    except RefusedError as error:
+    except BackendError as error:
         st.caption(f"There is no map of the items: {error}")
     else:
         panel("Map", map_chart(items, rounds, shown, chosen), "prototypes-map", note)

@@ -20,6 +20,7 @@ STRATEGIES = {
     "cold_model": ("has no memory to read", "gray"),
     "no_memory": ("reads no memory", "gray"),
 }
+UNREAD = STRATEGIES["cold_model"]
 COLD = (
     "With fewer interactions than training asks for there is no memory of one's own: the global memory is read, as for "
     "a new user. With none at all, its prototypes are read by their mass."
@@ -45,7 +46,7 @@ def recommend() -> None:
             st.page_link("views/training.py", label="Go to Training", icon=":material/trending_up:")
             return
         st.caption(
-            f"`{model.version}` answers, the model in service, on {model.dataset}; the choice of a job does not matter here."
+            f"`{model.version}` answers, the model in service, on {model.dataset}, whatever job is chosen at the side."
         )
         taken = history(model.dataset)
         if taken is not None:
@@ -106,7 +107,10 @@ def _latest(taken: Taken) -> int:
         key=f"latest-{taken.name}-{count}",
         help=COLD,
     )
-    st.query_params["latest"] = str(latest)
+    if latest:
+        st.query_params["latest"] = str(latest)
+    else:
+        st.query_params.pop("latest", None)
     return latest
 
 
@@ -121,12 +125,17 @@ def _ask(taken: Taken, latest: int, *, memory: bool = True) -> RecommendationRes
 
 
 def _answer(title: str, answer: RecommendationResponse, model: ModelVersion, warm: RecommendationResponse) -> None:
-    words, colour = STRATEGIES[answer.strategy]
+    words, colour = UNREAD if _finds_nothing(answer) else STRATEGIES[answer.strategy]
     st.markdown(f"#### {title}", help=WITHOUT if answer.strategy == "no_memory" else COLD)
     st.markdown(f":{colour}-badge[{words}]")
     answer_list(answer, model.dataset, None if answer is warm else warm)
     if answer is not warm:
         st.caption(f"{in_common(answer, warm)} of {len(answer.items)} are the same as on the left.")
+
+
+def _finds_nothing(answer: RecommendationResponse) -> bool:
+    """A model that was trained without a memory, or somebody whose memory is empty."""
+    return answer.strategy == "model" and answer.explanation is not None and not answer.explanation.memory
 
 
 def _why(answers: dict[str, tuple[str, RecommendationResponse]]) -> None:
