@@ -31,7 +31,7 @@ def history(dataset: str) -> Taken | None:
         "Whose history?",
         given,
         key="whose",
-        default=OWN if st.query_params.get("items") else USER,
+        default=OWN if "items" in st.query_params else USER,
         label_visibility="collapsed",
     )
     if kind == OWN:
@@ -115,11 +115,8 @@ def _linked() -> list[str]:
 
 
 def _link(item_ids: Sequence[str]) -> None:
-    st.session_state[_LAST] = ",".join(quote(item_id, safe="") for item_id in item_ids)
-    if item_ids:
-        st.query_params["items"] = st.session_state[_LAST]
-    else:
-        st.query_params.pop("items", None)
+    """Into the address, empty as well: it says that the history is of one's own."""
+    st.session_state[_LAST] = st.query_params["items"] = ",".join(quote(item_id, safe="") for item_id in item_ids)
 
 
 @st.cache_data(show_spinner=False, max_entries=20_000, ttl=3600)
@@ -128,7 +125,7 @@ def _title(item_id: str, dataset: str) -> str | None:
     try:
         return client().item(item_id, dataset).title
     except RefusedError as error:
-        if error.status != 404:
+        if error.status not in (404, 422):  # 422: what cannot be an id
             raise
         return None
 

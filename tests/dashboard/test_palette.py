@@ -12,7 +12,8 @@ LIGHT = (*SERIES, GREY)
 DARK = tuple(ON_DARK[colour] for colour in LIGHT)
 PAGES = [(LIGHT, PAPER), (DARK, ON_DARK[PAPER])]
 APART = 14.0  # of CIE 1976's difference; 2.3 is just noticeable
-# Machado, Oliveira, Fernandes (2009), A Physiologically-based Model for Simulation of Color Vision Deficiency; severity 1.
+# Machado, Oliveira, Fernandes (2009), A Physiologically-based Model for Simulation of Color Vision Deficiency:
+# at full severity, on linear RGB.
 SIGHTS = {
     "usual": np.eye(3),
     "protanopia": [[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216], [-0.003882, -0.048116, 1.051998]],
