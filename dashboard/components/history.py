@@ -26,10 +26,10 @@ class Taken:
 
 def history(dataset: str) -> Taken | None:
     """Ask for it; None where there is nobody to ask about."""
-    given = [USER, OWN]
     kind = st.segmented_control(
         "Whose history?",
-        given,
+        [USER, OWN],
+        required=True,
         key="whose",
         default=OWN if "items" in st.query_params else USER,
         label_visibility="collapsed",

@@ -18,7 +18,7 @@ BY_ONE = (
 )
 
 
-def one_prototype(job: Job, shown: PrototypeRound) -> int | None:
+def one_prototype(job: Job, shown: PrototypeRound) -> int:
     """A prototype that the reader picks: what lies nearest to it, and what it would recommend alone."""
     with st.container(border=True):
         st.markdown("**One prototype**")
@@ -27,14 +27,12 @@ def one_prototype(job: Job, shown: PrototypeRound) -> int | None:
             "Prototype",
             indices,
             default=indices[0],
+            required=True,
             key="prototype",
             bind="query-params",
             format_func=name,
             label_visibility="collapsed",
         )
-        if index is None:
-            st.caption("Pick one.")
-            return None
         prototype = next(each for each in shown.prototypes if each.index == index)
         st.caption(f"{100 * prototype.mass:.0f} % of the mass. The {NEAREST} items nearest to it, after this round:")
         nearest(prototype, job)
@@ -72,11 +70,11 @@ def _recommended(job: Job, index: int) -> None:
 
 def _in_service(job: Job) -> str | None:
     """The job's model if it answers; if not, a sentence says what to do."""
-    serving = client().models().serving
     if job.model_version is None:
         after = "It comes when the job ends." if is_under_way(job) else "It ended before it had one."
         st.info(f"This job has no model yet that could recommend. {after}", icon=":material/info:")
         return None
+    serving = client().models().serving
     if serving != job.model_version:
         other = f"`{serving}` does" if serving else "no model does"
         st.info(

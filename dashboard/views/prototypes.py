@@ -64,8 +64,9 @@ def _none_yet(job: Job) -> None:
 
 
 def _show(job: Job, rounds: Sequence[PrototypeRound]) -> None:
-    shown = _round(rounds)
-    _alarm(shown)
+    with st.container():  # one place, whatever there is in it: what moves down the page would be drawn anew
+        shown = _round(rounds)
+        _alarm(shown)
     left, right = st.columns([3, 2])
     with right:
         chosen = one_prototype(job, shown)
@@ -150,7 +151,7 @@ def _all(job: Job, shown: PrototypeRound) -> None:
 def _nobody(job: Job) -> None:
     """What somebody gets of whom nothing is known: the prototypes by their mass."""
     try:
-        if client().models().serving != job.model_version:
+        if job.model_version is None or client().models().serving != job.model_version:
             return  # said above already
         answer = client().recommend_for(NOBODY)
     except BackendError as error:

@@ -144,12 +144,13 @@ def _why(answers: dict[str, tuple[str, RecommendationResponse]]) -> None:
         "Which answer",
         list(answers),
         default="warm",
+        required=True,
         key="why",
         bind="query-params",
         format_func=lambda name: answers[name][0],
         label_visibility="collapsed",
     )
-    _, answer = answers[picked or "warm"]
+    _, answer = answers[picked]
     if answer.explanation is None:
         st.caption("The model in service does not explain itself.")
         return
