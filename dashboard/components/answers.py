@@ -1,6 +1,7 @@
 """Recommendations as a list: cover, title, genres, score, what it is made of, and where the item stands elsewhere."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 
 import streamlit as st
 
@@ -14,7 +15,7 @@ COLOURS = dict(zip(PARTS.values(), PART_COLOURS, strict=True))
 
 def answer_list(answer: RecommendationResponse, dataset: str, beside: RecommendationResponse | None = None) -> None:
     """The items, best first; with another answer beside it, how each one moved from there."""
-    scale = _longest(answer)
+    bars = _Bars.of(answer)
     places = {} if beside is None else _places(beside)
     cards = [
         Card(
@@ -24,7 +25,7 @@ def answer_list(answer: RecommendationResponse, dataset: str, beside: Recommenda
             badge=f"{item.score:.2f}",
             rank=place,
             moved="" if beside is None else _moved(place, places.get(item.item_id)),
-            parts=_parts(item, scale),
+            parts=bars.parts(item),
         )
         for place, item in enumerate(answer.items, 1)
     ]
@@ -58,12 +59,29 @@ def _moved(place: int, before: int | None) -> str:
     return "=" if before == place else f"{'▲' if place < before else '▼'} {abs(before - place)}"
 
 
-def _longest(answer: RecommendationResponse) -> float:
-    """The longest bar of an answer, so that all of its bars have one scale."""
-    return max((sum(map(abs, parts_of(item).values())) for item in answer.items), default=0.0) or 1.0
+@dataclass(frozen=True)
+class _Bars:
+    """The scale that all bars of an answer have in common: how far they reach below zero and above it."""
+
+    below: float
+    above: float
+
+    @classmethod
+    def of(cls, answer: RecommendationResponse) -> "_Bars":
+        values = [list(parts_of(item).values()) for item in answer.items]
+        return cls(
+            max(map(_below, values), default=0.0), max((sum(each) + _below(each) for each in values), default=0.0)
+        )
+
+    def parts(self, item: RecommendedItem) -> tuple[Part, ...]:
+        """What lowers the score, up to zero, and then what raises it."""
+        named = parts_of(item)
+        percent = 100 / ((self.below + self.above) or 1.0)
+        room = self.below - _below(named.values())
+        shown = sorted(named.items(), key=lambda part: part[1] >= 0)
+        bars = [Part(COLOURS[part], percent * value, f"{part}: {value:+.2f}") for part, value in shown if value]
+        return (Part("transparent", percent * room, ""), *bars) if bars else ()
 
 
-def _parts(item: RecommendedItem, scale: float) -> tuple[Part, ...]:
-    return tuple(
-        Part(COLOURS[part], 100 * value / scale, f"{part}: {value:+.2f}") for part, value in parts_of(item).items()
-    )
+def _below(values: Iterable[float]) -> float:
+    return -sum(value for value in values if value < 0)

@@ -82,11 +82,10 @@ def _in_place(card: Card) -> str:
 
 
 def _why(parts: tuple[Part, ...]) -> str:
-    """The parts as one bar; what lowers the score comes first and is hollow."""
+    """The parts as one bar; what lowers the score is hollow."""
     bars = "".join(
         f'<span title="{html.escape(part.words)}" style="width:{abs(part.percent):.1f}%;'
         f'{"border:2px solid" if part.percent < 0 else "background:"} {part.colour}"></span>'
-        for part in sorted(parts, key=lambda part: part.percent >= 0)
-        if part.percent
+        for part in parts
     )
     return f'<div class="fm-why">{bars}</div>' if bars else ""

@@ -28,7 +28,7 @@ CSS = """<style>
 .fm-list .fm-cover { grid-area: cover; align-self: start; border-radius: 5px; }
 .fm-list .fm-cover span { font-size: .9rem; }
 .fm-list .fm-rank { left: 2px; top: 2px; padding: 0 5px; font-size: .66rem; }
-.fm-list .fm-title { grid-area: title; -webkit-line-clamp: 1; }
+.fm-list .fm-title { grid-area: title; }
 .fm-list .fm-meta { grid-area: meta; white-space: nowrap; overflow: hidden; text-overflow: ellipsis; }
 .fm-list .fm-badge { grid-area: badge; }
 .fm-moved { grid-area: moved; font-size: .72rem; line-height: 1.2; opacity: .8; text-align: right; }
@@ -36,6 +36,8 @@ CSS = """<style>
 .fm-why span { box-sizing: border-box; }
 .fm-legend { display: flex; flex-wrap: wrap; gap: 4px 14px; font-size: .8rem; }
 .fm-legend i { display: inline-block; width: 10px; height: 10px; margin-right: 5px; }
+.st-key-answers [data-testid=stHorizontalBlock] { flex-wrap: wrap; }
+.st-key-answers [data-testid=stColumn] { min-width: 250px; }
 .fm-small .fm-cards { grid-template-columns: repeat(5, minmax(0, 1fr)); gap: 8px; }
 .fm-strip .fm-cards { display: flex; overflow-x: auto; padding-bottom: 6px; }
 .fm-strip .fm-card { flex: 0 0 76px; }

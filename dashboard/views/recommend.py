@@ -68,7 +68,9 @@ def _answers(model: ModelVersion, taken: Taken) -> None:
     if count:
         answers["colder"] = (_words(latest, count), _ask(taken, latest))
     parts_legend(*(answer for _, answer in answers.values()))
-    for place, (title, answer) in zip(st.columns(len(answers), gap="medium"), answers.values(), strict=True):
+    with st.container(key="answers"):
+        places = st.columns(len(answers), gap="medium")
+    for place, (title, answer) in zip(places, answers.values(), strict=True):
         with place:
             _answer(title, answer, model, warm)
     st.caption("Scores compare within one answer only.")
@@ -100,7 +102,7 @@ def _latest(taken: Taken) -> int:
     if count == 0:
         return 0
     latest: int = st.slider(
-        "Take interactions away: how many of the latest are left for the answer on the right",
+        "Take interactions away: how many of the latest are left for the last list",
         0,
         count,
         value=min(count, int(given)) if given.isdecimal() else 0,
@@ -130,7 +132,7 @@ def _answer(title: str, answer: RecommendationResponse, model: ModelVersion, war
     st.markdown(f":{colour}-badge[{words}]")
     answer_list(answer, model.dataset, None if answer is warm else warm)
     if answer is not warm:
-        st.caption(f"{in_common(answer, warm)} of {len(answer.items)} are the same as on the left.")
+        st.caption(f"{in_common(answer, warm)} of {len(answer.items)} are in the first list as well.")
 
 
 def _finds_nothing(answer: RecommendationResponse) -> bool:
