@@ -20,7 +20,7 @@ from fedmem.contracts import ItemMap, Prototype, PrototypeRound
 MAP_HEIGHT = 540
 AXES = 80  # of the height, for the axis below and the title above
 AREAS = (60, 3200)  # of a disc, in square pixels, for none of the mass and for all of it
-NARROW = 420  # a map of fewer pixels names the prototypes by their numbers only
+NARROW = 400  # a map of fewer pixels has no room around the discs: their numbers stand upon them
 MARGIN = 1.1
 X_TITLE, Y_TITLE = "First principal component (no unit)", "Second principal component (no unit)"
 COLUMNS = ("x", "y", "prototype", "round", "mass", "label", "titles")
@@ -104,7 +104,7 @@ def _map(count: int, frame: Frame) -> dict[str, Any]:
     layers = [
         items.mark_circle(color=GREY, size=16, opacity=0.35, clip=True),
         _discs(now, colour),
-        path.mark_line(strokeWidth=5, color=PAPER, clip=True),
+        path.mark_line(strokeWidth=_by_width("0", "5"), color=PAPER, clip=True),
         path.mark_line(strokeWidth=2, clip=True).encode(color=colour),
         *_words(now),
     ]
@@ -126,11 +126,14 @@ def _discs(now: alt.Chart, colour: alt.Color) -> Any:
 
 
 def _words(now: alt.Chart) -> list[Any]:
-    """The labels, each upon a halo, because a label lies on items."""
-    given: Any = {name: alt.ExprRef(f"datum.{name}") for name in ("align", "dx", "dy")}
-    text = alt.ExprRef(f"width < {NARROW} ? datum.prototype : datum.label")
-    style: Any = {"text": text, "fontSize": 12, "fontWeight": 600, "baseline": "middle", **given}
-    return [
-        now.mark_text(color=PAPER, stroke=PAPER, strokeWidth=4, strokeJoin="round", **style),
-        now.mark_text(color=INK, **style),
-    ]
+    """The labels, each upon a halo, because it lies on items; in a narrow window, upon its disc."""
+    narrow = {"text": "datum.prototype", "align": "'center'", "dx": "0", "dy": "0"}
+    usual = {"text": "datum.label", "align": "datum.align", "dx": "datum.dx", "dy": "datum.dy"}
+    style: Any = {name: _by_width(narrow[name], usual[name]) for name in usual}
+    style |= {"fontSize": _by_width("10", "12"), "fontWeight": 600, "baseline": "middle"}
+    halo = now.mark_text(color=PAPER, stroke=PAPER, strokeJoin="round", strokeWidth=_by_width("0", "4"), **style)
+    return [halo, now.mark_text(color=_by_width(f"'{PAPER}'", f"'{INK}'"), **style)]
+
+
+def _by_width(narrow: str, usual: str) -> alt.ExprRef:
+    return alt.ExprRef(f"width < {NARROW} ? {narrow} : {usual}")

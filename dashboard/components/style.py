@@ -36,8 +36,9 @@ CSS = """<style>
 .fm-why span { box-sizing: border-box; }
 .fm-legend { display: flex; flex-wrap: wrap; gap: 4px 14px; font-size: .8rem; }
 .fm-legend i { display: inline-block; width: 10px; height: 10px; margin-right: 5px; }
-.st-key-answers [data-testid=stHorizontalBlock] { flex-wrap: wrap; }
+.st-key-answers [data-testid=stHorizontalBlock], .st-key-map [data-testid=stHorizontalBlock] { flex-wrap: wrap; }
 .st-key-answers [data-testid=stColumn] { min-width: 250px; }
+.st-key-map [data-testid=stColumn] { min-width: min(320px, 100%); }
 .fm-small .fm-cards { grid-template-columns: repeat(5, minmax(0, 1fr)); gap: 8px; }
 .fm-strip .fm-cards { display: flex; overflow-x: auto; padding-bottom: 6px; }
 .fm-strip .fm-card { flex: 0 0 76px; }

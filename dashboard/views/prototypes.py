@@ -67,7 +67,8 @@ def _show(job: Job, rounds: Sequence[PrototypeRound]) -> None:
     with st.container():  # one place, whatever there is in it: what moves down the page would be drawn anew
         shown = _round(rounds)
         _alarm(shown)
-    left, right = st.columns([3, 2])
+    with st.container(key="map"):
+        left, right = st.columns([3, 2])
     with right:
         chosen = one_prototype(job, shown)
     with left:
