@@ -11,6 +11,7 @@ from fedmem.contracts import (
     DatasetList,
     ItemMap,
     ItemPage,
+    ItemResponse,
     Job,
     JobLogs,
     JobMetrics,
@@ -143,10 +144,14 @@ class ApiClient:
         """A user's interactions, oldest first."""
         return self._get(UserHistory, f"/users/{quote(user_id, safe='')}/history", dataset=dataset)
 
-    def recommend(self, user_id: str, k: int, model: str | None = None) -> RecommendationResponse:
-        """For a known user, with the parts of each score."""
+    def item(self, item_id: str, dataset: str | None = None) -> ItemResponse:
+        """One item of the catalogue."""
+        return self._get(ItemResponse, f"/items/{quote(item_id, safe='')}", dataset=dataset)
+
+    def recommend(self, user_id: str, k: int, *, memory: bool = True) -> RecommendationResponse:
+        """For a known user, with the parts of each score; without memory, neither their own nor the global is read."""
         path = f"/recommend/{quote(user_id, safe='')}"
-        return self._get(RecommendationResponse, path, k=k, explain=True, model=model)
+        return self._get(RecommendationResponse, path, k=k, explain=True, memory=memory)
 
     def recommend_for(self, request: RecommendationRequest) -> RecommendationResponse:
         """For a history; nothing of it is stored."""
@@ -155,6 +160,11 @@ class ApiClient:
     def prototypes(self, job_id: int, round: int | None = None) -> PrototypeRound:
         """The global prototypes after a round, by default the last one kept."""
         return self._get(PrototypeRound, "/memory/prototypes", job=job_id, round=round)
+
+    def recommend_by_prototype(self, index: int, k: int, model: str) -> RecommendationResponse:
+        """For somebody of whom nothing is known, if the global memory were this prototype alone."""
+        path = f"/memory/prototypes/{index}/recommendations"
+        return self._get(RecommendationResponse, path, k=k, model=model)
 
     def item_map(self, job_id: int) -> ItemMap:
         """The items on the map of a job's prototypes."""

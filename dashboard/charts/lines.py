@@ -24,10 +24,11 @@ from dashboard.charts.drawing import (
     value_axis,
     zoom_by_round,
 )
-from dashboard.charts.palette import GREY, colours
+from dashboard.charts.palette import GREY, SERIES, colours
 
 Kind = Literal["line", "best", "reference", "upper", "room"]
 ROOM, ROOM_FOR_NAME = 0.04, 0.14  # of the height
+DASHES = ([1, 0], [6, 3], [2, 2])
 
 
 class Row(NamedTuple):
@@ -49,7 +50,7 @@ class Style:
         y_title: what is measured, with its unit in brackets.
         series: all that may occur, in the order of the legend.
         palette: their colours, if not the usual ones.
-        y_format: d3's format of the axis labels, if not the usual one.
+        y_format: d3's format of the values, if not the usual one.
         zero: whether the value axis starts at zero.
         bands: whether lines may have bands.
         best: whether points may be marked.
@@ -102,9 +103,18 @@ def _specification(style: Style) -> dict[str, Any]:
     scale = alt.Scale(domain=list(style.series), range=list(palette))
     colour = alt.Color("series:N", scale=scale, legend=_legend(style) if many else None)
     y = value_axis("value", style.y_title, zero=style.zero, values_format=style.y_format)
-    base = alt.Chart(rows()).encode(x=round_axis(), y=y, color=colour)
+    base = alt.Chart(rows()).encode(x=round_axis(), y=y, color=colour, **_dashes(style))
     layers = _layers(style, base, y)
     return specification(alt.layer(*layers).add_params(zoom_by_round()), HEIGHT)
+
+
+def _dashes(style: Style) -> dict[str, Any]:
+    """More series than colours: those that take a colour again are dashed."""
+    if len(style.series) <= len(SERIES):
+        return {}
+    dashes = [DASHES[number // len(SERIES) % len(DASHES)] for number in range(len(style.series))]
+    scale = alt.Scale(domain=list(style.series), range=dashes)
+    return {"strokeDash": alt.StrokeDash("series:N", scale=scale, legend=_legend(style))}
 
 
 def _legend(style: Style) -> alt.Legend:
@@ -137,7 +147,7 @@ def _tooltip(style: Style) -> list[alt.Tooltip]:
     return [
         alt.Tooltip("series:N", title="Series"),
         alt.Tooltip("round:Q", title="Round"),
-        alt.Tooltip("value:Q", title=style.y_title, format=",.4~r"),
+        alt.Tooltip("value:Q", title=style.y_title, format=style.y_format or ",.4~r"),
     ]
 
 

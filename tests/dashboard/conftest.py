@@ -1,5 +1,6 @@
 """One real backend on a database with two trained jobs and one under way, and one on an empty database."""
 
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -42,6 +43,14 @@ class Filled:
     def advance(self) -> None:
         """Another round of the job under way."""
         self.trainer.train(self.lease, self.get(f"/jobs/{self.running}")["round"] + 1, Curves())
+
+    def activate(self, version: str) -> None:
+        """Put a model into service, and see it there."""
+        httpx.post(f"{self.api}/models/{version}/activate").raise_for_status()
+        deadline = time.monotonic() + 20
+        while self.get("/models")["serving"] != version:
+            assert time.monotonic() < deadline, f"{version} does not come into service"
+            time.sleep(0.05)
 
 
 @pytest.fixture(scope="session")

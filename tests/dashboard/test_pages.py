@@ -38,6 +38,10 @@ def words(app):
     return "\n".join(map(str, texts))
 
 
+def html_of(app):
+    return [element.proto.body for element in app.get("html")]
+
+
 def table(app, number=0):
     return app.dataframe[number].value
 
@@ -235,6 +239,7 @@ def test_the_bytes_are_those_of_the_metrics(page, filled):
     shown = {metric.label: metric.value for metric in page("clients", filled.api, job=filled.full).metric}
     assert shown["From a client, per round"] == size(up)
     ledger = table(page("privacy", filled.api, job=filled.full))
+    assert list(ledger["What"])[2].startswith("↑")
     assert list(ledger["All so far"])[2] == size(sum(t["bytes_up_weights"] * t["clients"] for t in train))
 
 
@@ -253,7 +258,7 @@ def test_memory_says_that_a_run_has_none(page, filled):
 def test_prototypes_are_named_by_their_nearest_titles(page, filled):
     told = filled.get(f"/memory/prototypes?job={filled.full}")
     app = page("prototypes", filled.api, job=filled.full)
-    html = "".join(element.proto.body for element in app.get("html"))
+    html = "".join(html_of(app))
     assert all(prototype["nearest"][0]["title"] in html for prototype in told["prototypes"] if prototype["nearest"])
     slider = app.select_slider[0]
     assert [int(option) for option in slider.options] == told["rounds"]
@@ -261,16 +266,72 @@ def test_prototypes_are_named_by_their_nearest_titles(page, filled):
     assert not app.exception
 
 
-def test_recommend_shows_titles_and_the_strategy_for_less_and_less(page, filled):
+def test_a_prototype_shows_what_it_alone_recommends(page, filled):
+    app = page("prototypes", filled.api, job=filled.full, prototype="P2")
+    answer = filled.get("/memory/prototypes/1/recommendations?k=10")
+    alone = next(
+        block for block in html_of(app) if answer["items"][-1]["title"] in block and 'class="fm-list"' in block
+    )
+    places = [alone.index(f">{item['title']}</div>") for item in answer["items"]]
+    assert places == sorted(places)
+    assert all(f"{item['score']:.2f}" in alone for item in answer["items"])
+    assert f"`{answer['model_version']}`" in words(app)
+
+
+def test_a_prototype_of_a_job_that_does_not_serve_says_what_to_do(page, filled):
+    said = words(page("prototypes", filled.api, job=filled.running))
+    assert "has no model yet" in said
+    own, other = (filled.get(f"/jobs/{job}")["model_version"] for job in (filled.full, filled.without_memory))
+    try:
+        filled.activate(other)
+        said = words(page("prototypes", filled.api, job=filled.full))
+    finally:
+        filled.activate(own)
+    assert f"`{own}`, does not serve now; `{other}` does" in said
+    assert "System page" in said
+
+
+def test_the_choices_among_prototypes_are_in_the_url(page, filled):
+    rounds = filled.get(f"/memory/prototypes?job={filled.full}")["rounds"]
+    app = page("prototypes", filled.api, job=filled.full, round=rounds[0], prototype="P2")
+    assert app.select_slider[0].value == rounds[0]
+    assert app.button_group(key="prototype").value == 1
+    app.select_slider[0].set_value(rounds[1]).run()
+    assert app.query_params["round"] == str(rounds[1])
+    app.select_slider[0].set_value(rounds[-1]).run()
+    assert "round" not in app.query_params, "the newest is followed, not linked to"
+
+
+def test_recommend_sets_memory_beside_none_and_warm_beside_cold(page, filled):
     app = page("recommend", filled.api, user="u01")
-    answer = filled.get("/recommend/u01?k=10&explain=true")
-    html = "".join(element.proto.body for element in app.get("html"))
-    assert all(item["title"] in html for item in answer["items"])
+    lists = [block for block in html_of(app) if 'class="fm-list"' in block]
+    asked = ("/recommend/u01?k=10", "/recommend/u01?k=10&memory=false")
+    for block, path in zip(lists, asked, strict=False):
+        answer = filled.get(path)
+        places = [block.index(f">{item['title']}</div>") for item in answer["items"]]
+        assert places == sorted(places)
+        assert all(f"{item['score']:.2f}" in block for item in answer["items"])
+    assert len(lists) == 3
     said = words(app)
-    assert "own memory" in said
-    assert "With nothing" in said
+    assert all(title in said for title in ("Without memory", "With nothing", "reads their own memory"))
+    assert "Sequence model: +" in lists[0], "the parts of a score are told"
+    assert "Memory by" not in lists[1]
+
+
+def test_taking_interactions_away_is_in_the_url(page, filled):
+    app = page("recommend", filled.api, user="u01", latest=2)
+    assert app.slider[0].value == 2
+    assert "With the latest 2" in words(app)
     app.slider[0].set_value(1).run()
+    assert app.query_params["latest"] == "1"
     assert "With the latest interaction" in words(app)
+
+
+def test_recommend_explains_the_answer_that_is_picked(page, filled):
+    app = page("recommend", filled.api, user="u01", why="Without memory")
+    assert app.button_group(key="why").value == "without"
+    assert "No memory was read" in words(app)
+    assert len(specs(app)) == 1
 
 
 def test_recommend_for_a_history_put_together_by_titles(page, filled):
@@ -280,6 +341,26 @@ def test_recommend_for_a_history_put_together_by_titles(page, filled):
     app.button(key="add-m07").click().run()
     assert not app.exception
     assert app.query_params["items"] == "m01,m02,m07"
+    app.multiselect[0].unselect("m02").run()
+    assert app.query_params["items"] == "m01,m07"
+
+
+def test_a_linked_history_has_titles_and_tells_what_is_not_in_the_catalogue(page, filled):
+    app = page("recommend", filled.api, items="m01,no%2Csuch,m02")
+    (warning,) = app.warning
+    assert "`no,such`" in warning.value
+    assert app.multiselect[0].options == ["Film 1", "Film 2"]
+    assert "taken 2 items" in words(app)
+
+
+def test_lists_that_are_cut_say_so(page, filled, monkeypatch):
+    monkeypatch.setattr("dashboard.components.history.MOST_USERS", 5)
+    monkeypatch.setattr("dashboard.components.history.FOUND", 3)
+    assert "the first 5 users" in words(page("recommend", filled.api, user="u01"))
+    app = page("recommend", filled.api, items="m01")
+    app.text_input[0].set_value("Film").run()
+    total = filled.get("/items?q=Film")["total"]
+    assert f"3 of {total} titles" in words(app)
 
 
 def test_experiments_are_a_table_with_standard_errors(page, filled):

@@ -272,6 +272,38 @@ def drawn_on(canvas: "playwright.Locator") -> str:
     return canvas.evaluate("canvas => canvas.toDataURL()")
 
 
+def test_what_is_chosen_is_in_the_address_and_comes_back_with_it(site, visit):
+    tab = visit(site.home)
+    tab.open("prototypes", job=1)
+    tab.page.get_by_role("radio", name="P2").click()
+    tab.page.wait_for_url("**prototype=P2**")
+    slid(tab, "ArrowLeft")
+    tab.page.wait_for_url("**round=**")
+    tab.page.reload()
+    tab.settled()
+    playwright.expect(tab.page.get_by_role("radio", name="P2")).to_be_checked()
+    tab.open("recommend", user="u01")
+    slid(tab, "ArrowRight")
+    tab.page.wait_for_url("**latest=1**")
+    tab.page.reload()
+    tab.page.get_by_role("heading", name="With the latest interaction").wait_for()
+    tab.page.get_by_role("radio", name="A history of your own").click()
+    tab.page.get_by_label("Search titles").fill("Film 7")
+    tab.page.get_by_label("Search titles").press("Enter")
+    press(tab.page.locator("[data-testid=stMain]"), "Film 7")
+    tab.page.wait_for_url("**items=m07**")
+    tab.page.reload()
+    tab.page.get_by_text("has taken 1 item").wait_for()
+    tab.has_no_complaints()
+
+
+def slid(tab: Visitor, key: str) -> None:
+    """Move the page's slider by one."""
+    slider = tab.page.locator("[data-testid=stMain]").get_by_role("slider")
+    slider.focus()
+    slider.press(key)
+
+
 @pytest.mark.parametrize("name", LIVE)
 def test_nothing_is_touched_while_there_is_no_news(site, running, visit, name):
     _, lease = running
