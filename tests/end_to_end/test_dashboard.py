@@ -233,6 +233,7 @@ def test_a_new_round_appears_on_the_same_canvas_and_the_zoom_stays(site, running
     zoomed = rounds_shown(tab, participation)
     assert 3 < len(zoomed) < number
     tab.page.evaluate(MARK)
+    tab.page.evaluate("window.drawings = 0")
     before = drawn_on(total)
     trainer.train(lease, number + 3, Curves())
     tab.page.get_by_text(f"Round {number + 3} of 100").wait_for(timeout=NEWS * 1000)
@@ -240,6 +241,7 @@ def test_a_new_round_appears_on_the_same_canvas_and_the_zoom_stays(site, running
     while drawn_on(total) == before:
         assert time.monotonic() < deadline, "the new rounds are not drawn"
         time.sleep(0.1)
+    assert tab.page.evaluate("drawings") > 0
     assert tab.page.evaluate(SAME), "a canvas was made anew, or one more"
     assert rounds_shown(tab, participation) == zoomed, "the zoom was lost"
     tab.has_no_complaints()
@@ -309,7 +311,7 @@ def test_nothing_is_touched_while_there_is_no_news(site, running, visit, name):
     _, lease = running
     tab = visit(site.home)
     tab.open(name, job=lease.job_id)
-    assert tab.page.evaluate("drawings") > 0
+    tab.page.wait_for_function("drawings > 0")
     site.polled(tab, 2)  # what comes late, such as the sizes of charts, is there
     tab.page.evaluate(MARK)
     tab.page.evaluate(WATCH)
