@@ -6,8 +6,10 @@ as many rounds without any tab and with all five take turns.
 
 ratio             the CPU seconds of the trainer's process per round with tabs, over those of the two stretches without
                   around it: the median, and the least and the greatest.
-lock_waits        how often trainer and backend found the database's write lock taken, with tabs and without, and how
-                  long the longest wait was. Lines of their logs that speak of a locked database are counted, too.
+lock_waits        how often a thread of the trainer found the database's write lock taken, with tabs and without, and
+                  how long the longest wait was. Its own threads meet there, heartbeat and commit; others can only if
+                  the backend writes, which backend_writes counts. Lines of the logs that speak of a locked database
+                  are counted, too.
 failed_polls      answers of the backend other than 2xx, and errors that a tab showed at any moment.
 
     python -m benchmarks.five_tabs [--keep]
@@ -29,6 +31,7 @@ from typing import Any
 
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
+from benchmarks.lock_waits import noted
 from benchmarks.measure import machine, write_result
 from benchmarks.product import PATIENCE, Product, Service, free_port, product
 from fedmem.storage.engine import connect
@@ -66,7 +69,7 @@ class Site:
     jobs: JobStore
     services: dict[str, Service]
     home: str
-    waits: Path
+    locks: dict[str, Path]  # of trainer and backend
 
     @property
     def round(self) -> int:
@@ -82,10 +85,6 @@ class Site:
         """Of each service so far."""
         return {name: service.cpu_seconds() for name, service in self.services.items()}
 
-    def lock_waits(self) -> list[float]:
-        """Seconds of each wait so far."""
-        return [float(line) for line in self.waits.read_text(encoding="ascii").split()]
-
     def answers(self) -> Counter[tuple[str, str]]:
         """The backend's answers so far, by route and status."""
         with self.made.client as client:
@@ -100,7 +99,8 @@ class Stretch:
     cpu: float  # seconds of the trainer's process per round
     wall: float  # seconds per round
     others: dict[str, float]  # of one core, that backend and dashboard took meanwhile
-    waits: list[float]
+    waits: list[tuple[str, float]]  # of the trainer's threads, with their seconds
+    backend_writes: int
     answers: Counter[tuple[str, str]]
     errors: list[str] = field(default_factory=list)
 
@@ -131,6 +131,8 @@ def figures(found: dict[str, list[Stretch]]) -> dict[str, Any]:
     around = [(before + after) / 2 for before, after in zip(cpu["without"], cpu["without"][1:], strict=False)]
     ratios = [tabbed / plain for tabbed, plain in zip(cpu["with"], around, strict=True)]
     waits = {side: [wait for each in found[side] for wait in each.waits] for side in SIDES}
+    waiting = {side: Counter(thread for thread, _ in waits[side]) for side in SIDES}
+    longest = {side: 1000 * max((seconds for _, seconds in waits[side]), default=0.0) for side in SIDES}
     polls = sum((each.answers for each in found["with"]), Counter[tuple[str, str]]())
     failed = sum((Counter(each.failed) for each in found["with"]), Counter[str]())
     return {
@@ -138,8 +140,9 @@ def figures(found: dict[str, list[Stretch]]) -> dict[str, Any]:
         "ratio_least": min(ratios),
         "ratio_greatest": max(ratios),
         "goal": GOAL,
-        "lock_waits": {side: len(seconds) for side, seconds in waits.items()},
-        "longest_lock_wait_ms": {side: 1000 * max(seconds, default=0.0) for side, seconds in waits.items()},
+        "lock_waits": {side: dict(threads) for side, threads in waiting.items()},
+        "longest_lock_wait_ms": longest,
+        "backend_writes": {side: sum(each.backend_writes for each in found[side]) for side in SIDES},
         "failed_polls": failed.total(),
         "failed_by_reason": dict(failed),
         "polls": polls.total(),
@@ -154,16 +157,17 @@ def site() -> Iterator[Site]:
     """The demo in training, far enough that every page has something to show."""
     with product() as made:
         made.store_demo()
-        waits = made.folder / "lock-waits"
-        waits.touch()
-        services = {"backend": made.start("benchmarks.lock_waits", "backend", str(waits))}
+        locks = {name: made.folder / f"{name}.locks" for name in ("backend", "trainer")}
+        for file in locks.values():
+            file.touch()
+        services = {"backend": made.start("benchmarks.lock_waits", "backend", str(locks["backend"]), "--every")}
         made.wait(lambda: made.answers("/health/live"), "the backend")
-        services["trainer"] = made.start("benchmarks.lock_waits", "trainer", str(waits))
+        services["trainer"] = made.start("benchmarks.lock_waits", "trainer", str(locks["trainer"]))
         port = free_port()
         api = f"http://127.0.0.1:{made.port}"
         services["dashboard"] = made.start("dashboard", FEDMEM_API_URL=api, FEDMEM_DASHBOARD_PORT=str(port))
         engine = connect(made.database_url)
-        at = Site(made, made.queue_demo(), JobStore(engine), services, f"http://127.0.0.1:{port}", waits)
+        at = Site(made, made.queue_demo(), JobStore(engine), services, f"http://127.0.0.1:{port}", locks)
         made.wait(lambda: made.answers(f"/memory/prototypes?job={at.job}"), "the first prototypes")
         yield at
         engine.dispose()
@@ -213,14 +217,16 @@ def with_tabs(at: Site, pages: list[Page], rounds: int) -> Stretch:
 def stretch(at: Site, rounds: int) -> Stretch:
     """So many rounds, from the end of one to the end of another."""
     first = at.reach(at.round + 1)
-    waited, answered = len(at.lock_waits()), at.answers()
+    locks, answered = {name: len(noted(file)) for name, file in at.locks.items()}, at.answers()
     began, before = time.perf_counter(), at.cpu_seconds()
     count = at.reach(first + rounds) - first
     cpu = {name: seconds - before[name] for name, seconds in at.cpu_seconds().items()}
     wall = time.perf_counter() - began
     trainer = cpu.pop("trainer")
     others = {name: seconds / wall for name, seconds in cpu.items()}
-    return Stretch(trainer / count, wall / count, others, at.lock_waits()[waited:], at.answers() - answered)
+    news = {name: noted(file)[locks[name] :] for name, file in at.locks.items()}
+    answers = at.answers() - answered
+    return Stretch(trainer / count, wall / count, others, news["trainer"], len(news["backend"]), answers)
 
 
 def main() -> None:

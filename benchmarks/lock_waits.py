@@ -1,14 +1,16 @@
 """A service of the product that counts how often, and how long, it waits for the database's write lock.
 
-``python -m benchmarks.lock_waits trainer FILE`` is ``python -m trainer``, and writes the seconds of each wait to a line
-of FILE. SQLite takes the write lock at BEGIN IMMEDIATE and hides a wait in it: so the lock is first asked for without
-patience, and only where it is refused with the usual one. Nothing is estimated from how long a statement took, which
-on a busy machine says nothing of locks. Readers never wait for a writer, because the journal is a write-ahead log.
+``python -m benchmarks.lock_waits trainer FILE`` is ``python -m trainer``, and writes each wait to a line of FILE: the
+thread and the seconds. With ``--every`` it is every taking of the lock, those without a wait with 0. SQLite takes the
+lock at BEGIN IMMEDIATE and hides a wait in it: so the lock is first asked for without patience, and only where it is
+refused with the usual one. Nothing is estimated from how long a statement took, which on a busy machine says nothing
+of locks. Readers never wait for a writer, because the journal is a write-ahead log.
 """
 
 import runpy
 import sqlite3
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -20,8 +22,12 @@ from fedmem.storage.engine import BUSY_SECONDS
 TAKES_LOCK = "BEGIN IMMEDIATE"
 
 
-def count_waits(file: Path) -> None:
+def count_waits(file: Path, *, every: bool = False) -> None:
     """From now on, of every engine in this process."""
+
+    def note(seconds: float) -> None:
+        with file.open("a", encoding="utf-8") as lines:
+            lines.write(f"{threading.current_thread().name}\t{seconds:.6f}\n")
 
     @event.listens_for(Engine, "do_execute")
     def execute(cursor: Any, statement: str, parameters: Any, context: Any) -> bool:
@@ -30,9 +36,16 @@ def count_waits(file: Path) -> None:
         if not _taken_at_once(cursor):
             began = time.perf_counter()
             cursor.execute(TAKES_LOCK)
-            with file.open("a", encoding="ascii") as waits:
-                waits.write(f"{time.perf_counter() - began:.6f}\n")
+            note(time.perf_counter() - began)
+        elif every:
+            note(0.0)
         return True
+
+
+def noted(file: Path) -> list[tuple[str, float]]:
+    """What stands in such a file: thread and seconds."""
+    lines = (line.split("\t") for line in file.read_text(encoding="utf-8").splitlines())
+    return [(thread, float(seconds)) for thread, seconds in lines]
 
 
 def _taken_at_once(cursor: sqlite3.Cursor) -> bool:
@@ -50,8 +63,8 @@ def _taken_at_once(cursor: sqlite3.Cursor) -> bool:
 
 def main() -> None:
     """Be the service."""
-    module, file = sys.argv[1:]
-    count_waits(Path(file))
+    module, file, *every = sys.argv[1:]
+    count_waits(Path(file), every=every == ["--every"])
     sys.argv = [module]
     runpy.run_module(module, run_name="__main__", alter_sys=True)
 
