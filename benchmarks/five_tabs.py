@@ -2,10 +2,12 @@
 
 Trainer, backend and dashboard are processes as the product starts them, the tabs are a real browser's: Overview,
 Training, Clients, Memory and Prototypes of the running job, each of which asks for news every two seconds. Stretches of
-as many rounds without any tab and with all five take turns.
+as many rounds take turns: without any tab, with all five, without, and with what five tabs ask of the backend but no
+browser, because that takes more of a small machine than all else.
 
 ratio             the CPU seconds of the trainer's process per round with tabs, over those of the two stretches without
                   around it: the median, and the least and the greatest.
+ratio_of_polls    the same for the questions alone.
 lock_waits        how often a thread of the trainer found the database's write lock taken, with tabs and without, and
                   how long the longest wait was. Its own threads meet there, heartbeat and commit; others can only if
                   the backend writes, which backend_writes counts. Lines of the logs that speak of a locked database
@@ -26,7 +28,9 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
+from threading import Event, Thread
 from typing import Any
 
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
@@ -41,7 +45,8 @@ GOAL = 1.03
 PAGES = ("", "training", "clients", "memory", "prototypes")
 FLAGS = ("--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run")
 REQUESTS = re.compile(r'fedmem_http_requests_total\{.*route="(.*)",status="(\d+)"\} (\S+)')
-SIDES = ("without", "with")
+SIDES = ("without", "with", "polls")
+POLL_SECONDS = 2.0  # the dashboard's own
 # Also what stands there for a moment only.
 NOTE_ERRORS = """
     window.errors = new Set();
@@ -54,10 +59,10 @@ SHOWN_ROUND = "() => Number((document.body.innerText.match(/Round ([0-9,]+) of/)
 
 @dataclass(frozen=True)
 class Sizes:
-    """How much is measured: stretches with tabs, one more without, and the rounds of each."""
+    """How much is measured: stretches with tabs, as many of polls, and the rounds of each stretch."""
 
     alternations: int = 5
-    rounds: int = 100  # ten validations, wherever a stretch begins
+    rounds: int = 80  # eight validations, wherever a stretch begins
 
 
 @dataclass
@@ -120,32 +125,39 @@ def five_tabs(sizes: Sizes | None = None) -> dict[str, Any]:
             found["without"].append(stretch(at, sizes.rounds))
             with tabs(browser, at) as pages:
                 found["with"].append(with_tabs(at, pages, sizes.rounds))
+            found["without"].append(stretch(at, sizes.rounds))
+            with polls(at):
+                found["polls"].append(stretch(at, sizes.rounds))
         found["without"].append(stretch(at, sizes.rounds))
         locked = sum(log.read_text(encoding="utf-8").count("is locked") for log in at.made.folder.glob("*.log"))
     return figures(found) | {"rounds_per_stretch": sizes.rounds, "locked_in_logs": locked, "machine": machine()}
 
 
 def figures(found: dict[str, list[Stretch]]) -> dict[str, Any]:
-    """The record of the stretches, which took turns and of which the first and the last were without tabs."""
+    """The record of the stretches: between any two without come one with tabs and one of polls in turn."""
     cpu = {side: [each.cpu for each in found[side]] for side in SIDES}
-    around = [(before + after) / 2 for before, after in zip(cpu["without"], cpu["without"][1:], strict=False)]
-    ratios = [tabbed / plain for tabbed, plain in zip(cpu["with"], around, strict=True)]
+    around = [(before + after) / 2 for before, after in pairwise(cpu["without"])]
+    ratios = [tabbed / plain for tabbed, plain in zip(cpu["with"], around[::2], strict=True)]
+    polled = [asked / plain for asked, plain in zip(cpu["polls"], around[1::2], strict=True)]
     waits = {side: [wait for each in found[side] for wait in each.waits] for side in SIDES}
     waiting = {side: Counter(thread for thread, _ in waits[side]) for side in SIDES}
     longest = {side: 1000 * max((seconds for _, seconds in waits[side]), default=0.0) for side in SIDES}
-    polls = sum((each.answers for each in found["with"]), Counter[tuple[str, str]]())
+    answers = sum((each.answers for each in found["with"]), Counter[tuple[str, str]]())
     failed = sum((Counter(each.failed) for each in found["with"]), Counter[str]())
     return {
         "ratio": statistics.median(ratios),
         "ratio_least": min(ratios),
         "ratio_greatest": max(ratios),
         "goal": GOAL,
+        "ratio_of_polls": statistics.median(polled),
+        "ratio_of_polls_least": min(polled),
+        "ratio_of_polls_greatest": max(polled),
         "lock_waits": {side: dict(threads) for side, threads in waiting.items()},
         "longest_lock_wait_ms": longest,
         "backend_writes": {side: sum(each.backend_writes for each in found[side]) for side in SIDES},
         "failed_polls": failed.total(),
         "failed_by_reason": dict(failed),
-        "polls": polls.total(),
+        "polls": answers.total(),
         "cpu_seconds_per_round": cpu,
         "cores_of_others": {side: [each.others for each in found[side]] for side in SIDES},
         "seconds_per_round": {side: [each.wall for each in found[side]] for side in SIDES},
@@ -189,6 +201,31 @@ def tabs(browser: Browser, at: Site) -> Iterator[list[Page]]:
     context.set_default_timeout(1000 * PATIENCE)
     yield [opened(context, f"{at.home}/{page}?job={at.job}") for page in PAGES]
     context.close()
+
+
+@contextmanager
+def polls(at: Site) -> Iterator[None]:
+    """Meanwhile, the questions of five tabs: the job, and its rounds since the last time."""
+    ended = Event()
+    threads = [Thread(target=poll, args=(at, ended)) for _ in PAGES]
+    for thread in threads:
+        thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        for thread in threads:
+            thread.join()
+
+
+def poll(at: Site, ended: Event) -> None:
+    """One tab's."""
+    last = -1
+    with at.made.client as client:
+        while not ended.wait(POLL_SECONDS):
+            client.get(f"/jobs/{at.job}").raise_for_status()
+            told = client.get(f"/jobs/{at.job}/metrics", params={"after_round": last}).raise_for_status().json()
+            last = told["rounds"][-1]["round"] if told["rounds"] else last
 
 
 def opened(context: BrowserContext, address: str) -> Page:

@@ -30,27 +30,27 @@ def test_every_figure_comes_out(monkeypatch):
     assert record["ratio"] > 0
     assert record["polls"] > 0
     assert (record["failed_polls"], record["failed_by_reason"], record["locked_in_logs"]) == (0, {}, 0)
-    assert record["backend_writes"] == {"without": 0, "with": 0}
-    assert {side: len(seconds) for side, seconds in record["cpu_seconds_per_round"].items()} == {
-        "without": 2,
-        "with": 1,
-    }
+    assert record["ratio_of_polls"] > 0
+    assert record["backend_writes"] == dict.fromkeys(five_tabs.SIDES, 0)
+    assert [len(record["cpu_seconds_per_round"][side]) for side in five_tabs.SIDES] == [3, 1, 1]
     assert json.loads(json.dumps(record)) == record
 
 
 def test_a_stretch_with_tabs_is_compared_with_those_around_it():
-    plain = [Stretch(cpu, 1.0, {}, [], 0, Counter()) for cpu in (1.0, 1.2, 1.4)]
+    plain = [Stretch(cpu, 1.0, {}, [], 0, Counter()) for cpu in (1.0, 1.2, 1.2, 1.4, 1.4)]
+    polled = [Stretch(1.2, 1.0, {}, [], 0, Counter()), Stretch(1.4, 1.0, {}, [], 0, Counter())]
     answers = Counter({("/jobs/{job_id}", "200"): 5, ("/models", "503"): 2})
     tabbed = [
         Stretch(1.21, 1.0, {}, [("heartbeat", 0.002)], 0, answers),
         Stretch(1.3, 1.0, {}, [("heartbeat", 0.001), ("MainThread", 0.001)], 3, Counter(), ["it does not answer"]),
     ]
-    found = figures({"without": plain, "with": tabbed})
+    found = figures({"without": plain, "with": tabbed, "polls": polled})
+    assert (found["ratio_of_polls_least"], found["ratio_of_polls_greatest"]) == (1.0, 1.0)
     assert (found["ratio_least"], found["ratio_greatest"]) == pytest.approx((1.0, 1.1))
     assert found["ratio"] == pytest.approx(1.05)
-    assert found["lock_waits"] == {"without": {}, "with": {"heartbeat": 2, "MainThread": 1}}
-    assert found["backend_writes"] == {"without": 0, "with": 3}
-    assert found["longest_lock_wait_ms"] == {"without": 0.0, "with": 2.0}
+    assert found["lock_waits"] == {"without": {}, "with": {"heartbeat": 2, "MainThread": 1}, "polls": {}}
+    assert found["backend_writes"] == {"without": 0, "with": 3, "polls": 0}
+    assert found["longest_lock_wait_ms"] == {"without": 0.0, "with": 2.0, "polls": 0.0}
     assert found["failed_by_reason"] == {"503 /models": 2, "it does not answer": 1}
     assert (found["failed_polls"], found["polls"]) == (3, 7)
 
