@@ -75,6 +75,19 @@ class Service:
             os.killpg(self.process.pid, signal.SIGKILL)
             self.process.wait()
 
+    def cpu_seconds(self) -> float:
+        """What its threads have taken so far, in the system too; its own children are not counted.
+
+        Raises:
+            BenchmarkError: where there is no /proc.
+        """
+        try:
+            stat = Path(f"/proc/{self.process.pid}/stat").read_text(encoding="ascii")
+        except OSError:
+            raise BenchmarkError(f"the {self.name}'s CPU time is read from /proc, which is not there") from None
+        user, system = stat.rpartition(")")[2].split()[11:13]
+        return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
+
     def resident_mib(self) -> float | None:
         """Its memory, or None where there is no /proc."""
         try:
@@ -108,8 +121,8 @@ class Product:
         """For what is not measured."""
         return httpx.Client(base_url=f"http://127.0.0.1:{self.port}", timeout=PATIENCE)
 
-    def start(self, module: str) -> Service:
-        """``python -m module`` with this product's settings."""
+    def start(self, module: str, *arguments: str, **more: str) -> Service:
+        """``python -m module`` with this product's settings, and more of them."""
         log = self.folder / f"{module}.log"
         kept = {name: value for name, value in os.environ.items() if not name.startswith("FEDMEM_") or "CACHE" in name}
         settings = {
@@ -120,9 +133,9 @@ class Product:
         }
         with log.open("ab") as output:
             process = subprocess.Popen(
-                [sys.executable, "-m", module],
+                [sys.executable, "-m", module, *arguments],
                 cwd=self.folder,
-                env=kept | settings,
+                env=kept | settings | more,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
@@ -131,7 +144,7 @@ class Product:
         self.running.append(Service(module, process, log))
         return self.running[-1]
 
-    def wait(self, happened: Callable[[], Any], what: str) -> None:
+    def wait(self, happened: Callable[[], Any], what: str, every: float = 0.1) -> None:
         """Until it has happened; BenchmarkError if it does not, or if a service ends."""
         deadline = time.monotonic() + PATIENCE
         while not happened():
@@ -139,7 +152,7 @@ class Product:
                 service.check()
             if time.monotonic() > deadline:
                 raise BenchmarkError(f"in vain for {PATIENCE:.0f} seconds: {what}")
-            time.sleep(0.1)
+            time.sleep(every)
 
     def answers(self, path: str) -> bool:
         """Whether the backend answers with 2xx there."""

@@ -43,15 +43,7 @@ PAGES = {
 def main() -> None:
     """One run of the script: what is common to all pages, then the page."""
     st.set_page_config(page_title="FedMem", page_icon=ICON, layout="wide")
-    page = st.navigation(
-        {
-            section: [
-                st.Page(f"views/{name}.py", title=title, icon=icon, default=name == "overview")
-                for name, title, icon in pages
-            ]
-            for section, pages in PAGES.items()
-        }
-    )
+    page = st.navigation({section: [*map(_page, pages)] for section, pages in PAGES.items()} | {"": [_also_home()]})
     st.logo(WORDMARK, size="large", icon_image=ICON)
     apply_style()
     take_up_choice()
@@ -63,6 +55,21 @@ def main() -> None:
         return
     page.run()
     look_for_news()
+
+
+def _page(about: tuple[str, str, str]) -> st.Page:
+    name, title, icon = about
+    first = name == "overview"
+    return st.Page(f"views/{name}.py", title=title, icon=icon, default=first, url_path="home" if first else name)
+
+
+def _also_home() -> st.Page:
+    """The first page's address is the root; its name, which a reader may well type, leads there."""
+
+    def go() -> None:
+        st.switch_page("views/overview.py", query_params=st.query_params.to_dict())
+
+    return st.Page(go, title="Overview", url_path="overview", visibility="hidden")
 
 
 if __name__ == "__main__":

@@ -11,12 +11,14 @@ from fedmem.contracts import (
     DatasetList,
     ItemMap,
     ItemPage,
+    ItemResponse,
     Job,
     JobLogs,
     JobMetrics,
     JobPage,
     JobRequest,
     Live,
+    LogLine,
     ModelPage,
     ModelVersion,
     Problem,
@@ -33,6 +35,8 @@ from fedmem.contracts.contract import Contract
 C = TypeVar("C", bound=Contract)
 TIMEOUT = httpx.Timeout(10.0, connect=2.0)
 ROUNDS_AT_ONCE = 1000
+LIMIT = 500  # of jobs and of models that the API tells at once
+LAST_ID = 2**63 - 1
 
 
 class BackendError(Exception):
@@ -50,6 +54,11 @@ class RefusedError(BackendError):
         super().__init__(detail)
         self.status = status
 
+    @property
+    def passes(self) -> bool:
+        """Whether it may be answered a moment later: the trouble is the backend's, or it was too much at once."""
+        return self.status == HTTPStatus.TOO_MANY_REQUESTS or self.status >= HTTPStatus.INTERNAL_SERVER_ERROR
+
 
 class ApiClient:
     """One connection pool for all sessions; httpx's client is thread-safe."""
@@ -63,9 +72,9 @@ class ApiClient:
         """Give the connections back."""
         self._http.close()
 
-    def jobs(self, limit: int = 50, kind: str | None = None) -> tuple[Job, ...]:
-        """Jobs, newest first."""
-        return self._get(JobPage, "/jobs", limit=limit, kind=kind).jobs
+    def jobs(self, limit: int = 50) -> JobPage:
+        """Jobs, newest first; at most LIMIT of them."""
+        return self._get(JobPage, "/jobs", limit=limit)
 
     def job(self, job_id: int) -> Job:
         """One job as it is now."""
@@ -75,9 +84,13 @@ class ApiClient:
         """At most ROUNDS_AT_ONCE rounds after one, in order."""
         return self._get(JobMetrics, f"/jobs/{job_id}/metrics", after_round=after_round, limit=ROUNDS_AT_ONCE)
 
-    def logs(self, job_id: int, after: int = 0) -> JobLogs:
+    def logs(self, job_id: int, after: int) -> tuple[LogLine, ...]:
         """Lines of a job's log after one, in order."""
-        return self._get(JobLogs, f"/jobs/{job_id}/logs", after=after, limit=1000)
+        return self._get(JobLogs, f"/jobs/{job_id}/logs", after=after, limit=1000).lines
+
+    def earlier_logs(self, job_id: int, before: int | None, limit: int) -> tuple[LogLine, ...]:
+        """The last lines of a job's log before one, or of all, in order."""
+        return self._get(JobLogs, f"/jobs/{job_id}/logs", before=before or LAST_ID, limit=limit).lines
 
     def create_job(self, request: JobRequest, idempotency_key: str) -> Job:
         """Queue a job; the same key again answers with the same job."""
@@ -96,8 +109,8 @@ class ApiClient:
         return self._post(Job, f"/jobs/{job_id}/resume")
 
     def models(self) -> ModelPage:
-        """Model versions, newest first, and which one serves."""
-        return self._get(ModelPage, "/models")
+        """Model versions, newest first and at most LIMIT of them, and which one serves."""
+        return self._get(ModelPage, "/models", limit=LIMIT)
 
     def activate(self, version: str) -> ModelVersion:
         """Serve this model version."""
@@ -131,10 +144,14 @@ class ApiClient:
         """A user's interactions, oldest first."""
         return self._get(UserHistory, f"/users/{quote(user_id, safe='')}/history", dataset=dataset)
 
-    def recommend(self, user_id: str, k: int, model: str | None = None) -> RecommendationResponse:
-        """For a known user, with the parts of each score."""
+    def item(self, item_id: str, dataset: str | None = None) -> ItemResponse:
+        """One item of the catalogue."""
+        return self._get(ItemResponse, f"/items/{quote(item_id, safe='')}", dataset=dataset)
+
+    def recommend(self, user_id: str, k: int, *, memory: bool = True) -> RecommendationResponse:
+        """For a known user, with the parts of each score; without memory, neither their own nor the global is read."""
         path = f"/recommend/{quote(user_id, safe='')}"
-        return self._get(RecommendationResponse, path, k=k, explain=True, model=model)
+        return self._get(RecommendationResponse, path, k=k, explain=True, memory=memory)
 
     def recommend_for(self, request: RecommendationRequest) -> RecommendationResponse:
         """For a history; nothing of it is stored."""
@@ -143,6 +160,11 @@ class ApiClient:
     def prototypes(self, job_id: int, round: int | None = None) -> PrototypeRound:
         """The global prototypes after a round, by default the last one kept."""
         return self._get(PrototypeRound, "/memory/prototypes", job=job_id, round=round)
+
+    def recommend_by_prototype(self, index: int, k: int, model: str) -> RecommendationResponse:
+        """For somebody of whom nothing is known, if the global memory were this prototype alone."""
+        path = f"/memory/prototypes/{index}/recommendations"
+        return self._get(RecommendationResponse, path, k=k, model=model)
 
     def item_map(self, job_id: int) -> ItemMap:
         """The items on the map of a job's prototypes."""
@@ -179,7 +201,7 @@ class ApiClient:
             return contract.model_validate_json(response.content)
         except ValidationError as error:
             raise BackendError(
-                f"The backend at {self.base_url} answers in a form that this dashboard does not know "
+                f"The backend at `{self.base_url}` answers in a form that this dashboard does not know "
                 f"({contract.__name__}): start both from the same version."
             ) from error
 
@@ -187,9 +209,9 @@ class ApiClient:
         try:
             return self._http.send(request)
         except httpx.TimeoutException as error:
-            raise BackendAwayError(f"The backend at {self.base_url} takes too long to answer.") from error
+            raise BackendAwayError(f"The backend at `{self.base_url}` takes too long to answer.") from error
         except httpx.TransportError as error:
-            raise BackendAwayError(f"The backend at {self.base_url} does not answer.") from error
+            raise BackendAwayError(f"The backend at `{self.base_url}` does not answer.") from error
 
 
 def _detail(response: httpx.Response) -> str:

@@ -11,10 +11,18 @@ RECENT = 20
 
 
 def seconds_per_round(rounds: Sequence[RoundMetrics]) -> float | None:
-    """The median of the last rounds, which a pause in between does not move."""
-    ends = [each.finished_at for each in rounds[-RECENT:]]
-    gaps = [(after - before).total_seconds() for before, after in pairwise(ends)]
-    return median(gaps) if gaps else None
+    """The median of the last rounds, which a pause does not move; of those with a validation if there are no others."""
+    return _typical(rounds, validated=False) or _typical(rounds, validated=True)
+
+
+def _typical(rounds: Sequence[RoundMetrics], *, validated: bool) -> float | None:
+    """The median of the last rounds with a validation, or without."""
+    gaps = [
+        (after.finished_at - before.finished_at).total_seconds()
+        for before, after in pairwise(rounds)
+        if ("validation" in after.metrics) == validated
+    ]
+    return median(gaps[-RECENT:]) if gaps else None
 
 
 def seconds_left(job: Job, rounds: Sequence[RoundMetrics]) -> float | None:
@@ -23,7 +31,10 @@ def seconds_left(job: Job, rounds: Sequence[RoundMetrics]) -> float | None:
     if pace is None or job.state != "running":
         return None
     done = job.clients_done / job.clients_selected if job.clients_selected else 0.0
-    return max(0.0, job.num_rounds - job.round - done) * pace
+    every = job.config.evaluation.eval_every
+    validations = job.num_rounds // every - job.round // every
+    dearer = (_typical(rounds, validated=True) or pace) - pace
+    return max(0.0, job.num_rounds - job.round - done) * pace + validations * max(0.0, dearer)
 
 
 def share_done(job: Job) -> float:
@@ -36,7 +47,8 @@ def share_done(job: Job) -> float:
 
 def progress_line(job: Job, rounds: Sequence[RoundMetrics]) -> str:
     """Rounds, clients of the round in progress, pace and time left, as far as they are known."""
-    parts = [f"Round {job.round} of {job.num_rounds}"]
+    early = ", ended early" if job.state == "succeeded" and job.round < job.num_rounds else ""
+    parts = [f"Round {job.round} of {job.num_rounds}{early}"]
     if job.state == "running" and job.clients_selected:
         parts.append(f"{job.clients_done} of {job.clients_selected} clients of the next one")
     pace, left = seconds_per_round(rounds), seconds_left(job, rounds)

@@ -1,11 +1,12 @@
 """The prototypes of jobs after each evaluated round, kept once for all sessions, and the maps they are drawn on."""
 
-from threading import Lock
+from collections.abc import Sequence
 
 from dashboard.client import ApiClient
+from dashboard.shelf import Shelf
 from fedmem.contracts import ItemMap, Job, PrototypeRound
 
-_Key = tuple[object, ...]
+MOST_JOBS, MOST_ROUNDS = 16, 100
 
 
 class PrototypeBook:
@@ -13,38 +14,44 @@ class PrototypeBook:
 
     def __init__(self, client: ApiClient) -> None:
         self._client = client
-        self._rounds: dict[_Key, dict[int, PrototypeRound]] = {}
-        self._maps: dict[_Key, ItemMap] = {}
-        self._lock = Lock()
+        self._rounds: Shelf[dict[int, PrototypeRound]] = Shelf(MOST_JOBS)
+        self._maps: Shelf[ItemMap | None] = Shelf(MOST_JOBS)
 
     def read(self, job: Job, *, at_most: int) -> tuple[PrototypeRound, ...]:
         """The kept rounds in order, as far as they are known after so many questions; the last one is asked for first.
 
+        Of more than MOST_ROUNDS, every second is left out, or three of four, and so on.
+
         Raises:
             RefusedError: with status 404 where the job keeps none.
         """
-        with self._lock:
-            known = self._rounds.setdefault(_key(job), {})
+        with self._rounds.place(_key(job), {}) as place:
+            known = place.value
             if not known or max(known) + job.config.evaluation.eval_every <= job.round:
                 newest = self._client.prototypes(job.id)
                 known[newest.round] = newest
                 at_most -= 1
-            for number in _missing(known)[:at_most] if at_most > 0 else ():
+            wanted = _spread(known[max(known)].rounds)
+            for number in [each for each in reversed(wanted) if each not in known][: max(0, at_most)]:
                 known[number] = self._client.prototypes(job.id, number)
-            return tuple(known[number] for number in sorted(known))
+            place.value = {number: known[number] for number in wanted if number in known}
+            return tuple(place.value.values())
 
     def map_of(self, job: Job) -> ItemMap:
         """The items on the job's map."""
-        key = _key(job)
-        if key not in self._maps:
-            self._maps[key] = self._client.item_map(job.id)
-        return self._maps[key]
+        with self._maps.place(_key(job), None) as place:
+            if place.value is None:
+                place.value = self._client.item_map(job.id)
+            return place.value
 
 
-def _key(job: Job) -> _Key:
+def _key(job: Job) -> tuple[object, ...]:
     return (job.id, job.created_at)
 
 
-def _missing(known: dict[int, PrototypeRound]) -> list[int]:
-    newest = known[max(known)]
-    return [number for number in reversed(newest.rounds) if number not in known]
+def _spread(rounds: Sequence[int]) -> list[int]:
+    """At most about so many, the same ones again when more come, and always the last."""
+    step = 1
+    while len(rounds) > step * MOST_ROUNDS:
+        step *= 2
+    return sorted({*rounds[::step], *rounds[-1:]})

@@ -1,13 +1,11 @@
 """The rounds of jobs as far as they are known, kept once for all sessions."""
 
-from collections import OrderedDict
-from threading import Lock
-
 from dashboard.client import ROUNDS_AT_ONCE, ApiClient
+from dashboard.shelf import Shelf
 from fedmem.contracts import Job, RoundMetrics
 
-MOST_JOBS = 64
-_Key = tuple[object, ...]
+MOST_JOBS, MOST_LAST = 64, 1024
+Rounds = tuple[RoundMetrics, ...]
 
 
 class RoundBook:
@@ -15,30 +13,28 @@ class RoundBook:
 
     def __init__(self, client: ApiClient) -> None:
         self._client = client
-        self._rounds: OrderedDict[_Key, tuple[RoundMetrics, ...]] = OrderedDict()
-        self._lock = Lock()
+        self._rounds: Shelf[Rounds] = Shelf(MOST_JOBS)
+        self._last: Shelf[Rounds] = Shelf(MOST_LAST)
 
-    def read(self, job: Job) -> tuple[RoundMetrics, ...]:
+    def read(self, job: Job) -> Rounds:
         """All rounds of a job, in order. Asks only if the job is further than what is known."""
-        # Another database counts its jobs from one again; and the end of a job adds the test metrics to its best round.
-        key = (job.id, job.created_at, job.finished_at)
-        with self._lock:
-            known = self._rounds.pop(key, ())
-            try:
-                known = self._news(job, known)
-            finally:
-                self._keep(key, known)
-        return known
+        with self._rounds.place(_key(job), ()) as place:
+            while job.started_at is not None and (not place.value or place.value[-1].round < job.round):
+                after = place.value[-1].round if place.value else -1
+                news = self._client.metrics(job.id, after).rounds
+                place.value += news
+                if len(news) < ROUNDS_AT_ONCE:
+                    break
+            return place.value
 
-    def _news(self, job: Job, known: tuple[RoundMetrics, ...]) -> tuple[RoundMetrics, ...]:
-        while job.started_at is not None and (not known or known[-1].round < job.round):
-            news = self._client.metrics(job.id, known[-1].round if known else -1).rounds
-            known += news
-            if len(news) < ROUNDS_AT_ONCE:
-                break
-        return known
+    def last(self, job: Job) -> RoundMetrics | None:
+        """The last round of a job that has ended, without the others."""
+        with self._last.place(_key(job), ()) as place:
+            if not place.value and job.round:
+                place.value = self._client.metrics(job.id, job.round - 1).rounds
+            return place.value[-1] if place.value else None
 
-    def _keep(self, key: _Key, known: tuple[RoundMetrics, ...]) -> None:
-        self._rounds[key] = known
-        while len(self._rounds) > MOST_JOBS:
-            self._rounds.popitem(last=False)
+
+def _key(job: Job) -> tuple[object, ...]:
+    # Another database counts its jobs from one again; and the end of a job adds the test metrics to its best round.
+    return (job.id, job.created_at, job.finished_at)

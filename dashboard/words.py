@@ -6,14 +6,6 @@ from datetime import UTC, datetime, timedelta
 from fedmem.config import ExperimentConfig
 from fedmem.contracts import Job
 
-STATES = {
-    "queued": "waiting",
-    "running": "running",
-    "paused": "paused",
-    "succeeded": "finished",
-    "failed": "failed",
-    "stopped": "stopped",
-}
 RANKING = {
     "HR": "Hit rate at {k} (share of users)",
     "NDCG": "NDCG at {k} (0 to 1)",
@@ -32,11 +24,6 @@ def ranking_title(metric: str) -> str:
     """What HR@10 and its like measure, with the unit."""
     name, _, k = metric.partition("@")
     return RANKING[name].format(k=k)
-
-
-def short_ranking(metric: str) -> str:
-    """For a table's head."""
-    return metric
 
 
 def job_name(job: Job) -> str:
@@ -62,10 +49,10 @@ def variant(config: ExperimentConfig) -> str:
 
 
 def state_of(job: Job) -> str:
-    """What a job does, and what it is about to do."""
+    """What a job does, in the API's words, and what it is about to do."""
     if job.state == "running" and job.desired_state != "running":
         return {"paused": "pausing", "stopped": "stopping"}[job.desired_state]
-    return STATES[job.state]
+    return job.state
 
 
 def is_under_way(job: Job) -> bool:

@@ -118,14 +118,14 @@ class JobRun:
         return self.directory.read_snapshot()
 
     def _refuse_to_add_nothing(self, run: TrainingRun) -> None:
-        """A job that continues one which stopped early would end at once, and serve the same model again."""
+        """A job that continues one which ended early would end at once, and serve the same model again."""
         if self.job.start_from is None or not run.server.finished:
             return
         parent = self.stores.jobs.get(self.job.start_from)
         if self.job.round == parent.round:
             patience = run.snapshot.config.federated.patience
             raise ConfigError(
-                f"job {parent.id} stopped early after round {parent.round}, and federated.patience = {patience} would "
+                f"job {parent.id} ended early after round {parent.round}, and federated.patience = {patience} would "
                 "stop this one at once: raise it"
             )
 
@@ -191,7 +191,7 @@ class JobRun:
             lambda: self.stores.jobs.finish(
                 self.lease,
                 "succeeded",
-                message=self._why_finished(last),
+                message=self._why_finished(last, run.snapshot.config.federated.patience),
                 test=table_metrics(result.table),
                 test_round=result.round,
                 model_round=result.round,
@@ -204,10 +204,10 @@ class JobRun:
         self.control.check()
         self.directory.write_record(record)
 
-    def _why_finished(self, last: int) -> str:
+    def _why_finished(self, last: int, patience: int) -> str:
         if last >= self.job.num_rounds:
             return f"all {last} rounds are done"
-        return f"stopped early after round {last}: validation HR@10 has not improved for federated.patience evaluations"
+        return f"ended early, because validation HR@10 had not improved in {patience} evaluations (federated.patience)"
 
     def _go_on(self) -> None:
         """Raise where the job is to end or to wait; called between two pieces of work."""

@@ -48,11 +48,15 @@ def get_job_logs(
     job_id: JobId,
     jobs: Jobs,
     after: Annotated[int, Query(ge=0, le=LARGEST_ID, description="Only lines after this one's id.")] = 0,
+    before: Annotated[
+        int | None,
+        Query(ge=1, le=LARGEST_ID, description="Only lines before this one's id, and of these the last ones."),
+    ] = None,
     limit: Annotated[int, Query(ge=1, le=1000, description="How many lines at most.")] = 200,
 ) -> JobLogs:
-    """Lines of the log after one, in order."""
+    """Lines of the log, in order: the first ones after `after`, or the last ones before `before`."""
     jobs.get(job_id)
-    return JobLogs(job_id=job_id, lines=tuple(log_line_of(row) for row in jobs.logs(job_id, after, limit)))
+    return JobLogs(job_id=job_id, lines=tuple(log_line_of(row) for row in jobs.logs(job_id, after, limit, before)))
 
 
 def _job_there_is(job_id: JobId, jobs: Jobs) -> JobRow:

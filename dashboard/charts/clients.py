@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 from dashboard.charts.drawing import Drawing
-from dashboard.charts.lines import Row, plain
+from dashboard.charts.lines import Row, Style, lines, plain
 from dashboard.charts.palette import BLUE, GREEN, ORANGE, SKY
 from dashboard.charts.quantiles import quantile_chart
 from dashboard.charts.training import series
@@ -37,15 +37,16 @@ def traffic_chart(rounds: Sequence[RoundMetrics], direction: Literal["down", "up
 
 
 def total_traffic_chart(rounds: Sequence[RoundMetrics]) -> Drawing:
-    """Everything sent so far, over all clients, in MB."""
+    """Everything sent so far, over all clients; the unit of the axis grows with it."""
     sums = dict.fromkeys(TRAFFIC, 0.0)
     rows = []
     for each in rounds:
         train = each.metrics.get("train", {})
         for name, label in TRAFFIC.items():
             sums[name] += train.get(name, 0.0) * train.get("clients", 0.0)
-            rows.append(Row(each.round, sums[name] / 1e6, label))
+            rows.append(Row(each.round, sums[name], label))
     palette = (BLUE, ORANGE, SKY, GREEN)
-    return plain(
-        rows, "Sent so far, all clients (MB)", list(TRAFFIC.values()), palette=palette, zero=True, stacked=True
+    style = Style(
+        "Sent so far, all clients (bytes)", tuple(TRAFFIC.values()), palette, y_format=".3~s", zero=True, stacked=True
     )
+    return lines(rows, style)

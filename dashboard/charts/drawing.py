@@ -51,7 +51,8 @@ def zoom_by_round() -> alt.Parameter:
 def round_axis() -> alt.X:
     """Rounds from left to right."""
     axis = alt.Axis(format="d", tickMinStep=1, tickCount=6, grid=False)
-    return alt.X("round:Q", title=ROUND_TITLE, axis=axis, scale=alt.Scale(nice=False))
+    # Padded, so that a mark on the last round is not cut in half.
+    return alt.X("round:Q", title=ROUND_TITLE, axis=axis, scale=alt.Scale(nice=False, padding=8))
 
 
 def value_axis(field: str, title: str, *, zero: bool = False, values_format: str | None = None) -> alt.Y:

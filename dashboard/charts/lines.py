@@ -1,13 +1,14 @@
 """Lines over rounds: the chart that most of a training job is shown by.
 
 Rows: round, value, low, high, series, kind. A `line` may have a band (low, high); `best` marks a point; a `reference`
-is a level that holds for all rounds; `room` is not seen.
+is a level that holds for all rounds, and so is an `upper` one, which lines come near at their end, so that its name is
+at their beginning; `room` is not seen.
 """
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import altair as alt
 import pandas as pd
@@ -23,16 +24,15 @@ from dashboard.charts.drawing import (
     value_axis,
     zoom_by_round,
 )
-from dashboard.charts.palette import GREY, colours
+from dashboard.charts.palette import GREY, SERIES, colours
 
-Kind = Literal["line", "best", "reference", "room"]
-ROOM = 0.04  # of the height
-COLUMNS = ("round", "value", "series", "kind", "low", "high")
+Kind = Literal["line", "best", "reference", "upper", "room"]
+ROOM, ROOM_FOR_NAME = 0.04, 0.14  # of the height
+DASHES = ([1, 0], [6, 3], [2, 2])
 
 
-@dataclass(frozen=True)
-class Row:
-    """One row of the data."""
+class Row(NamedTuple):
+    """One row of the data; there may be thousands with every poll, and these are the quickest to make."""
 
     round: int
     value: float
@@ -50,11 +50,12 @@ class Style:
         y_title: what is measured, with its unit in brackets.
         series: all that may occur, in the order of the legend.
         palette: their colours, if not the usual ones.
-        y_format: d3's format of the axis labels, if not the usual one.
+        y_format: d3's format of the values, if not the usual one.
         zero: whether the value axis starts at zero.
         bands: whether lines may have bands.
         best: whether points may be marked.
         reference: where the name of a level stands, if there may be one.
+        upper: whether there is an upper level, too.
         stacked: whether the series are parts of a sum, drawn as areas.
     """
 
@@ -66,6 +67,7 @@ class Style:
     bands: bool = False
     best: bool = False
     reference: Literal["above", "below"] | None = None
+    upper: bool = False
     stacked: bool = False
 
 
@@ -73,9 +75,7 @@ def lines(data: Iterable[Row], style: Style) -> Drawing:
     """Lines of some series over rounds; the specification depends on the style and not on the rows."""
     given = list(data)
     rooms = [] if style.stacked else _room(given, style)
-    table = pd.DataFrame(
-        [[getattr(row, column) for column in COLUMNS] for row in [*given, *rooms]], columns=list(COLUMNS)
-    )
+    table = pd.DataFrame([*given, *rooms], columns=list(Row._fields))
     table = table.astype({"round": "int64", "value": "float64", "low": "float64", "high": "float64"})
     return Drawing(_specification(style), {ROWS: table})
 
@@ -86,7 +86,9 @@ def _room(data: Sequence[Row], style: Style) -> list[Row]:
         return []
     top = max(max(row.value, row.high or row.value) for row in data)
     bottom = 0.0 if style.zero else min(row.value for row in data)
-    return [Row(data[0].round, top + ROOM * ((top - bottom) or abs(top) or 1.0), style.series[0], "room")]
+    height = (top - bottom) or abs(top) or 1.0
+    names = [row.value + ROOM_FOR_NAME * height for row in data if row.kind == "upper"]
+    return [Row(data[0].round, max([top + ROOM * height, *names]), style.series[0], "room")]
 
 
 def plain(data: Iterable[Row], y_title: str, series: Sequence[str], **style: Any) -> Drawing:
@@ -101,9 +103,18 @@ def _specification(style: Style) -> dict[str, Any]:
     scale = alt.Scale(domain=list(style.series), range=list(palette))
     colour = alt.Color("series:N", scale=scale, legend=_legend(style) if many else None)
     y = value_axis("value", style.y_title, zero=style.zero, values_format=style.y_format)
-    base = alt.Chart(rows()).encode(x=round_axis(), y=y, color=colour)
+    base = alt.Chart(rows()).encode(x=round_axis(), y=y, color=colour, **_dashes(style))
     layers = _layers(style, base, y)
     return specification(alt.layer(*layers).add_params(zoom_by_round()), HEIGHT)
+
+
+def _dashes(style: Style) -> dict[str, Any]:
+    """More series than colours: those that take a colour again are dashed."""
+    if len(style.series) <= len(SERIES):
+        return {}
+    dashes = [DASHES[number // len(SERIES) % len(DASHES)] for number in range(len(style.series))]
+    scale = alt.Scale(domain=list(style.series), range=dashes)
+    return {"strokeDash": alt.StrokeDash("series:N", scale=scale, legend=_legend(style))}
 
 
 def _legend(style: Style) -> alt.Legend:
@@ -136,13 +147,18 @@ def _tooltip(style: Style) -> list[alt.Tooltip]:
     return [
         alt.Tooltip("series:N", title="Series"),
         alt.Tooltip("round:Q", title="Round"),
-        alt.Tooltip("value:Q", title=style.y_title, format=",.4~r"),
+        alt.Tooltip("value:Q", title=style.y_title, format=style.y_format or ",.4~r"),
     ]
 
 
 def _reference(style: Style, y: alt.Y, tooltip: list[alt.Tooltip]) -> Any:
-    base = alt.Chart(rows()).transform_filter("datum.kind === 'reference'").encode(y=y)
-    rule = base.mark_rule(strokeDash=[5, 4], color=GREY, strokeWidth=1.5).encode(tooltip=[tooltip[0], tooltip[2]])
+    base = alt.Chart(rows()).encode(y=y)
+    level = base.transform_filter("datum.kind === 'reference' || datum.kind === 'upper'")
+    rule = level.mark_rule(strokeDash=[5, 4], color=GREY, strokeWidth=1.5).encode(tooltip=[tooltip[0], tooltip[2]])
+    name = base.transform_filter("datum.kind === 'reference'").encode(x=alt.value("width"), text="series:N")
     place = -8 if style.reference == "above" else 10
-    label = base.mark_text(align="right", dx=-4, dy=place, color=GREY, fontSize=11)
-    return alt.layer(rule, label.encode(x=alt.value("width"), text="series:N"))
+    layers = [rule, name.mark_text(align="right", dx=-4, dy=place, color=GREY, fontSize=11)]
+    if style.upper:  # the scale of values takes no layer without rows
+        upper = base.transform_filter("datum.kind === 'upper'").encode(x=alt.value(0), text="series:N")
+        layers.append(upper.mark_text(align="left", dx=4, dy=-8, color=GREY, fontSize=11))
+    return alt.layer(*layers)

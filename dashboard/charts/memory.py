@@ -9,7 +9,7 @@ import pandas as pd
 
 from dashboard.charts.drawing import HEIGHT, ROWS, Drawing, rows, specification, value_axis
 from dashboard.charts.lines import Row, Style, lines, plain
-from dashboard.charts.palette import BLUE, GREEN, PURPLE, SKY, VERMILLION
+from dashboard.charts.palette import BLUE, GREEN, INK, PURPLE, VERMILLION
 from dashboard.charts.quantiles import quantile_chart
 from dashboard.charts.training import series
 from dashboard.words import EXPERTS
@@ -84,7 +84,7 @@ def _histogram() -> dict[str, Any]:
     x_title, y_title = "Surprise (nats)", "Positions (%)"
     bars = (
         alt.Chart(rows())
-        .mark_bar(color=SKY, binSpacing=1)
+        .mark_bar(color=BLUE, binSpacing=1)
         .encode(
             x=alt.X("low:Q", bin="binned", title=x_title),
             x2="high:Q",
@@ -99,5 +99,5 @@ def _histogram() -> dict[str, Any]:
     )
     level = alt.Chart(rows("levels")).encode(x=alt.X("level:Q", title=x_title))
     rule = level.mark_rule(color=VERMILLION, strokeDash=[5, 4], strokeWidth=1.5)
-    label = level.mark_text(color=VERMILLION, align="left", dx=5, fontSize=11).encode(text="label:N", y=alt.value(8))
+    label = level.mark_text(color=INK, align="left", dx=5, fontSize=11).encode(text="label:N", y=alt.value(8))
     return specification(alt.layer(bars, rule, label), HEIGHT)

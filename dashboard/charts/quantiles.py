@@ -17,7 +17,7 @@ from dashboard.charts.drawing import (
     value_axis,
     zoom_by_round,
 )
-from dashboard.charts.palette import BLUE, VERMILLION
+from dashboard.charts.palette import BLUE, INK, VERMILLION
 from fedmem.contracts import RoundMetrics
 
 NAMES = ("p05", "p25", "p50", "p75", "p95")
@@ -46,8 +46,8 @@ def _specification(y_title: str, with_levels: bool) -> dict[str, Any]:
     base = alt.Chart(rows()).encode(x=round_axis())
     middle = value_axis("p50", y_title, zero=True)
     layers: list[Any] = [
-        base.mark_area(color=BLUE, opacity=0.15, clip=True).encode(y=value_axis("p05", y_title, zero=True), y2="p95:Q"),
-        base.mark_area(color=BLUE, opacity=0.25, clip=True).encode(y=value_axis("p25", y_title, zero=True), y2="p75:Q"),
+        base.mark_area(color=BLUE, opacity=0.22, clip=True).encode(y=value_axis("p05", y_title, zero=True), y2="p95:Q"),
+        base.mark_area(color=BLUE, opacity=0.33, clip=True).encode(y=value_axis("p25", y_title, zero=True), y2="p75:Q"),
         base.mark_line(color=BLUE, strokeWidth=2, clip=True).encode(y=middle),
     ]
     if with_levels:
@@ -65,5 +65,5 @@ def _tooltip() -> list[alt.Tooltip]:
 def _levels(y_title: str) -> Any:
     level = alt.Chart(rows("levels")).encode(y=value_axis("level", y_title, zero=True))
     rule = level.mark_rule(color=VERMILLION, strokeDash=[5, 4], strokeWidth=1.5)
-    label = level.mark_text(color=VERMILLION, align="right", dx=-4, dy=-8, fontSize=11)
+    label = level.mark_text(color=INK, align="right", dx=-4, dy=-8, fontSize=11)
     return alt.layer(rule, label.encode(text="label:N", x=alt.value("width")))

@@ -7,36 +7,40 @@ import altair as alt
 import pandas as pd
 
 from dashboard.charts.drawing import ROWS, Drawing, legend, rows, specification
-from dashboard.charts.palette import BLUE, GREEN, GREY, PURPLE, SKY
-from fedmem.contracts import Explanation, RecommendationResponse
+from dashboard.charts.palette import BLUE, GREEN, GREY, INK, PURPLE, SKY
+from fedmem.contracts import Explanation, RecommendationResponse, RecommendedItem
 
 PARTS = {
     "sequence": "Sequence model",
     "sequential": "Memory by sequence",
     "text": "Memory by text",
     "visual": "Memory by image",
-    "availability": "Features there",
+    "availability": "Which features it has",
 }
 PART_COLOURS = (BLUE, SKY, GREEN, PURPLE, GREY)
 EXPERTS = {"sequential": "Sequence", "text": "Text", "visual": "Image"}
 EXPERT_COLOURS = (SKY, GREEN, PURPLE)
-_TITLE: Any = {"titleAngle": 0, "titleAlign": "right", "titleAnchor": "end", "titleX": -8, "titleY": -8}
-BAR, MARGIN = 26, 170
+_TITLE: Any = {"titleAngle": 0, "titleAlign": "left", "titleAnchor": "end", "titleX": 0, "titleY": -10}
+BAR, THICK, MARGIN = 34, 10, 140
 READ = 10
+
+
+def parts_of(item: RecommendedItem) -> dict[str, float]:
+    """A score as the sum of its parts, by their names; empty where nobody asked for an explanation."""
+    if item.explanation is None:
+        return {}
+    named = {"sequence": item.explanation.sequence, **item.explanation.experts}
+    named["availability"] = item.explanation.availability
+    return {PARTS[part]: value for part, value in named.items()}
 
 
 def parts_chart(answer: RecommendationResponse) -> Drawing:
     """Each score as the sum of its parts, one bar an item, in the answer's order."""
-    data = []
-    for place, item in enumerate(answer.items, 1):
-        if item.explanation is None:
-            continue
-        parts = {
-            "sequence": item.explanation.sequence,
-            **item.explanation.experts,
-            "availability": item.explanation.availability,
-        }
-        data += [[f"{place}. {item.title}", place, PARTS[part], value, item.score] for part, value in parts.items()]
+    data = [
+        [f"{place}. {item.title}", place, part, value, item.score]
+        for place, item in enumerate(answer.items, 1)
+        for part, value in parts_of(item).items()
+    ]
     table = pd.DataFrame(data, columns=["item", "place", "part", "value", "score"])
     return Drawing(
         _bars("Score (logits)", "part", tuple(PARTS.values()), PART_COLOURS, len(answer.items)), {ROWS: table}
@@ -67,27 +71,19 @@ def _entry_title(kind: str, title: str) -> str:
 
 @cache
 def _bars(x_title: str, field: str, series: tuple[str, ...], palette: tuple[str, ...], count: int) -> dict[str, Any]:
-    y = alt.Y(
-        "item:N",
-        title="Item (title)",
-        sort=alt.EncodingSortField("place", order="ascending"),
-        axis=alt.Axis(labelLimit=190, labelFlush=False, **_TITLE),
-    )
+    """Bars under the titles of their items: beside them, a narrow window would have no room left for the bars."""
+    y = alt.Y("place:O", title="Item (title)", axis=alt.Axis(labels=False, ticks=False, domain=False, **_TITLE))
     colour = alt.Color(
-        f"{field}:N", scale=alt.Scale(domain=list(series), range=list(palette)), legend=legend("square", columns=1)
+        f"{field}:N", scale=alt.Scale(domain=list(series), range=list(palette)), legend=legend("square", columns=2)
     )
-    chart = (
-        alt.Chart(rows())
-        .mark_bar(cornerRadius=2)
-        .encode(
-            x=alt.X("sum(value):Q", title=x_title, axis=alt.Axis(tickCount=5)),
-            y=y,
-            color=colour,
-            tooltip=[
-                alt.Tooltip("item:N", title="Item"),
-                alt.Tooltip(f"{field}:N", title="Part"),
-                alt.Tooltip("sum(value):Q", title=x_title, format=".3~f"),
-            ],
-        )
-    )
-    return specification(chart, MARGIN + BAR * count)
+    tooltip = [
+        alt.Tooltip("item:N", title="Item"),
+        alt.Tooltip(f"{field}:N", title="Part"),
+        alt.Tooltip("sum(value):Q", title=x_title, format=".3~f"),
+    ]
+    base = alt.Chart(rows()).encode(y=y)
+    x = alt.X("sum(value):Q", title=x_title, axis=alt.Axis(tickCount=5))
+    bars = base.mark_bar(size=THICK, yOffset=THICK / 2).encode(x=x, color=colour, tooltip=tooltip)
+    names = base.transform_aggregate(groupby=["item", "place"])
+    titles = names.mark_text(align="left", dy=-THICK, color=INK, limit=alt.ExprRef("width"))
+    return specification(alt.layer(bars, titles.encode(text="item:N", x=alt.value(0))), MARGIN + BAR * count)

@@ -3,23 +3,30 @@
 from collections.abc import Iterable, Mapping, Sequence
 
 from dashboard.charts.drawing import Drawing
-from dashboard.charts.lines import Row, Style, lines, plain
+from dashboard.charts.lines import Kind, Row, Style, lines, plain
 from dashboard.words import PHASES, ranking_title
 from fedmem.contracts import RoundMetrics
 
 Runs = Mapping[str, Sequence[RoundMetrics]]
-BASELINE = "popularity"
+POPULARITY = "popularity"
+# As round 0 names them; a job of an earlier version has popularity alone.
+BASELINES = {POPULARITY: "popularity", "item_counts": "item-item counts", "ease": "EASE"}
 
 
 def ranking_chart(runs: Runs, metric: str) -> Drawing:
     """A validation metric of some runs by round, the first with its standard error, its best round and the baseline."""
     first = next(iter(runs))
     rows = [row for name, rounds in runs.items() for row in _ranking_rows(rounds, metric, name, band=name == first)]
-    marked, level = _best(runs[first], metric, first), _baseline(runs[first], metric)
+    marked, levels = _best(runs[first], metric, first), _levels(runs[first], metric)
     style = Style(
-        ranking_title(metric), tuple(runs), bands=True, best=bool(marked), reference="above" if level else None
+        ranking_title(metric),
+        tuple(runs),
+        bands=True,
+        best=bool(marked),
+        reference="above" if levels else None,
+        upper=any(row.kind == "upper" for row in levels),
     )
-    return lines([*rows, *marked, *level], style)
+    return lines([*rows, *marked, *levels], style)
 
 
 def loss_chart(runs: Runs, name: str, title: str) -> Drawing:
@@ -52,10 +59,16 @@ def measured(rounds: Iterable[RoundMetrics], metric: str) -> list[tuple[int, flo
     return [(number, table[metric], table.get(f"{metric}_se", 0.0)) for number, table in tables if metric in table]
 
 
-def baseline(rounds: Iterable[RoundMetrics], metric: str) -> float | None:
-    """What a list of the most popular items reaches on the same split."""
-    values = (each.metrics.get("validation", {}).get(f"popularity_{metric}") for each in rounds)
-    return next((value for value in values if value is not None), None)
+def baselines(rounds: Sequence[RoundMetrics], metric: str) -> dict[str, float]:
+    """What methods without any training reach on the same split, by their keys in BASELINES."""
+    start = rounds[0].metrics.get("validation", {}) if rounds else {}
+    return {name: start[f"{name}_{metric}"] for name in BASELINES if f"{name}_{metric}" in start}
+
+
+def strongest(rounds: Sequence[RoundMetrics], metric: str) -> str | None:
+    """The key of the best baseline beside popularity, which flatters; None where there is no other."""
+    others = {name: value for name, value in baselines(rounds, metric).items() if name != POPULARITY}
+    return max(others, key=others.__getitem__, default=None)
 
 
 def best(rounds: Sequence[RoundMetrics], metric: str) -> tuple[int, float, float] | None:
@@ -77,6 +90,7 @@ def _best(rounds: Sequence[RoundMetrics], metric: str, run: str) -> list[Row]:
     return [] if found is None else [Row(found[0], found[1], run, "best")]
 
 
-def _baseline(rounds: Sequence[RoundMetrics], metric: str) -> list[Row]:
-    level = baseline(rounds, metric)
-    return [] if level is None else [Row(0, level, BASELINE, "reference")]
+def _levels(rounds: Sequence[RoundMetrics], metric: str) -> list[Row]:
+    found, strong = baselines(rounds, metric), strongest(rounds, metric)
+    kinds: dict[str | None, Kind] = {POPULARITY: "reference", strong: "upper"}
+    return [Row(0, found[name], BASELINES[name], kind) for name, kind in kinds.items() if name in found]

@@ -6,31 +6,51 @@ import html
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
+from zlib import crc32
 
 import streamlit as st
 
+from dashboard.charts.palette import on_page
 from dashboard.client import BackendError
 from dashboard.components.connection import client
 
 _SIGNATURES = {b"\x89PNG": "image/png", b"\xff\xd8": "image/jpeg", b"RIFF": "image/webp", b"GIF8": "image/gif"}
-Layout = Literal["large", "compact", "small", "strip"]
+Layout = Literal["large", "list", "small", "strip"]
+
+
+@dataclass(frozen=True)
+class Part:
+    """A part of a score: its colour on a light page, the length of its bar in % of the longest, and what it is."""
+
+    colour: str
+    percent: float
+    words: str
 
 
 @dataclass(frozen=True)
 class Card:
-    """What is shown of one item; ``badge`` and ``meta`` may be empty."""
+    """What is shown of one item; all but the title may be empty.
+
+    Attributes:
+        badge: its score.
+        moved: where it stands in another list, in a word.
+        parts: what the score is made of.
+    """
 
     item_id: str
     title: str
     meta: str = ""
     badge: str = ""
     rank: int | None = None
+    moved: str = ""
+    parts: tuple[Part, ...] = ()
 
 
 def cover_grid(cards: Iterable[Card], dataset: str | None, layout: Layout = "large") -> None:
-    """The cards in their order: in a grid, in a row of five, or in a strip that scrolls."""
+    """The cards in their order: in a grid, one below the other, in a row of five, or in a strip that scrolls."""
     inner = "".join(_card(card, dataset) for card in cards)
-    st.html(f'<div class="fm-{layout}"><div class="fm-cards">{inner}</div></div>')
+    drawn = f'<div class="fm-{layout}"><div class="fm-cards">{inner}</div></div>'
+    st.html(on_page(drawn, st.context.theme.type))
 
 
 @st.cache_data(show_spinner=False, max_entries=4000, ttl=3600)
@@ -45,11 +65,27 @@ def _card(card: Card, dataset: str | None) -> str:
     picture, title = None, html.escape(card.title)
     with contextlib.suppress(BackendError):
         picture = cover(card.item_id, dataset)
-    inside = f'<img src="{picture}" alt="">' if picture else f"<span>{title}</span>"
+    inside = f'<img src="{picture}" alt="">' if picture else _in_place(card)
     rank = "" if card.rank is None else f'<div class="fm-rank">{card.rank}</div>'
-    meta = f'<div class="fm-meta">{html.escape(card.meta)}</div>' if card.meta else ""
-    badge = f'<div class="fm-badge">{html.escape(card.badge)}</div>' if card.badge else ""
+    texts = (("meta", card.meta), ("badge", card.badge), ("moved", card.moved))
+    words = "".join(f'<div class="fm-{kind}">{html.escape(text)}</div>' for kind, text in texts if text)
     return (
         f'<div class="fm-card"><div class="fm-cover">{inside}{rank}</div>'
-        f'<div class="fm-title" title="{title}">{title}</div>{meta}{badge}</div>'
+        f'<div class="fm-title" title="{title}">{title}</div>{words}{_why(card.parts)}</div>'
     )
+
+
+def _in_place(card: Card) -> str:
+    """In place of a cover: a tint of the item's own, and the initials of its title, which stands below."""
+    initials = "".join(word[0] for word in card.title.split()[:2] if word[0].isalnum()).upper()
+    return f'<span style="background:hsl({crc32(card.item_id.encode()) % 360} 22% 42%)">{html.escape(initials)}</span>'
+
+
+def _why(parts: tuple[Part, ...]) -> str:
+    """The parts as one bar; what lowers the score is hollow."""
+    bars = "".join(
+        f'<span title="{html.escape(part.words)}" style="width:{abs(part.percent):.1f}%;'
+        f'{"border:2px solid" if part.percent < 0 else "background:"} {part.colour}"></span>'
+        for part in parts
+    )
+    return f'<div class="fm-why">{bars}</div>' if bars else ""

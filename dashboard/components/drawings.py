@@ -7,7 +7,7 @@ from typing import Any
 import streamlit as st
 
 from dashboard.charts.drawing import ZOOM, Drawing
-from dashboard.charts.palette import ON_DARK
+from dashboard.charts.palette import on_page
 
 
 def show(drawing: Drawing, key: str) -> None:
@@ -31,10 +31,5 @@ def panel(title: str, drawing: Drawing, key: str, note: str | None = None) -> No
 
 def themed(spec: Mapping[str, Any], theme: str | None) -> dict[str, Any]:
     """The specification in the colours of a light or a dark page."""
-    if theme != "dark":
-        return dict(spec)
-    text = json.dumps(spec)
-    for light, dark in ON_DARK.items():
-        text = text.replace(light, dark)
-    themed_spec: dict[str, Any] = json.loads(text)
+    themed_spec: dict[str, Any] = json.loads(on_page(json.dumps(spec), theme))
     return themed_spec

@@ -1,6 +1,8 @@
 """Whose history it is: a known user's, or one that the reader puts together by titles."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from urllib.parse import quote, unquote
 
 import streamlit as st
 
@@ -10,6 +12,7 @@ from dashboard.components.connection import client
 USER, OWN = "A known user", "A history of your own"
 FOUND = 8
 MOST_USERS = 500
+_LAST = "own-items"
 
 
 @dataclass(frozen=True)
@@ -23,12 +26,12 @@ class Taken:
 
 def history(dataset: str) -> Taken | None:
     """Ask for it; None where there is nobody to ask about."""
-    given = [USER, OWN]
     kind = st.segmented_control(
         "Whose history?",
-        given,
+        [USER, OWN],
+        required=True,
         key="whose",
-        default=OWN if st.query_params.get("items") else USER,
+        default=OWN if "items" in st.query_params else USER,
         label_visibility="collapsed",
     )
     if kind == OWN:
@@ -39,9 +42,10 @@ def history(dataset: str) -> Taken | None:
 
 
 def _user(dataset: str) -> Taken | None:
-    names = [user.user_id for user in client().users(limit=MOST_USERS, dataset=dataset).users]
+    page = client().users(limit=MOST_USERS, dataset=dataset)
+    names = [user.user_id for user in page.users]
     wanted = st.query_params.get("user")
-    options = list(dict.fromkeys([*([wanted] if wanted else []), *names]))
+    options = names if wanted is None or wanted in names else [wanted, *names]
     user_id = st.selectbox(
         "User",
         options,
@@ -51,63 +55,94 @@ def _user(dataset: str) -> Taken | None:
         help="Type any id; somebody unknown is answered from the global memory.",
         width=320,
     )
+    if page.next is not None:
+        st.caption(f"The list holds the first {len(names)} users. Type the id of any other.")
     if not user_id:
+        st.caption("Type a user's id, or put a history together.")
         return None
     st.query_params["user"] = user_id
+    return Taken(f"User {user_id}", user_id, _known(user_id, dataset))
+
+
+def _known(user_id: str, dataset: str) -> tuple[tuple[str, str], ...]:
     try:
-        known = client().history(user_id, dataset=dataset).interactions
+        found = client().history(user_id, dataset=dataset).interactions
     except RefusedError as error:
         if error.status != 404:
             raise
-        known = ()
-    return Taken(f"User {user_id}", user_id, tuple((entry.item_id, entry.title) for entry in known))
+        return ()
+    return tuple((entry.item_id, entry.title) for entry in found)
 
 
 def _own(dataset: str) -> Taken:
-    chosen: dict[str, str] = st.session_state.setdefault(f"own-{dataset}", {})
-    _from_url(dataset, chosen)
     st.caption("Nothing of this is stored: it is sent along with the question.")
+    titles = {item_id: _title(item_id, dataset) for item_id in _linked()}
+    chosen = {item_id: title for item_id, title in titles.items() if title is not None}
+    unknown = [f"`{item_id}`" for item_id, title in titles.items() if title is None]
+    if unknown:
+        st.warning(
+            f"The data set {dataset} has no item {', '.join(unknown)}, so the answer does without. Look for it by its "
+            "title.",
+            icon=":material/search_off:",
+        )
     query = st.text_input("Search titles", key="own-search", placeholder="part of a title", width=320)
     if query:
         _results(dataset, query, chosen)
     if chosen:
-        kept = st.multiselect(
-            "Taken, oldest first", list(chosen), default=list(chosen), format_func=chosen.__getitem__, key=_mark(chosen)
-        )
-        if len(kept) != len(chosen):
-            st.session_state[f"own-{dataset}"] = chosen = {item_id: chosen[item_id] for item_id in kept}
-    if chosen:
-        st.query_params["items"] = ",".join(chosen)
-    else:
-        st.query_params.pop("items", None)
+        _chosen(chosen)
     return Taken("Your own history", None, tuple(chosen.items()))
 
 
-def _mark(chosen: dict[str, str]) -> str:
-    """Another choice, another widget: its options cannot grow."""
-    return f"own-chosen-{len(chosen)}-{hash(tuple(chosen)) % 10**8}"
+def _chosen(chosen: dict[str, str]) -> None:
+    """What was taken; another history is another widget, because the options of one cannot grow."""
+    key = f"own-{','.join(chosen)}"
+    st.multiselect(
+        "Taken, oldest first",
+        list(chosen),
+        default=list(chosen),
+        format_func=chosen.__getitem__,
+        key=key,
+        on_change=lambda: _link(st.session_state[key]),
+    )
+
+
+def _linked() -> list[str]:
+    """The history in the address; or the last one, where the reader comes back from another page."""
+    given = st.query_params.get("items") or st.session_state.get(_LAST, "")
+    item_ids = [unquote(item_id) for item_id in given.split(",") if item_id]
+    _link(item_ids)
+    return list(dict.fromkeys(item_ids))
+
+
+def _link(item_ids: Sequence[str]) -> None:
+    """Into the address, empty as well: it says that the history is of one's own."""
+    st.session_state[_LAST] = st.query_params["items"] = ",".join(quote(item_id, safe="") for item_id in item_ids)
+
+
+@st.cache_data(show_spinner=False, max_entries=20_000, ttl=3600)
+def _title(item_id: str, dataset: str) -> str | None:
+    """None for what is not in the catalogue."""
+    try:
+        return client().item(item_id, dataset).title
+    except RefusedError as error:
+        if error.status not in (404, 422):  # 422: what cannot be an id
+            raise
+        return None
 
 
 def _results(dataset: str, query: str, chosen: dict[str, str]) -> None:
-    found = client().items(query, FOUND, dataset).items
-    if not found:
+    page = client().items(query, FOUND, dataset)
+    if not page.items:
         st.caption(f"No title contains “{query}”.")
     with st.container(horizontal=True):
-        for item in found:
+        for item in page.items:
             st.button(
                 item.title,
                 icon=":material/add:",
                 key=f"add-{item.item_id}",
                 disabled=item.item_id in chosen,
-                on_click=chosen.__setitem__,
-                args=(item.item_id, item.title),
+                on_click=_link,
+                args=([*chosen, item.item_id],),
             )
-
-
-def _from_url(dataset: str, chosen: dict[str, str]) -> None:
-    """A link to a history brings it along."""
-    given = [item_id for item_id in st.query_params.get("items", "").split(",") if item_id]
-    if given and not chosen and not st.session_state.get("own-linked"):
-        titles = {item.item_id: item.title for item in client().items(limit=500, dataset=dataset).items}
-        chosen.update({item_id: titles.get(item_id, item_id) for item_id in given})
-    st.session_state["own-linked"] = True
+    if page.total > len(page.items):
+        st.caption(f"These are {len(page.items)} of {page.total:,} titles that contain “{query}”.")

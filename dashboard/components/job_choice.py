@@ -2,16 +2,19 @@
 
 import streamlit as st
 
+from dashboard.client import LIMIT, RefusedError
 from dashboard.components.connection import client
 from dashboard.words import is_under_way, job_name
 from fedmem.contracts import Job
 
-_CHOICE, _JOBS, _URL = "job", "jobs", "job"
+AT_ONCE = 50
+_CHOICE, _JOBS, _URL, _SHOWN, _CUT = "job", "jobs", "job", "jobs-shown", "jobs-cut"
 
 
 def choose_job() -> None:
     """Ask for the newest jobs, once a run of the script, and let the reader choose one."""
-    jobs = client().jobs()
+    page = client().jobs(jobs_shown())
+    jobs, st.session_state[_CUT] = page.jobs, page.next is not None
     wanted = _wanted()
     if wanted is not None and wanted not in {job.id for job in jobs}:
         older = _older_job(wanted)
@@ -25,6 +28,25 @@ def choose_job() -> None:
         st.session_state[_CHOICE] = wanted if wanted in by_id else default_job(jobs).id
     st.sidebar.selectbox("Job", list(by_id), key=_CHOICE, format_func=lambda number: _label(by_id[number]))
     st.query_params[_URL] = str(st.session_state[_CHOICE])
+    if there_are_older_jobs() and jobs_shown() < LIMIT:
+        st.sidebar.button(
+            "Older jobs", icon=":material/history:", key="older-jobs", on_click=_show_more, type="tertiary"
+        )
+
+
+def jobs_shown() -> int:
+    """How many of the newest jobs are asked for."""
+    shown: int = st.session_state.get(_SHOWN, AT_ONCE)
+    return shown
+
+
+def there_are_older_jobs() -> bool:
+    """Whether there are more than were asked for."""
+    return bool(st.session_state.get(_CUT))
+
+
+def _show_more() -> None:
+    st.session_state[_SHOWN] = min(LIMIT, jobs_shown() + AT_ONCE)
 
 
 def chosen_job() -> Job | None:
@@ -64,8 +86,6 @@ def _wanted() -> int | None:
 
 
 def _older_job(job_id: int) -> Job | None:
-    from dashboard.client import RefusedError
-
     try:
         return client().job(job_id)
     except RefusedError:

@@ -14,7 +14,7 @@ _TROUBLE, _QUESTION = "control-trouble", "stop-question"
 
 
 def job_controls(job: Job) -> None:
-    """The buttons that make sense now, and what the backend said if it refused.
+    """The buttons that make sense now; what the backend refuses is said until the reader has read it.
 
     Each keeps its place and its width in all states, so that none moves away under the finger.
     """
@@ -33,8 +33,8 @@ def job_controls(job: Job) -> None:
         if st.session_state.get(_QUESTION) == job.id:
             _confirm_stop(job)
     trouble = st.session_state.pop(_TROUBLE, None)
-    if trouble:
-        st.error(trouble, icon=":material/error:")
+    if trouble:  # not drawn in its place, where the next poll would take it away
+        st.toast(trouble, icon=":material/error:", duration="infinite")
 
 
 def _button(label: str, icon: str, job: Job, ask: Callable[[int], Job], *, primary: bool = False) -> None:

@@ -1,5 +1,6 @@
 """What a job is and how far it is: the top of every page about a job."""
 
+from collections.abc import Sequence
 from typing import Literal
 
 import streamlit as st
@@ -11,24 +12,24 @@ from fedmem.contracts import Job
 
 Colour = Literal["blue", "green", "red", "orange", "gray", "violet"]
 COLOURS: dict[str, Colour] = {
-    "waiting": "gray",
+    "queued": "gray",
     "running": "blue",
     "pausing": "orange",
     "paused": "orange",
     "stopping": "orange",
     "stopped": "gray",
     "failed": "red",
-    "finished": "green",
+    "succeeded": "green",
 }
 ICONS = {
-    "waiting": ":material/hourglass_empty:",
+    "queued": ":material/hourglass_empty:",
     "running": ":material/play_circle:",
     "pausing": ":material/pause_circle:",
     "paused": ":material/pause_circle:",
     "stopping": ":material/stop_circle:",
     "stopped": ":material/stop_circle:",
     "failed": ":material/error:",
-    "finished": ":material/check_circle:",
+    "succeeded": ":material/check_circle:",
 }
 
 
@@ -43,12 +44,21 @@ def job_header(view: JobView) -> None:
         st.error(job.message or "It failed without a word; the System page shows its log.", icon=":material/error:")
     else:
         st.caption(_times(job))
+    if job.config_refused:
+        st.caption(
+            f":orange[:material/warning:] Another version of FedMem stored this job's configuration. This one does not "
+            f"know {_listed(job.config_refused)}, and shows its own defaults there."
+        )
 
 
 def badge(job: Job) -> None:
     """The state as a coloured word."""
     state = state_of(job)
     st.badge(state, icon=ICONS[state], color=COLOURS[state])
+
+
+def _listed(keys: Sequence[str]) -> str:
+    return ", ".join(f"`{key}`" for key in keys)
 
 
 def _times(job: Job) -> str:

@@ -1,6 +1,6 @@
-"""A job as it is now, drawn again while there is news: at most two questions to the backend each time."""
+"""A job as it is now, drawn again while there is news: at most two questions to the backend each time, for one job."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import streamlit as st
@@ -35,13 +35,15 @@ def live_job(draw: Callable[[JobView], None], *, with_rounds: bool = True) -> No
     live(job, draw, with_rounds=with_rounds)
 
 
-def live(job: Job, draw: Callable[[JobView], None], *, with_rounds: bool = True) -> None:
-    """Draw a job now and while it is under way; its end draws the whole page anew, once.
+def live(job: Job, draw: Callable[[JobView], None], *, with_rounds: bool = True, beside: Sequence[Job] = ()) -> None:
+    """Draw a job now and while it, or one beside it, is under way; its end draws the whole page anew, once.
 
-    Everything that depends on its state is drawn here: a click that comes while the whole page is drawn anew is lost.
+    Everything that depends on its state is drawn here. What stands above it on the page must take the same number of
+    places in every run: a fragment is known by its place, and Streamlit drops a click on one that has moved since.
     """
+    moves = any(map(is_under_way, (job, *beside)))
 
-    @st.fragment(run_every=settings().poll_seconds if is_under_way(job) else None)
+    @st.fragment(run_every=settings().poll_seconds if moves else None)
     def body() -> None:
         view = latest(job, with_rounds=with_rounds)
         if view is not None:

@@ -10,7 +10,7 @@ import yaml
 from dashboard.client import BackendAwayError, BackendError
 from dashboard.components.connection import client
 from dashboard.components.job_choice import choose, known_jobs
-from dashboard.components.new_job_fields import FIELDS, SWITCHES, Field, merged, value_at
+from dashboard.components.new_job_fields import FIELDS, ROUNDS, SWITCHES, Field, merged, value_at
 from dashboard.words import job_name
 from fedmem.config import ExperimentConfig, validate_config
 from fedmem.contracts import Job, JobRequest
@@ -28,8 +28,9 @@ def new_job() -> None:
         if not names:
             st.info("There is no data set yet. Import one: `fedmem data import PATH`, or the demo: `fedmem up`.")
             return
-        base, dataset, kind, start_from = _frame(names)
-        values = _settings(base)
+        base, dataset, kind, parent = _frame(names)
+        start_from = None if parent is None else parent.id
+        values = _settings(base, 1 if parent is None else parent.round + 1)
         with st.container(horizontal=True):
             if st.button("Start the job", type="primary", icon=":material/play_arrow:", key="start-job"):
                 _start(values, dataset, kind, start_from)
@@ -54,7 +55,7 @@ def _close() -> None:
     st.session_state.pop(_KEY, None)
 
 
-def _frame(names: Sequence[str]) -> tuple[ExperimentConfig, str, str, int | None]:
+def _frame(names: Sequence[str]) -> tuple[ExperimentConfig, str, str, Job | None]:
     """Data set, purpose, and what the settings and the weights start from."""
     jobs = known_jobs()
     first, second = st.columns(2), st.columns(2)
@@ -67,12 +68,6 @@ def _frame(names: Sequence[str]) -> tuple[ExperimentConfig, str, str, int | None
         format_func={"training": "Serve it when it is done", "experiment": "Experiment: compare it only"}.__getitem__,
     )
     by_id = {job.id: job for job in jobs if job.dataset == dataset}
-    base = second[0].selectbox(
-        "Settings start from",
-        [*by_id, None],
-        key=f"new-base-{dataset}",
-        format_func=lambda number: DEFAULTS if number is None else job_name(by_id[number]),
-    )
     start_from = second[1].selectbox(
         "Model starts from",
         [None, *(job.id for job in by_id.values() if _has_checkpoint(job))],
@@ -80,22 +75,34 @@ def _frame(names: Sequence[str]) -> tuple[ExperimentConfig, str, str, int | None
         format_func=lambda number: "Nothing, a new model" if number is None else f"Job {number}, its last round",
         help="A job that continues another one needs the same settings and more rounds.",
     )
+    base = second[0].selectbox(
+        "Settings start from",
+        [*by_id, None],
+        key=f"new-base-{dataset}",
+        format_func=lambda number: DEFAULTS if number is None else job_name(by_id[number]),
+        disabled=start_from is not None,
+        help="Those of the job that the model starts from, where it starts from one.",
+    )
     chosen = start_from or base
-    return (ExperimentConfig() if chosen is None else by_id[chosen].config), dataset, kind, start_from
+    config = ExperimentConfig() if chosen is None else by_id[chosen].config
+    return config, dataset, kind, None if start_from is None else by_id[start_from]
 
 
 def _has_checkpoint(job: Job) -> bool:
     return job.state in ("stopped", "succeeded", "failed") and job.round > 0
 
 
-def _settings(base: ExperimentConfig) -> dict[str, Any]:
+def _settings(base: ExperimentConfig, least_rounds: int) -> dict[str, Any]:
     """The base with what the reader changed."""
     tree = base.model_dump(mode="json")
-    mark = hash(base.model_dump_json()) % 10**8  # another base, other values in the fields
+    tree["federated"]["num_rounds"] = max(least_rounds, tree["federated"]["num_rounds"])
+    mark = hash(str(tree)) % 10**8  # another base, other values in the fields
     columns = st.columns(3)
     changes: dict[str, Any] = {}
     for index, field in enumerate(FIELDS):
-        changes[field.path] = _number(columns[index % 3], field, value_at(tree, field.path), f"new-{field.path}-{mark}")
+        least = least_rounds if field.path == ROUNDS else field.least
+        key = f"new-{field.path}-{mark}"
+        changes[field.path] = _number(columns[index % 3], field, value_at(tree, field.path), least, key)
     st.markdown("Parts of the method")
     places = st.columns(4)
     for index, (path, label, help_text) in enumerate(SWITCHES):
@@ -112,11 +119,11 @@ def _settings(base: ExperimentConfig) -> dict[str, Any]:
     return {"tree": merged(tree, changes), "yaml": text}
 
 
-def _number(place: Any, field: Field, value: Any, key: str) -> Any:
+def _number(place: Any, field: Field, value: Any, least: float, key: str) -> Any:
     return place.number_input(
         field.label,
         value=value,
-        min_value=field.least,
+        min_value=least,
         max_value=field.most,
         step=field.step,
         format=field.format,

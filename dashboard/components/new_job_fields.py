@@ -26,8 +26,9 @@ class Field:
         return model.model_fields[name].description or ""
 
 
+ROUNDS = "federated.num_rounds"
 FIELDS = (
-    Field("federated.num_rounds", "Rounds at most", 1, None, 10, "%d"),
+    Field(ROUNDS, "Rounds at most", 1, None, 10, "%d"),
     Field("federated.client_fraction", "Clients per round (share of users)", 0.001, 1.0, 0.05, "%.3f"),
     Field("federated.server_learning_rate", "Server's learning rate", 1e-5, None, 0.001, "%.4f"),
     Field("fedmem.memory_capacity", "Memory of a client (entries)", 1, None, 10, "%d"),

@@ -4,7 +4,7 @@ import streamlit as st
 
 from dashboard.client import BackendError
 from dashboard.components.connection import client, settings
-from dashboard.components.job_choice import chosen_job, known_jobs
+from dashboard.components.job_choice import chosen_job, jobs_shown, known_jobs
 
 _SEEN = "news-seen"
 
@@ -16,7 +16,9 @@ def look_for_news() -> None:
     @st.fragment(run_every=3 * settings().poll_seconds)
     def look() -> None:
         try:
-            now = frozenset((job.id, job.state) for job in client().jobs() if viewed is None or job.id != viewed.id)
+            now = frozenset(
+                (job.id, job.state) for job in client().jobs(jobs_shown()).jobs if viewed is None or job.id != viewed.id
+            )
         except BackendError:
             return  # the page says so itself
         if now != st.session_state.get(_SEEN):

@@ -1,11 +1,12 @@
 """What a page shows when it has nothing to show: what to do next, or what is wrong and that it is being retried."""
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import streamlit as st
 
-from dashboard.client import BackendAwayError, BackendError
+from dashboard.client import BackendAwayError, BackendError, RefusedError
 from dashboard.components.connection import client, settings
 
 RETRY_SECONDS = 3.0
@@ -34,7 +35,7 @@ def no_job_yet() -> None:
 def waiting_for_rounds(state: str) -> None:
     """A job that has no round yet."""
     text = {
-        "waiting": "A trainer takes it up as soon as one is free. If none runs, start one: `fedmem trainer`.",
+        "queued": "A trainer takes it up as soon as one is free. If none runs, start one: `fedmem trainer`.",
         "running": "The data is being read and the texts are being encoded; the first round follows.",
     }.get(state, "It ended before its first round. The System page shows its log.")
     empty("No round has finished yet", text, ":material/hourglass_empty:")
@@ -53,16 +54,24 @@ def trouble(error: BackendError) -> None:
     """The error state of a page; it ends when the backend answers again."""
     if isinstance(error, BackendAwayError):
         st.error(f"{error} Is it running? `fedmem up` and `fedmem serve` start it.", icon=":material/cloud_off:")
-        st.caption("This page comes back by itself as soon as the backend answers.")
-        _come_back()
+        _come_back("This page comes back by itself as soon as the backend answers.")
     else:
         st.error(str(error), icon=":material/error:")
-        st.button("Try again", icon=":material/refresh:")
+        if isinstance(error, RefusedError) and error.passes:
+            _come_back("This page asks again by itself, every few seconds.")
+        else:
+            st.button("Try again", icon=":material/refresh:")
 
 
-def _come_back() -> None:
+def _come_back(promise: str) -> None:
+    """Draw the page anew once the backend's process answers; if the trouble is still there, this begins again."""
+    st.caption(promise)
+    drawn = time.monotonic()
+
     @st.fragment(run_every=max(RETRY_SECONDS, settings().poll_seconds))
     def ask() -> None:
+        if time.monotonic() - drawn < RETRY_SECONDS / 2:
+            return  # this is the run that has just failed
         try:
             client().live()
         except BackendError:

@@ -14,15 +14,31 @@ CSS = """<style>
 .fm-cover { position: relative; aspect-ratio: 2 / 3; border-radius: 8px; overflow: hidden;
   background: rgba(128, 128, 128, .18); display: flex; align-items: center; justify-content: center; }
 .fm-cover img { width: 100%; height: 100%; object-fit: cover; }
-.fm-cover span { padding: 8px; text-align: center; font-size: .82rem; opacity: .75; overflow-wrap: anywhere; }
+.fm-cover span { width: 100%; height: 100%; display: flex; align-items: center; justify-content: center; color: #fff;
+  font-size: 1.3rem; letter-spacing: .05em; }
 .fm-rank { position: absolute; left: 6px; top: 6px; padding: 0 7px; border-radius: 9px; font-size: .74rem;
   background: rgba(0, 0, 0, .62); color: #fff; }
 .fm-title { font-size: .88rem; font-weight: 600; line-height: 1.25; display: -webkit-box; -webkit-line-clamp: 2;
   -webkit-box-orient: vertical; overflow: hidden; }
 .fm-meta { font-size: .76rem; opacity: .7; line-height: 1.3; }
 .fm-badge { font-size: .72rem; border: 1px solid currentColor; border-radius: 8px; padding: 0 6px; align-self: start; }
-.fm-compact .fm-cards { grid-template-columns: repeat(auto-fill, minmax(74px, 1fr)); gap: 10px; }
-.fm-compact .fm-title { font-size: .78rem; }
+.fm-list .fm-cards { display: flex; flex-direction: column; gap: 8px; }
+.fm-list .fm-card { display: grid; grid-template: "cover title badge" auto "cover meta moved" auto "cover why why" 1fr
+  / 42px minmax(0, 1fr) auto; gap: 2px 10px; }
+.fm-list .fm-cover { grid-area: cover; align-self: start; border-radius: 5px; }
+.fm-list .fm-cover span { font-size: .9rem; }
+.fm-list .fm-rank { left: 2px; top: 2px; padding: 0 5px; font-size: .66rem; }
+.fm-list .fm-title { grid-area: title; }
+.fm-list .fm-meta { grid-area: meta; white-space: nowrap; overflow: hidden; text-overflow: ellipsis; }
+.fm-list .fm-badge { grid-area: badge; }
+.fm-moved { grid-area: moved; font-size: .72rem; line-height: 1.2; opacity: .8; text-align: right; }
+.fm-why { grid-area: why; display: flex; height: 7px; margin-top: 3px; }
+.fm-why span { box-sizing: border-box; }
+.fm-legend { display: flex; flex-wrap: wrap; gap: 4px 14px; font-size: .8rem; }
+.fm-legend i { display: inline-block; width: 10px; height: 10px; margin-right: 5px; }
+.st-key-answers [data-testid=stHorizontalBlock], .st-key-map [data-testid=stHorizontalBlock] { flex-wrap: wrap; }
+.st-key-answers [data-testid=stColumn] { min-width: 250px; }
+.st-key-map [data-testid=stColumn] { min-width: min(320px, 100%); }
 .fm-small .fm-cards { grid-template-columns: repeat(5, minmax(0, 1fr)); gap: 8px; }
 .fm-strip .fm-cards { display: flex; overflow-x: auto; padding-bottom: 6px; }
 .fm-strip .fm-card { flex: 0 0 76px; }

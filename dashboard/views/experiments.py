@@ -6,15 +6,15 @@ import pandas as pd
 import streamlit as st
 
 from dashboard.charts.experiments import Result, results_chart
-from dashboard.client import BackendError
+from dashboard.client import LIMIT, BackendError
 from dashboard.components.connection import client, round_book
 from dashboard.components.drawings import panel
-from dashboard.components.job_choice import known_jobs
 from dashboard.components.states import backend_needed, empty
 from dashboard.words import differences, job_name, share, variant
 from fedmem.contracts import Job, ModelVersion
 
 SHOWN = ("HR@10", "NDCG@10")
+SPLITS = {"validation": "Val.", "test": "Test"}  # the table is wide
 LADDER = (
     "centralised SASRec",
     "FedAvg-SASRec",
@@ -30,7 +30,8 @@ def experiments() -> None:
     st.title("Experiments")
     with backend_needed():
         tested = {model.job_id: model for model in client().models().models if "test" in model.metrics}
-        runs = [job for job in known_jobs() if job.id in tested]
+        page = client().jobs(LIMIT)
+        runs = [job for job in page.jobs if job.id in tested]
         if not runs:
             empty(
                 "No run has been tested yet",
@@ -41,6 +42,8 @@ def experiments() -> None:
             return
         for dataset in dict.fromkeys(job.dataset for job in runs):
             _table(dataset, sorted((job for job in runs if job.dataset == dataset), key=_rung), tested)
+        if page.next is not None:
+            st.caption(f"Of the newest {LIMIT} jobs.")
 
 
 def _rung(job: Job) -> tuple[int, int]:
@@ -53,8 +56,8 @@ def _table(dataset: str, runs: Sequence[Job], tested: Mapping[int, ModelVersion]
     rows = [_figures(job, tested[job.id]) for job in runs]
     st.dataframe(pd.DataFrame(rows), hide_index=True, width="stretch")
     st.caption(
-        "Mean ± standard error over users; the whole catalogue is ranked, seen items left out. KB are per client "
-        "and round."
+        "Mean ± standard error over users on the validation (Val.) and test items; the whole catalogue is ranked, seen "
+        "items left out. Round: best / last. KB down / up: per client and round."
     )
     for place, metric in zip(st.columns(len(SHOWN)), SHOWN, strict=True):
         results = [
@@ -70,11 +73,11 @@ def _table(dataset: str, runs: Sequence[Job], tested: Mapping[int, ModelVersion]
 
 def _figures(job: Job, model: ModelVersion) -> dict[str, str]:
     measured = {
-        f"{split} {metric}": _with_error(model.metrics.get(split.lower(), {}), metric)
-        for split in ("Validation", "Test")
+        f"{short} {metric}": _with_error(model.metrics.get(split, {}), metric)
+        for split, short in SPLITS.items()
         for metric in SHOWN
     }
-    rounds = {"Best / last round": f"{model.round} / {job.round}"}
+    rounds = {"Round": f"{model.round} / {job.round}"}
     return {"Run": variant(job.config), "Job": str(job.id), **measured, **rounds, **_cost(job)}
 
 
@@ -87,14 +90,14 @@ def _with_error(table: Mapping[str, float], metric: str) -> str:
 
 def _cost(job: Job) -> dict[str, str]:
     try:
-        rounds = round_book().read(job)
+        last = round_book().last(job)
     except BackendError:
         return {}
-    last = rounds[-1].metrics.get("train", {}) if rounds else {}
-    down = last.get("bytes_down_weights", 0.0) + last.get("bytes_down_prototypes", 0.0)
-    up = last.get("bytes_up_weights", 0.0) + last.get("bytes_up_prototypes", 0.0)
+    train = last.metrics.get("train", {}) if last else {}
+    down = train.get("bytes_down_weights", 0.0) + train.get("bytes_down_prototypes", 0.0)
+    up = train.get("bytes_up_weights", 0.0) + train.get("bytes_up_prototypes", 0.0)
     seconds = (job.finished_at - job.started_at).total_seconds() if job.finished_at and job.started_at else 0.0
-    return {"KB down": f"{down / 1e3:,.1f}", "KB up": f"{up / 1e3:,.1f}", "Minutes": f"{seconds / 60:.1f}"}
+    return {"KB down / up": f"{down / 1e3:,.1f} / {up / 1e3:,.1f}", "Minutes": f"{seconds / 60:.1f}"}
 
 
 def _apart(runs: Sequence[Job]) -> None:

@@ -18,6 +18,7 @@ from dashboard.components.states import empty, waiting_for_rounds
 from dashboard.words import state_of
 
 _SPREAD = "The line is the median position; the dark band holds the middle half, the light one nine tenths of them."
+_OPEN = "The last bar holds all that is above."
 
 
 def memory() -> None:
@@ -52,7 +53,8 @@ def _charts(view: JobView) -> None:
     with left:
         panel("Surprise", surprise_chart(rounds, config), "memory-surprise", _SPREAD)
     with right:
-        panel(f"Surprise in round {rounds[-1].round}", surprise_histogram(rounds[-1], config), "memory-histogram")
+        histogram = surprise_histogram(rounds[-1], config)
+        panel(f"Surprise in round {rounds[-1].round}", histogram, "memory-histogram", _OPEN)
     first, second, third = st.columns(3)
     with first:
         panel("Occupancy", occupancy_chart(rounds, config.memory_capacity), "memory-occupancy")

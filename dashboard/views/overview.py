@@ -4,11 +4,11 @@ from collections.abc import Sequence
 
 import streamlit as st
 
-from dashboard.charts.training import baseline, best, measured, ranking_chart
+from dashboard.charts.training import BASELINES, POPULARITY, baselines, best, measured, ranking_chart, strongest
 from dashboard.client import BackendError
 from dashboard.components.connection import client
 from dashboard.components.drawings import panel
-from dashboard.components.job_choice import chosen_job, default_job, known_jobs
+from dashboard.components.job_choice import chosen_job, default_job, jobs_shown, known_jobs, there_are_older_jobs
 from dashboard.components.job_header import job_header
 from dashboard.components.job_table import job_table
 from dashboard.components.live import JobView, live
@@ -17,6 +17,14 @@ from dashboard.words import ago, job_name, share, state_of
 from fedmem.contracts import Job, ModelPage
 
 METRIC = "HR@10"
+FIGURE = 130  # pixels: four beside each other, or two in a narrow window
+MEANING = "Hit rate at 10: the share of users whose held-out item is among the first ten of all items."
+# In a word each; none of them is trained by rounds.
+HOW = {
+    POPULARITY: "A list of the most popular items for everybody.",
+    "item_counts": "Items that others took near the user's last ones, by counting; it sees everybody's histories.",
+    "ease": "A linear model from items to items, solved at once; it sees everybody's histories.",
+}
 
 
 def overview() -> None:
@@ -39,7 +47,7 @@ def _models() -> ModelPage | str:
 
 
 def _draw(view: JobView, jobs: Sequence[Job], models: ModelPage | str) -> None:
-    left, right = st.columns([2, 1], gap="large")
+    left, right = st.columns([5, 2], gap="medium")
     with left:
         _job(view)
     with right:
@@ -50,6 +58,8 @@ def _draw(view: JobView, jobs: Sequence[Job], models: ModelPage | str) -> None:
             _serving(models)
     st.subheader("Jobs")
     job_table([view.job if job.id == view.job.id else job for job in jobs])
+    if there_are_older_jobs():
+        st.caption(f"The newest {jobs_shown()} jobs; “Older jobs” in the sidebar brings more.")
 
 
 def _job(view: JobView) -> None:
@@ -64,32 +74,33 @@ def _job(view: JobView) -> None:
 
 
 def _figures(view: JobView) -> None:
-    """Last, best and baseline side by side."""
-    reached, level, top = measured(view.rounds, METRIC), baseline(view.rounds, METRIC), best(view.rounds, METRIC)
-    last, highest, popular = st.columns(3)
-    meaning = "Hit rate at 10: the share of users whose held-out item is among the first ten of all items."
-    if reached:
-        number, value, _ = reached[-1]
-        last.metric(f"Last HR@10, round {number}", share(value), help=meaning)
-    else:
-        last.metric(
-            "Last HR@10", "–", help=f"The first validation follows round {view.job.config.evaluation.eval_every}."
-        )
-    if top is not None:
-        highest.metric(f"Best HR@10, round {top[0]}", share(top[1]))
-    else:
-        highest.metric("Best HR@10", "–")
-    if level is not None:
-        times = f"best is {top[1] / level:.1f} times this" if top is not None and level > 0 else None
-        popular.metric("Popularity, the baseline", share(level), help="A list of the most popular items for everybody.")
-        if times:
-            popular.caption(times)
+    """Last, best and the baselines side by side: popularity, and the strongest of the others."""
+    reached, top = measured(view.rounds, METRIC), best(view.rounds, METRIC)
+    levels, strong = baselines(view.rounds, METRIC), strongest(view.rounds, METRIC)
+    shown = [name for name in (POPULARITY, strong) if name in levels]
+    with st.container(horizontal=True):
+        for label, found in (("Last HR@10", reached[-1] if reached else None), ("Best HR@10", top)):
+            value, at = ("–", None) if found is None else (share(found[1]), f"round {found[0]}")
+            _figure(label, value, at, MEANING)
+        for name in shown:
+            label = BASELINES[name]
+            times = f"best: {top[1] / levels[name]:.2f} times" if top and levels[name] else "baseline"
+            _figure(label[0].upper() + label[1:], share(levels[name]), times, f"A baseline. {HOW[name]}")
+    if not reached:
+        st.caption(f"The first validation follows round {view.job.config.evaluation.eval_every}.")
+
+
+def _figure(label: str, value: str, note: str | None, meaning: str) -> None:
+    st.metric(label, value, note, delta_color="off", delta_arrow="off", help=meaning, width=FIGURE)
 
 
 def _serving(models: ModelPage) -> None:
+    if models.serving is None:
+        st.info("None yet: a training job puts its best model into service when it is done.", icon=":material/info:")
+        return
     serving = next((model for model in models.models if model.version == models.serving), None)
     if serving is None:
-        st.info("None yet: a training job puts its best model into service when it is done.", icon=":material/info:")
+        st.caption(f"`{models.serving}`, which is older than the {len(models.models)} newest models.")
         return
     with st.container(border=True):
         st.markdown(f":material/deployed_code: `{serving.version}`")

@@ -14,10 +14,10 @@ from dashboard.words import size, state_of
 from fedmem.contracts import RoundMetrics
 
 LEDGER = {
-    "bytes_down_weights": ("To the clients", "The model's parameters", "The same for every client"),
-    "bytes_down_prototypes": ("To the clients", "Global prototypes", "The same for every client"),
-    "bytes_up_weights": ("To the server", "Change of the parameters", "Rows of items can betray the history"),
-    "bytes_up_prototypes": ("To the server", "Prototypes of the memory", "A small cluster can betray an item"),
+    "bytes_down_weights": ("↓ Parameters of the model", "The same for every client"),
+    "bytes_down_prototypes": ("↓ Global prototypes", "The same for every client"),
+    "bytes_up_weights": ("↑ Change of the parameters", "Rows of items can betray the history"),
+    "bytes_up_prototypes": ("↑ Prototypes of the memory", "A small cluster can betray an item"),
 }
 NEVER = (
     "Between a client and the server cross only the four kinds of messages below: no interaction, no item id, no entry "
@@ -49,21 +49,20 @@ def _draw(view: JobView) -> None:
     st.subheader("The ledger: what was sent")
     st.dataframe(_ledger(view.trained), hide_index=True, width="stretch")
     st.caption(
-        "Counted on the serialized messages. 1 KB is 1,000 bytes; weights are sent whole, never by changed rows."
+        "↓ to the clients, ↑ to the server; per client in the last round. Counted on the serialized messages. 1 KB is "
+        "1,000 bytes; weights are sent whole, never by changed rows."
     )
     panel("Everything sent so far", total_traffic_chart(view.trained), "privacy-total")
 
 
 def _ledger(rounds: Sequence[RoundMetrics]) -> pd.DataFrame:
     rows = []
-    for name, (direction, what, risk) in LEDGER.items():
+    for name, (what, risk) in LEDGER.items():
         each = [r.metrics.get("train", {}).get(name, 0.0) for r in rounds]
         clients = [r.metrics.get("train", {}).get("clients", 0.0) for r in rounds]
         total = sum(count * number for count, number in zip(each, clients, strict=True))
-        rows.append([direction, what, size(each[-1]), size(total), risk])
-    return pd.DataFrame(
-        rows, columns=["Direction", "What", "Per client, last round", "All so far", "What it may betray"]
-    )
+        rows.append([what, size(each[-1]), size(total), risk])
+    return pd.DataFrame(rows, columns=["What", "Per client", "All so far", "What it may betray"])
 
 
 def _missing() -> None:

@@ -4,20 +4,22 @@ from collections.abc import Sequence
 
 import streamlit as st
 
-from dashboard.charts.palette import colours
-from dashboard.charts.prototypes import ALARM, collapse_chart, drift_chart, map_chart, mass_chart, name
+from dashboard.charts.palette import colours, on_page
+from dashboard.charts.prototype_map import map_chart
+from dashboard.charts.prototypes import ALARM, collapse_chart, drift_chart, mass_chart, name
 from dashboard.client import BackendError, RefusedError
 from dashboard.components.connection import client, prototype_book
 from dashboard.components.covers import Card, cover_grid
 from dashboard.components.drawings import panel
 from dashboard.components.job_header import job_header
 from dashboard.components.live import JobView, live_job
+from dashboard.components.one_prototype import NEAREST, NOBODY, nearest, one_prototype
 from dashboard.components.states import empty, trouble
 from dashboard.words import is_under_way
-from fedmem.contracts import Job, PrototypeRound, RecommendationRequest
+from fedmem.contracts import Job, PrototypeRound, RecommendationResponse
 
 AT_FIRST, PER_POLL = 1000, 1
-NEAREST, COLD = 5, 10
+_SLIDER, _NEWEST = "prototype-round", "prototype-newest"
 
 
 def prototypes() -> None:
@@ -62,48 +64,62 @@ def _none_yet(job: Job) -> None:
 
 
 def _show(job: Job, rounds: Sequence[PrototypeRound]) -> None:
-    shown = _chosen(rounds)
-    _alarm(shown)
-    left, right = st.columns([3, 2])
-    with left:
-        note = (
-            "Grey dots are the items, placed by the two main directions of their texts; the map stays the same for "
-            "the whole job. A disc is a prototype, its size the share of the memories it stands for, its line the way "
-            "it came."
-        )
-        _map(job, rounds, shown, note)
-        panel("Collapse", collapse_chart(rounds), "prototypes-collapse", "Near 1, all prototypes say the same.")
+    with st.container():  # one place, whatever there is in it: what moves down the page would be drawn anew
+        shown = _round(rounds)
+        _alarm(shown)
+    with st.container(key="map"):
+        left, right = st.columns([3, 2])
     with right:
-        _nearest(job, shown)
+        chosen = one_prototype(job, shown)
+    with left:
+        _map(job, rounds, shown, chosen)
+        panel("Collapse", collapse_chart(rounds), "prototypes-collapse", "Near 1, all prototypes say the same.")
+    _all(job, shown)
     left, right = st.columns(2)
     with left:
         panel("Mass", mass_chart(rounds), "prototypes-mass", "What share of all that clients remember each stands for.")
     with right:
         panel("Drift", drift_chart(rounds), "prototypes-drift", "How far each moved since the evaluation before.")
-    _cold(job)
+    _nobody(job)
 
 
-def _map(job: Job, rounds: Sequence[PrototypeRound], shown: PrototypeRound, note: str) -> None:
-    try:
-        items = prototype_book().map_of(job)
-    except RefusedError as error:
-        st.caption(f"There is no map of the items: {error}")
-    else:
-        panel("Map", map_chart(items, rounds, shown), "prototypes-map", note)
-
-
-def _chosen(rounds: Sequence[PrototypeRound]) -> PrototypeRound:
-    """The round of the slider, which follows the newest until the reader moves it."""
+def _round(rounds: Sequence[PrototypeRound]) -> PrototypeRound:
+    """The round of the slider, which follows the newest until the reader moves it; then it stands in the address."""
     by_number = {each.round: each for each in rounds}
     numbers = list(by_number)
     if len(numbers) == 1:
         return rounds[0]
-    if st.session_state.get("prototype-round", numbers[-1]) == st.session_state.get("prototype-newest"):
-        st.session_state["prototype-round"] = numbers[-1]
-    if st.session_state.get("prototype-round") not in by_number:
-        st.session_state["prototype-round"] = numbers[-1]
-    st.session_state["prototype-newest"] = numbers[-1]
-    return by_number[st.select_slider("After round", numbers, key="prototype-round")]
+    known, given = st.session_state.get(_SLIDER), st.query_params.get("round", "")
+    if known is None and given.isdecimal():
+        st.session_state[_SLIDER] = int(given)
+    elif known == st.session_state.get(_NEWEST):
+        st.session_state[_SLIDER] = numbers[-1]
+    if st.session_state.get(_SLIDER) not in by_number:
+        st.session_state[_SLIDER] = numbers[-1]
+    st.session_state[_NEWEST] = numbers[-1]
+    chosen = st.select_slider("After round", numbers, key=_SLIDER)
+    if chosen == numbers[-1]:
+        st.query_params.pop("round", None)
+    else:
+        st.query_params["round"] = str(chosen)
+    kept = len(rounds[-1].rounds)
+    if kept > len(numbers):
+        st.caption(f"{len(numbers)} of {kept} evaluated rounds are shown.")
+    return by_number[chosen]
+
+
+def _map(job: Job, rounds: Sequence[PrototypeRound], shown: PrototypeRound, chosen: int | None) -> None:
+    note = (
+        "Grey dots are the items, placed by the two main directions of their texts; the map stays the same for the "
+        "whole job. A disc is a prototype, its size the share of the memories it stands for, its line the way it came. "
+        "Drag pans, Shift and the wheel zoom, a double-click shows everything again."
+    )
+    try:
+        items = prototype_book().map_of(job)
+    except BackendError as error:
+        st.caption(f"There is no map of the items: {error}")
+    else:
+        panel("Map", map_chart(items, rounds, shown, chosen), "prototypes-map", note)
 
 
 def _alarm(shown: PrototypeRound) -> None:
@@ -116,50 +132,49 @@ def _alarm(shown: PrototypeRound) -> None:
         )
 
 
-def _nearest(job: Job, shown: PrototypeRound) -> None:
+def _all(job: Job, shown: PrototypeRound) -> None:
     """Each prototype by what lies nearest to it."""
     with st.container(border=True):
-        st.markdown("**What each prototype stands for**", help="The items nearest to it, of the whole catalogue.")
+        st.markdown("**What each prototype stands for**", help=f"The {NEAREST} items of the catalogue nearest to it.")
         tints = colours(len(shown.prototypes))
-        for prototype in shown.prototypes:
-            st.html(
-                f'<div><span style="color:{tints[prototype.index]}">●</span> <b>{name(prototype.index)}</b> '
-                f'<span style="opacity:.7">{100 * prototype.mass:.0f} % of the mass</span></div>'
-            )
-            if not prototype.nearest:
-                st.caption("Nothing: no client has filled it.")
-                continue
-            cards = [Card(item.item_id, item.title) for item in prototype.nearest[:NEAREST]]
-            cover_grid(cards, job.dataset, "small")
+        for first in range(0, len(shown.prototypes), 2):  # row by row, for a narrow window shows columns one by one
+            pair = shown.prototypes[first : first + 2]
+            for place, prototype in zip(st.columns(2, gap="medium"), pair, strict=False):
+                with place:
+                    head = (
+                        f'<div><span style="color:{tints[prototype.index]}">●</span> <b>{name(prototype.index)}</b> '
+                        f"{100 * prototype.mass:.0f} % of the mass</div>"
+                    )
+                    st.html(on_page(head, st.context.theme.type))
+                    nearest(prototype, job)
 
 
-def _cold(job: Job) -> None:
+def _nobody(job: Job) -> None:
     """What somebody gets of whom nothing is known: the prototypes by their mass."""
     try:
-        models = client().models()
-        if models.serving is None or models.serving != job.model_version:
-            return
-        answer = client().recommend_for(RecommendationRequest(history=(), k=COLD, explain=True))
+        if job.model_version is None or client().models().serving != job.model_version:
+            return  # said above already
+        answer = client().recommend_for(NOBODY)
     except BackendError as error:
         st.caption(str(error))
         return
     with st.container(border=True):
-        st.markdown(f"**What a user without any history is recommended**, by `{answer.model_version}`")
-        if answer.explanation is not None:
-            weights = sorted(
-                (entry for entry in answer.explanation.memory if entry.prototype is not None),
-                key=lambda entry: -sum(entry.weights.values()),
-            )
-            total = sum(sum(entry.weights.values()) for entry in weights) or 1.0
-            read = [f"{name(e.prototype or 0)} {100 * sum(e.weights.values()) / total:.0f} %" for e in weights]
-            st.caption(f"Read for it: {', '.join(read)}." if read else "No prototype is read for it.")
-        cover_grid(
-            [
-                Card(item.item_id, item.title, ", ".join(item.genres), rank=place)
-                for place, item in enumerate(answer.items, 1)
-            ],
-            job.dataset,
-        )
+        st.markdown(f"**What all together recommend to a new user**, by `{answer.model_version}`")
+        read = _weights(answer)
+        st.caption(f"Read for it: {', '.join(read)}." if read else "No prototype is read for it.")
+        cards = [
+            Card(item.item_id, item.title, ", ".join(item.genres), f"{item.score:.2f}", place)
+            for place, item in enumerate(answer.items, 1)
+        ]
+        cover_grid(cards, job.dataset)
+
+
+def _weights(answer: RecommendationResponse) -> list[str]:
+    """How much each prototype was read, most first."""
+    memory = () if answer.explanation is None else answer.explanation.memory
+    read = {entry.prototype: sum(entry.weights.values()) for entry in memory if entry.prototype is not None}
+    total = sum(read.values()) or 1.0
+    return [f"{name(index)} {100 * read[index] / total:.0f} %" for index in sorted(read, key=lambda k: -read[k])]
 
 
 if __name__ == "__main__":

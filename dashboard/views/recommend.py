@@ -2,22 +2,33 @@
 
 import streamlit as st
 
-from dashboard.charts.recommend import parts_chart, read_chart
+from dashboard.charts.recommend import READ, parts_chart, read_chart
+from dashboard.components.answers import answer_list, in_common, parts_legend
 from dashboard.components.connection import client
 from dashboard.components.covers import Card, cover_grid
 from dashboard.components.drawings import panel
 from dashboard.components.history import Taken, history
 from dashboard.components.states import backend_needed, empty
-from fedmem.contracts import ModelVersion, RecommendationRequest, RecommendationResponse
+from fedmem.contracts import Explanation, ModelVersion, RecommendationRequest, RecommendationResponse
 
 K = 10
 MOST_SHOWN = 30
 STRATEGIES = {
-    "model": ("the model, with their own memory", "blue"),
-    "global_memory": ("the global memory: too little is known for one of their own", "orange"),
-    "prototypes": ("the global prototypes: nothing is known", "violet"),
-    "cold_model": ("the model alone: too little is known, and it has no global memory", "gray"),
+    "model": ("reads their own memory", "blue"),
+    "global_memory": ("reads the global memory", "orange"),
+    "prototypes": ("reads the global prototypes", "violet"),
+    "cold_model": ("has no memory to read", "gray"),
+    "no_memory": ("reads no memory", "gray"),
 }
+UNREAD = STRATEGIES["cold_model"]
+COLD = (
+    "With fewer interactions than training asks for there is no memory of one's own: the global memory is read, as for "
+    "a new user. With none at all, its prototypes are read by their mass."
+)
+WITHOUT = (
+    "The same history goes through the sequence model alone: neither their own memory nor the global prototypes are "
+    "read. What changes is what the memory adds to the answer."
+)
 
 
 def recommend() -> None:
@@ -34,6 +45,9 @@ def recommend() -> None:
             )
             st.page_link("views/training.py", label="Go to Training", icon=":material/trending_up:")
             return
+        st.caption(
+            f"`{model.version}` answers, the model in service, on {model.dataset}, whatever job is chosen at the side."
+        )
         taken = history(model.dataset)
         if taken is not None:
             _answers(model, taken)
@@ -45,84 +59,100 @@ def _model_in_service() -> ModelVersion | None:
 
 
 def _answers(model: ModelVersion, taken: Taken) -> None:
+    """Warm, the same without memory, and colder, side by side; and what the one that the reader picks is made of."""
+    count = len(taken.items)
     _strip(model, taken)
-    warm = _ask(taken, len(taken.items))
     latest = _latest(taken)
-    left, right = st.columns(2, gap="large")
-    with left:
-        st.markdown(f"#### With all {len(taken.items)} interactions")
-        _answer(warm, model)
-    if taken.items:
-        with right:
-            _colder(model, taken, latest, warm)
-    _why(warm)
+    warm = _ask(taken, count)
+    answers = {"warm": (_words(count, count), warm), "without": ("Without memory", _ask(taken, count, memory=False))}
+    if count:
+        answers["colder"] = (_words(latest, count), _ask(taken, latest))
+    parts_legend(*(answer for _, answer in answers.values()))
+    with st.container(key="answers"):
+        places = st.columns(len(answers), gap="medium")
+    for place, (title, answer) in zip(places, answers.values(), strict=True):
+        with place:
+            _answer(title, answer, model, warm)
+    st.caption("Scores compare within one answer only.")
+    _why(answers)
+
+
+def _words(latest: int, count: int) -> str:
+    if latest == 0:
+        return "With nothing"
+    if latest == count:
+        return f"With all {count} interactions"
+    return "With the latest interaction" if latest == 1 else f"With the latest {latest}"
 
 
 def _strip(model: ModelVersion, taken: Taken) -> None:
     with st.container(border=True):
         count = len(taken.items)
         latest = ", the latest first" if count > 1 else ""
-        st.markdown(f"**{taken.name}** has taken {count} {'item' if count == 1 else 'items'}{latest}")
+        shown = f"; {MOST_SHOWN} of them are shown" if count > MOST_SHOWN else ""
+        st.markdown(f"**{taken.name}** has taken {count} {'item' if count == 1 else 'items'}{latest}{shown}")
         if taken.items:
             cards = [Card(item_id, title) for item_id, title in reversed(taken.items[-MOST_SHOWN:])]
             cover_grid(cards, model.dataset, "strip")
 
 
 def _latest(taken: Taken) -> int:
-    """How many interactions the colder answer is given."""
-    count = len(taken.items)
+    """How many interactions the colder answer is given; in the address unless it is none."""
+    count, given = len(taken.items), st.query_params.get("latest", "")
     if count == 0:
         return 0
-    return st.slider(
-        "Take interactions away: how many of the latest are left for the answer on the right",
+    latest: int = st.slider(
+        "Take interactions away: how many of the latest are left for the last list",
         0,
         count,
-        value=0,
+        value=min(count, int(given)) if given.isdecimal() else 0,
         key=f"latest-{taken.name}-{count}",
-        help="With fewer than the model's minimum the global memory answers, as for a new user.",
+        help=COLD,
     )
+    if latest:
+        st.query_params["latest"] = str(latest)
+    else:
+        st.query_params.pop("latest", None)
+    return latest
 
 
-def _ask(taken: Taken, latest: int) -> RecommendationResponse:
+def _ask(taken: Taken, latest: int, *, memory: bool = True) -> RecommendationResponse:
     """The answer to the latest interactions; the items of the whole history are never offered again."""
     ids = tuple(item_id for item_id, _ in taken.items)
     kept = ids[len(ids) - latest :]
     if taken.user_id is not None and latest == len(ids):
-        return client().recommend(taken.user_id, K)
-    return client().recommend_for(RecommendationRequest(history=kept, exclude=ids, k=K, explain=True))
+        return client().recommend(taken.user_id, K, memory=memory)
+    request = RecommendationRequest(history=kept, exclude=ids, k=K, explain=True, memory=memory)
+    return client().recommend_for(request)
 
 
-def _colder(model: ModelVersion, taken: Taken, latest: int, warm: RecommendationResponse) -> None:
-    words = {0: "With nothing", 1: "With the latest interaction"}
-    st.markdown(f"#### {words.get(latest, f'With the latest {latest}')}")
-    cold = _ask(taken, latest)
-    _answer(cold, model)
-    common = {item.item_id for item in warm.items} & {item.item_id for item in cold.items}
-    st.caption(f"{len(common)} of {len(warm.items)} are the same as on the left.")
+def _answer(title: str, answer: RecommendationResponse, model: ModelVersion, warm: RecommendationResponse) -> None:
+    words, colour = UNREAD if _finds_nothing(answer) else STRATEGIES[answer.strategy]
+    st.markdown(f"#### {title}", help=WITHOUT if answer.strategy == "no_memory" else COLD)
+    st.markdown(f":{colour}-badge[{words}]")
+    answer_list(answer, model.dataset, None if answer is warm else warm)
+    if answer is not warm:
+        st.caption(f"{in_common(answer, warm)} of {len(answer.items)} are in the first list as well.")
 
 
-def _answer(answer: RecommendationResponse, model: ModelVersion) -> None:
-    words, colour = STRATEGIES[answer.strategy]
-    st.markdown(f":{colour}-badge[answered by {words}]")
-    cover_grid(
-        [
-            Card(
-                item.item_id,
-                item.title,
-                " · ".join(filter(None, [", ".join(item.genres), str(item.year or "")])),
-                f"{item.score:.2f}",
-                place,
-            )
-            for place, item in enumerate(answer.items, 1)
-        ],
-        model.dataset,
-        "compact",
-    )
-    st.caption(f"Model `{answer.model_version}`, round {answer.round}. Scores compare within one answer only.")
+def _finds_nothing(answer: RecommendationResponse) -> bool:
+    """A model that was trained without a memory, or somebody whose memory is empty."""
+    return answer.strategy == "model" and answer.explanation is not None and not answer.explanation.memory
 
 
-def _why(answer: RecommendationResponse) -> None:
+def _why(answers: dict[str, tuple[str, RecommendationResponse]]) -> None:
     st.subheader("Why these")
+    picked = st.segmented_control(
+        "Which answer",
+        list(answers),
+        default="warm",
+        required=True,
+        key="why",
+        bind="query-params",
+        format_func=lambda name: answers[name][0],
+        label_visibility="collapsed",
+    )
+    _, answer = answers[picked]
     if answer.explanation is None:
         st.caption("The model in service does not explain itself.")
         return
@@ -131,12 +161,19 @@ def _why(answer: RecommendationResponse) -> None:
         note = "Every score is a sum: what the sequence model says, and what each expert reads in the memory."
         panel("What the scores are made of", parts_chart(answer), "recommend-parts", note)
     with right:
-        if answer.explanation.memory:
-            note = "Items of their own memory, and prototypes of what others remember."
-            panel("What was read in the memory", read_chart(answer.explanation), "recommend-read", note)
-        gates = answer.explanation.gates
-        if gates:
-            _gates(gates, answer.explanation.nothing)
+        _read(answer.explanation)
+
+
+def _read(explanation: Explanation) -> None:
+    if not explanation.memory:
+        st.info("No memory was read for this answer.", icon=":material/info:")
+        return
+    count = len(explanation.memory)
+    most = f"the {READ} that were read most, of {count}" if count > READ else "all that was read"
+    note = f"Items of their own memory, and prototypes of what others remember: {most}."
+    panel("What was read in the memory", read_chart(explanation), "recommend-read", note)
+    if explanation.gates:
+        _gates(explanation.gates, explanation.nothing)
 
 
 def _gates(gates: dict[str, float], nothing: dict[str, float]) -> None:

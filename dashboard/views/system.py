@@ -1,11 +1,12 @@
 """System: is everything running, which models are there, and what does a job's log say."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import pandas as pd
 import streamlit as st
 
-from dashboard.client import BackendError
+from dashboard.client import LIMIT, BackendError
 from dashboard.components.connection import client, settings
 from dashboard.components.job_choice import chosen_job
 from dashboard.components.live import JobView, live
@@ -14,7 +15,8 @@ from dashboard.words import ago, job_name, share
 from fedmem import __version__
 from fedmem.contracts import LogLine, ModelVersion, Trainer
 
-LINES = 200
+LINES = 200  # of a log, at first and with each look further back
+_QUESTION, _TROUBLE = "activation-question", "activation-trouble"
 ICONS = {"INFO": "", "WARNING": "⚠ ", "ERROR": "✖ "}
 
 
@@ -22,13 +24,13 @@ def system() -> None:
     """Health, trainers, data sets, models, log."""
     st.title("System")
     st.fragment(run_every=max(5.0, settings().poll_seconds))(_health)()
-    with backend_needed():
+    with st.container(), backend_needed():
         _models()
-    with backend_needed():
+    with st.container(), backend_needed():
         _datasets()
     job = chosen_job()
     if job is not None:
-        st.subheader(f"Log of {job_name(job)}")
+        st.subheader(f"Log of {job_name(job)}, newest first")
         live(job, _log, with_rounds=False)
 
 
@@ -46,7 +48,7 @@ def _health() -> None:
         words = f"{len(alive)} running" if alive else "none runs"
         _tile("Trainers", bool(alive), words if alive else f"{words}: start one with `fedmem trainer`")
     with version:
-        _tile("Backend", True, f"answers at {client().base_url}, dashboard {__version__}")
+        _tile("Backend", True, f"answers at `{client().base_url}`, dashboard {__version__}")
     if trainers:
         _trainers(trainers)
 
@@ -72,7 +74,7 @@ def _trainers(trainers: Sequence[Trainer]) -> None:
             "State": ("training" if trainer.job_id is not None else "waits for a job") if trainer.alive else "silent",
             "Job": "–" if trainer.job_id is None else str(trainer.job_id),
             "Last heard of": ago(trainer.seen_at),
-            "Running since": ago(trainer.started_at),
+            "Started": ago(trainer.started_at),
         }
         for trainer in trainers
     ]
@@ -98,6 +100,8 @@ def _models() -> None:
         for model in page.models
     ]
     st.dataframe(pd.DataFrame(rows), hide_index=True, width="stretch")
+    if len(page.models) == LIMIT:
+        st.caption(f"The newest {LIMIT} models.")
     others = [model.version for model in page.models if model.version != page.serving and model.kept]
     if others:
         _activation(others)
@@ -117,30 +121,44 @@ def _note(model: ModelVersion) -> str:
 def _activation(others: Sequence[str]) -> None:
     with st.container(horizontal=True, vertical_alignment="bottom"):
         version = st.selectbox("Another model", others, key="other-model", width=280)
-        if st.button("Put into service", icon=":material/swap_horiz:", key="activate"):
-            _confirm(version)
+        st.button("Put into service", icon=":material/swap_horiz:", key="activate", on_click=_question, args=(version,))
+    # Asked in every run until it is answered: news of a job may draw the page anew at any time.
+    if st.session_state.get(_QUESTION) in others:
+        _confirm(st.session_state[_QUESTION])
 
 
-@st.dialog("Put another model into service?")
+def _question(version: str) -> None:
+    st.session_state[_QUESTION] = version
+    st.session_state.pop(_TROUBLE, None)
+
+
+def _answered() -> None:
+    st.session_state.pop(_QUESTION, None)
+
+
+@st.dialog("Put another model into service?", on_dismiss=_answered)
 def _confirm(version: str) -> None:
     st.markdown(
         f"From now on `{version}` answers every recommendation. It is loaded and checked first, no request fails "
         "meanwhile, and the change can be undone in the same way."
     )
+    if _TROUBLE in st.session_state:
+        st.error(st.session_state[_TROUBLE], icon=":material/error:")
     with st.container(horizontal=True):
-        if st.button("Put it into service", type="primary", key="confirm-activate"):
-            _activate(lambda: client().activate(version))
-        if st.button("Leave it", key="leave-model"):
-            st.rerun()
+        st.button("Put it into service", type="primary", key="confirm-activate", on_click=_activate, args=(version,))
+        st.button("Leave it", key="leave-model", on_click=_answered)
+    if _QUESTION not in st.session_state:
+        st.rerun()
 
 
-def _activate(ask: Callable[[], ModelVersion]) -> None:
+def _activate(version: str) -> None:
+    """In service, and the question is answered; or it stays, with what was wrong."""
     try:
-        ask()
+        client().activate(version)
     except BackendError as error:
-        st.error(str(error), icon=":material/error:")
-        return
-    st.rerun()
+        st.session_state[_TROUBLE] = str(error)
+    else:
+        _answered()
 
 
 def _datasets() -> None:
@@ -166,18 +184,40 @@ def _datasets() -> None:
     st.dataframe(pd.DataFrame(rows), hide_index=True, width="stretch")
 
 
+@dataclass
+class _Log:
+    """The end of a job's log, as far back as the reader went."""
+
+    lines: tuple[LogLine, ...] = ()
+    whole: bool = False
+
+    def follow(self, job_id: int) -> None:
+        """What was written since; at first, the last lines."""
+        if self.lines:
+            self.lines += client().logs(job_id, self.lines[-1].id)
+        else:
+            self.look_back(job_id)
+
+    def look_back(self, job_id: int) -> None:
+        """Some lines more, before those that are known."""
+        earlier = client().earlier_logs(job_id, self.lines[0].id if self.lines else None, LINES)
+        self.lines = earlier + self.lines
+        self.whole = len(earlier) < LINES
+
+
 def _log(view: JobView) -> None:
-    key = f"log-{view.job.id}-{view.job.created_at}"
-    lines: tuple[LogLine, ...] = st.session_state.get(key, ())
+    log: _Log = st.session_state.setdefault(f"log-{view.job.id}-{view.job.created_at}", _Log())
     try:
-        lines += client().logs(view.job.id, lines[-1].id if lines else 0).lines
+        log.follow(view.job.id)
+        if not log.whole and st.button("Earlier lines", icon=":material/history:", key="earlier-lines"):
+            log.look_back(view.job.id)
     except BackendError as error:
         st.caption(str(error))
-    st.session_state[key] = lines
-    if not lines:
+    if not log.lines:
         st.caption("Nothing was written yet.")
         return
-    text = "\n".join(f"{line.time:%d %b %H:%M:%S}  {ICONS[line.level]}{line.message}" for line in lines[-LINES:])
+    newest_first = reversed(log.lines)
+    text = "\n".join(f"{line.time:%d %b %H:%M:%S}  {ICONS[line.level]}{line.message}" for line in newest_first)
     st.code(text, language=None, height=320, wrap_lines=True)
 
 

@@ -6,7 +6,7 @@ import pandas as pd
 import streamlit as st
 
 from dashboard.charts.training import loss_chart, peak_memory_chart, ranking_chart, seconds_chart
-from dashboard.components.connection import round_book
+from dashboard.components.connection import client, round_book
 from dashboard.components.drawings import panel
 from dashboard.components.job_choice import chosen_job, known_jobs
 from dashboard.components.job_controls import job_controls
@@ -14,11 +14,12 @@ from dashboard.components.job_header import job_header
 from dashboard.components.live import JobView, live
 from dashboard.components.new_job import is_wanted, new_job, open_form
 from dashboard.components.states import backend_needed, no_job_yet, waiting_for_rounds
-from dashboard.words import differences, job_name, state_of
+from dashboard.words import differences, is_under_way, job_name, state_of
 from fedmem.contracts import Job, RoundMetrics
 
 LOSSES = {"recommendation_loss": "Recommendation loss (nats)", "contrastive_loss": "Contrastive loss (nats)"}
 MOST_COMPARED = 5
+_URL = "compare"
 
 
 def training() -> None:
@@ -26,14 +27,16 @@ def training() -> None:
     st.title("Training")
     job = chosen_job()
     st.button("New training job", icon=":material/add:", on_click=open_form, key="new-job", disabled=is_wanted())
-    if is_wanted():
-        with backend_needed():
-            new_job()
+    with st.container():  # one place, whether there is a form or not: `live` says why
+        if is_wanted():
+            with backend_needed():
+                new_job()
     if job is None:
         no_job_yet()
         return
-    compared = _compared(job)
-    live(job, lambda view: _draw(view, compared))
+    with st.container():
+        compared = _compared(job)
+    live(job, lambda view: _draw(view, compared), beside=compared)
     if compared:
         _differences([job, *compared])
 
@@ -43,15 +46,21 @@ def _compared(job: Job) -> list[Job]:
     others = {other.id: other for other in known_jobs() if other.id != job.id and other.round > 0}
     if not others:
         return []
+    # Not bound to the URL by Streamlit, which would write whole labels into it.
+    wanted = [int(given) for given in st.query_params.get(_URL, "").split(",") if given.isdigit()]
     chosen = st.multiselect(
         "Compare with",
         list(others),
+        default=[number for number in wanted if number in others][:MOST_COMPARED],
         format_func=lambda number: f"{job_name(others[number])}, {others[number].dataset}",
         key="compare",
-        bind="query-params",
         max_selections=MOST_COMPARED,
         placeholder="other jobs",
     )
+    if chosen:
+        st.query_params[_URL] = ",".join(map(str, chosen))
+    else:
+        st.query_params.pop(_URL, None)
     return [others[number] for number in chosen]
 
 
@@ -63,18 +72,30 @@ def _draw(view: JobView, compared: Sequence[Job]) -> None:
         return
     runs = {f"Job {view.job.id}": view.rounds}
     with backend_needed():
-        runs |= {f"Job {other.id}": round_book().read(other) for other in compared}
+        runs |= {f"Job {other.id}": round_book().read(_now(other)) for other in compared}
     _validation(view, runs)
     _losses(runs)
     _cost(view)
     st.caption("Drag pans, Shift and the wheel zoom, a double-click shows everything again.")
 
 
+def _now(job: Job) -> Job:
+    """A job that is compared with, which may be under way itself."""
+    return client().job(job.id) if is_under_way(job) else job
+
+
 def _validation(view: JobView, runs: Mapping[str, Sequence[RoundMetrics]]) -> None:
     st.subheader("Validation")
     cutoffs = list(view.job.config.evaluation.k_list)
-    at = st.segmented_control("Cut-off", cutoffs, default=_default(cutoffs), key="k", format_func=lambda k: f"at {k}")
-    k = at or _default(cutoffs)
+    k = st.segmented_control(
+        "Cut-off: how many of the first places count",
+        cutoffs,
+        default=_default(cutoffs),
+        key="k",
+        format_func=str,
+        required=True,
+        bind="query-params",
+    )
     names = [f"{name}@{k}" for name in view.job.config.evaluation.metrics if name != "MRR"]
     names += ["MRR"] if "MRR" in view.job.config.evaluation.metrics else []
     if not any("HR@10" in each.metrics.get("validation", {}) for each in view.rounds):

@@ -269,13 +269,17 @@ class JobStore:
             job_id = leases.held_job(connection, job).id if isinstance(job, Lease) else job
             add_log(connection, job_id, level, message, self.clock())
 
-    def logs(self, job_id: int, after_id: int = 0, limit: int = 1000) -> list[LogRow]:
-        """The log's lines after one, in order."""
-        where = (logs.c.job_id == job_id, logs.c.id > after_id)
+    def logs(self, job_id: int, after_id: int = 0, limit: int = 1000, before_id: int | None = None) -> list[LogRow]:
+        """The log's lines after one, in order: the first of them, or with ``before_id`` the last ones before that."""
+        where = [logs.c.job_id == job_id, logs.c.id > after_id]
+        order = logs.c.id.asc()
+        if before_id is not None:
+            where.append(logs.c.id < before_id)
+            order = logs.c.id.desc()
         columns = (logs.c.id, logs.c.time, logs.c.level, logs.c.message)
         with reading(self.engine) as connection:
-            found = connection.execute(select(*columns).where(*where).order_by(logs.c.id).limit(limit))
-            return [LogRow(*row) for row in found]
+            found = connection.execute(select(*columns).where(*where).order_by(order).limit(limit))
+            return sorted((LogRow(*row) for row in found), key=lambda row: row.id)
 
     def seen(self, worker: str, job_id: int | None) -> None:
         """A trainer's sign of life; those that died and were not seen for a day are forgotten."""

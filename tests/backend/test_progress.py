@@ -60,6 +60,10 @@ def test_logs_after_a_line(client, jobs, lease):
     later = client.get(path, params={"after": lines[-2].id}).json()["lines"]
     assert [line["message"] for line in later] == ["second"]
     assert len(client.get(path, params={"limit": 1}).json()["lines"]) == 1
+    newest = client.get(path, params={"before": 2**63 - 1, "limit": 1}).json()["lines"]
+    assert newest == [lines[-1].model_dump(mode="json")]
+    earlier = client.get(path, params={"before": lines[-1].id}).json()["lines"]
+    assert [line["message"] for line in earlier] == [line.message for line in lines[:-1]]
 
 
 def test_no_traceback_leaves_the_house(client, jobs, lease):

@@ -1,5 +1,6 @@
 """One real backend on a database with two trained jobs and one under way, and one on an empty database."""
 
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -9,6 +10,9 @@ import streamlit as st
 from streamlit.testing.v1 import AppTest
 
 import migrations
+from fedmem.storage.engine import writing
+from fedmem.storage.jobs import Lease
+from fedmem.storage.schema import jobs
 from tests.dashboard.example_rounds import Curves
 from tests.dashboard.pretended_trainer import PretendedTrainer
 from tests.dashboard.sites import ROOT, backend_on
@@ -25,10 +29,28 @@ class Filled:
     full: int
     without_memory: int
     running: int
+    trainer: PretendedTrainer
+    lease: Lease
 
     def get(self, path: str) -> dict:
         """What the API answers."""
         return httpx.get(f"{self.api}{path}").raise_for_status().json()
+
+    def post(self, path: str, **body: object) -> dict:
+        """What the API answers to what is asked of it."""
+        return httpx.post(f"{self.api}{path}", json=body).raise_for_status().json()
+
+    def advance(self) -> None:
+        """Another round of the job under way."""
+        self.trainer.train(self.lease, self.get(f"/jobs/{self.running}")["round"] + 1, Curves())
+
+    def activate(self, version: str) -> None:
+        """Put a model into service, and see it there."""
+        httpx.post(f"{self.api}/models/{version}/activate").raise_for_status()
+        deadline = time.monotonic() + 20
+        while self.get("/models")["serving"] != version:
+            assert time.monotonic() < deadline, f"{version} does not come into service"
+            time.sleep(0.05)
 
 
 @pytest.fixture(scope="session")
@@ -50,9 +72,24 @@ def filled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Filled]:
     product.train()
     trainer = PretendedTrainer(product.url)
     running = trainer.queue("tiny", federated={"num_rounds": 100})
-    trainer.train(trainer.claim(), 25, Curves(), seconds=3.0)
+    lease = trainer.claim()
+    trainer.train(lease, 25, Curves(), seconds=3.0)
     with backend_on(product.url, product.data_dir) as api:
-        yield Filled(api, full.id, without_memory.id, running.id)
+        yield Filled(api, full.id, without_memory.id, running.id, trainer, lease)
+
+
+@pytest.fixture(scope="session")
+def crowded_api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A backend with 55 queued jobs, the last of which another version of FedMem has configured."""
+    product = Product.made(tmp_path_factory.mktemp("crowded"))
+    trainer = PretendedTrainer(product.url)
+    for _ in range(55):
+        last = trainer.queue("tiny")
+    strange = jobs.update().where(jobs.c.id == last.id).values(config={"federated": {"of_tomorrow": 1}})
+    with writing(product.engine) as connection:
+        connection.execute(strange)
+    with backend_on(product.url, product.data_dir) as api:
+        yield api
 
 
 @pytest.fixture

@@ -1,11 +1,15 @@
 """Rounds and prototypes are asked for once."""
 
 from datetime import UTC, datetime, timedelta
+from threading import Event, Thread
 
+from dashboard import prototype_book
 from dashboard.progress import progress_line, seconds_left, seconds_per_round, share_done
+from dashboard.prototype_book import PrototypeBook
 from dashboard.rounds import RoundBook
+from dashboard.shelf import Shelf
 from fedmem.config import ExperimentConfig
-from fedmem.contracts import Job, JobMetrics, RoundMetrics
+from fedmem.contracts import Job, JobMetrics, PrototypeRound, RoundMetrics
 from tests.dashboard.example_rounds import Curves
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -88,6 +92,70 @@ def test_the_end_and_another_database_are_asked_for_anew():
     assert api.asked == [-1, -1, -1]
 
 
+def test_the_last_round_is_asked_for_without_the_others():
+    api = Told()
+    book = RoundBook(api)
+    api.last = 7
+    ended = job(round=7, finished_at=START)
+    assert [book.last(ended).round, book.last(ended).round] == [7, 7]
+    assert api.asked == [6]
+    assert book.last(job(id=2)) is None
+
+
+def test_who_asks_for_a_job_keeps_nobody_from_another():
+    shelf, asking, answered = Shelf(8), Event(), Event()
+
+    def ask():
+        with shelf.place("slow", ()):
+            asking.set()
+            answered.wait(10)
+
+    thread = Thread(target=ask)
+    thread.start()
+    asking.wait(10)
+    with shelf.place("another", "known") as place:
+        assert place.value == "known"
+    answered.set()
+    thread.join()
+
+
+def test_the_jobs_looked_at_last_are_remembered():
+    shelf = Shelf(2)
+    for key in ("a", "b", "a", "c"):
+        with shelf.place(key, [key]):
+            pass
+    with shelf.place("a", "forgotten") as kept, shelf.place("b", "forgotten") as lost:
+        assert (kept.value, lost.value) == (["a"], "forgotten")
+
+
+class Kept:
+    """An API that keeps the prototypes of every tenth round, and counts what it is asked."""
+
+    def __init__(self):
+        self.last, self.asked = 0, 0
+
+    def prototypes(self, job_id, number=None):
+        self.asked += 1
+        kept = tuple(range(10, self.last + 1, 10))
+        return PrototypeRound(job_id=1, round=number or self.last, rounds=kept, prototypes=(), collapse=None)
+
+
+def test_of_many_rounds_so_many_are_kept_and_the_same_ones_again(monkeypatch):
+    monkeypatch.setattr(prototype_book, "MOST_ROUNDS", 4)
+    api = Kept()
+    book = PrototypeBook(api)
+
+    def read(last):
+        api.last, before = last, api.asked
+        return [each.round for each in book.read(job(round=last), at_most=100)], api.asked - before
+
+    assert read(40) == ([10, 20, 30, 40], 4)
+    assert read(40) == ([10, 20, 30, 40], 0)
+    assert read(50) == ([10, 30, 50], 1)
+    assert read(60) == ([10, 30, 50, 60], 1)
+    assert read(90) == ([10, 50, 90], 1)
+
+
 def test_the_pace_is_not_moved_by_a_pause():
     before = rounds(10)
     after = tuple(r.model_copy(update={"finished_at": r.finished_at + timedelta(hours=8)}) for r in rounds(20)[11:])
@@ -101,6 +169,20 @@ def test_time_left_counts_the_clients_of_the_round_in_progress():
     assert progress_line(half, rounds(50)) == (
         "Round 50 of 100 · 5 of 10 clients of the next one · 2.0 s per round · about 2 min left"
     )
+
+
+def test_time_left_counts_the_validations_to_come():
+    told, delay = [], timedelta()
+    for each in rounds(50):
+        delay += timedelta(seconds=5) if each.round and each.round % 10 == 0 else timedelta()
+        told.append(each.model_copy(update={"finished_at": each.finished_at + delay}))
+    assert seconds_per_round(told) == 2.0
+    assert seconds_left(job(round=50), told) == 50 * 2 + 5 * 5
+
+
+def test_a_job_that_ended_early_says_so():
+    assert progress_line(job(state="succeeded", round=50), rounds(50)) == "Round 50 of 100, ended early"
+    assert progress_line(job(state="stopped", round=50), rounds(50)) == "Round 50 of 100"
 
 
 def test_a_job_that_stands_still_has_no_time_left():

@@ -4,6 +4,7 @@ import pytest
 
 from dashboard.charts.clients import client_loss_chart, participation_chart, total_traffic_chart, traffic_chart
 from dashboard.charts.drawing import ROWS, axis_titles
+from dashboard.charts.lines import plain
 from dashboard.charts.memory import (
     entropy_chart,
     gates_chart,
@@ -13,8 +14,7 @@ from dashboard.charts.memory import (
     writing_chart,
     written_chart,
 )
-from dashboard.charts.palette import ON_DARK, SERIES
-from dashboard.charts.training import baseline, best, loss_chart, ranking_chart, seconds_chart
+from dashboard.charts.training import baselines, best, loss_chart, ranking_chart, seconds_chart, strongest
 from dashboard.components.drawings import themed
 from fedmem.config import FedMemConfig
 from tests.dashboard.test_books import rounds
@@ -53,21 +53,34 @@ def test_axes_have_titles_with_units(name):
     assert all(title.endswith(")") for title in titles)
 
 
-def test_the_best_round_is_marked_and_the_baseline_is_a_level():
+def test_the_best_round_is_marked_and_the_baselines_are_levels():
     told = rounds(150)
     drawn = ranking_chart({"a run": told}, "NDCG@10").datasets[ROWS]
     number, value, _ = best(told, "NDCG@10")
     assert drawn[drawn.kind == "best"][["round", "value"]].to_numpy().tolist() == [[number, value]]
-    assert drawn[drawn.kind == "reference"].value.tolist() == [baseline(told, "NDCG@10")]
+    levels = drawn[drawn.kind.isin(["reference", "upper"])].set_index("series").value.to_dict()
+    found = baselines(told, "NDCG@10")
+    assert levels == {"popularity": found["popularity"], "EASE": found["ease"]}
+    assert (strongest(told, "NDCG@10"), strongest(told, "HR@10")) == ("ease", "item_counts")
     measured = {r.round: r.metrics["validation"]["HR@10"] for r in told[1:] if "validation" in r.metrics}
     assert measured[number] == max(measured.values())
+
+
+def test_a_job_of_an_earlier_version_has_popularity_alone():
+    start, *others = rounds(20)
+    before = {name: value for name, value in start.metrics["validation"].items() if name.startswith("popularity")}
+    told = [start.model_copy(update={"metrics": {"validation": before}}), *others]
+    drawn = ranking_chart({"a run": told}, "HR@10").datasets[ROWS]
+    assert drawn[drawn.kind.isin(["reference", "upper"])].series.tolist() == ["popularity"]
+    assert strongest(told, "HR@10") is None
+    assert baselines([], "HR@10") == {}
 
 
 def test_what_was_sent_adds_up_over_clients_and_rounds():
     told = rounds(3)
     drawn = total_traffic_chart(told).datasets[ROWS]
     last = drawn[(drawn["round"] == 3) & (drawn.series == "Up: weights")].value.item()
-    assert last == pytest.approx(3 * 50 * 182_000 / 1e6)
+    assert last == pytest.approx(3 * 50 * 182_000)
 
 
 def test_a_chart_without_measurements_is_empty():
@@ -75,9 +88,15 @@ def test_a_chart_without_measurements_is_empty():
     assert not occupancy_chart(rounds(1), 50).empty
 
 
-def test_colours_differ_and_a_dark_page_has_its_own():
-    assert len(set(SERIES)) == len(SERIES)
+def test_a_dark_page_has_its_own_colours():
     spec = ranking_chart({"a run": rounds(20)}, "HR@10").spec
     assert themed(spec, "light") == spec
     assert themed(spec, "dark") != spec
-    assert ON_DARK.keys().isdisjoint(ON_DARK.values())
+
+
+def test_more_series_than_colours_are_dashed():
+    few, many = ([f"P{k}" for k in range(count)] for count in (6, 7))
+    assert "strokeDash" not in str(plain([], "Share (%)", few).spec)
+    dashes = plain([], "Share (%)", many).spec["layer"][0]["encoding"]["strokeDash"]["scale"]["range"]
+    assert dashes[:6] == [dashes[0]] * 6
+    assert dashes[6] != dashes[0]

@@ -57,6 +57,13 @@ def test_an_answer_of_another_version_is_told():
         client_that(lambda request: httpx.Response(200, json={"new": 1})).live()
 
 
+@pytest.mark.parametrize(("status", "passes"), [(404, False), (409, False), (429, True), (500, True), (503, True)])
+def test_some_troubles_pass(status, passes):
+    with pytest.raises(RefusedError) as caught:
+        client_that(lambda request: httpx.Response(status)).jobs()
+    assert caught.value.passes is passes
+
+
 def test_a_refusal_that_is_no_problem_document_still_says_its_status():
     with pytest.raises(RefusedError, match="502"):
         client_that(lambda request: httpx.Response(502, text="<html>")).live()

@@ -1,7 +1,10 @@
 """Each page on the real API: what it says when there is nothing, and that what it shows is what the API tells."""
 
 import json
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
 
+import pyarrow as pa
 import pytest
 
 from dashboard.charts.drawing import axis_titles
@@ -9,7 +12,6 @@ from dashboard.words import share, size
 from tests.dashboard.sites import ROOT, free_port
 
 PAGES = sorted(path.stem for path in (ROOT / "dashboard" / "views").glob("[a-z]*.py"))
-UNIT = r"\(.+\)$"
 CHARTS = {  # of a job that was trained with everything on
     "overview": 1,
     "training": 7,
@@ -34,6 +36,10 @@ def words(app):
     for kind in kinds:
         texts += [getattr(e, "value", None) or getattr(e.proto, "body", "") for e in app.get(kind)]
     return "\n".join(map(str, texts))
+
+
+def html_of(app):
+    return [element.proto.body for element in app.get("html")]
 
 
 def table(app, number=0):
@@ -78,6 +84,39 @@ def test_a_page_says_when_the_backend_is_away(page, name):
     assert "comes back by itself" in words(app)
 
 
+def test_a_page_asks_again_by_itself_where_the_backend_is_in_trouble(page):
+    class Troubled(BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_error(503)
+
+        def log_message(self, *words): ...
+
+    with HTTPServer(("127.0.0.1", 0), Troubled) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        app = page("overview", f"http://127.0.0.1:{server.server_port}")
+        server.shutdown()
+        thread.join()
+    assert "503" in app.error[0].value
+    assert "asks again by itself" in words(app)
+    assert not app.button
+
+
+def test_older_jobs_are_not_cut_off_in_silence(page, crowded_api):
+    app = page("overview", crowded_api)
+    assert len(app.sidebar.selectbox[0].options) == len(table(app)) == 50
+    assert "The newest 50 jobs" in words(app)
+    app.button(key="older-jobs").click().run()
+    assert len(app.sidebar.selectbox[0].options) == len(table(app)) == 55
+    assert "The newest" not in words(app)
+    assert "older-jobs" not in {button.key for button in app.button}
+
+
+def test_settings_that_this_version_does_not_know_are_named(page, crowded_api):
+    assert "`federated.of_tomorrow`" in words(page("overview", crowded_api, job=55))
+    assert "does not know" not in words(page("overview", crowded_api, job=54))
+
+
 def test_the_choice_of_a_job_is_in_the_url_and_the_other_way_round(page, filled):
     app = page("memory", filled.api, job=filled.full)
     assert app.sidebar.selectbox[0].value == filled.full
@@ -86,18 +125,19 @@ def test_the_choice_of_a_job_is_in_the_url_and_the_other_way_round(page, filled)
     assert f"Job {filled.running}" in words(app)
 
 
-def test_overview_shows_the_job_under_way_against_best_and_popularity(page, filled):
+def test_overview_shows_the_job_under_way_against_best_and_baselines(page, filled):
     app = page("overview", filled.api)
     rounds = filled.get(f"/jobs/{filled.running}/metrics")["rounds"]
     evaluated = [r for r in rounds if "HR@10" in r["metrics"].get("validation", {})]
     best = max(evaluated, key=lambda r: r["metrics"]["validation"]["HR@10"])
     shown = {metric.label: metric.value for metric in app.metric}
-    assert shown[f"Last HR@10, round {evaluated[-1]['round']}"] == share(
-        evaluated[-1]["metrics"]["validation"]["HR@10"]
-    )
-    assert shown[f"Best HR@10, round {best['round']}"] == share(best["metrics"]["validation"]["HR@10"])
-    popularity = rounds[0]["metrics"]["validation"]["popularity_HR@10"]
-    assert shown["Popularity, the baseline"] == share(popularity)
+    notes = {metric.label: metric.delta for metric in app.metric}
+    for label, found in {"Last HR@10": evaluated[-1], "Best HR@10": best}.items():
+        assert shown[label] == share(found["metrics"]["validation"]["HR@10"])
+        assert notes[label] == f"round {found['round']}"
+    start = rounds[0]["metrics"]["validation"]
+    assert shown["Popularity"] == share(start["popularity_HR@10"])
+    assert shown["Item-item counts"] == share(max(start["item_counts_HR@10"], start["ease_HR@10"]))
     assert filled.get("/models")["serving"] in words(app)
 
 
@@ -109,6 +149,16 @@ def test_training_offers_what_the_state_allows(page, filled):
     assert not {"Pause", "Stop", "Resume"} & labels(filled.full)
 
 
+def test_what_the_backend_refuses_is_said_until_it_is_read(page, filled):
+    job = filled.post("/jobs", dataset="tiny")["id"]
+    app = page("training", filled.api, job=job)
+    filled.post(f"/jobs/{job}/stop")
+    app.button(key=f"pause-{job}").click().run()
+    (said,) = app.toast
+    assert "stopped" in said.value
+    assert said.proto.duration == 0  # for as long as it takes
+
+
 def test_training_compares_runs_and_says_where_they_differ(page, filled):
     app = page("training", filled.api, job=filled.full)
     app.multiselect[0].select(filled.without_memory).run()
@@ -118,6 +168,59 @@ def test_training_compares_runs_and_says_where_they_differ(page, filled):
     assert {"FedMem-Full", "FedMem-NoMemory"} == {column.rpartition(" ")[2] for column in differing.columns[1:]}
     domain = specs(app)[0]["layer"][0]["encoding"]["color"]["scale"]["domain"]
     assert len(domain) == 2
+
+
+def test_a_comparison_opens_from_its_url_and_stands_in_it(page, filled):
+    app = page("training", filled.api, job=filled.full, compare=filled.without_memory)
+    assert app.multiselect[0].value == [filled.without_memory]
+    domain = specs(app)[0]["layer"][0]["encoding"]["color"]["scale"]["domain"]
+    assert domain == [f"Job {filled.full}", f"Job {filled.without_memory}"]
+    app.multiselect[0].select(filled.running).run()
+    assert app.query_params["compare"] == f"{filled.without_memory},{filled.running}"
+    app.multiselect[0].set_value([]).run()
+    assert "compare" not in app.query_params
+
+
+def test_the_buttons_of_a_job_have_one_place_whatever_stands_above_them(page, filled):
+    def place(**query):
+        app = page("training", filled.api, job=filled.running, **query)
+        blocks = {index: node for index, node in app.main.children.items() if hasattr(node, "get")}
+        key = f"pause-{filled.running}"
+        return next(index for index, block in blocks.items() if key in {button.key for button in block.get("button")})
+
+    assert place() == place(new=1) == place(compare=filled.full)
+
+
+def test_a_job_that_is_compared_with_is_shown_as_it_is_now(page, filled):
+    app = page("training", filled.api, job=filled.full, compare=filled.running)
+    before = rounds_of(app, f"Job {filled.running}")
+    filled.advance()
+    app.run()
+    assert rounds_of(app, f"Job {filled.running}") > before
+
+
+def rounds_of(app, run):
+    """The last round of a run in the chart of the losses."""
+    losses = app.get("vega_lite_chart")[3].proto
+    rows = pa.ipc.open_stream(losses.datasets[0].data.data).read_pandas()
+    return rows[rows.series == run]["round"].max()
+
+
+def test_the_cut_off_stands_in_the_url(page, filled):
+    app = page("training", filled.api, job=filled.full, k=20)
+    assert [app.segmented_control[0].value, app.query_params["k"]] == [20, "20"]
+    (first, *_) = specs(app)
+    assert "Hit rate at 20 (share of users)" in axis_titles(first)
+
+
+def test_a_job_that_goes_on_from_another_has_its_settings_and_more_rounds(page, filled):
+    app = page("training", filled.api, job=filled.full, new=1)
+    start, base = app.selectbox(key="new-start-tiny"), app.selectbox(key="new-base-tiny")
+    assert not base.disabled
+    start.select(filled.full).run()
+    assert app.selectbox(key="new-base-tiny").disabled
+    rounds = next(field for field in app.number_input if field.label == "Rounds at most")
+    assert rounds.min == rounds.value == filled.get(f"/jobs/{filled.full}")["round"] + 1
 
 
 def test_a_wrong_setting_is_told_and_no_job_is_made(page, filled):
@@ -136,6 +239,7 @@ def test_the_bytes_are_those_of_the_metrics(page, filled):
     shown = {metric.label: metric.value for metric in page("clients", filled.api, job=filled.full).metric}
     assert shown["From a client, per round"] == size(up)
     ledger = table(page("privacy", filled.api, job=filled.full))
+    assert list(ledger["What"])[2].startswith("↑")
     assert list(ledger["All so far"])[2] == size(sum(t["bytes_up_weights"] * t["clients"] for t in train))
 
 
@@ -154,7 +258,7 @@ def test_memory_says_that_a_run_has_none(page, filled):
 def test_prototypes_are_named_by_their_nearest_titles(page, filled):
     told = filled.get(f"/memory/prototypes?job={filled.full}")
     app = page("prototypes", filled.api, job=filled.full)
-    html = "".join(element.proto.body for element in app.get("html"))
+    html = "".join(html_of(app))
     assert all(prototype["nearest"][0]["title"] in html for prototype in told["prototypes"] if prototype["nearest"])
     slider = app.select_slider[0]
     assert [int(option) for option in slider.options] == told["rounds"]
@@ -162,16 +266,72 @@ def test_prototypes_are_named_by_their_nearest_titles(page, filled):
     assert not app.exception
 
 
-def test_recommend_shows_titles_and_the_strategy_for_less_and_less(page, filled):
+def test_a_prototype_shows_what_it_alone_recommends(page, filled):
+    app = page("prototypes", filled.api, job=filled.full, prototype="P2")
+    answer = filled.get("/memory/prototypes/1/recommendations?k=10")
+    alone = next(
+        block for block in html_of(app) if answer["items"][-1]["title"] in block and 'class="fm-list"' in block
+    )
+    places = [alone.index(f">{item['title']}</div>") for item in answer["items"]]
+    assert places == sorted(places)
+    assert all(f"{item['score']:.2f}" in alone for item in answer["items"])
+    assert f"`{answer['model_version']}`" in words(app)
+
+
+def test_a_prototype_of_a_job_that_does_not_serve_says_what_to_do(page, filled):
+    said = words(page("prototypes", filled.api, job=filled.running))
+    assert "has no model yet" in said
+    own, other = (filled.get(f"/jobs/{job}")["model_version"] for job in (filled.full, filled.without_memory))
+    try:
+        filled.activate(other)
+        said = words(page("prototypes", filled.api, job=filled.full))
+    finally:
+        filled.activate(own)
+    assert f"`{own}`, does not serve now; `{other}` does" in said
+    assert "System page" in said
+
+
+def test_the_choices_among_prototypes_are_in_the_url(page, filled):
+    rounds = filled.get(f"/memory/prototypes?job={filled.full}")["rounds"]
+    app = page("prototypes", filled.api, job=filled.full, round=rounds[0], prototype="P2")
+    assert app.select_slider[0].value == rounds[0]
+    assert app.button_group(key="prototype").value == 1
+    app.select_slider[0].set_value(rounds[1]).run()
+    assert app.query_params["round"] == str(rounds[1])
+    app.select_slider[0].set_value(rounds[-1]).run()
+    assert "round" not in app.query_params, "the newest is followed, not linked to"
+
+
+def test_recommend_sets_memory_beside_none_and_warm_beside_cold(page, filled):
     app = page("recommend", filled.api, user="u01")
-    answer = filled.get("/recommend/u01?k=10&explain=true")
-    html = "".join(element.proto.body for element in app.get("html"))
-    assert all(item["title"] in html for item in answer["items"])
+    lists = [block for block in html_of(app) if 'class="fm-list"' in block]
+    asked = ("/recommend/u01?k=10", "/recommend/u01?k=10&memory=false")
+    for block, path in zip(lists, asked, strict=False):
+        answer = filled.get(path)
+        places = [block.index(f">{item['title']}</div>") for item in answer["items"]]
+        assert places == sorted(places)
+        assert all(f"{item['score']:.2f}" in block for item in answer["items"])
+    assert len(lists) == 3
     said = words(app)
-    assert "own memory" in said
-    assert "With nothing" in said
+    assert all(title in said for title in ("Without memory", "With nothing", "reads their own memory"))
+    assert "Sequence model: +" in lists[0], "the parts of a score are told"
+    assert "Memory by" not in lists[1]
+
+
+def test_taking_interactions_away_is_in_the_url(page, filled):
+    app = page("recommend", filled.api, user="u01", latest=2)
+    assert app.slider[0].value == 2
+    assert "With the latest 2" in words(app)
     app.slider[0].set_value(1).run()
+    assert app.query_params["latest"] == "1"
     assert "With the latest interaction" in words(app)
+
+
+def test_recommend_explains_the_answer_that_is_picked(page, filled):
+    app = page("recommend", filled.api, user="u01", why="Without memory")
+    assert app.button_group(key="why").value == "without"
+    assert "No memory was read" in words(app)
+    assert len(specs(app)) == 1
 
 
 def test_recommend_for_a_history_put_together_by_titles(page, filled):
@@ -181,6 +341,26 @@ def test_recommend_for_a_history_put_together_by_titles(page, filled):
     app.button(key="add-m07").click().run()
     assert not app.exception
     assert app.query_params["items"] == "m01,m02,m07"
+    app.multiselect[0].unselect("m02").run()
+    assert app.query_params["items"] == "m01,m07"
+
+
+def test_a_linked_history_has_titles_and_tells_what_is_not_in_the_catalogue(page, filled):
+    app = page("recommend", filled.api, items="m01,no%2Csuch,m02")
+    (warning,) = app.warning
+    assert "`no,such`" in warning.value
+    assert app.multiselect[0].options == ["Film 1", "Film 2"]
+    assert "taken 2 items" in words(app)
+
+
+def test_lists_that_are_cut_say_so(page, filled, monkeypatch):
+    monkeypatch.setattr("dashboard.components.history.MOST_USERS", 5)
+    monkeypatch.setattr("dashboard.components.history.FOUND", 3)
+    assert "the first 5 users" in words(page("recommend", filled.api, user="u01"))
+    app = page("recommend", filled.api, items="m01")
+    app.text_input[0].set_value("Film").run()
+    total = filled.get("/items?q=Film")["total"]
+    assert f"3 of {total} titles" in words(app)
 
 
 def test_experiments_are_a_table_with_standard_errors(page, filled):
@@ -199,3 +379,32 @@ def test_system_shows_models_data_sets_and_the_log(page, filled):
     lines = filled.get(f"/jobs/{filled.full}/logs")["lines"]
     assert lines[-1]["message"] in log.value
     assert any("in service" in frame.value.to_string() for frame in app.dataframe)
+
+
+def test_the_log_opens_on_its_last_lines_and_goes_back(page, filled):
+    for number in range(250):
+        filled.trainer.jobs.log(filled.lease, "INFO", f"line {number}")
+    app = page("system", filled.api, job=filled.running)
+    (log,) = app.code
+    assert log.value.splitlines()[0].endswith("line 249")
+    assert len(log.value.splitlines()) == 200
+    app.button(key="earlier-lines").click().run()
+    lines = app.code[0].value.splitlines()
+    assert len(lines) == len(set(lines)) > 250
+    filled.trainer.jobs.log(filled.lease, "INFO", "the last word")
+    app.run()
+    assert app.code[0].value.splitlines()[0].endswith("the last word")
+
+
+def test_the_question_before_another_model_serves_stays_until_it_is_answered(page, filled):
+    def asked(app):
+        return "confirm-activate" in {button.key for button in app.button}
+
+    serving = filled.get("/models")["serving"]
+    app = page("system", filled.api, job=filled.full)
+    app.button(key="activate").click().run()
+    assert asked(app)
+    assert asked(app.run())  # as news of a job would
+    app.button(key="leave-model").click().run()
+    assert not asked(app)
+    assert filled.get("/models")["serving"] == serving

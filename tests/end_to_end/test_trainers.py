@@ -296,11 +296,11 @@ def test_a_trainer_with_another_folder_hands_the_job_back(product, tmp_path):
     assert product.jobs.get(job.id).state == "queued"
 
 
-def test_a_job_that_continues_one_that_stopped_early_says_what_to_raise(product):
+def test_a_job_that_continues_one_that_ended_early_says_what_to_raise(product):
     patient = {"federated": {"num_rounds": 100, "patience": 1, "server_learning_rate": 1e-9}}
     first = product.queue(patient)
     product.train()
-    assert "stopped early" in product.jobs.get(first.id).message
+    assert "ended early" in product.jobs.get(first.id).message
     second = product.queue(merged(patient, {"federated": {"num_rounds": 200}}), start_from=first.id)
     product.train()
     found = product.jobs.get(second.id)

@@ -174,6 +174,8 @@ def test_logs(store, clock):
     assert lines[1].message == "asked to stop; stopped after round 0"
     assert store.logs(job_id, after_id=lines[0].id) == lines[1:]
     assert store.logs(job_id, limit=1) == lines[:1]
+    assert store.logs(job_id, limit=1, before_id=lines[-1].id + 1) == lines[-1:]
+    assert store.logs(job_id, before_id=lines[-1].id) == lines[:-1]
     assert store.logs(job_id + 1) == []
 
 

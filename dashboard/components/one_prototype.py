@@ -1,0 +1,87 @@
+"""One prototype of a job: what lies nearest to it, and what it alone would recommend."""
+
+import streamlit as st
+
+from dashboard.charts.prototypes import name
+from dashboard.client import BackendError
+from dashboard.components.answers import answer_list, in_common
+from dashboard.components.connection import client
+from dashboard.components.covers import Card, cover_grid
+from dashboard.words import is_under_way
+from fedmem.contracts import Job, Prototype, PrototypeRound, RecommendationRequest
+
+NEAREST, COLD = 5, 10
+NOBODY = RecommendationRequest(history=(), k=COLD, explain=True)
+BY_ONE = (
+    "To somebody of whom nothing is known, if the global memory were this prototype alone. The lists of a model are "
+    "alike: without a history, what is popular weighs most."
+)
+
+
+def one_prototype(job: Job, shown: PrototypeRound) -> int:
+    """A prototype that the reader picks: what lies nearest to it, and what it would recommend alone."""
+    with st.container(border=True):
+        st.markdown("**One prototype**")
+        indices = [prototype.index for prototype in shown.prototypes]
+        index = st.pills(
+            "Prototype",
+            indices,
+            default=indices[0],
+            required=True,
+            key="prototype",
+            bind="query-params",
+            format_func=name,
+            label_visibility="collapsed",
+        )
+        prototype = next(each for each in shown.prototypes if each.index == index)
+        st.caption(f"{100 * prototype.mass:.0f} % of the mass. The {NEAREST} items nearest to it, after this round:")
+        nearest(prototype, job)
+        st.markdown("**What it recommends to a new user**", help=BY_ONE)
+        _recommended(job, index)
+    return index
+
+
+def nearest(prototype: Prototype, job: Job) -> None:
+    """The items that lie nearest, as covers."""
+    if prototype.nearest:
+        cards = [Card(item.item_id, item.title) for item in prototype.nearest[:NEAREST]]
+        cover_grid(cards, job.dataset, "small")
+    else:
+        st.caption("Nothing lies near: no client has filled it.")
+
+
+def _recommended(job: Job, index: int) -> None:
+    """As the model in service answers; only that one is in memory."""
+    try:
+        model = _in_service(job)
+        if model is None:
+            return
+        alone = client().recommend_by_prototype(index, COLD, model)
+        every = client().recommend_for(NOBODY)
+    except BackendError as error:
+        st.caption(str(error))
+        return
+    st.caption(
+        f"By `{alone.model_version}`, which has the prototypes of round {alone.round}. {in_common(alone, every)} of "
+        f"{len(alone.items)} would be recommended by all prototypes together as well; ▲ and ▼ say how each moved."
+    )
+    answer_list(alone, job.dataset, every)
+
+
+def _in_service(job: Job) -> str | None:
+    """The job's model if it answers; if not, a sentence says what to do."""
+    if job.model_version is None:
+        after = "It comes when the job ends." if is_under_way(job) else "It ended before it had one."
+        st.info(f"This job has no model yet that could recommend. {after}", icon=":material/info:")
+        return None
+    serving = client().models().serving
+    if serving != job.model_version:
+        other = f"`{serving}` does" if serving else "no model does"
+        st.info(
+            f"This job's model, `{job.model_version}`, does not serve now; {other}. Put it into service on the System "
+            "page to see what its prototypes recommend.",
+            icon=":material/info:",
+        )
+        st.page_link("views/system.py", label="Go to System", icon=":material/swap_horiz:")
+        return None
+    return serving
