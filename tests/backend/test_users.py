@@ -266,7 +266,7 @@ def test_who_is_deleted_while_a_job_runs_is_erased_when_it_rests(served, served_
         jobs.finish(lease, "stopped")
     else:
         jobs.pause(job.id)
-        jobs.pause_now(lease)
+        jobs.release(lease)
     engine.dispose()
     served.app.state.services.keeper.look()
     assert not remembers(directory, "u03")
