@@ -60,7 +60,7 @@ def test_a_running_job_is_left_alone_until_it_rests_and_again_until_it_ends(stor
     catalogue.delete_user("demo", "u")
     assert erasures.pending() == []
     store.pause(job)
-    store.pause_now(lease)
+    store.release(lease)
     assert erasures.pending() == [Erasure(job, 1, ("u",))]
     erasures.done(Erasure(job, 1, ("u",)))
     assert erasures.pending() == [], "no trainer has held it since"
