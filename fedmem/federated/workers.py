@@ -33,6 +33,7 @@ from fedmem.memory.memory_store import MemoryStore
 
 UserIndices = npt.NDArray[np.int64]
 STOPPING = {signal.SIGINT, signal.SIGTERM}
+LOOK = 2.0  # seconds from one look at the workers to the next
 PATIENCE = 60  # seconds; a chunk takes a few
 Snapshot = tuple[ExperimentConfig, FederatedDataset, ItemFeatures, UserFeatures, MemoryStore, bool]
 
@@ -68,9 +69,9 @@ class Workers:
                 with _signals_wait():  # a worker may be started here, and inherits what waits
                     running.append(self._pool.submit(_answer, what, group, path, rest))
                 if len(running) > 2 * self.count:  # more would only wait, and hold memory
-                    yield running.popleft().result()
+                    yield self._result(running.popleft())
             while running:
-                yield running.popleft().result()
+                yield self._result(running.popleft())
         except BrokenProcessPool:
             raise TrainingError(
                 "a worker process died, perhaps for want of memory: lower federated.chunk_size or workers and resume."
@@ -78,6 +79,21 @@ class Workers:
         finally:
             # So that nobody writes into a round that was abandoned; a pool that breaks may leave futures open for ever.
             wait([future for future in running if not future.cancel()], PATIENCE)
+
+    def _result(self, future: Future[Any]) -> Any:
+        """A future's result; a worker that died while it wrote one is noticed too.
+
+        The pool then waits for the rest of the answer as long as anybody could write it: itself, and other workers.
+        """
+        processes = [*(self._pool._processes or {}).values()]
+        while not wait([future], LOOK).done:
+            if any(process.exitcode is not None for process in processes) and not wait([future], LOOK).done:
+                for process in processes:
+                    process.kill()
+                self._pool._result_queue._writer.close()  # type: ignore[attr-defined]
+                break
+            processes = [*(self._pool._processes or {}).values()]
+        return future.result()
 
     def _published(self, broadcast: Broadcast) -> Path:
         """The file that holds a broadcast; that of the one before is removed."""

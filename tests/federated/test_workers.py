@@ -2,6 +2,7 @@
 
 import os
 import signal
+import struct
 import subprocess
 import sys
 import time
@@ -75,6 +76,18 @@ def test_a_worker_that_dies_is_one_clear_error(two_workers):
     kill_workers(two_workers)
     with pytest.raises(TrainingError, match=r"lower federated\.chunk_size or workers and resume"):
         list(two_workers.train(two_workers.dataset.trainable_users, broadcast_of(two_workers)))
+
+
+def test_a_worker_that_dies_within_its_answer_is_the_same_error():
+    population = population_of(tiny_snapshot(tiny_config(workers=2, federated={"chunk_size": 1})))
+    users = population.dataset.trainable_users
+    answers = population.train(users, broadcast_of(population))
+    next(iter(answers))
+    kill_workers(population)
+    os.write(population.workers._pool._result_queue._writer.fileno(), struct.pack("!i", 1000) + b"cut off")
+    with pytest.raises(TrainingError, match=r"lower federated\.chunk_size or workers and resume"):
+        list(answers)
+    population.close()
 
 
 def kill_workers(population: SimulatedPopulation) -> None:
