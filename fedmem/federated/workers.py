@@ -81,18 +81,18 @@ class Workers:
             wait([future for future in running if not future.cancel()], PATIENCE)
 
     def _result(self, future: Future[Any]) -> Any:
-        """A future's result; a worker that died while it wrote one is noticed too.
+        """A future's result, or BrokenProcessPool; also of a worker that died while it wrote its answer.
 
-        The pool then waits for the rest of the answer as long as anybody could write it: itself, and other workers.
+        The pool then waits for the rest of the answer for as long as anybody could write it: other workers, and itself.
         """
-        processes = [*(self._pool._processes or {}).values()]
         while not wait([future], LOOK).done:
-            if any(process.exitcode is not None for process in processes) and not wait([future], LOOK).done:
+            processes = [*self._pool._processes.values()]
+            died = any(process.exitcode is not None for process in processes)
+            if died and not wait([future], LOOK).done:  # the pool had time enough to notice by itself
                 for process in processes:
                     process.kill()
                 self._pool._result_queue._writer.close()  # type: ignore[attr-defined]
                 break
-            processes = [*(self._pool._processes or {}).values()]
         return future.result()
 
     def _published(self, broadcast: Broadcast) -> Path:
