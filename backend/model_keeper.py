@@ -2,19 +2,26 @@
 
 import logging
 import math
+import os
+import sys
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from contextvars import copy_context
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from weakref import WeakKeyDictionary
+
+import numpy as np
 
 from backend.new_interactions import NewInteractions
 from backend.served_model import ServedModel, ServedModels
 from backend.telemetry import ModelMetrics
 from fedmem.contracts.jobs import JobState
 from fedmem.errors import CheckpointError, ConflictError, FeatureError, StorageError
-from fedmem.serving import Item, Question, Recommender, described_item, erase_memories
+from fedmem.serving import Item, Question, Recommender, ServedCatalogue, described_item, erase_memories
 from fedmem.storage.catalogue import CatalogueStore
 from fedmem.storage.catalogue_rows import ItemRow
 from fedmem.storage.erasures import Erasure, ErasureStore
@@ -24,7 +31,7 @@ from fedmem.storage.models import ModelRow, ModelStore
 LOG = logging.getLogger(__name__)
 TRY_AGAIN = 60.0  # seconds after which a checkpoint that was refused is tried again
 PAGE = 10_000
-
+NICENESS = 10  # of the thread that loads models
 
 Change = Callable[[ServedModel], ServedModel]
 
@@ -65,7 +72,12 @@ class ModelKeeper:
     _changing: threading.Lock = field(default_factory=threading.Lock)
     _erasing: threading.Lock = field(default_factory=threading.Lock)
     _not_erased: dict[int, float] = field(default_factory=dict)  # by job, when that was found
+    _loader: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1, "loader", step_back))
     _meanwhile: list[tuple[str, Change]] = field(default_factory=list)
+    # By snapshot, how the items' table was when it was compared, and what differed.
+    _compared: WeakKeyDictionary[object, tuple[tuple[float, ...], list[ItemRow]]] = field(
+        default_factory=WeakKeyDictionary
+    )
 
     def look(self) -> None:
         """Serve what is active by now, and read what users did meanwhile."""
@@ -192,7 +204,7 @@ class ModelKeeper:
             if model.version == row.version:
                 return model
         try:
-            model = self._loaded(row)
+            model = self._loader.submit(copy_context().run, self._loaded, row).result()
         except StorageError:
             raise  # not the model's fault
         except Exception as error:  # whatever is wrong with a file, the model in service is to stay
@@ -211,7 +223,7 @@ class ModelKeeper:
         last_id = self.jobs.get(row.job_id).last_interaction_id
         model = ServedModel(recommender, row.dataset, row.job_id, NewInteractions(last_id or 0))
         self._forget_deleted(model, last_id)
-        model = self._with_items(model, self.catalogue.items(row.dataset))
+        model = self._with_items(model, self._described_anew(model))
         self._read_news(model)
         check(model.recommender)
         LOG.info("model %s loaded and checked in %.1f s", row.version, self.clock() - began)
@@ -235,12 +247,20 @@ class ModelKeeper:
             if len(rows) < PAGE:
                 return
 
+    def _described_anew(self, model: ServedModel) -> list[ItemRow]:
+        """The items that the database describes otherwise than the model's snapshot; read only if one has changed."""
+        assert model.dataset is not None
+        snapshot, state = model.recommender.dataset, self.catalogue.items_state(model.dataset)
+        found = self._compared.get(snapshot)
+        if found is None or found[0] != state:
+            found = state, _unlike(model.recommender.catalogue, self.catalogue.items(model.dataset))
+            self._compared[snapshot] = found
+        return found[1]
+
     def _with_items(self, model: ServedModel, rows: list[ItemRow]) -> ServedModel:
         """The model with the items that it does not know as they are described now."""
         known = model.recommender.catalogue
-        changed = [
-            row for row in rows if row.item_id not in known or _differs(known.item(known.index(row.item_id)), row)
-        ]
+        changed = _unlike(known, rows)
         if not changed:
             return model
         try:
@@ -264,20 +284,27 @@ class ModelKeeper:
         self.erasures.ask(model.job_id, deleted)
 
 
+def step_back() -> None:
+    """Let this thread run when no other of the process wants to: a model that is being loaded can wait, answers not."""
+    if sys.platform == "linux":  # elsewhere priorities are of processes
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)
+
+
 def check(recommender: Recommender) -> None:
-    """Let a model answer a known user, a new one and a history; also, it is warm afterwards.
+    """Let a model answer, and score everything for a known user, a new one and a history; it is warm afterwards.
 
     Raises:
         CheckpointError: if a score is missing or not finite.
     """
     items, users = len(recommender.catalogue), recommender.dataset.vocabulary.users
-    anybody = Question(k=items, include_seen=True)
+    anybody = Question(include_seen=True)
     known = replace(anybody, user_id=users[0] if users else None)
     first = [recommender.catalogue.item(index).item_id for index in range(1, min(items, 10) + 1)]
+    recommender.answer(anybody)
     for question in (known, anybody, replace(anybody, history=first)):
-        scores = [scored.score for scored in recommender.answer(question).items]
-        if len(scores) != items or not all(map(math.isfinite, scores)):
-            raise CheckpointError(f"{len(scores)} of {items} items have a score that is a number")
+        finite = int(np.isfinite(recommender.scores(question)).sum())
+        if finite != items:
+            raise CheckpointError(f"{finite} of {items} items have a score that is a number")
 
 
 def _said_of_swap(model: ServedModel, before: ServedModel | None) -> str:
@@ -292,6 +319,11 @@ def _without_user(model: ServedModel, user_id: str, until_id: int) -> ServedMode
     model.news.forget(user_id, until_id)
     model.recommender.forget_user(user_id)
     return model
+
+
+def _unlike(known: ServedCatalogue, rows: list[ItemRow]) -> list[ItemRow]:
+    """The rows that are new, or described otherwise."""
+    return [row for row in rows if row.item_id not in known or _differs(known.item(known.index(row.item_id)), row)]
 
 
 def _differs(item: Item, row: ItemRow) -> bool:

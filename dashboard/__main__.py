@@ -68,6 +68,7 @@ def options(settings: Settings) -> dict[str, Any]:
         "browser.gatherUsageStats": False,
         "client.toolbarMode": "viewer",
         "runner.magicEnabled": False,
+        "runner.postScriptGC": False,  # a collection of everything after each poll takes more than all the rest
         "client.showErrorDetails": "none",
         "theme.baseRadius": "medium",
         "theme.headingFontSizes": ["2.1rem", "1.5rem", "1.25rem", "1.1rem", "1rem", "1rem"],

@@ -8,6 +8,7 @@ import streamlit as st
 
 from dashboard.charts.drawing import ZOOM, Drawing
 from dashboard.charts.palette import on_page
+from dashboard.charts.thinning import Range, thinned
 
 
 def show(drawing: Drawing, key: str) -> None:
@@ -21,12 +22,22 @@ def show(drawing: Drawing, key: str) -> None:
 
 def panel(title: str, drawing: Drawing, key: str, note: str | None = None) -> None:
     """A chart under its title, in a frame."""
+    drawn, step = thinned(drawing, _zoomed_to(key))
+    notes = [note] if note else []
+    notes += [f"One of {step} points is drawn; zoom in to see each."] if step > 1 else []
     with st.container(border=True):
-        st.markdown(f"**{title}**", help=note)
+        st.markdown(f"**{title}**", help=" ".join(notes) or None)
         if drawing.empty:
             st.caption("Not measured in this run so far.")
         else:
-            show(drawing, key)
+            show(drawn, key)
+
+
+def _zoomed_to(key: str) -> Range | None:
+    """The rounds that a chart shows, if the reader has zoomed in."""
+    selection = st.session_state.get(key, {}).get("selection", {})
+    rounds = selection.get(ZOOM, {}).get("round")
+    return (rounds[0], rounds[-1]) if rounds else None
 
 
 def themed(spec: Mapping[str, Any], theme: str | None) -> dict[str, Any]:

@@ -16,6 +16,7 @@ not there. Randomness is derived from (seed, round, client): the round number is
 
 import contextlib
 import dataclasses
+import hashlib
 import json
 import os
 import shutil
@@ -23,6 +24,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from weakref import WeakValueDictionary
 
 from safetensors.numpy import load
 
@@ -60,6 +62,8 @@ from fedmem.memory.prototype_map import PrototypeMap
 
 FORMAT = 2
 Memories = Mapping[int, MemoryEntries]
+# Those in use, by the digest of their files: a model version that is put into service shares that of the one before.
+_DATASETS: WeakValueDictionary[bytes, FederatedDataset] = WeakValueDictionary()
 
 
 @dataclass(frozen=True)
@@ -165,14 +169,22 @@ class RunDirectory:
         manifest = self.read_manifest()
         with reading(self.path):
             arrays = read_arrays(self.path / "features.safetensors")
-            record, sequences = read_json(self.path / "dataset.json"), read_arrays(self.path / "dataset.safetensors")
             return Snapshot(
                 config=self.read_config(),
-                dataset=dataset_of(record, sequences),
+                dataset=self._read_dataset(),
                 features=ItemFeatures.from_arrays(arrays),
                 user_features=UserFeatures.from_arrays(arrays),
                 provenance=manifest["features"],
             )
+
+    def _read_dataset(self) -> FederatedDataset:
+        """The data set; the same object as long as one of the same content is in use."""
+        record, sequences = self.path / "dataset.json", self.path / "dataset.safetensors"
+        digest = hashlib.sha256(record.read_bytes() + sequences.read_bytes()).digest()
+        found = _DATASETS.get(digest)
+        if found is None:
+            found = _DATASETS[digest] = dataset_of(read_json(record), read_arrays(sequences))
+        return found
 
     def read_record(self) -> RunRecord:
         """What was reached.

@@ -10,7 +10,8 @@ from fedmem.config import ExperimentConfig
 from fedmem.errors import ConfigError
 from fedmem.features.store import ItemFeatures
 from fedmem.federated.aggregation import OptimizerState
-from fedmem.federated.parameters import parameter_arrays
+from fedmem.federated.messages import Arrays
+from fedmem.federated.parameters import load_parameters, parameter_arrays
 from fedmem.federated.server import ServerState
 from fedmem.memory.local_memory import FrozenItemBlocks
 from fedmem.memory.prototypes import Prototypes, from_catalogue
@@ -27,8 +28,10 @@ def frozen_features(features: ItemFeatures) -> FrozenFeatures:
     return FrozenFeatures(*pair(features.text, features.text_mask), *pair(features.image, features.image_mask))
 
 
-def build_model(config: ExperimentConfig, num_items: int, features: ItemFeatures) -> UR4RecV2MoE:
-    """The global model with its starting weights, drawn from the seed.
+def build_model(
+    config: ExperimentConfig, num_items: int, features: ItemFeatures, parameters: Arrays | None = None
+) -> UR4RecV2MoE:
+    """The global model with these weights or, by default, its starting ones, drawn from the seed.
 
     Raises:
         ConfigError: if the configured device is not to be had.
@@ -41,7 +44,10 @@ def build_model(config: ExperimentConfig, num_items: int, features: ItemFeatures
         use_retriever=config.uses_retriever,
         use_contrastive=config.uses_contrastive,
     )
-    model.initialise(torch_generator(config.seed, "weights"))
+    if parameters is None:
+        model.initialise(torch_generator(config.seed, "weights"))
+    else:
+        load_parameters(model, parameters)
     return model.to(config.device)
 
 

@@ -2,6 +2,7 @@
 
 from fedmem.data.interactions import Item
 from fedmem.serving.answers import Question, Recommendation, ScoredItem, SimilarTo
+from fedmem.serving.catalogue import ServedCatalogue
 from fedmem.serving.erasure import erase_memories
 from fedmem.serving.job_map import JobMap
 from fedmem.serving.new_items import described_item
@@ -14,6 +15,7 @@ __all__ = [
     "Recommendation",
     "Recommender",
     "ScoredItem",
+    "ServedCatalogue",
     "SimilarTo",
     "described_item",
     "erase_memories",

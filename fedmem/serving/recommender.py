@@ -12,7 +12,6 @@ from fedmem.checkpoint import Checkpoint, RunDirectory, Snapshot
 from fedmem.contracts import Explanation
 from fedmem.data.interactions import Item
 from fedmem.errors import ConfigError, ConflictError, UnknownError
-from fedmem.federated.parameters import load_parameters
 from fedmem.federated.scoring import ModelScorer, UserContext
 from fedmem.federated.start import build_model
 from fedmem.memory.local_memory import MemoryEntries
@@ -58,8 +57,7 @@ class Recommender:
         self.round = checkpoint.server.round
         self.global_memory = checkpoint.server.global_memory if self.config.uses_prototypes else None
         self.memories = dict(checkpoint.memories)
-        model = build_model(self.config, self.dataset.num_items, snapshot.features)
-        load_parameters(model, checkpoint.server.averaged)
+        model = build_model(self.config, self.dataset.num_items, snapshot.features, checkpoint.server.averaged)
         self.scorer = ModelScorer(model, self.global_memory)
         self.contexts = UserContexts(
             config=self.config,
@@ -250,6 +248,12 @@ class Recommender:
         """Scores [B, I + 1] as ``recommend`` ranks by, for evaluation: users [B], B histories of item indices."""
         contexts = [self.context(int(user), history) for user, history in zip(users, histories, strict=True)]
         return self.scorer.score(contexts, histories)
+
+    def scores(self, question: Question) -> npt.NDArray[np.float32]:
+        """Every item's score in the answer to a question [I], hidden ones included."""
+        vector, _ = self._vector(self.ask(question))
+        scores: npt.NDArray[np.float32] = vector.query @ self.scorer.columns[:, 1:].numpy()
+        return scores
 
     def user_index(self, user_id: str) -> int | None:
         """The user's index, or None for someone unknown or forgotten."""

@@ -105,6 +105,11 @@ class CatalogueStore:
         with reading(self._engine) as connection:
             return items.all_items(connection, datasets.find_dataset(connection, name))
 
+    def items_state(self, name: str) -> tuple[float, ...]:
+        """What differs once an item has been inserted or changed: a small question before that for all items."""
+        with reading(self._engine) as connection:
+            return items.items_state(connection, datasets.find_dataset(connection, name))
+
     def find_items(
         self, name: str, *, search: str = "", category: str | None = None, offset: int = 0, limit: int = 50
     ) -> ItemPage:

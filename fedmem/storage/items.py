@@ -42,6 +42,13 @@ def all_items(connection: Connection, dataset_id: int) -> list[ItemRow]:
     return [_item(row) for row in connection.execute(statement, execution_options={"yield_per": BATCH})]
 
 
+def items_state(connection: Connection, dataset_id: int) -> tuple[float, ...]:
+    """What differs once an item has been inserted or changed, whatever the clocks of those who do it."""
+    changed = items.c.changed_at
+    figures = select(func.count(), func.coalesce(func.max(changed), 0.0), func.coalesce(func.sum(changed), 0.0))
+    return tuple(connection.execute(figures.where(items.c.dataset_id == dataset_id)).one())
+
+
 def items_by_id(connection: Connection, dataset_id: int, item_ids: Sequence[str]) -> dict[str, ItemRow]:
     """Those of at most ``BATCH`` items that there are."""
     statement = select(*_ROW).where(items.c.dataset_id == dataset_id, items.c.item_id.in_(item_ids))

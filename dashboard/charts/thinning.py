@@ -1,0 +1,45 @@
+"""Fewer points where a line has more than can be told apart, so that a long job's charts cost no more than a short's.
+
+Of every series each 2nd, 4th, 8th.. point stays, counted from its first, so that few of them change as a job goes on;
+so does its last one. Within what the reader has zoomed in on, as many stay again, which soon are all.
+"""
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+
+from dashboard.charts.drawing import ROWS, Drawing
+
+MOST = 250  # points of a line: a chart is some 400 pixels wide
+Range = tuple[float, float]
+
+
+def thinned(drawing: Drawing, shown: Range | None = None) -> tuple[Drawing, int]:
+    """The drawing with at most so many points of each line, and each how manieth of them that is (1 for all).
+
+    Args:
+        drawing: one whose rows are numbered by ``round``; any other stays as it is.
+        shown: the rounds that the reader sees, if not all.
+    """
+    table = drawing.datasets.get(ROWS)
+    if table is None or "round" not in table or len(table) <= MOST:
+        return drawing, 1
+    points = table["kind"] == "line" if "kind" in table else pd.Series(data=True, index=table.index)
+    series = table.loc[points, "series"] if "series" in table else pd.Series("", index=table.index)
+    stays, step = _every(series)
+    if shown is not None:
+        inside = table.loc[points, "round"].between(*shown)
+        closer, step = _every(series[inside])
+        stays[inside] |= closer
+    keep = ~points
+    keep[points] |= stays
+    return replace(drawing, datasets={**drawing.datasets, ROWS: table[keep]}), step
+
+
+def _every(series: pd.Series) -> tuple[pd.Series, int]:
+    """Which points of each series stay, and each how manieth of the longest."""
+    groups = series.groupby(series)
+    position, count = groups.cumcount(), groups.transform("size").astype("int64")
+    step = 2 ** np.ceil(np.log2(np.maximum(count / MOST, 1))).astype("int64")
+    return (position % step == 0) | (position == count - 1), int(step.max()) if len(step) else 1
