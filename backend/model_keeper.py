@@ -74,10 +74,8 @@ class ModelKeeper:
     _not_erased: dict[int, float] = field(default_factory=dict)  # by job, when that was found
     _loader: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1, "loader", step_back))
     _meanwhile: list[tuple[str, Change]] = field(default_factory=list)
-    # By snapshot, how the items' table was when it was compared, and what differed.
-    _compared: WeakKeyDictionary[object, tuple[tuple[float, ...], list[ItemRow]]] = field(
-        default_factory=WeakKeyDictionary
-    )
+    # By snapshot, what it was compared with (the data set and the state of its items), and what differed.
+    _compared: WeakKeyDictionary[object, tuple[object, list[ItemRow]]] = field(default_factory=WeakKeyDictionary)
 
     def look(self) -> None:
         """Serve what is active by now, and read what users did meanwhile."""
@@ -250,12 +248,12 @@ class ModelKeeper:
     def _described_anew(self, model: ServedModel) -> list[ItemRow]:
         """The items that the database describes otherwise than the model's snapshot; read only if one has changed."""
         assert model.dataset is not None
-        snapshot, state = model.recommender.dataset, self.catalogue.items_state(model.dataset)
-        found = self._compared.get(snapshot)
-        if found is None or found[0] != state:
-            found = state, _unlike(model.recommender.catalogue, self.catalogue.items(model.dataset))
-            self._compared[snapshot] = found
-        return found[1]
+        snapshot, state = model.recommender.dataset, (model.dataset, *self.catalogue.items_state(model.dataset))
+        compared, changed = self._compared.get(snapshot, (None, []))
+        if compared != state:
+            changed = _unlike(model.recommender.catalogue, self.catalogue.items(model.dataset))
+            self._compared[snapshot] = state, changed
+        return changed
 
     def _with_items(self, model: ServedModel, rows: list[ItemRow]) -> ServedModel:
         """The model with the items that it does not know as they are described now."""

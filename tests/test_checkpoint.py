@@ -10,9 +10,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from safetensors.numpy import load_file, save_file
 
 from fedmem.checkpoint import RunDirectory, RunRecord
-from fedmem.checkpoint.atomic_files import write_bytes
+from fedmem.checkpoint.atomic_files import read_arrays, write_bytes
 from fedmem.errors import CheckpointError, FedMemError
 from fedmem.experiment import TrainingRun
 from fedmem.federated.aggregation import OptimizerState
@@ -76,6 +77,40 @@ def test_a_snapshot_comes_back_as_it_was(tmp_path):
     for name in ("text", "text_mask", "image", "image_mask", "text_mean"):
         np.testing.assert_array_equal(getattr(found.features, name), getattr(snapshot.features, name))
     np.testing.assert_array_equal(found.user_features.preference, snapshot.user_features.preference)
+
+
+def test_runs_on_the_same_data_share_them_in_memory(run, finished, tmp_path):
+    snapshots = [RunDirectory(path).read_snapshot() for path in (run, finished)]
+    assert snapshots[0].dataset is snapshots[1].dataset
+    other = json.loads((run / "dataset.json").read_text(encoding="utf-8"))
+    other["items"][0]["title"] = "Another"
+    (run / "dataset.json").write_text(json.dumps(other), encoding="utf-8")
+    assert RunDirectory(run).read_snapshot().dataset.items[0].title == "Another"
+    assert RunDirectory(finished).read_snapshot().dataset is snapshots[1].dataset
+
+
+ARRAYS = {
+    "floats": np.arange(12, dtype=np.float32).reshape(3, 4) / 7,
+    "halves": np.arange(3, dtype=np.float16) / 3,
+    "doubles": np.array(np.pi),
+    "numbers": np.array([[-1, 2**40]]),
+    "small": np.array([-3, 3], np.int8),
+    "bytes": np.array([0, 255], np.uint8),
+    "truths": np.array([True, False, True]),
+    "nothing": np.zeros((0, 5), np.float32),
+}
+
+
+def test_arrays_are_read_as_the_library_reads_them(tmp_path):
+    path = tmp_path / "some.safetensors"
+    save_file(ARRAYS, path)
+    found, by_library = read_arrays(path), load_file(path)
+    assert found.keys() == by_library.keys() == ARRAYS.keys()
+    for name, array in ARRAYS.items():
+        for read in (found[name], by_library[name]):
+            assert (read.dtype, read.shape) == (array.dtype, array.shape)
+            np.testing.assert_array_equal(read, array)
+        assert found[name].flags.writeable
 
 
 @pytest.mark.parametrize("features", [True, False])

@@ -1,7 +1,9 @@
 """Model versions: in service by one reference, swapped after a check, refused where broken."""
 
+import os
 import shutil
 import sqlite3
+import sys
 import threading
 import time
 
@@ -11,12 +13,13 @@ import torch
 from starlette.testclient import TestClient
 
 from backend.app import create_app
-from backend.model_keeper import check
+from backend.model_keeper import NICENESS, check
 from fedmem.checkpoint import RunDirectory
 from fedmem.checkpoint.atomic_files import read_arrays, write_arrays
 from fedmem.contracts import ModelPage
 from fedmem.errors import CheckpointError
 from fedmem.serving import Recommender, new_items
+from fedmem.storage.catalogue import CatalogueStore
 from fedmem.storage.catalogue_rows import ItemRow
 from fedmem.storage.engine import connect
 from fedmem.storage.jobs import JobStore, RoundResult
@@ -244,23 +247,62 @@ def test_who_is_deleted_and_comes_back_while_a_model_is_loaded_is_known_by_the_r
     """Between the model's file and its reading of the interactions; the deletion is done again at the swap."""
     left = another_model(served_world, activate=False)
     catalogue = served.app.state.services.keeper.catalogue
-    items = catalogue.items
+    items_state = catalogue.items_state
 
     def say(item: str) -> None:
         body = {"events": [{"user_id": "u03", "item_id": item, "timestamp": 1}]}
         assert served.post("/feedback", json=body).status_code == 200
 
-    def meanwhile(dataset: str) -> list[ItemRow]:
+    def meanwhile(dataset: str) -> tuple[float, ...]:
         say("5")
         assert served.delete("/users/u03").status_code == 204
         say("7")
-        return items(dataset)
+        return items_state(dataset)
 
-    monkeypatch.setattr(catalogue, "items", meanwhile)
+    monkeypatch.setattr(catalogue, "items_state", meanwhile)
     assert served.post(f"/models/{left}/activate").status_code == 200
     assert version(served) == left
     found = {item["item_id"] for item in served.get("/recommend/u03?k=50").json()["items"]}
     assert found == {str(number) for number in range(1, ITEMS + 1)} - {"7"}
+
+
+def test_items_are_read_again_only_if_one_was_changed_by_whomever(served, served_world, recommender, monkeypatch):
+    """A version of the same snapshot takes up what the one before it did."""
+    monkeypatch.setattr(new_items, "encoder_of", lambda name: Encoder())
+    catalogue = served.app.state.services.keeper.catalogue
+    reads, items = [], catalogue.items
+    monkeypatch.setattr(catalogue, "items", lambda dataset: reads.append(dataset) or items(dataset))
+    versions = [another_model(served_world, activate=False) for _ in range(4)]
+
+    def title_after_activating(version: str) -> str:
+        assert served.post(f"/models/{version}/activate").status_code == 200
+        found = served.get("/recommend/nobody?k=50").json()
+        assert found["model_version"] == version
+        return next(item["title"] for item in found["items"] if item["item_id"] == "3")
+
+    before = title_after_activating(versions[0])
+    assert reads == []
+    engine = connect(served_world.url)  # as an import by the command line would
+    CatalogueStore(engine).put_item("tiny", ItemRow("3", "Told elsewhere", text=catalogue.item("tiny", "3").text))
+    engine.dispose()
+    assert [title_after_activating(version) for version in versions[1:3]] == ["Told elsewhere"] * 2 != [before] * 2
+    assert reads == ["tiny"]
+    served.put("/items/3", json={"title": "Told here"})
+    assert title_after_activating(versions[3]) == "Told here"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="threads have priorities of their own on Linux alone")
+def test_models_are_loaded_by_a_thread_that_steps_back(served, served_world, monkeypatch):
+    left = another_model(served_world, activate=False)
+    niceness = []
+
+    def note(_: Recommender) -> None:
+        niceness.append(os.getpriority(os.PRIO_PROCESS, threading.get_native_id()))
+
+    monkeypatch.setattr("backend.model_keeper.check", note)
+    assert served.post(f"/models/{left}/activate").status_code == 200
+    own = os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+    assert niceness == [max(own, NICENESS)]
 
 
 @pytest.fixture

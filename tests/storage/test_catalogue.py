@@ -223,6 +223,23 @@ def test_an_item_is_put_and_put_again(films, clock):
         films.item("films", "nil")
 
 
+def test_the_items_state_tells_every_change_and_nothing_else(films, clock):
+    states = [films.items_state("films")]
+
+    def changed() -> bool:
+        states.append(films.items_state("films"))
+        return states[-1] != states[-2]
+
+    assert not changed()
+    films.put_item("films", ItemRow("new", "Brand new"))
+    assert changed()
+    films.put_item("films", ItemRow("new", "Brand new"))
+    assert not changed()
+    clock.now -= 5.0  # of somebody whose clock is slow
+    films.put_item("films", ItemRow("new", "Renamed"))
+    assert changed()
+
+
 # --- users
 
 
