@@ -41,5 +41,5 @@ def _shown(value: object) -> str:
 def _message(error: Error) -> str:
     if error["type"] == "extra_forbidden":
         part, *key = error["loc"][1:]
-        return "there is no such key" + (nearest_key(".".join(map(str, key))) if key and part == "config" else "")
+        return "there is no such key" + (nearest_key(key) if key and part == "config" else "")
     return str(error["msg"]).removeprefix("Value error, ")

@@ -301,7 +301,7 @@ def _first_problem(error: ValidationError, source: str) -> str:
     problem = error.errors()[0]
     key = ".".join(str(part) for part in problem["loc"])
     if problem["type"] == "extra_forbidden":
-        return f"{source}: unknown key {key!r}{nearest_key(key)}. `fedmem config show` lists every key."
+        return f"{source}: unknown key {key!r}{nearest_key(problem['loc'])}. `fedmem config show` lists every key."
     value = "" if isinstance(problem["input"], Mapping | BaseModel) else f" = {problem['input']!r}"
     message = problem["msg"].removeprefix("Value error, ")
     if problem["type"] == "model_type":
@@ -309,9 +309,9 @@ def _first_problem(error: ValidationError, source: str) -> str:
     return f"{source}: {key}{value}: {message}. `fedmem config show` lists every key and its meaning."
 
 
-def nearest_key(key: str) -> str:
-    """Did you mean ..? for a mistyped key."""
-    *parents, leaf = key.split(".")
+def nearest_key(key: Sequence[int | str]) -> str:
+    """Did you mean ..? for a mistyped key, given by its parts: a name that nobody knows may hold a dot."""
+    *parents, leaf = map(str, key)
     section: type[BaseModel] = ExperimentConfig
     for parent in parents:
         section = type(section.model_fields[parent].default)

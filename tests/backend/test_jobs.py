@@ -50,6 +50,7 @@ def test_a_wrong_configuration_names_key_and_value(client):
 @pytest.mark.parametrize(
     ("config", "detail"),
     [
+        ({"features": {"text.model": 3}}, "config.features.text.model = 3: there is no such key"),
         ({"federatd": {}}, "config.federatd: there is no such key (did you mean 'federated'?)"),
         (
             {"federated": {"num_round": 3}},
