@@ -243,6 +243,16 @@ def test_the_bytes_are_those_of_the_metrics(page, filled):
     assert list(ledger["All so far"])[2] == size(sum(t["bytes_up_weights"] * t["clients"] for t in train))
 
 
+def test_a_chart_says_when_it_does_not_draw_every_point(page, filled, monkeypatch):
+    def notes():
+        return [each.help for each in page("clients", filled.api, job=filled.running).markdown]
+
+    words = "One of 4 points is drawn; zoom in to see each."
+    assert words not in "".join(notes())
+    monkeypatch.setattr("dashboard.charts.thinning.MOST", 10)
+    assert words in notes()
+
+
 def test_privacy_claims_nothing_that_is_not_there(page, filled):
     said = words(page("privacy", filled.api, job=filled.full))
     assert "No noise and no clipping" in said
