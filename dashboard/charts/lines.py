@@ -57,6 +57,8 @@ class Style:
         reference: where the name of a level stands, if there may be one.
         upper: whether there is an upper level, too.
         stacked: whether the series are parts of a sum, drawn as areas.
+        beside: whether the first series is what the others stand beside: they are dashed, so that one that lies upon it
+            lets it be seen.
     """
 
     y_title: str
@@ -69,6 +71,7 @@ class Style:
     reference: Literal["above", "below"] | None = None
     upper: bool = False
     stacked: bool = False
+    beside: bool = False
 
 
 def lines(data: Iterable[Row], style: Style) -> Drawing:
@@ -109,10 +112,13 @@ def _specification(style: Style) -> dict[str, Any]:
 
 
 def _dashes(style: Style) -> dict[str, Any]:
-    """More series than colours: those that take a colour again are dashed."""
-    if len(style.series) <= len(SERIES):
+    """Those beside the first are dashed; or, where there are more series than colours, those that take one again."""
+    count = len(style.series)
+    if count <= (1 if style.beside else len(SERIES)):
         return {}
-    dashes = [DASHES[number // len(SERIES) % len(DASHES)] for number in range(len(style.series))]
+    dashes = [DASHES[number // len(SERIES) % len(DASHES)] for number in range(count)]
+    if style.beside:
+        dashes = [DASHES[0], *(DASHES[1 + number % 2] for number in range(count - 1))]
     scale = alt.Scale(domain=list(style.series), range=dashes)
     return {"strokeDash": alt.StrokeDash("series:N", scale=scale, legend=_legend(style))}
 
