@@ -305,11 +305,20 @@ def test_the_choices_among_prototypes_are_in_the_url(page, filled):
     rounds = filled.get(f"/memory/prototypes?job={filled.full}")["rounds"]
     app = page("prototypes", filled.api, job=filled.full, round=rounds[0], prototype="P2")
     assert app.select_slider[0].value == rounds[0]
-    assert app.button_group(key="prototype").value == 1
+    assert app.button_group(key=f"prototype-{filled.full}").value == 1
     app.select_slider[0].set_value(rounds[1]).run()
     assert app.query_params["round"] == str(rounds[1])
     app.select_slider[0].set_value(rounds[-1]).run()
     assert "round" not in app.query_params, "the newest is followed, not linked to"
+
+
+def test_the_choice_of_a_prototype_goes_with_its_job(page, filled):
+    app = page("prototypes", filled.api, job=filled.full, prototype="P2")
+    app.sidebar.selectbox[0].select(filled.running).run()
+    assert app.button_group(key=f"prototype-{filled.running}").value == 0
+    assert "prototype" not in app.query_params
+    app.button_group(key=f"prototype-{filled.running}").set_value(2).run()
+    assert app.query_params["prototype"] == "P3"
 
 
 def test_recommend_sets_memory_beside_none_and_warm_beside_cold(page, filled):
