@@ -230,6 +230,18 @@ def test_a_wrong_setting_is_told_and_no_job_is_made(page, filled):
     app.button(key="start-job").click().run()
     assert "max_seq_len" in app.error[0].value
     assert filled.get("/jobs")["jobs"] == before
+    assert "max_seq_len" in app.run().error[0].value, "news of a job take it away"
+    app.button(key="cancel-job").click().run()
+    app.button(key="new-job").click().run()
+    assert not app.error
+
+
+def test_the_form_can_be_closed_where_there_is_no_data(page, empty_api):
+    app = page("training", empty_api, new=1)
+    assert "fedmem data import" in app.info[0].value
+    app.button(key="cancel-job").click().run()
+    assert not app.info
+    assert "new" not in app.query_params
 
 
 def test_the_bytes_are_those_of_the_metrics(page, filled):
