@@ -63,6 +63,12 @@ def trouble(error: BackendError) -> None:
             st.button("Try again", icon=":material/refresh:")
 
 
+def said_last(error: BackendError) -> None:
+    """The page shows what the backend said before. This lies over its corner: a click hits what it was meant for."""
+    with st.container(key="said-last"):
+        st.warning(f"{error} You see what it said last; this goes on by itself.", icon=":material/cloud_off:")
+
+
 def _come_back(promise: str) -> None:
     """Draw the page anew once the backend's process answers; if the trouble is still there, this begins again."""
     st.caption(promise)

@@ -416,8 +416,18 @@ def test_a_page_comes_back_by_itself_when_the_backend_does(site, running, visit)
         with backend_on(site.product.url, site.product.data_dir, port):
             tab.page.locator("canvas").first.wait_for(timeout=15_000)
             assert tab.page.get_by_text("does not answer").count() == 0
+            tab.settled()
+            tab.page.wait_for_timeout(1000 * NEWS)
+            tab.page.evaluate(MARK)
+            before = places(tab)
         tab.page.get_by_text("You see what it said last").wait_for()
-        assert tab.page.locator("canvas").count() > 0
+        assert tab.page.evaluate(SAME)
+        assert places(tab) == before
         with backend_on(site.product.url, site.product.data_dir, port):
             tab.page.get_by_text("You see what it said last").wait_for(state="detached", timeout=15_000)
         tab.has_no_complaints()
+
+
+def places(tab: Visitor) -> list[float]:
+    """How far down each chart is: what stands above has not moved if they have not."""
+    return tab.page.evaluate("[...document.querySelectorAll('canvas')].map(each => each.getBoundingClientRect().top)")
