@@ -12,7 +12,7 @@ from dashboard.components.connection import client
 USER, OWN = "A known user", "A history of your own"
 FOUND = 8
 MOST_USERS = 500
-_LAST = "own-items"
+_LAST, _LAST_KIND, _LAST_USER = "own-items", "last-kind", "last-user"
 
 
 @dataclass(frozen=True)
@@ -25,15 +25,18 @@ class Taken:
 
 
 def history(dataset: str) -> Taken | None:
-    """Ask for it; None where there is nobody to ask about."""
+    """Ask for it; None where there is nobody to ask about. Without a word in the address, as it was asked last."""
+    kinds = {"items": OWN, "user": USER}
+    given = next((kind for name, kind in kinds.items() if name in st.query_params), None)
     kind = st.segmented_control(
         "Whose history?",
         [USER, OWN],
         required=True,
         key="whose",
-        default=OWN if "items" in st.query_params else USER,
+        default=given or st.session_state.get(_LAST_KIND, USER),
         label_visibility="collapsed",
     )
+    st.session_state[_LAST_KIND] = kind
     if kind == OWN:
         st.query_params.pop("user", None)
         return _own(dataset)
@@ -44,7 +47,8 @@ def history(dataset: str) -> Taken | None:
 def _user(dataset: str) -> Taken | None:
     page = client().users(limit=MOST_USERS, dataset=dataset)
     names = [user.user_id for user in page.users]
-    wanted = st.query_params.get("user")
+    last = f"{_LAST_USER}-{dataset}"
+    wanted = st.query_params.get("user") or st.session_state.get(last)
     options = names if wanted is None or wanted in names else [wanted, *names]
     user_id = st.selectbox(
         "User",
@@ -60,7 +64,7 @@ def _user(dataset: str) -> Taken | None:
     if not user_id:
         st.caption("Type a user's id, or put a history together.")
         return None
-    st.query_params["user"] = user_id
+    st.query_params["user"] = st.session_state[last] = user_id
     return Taken(f"User {user_id}", user_id, _known(user_id, dataset))
 
 

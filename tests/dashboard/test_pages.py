@@ -376,6 +376,23 @@ def test_recommend_for_a_history_put_together_by_titles(page, filled):
     assert app.query_params["items"] == "m01,m07"
 
 
+def test_whose_history_it_was_is_kept_while_another_page_is_open(page, filled):
+    def elsewhere_and_back(app):
+        app.switch_page("views/system.py").run()
+        app.query_params.clear()  # as the browser does
+        return app.switch_page("views/recommend.py").run()
+
+    app = elsewhere_and_back(page("recommend", filled.api, items="m01,m02"))
+    assert app.segmented_control[0].value == "A history of your own"
+    assert app.query_params["items"] == "m01,m02"
+    app.segmented_control[0].set_value("A known user").run()
+    app.selectbox(key="user-choice").select("u03").run()
+    app = elsewhere_and_back(app)
+    assert app.segmented_control[0].value == "A known user"
+    assert app.query_params["user"] == "u03"
+    assert "items" not in app.query_params
+
+
 def test_a_linked_history_has_titles_and_tells_what_is_not_in_the_catalogue(page, filled):
     app = page("recommend", filled.api, items="m01,no%2Csuch,m02")
     (warning,) = app.warning
