@@ -8,10 +8,12 @@ import streamlit as st
 
 from dashboard.client import RefusedError
 from dashboard.components.connection import client
+from dashboard.components.covers import Card, cover_grid
 
 USER, OWN = "A known user", "A history of your own"
 FOUND = 8
 MOST_USERS = 500
+AT_ONCE = 30  # covers, each of which is asked for
 _LAST, _LAST_KIND, _LAST_USER = "own-items", "last-kind", "last-user"
 
 
@@ -42,6 +44,26 @@ def history(dataset: str) -> Taken | None:
         return _own(dataset)
     st.query_params.pop("items", None)
     return _user(dataset)
+
+
+def history_strip(taken: Taken, dataset: str) -> None:
+    """The items as covers, the latest first; more of them on demand."""
+    count, key = len(taken.items), f"strip-{taken.name}"
+    shown: int = st.session_state.get(key, AT_ONCE)
+    with st.container(border=True):
+        latest = ", the latest first" if count > 1 else ""
+        part = f"; {shown} of them are shown" if count > shown else ""
+        st.markdown(f"**{taken.name}** has taken {count} {'item' if count == 1 else 'items'}{latest}{part}")
+        if taken.items:
+            cards = [Card(item_id, title) for item_id, title in reversed(taken.items[-shown:])]
+            cover_grid(cards, dataset, "strip")
+        if count > shown:
+            more = f"{min(AT_ONCE, count - shown)} earlier ones"
+            st.button(more, icon=":material/history:", key="earlier-items", on_click=_show_more, args=(key,))
+
+
+def _show_more(key: str) -> None:
+    st.session_state[key] = st.session_state.get(key, AT_ONCE) + AT_ONCE
 
 
 def _user(dataset: str) -> Taken | None:

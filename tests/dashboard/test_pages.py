@@ -1,6 +1,7 @@
 """Each page on the real API: what it says when there is nothing, and that what it shows is what the API tells."""
 
 import json
+import re
 import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
@@ -409,6 +410,25 @@ def test_lists_that_are_cut_say_so(page, filled, monkeypatch):
     app.text_input[0].set_value("Film").run()
     total = filled.get("/items?q=Film")["total"]
     assert f"3 of {total} titles" in words(app)
+
+
+def test_a_long_history_is_shown_bit_by_bit_to_its_beginning(page, filled, monkeypatch):
+    monkeypatch.setattr("dashboard.components.history.AT_ONCE", 4)
+    taken = filled.get("/users/u01/history")["interactions"]
+    titles = [entry["title"] for entry in reversed(taken)]
+
+    def shown(app):
+        (strip,) = [block for block in html_of(app) if 'class="fm-strip"' in block]
+        return re.findall(r'title="(.*?)"', strip)
+
+    app = page("recommend", filled.api, user="u01")
+    for number in range(4, len(titles), 4):
+        assert shown(app) == titles[:number]
+        assert f"{number} of them are shown" in words(app)
+        app.button(key="earlier-items").click().run()
+    assert shown(app) == titles
+    assert "of them are shown" not in words(app)
+    assert "earlier-items" not in {button.key for button in app.button}
 
 
 def test_experiments_are_a_table_with_standard_errors(page, filled):
