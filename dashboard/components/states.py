@@ -27,6 +27,11 @@ def no_job_yet() -> None:
         "its rounds appear as they finish.",
         ":material/model_training:",
     )
+    start_a_job()
+
+
+def start_a_job() -> None:
+    """A link to the form."""
     st.page_link(
         "views/training.py", label="Start a training job", icon=":material/play_arrow:", query_params={"new": "1"}
     )
