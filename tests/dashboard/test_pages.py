@@ -9,6 +9,7 @@ import pyarrow as pa
 import pytest
 
 from dashboard.charts.drawing import axis_titles
+from dashboard.client import BackendAwayError
 from dashboard.words import share, size
 from tests.dashboard.sites import ROOT, free_port
 
@@ -447,6 +448,20 @@ def test_system_shows_models_data_sets_and_the_log(page, filled):
     lines = filled.get(f"/jobs/{filled.full}/logs")["lines"]
     assert lines[-1]["message"] in log.value
     assert any("in service" in frame.value.to_string() for frame in app.dataframe)
+
+
+def test_the_buttons_of_the_system_page_stay_when_the_backend_goes(page, filled, monkeypatch):
+    def away(_):
+        raise BackendAwayError("It does not answer.")
+
+    app = page("system", filled.api)
+    tables = len(app.dataframe)
+    monkeypatch.setattr("dashboard.client.ApiClient.trainers", away)
+    app.run()
+    assert len(app.dataframe) == tables
+    assert not app.error
+    assert "You see what it said last" in app.warning[0].value
+    assert "does not answer at" in words(app)
 
 
 def test_the_log_opens_on_its_last_lines_and_goes_back(page, filled):
