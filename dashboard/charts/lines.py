@@ -29,6 +29,7 @@ from dashboard.charts.palette import GREY, SERIES, colours
 Kind = Literal["line", "best", "reference", "upper", "room"]
 ROOM, ROOM_FOR_NAME = 0.04, 0.14  # of the height
 DASHES = ([1, 0], [6, 3], [2, 2])
+BESIDE = ([6, 6], [2, 4])  # wide gaps, for what is beneath
 
 
 class Row(NamedTuple):
@@ -118,7 +119,7 @@ def _dashes(style: Style) -> dict[str, Any]:
         return {}
     dashes = [DASHES[number // len(SERIES) % len(DASHES)] for number in range(count)]
     if style.beside:
-        dashes = [DASHES[0], *(DASHES[1 + number % 2] for number in range(count - 1))]
+        dashes = [DASHES[0], *(BESIDE[number % len(BESIDE)] for number in range(count - 1))]
     scale = alt.Scale(domain=list(style.series), range=dashes)
     return {"strokeDash": alt.StrokeDash("series:N", scale=scale, legend=_legend(style))}
 

@@ -421,6 +421,7 @@ def test_a_page_comes_back_by_itself_when_the_backend_does(site, running, visit)
             tab.page.evaluate(MARK)
             before = places(tab)
         tab.page.get_by_text("You see what it said last").wait_for()
+        playwright.expect(tab.page.get_by_text("You see what it said last")).to_be_in_viewport()
         assert tab.page.evaluate(SAME)
         assert places(tab) == before
         with backend_on(site.product.url, site.product.data_dir, port):
