@@ -114,12 +114,12 @@ def _specification(style: Style) -> dict[str, Any]:
 
 def _dashes(style: Style) -> dict[str, Any]:
     """Those beside the first are dashed; or, where there are more series than colours, those that take one again."""
-    count = len(style.series)
-    if count <= (1 if style.beside else len(SERIES)):
-        return {}
-    dashes = [DASHES[number // len(SERIES) % len(DASHES)] for number in range(count)]
     if style.beside:
-        dashes = [DASHES[0], *(BESIDE[number % len(BESIDE)] for number in range(count - 1))]
+        dashes = [DASHES[0], *(BESIDE[number % len(BESIDE)] for number in range(len(style.series) - 1))]
+    else:
+        dashes = [DASHES[number // len(SERIES) % len(DASHES)] for number in range(len(style.series))]
+    if all(dash == DASHES[0] for dash in dashes):
+        return {}
     scale = alt.Scale(domain=list(style.series), range=dashes)
     return {"strokeDash": alt.StrokeDash("series:N", scale=scale, legend=_legend(style))}
 

@@ -28,14 +28,13 @@ class Taken:
 
 def history(dataset: str) -> Taken | None:
     """Ask for it; None where there is nobody to ask about. Without a word in the address, as it was asked last."""
-    kinds = {"items": OWN, "user": USER}
-    given = next((kind for name, kind in kinds.items() if name in st.query_params), None)
+    last = USER if "user" in st.query_params else st.session_state.get(_LAST_KIND, USER)
     kind = st.segmented_control(
         "Whose history?",
         [USER, OWN],
         required=True,
         key="whose",
-        default=given or st.session_state.get(_LAST_KIND, USER),
+        default=OWN if "items" in st.query_params else last,
         label_visibility="collapsed",
     )
     st.session_state[_LAST_KIND] = kind
