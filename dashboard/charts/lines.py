@@ -29,6 +29,7 @@ from dashboard.charts.palette import GREY, SERIES, colours
 Kind = Literal["line", "best", "reference", "upper", "room"]
 ROOM, ROOM_FOR_NAME = 0.04, 0.14  # of the height
 DASHES = ([1, 0], [6, 3], [2, 2])
+BESIDE = ([6, 6], [2, 4])  # wide gaps, for what is beneath
 
 
 class Row(NamedTuple):
@@ -57,6 +58,8 @@ class Style:
         reference: where the name of a level stands, if there may be one.
         upper: whether there is an upper level, too.
         stacked: whether the series are parts of a sum, drawn as areas.
+        beside: whether the first series is what the others stand beside: they are dashed, so that one that lies upon it
+            lets it be seen.
     """
 
     y_title: str
@@ -69,6 +72,7 @@ class Style:
     reference: Literal["above", "below"] | None = None
     upper: bool = False
     stacked: bool = False
+    beside: bool = False
 
 
 def lines(data: Iterable[Row], style: Style) -> Drawing:
@@ -109,10 +113,13 @@ def _specification(style: Style) -> dict[str, Any]:
 
 
 def _dashes(style: Style) -> dict[str, Any]:
-    """More series than colours: those that take a colour again are dashed."""
-    if len(style.series) <= len(SERIES):
+    """Those beside the first are dashed; or, where there are more series than colours, those that take one again."""
+    if style.beside:
+        dashes = [DASHES[0], *(BESIDE[number % len(BESIDE)] for number in range(len(style.series) - 1))]
+    else:
+        dashes = [DASHES[number // len(SERIES) % len(DASHES)] for number in range(len(style.series))]
+    if all(dash == DASHES[0] for dash in dashes):
         return {}
-    dashes = [DASHES[number // len(SERIES) % len(DASHES)] for number in range(len(style.series))]
     scale = alt.Scale(domain=list(style.series), range=dashes)
     return {"strokeDash": alt.StrokeDash("series:N", scale=scale, legend=_legend(style))}
 

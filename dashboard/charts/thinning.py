@@ -26,20 +26,18 @@ def thinned(drawing: Drawing, shown: Range | None = None) -> tuple[Drawing, int]
     if table is None or "round" not in table or len(table) <= MOST:
         return drawing, 1
     points = table["kind"] == "line" if "kind" in table else pd.Series(data=True, index=table.index)
-    series = table.loc[points, "series"] if "series" in table else pd.Series("", index=table.index)
-    stays, step = _every(series)
+    series = (table["series"] if "series" in table else pd.Series("", index=table.index))[points]
+    stay, step = _every(series)
     if shown is not None:
-        inside = table.loc[points, "round"].between(*shown)
-        closer, step = _every(series[inside])
-        stays[inside] |= closer
-    keep = ~points
-    keep[points] |= stays
-    return replace(drawing, datasets={**drawing.datasets, ROWS: table[keep]}), step
+        closer, step = _every(series[table.loc[points, "round"].between(*shown)])
+        stay = stay.union(closer)
+    kept = table[~points | table.index.isin(stay)]
+    return replace(drawing, datasets={**drawing.datasets, ROWS: kept}), step
 
 
-def _every(series: pd.Series) -> tuple[pd.Series, int]:
-    """Which points of each series stay, and each how manieth of the longest."""
+def _every(series: pd.Series) -> tuple[pd.Index, int]:
+    """Where the points of each series are that stay, and each how manieth of the longest that is."""
     groups = series.groupby(series)
     position, count = groups.cumcount(), groups.transform("size").astype("int64")
     step = 2 ** np.ceil(np.log2(np.maximum(count / MOST, 1))).astype("int64")
-    return (position % step == 0) | (position == count - 1), int(step.max()) if len(step) else 1
+    return series.index[(position % step == 0) | (position == count - 1)], int(step.max()) if len(step) else 1

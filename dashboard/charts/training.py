@@ -25,14 +25,15 @@ def ranking_chart(runs: Runs, metric: str) -> Drawing:
         best=bool(marked),
         reference="above" if levels else None,
         upper=any(row.kind == "upper" for row in levels),
+        beside=True,
     )
     return lines([*rows, *marked, *levels], style)
 
 
 def loss_chart(runs: Runs, name: str, title: str) -> Drawing:
-    """A training loss of some runs by round."""
+    """A training loss of some runs by round, the first to compare the others with."""
     rows = [row for run, rounds in runs.items() for row in series(rounds, "train", name, run)]
-    return plain(rows, title, list(runs))
+    return plain(rows, title, list(runs), beside=True)
 
 
 def seconds_chart(rounds: Sequence[RoundMetrics]) -> Drawing:

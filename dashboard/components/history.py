@@ -8,11 +8,13 @@ import streamlit as st
 
 from dashboard.client import RefusedError
 from dashboard.components.connection import client
+from dashboard.components.covers import Card, cover_grid
 
 USER, OWN = "A known user", "A history of your own"
 FOUND = 8
 MOST_USERS = 500
-_LAST = "own-items"
+AT_ONCE = 30  # covers, each of which is asked for
+_LAST, _LAST_KIND, _LAST_USER = "own-items", "last-kind", "last-user"
 
 
 @dataclass(frozen=True)
@@ -25,15 +27,17 @@ class Taken:
 
 
 def history(dataset: str) -> Taken | None:
-    """Ask for it; None where there is nobody to ask about."""
+    """Ask for it; None where there is nobody to ask about. Without a word in the address, as it was asked last."""
+    last = USER if "user" in st.query_params else st.session_state.get(_LAST_KIND, USER)
     kind = st.segmented_control(
         "Whose history?",
         [USER, OWN],
         required=True,
         key="whose",
-        default=OWN if "items" in st.query_params else USER,
+        default=OWN if "items" in st.query_params else last,
         label_visibility="collapsed",
     )
+    st.session_state[_LAST_KIND] = kind
     if kind == OWN:
         st.query_params.pop("user", None)
         return _own(dataset)
@@ -41,10 +45,31 @@ def history(dataset: str) -> Taken | None:
     return _user(dataset)
 
 
+def history_strip(taken: Taken, dataset: str) -> None:
+    """The items as covers, the latest first; more of them on demand."""
+    count, key = len(taken.items), f"strip-{taken.name}"
+    shown: int = st.session_state.get(key, AT_ONCE)
+    with st.container(border=True):
+        latest = ", the latest first" if count > 1 else ""
+        part = f"; {shown} of them are shown" if count > shown else ""
+        st.markdown(f"**{taken.name}** has taken {count} {'item' if count == 1 else 'items'}{latest}{part}")
+        if taken.items:
+            cards = [Card(item_id, title) for item_id, title in reversed(taken.items[-shown:])]
+            cover_grid(cards, dataset, "strip")
+        if count > shown:
+            more = f"{min(AT_ONCE, count - shown)} earlier ones"
+            st.button(more, icon=":material/history:", key="earlier-items", on_click=_show_more, args=(key,))
+
+
+def _show_more(key: str) -> None:
+    st.session_state[key] = st.session_state.get(key, AT_ONCE) + AT_ONCE
+
+
 def _user(dataset: str) -> Taken | None:
     page = client().users(limit=MOST_USERS, dataset=dataset)
     names = [user.user_id for user in page.users]
-    wanted = st.query_params.get("user")
+    last = f"{_LAST_USER}-{dataset}"
+    wanted = st.query_params.get("user") or st.session_state.get(last)
     options = names if wanted is None or wanted in names else [wanted, *names]
     user_id = st.selectbox(
         "User",
@@ -60,7 +85,7 @@ def _user(dataset: str) -> Taken | None:
     if not user_id:
         st.caption("Type a user's id, or put a history together.")
         return None
-    st.query_params["user"] = user_id
+    st.query_params["user"] = st.session_state[last] = user_id
     return Taken(f"User {user_id}", user_id, _known(user_id, dataset))
 
 

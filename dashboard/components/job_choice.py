@@ -8,6 +8,7 @@ from dashboard.words import is_under_way, job_name
 from fedmem.contracts import Job
 
 AT_ONCE = 50
+PROTOTYPE = "prototype"  # in the address: which one of the job's
 _CHOICE, _JOBS, _URL, _SHOWN, _CUT = "job", "jobs", "job", "jobs-shown", "jobs-cut"
 
 
@@ -27,7 +28,7 @@ def choose_job() -> None:
     if st.session_state.get(_CHOICE) not in by_id:
         st.session_state[_CHOICE] = wanted if wanted in by_id else default_job(jobs).id
     st.sidebar.selectbox("Job", list(by_id), key=_CHOICE, format_func=lambda number: _label(by_id[number]))
-    st.query_params[_URL] = str(st.session_state[_CHOICE])
+    _tell(st.session_state[_CHOICE])
     if there_are_older_jobs() and jobs_shown() < LIMIT:
         st.sidebar.button(
             "Older jobs", icon=":material/history:", key="older-jobs", on_click=_show_more, type="tertiary"
@@ -77,7 +78,14 @@ def take_up_choice() -> None:
     following = st.session_state.pop("job_next", None)
     if following is not None:
         st.session_state[_CHOICE] = following
-        st.query_params[_URL] = str(following)
+        _tell(following)
+
+
+def _tell(job_id: int) -> None:
+    """Into the address, out of which goes what was chosen of another job."""
+    if st.query_params.get(_URL, str(job_id)) != str(job_id):
+        st.query_params.pop(PROTOTYPE, None)
+    st.query_params[_URL] = str(job_id)
 
 
 def _wanted() -> int | None:

@@ -8,7 +8,7 @@ import streamlit as st
 from dashboard.client import BackendError
 from dashboard.components.connection import client, round_book, settings
 from dashboard.components.job_choice import chosen_job
-from dashboard.components.states import no_job_yet, trouble
+from dashboard.components.states import no_job_yet, said_last, trouble
 from dashboard.words import is_under_way
 from fedmem.contracts import Job, RoundMetrics
 
@@ -45,31 +45,25 @@ def live(job: Job, draw: Callable[[JobView], None], *, with_rounds: bool = True,
 
     @st.fragment(run_every=settings().poll_seconds if moves else None)
     def body() -> None:
-        view = latest(job, with_rounds=with_rounds)
-        if view is not None:
-            draw(view)
-            if is_under_way(job) and not is_under_way(view.job):
-                st.rerun()
+        key, missed = f"view-{job.id}-{with_rounds}", None
+        try:
+            st.session_state[key] = latest(job, with_rounds=with_rounds)
+        except BackendError as error:
+            missed = error
+            if key not in st.session_state:
+                trouble(error)
+                return
+        view: JobView = st.session_state[key]
+        draw(view)
+        if missed is not None:
+            said_last(missed)
+        elif is_under_way(job) and not is_under_way(view.job):
+            st.rerun()
 
     body()
 
 
-def latest(job: Job, *, with_rounds: bool = True) -> JobView | None:
-    """The job as it is now; or, with a warning, as it was when the backend last answered."""
-    key = f"view-{job.id}-{with_rounds}"
-    try:
-        now = client().job(job.id) if is_under_way(job) else job
-        view = JobView(now, round_book().read(now) if with_rounds else ())
-    except BackendError as error:
-        return _remembered(key, error)
-    st.session_state[key] = view
-    return view
-
-
-def _remembered(key: str, error: BackendError) -> JobView | None:
-    view: JobView | None = st.session_state.get(key)
-    if view is None:
-        trouble(error)
-    else:
-        st.warning(f"{error} You see what it said last; this goes on by itself.", icon=":material/cloud_off:")
-    return view
+def latest(job: Job, *, with_rounds: bool = True) -> JobView:
+    """The job as it is now."""
+    now = client().job(job.id) if is_under_way(job) else job
+    return JobView(now, round_book().read(now) if with_rounds else ())

@@ -16,7 +16,7 @@ from fedmem.config import ExperimentConfig, validate_config
 from fedmem.contracts import Job, JobRequest
 from fedmem.errors import ConfigError
 
-_KEY = "new-job-key"
+_KEY, _TROUBLE = "new-job-key", "new-job-trouble"
 DEFAULTS = "The tested defaults"
 
 
@@ -27,6 +27,7 @@ def new_job() -> None:
         names = [dataset.name for dataset in client().datasets().datasets]
         if not names:
             st.info("There is no data set yet. Import one: `fedmem data import PATH`, or the demo: `fedmem up`.")
+            st.button("Cancel", key="cancel-job", on_click=_close)
             return
         base, dataset, kind, parent = _frame(names)
         start_from = None if parent is None else parent.id
@@ -34,9 +35,9 @@ def new_job() -> None:
         with st.container(horizontal=True):
             if st.button("Start the job", type="primary", icon=":material/play_arrow:", key="start-job"):
                 _start(values, dataset, kind, start_from)
-            if st.button("Cancel", key="cancel-job"):
-                _close()
-                st.rerun()
+            st.button("Cancel", key="cancel-job", on_click=_close)
+        if _TROUBLE in st.session_state:  # in every run, for news of a job may draw the page anew at any time
+            st.error(st.session_state[_TROUBLE], icon=":material/error:")
 
 
 def is_wanted() -> bool:
@@ -47,12 +48,17 @@ def is_wanted() -> bool:
 def open_form() -> None:
     """Show the form from the next run on."""
     st.query_params["new"] = "1"
-    st.session_state.pop(_KEY, None)
+    _forget()
 
 
 def _close() -> None:
     st.query_params.pop("new", None)
+    _forget()
+
+
+def _forget() -> None:
     st.session_state.pop(_KEY, None)
+    st.session_state.pop(_TROUBLE, None)
 
 
 def _frame(names: Sequence[str]) -> tuple[ExperimentConfig, str, str, Job | None]:
@@ -141,7 +147,7 @@ def _start(values: dict[str, Any], dataset: str, kind: Any, start_from: int | No
     except (ConfigError, BackendError) as error:
         if not isinstance(error, BackendAwayError):  # which may have taken the job all the same: the key stays
             st.session_state.pop(_KEY, None)
-        st.error(str(error), icon=":material/error:")
+        st.session_state[_TROUBLE] = str(error)
         return
     _close()
     choose(job.id)

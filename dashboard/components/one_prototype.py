@@ -1,5 +1,7 @@
 """One prototype of a job: what lies nearest to it, and what it alone would recommend."""
 
+from collections.abc import Sequence
+
 import streamlit as st
 
 from dashboard.charts.prototypes import name
@@ -7,6 +9,7 @@ from dashboard.client import BackendError
 from dashboard.components.answers import answer_list, in_common
 from dashboard.components.connection import client
 from dashboard.components.covers import Card, cover_grid
+from dashboard.components.job_choice import PROTOTYPE
 from dashboard.words import is_under_way
 from fedmem.contracts import Job, Prototype, PrototypeRound, RecommendationRequest
 
@@ -22,22 +25,31 @@ def one_prototype(job: Job, shown: PrototypeRound) -> int:
     """A prototype that the reader picks: what lies nearest to it, and what it would recommend alone."""
     with st.container(border=True):
         st.markdown("**One prototype**")
-        indices = [prototype.index for prototype in shown.prototypes]
-        index = st.pills(
-            "Prototype",
-            indices,
-            default=indices[0],
-            required=True,
-            key="prototype",
-            bind="query-params",
-            format_func=name,
-            label_visibility="collapsed",
-        )
+        index = _picked(job, [prototype.index for prototype in shown.prototypes])
         prototype = next(each for each in shown.prototypes if each.index == index)
         st.caption(f"{100 * prototype.mass:.0f} % of the mass. The {NEAREST} items nearest to it, after this round:")
         nearest(prototype, job)
         st.markdown("**What it recommends to a new user**", help=BY_ONE)
         _recommended(job, index)
+    return index
+
+
+def _picked(job: Job, indices: Sequence[int]) -> int:
+    """Which one; in the address unless it is the first, and only as long as the job is in view."""
+    given = st.query_params.get(PROTOTYPE)
+    index = st.pills(
+        "Prototype",
+        indices,
+        default=next((index for index in indices if name(index) == given), indices[0]),
+        required=True,
+        key=f"prototype-{job.id}",
+        format_func=name,
+        label_visibility="collapsed",
+    )
+    if index == indices[0]:
+        st.query_params.pop(PROTOTYPE, None)
+    else:
+        st.query_params[PROTOTYPE] = name(index)
     return index
 
 

@@ -27,6 +27,11 @@ def no_job_yet() -> None:
         "its rounds appear as they finish.",
         ":material/model_training:",
     )
+    start_a_job()
+
+
+def start_a_job() -> None:
+    """A link to the form."""
     st.page_link(
         "views/training.py", label="Start a training job", icon=":material/play_arrow:", query_params={"new": "1"}
     )
@@ -61,6 +66,12 @@ def trouble(error: BackendError) -> None:
             _come_back("This page asks again by itself, every few seconds.")
         else:
             st.button("Try again", icon=":material/refresh:")
+
+
+def said_last(error: BackendError) -> None:
+    """The page shows what the backend said before. This lies over its corner: a click hits what it was meant for."""
+    with st.container(key="said-last"):
+        st.warning(f"{error} You see what it said last; this goes on by itself.", icon=":material/cloud_off:")
 
 
 def _come_back(promise: str) -> None:

@@ -9,6 +9,8 @@ CSS = """<style>
 [data-testid="stStatusWidget"] { display: none; }
 .stMainBlockContainer { padding-top: 3.2rem; padding-bottom: 3rem; max-width: 1500px; }
 @media (max-width: 640px) { .stMainBlockContainer { padding-left: 1rem; padding-right: 1rem; } }
+:has(> .st-key-said-last) { position: fixed; right: 1rem; bottom: 1rem; width: min(34rem, 100% - 2rem); z-index: 9;
+  border-radius: 8px; background: Canvas; }
 .fm-cards { display: grid; grid-template-columns: repeat(auto-fill, minmax(132px, 1fr)); gap: 14px; }
 .fm-card { display: flex; flex-direction: column; gap: 4px; min-width: 0; }
 .fm-cover { position: relative; aspect-ratio: 2 / 3; border-radius: 8px; overflow: hidden;

@@ -9,7 +9,7 @@ from dashboard.charts.experiments import Result, results_chart
 from dashboard.client import LIMIT, BackendError
 from dashboard.components.connection import client, round_book
 from dashboard.components.drawings import panel
-from dashboard.components.states import backend_needed, empty
+from dashboard.components.states import backend_needed, empty, start_a_job
 from dashboard.words import differences, job_name, share, variant
 from fedmem.contracts import Job, ModelVersion
 
@@ -39,6 +39,7 @@ def experiments() -> None:
                 "(Purpose: Experiment), or the whole ladder: `fedmem ablate`.",
                 ":material/science:",
             )
+            start_a_job()
             return
         for dataset in dict.fromkeys(job.dataset for job in runs):
             _table(dataset, sorted((job for job in runs if job.dataset == dataset), key=_rung), tested)

@@ -5,14 +5,12 @@ import streamlit as st
 from dashboard.charts.recommend import READ, parts_chart, read_chart
 from dashboard.components.answers import answer_list, in_common, parts_legend
 from dashboard.components.connection import client
-from dashboard.components.covers import Card, cover_grid
 from dashboard.components.drawings import panel
-from dashboard.components.history import Taken, history
+from dashboard.components.history import Taken, history, history_strip
 from dashboard.components.states import backend_needed, empty
 from fedmem.contracts import Explanation, ModelVersion, RecommendationRequest, RecommendationResponse
 
 K = 10
-MOST_SHOWN = 30
 STRATEGIES = {
     "model": ("reads their own memory", "blue"),
     "global_memory": ("reads the global memory", "orange"),
@@ -61,7 +59,7 @@ def _model_in_service() -> ModelVersion | None:
 def _answers(model: ModelVersion, taken: Taken) -> None:
     """Warm, the same without memory, and colder, side by side; and what the one that the reader picks is made of."""
     count = len(taken.items)
-    _strip(model, taken)
+    history_strip(taken, model.dataset)
     latest = _latest(taken)
     warm = _ask(taken, count)
     answers = {"warm": (_words(count, count), warm), "without": ("Without memory", _ask(taken, count, memory=False))}
@@ -83,17 +81,6 @@ def _words(latest: int, count: int) -> str:
     if latest == count:
         return f"With all {count} interactions"
     return "With the latest interaction" if latest == 1 else f"With the latest {latest}"
-
-
-def _strip(model: ModelVersion, taken: Taken) -> None:
-    with st.container(border=True):
-        count = len(taken.items)
-        latest = ", the latest first" if count > 1 else ""
-        shown = f"; {MOST_SHOWN} of them are shown" if count > MOST_SHOWN else ""
-        st.markdown(f"**{taken.name}** has taken {count} {'item' if count == 1 else 'items'}{latest}{shown}")
-        if taken.items:
-            cards = [Card(item_id, title) for item_id, title in reversed(taken.items[-MOST_SHOWN:])]
-            cover_grid(cards, model.dataset, "strip")
 
 
 def _latest(taken: Taken) -> int:

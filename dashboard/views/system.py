@@ -10,13 +10,13 @@ from dashboard.client import LIMIT, BackendError
 from dashboard.components.connection import client, settings
 from dashboard.components.job_choice import chosen_job
 from dashboard.components.live import JobView, live
-from dashboard.components.states import backend_needed, empty, trouble
+from dashboard.components.states import backend_needed, empty, said_last, trouble
 from dashboard.words import ago, job_name, share
 from fedmem import __version__
 from fedmem.contracts import LogLine, ModelVersion, Trainer
 
 LINES = 200  # of a log, at first and with each look further back
-_QUESTION, _TROUBLE = "activation-question", "activation-trouble"
+_QUESTION, _TROUBLE, _HEALTH = "activation-question", "activation-trouble", "health"
 ICONS = {"INFO": "", "WARNING": "⚠ ", "ERROR": "✖ "}
 
 
@@ -35,22 +35,29 @@ def system() -> None:
 
 
 def _health() -> None:
+    missed = None
     try:
-        trainers = client().trainers().trainers
+        st.session_state[_HEALTH] = client().trainers().trainers, _readiness()
     except BackendError as error:
-        trouble(error)
-        return
+        missed = error
+        if _HEALTH not in st.session_state:
+            trouble(error)
+            return
+    trainers, ready = st.session_state[_HEALTH]
     service, training, version = st.columns(3)
     with service:
-        _tile("Recommendations", *_readiness())
+        _tile("Recommendations", *ready)
     alive = [trainer for trainer in trainers if trainer.alive]
     with training:
         words = f"{len(alive)} running" if alive else "none runs"
         _tile("Trainers", bool(alive), words if alive else f"{words}: start one with `fedmem trainer`")
     with version:
-        _tile("Backend", True, f"answers at `{client().base_url}`, dashboard {__version__}")
+        words = "answers" if missed is None else "does not answer"
+        _tile("Backend", missed is None, f"{words} at `{client().base_url}`, dashboard {__version__}")
     if trainers:
         _trainers(trainers)
+    if missed is not None:
+        said_last(missed)
 
 
 def _readiness() -> tuple[bool, str]:

@@ -13,7 +13,7 @@ from dashboard.components.job_controls import job_controls
 from dashboard.components.job_header import job_header
 from dashboard.components.live import JobView, live
 from dashboard.components.new_job import is_wanted, new_job, open_form
-from dashboard.components.states import backend_needed, no_job_yet, waiting_for_rounds
+from dashboard.components.states import backend_needed, empty, waiting_for_rounds
 from dashboard.words import differences, is_under_way, job_name, state_of
 from fedmem.contracts import Job, RoundMetrics
 
@@ -32,7 +32,12 @@ def training() -> None:
             with backend_needed():
                 new_job()
     if job is None:
-        no_job_yet()
+        if not is_wanted():
+            empty(
+                "No training job yet",
+                "Start one above, or queue one with `POST /jobs`; its rounds appear here as they finish.",
+                ":material/model_training:",
+            )
         return
     with st.container():
         compared = _compared(job)

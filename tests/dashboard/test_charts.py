@@ -100,3 +100,27 @@ def test_more_series_than_colours_are_dashed():
     dashes = plain([], "Share (%)", many).spec["layer"][0]["encoding"]["strokeDash"]["scale"]["range"]
     assert dashes[:6] == [dashes[0]] * 6
     assert dashes[6] != dashes[0]
+
+
+@pytest.mark.parametrize(
+    "draw",
+    [lambda runs: ranking_chart(runs, "HR@10"), lambda runs: loss_chart(runs, "recommendation_loss", "Loss (nats)")],
+)
+def test_a_run_that_others_are_compared_with_is_seen_beneath_them(draw):
+    def dashes(*names):
+        return encodings(draw({name: rounds(20) for name in names}).spec, "strokeDash")
+
+    assert dashes("Job 1") == []
+    for found in dashes("Job 1", "Job 2", "Job 3"):
+        assert found["scale"]["domain"] == ["Job 1", "Job 2", "Job 3"]
+        solid, *others = found["scale"]["range"]
+        assert solid == [1, 0]
+        assert all(0 not in dash for dash in others)
+    drawn = draw({"Job 1": rounds(20), "Job 2": rounds(20)}).datasets[ROWS]
+    assert drawn.series.drop_duplicates().tolist()[:2] == ["Job 1", "Job 2"], "the first is drawn first"
+
+
+def encodings(spec, channel):
+    """What a channel is given in each layer."""
+    found = [spec["encoding"][channel]] if channel in spec.get("encoding", {}) else []
+    return found + [each for layer in spec.get("layer", ()) for each in encodings(layer, channel)]

@@ -1,6 +1,7 @@
 """Each page on the real API: what it says when there is nothing, and that what it shows is what the API tells."""
 
 import json
+import re
 import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
@@ -8,6 +9,7 @@ import pyarrow as pa
 import pytest
 
 from dashboard.charts.drawing import axis_titles
+from dashboard.client import BackendAwayError
 from dashboard.words import share, size
 from tests.dashboard.sites import ROOT, free_port
 
@@ -230,6 +232,18 @@ def test_a_wrong_setting_is_told_and_no_job_is_made(page, filled):
     app.button(key="start-job").click().run()
     assert "max_seq_len" in app.error[0].value
     assert filled.get("/jobs")["jobs"] == before
+    assert "max_seq_len" in app.run().error[0].value, "news of a job take it away"
+    app.button(key="cancel-job").click().run()
+    app.button(key="new-job").click().run()
+    assert not app.error
+
+
+def test_the_form_can_be_closed_where_there_is_no_data(page, empty_api):
+    app = page("training", empty_api, new=1)
+    assert "fedmem data import" in app.info[0].value
+    app.button(key="cancel-job").click().run()
+    assert not app.info
+    assert "new" not in app.query_params
 
 
 def test_the_bytes_are_those_of_the_metrics(page, filled):
@@ -241,6 +255,16 @@ def test_the_bytes_are_those_of_the_metrics(page, filled):
     ledger = table(page("privacy", filled.api, job=filled.full))
     assert list(ledger["What"])[2].startswith("↑")
     assert list(ledger["All so far"])[2] == size(sum(t["bytes_up_weights"] * t["clients"] for t in train))
+
+
+def test_a_chart_says_when_it_does_not_draw_every_point(page, filled, monkeypatch):
+    def notes():
+        return [each.help for each in page("clients", filled.api, job=filled.running).markdown]
+
+    words = "One of 4 points is drawn; zoom in to see each."
+    assert words not in "".join(notes())
+    monkeypatch.setattr("dashboard.charts.thinning.MOST", 10)
+    assert words in notes()
 
 
 def test_privacy_claims_nothing_that_is_not_there(page, filled):
@@ -295,11 +319,20 @@ def test_the_choices_among_prototypes_are_in_the_url(page, filled):
     rounds = filled.get(f"/memory/prototypes?job={filled.full}")["rounds"]
     app = page("prototypes", filled.api, job=filled.full, round=rounds[0], prototype="P2")
     assert app.select_slider[0].value == rounds[0]
-    assert app.button_group(key="prototype").value == 1
+    assert app.button_group(key=f"prototype-{filled.full}").value == 1
     app.select_slider[0].set_value(rounds[1]).run()
     assert app.query_params["round"] == str(rounds[1])
     app.select_slider[0].set_value(rounds[-1]).run()
     assert "round" not in app.query_params, "the newest is followed, not linked to"
+
+
+def test_the_choice_of_a_prototype_goes_with_its_job(page, filled):
+    app = page("prototypes", filled.api, job=filled.full, prototype="P2")
+    app.sidebar.selectbox[0].select(filled.running).run()
+    assert app.button_group(key=f"prototype-{filled.running}").value == 0
+    assert "prototype" not in app.query_params
+    app.button_group(key=f"prototype-{filled.running}").set_value(2).run()
+    assert app.query_params["prototype"] == "P3"
 
 
 def test_recommend_sets_memory_beside_none_and_warm_beside_cold(page, filled):
@@ -345,6 +378,23 @@ def test_recommend_for_a_history_put_together_by_titles(page, filled):
     assert app.query_params["items"] == "m01,m07"
 
 
+def test_whose_history_it_was_is_kept_while_another_page_is_open(page, filled):
+    def elsewhere_and_back(app):
+        app.switch_page("views/system.py").run()
+        app.query_params.clear()  # as the browser does
+        return app.switch_page("views/recommend.py").run()
+
+    app = elsewhere_and_back(page("recommend", filled.api, items="m01,m02"))
+    assert app.segmented_control[0].value == "A history of your own"
+    assert app.query_params["items"] == "m01,m02"
+    app.segmented_control[0].set_value("A known user").run()
+    app.selectbox(key="user-choice").select("u03").run()
+    app = elsewhere_and_back(app)
+    assert app.segmented_control[0].value == "A known user"
+    assert app.query_params["user"] == "u03"
+    assert "items" not in app.query_params
+
+
 def test_a_linked_history_has_titles_and_tells_what_is_not_in_the_catalogue(page, filled):
     app = page("recommend", filled.api, items="m01,no%2Csuch,m02")
     (warning,) = app.warning
@@ -363,6 +413,25 @@ def test_lists_that_are_cut_say_so(page, filled, monkeypatch):
     assert f"3 of {total} titles" in words(app)
 
 
+def test_a_long_history_is_shown_bit_by_bit_to_its_beginning(page, filled, monkeypatch):
+    monkeypatch.setattr("dashboard.components.history.AT_ONCE", 4)
+    taken = filled.get("/users/u01/history")["interactions"]
+    titles = [entry["title"] for entry in reversed(taken)]
+
+    def shown(app):
+        (strip,) = [block for block in html_of(app) if 'class="fm-strip"' in block]
+        return re.findall(r'title="(.*?)"', strip)
+
+    app = page("recommend", filled.api, user="u01")
+    for number in range(4, len(titles), 4):
+        assert shown(app) == titles[:number]
+        assert f"{number} of them are shown" in words(app)
+        app.button(key="earlier-items").click().run()
+    assert shown(app) == titles
+    assert "of them are shown" not in words(app)
+    assert "earlier-items" not in {button.key for button in app.button}
+
+
 def test_experiments_are_a_table_with_standard_errors(page, filled):
     app = page("experiments", filled.api)
     models = {model["job_id"]: model["metrics"] for model in filled.get("/models")["models"]}
@@ -379,6 +448,20 @@ def test_system_shows_models_data_sets_and_the_log(page, filled):
     lines = filled.get(f"/jobs/{filled.full}/logs")["lines"]
     assert lines[-1]["message"] in log.value
     assert any("in service" in frame.value.to_string() for frame in app.dataframe)
+
+
+def test_the_buttons_of_the_system_page_stay_when_the_backend_goes(page, filled, monkeypatch):
+    def away(_):
+        raise BackendAwayError("It does not answer.")
+
+    app = page("system", filled.api)
+    tables = len(app.dataframe)
+    monkeypatch.setattr("dashboard.client.ApiClient.trainers", away)
+    app.run()
+    assert len(app.dataframe) == tables
+    assert not app.error
+    assert "You see what it said last" in app.warning[0].value
+    assert "does not answer at" in words(app)
 
 
 def test_the_log_opens_on_its_last_lines_and_goes_back(page, filled):

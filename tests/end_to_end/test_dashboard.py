@@ -26,6 +26,7 @@ ASKED_IN_VAIN = re.compile(r"/_stcore/(health|host-config)$")
 # The machine's own networks came or went, which Chromium takes for a reason to ask again.
 ASKED_AGAIN = "ERR_NETWORK_CHANGED"
 NARROW = 420
+LONG = 700  # rounds of a job whose charts are thinned
 NEWS = 2 * POLL + 3  # two polls, and time to draw on a busy machine
 LINE = 44  # how far below the top of its canvas the line of 50 clients is, in pixels
 LIVE = ("overview", "training", "clients", "memory", "prototypes")
@@ -247,11 +248,35 @@ def test_a_new_round_appears_on_the_same_canvas_and_the_zoom_stays(site, running
     tab.has_no_complaints()
 
 
-def zoom(tab: Visitor, canvas: "playwright.Locator") -> None:
+def test_a_long_job_is_drawn_with_fewer_points_and_with_all_where_the_reader_zooms_in(site, running, visit):
+    trainer, _ = running
+    trainer.queue("tiny", federated={"num_rounds": LONG + 10})
+    lease = trainer.claim()
+    trainer.train(lease, LONG, Curves(), seconds=0.1)
+    tab = visit(site.home)
+    tab.open("clients", job=lease.job_id)
+    canvas = tab.page.locator("canvas").first
+    assert {number % 4 for number in rounds_shown(tab, canvas) - {LONG}} == {1}
+    tab.page.evaluate(MARK)
+    zoom(tab, canvas, 8)
+    zoomed = rounds_shown(tab, canvas)
+    assert {number % 4 for number in zoomed} == {0, 1, 2, 3}
+    assert max(zoomed) - min(zoomed) < LONG / 3
+    trainer.train(lease, LONG + 3, Curves())
+    tab.page.get_by_text(f"Round {LONG + 3} of").wait_for(timeout=NEWS * 1000)
+    site.polled(tab, 2)
+    assert rounds_shown(tab, canvas) == zoomed, "the zoom was lost"
+    assert tab.page.evaluate(SAME), "a canvas was made anew, or one more"
+    trainer.finish(lease, Curves(), activate=False)
+    tab.has_no_complaints()
+
+
+def zoom(tab: Visitor, canvas: "playwright.Locator", times: int = 3) -> None:
+    canvas.scroll_into_view_if_needed()
     box = canvas.bounding_box()
     tab.page.mouse.move(box["x"] + box["width"] * 0.4, box["y"] + box["height"] / 2)
     tab.page.keyboard.down("Shift")
-    for _ in range(3):
+    for _ in range(times):
         tab.page.mouse.wheel(0, -200)
         time.sleep(0.1)
     tab.page.keyboard.up("Shift")
@@ -391,8 +416,19 @@ def test_a_page_comes_back_by_itself_when_the_backend_does(site, running, visit)
         with backend_on(site.product.url, site.product.data_dir, port):
             tab.page.locator("canvas").first.wait_for(timeout=15_000)
             assert tab.page.get_by_text("does not answer").count() == 0
+            tab.settled()
+            tab.page.wait_for_timeout(1000 * NEWS)
+            tab.page.evaluate(MARK)
+            before = places(tab)
         tab.page.get_by_text("You see what it said last").wait_for()
-        assert tab.page.locator("canvas").count() > 0
+        playwright.expect(tab.page.get_by_text("You see what it said last")).to_be_in_viewport()
+        assert tab.page.evaluate(SAME)
+        assert places(tab) == before
         with backend_on(site.product.url, site.product.data_dir, port):
             tab.page.get_by_text("You see what it said last").wait_for(state="detached", timeout=15_000)
         tab.has_no_complaints()
+
+
+def places(tab: Visitor) -> list[float]:
+    """How far down each chart is: what stands above has not moved if they have not."""
+    return tab.page.evaluate("[...document.querySelectorAll('canvas')].map(each => each.getBoundingClientRect().top)")
