@@ -372,8 +372,10 @@ def recommend(
 
 @app.command()
 def up(
-    port: Annotated[int, typer.Option(min=1, max=65535, help="Port of the API.")] = 8000,
-    dashboard_port: Annotated[int, typer.Option(min=1, max=65535, help="Port of the dashboard.")] = 8501,
+    port: Annotated[int, typer.Option(envvar="FEDMEM_PORT", min=1, max=65535, help="Port of the API.")] = 8000,
+    dashboard_port: Annotated[
+        int, typer.Option(envvar="FEDMEM_DASHBOARD_PORT", min=1, max=65535, help="Port of the dashboard.")
+    ] = 8501,
     data_dir: ServiceDir = Path("runs/service"),
     database_url: DatabaseUrl = None,
     train: FirstJob = True,

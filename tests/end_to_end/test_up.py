@@ -36,12 +36,10 @@ def environment() -> dict[str, str]:
     return given | {"PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
 
 
-def up(folder: Path, *options: str) -> "subprocess.Popen[str]":
+def up(folder: Path, *options: str, **variables: str) -> "subprocess.Popen[str]":
     """``fedmem up`` in a folder of its own."""
-    command = [sys.executable, "-m", "fedmem", "up", *options]
-    return subprocess.Popen(
-        command, cwd=folder, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    )
+    command, env = [sys.executable, "-m", "fedmem", "up", *options], environment() | variables
+    return subprocess.Popen(command, cwd=folder, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
 
 def until(happened: Callable[[], Any], what: str) -> Any:
@@ -113,9 +111,14 @@ def test_a_job_is_queued_watched_paused_resumed_and_stopped_and_its_model_recomm
     until(lambda: answers(client, f"http://127.0.0.1:{board}/_stcore/health"), "the dashboard")
 
 
-def test_a_port_in_use_is_one_clear_error(product, tmp_path):
+@pytest.mark.parametrize("by_environment", [False, True])
+def test_a_port_in_use_is_one_clear_error(product, tmp_path, by_environment):
     _, _, board = product
-    process = up(tmp_path, "--port", str(free_port()), "--dashboard-port", str(board))
+    api = str(free_port())
+    if by_environment:
+        process = up(tmp_path, FEDMEM_PORT=api, FEDMEM_DASHBOARD_PORT=str(board))
+    else:
+        process = up(tmp_path, "--port", api, "--dashboard-port", str(board))
     output, _ = process.communicate(timeout=PATIENCE)
     assert process.returncode == 2
     assert f"port {board}" in output
