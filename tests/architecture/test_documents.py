@@ -8,7 +8,7 @@ import pytest
 
 NAME = re.compile(r"`([a-z_]+(?:\.\w+)+)`")
 PACKAGES = ("fedmem", "backend", "trainer", "dashboard", "migrations")
-TREE_LINE = re.compile(r"^(?P<indent> *)(?P<name>[\w./-]+)(?: |$)")
+TREE_LINE = re.compile(r"^(?P<indent> *)(?P<name>\w+/)(?: |$)")
 
 
 def defined(tree: ast.Module | ast.ClassDef) -> dict[str, ast.AST]:
@@ -31,19 +31,15 @@ def resolves(source: Path, name: str) -> bool:
     return True
 
 
-def paths_in_tree(text: str) -> set[str]:
-    """The files named in the first code block of a document, folders written with a slash at the end."""
-    paths, folders = set(), []
+def folders_in_tree(text: str) -> set[str]:
+    """The folders named in the first code block of a document."""
+    found, folders = set(), []
     for line in text.split("```")[1].splitlines()[1:]:
         match = TREE_LINE.match(line)
         assert match, f"not a line of a tree: {line!r}"
-        depth = len(match["indent"]) // 2
-        folders[depth:] = []
-        if match["name"].endswith("/"):
-            folders.append(match["name"])
-        else:
-            paths.add("".join(folders) + match["name"])
-    return paths
+        folders[len(match["indent"]) // 2 :] = [match["name"]]
+        found.add("".join(folders))
+    return found
 
 
 def test_every_function_in_the_notation_exists(project_root):
@@ -59,9 +55,18 @@ def test_a_name_that_does_not_exist_is_noticed(project_root, name):
     assert not resolves(project_root / "fedmem", name)
 
 
-def test_the_documented_tree_is_the_source_tree(project_root):
-    written = paths_in_tree((project_root / "docs" / "architecture.md").read_text(encoding="utf-8"))
-    files = [path for package in PACKAGES for path in project_root.glob(f"{package}/**/*.py")]
-    paths = {path.relative_to(project_root).as_posix() for path in files if path.name != "__init__.py"}
-    present = {path for path in paths if not path.startswith("migrations/versions/")}
-    assert written == present
+def packages(project_root: Path) -> set[str]:
+    """Every package and subpackage of the source, with a slash at its end."""
+    folders = {path.parent for name in PACKAGES for path in project_root.glob(f"{name}/**/*.py")}
+    return {f"{path.relative_to(project_root).as_posix()}/" for path in folders} - {"migrations/versions/"}
+
+
+def test_the_documented_tree_names_every_package(project_root):
+    written = folders_in_tree((project_root / "docs" / "architecture.md").read_text(encoding="utf-8"))
+    assert written == packages(project_root)
+
+
+def test_every_module_says_what_it_is_for(project_root):
+    files = [path for name in PACKAGES for path in project_root.glob(f"{name}/**/*.py") if path.stat().st_size]
+    silent = [str(path) for path in files if not ast.get_docstring(ast.parse(path.read_text(encoding="utf-8")))]
+    assert silent == []
