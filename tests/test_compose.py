@@ -81,7 +81,7 @@ def test_a_service_says_how_it_is_watched_ended_and_started_again(services, name
 
 def test_the_graces_are_longer_than_what_they_wait_for(services):
     from backend.server import GRACE_SECONDS
-    from fedmem.cli.up import GRACE
+    from cli.up import GRACE
 
     assert int(services["backend"]["stop_grace_period"].removesuffix("s")) > GRACE_SECONDS
     assert int(services["trainer"]["stop_grace_period"].removesuffix("s")) >= GRACE
@@ -189,7 +189,7 @@ def test_what_the_image_is_made_of_is_sent_to_the_builder():
     kept = {line.removeprefix("!") for line in lines if line.startswith("!")}
     assert "*" in lines
     assert {"pyproject.toml", "constraints.txt", "README.md", "LICENSE"} <= kept
-    assert {"fedmem", "backend", "trainer", "dashboard", "migrations", "benchmarks"} <= kept
+    assert {"cli", "fedmem", "backend", "trainer", "dashboard", "migrations", "benchmarks"} <= kept
     assert ".env" not in kept
     assert [name for name in kept if not (ROOT / name).exists()] == []
 

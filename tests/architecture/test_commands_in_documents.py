@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import typer
 
-from fedmem.cli.commands import app
+from cli.commands import app
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCUMENTS = ("README.md", "CONTRIBUTING.md", "docs/architecture.md")

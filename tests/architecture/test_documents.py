@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 NAME = re.compile(r"`([a-z_]+(?:\.\w+)+)`")
-PACKAGES = ("fedmem", "backend", "trainer", "dashboard", "migrations")
+PACKAGES = ("cli", "fedmem", "backend", "trainer", "dashboard", "migrations")
 TREE_LINE = re.compile(r"^(?P<indent> *)(?P<name>\w+/)(?: |$)")
 
 

@@ -18,7 +18,7 @@ def lint_imports(root: Path) -> subprocess.CompletedProcess[str]:
 @pytest.fixture
 def copied_tree(project_root: Path, tmp_path: Path) -> Path:
     """A copy of the source that a test may spoil."""
-    for package in ("fedmem", "backend", "trainer", "dashboard", "migrations", "benchmarks"):
+    for package in ("cli", "fedmem", "backend", "trainer", "dashboard", "migrations", "benchmarks"):
         shutil.copytree(project_root / package, tmp_path / package, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(project_root / "pyproject.toml", tmp_path)
     return tmp_path
@@ -36,6 +36,8 @@ def test_contracts_are_kept(project_root):
         ("fedmem/model/sasrec.py", "import fedmem.memory", "The core is a column"),
         ("fedmem/helpers.py", "", "The core is a column"),
         ("fedmem/serving/recommender.py", "import backend.app", "A service stands on the core"),
+        ("fedmem/experiment.py", "import cli.screen", "A service stands on the core"),
+        ("benchmarks/measure.py", "import cli.screen", "A service stands on the core"),
         ("backend/app.py", "import fedmem.model.sasrec", "The backend enters the core"),
         ("fedmem/federated/messages.py", "import fedmem.memory.local_memory", "The server side cannot reach"),
         ("fedmem/federated/aggregation.py", "import fedmem.data.client_dataset", "The server side cannot reach"),

@@ -39,7 +39,7 @@ def properties(tree: ast.AST) -> Iterator[ast.FunctionDef]:
 def names_read(project_root: Path) -> set[str]:
     """Every attribute that the source reads; of the configuration's own file the properties only, not its checks."""
     names: set[str] = set()
-    for path in (*project_root.glob("fedmem/**/*.py"), *project_root.glob("trainer/**/*.py")):
+    for path in (path for package in ("fedmem", "trainer", "cli") for path in project_root.glob(f"{package}/**/*.py")):
         tree = ast.parse(path.read_text(encoding="utf-8"))
         own_file = path == project_root / "fedmem" / "config.py"
         for part in properties(tree) if own_file else (tree,):

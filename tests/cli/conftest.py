@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from fedmem.cli import main
+from cli import main
 from tests.tiny import ITEMS, TINY, walks
 
 # What takes time has tests of its own.
@@ -47,11 +47,12 @@ def called(*arguments: object) -> Outcome:
 @pytest.fixture(scope="session")
 def fedmem() -> Iterator[Run]:
     """``fedmem("train", "--data", path)`` -> Outcome."""
-    logger = logging.getLogger("fedmem")
-    handlers, level = logger.handlers, logger.level
+    loggers = [logging.getLogger(name) for name in ("cli", "fedmem", "trainer")]
+    before = [(logger, logger.handlers, logger.level) for logger in loggers]
     yield called
-    logger.handlers = handlers
-    logger.setLevel(level)
+    for logger, handlers, level in before:
+        logger.handlers = handlers
+        logger.setLevel(level)
 
 
 def write_data(folder: Path, num_users: int = 12) -> Path:

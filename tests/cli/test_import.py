@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import migrations
-from fedmem.cli.importing import are_row_numbers, in_seconds
+from cli.importing import are_row_numbers, in_seconds
 from fedmem.data.interactions import Interactions
 from fedmem.storage.catalogue import CatalogueStore
 from fedmem.storage.engine import connect
@@ -213,7 +213,7 @@ def interrupted(url: str, database: Path, rows: int) -> tuple[int, str, str]:
     large = database.with_name(f"large-{rows}.csv")
     lines = (f"user {n % 7919},item {n % 97},{n}\n" for n in range(rows))
     large.write_text("user_id,item_id,timestamp\n" + "".join(lines), encoding="utf-8")
-    command = [sys.executable, "-m", "fedmem", "data", "import", str(large), "--database-url", url]
+    command = [sys.executable, "-m", "cli", "data", "import", str(large), "--database-url", url]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as running:
         wait_for_writing(database, running)
         running.send_signal(signal.SIGINT)

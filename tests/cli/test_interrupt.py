@@ -17,7 +17,7 @@ LONG = (
 
 
 def process(*arguments: object) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "fedmem", *map(str, arguments)]
+    command = [sys.executable, "-m", "cli", *map(str, arguments)]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 

@@ -4,7 +4,7 @@ import io
 
 from rich.console import Console
 
-from fedmem.cli import screen
+from cli import screen
 
 
 def test_the_round_is_readable_beside_long_metrics(monkeypatch):

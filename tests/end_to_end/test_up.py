@@ -38,7 +38,7 @@ def environment() -> dict[str, str]:
 
 def up(folder: Path, *options: str, **variables: str) -> "subprocess.Popen[str]":
     """``fedmem up`` in a folder of its own."""
-    command, env = [sys.executable, "-m", "fedmem", "up", *options], environment() | variables
+    command, env = [sys.executable, "-m", "cli", "up", *options], environment() | variables
     return subprocess.Popen(command, cwd=folder, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
 

@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Engine
 
-from fedmem.cli.importing import import_dataset
+from cli.importing import import_dataset
 from fedmem.data.demo import write_demo
 from fedmem.data.federated_dataset import FederatedDataset
 from fedmem.data.formats import load_dataset as load_files

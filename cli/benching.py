@@ -10,7 +10,7 @@ from rich.table import Table
 from benchmarks import serve, topk
 from benchmarks.measure import write_result
 from benchmarks.simulate import AT_LEAST, GOALS, WHAT, find_movielens, is_met, simulate
-from fedmem.cli.screen import answer_json, answers, notes, stages
+from cli.screen import answer_json, answers, notes, stages
 from fedmem.data.formats import load_dataset
 
 

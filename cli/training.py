@@ -10,8 +10,8 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from types import FrameType
 
+from cli.screen import answer_json, answers, notes, rounds, stages
 from fedmem.checkpoint import RunDirectory
-from fedmem.cli.screen import answer_json, answers, notes, rounds, stages
 from fedmem.config import ExperimentConfig
 from fedmem.data.federated_dataset import FederatedDataset
 from fedmem.errors import CheckpointError

@@ -8,7 +8,7 @@ from typing import Any
 
 from rich.table import Table
 
-from fedmem.cli.screen import answer_json, answers, notes
+from cli.screen import answer_json, answers, notes
 from fedmem.config import ExperimentConfig
 from fedmem.contracts.jobs import JobKind
 from fedmem.storage.engine import DEFAULT_URL, check_schema, connect, require

@@ -16,8 +16,8 @@ from urllib.parse import quote
 
 import httpx
 
-from fedmem.cli.screen import notes, stages
-from fedmem.cli.training import stop_on_interrupt
+from cli.screen import notes, stages
+from cli.training import stop_on_interrupt
 from fedmem.config import validate_config
 from fedmem.errors import ConfigError, FedMemError, StorageError
 from fedmem.storage.catalogue import CatalogueStore
@@ -190,7 +190,7 @@ def one_at_a_time(folder: Path) -> Iterator[None]:
 
 def put_demo(catalogue: CatalogueStore, folder: Path) -> None:
     """Make the demo catalogue and bring it into the database."""
-    from fedmem.cli.importing import import_dataset
+    from cli.importing import import_dataset
     from fedmem.data.demo import write_demo
     from fedmem.data.formats import read_dataset
 

@@ -7,8 +7,8 @@ from typing import Any, Literal
 
 import numpy as np
 
+from cli.screen import answer_json, answers, notes, stages
 from fedmem.checkpoint import Checkpoint, RunDirectory, Snapshot
-from fedmem.cli.screen import answer_json, answers, notes, stages
 from fedmem.config import EvaluationConfig
 from fedmem.controls import control_recommenders
 from fedmem.data.federated_dataset import FederatedDataset

@@ -5,8 +5,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from fedmem import __version__
-from fedmem.cli.options import (
+from cli.options import (
     AsJson,
     ConfigFile,
     DatabaseUrl,
@@ -25,7 +24,8 @@ from fedmem.cli.options import (
     Workers,
     with_workers,
 )
-from fedmem.cli.screen import answer_json, answers, download, notes, show_log, stages
+from cli.screen import answer_json, answers, download, notes, show_log, stages
+from fedmem import __version__
 
 app = typer.Typer(
     help="FedMem: a federated recommender whose users keep their data.",
@@ -102,7 +102,7 @@ def data_import(
     as_json: AsJson = False,
 ) -> None:
     """Write interactions, titles and pictures to the database, all or nothing. Again adds only what is new."""
-    from fedmem.cli.importing import run_import
+    from cli.importing import run_import
     from fedmem.data.formats import read_dataset
 
     interactions, catalogue = read_dataset(
@@ -121,7 +121,7 @@ def data_import(
 @data_app.command("list")
 def data_list(database_url: DatabaseUrl = None, as_json: AsJson = False) -> None:
     """The data sets in the database, with their counts."""
-    from fedmem.cli.importing import show_datasets
+    from cli.importing import show_datasets
 
     show_datasets(database_url, as_json=as_json)
 
@@ -131,7 +131,7 @@ def data_remove(
     name: Annotated[str, typer.Argument(help="As `fedmem data list` shows it.")], database_url: DatabaseUrl = None
 ) -> None:
     """Remove a data set from the database, unless a job refers to it."""
-    from fedmem.cli.importing import remove
+    from cli.importing import remove
 
     remove(name, database_url)
 
@@ -139,7 +139,7 @@ def data_remove(
 @db_app.command("upgrade")
 def db_upgrade(database_url: DatabaseUrl = None) -> None:
     """Bring the database's tables to this version; makes them where there are none."""
-    from fedmem.cli.database import show_upgrade
+    from cli.database import show_upgrade
 
     show_upgrade(database_url)
 
@@ -149,7 +149,7 @@ def db_prepare(
     data_dir: ServiceDir = Path("runs/service"), database_url: DatabaseUrl = None, train: FirstJob = True
 ) -> None:
     """Upgrade, and put the demo into a database without any data set: what `fedmem up` does before it starts."""
-    from fedmem.cli.up import prepare
+    from cli.up import prepare
     from fedmem.storage.engine import DEFAULT_URL
 
     prepare(data_dir, database_url or DEFAULT_URL, train=train)
@@ -158,7 +158,7 @@ def db_prepare(
 @db_app.command("current")
 def db_current(database_url: DatabaseUrl = None) -> None:
     """The revision that the database's tables are at."""
-    from fedmem.cli.database import show_current
+    from cli.database import show_current
 
     show_current(database_url)
 
@@ -171,7 +171,7 @@ def config_show(
     as_json: AsJson = False,
 ) -> None:
     """Every setting with its value, its meaning and, where it differs, the original's default."""
-    from fedmem.cli import config_table
+    from cli import config_table
     from fedmem.config import load_config
 
     loaded = load_config(config, overrides or ())
@@ -204,7 +204,7 @@ def train(
     as_json: AsJson = False,
 ) -> None:
     """Train one model. Ctrl-C stops; --resume continues with the same numbers."""
-    from fedmem.cli.training import run_training
+    from cli.training import run_training
     from fedmem.config import load_config
     from fedmem.data.formats import load_dataset
 
@@ -255,7 +255,7 @@ def ablate(
 
     The configuration is FedMem-Full's; the other rungs differ by a switch. Ctrl-C stops; the same call continues.
     """
-    from fedmem.cli.ablating import run_ablation, rungs_of, seeds_of
+    from cli.ablating import run_ablation, rungs_of, seeds_of
     from fedmem.config import load_config
     from fedmem.data.formats import load_dataset
 
@@ -305,7 +305,7 @@ def evaluate(
 
     Where users were kept out of training (data.cold_user_fraction), a second table shows them at 0 to 5 interactions.
     """
-    from fedmem.cli.evaluation import Questions, run_evaluation
+    from cli.evaluation import Questions, run_evaluation
 
     asked = Questions(split, beside or (), baselines, controls, lists, negatives)
     run_evaluation(run, asked, as_json=as_json)
@@ -318,7 +318,7 @@ def bench_simulate(
     as_json: AsJson = False,
 ) -> None:
     """The speed of simulated training: P1, P3, P4 and P5 of the README's table, in about three minutes."""
-    from fedmem.cli.benching import run_simulate
+    from cli.benching import run_simulate
 
     run_simulate(data, keep=keep, as_json=as_json)
 
@@ -329,7 +329,7 @@ def bench_serve(
     as_json: AsJson = False,
 ) -> None:
     """The speed of recommendations: R1 to R7 and R9 of the README's table, in about four minutes."""
-    from fedmem.cli.benching import run_serve
+    from cli.benching import run_serve
 
     run_serve(keep=keep, as_json=as_json)
 
@@ -341,7 +341,7 @@ def bench_topk(
     as_json: AsJson = False,
 ) -> None:
     """How much of the exact top 10 FAISS finds in a large catalogue, and in what share of the time."""
-    from fedmem.cli.benching import run_topk
+    from cli.benching import run_topk
 
     run_topk(items, keep=keep, as_json=as_json)
 
@@ -356,7 +356,7 @@ def recommend(
     as_json: AsJson = False,
 ) -> None:
     """Recommend unseen items from the best model of a run, by title."""
-    from fedmem.cli import recommending
+    from cli import recommending
 
     if all_users == (user is not None):
         raise typer.BadParameter("give either --user ID or --all-users --out FILE")
@@ -381,7 +381,7 @@ def up(
     train: FirstJob = True,
 ) -> None:
     """Start the whole product on this machine: trainer, API and dashboard, with the demo in an empty database."""
-    from fedmem.cli.up import Address, run_up
+    from cli.up import Address, run_up
     from fedmem.storage.engine import DEFAULT_URL
 
     api, board = Address("127.0.0.1", port), Address("127.0.0.1", dashboard_port)
@@ -394,7 +394,7 @@ JobId = Annotated[int, typer.Argument(metavar="JOB", help="As `fedmem jobs list`
 @jobs_app.command("list")
 def jobs_list(database_url: DatabaseUrl = None, as_json: AsJson = False) -> None:
     """The newest jobs."""
-    from fedmem.cli.jobs import show_jobs
+    from cli.jobs import show_jobs
 
     show_jobs(database_url, as_json=as_json)
 
@@ -402,7 +402,7 @@ def jobs_list(database_url: DatabaseUrl = None, as_json: AsJson = False) -> None
 @jobs_app.command("show")
 def jobs_show(job: JobId, database_url: DatabaseUrl = None, as_json: AsJson = False) -> None:
     """One job: how far it is, why it ended, its traceback if it failed."""
-    from fedmem.cli.jobs import show_job
+    from cli.jobs import show_job
 
     show_job(database_url, job, as_json=as_json)
 
@@ -419,7 +419,7 @@ def jobs_start(
     database_url: DatabaseUrl = None,
 ) -> None:
     """Queue a training job for a trainer to take up, and print its number."""
-    from fedmem.cli.jobs import start_job
+    from cli.jobs import start_job
     from fedmem.config import load_config
 
     kind: Literal["experiment", "training"] = "experiment" if experiment else "training"
@@ -429,7 +429,7 @@ def jobs_start(
 @jobs_app.command("stop")
 def jobs_stop(job: JobId, database_url: DatabaseUrl = None) -> None:
     """End a job within one chunk of clients; its last checkpoint stays, and another job may start from it."""
-    from fedmem.cli.jobs import wish
+    from cli.jobs import wish
 
     wish(database_url, job, "stop")
 
@@ -437,7 +437,7 @@ def jobs_stop(job: JobId, database_url: DatabaseUrl = None) -> None:
 @jobs_app.command("pause")
 def jobs_pause(job: JobId, database_url: DatabaseUrl = None) -> None:
     """Let a job rest."""
-    from fedmem.cli.jobs import wish
+    from cli.jobs import wish
 
     wish(database_url, job, "pause")
 
@@ -445,7 +445,7 @@ def jobs_pause(job: JobId, database_url: DatabaseUrl = None) -> None:
 @jobs_app.command("resume")
 def jobs_resume(job: JobId, database_url: DatabaseUrl = None) -> None:
     """Let a paused job go on."""
-    from fedmem.cli.jobs import wish
+    from cli.jobs import wish
 
     wish(database_url, job, "resume")
 
@@ -457,7 +457,7 @@ def jobs_logs(
     database_url: DatabaseUrl = None,
 ) -> None:
     """A job's log."""
-    from fedmem.cli.jobs import show_log
+    from cli.jobs import show_log
 
     show_log(database_url, job, follow=follow)
 
@@ -465,7 +465,7 @@ def jobs_logs(
 @app.command()
 def audit(job: JobId, database_url: DatabaseUrl = None, as_json: AsJson = False) -> None:
     """The ledger of what a job's clients and server have sent each other."""
-    from fedmem.cli.jobs import show_audit
+    from cli.jobs import show_audit
 
     show_audit(database_url, job, as_json=as_json)
 
@@ -507,6 +507,6 @@ def serve(
 
     .env.example lists the settings. Beyond this machine it listens only with FEDMEM_API_KEY.
     """
-    from fedmem.cli.serving import run_serve
+    from cli.serving import run_serve
 
     run_serve(run, host, port)

@@ -7,7 +7,7 @@ from backend import server
 from backend.app import create_app
 from backend.logs import log_to_stderr
 from backend.settings import Settings
-from fedmem.cli.screen import notes
+from cli.screen import notes
 from fedmem.serving import Recommender
 
 

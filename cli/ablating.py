@@ -4,6 +4,9 @@ from collections.abc import Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 
+from cli.evaluation import baseline_scorers, full_tables
+from cli.screen import answer_json, answers, notes
+from cli.training import open_run, refuse_other_data, train_to_end
 from fedmem.ablation import (
     LADDER,
     SPLITS,
@@ -17,9 +20,6 @@ from fedmem.ablation import (
 )
 from fedmem.checkpoint import RunDirectory
 from fedmem.checkpoint.atomic_files import write_json
-from fedmem.cli.evaluation import baseline_scorers, full_tables
-from fedmem.cli.screen import answer_json, answers, notes
-from fedmem.cli.training import open_run, refuse_other_data, train_to_end
 from fedmem.config import ExperimentConfig
 from fedmem.data.federated_dataset import FederatedDataset
 from fedmem.errors import ConfigError

@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 from rich.table import Table
 
-from fedmem.cli.database import catalogue
-from fedmem.cli.screen import answer_json, answers, notes, stages
+from cli.database import catalogue
+from cli.screen import answer_json, answers, notes, stages
 from fedmem.data.interactions import Interactions, Item, NumericArray
 from fedmem.storage.catalogue import CatalogueStore, check_name
 from fedmem.storage.catalogue_rows import Imported, InteractionColumns, ItemRow

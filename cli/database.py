@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import migrations
-from fedmem.cli.screen import answers, notes
+from cli.screen import answers, notes
 from fedmem.storage.catalogue import CatalogueStore
 from fedmem.storage.engine import DEFAULT_URL, check_schema, connect, parse_url, require, shown
 

@@ -10,8 +10,8 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 def main() -> None:
     """Entry point of ``fedmem``."""
-    from fedmem.cli.commands import app
-    from fedmem.cli.screen import explain
+    from cli.commands import app
+    from cli.screen import explain
     from fedmem.errors import FedMemError
 
     try:

@@ -40,7 +40,7 @@ def answer_json(value: Any) -> None:
 
 def show_log() -> None:
     """Let the log lines of the library and of the trainer through to stderr."""
-    for name in ("fedmem", "trainer"):
+    for name in ("cli", "fedmem", "trainer"):
         logger = logging.getLogger(name)
         logger.handlers = [_Notes()]
         logger.setLevel(logging.INFO)

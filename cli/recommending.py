@@ -7,7 +7,7 @@ from pathlib import Path
 
 from rich.table import Table
 
-from fedmem.cli.screen import answer_json, answers, notes, stages
+from cli.screen import answer_json, answers, notes, stages
 from fedmem.data.interactions import Item
 from fedmem.errors import DataError
 from fedmem.serving import Recommender

@@ -1,0 +1,5 @@
+"""``python -m cli`` is the command ``fedmem``."""
+
+from cli import main
+
+main()
