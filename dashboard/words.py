@@ -5,12 +5,8 @@ from datetime import UTC, datetime, timedelta
 
 from fedmem.config import ExperimentConfig
 from fedmem.contracts import Job
+from fedmem.evaluation.ranking_metrics import RANKING_METRICS
 
-RANKING = {
-    "HR": "Hit rate at {k} (share of users)",
-    "NDCG": "NDCG at {k} (0 to 1)",
-    "MRR": "Mean reciprocal rank (0 to 1)",
-}
 EXPERTS = {"gate_sequential": "Sequence", "gate_text": "Text", "gate_visual": "Image"}
 PHASES = {
     "seconds_train": "Training on clients",
@@ -21,9 +17,9 @@ PHASES = {
 
 
 def ranking_title(metric: str) -> str:
-    """What HR@10 and its like measure, with the unit."""
+    """What HR@10 and its like measure, with the unit; the bare name of a metric of another version."""
     name, _, k = metric.partition("@")
-    return RANKING[name].format(k=k)
+    return RANKING_METRICS[name].title.format(k=k) if name in RANKING_METRICS else metric
 
 
 def job_name(job: Job) -> str:

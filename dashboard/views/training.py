@@ -16,6 +16,7 @@ from dashboard.components.new_job import is_wanted, new_job, open_form
 from dashboard.components.states import backend_needed, empty, waiting_for_rounds
 from dashboard.words import differences, is_under_way, job_name, state_of
 from fedmem.contracts import Job, RoundMetrics
+from fedmem.evaluation.metric_table import metric_names
 
 LOSSES = {"recommendation_loss": "Recommendation loss (nats)", "contrastive_loss": "Contrastive loss (nats)"}
 MOST_COMPARED = 5
@@ -101,8 +102,7 @@ def _validation(view: JobView, runs: Mapping[str, Sequence[RoundMetrics]]) -> No
         required=True,
         bind="query-params",
     )
-    names = [f"{name}@{k}" for name in view.job.config.evaluation.metrics if name != "MRR"]
-    names += ["MRR"] if "MRR" in view.job.config.evaluation.metrics else []
+    names = metric_names([k], view.job.config.evaluation.metrics)
     if not any("HR@10" in each.metrics.get("validation", {}) for each in view.rounds):
         st.info(f"The first validation follows round {view.job.config.evaluation.eval_every}.", icon=":material/info:")
     note = "The diamond marks the round whose model is kept, the band one standard error over users."

@@ -13,7 +13,15 @@ import numpy.typing as npt
 from fedmem.data.federated_dataset import FederatedDataset
 from fedmem.errors import DataError
 from fedmem.evaluation.evaluate import Scores, Split, chosen_users, known_prefix, target_item
-from fedmem.evaluation.metric_table import K_LIST, METRICS, MetricSums, MetricTable, metric_names, metric_values
+from fedmem.evaluation.metric_table import (
+    K_LIST,
+    METRICS,
+    MetricSums,
+    MetricTable,
+    Moments,
+    metric_names,
+    metric_values,
+)
 from fedmem.evaluation.ranking_metrics import FloatArray, IntArray
 
 Float32Array = npt.NDArray[np.float32]
@@ -39,12 +47,12 @@ def chance(
     candidates = np.array([_num_candidates(dataset, user, split) for user in chosen.tolist()])
     ranks = np.arange(1, dataset.num_items + 1, dtype=np.float64)
     values = {name: metric_values(name, ranks) for name in metric_names(k_list, metrics)}
-    sums = MetricSums(
-        sums={name: float(_running_mean(value)[candidates - 1].sum()) for name, value in values.items()},
-        squares={name: float(_running_mean(value**2)[candidates - 1].sum()) for name, value in values.items()},
-        count=len(chosen),
-    )
-    return replace(sums.table(), users=chosen)
+
+    def expected(value: FloatArray) -> float:
+        return float(_running_mean(value)[candidates - 1].sum())
+
+    sums = {name: Moments(expected(value), expected(value**2), len(chosen)) for name, value in values.items()}
+    return replace(MetricSums(sums).table(), users=chosen)
 
 
 def _num_candidates(dataset: FederatedDataset, user: int, split: Split) -> int:

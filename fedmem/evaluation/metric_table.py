@@ -2,32 +2,36 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
 
 import numpy as np
 
+from fedmem.config import EvaluationConfig
 from fedmem.errors import ConfigError, DataError
-from fedmem.evaluation.ranking_metrics import FloatArray, IntArray, hit_ratio, ndcg, reciprocal_rank, standard_error
+from fedmem.evaluation.ranking_metrics import RANKING_METRICS, FloatArray, IntArray, standard_error
 
-Metric = Literal["HR", "NDCG", "MRR"]
-
-K_LIST = (5, 10, 20)
-METRICS: tuple[Metric, ...] = ("HR", "NDCG", "MRR")
+K_LIST: Sequence[int] = EvaluationConfig().k_list
+METRICS: Sequence[str] = EvaluationConfig().metrics
 
 
 def metric_names(k_list: Sequence[int] = K_LIST, metrics: Sequence[str] = METRICS) -> list[str]:
     """Names in table order, such as HR@5, HR@10, NDCG@5, NDCG@10, MRR (which has no cut-off)."""
-    return [name for metric in metrics for name in ([metric] if metric == "MRR" else [f"{metric}@{k}" for k in k_list])]
+    return [name for metric in metrics for name in RANKING_METRICS[metric].names(k_list)]
 
 
 def metric_values(name: str, ranks: FloatArray) -> FloatArray:
     """One metric, such as ``NDCG@10`` or ``MRR``, of each rank [B]; ``ConfigError`` if there is no such metric."""
-    metric, _, cut_off = name.partition("@")
-    if metric == "MRR" and not cut_off:
-        return reciprocal_rank(ranks)
-    if metric not in ("HR", "NDCG") or not cut_off.isdecimal() or int(cut_off) < 1:
-        raise ConfigError(f"there is no metric {name!r}; use HR@k or NDCG@k with k of at least 1, or MRR")
-    return (hit_ratio if metric == "HR" else ndcg)(ranks, int(cut_off))
+    known, at, cut_off = name.partition("@")
+    metric = RANKING_METRICS.get(known)
+    if metric is not None and not at and not metric.cut_off:
+        return metric.of(ranks)
+    if metric is None or not metric.cut_off or not cut_off.isdecimal() or int(cut_off) < 1:
+        raise ConfigError(f"there is no metric {name!r}; use {_forms()}, with k of at least 1")
+    return metric.of(ranks, int(cut_off))
+
+
+def _forms() -> str:
+    *others, last = (f"{metric.name}@k" if metric.cut_off else metric.name for metric in RANKING_METRICS.values())
+    return f"{', '.join(others)} or {last}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,45 +73,59 @@ class MetricTable:
 
 
 @dataclass(frozen=True)
-class MetricSums:
-    """Sum and sum of squares of each metric over ``count`` users: all that leaves a client when it evaluates."""
+class Moments:
+    """One metric over some users: Σx, Σx² and their number, which add up over groups of users."""
 
-    sums: Mapping[str, float]
-    squares: Mapping[str, float]
+    total: float
+    squares: float
     count: int
+
+    @classmethod
+    def of(cls, values: FloatArray) -> "Moments":
+        """The moments of these users' values [B]."""
+        return cls(float(values.sum()), float(np.square(values).sum()), len(values))
+
+    def __add__(self, other: "Moments") -> "Moments":
+        """The moments over both groups of users, which must not overlap."""
+        return Moments(self.total + other.total, self.squares + other.squares, self.count + other.count)
+
+    @property
+    def mean(self) -> float:
+        """x̄ = Σx / n."""
+        return self.total / self.count
+
+    @property
+    def standard_error(self) -> float:
+        """√((Σx² − n·x̄²) / (n(n − 1))), NaN for a single user."""
+        if self.count < 2:
+            return float("nan")
+        # Cancellation may leave a tiny negative where all values are equal.
+        spread = max(self.squares - self.count * self.mean**2, 0.0)
+        return float(np.sqrt(spread / (self.count * (self.count - 1))))
+
+
+@dataclass(frozen=True)
+class MetricSums:
+    """Each metric's moments over some users, by name: all that leaves a client when it evaluates."""
+
+    moments: Mapping[str, Moments]
 
     @classmethod
     def of(cls, ranks: FloatArray, k_list: Sequence[int] = K_LIST, metrics: Sequence[str] = METRICS) -> "MetricSums":
         """The sums of these ranks [B]; B may be 1 (one client) or 0."""
-        values = {name: metric_values(name, ranks) for name in metric_names(k_list, metrics)}
-        return cls(
-            sums={name: float(value.sum()) for name, value in values.items()},
-            squares={name: float(np.square(value).sum()) for name, value in values.items()},
-            count=len(ranks),
-        )
+        return cls({name: Moments.of(metric_values(name, ranks)) for name in metric_names(k_list, metrics)})
 
     def __add__(self, other: "MetricSums") -> "MetricSums":
         """The sums over both groups of users, which must not overlap and must share their metrics."""
-        assert self.sums.keys() == other.sums.keys(), "sums of different metrics cannot be added"
-        return MetricSums(
-            sums={name: value + other.sums[name] for name, value in self.sums.items()},
-            squares={name: value + other.squares[name] for name, value in self.squares.items()},
-            count=self.count + other.count,
-        )
+        assert self.moments.keys() == other.moments.keys(), "sums of different metrics cannot be added"
+        return MetricSums({name: found + other.moments[name] for name, found in self.moments.items()})
 
     def table(self) -> MetricTable:
-        """Means x̄ = Σx / n and standard errors √((Σx² − n·x̄²) / (n(n − 1))); ``DataError`` if no user was counted."""
-        if self.count == 0:
+        """Means and standard errors; ``DataError`` if no user was counted."""
+        count = next(iter(self.moments.values())).count
+        if count == 0:
             raise DataError("no user was evaluated: every user is shorter than data.min_sequence_length or excluded")
-        return MetricTable({name: self._mean_and_error(name) for name in self.sums}, self.count)
-
-    def _mean_and_error(self, name: str) -> tuple[float, float]:
-        mean = self.sums[name] / self.count
-        if self.count < 2:
-            return mean, float("nan")
-        # Cancellation may leave a tiny negative where all values are equal.
-        spread = max(self.squares[name] - self.count * mean**2, 0.0)
-        return mean, float(np.sqrt(spread / (self.count * (self.count - 1))))
+        return MetricTable({name: (m.mean, m.standard_error) for name, m in self.moments.items()}, count)
 
 
 def paired_difference(first: MetricTable, second: MetricTable, name: str) -> tuple[float, float]:

@@ -4,7 +4,8 @@ A rank is 1 for the best item; tied items share the middle of the ranks they occ
 scorer that gives every item the same score gains nothing by the order of its items.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -78,6 +79,35 @@ def ndcg(ranks: FloatArray, k: int) -> FloatArray:
 def reciprocal_rank(ranks: FloatArray) -> FloatArray:
     """Reciprocal rank per user [B]: 1 / rank, without a cut-off; its mean is MRR (Voorhees 1999, TREC-8 QA report)."""
     return 1.0 / ranks
+
+
+@dataclass(frozen=True)
+class RankingMetric:
+    """A metric of ranks, as configurations, tables and the dashboard know it.
+
+    Attributes:
+        name: what configurations and stored metrics call it, without a cut-off.
+        of: the metric of each rank [B], from the ranks [B] and, if it has one, the cut-off k.
+        title: what it measures, with its unit; ``{k}`` stands for the cut-off.
+        cut_off: whether only the first k places count.
+    """
+
+    name: str
+    of: Callable[..., FloatArray]
+    title: str
+    cut_off: bool = True
+
+    def names(self, k_list: Sequence[int]) -> list[str]:
+        """Its name at each cut-off, such as NDCG@5 and NDCG@10, or its name alone where it has none."""
+        return [f"{self.name}@{k}" for k in k_list] if self.cut_off else [self.name]
+
+
+_TABLE = (
+    RankingMetric("HR", hit_ratio, "Hit rate at {k} (share of users)"),
+    RankingMetric("NDCG", ndcg, "NDCG at {k} (0 to 1)"),
+    RankingMetric("MRR", reciprocal_rank, "Mean reciprocal rank (0 to 1)", cut_off=False),
+)
+RANKING_METRICS: Mapping[str, RankingMetric] = {metric.name: metric for metric in _TABLE}
 
 
 def standard_error(values: FloatArray) -> float:

@@ -26,11 +26,11 @@ def as_records(tables: Tables) -> list[dict[str, object]]:
 def as_rich(tables: Tables, title: str | None = None, width: int | None = None) -> Table:
     """A rich table, each cell ``mean ±standard error``; whoever owns the console prints it.
 
-    Where ``width`` characters are too few for every metric, those at 10 and MRR stand for all.
+    Where ``width`` characters are too few for every metric, those at 10 and without a cut-off stand for all.
     """
     names = _metric_names(tables)
     if width is not None and width < _NAME_WIDTH + _COLUMN_WIDTH * len(names):
-        names = [name for name in names if name.endswith("@10") or name == "MRR"] or names
+        names = [name for name in names if name.endswith("@10") or "@" not in name] or names
     users = " or ".join(str(n) for n in dict.fromkeys(table.num_users for table in tables.values()))
     rendered = _table(f"{title}, {users} users" if title else f"{users} users", "name", names)
     for name, table in tables.items():

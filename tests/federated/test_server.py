@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from fedmem.evaluation.metric_table import MetricSums
+from fedmem.evaluation.metric_table import MetricSums, Moments
 from fedmem.federated.aggregation import CohortSum, OptimizerState
 from fedmem.federated.distributions import CLIENT_LOSS, SURPRISE
 from fedmem.federated.server import FedMemServer, ServerState
@@ -41,7 +41,7 @@ class ScriptedPopulation:
     def evaluate(self, broadcast, split):
         self.evaluated.append((broadcast.round, split))
         hits = next(self.script)
-        yield MetricSums({"HR@10": hits * 100}, {"HR@10": hits * 100}, 100)
+        yield MetricSums({"HR@10": Moments(hits * 100, hits * 100, 100)})
 
 
 def server_of(population, clients: int = 20, **federated) -> FedMemServer:
@@ -150,7 +150,7 @@ def test_bytes_are_those_of_the_messages(server):
 def test_clients_report_sums_and_no_ranks(server):
     (sums,) = server.population.evaluate(server.distribute_model(), "validation")
     assert type(sums) is MetricSums
-    assert sums.count == 12
+    assert sums.moments["HR@10"].count == 12
     table = server.evaluate_global_model("validation")
     assert len(table.ranks) == len(table.users) == 0
 
