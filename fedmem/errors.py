@@ -3,6 +3,7 @@
 FedMemError
 ├── ConfigError        a configuration key or value (unknown key, value out of range, broken YAML)
 ├── DataError          an input file or the data in it (names file and line)
+│   └── MissingIdError       there is no id where one is expected
 ├── FeatureError       a required modality or model that cannot be had (says how to get it or do without)
 ├── TrainingError      training that cannot go on (the loss is no longer a number)
 ├── CheckpointError    a run directory that cannot be read, or does not fit what is asked of it
@@ -31,6 +32,10 @@ class ConfigError(FedMemError):
 
 class DataError(FedMemError):
     """An input file, or the data in it, is not usable."""
+
+
+class MissingIdError(DataError):
+    """There is no user or item id where one is expected."""
 
 
 class FeatureError(FedMemError):

@@ -1,6 +1,7 @@
 """What a run consists of as arrays and JSON objects, and back."""
 
 from collections.abc import Mapping
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -98,7 +99,8 @@ def dataset_record(dataset: FederatedDataset) -> dict[str, Any]:
 
 
 def _item_record(item: Item) -> dict[str, Any]:
-    return vars(item) | {"image_path": None if item.image_path is None else str(item.image_path)}
+    record = {field.name: getattr(item, field.name) for field in fields(item) if field.compare}
+    return record | {"image_path": None if item.image_path is None else str(item.image_path)}
 
 
 def _item(record: dict[str, Any]) -> Item:

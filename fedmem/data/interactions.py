@@ -1,6 +1,6 @@
 """What a ratings file and an items file hold, before anything is numbered."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +14,17 @@ NumericArray = npt.NDArray[np.int64] | npt.NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False)
 class Interactions:
-    """Columns of n interactions in file order; a file without timestamps gets its row numbers as timestamps."""
+    """Columns of n interactions in file order, times in seconds since 1970 or in steps of the file's own.
+
+    ``numbered``: the file has no column of times, and the times are its row numbers.
+    """
 
     users: StrArray
     items: StrArray
     timestamps: NumericArray
     duplicates_dropped: int = 0
     rows_skipped: int = 0
+    numbered: bool = False
 
     def __post_init__(self) -> None:
         assert self.users.shape == self.items.shape == self.timestamps.shape, "columns of one length"
@@ -34,14 +38,24 @@ class Interactions:
         repeated = pd.DataFrame(columns).duplicated().to_numpy(dtype=bool)
         if not repeated.any():
             return self
-        dropped = self.duplicates_dropped + int(repeated.sum())
         kept = ~repeated
-        return Interactions(self.users[kept], self.items[kept], self.timestamps[kept], dropped, self.rows_skipped)
+        return replace(
+            self,
+            users=self.users[kept],
+            items=self.items[kept],
+            timestamps=self.timestamps[kept],
+            duplicates_dropped=self.duplicates_dropped + int(repeated.sum()),
+        )
 
 
 @dataclass(frozen=True)
 class Item:
-    """One catalogue entry: ``text`` is what the text encoder reads, empty when nothing is known of the item."""
+    """One catalogue entry: ``text`` is what the text encoder reads, empty when nothing is known of the item.
+
+    ``description`` is the part of the text beside title, year and genres. ``described`` names what a file says of the
+    item, out of ``title``, ``genres``, ``year``, ``text`` and ``image_path``: an empty cell says that there is none, a
+    missing column says nothing.
+    """
 
     item_id: str
     title: str = ""
@@ -49,6 +63,8 @@ class Item:
     year: int | None = None
     image_path: Path | None = None
     text: str = ""
+    description: str = field(default="", compare=False)
+    described: frozenset[str] = field(default=frozenset(), compare=False)
 
     @property
     def label(self) -> str:
@@ -57,4 +73,6 @@ class Item:
 
     def with_image(self, path: Path | None) -> "Item":
         """This item with a picture, unless it has one or there is none."""
-        return self if self.image_path or path is None else replace(self, image_path=path)
+        if self.image_path or path is None:
+            return self
+        return replace(self, image_path=path, described=self.described | {"image_path"})

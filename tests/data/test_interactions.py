@@ -36,3 +36,9 @@ def test_a_picture_does_not_replace_a_picture():
     assert pictured.image_path == Path("17.jpg")
     assert pictured.with_image(Path("other.jpg")) is pictured
     assert pictured.with_image(None) is pictured
+
+
+def test_a_picture_that_was_found_is_described(tmp_path):
+    item = Item("a", "A", described=frozenset({"title"}))
+    assert item.with_image(tmp_path / "a.jpg").described == {"title", "image_path"}
+    assert item.with_image(None) is item

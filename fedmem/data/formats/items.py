@@ -29,6 +29,7 @@ _ML_100K_GENRES = (
 )  # fmt: skip
 _NO_GENRE = {"unknown", "(no genres listed)", ""}
 _NO_TITLE = "unknown"
+_DESCRIBED = frozenset(("title", "genres", "year", "image_path", "text"))
 
 Row = dict[str, str]
 NumberedRows = Iterator[tuple[int, Row]]
@@ -170,7 +171,9 @@ def _to_items(rows: NumberedRows, folder: Path, bad_rows: BadRows) -> Iterator[I
 def _to_item(item_id: str, row: Row, year: int | None, folder: Path) -> Item:
     title = readable_title(row["title"])
     genres = tuple(name.strip() for name in row.get("genres", "").split("|") if name.strip() not in _NO_GENRE)
+    described = _DESCRIBED & (row.keys() | ({"year"} if year_in(title) else set()))
     year = year or year_in(title)
+    description = row.get("text", "").strip()
     image = row.get("image_path", "").strip()
     # MovieLens-100K has one film that is called "unknown": a text encoder would take that for a title.
     known_title = "" if title == _NO_TITLE else title
@@ -180,7 +183,9 @@ def _to_item(item_id: str, row: Row, year: int | None, folder: Path) -> Item:
         genres=genres,
         year=year,
         image_path=folder / image if image else None,
-        text=item_text(known_title, year, genres, row.get("text", "").strip()),
+        text=item_text(known_title, year, genres, description),
+        description=description,
+        described=described,
     )
 
 

@@ -121,7 +121,8 @@ def _to_interactions(parsed: TextTable, columns: Columns, bad_rows: BadRows) -> 
     timestamps, valid = _timestamps(parsed, columns.timestamp, bad_rows)
     usable &= valid
     users, items = (_strings(column.filter(pa.array(usable))) for column in ids)
-    return Interactions(users, items, timestamps[usable], rows_skipped=len(bad_rows))
+    numbered = columns.timestamp not in parsed.table.column_names
+    return Interactions(users, items, timestamps[usable], rows_skipped=len(bad_rows), numbered=numbered)
 
 
 def _clean_ids(column: pa.ChunkedArray, name: str) -> pa.ChunkedArray:

@@ -170,3 +170,9 @@ def test_a_file_that_is_not_there(tmp_path):
 def test_an_unknown_format(written):
     with pytest.raises(ConfigError, match="items format 'xml' is unknown"):
         read_items(written("item_id,title\n1,A\n"), "xml")
+
+
+def test_what_a_file_says_of_an_item_is_told_from_what_it_leaves_open(written):
+    said = read(written("item_id,title,text\na,Dune,\nb,Solaris (1972),Oceans.\n"))
+    assert [item.described for item in said] == [{"title", "text"}, {"title", "text", "year"}]
+    assert [item.description for item in said] == ["", "Oceans."]

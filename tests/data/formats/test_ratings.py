@@ -79,7 +79,13 @@ def test_without_timestamps_the_row_number_is_the_time(written, caplog):
     with caplog.at_level(logging.WARNING):
         interactions = read_interactions(written("user_id,item_id\na,x\na,x\n"))
     assert rows_of(interactions) == [("a", "x", 0), ("a", "x", 1)]
+    assert interactions.numbered
     assert "order of the rows" in caplog.text
+
+
+def test_a_column_that_counts_rows_is_a_column_of_times(written):
+    interactions = read_interactions(written("user_id,item_id,timestamp\na,x,0\na,x,1\n"))
+    assert not interactions.numbered
 
 
 def test_a_timestamp_column_that_was_named_must_be_there(written):
