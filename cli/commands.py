@@ -9,21 +9,15 @@ from cli.options import (
     AsJson,
     ConfigFile,
     DatabaseUrl,
-    DataFormat,
     DataPath,
     FirstJob,
-    ImagesDir,
-    ItemColumn,
-    ItemsFile,
     Overrides,
     RunDir,
     ServiceDir,
-    SkipBadRows,
-    TimestampColumn,
-    UserColumn,
     Workers,
     with_workers,
 )
+from cli.reading import Reading, with_reading
 from cli.screen import answer_json, answers, download, notes, show_log, stages
 from fedmem import __version__
 
@@ -88,16 +82,12 @@ def data_demo(
 
 
 @data_app.command("import")
+@with_reading
 def data_import(
     path: Annotated[Path, typer.Argument(metavar="PATH", help="A file or folder of interactions.")],
     name: Annotated[str | None, typer.Option(help="Of the data set; default the file's or folder's.")] = None,
-    items: ItemsFile = None,
-    images: ImagesDir = None,
-    data_format: DataFormat = "auto",
-    skip_bad_rows: SkipBadRows = 0,
-    user_column: UserColumn = "user_id",
-    item_column: ItemColumn = "item_id",
-    timestamp_column: TimestampColumn = "timestamp",
+    *,
+    reading: Reading,
     database_url: DatabaseUrl = None,
     as_json: AsJson = False,
 ) -> None:
@@ -105,16 +95,7 @@ def data_import(
     from cli.importing import run_import
     from fedmem.data.formats import read_dataset
 
-    interactions, catalogue = read_dataset(
-        path,
-        items=items,
-        images=images,
-        format=data_format,
-        skip_bad_rows=skip_bad_rows,
-        user_column=user_column,
-        item_column=item_column,
-        timestamp_column=timestamp_column,
-    )
+    interactions, catalogue = read_dataset(path, **reading.arguments())
     run_import(path, name, database_url, interactions, catalogue, as_json=as_json)
 
 
@@ -184,18 +165,14 @@ def config_show(
 
 
 @app.command()
+@with_reading
 def train(
     data: DataPath,
     config: ConfigFile = None,
     overrides: Overrides = None,
     out: Annotated[Path | None, typer.Option(metavar="DIR", help="Where the run is written; default save_dir.")] = None,
-    items: ItemsFile = None,
-    images: ImagesDir = None,
-    data_format: DataFormat = "auto",
-    skip_bad_rows: SkipBadRows = 0,
-    user_column: UserColumn = "user_id",
-    item_column: ItemColumn = "item_id",
-    timestamp_column: TimestampColumn = "timestamp",
+    *,
+    reading: Reading,
     workers: Workers = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue the run in DIR, if there is one.")] = False,
     reference: Annotated[
@@ -209,21 +186,12 @@ def train(
     from fedmem.data.formats import load_dataset
 
     loaded = load_config(config, with_workers(overrides, workers))
-    dataset = load_dataset(
-        data,
-        items=items,
-        images=images,
-        format=data_format,
-        skip_bad_rows=skip_bad_rows,
-        min_sequence_length=loaded.data.min_sequence_length,
-        user_column=user_column,
-        item_column=item_column,
-        timestamp_column=timestamp_column,
-    )
+    dataset = load_dataset(data, min_sequence_length=loaded.data.min_sequence_length, **reading.arguments())
     run_training(loaded, dataset, out or Path(loaded.save_dir), resume=resume, reference=reference, as_json=as_json)
 
 
 @app.command()
+@with_reading
 def ablate(
     data: DataPath,
     config: ConfigFile = None,
@@ -242,13 +210,8 @@ def ablate(
         ),
     ] = None,
     workers: Workers = None,
-    items: ItemsFile = None,
-    images: ImagesDir = None,
-    data_format: DataFormat = "auto",
-    skip_bad_rows: SkipBadRows = 0,
-    user_column: UserColumn = "user_id",
-    item_column: ItemColumn = "item_id",
-    timestamp_column: TimestampColumn = "timestamp",
+    *,
+    reading: Reading,
     as_json: AsJson = False,
 ) -> None:
     """Train the ladder, from centralised SASRec to FedMem-Full, and print one Markdown table with the baselines.
@@ -261,17 +224,7 @@ def ablate(
 
     loaded = load_config(config, with_workers(overrides, workers))
     chosen, drawn = rungs_of(rungs), seeds_of(seeds, loaded.seed)
-    dataset = load_dataset(
-        data,
-        items=items,
-        images=images,
-        format=data_format,
-        skip_bad_rows=skip_bad_rows,
-        min_sequence_length=loaded.data.min_sequence_length,
-        user_column=user_column,
-        item_column=item_column,
-        timestamp_column=timestamp_column,
-    )
+    dataset = load_dataset(data, min_sequence_length=loaded.data.min_sequence_length, **reading.arguments())
     run_ablation(loaded, dataset, out, chosen, drawn, as_json=as_json)
 
 

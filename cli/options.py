@@ -12,15 +12,6 @@ Overrides = Annotated[
     typer.Option("--set", metavar="KEY=VALUE", help="Override one setting, e.g. federated.num_rounds=200. Repeatable."),
 ]
 DataPath = Annotated[Path, typer.Option(metavar="PATH", help="A file or folder of interactions.")]
-ItemsFile = Annotated[Path | None, typer.Option(metavar="FILE", help="Titles, genres and years of the items.")]
-ImagesDir = Annotated[Path | None, typer.Option(metavar="DIR", help="Images named <item id>.jpg (png, webp).")]
-DataFormat = Annotated[
-    str, typer.Option("--format", help="auto, movielens-1m, movielens-100k, movielens-csv, sasrec, csv or parquet.")
-]
-SkipBadRows = Annotated[int, typer.Option(min=0, help="Leave out up to so many unreadable rows.")]
-UserColumn = Annotated[str, typer.Option(help="csv and parquet: the column of user ids.")]
-ItemColumn = Annotated[str, typer.Option(help="csv and parquet: the column of item ids.")]
-TimestampColumn = Annotated[str, typer.Option(help="csv and parquet: the column of times.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for a program to read.")]
 DatabaseUrl = Annotated[
     str | None,

@@ -1,0 +1,54 @@
+"""How files are read: the options of every command that reads interactions, and what they say to the readers."""
+
+import functools
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Annotated, Any, get_type_hints
+
+import typer
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What a command is told about the files it reads. A new option of the readers is a new field here, nothing more.
+
+    A field is named as the parameter of ``load_dataset`` and ``read_dataset`` that it is passed to.
+    """
+
+    items: Annotated[Path | None, typer.Option(metavar="FILE", help="Titles, genres and years of the items.")] = None
+    images: Annotated[Path | None, typer.Option(metavar="DIR", help="Images named <item id>.jpg (png, webp).")] = None
+    format: Annotated[
+        str, typer.Option(help="auto, movielens-1m, movielens-100k, movielens-csv, sasrec, csv or parquet.")
+    ] = "auto"
+    skip_bad_rows: Annotated[int, typer.Option(min=0, help="Leave out up to so many unreadable rows.")] = 0
+    user_column: Annotated[str, typer.Option(help="csv and parquet: the column of user ids.")] = "user_id"
+    item_column: Annotated[str, typer.Option(help="csv and parquet: the column of item ids.")] = "item_id"
+    timestamp_column: Annotated[str, typer.Option(help="csv and parquet: the column of times.")] = "timestamp"
+
+    def arguments(self) -> dict[str, Any]:
+        """The keyword arguments of ``load_dataset`` and ``read_dataset``."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}
+
+
+def with_reading(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command an option for each field of ``Reading``, in the place of its parameter ``reading``."""
+    hints = get_type_hints(Reading, include_extras=True)
+    options = [
+        inspect.Parameter(
+            field.name, inspect.Parameter.KEYWORD_ONLY, default=field.default, annotation=hints[field.name]
+        )
+        for field in fields(Reading)
+    ]
+
+    @functools.wraps(command)
+    def called(**given: Any) -> None:
+        reading = Reading(**{option.name: given.pop(option.name) for option in options})
+        command(**given, reading=reading)
+
+    parameters = inspect.signature(command, eval_str=True).parameters.values()
+    spread = [one for parameter in parameters for one in (options if parameter.name == "reading" else [parameter])]
+    called.__signature__ = inspect.Signature(spread)  # type: ignore[attr-defined]
+    called.__annotations__ = {parameter.name: parameter.annotation for parameter in spread}
+    return called
