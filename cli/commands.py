@@ -270,7 +270,7 @@ def bench_simulate(
     keep: Annotated[bool, typer.Option("--keep", help="Write benchmarks/results/simulate.json too.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """The speed of simulated training: P1, P3, P4 and P5 of the README's table, in about three minutes."""
+    """The speed of simulated training, in about three minutes."""
     from cli.benching import run_simulate
 
     run_simulate(data, keep=keep, as_json=as_json)
@@ -281,7 +281,7 @@ def bench_serve(
     keep: Annotated[bool, typer.Option("--keep", help="Write benchmarks/results/serve.json too.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """The speed of recommendations: R1 to R7 and R9 of the README's table, in about four minutes."""
+    """The speed of recommendations, in about four minutes."""
     from cli.benching import run_serve
 
     run_serve(keep=keep, as_json=as_json)
