@@ -42,8 +42,8 @@ def up(folder: Path, *options: str, **variables: str) -> "subprocess.Popen[str]"
     return subprocess.Popen(command, cwd=folder, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
 
-def until(happened: Callable[[], Any], what: str) -> Any:
-    deadline = time.monotonic() + PATIENCE
+def until(happened: Callable[[], Any], what: str, patience: float = PATIENCE) -> Any:
+    deadline = time.monotonic() + patience
     while True:
         found = happened()
         if found:
