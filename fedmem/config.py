@@ -37,13 +37,25 @@ class Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
+Repeats = Literal["hide", "offer"]
+
+
 class DataConfig(Section):
-    """Which users take part."""
+    """Which users take part, with which of their interactions."""
 
     min_sequence_length: Annotated[int, Field(ge=3)] = setting(
         5, "Users with fewer interactions are served from the global memory and never trained on or evaluated."
     )
     cold_user_fraction: Probability = setting(0.0, "Share of users kept out of training for the cold-start protocol.")
+    repeats: Repeats = setting(
+        "hide",
+        "Whether what a user has taken may be recommended to them again. `hide` ranks and serves new items only, and "
+        "counts a repeated target as a miss; `offer` ranks and serves all.",
+    )
+    max_history: Annotated[int, Field(ge=1, le=1_000_000)] = setting(
+        10_000,
+        "Interactions of one user that are trained on at most, the newest; it bounds what a client takes in memory.",
+    )
 
 
 class FeaturesConfig(Section):

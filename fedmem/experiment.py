@@ -11,7 +11,10 @@ import numpy as np
 from fedmem.checkpoint import DirectoryRecorder, Recorder, RunDirectory, RunRecord, Snapshot
 from fedmem.config import ExperimentConfig
 from fedmem.data.federated_dataset import FederatedDataset
+from fedmem.data.split import HELD_OUT
+from fedmem.data.trainable import require_trainable
 from fedmem.errors import CheckpointError, ConfigError, TrainingError
+from fedmem.evaluation.evaluate import repeated_shares
 from fedmem.evaluation.metric_table import MetricTable
 from fedmem.features.build import StageProgress, build_item_features, build_user_features
 from fedmem.features.cache import Cache
@@ -44,9 +47,12 @@ def take_snapshot(
     check_device(config.device)
     _warn_of_weak_settings(config)
     writer = preference_writer(config.features.preference_source, Cache())
+    dataset = dataset.configured(config.data)
+    require_trainable(dataset)
     if config.data.cold_user_fraction:
         generator = numpy_generator(config.seed, "cold users")
         dataset = dataset.with_cold_users(config.data.cold_user_fraction, generator)
+    _say_what_is_left_out(dataset)
     features, provenance = build_item_features(
         dataset.items,
         text=config.features.text,
@@ -88,6 +94,38 @@ def _warn_of_weak_settings(config: ExperimentConfig) -> None:
         )
     if training.optimizer == "adam" and training.learning_rate > 0.1:
         logger.warning("training.learning_rate = %s is meant for one step of sgd", training.learning_rate)
+
+
+def _say_what_is_left_out(dataset: FederatedDataset) -> None:
+    """Histories that are too long to be trained on as a whole, and targets that repeat."""
+    trainable = dataset.trainable_users
+    longer = trainable[dataset.lengths[trainable] - HELD_OUT > dataset.training_lengths[trainable]]
+    if len(longer):
+        longest = int(longer[np.argmax(dataset.lengths[longer])])
+        others = f" (and {len(longer) - 1:,} users more)" if len(longer) > 1 else ""
+        logger.warning(
+            "user %r has %s interactions%s: a client trains on the newest data.max_history = %s of them",
+            dataset.vocabulary.user_id(longest),
+            f"{dataset.lengths[longest]:,}",
+            others,
+            f"{dataset.max_history:,}",
+        )
+    _say_what_repeats(dataset)
+
+
+def _say_what_repeats(dataset: FederatedDataset) -> None:
+    shares = repeated_shares(dataset)
+    if not any(shares.values()):
+        return
+    what = " and ".join(f"{share:.1%} of the {split} targets" for split, share in shares.items())
+    if dataset.repeats == "hide":
+        logger.warning(
+            "%s are items that their users took before; they are never offered and count as misses: set "
+            "data.repeats=offer to recommend such items",
+            what,
+        )
+    else:
+        logger.info("%s are items that their users took before; they are ranked and offered (data.repeats=offer)", what)
 
 
 def _check_text_dim(config: ExperimentConfig, features: ItemFeatures) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 
 from fedmem.data.federated_dataset import FederatedDataset
 from fedmem.data.interactions import Interactions, Item
-from fedmem.errors import DataError
+from fedmem.data.trainable import require_trainable
 from fedmem.storage.catalogue import CatalogueStore
 from fedmem.storage.catalogue_rows import ItemRow
 
@@ -35,8 +35,7 @@ def load_dataset(
         min_sequence_length=min_sequence_length,
         name=name,
     )
-    if not len(dataset.trainable_users):
-        raise DataError(_nobody(dataset))
+    require_trainable(dataset)
     return dataset, snapshot.last_id
 
 
@@ -55,12 +54,3 @@ def _existing_images(items: Iterable[Item]) -> Iterator[Item]:
         yield replace(item, image_path=None) if gone else item
     if missing:
         logger.warning("%d of the catalogue's pictures are not where they were at its import", missing)
-
-
-def _nobody(dataset: FederatedDataset) -> str:
-    longest = int(dataset.lengths.max()) if dataset.num_users else 0
-    return (
-        f"nobody in the data set {dataset.name!r} can be trained on: data.min_sequence_length = "
-        f"{dataset.min_sequence_length}, and the longest of {dataset.num_users} histories has {longest} interactions; "
-        "import more data or send feedback"
-    )

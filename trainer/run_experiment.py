@@ -144,7 +144,7 @@ class JobRun:
         )
         self.stores.jobs.begin(self.lease, snapshot_digest=dataset.digest, last_interaction_id=last)
         if not self._recorded():
-            self.stores.jobs.commit_round(self.lease, _start(dataset, self._go_on))
+            self.stores.jobs.commit_round(self.lease, _start(dataset.configured(config.data), self._go_on))
         snapshot = take_snapshot(config, dataset, lambda stage, done, total: self._go_on())
         self._go_on()
         self.directory.write_snapshot(snapshot)

@@ -21,7 +21,7 @@ from fedmem.contracts import (
     RecommendationResponse,
 )
 from fedmem.contracts.contract import PRINTABLE, Contract
-from fedmem.contracts.recommendations import MAX_K, MAX_OFFSET, WITH_MEMORY, BatchQuestion, ItemId
+from fedmem.contracts.recommendations import AGAIN, MAX_K, MAX_OFFSET, WITH_MEMORY, BatchQuestion, ItemId
 from fedmem.errors import ConfigError, UnknownUserError
 from fedmem.serving import Question, Recommendation
 
@@ -49,7 +49,7 @@ class KnownUserQuery(BaseModel):
     offset: int = Field(0, ge=0, le=MAX_OFFSET, description="How many of the best to skip.")
     category: str | None = Field(None, max_length=200, description="Only items of this genre.")
     exclude: list[ItemId] | None = Field(None, max_length=1000, description="Not these items; repeatable.")
-    include_seen: bool = Field(False, description="Whether items of the history may come again.")
+    include_seen: bool | None = Field(None, description=AGAIN)
     explain: bool = Field(False, description="Whether every score comes with its parts.")
     memory: bool = Field(True, description=WITH_MEMORY)
     model: str | None = Field(None, max_length=255, pattern=PRINTABLE, description=WHICH_VERSION)
@@ -179,7 +179,9 @@ def _next_page(user_id: str, question: Question, version: str) -> str | None:
     following = question.offset + question.k
     if following > MAX_OFFSET:
         return None
-    more: dict[str, object] = {name: "true" for name in ("include_seen", "explain") if getattr(question, name)}
+    more: dict[str, object] = {"explain": "true"} if question.explain else {}
+    if question.include_seen is not None:
+        more["include_seen"] = str(question.include_seen).lower()
     if not question.reads_memory:
         more["memory"] = "false"
     if question.category is not None:

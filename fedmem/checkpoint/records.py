@@ -93,6 +93,8 @@ def dataset_record(dataset: FederatedDataset) -> dict[str, Any]:
         "name": dataset.name,
         "digest": dataset.digest,
         "min_sequence_length": dataset.min_sequence_length,
+        "repeats": dataset.repeats,
+        "max_history": dataset.max_history,
         "users": dataset.vocabulary.users,
         "items": [_item_record(item) for item in dataset.items],
     }
@@ -115,6 +117,8 @@ def dataset_of(record: Mapping[str, Any], arrays: Mapping[str, Array]) -> Federa
         vocabulary=Vocabulary(tuple(record["users"]), tuple(item.item_id for item in items)),
         items=items,
         min_sequence_length=record["min_sequence_length"],
+        repeats=record.get("repeats", "hide"),  # runs of an older version say neither
+        max_history=record.get("max_history"),
         name=record["name"],
         digest=record["digest"],
         offsets=arrays["offsets"],

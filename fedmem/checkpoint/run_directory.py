@@ -54,6 +54,7 @@ from fedmem.checkpoint.records import (
 from fedmem.config import ExperimentConfig, validate_config
 from fedmem.data.federated_dataset import FederatedDataset
 from fedmem.errors import CheckpointError
+from fedmem.evaluation.evaluate import repeated_shares
 from fedmem.features.store import ItemFeatures, UserFeatures
 from fedmem.federated.server import RoundReport, ServerState
 from fedmem.federated.simulation import SCRATCH
@@ -137,7 +138,11 @@ class RunDirectory:
         manifest = {
             "format": FORMAT,
             "fedmem": __version__,
-            "dataset": {"name": dataset.name, "digest": dataset.digest},
+            "dataset": {
+                "name": dataset.name,
+                "digest": dataset.digest,
+                "repeated_targets": repeated_shares(dataset),
+            },
             "features": dict(snapshot.provenance),
             "config": snapshot.config.model_dump(mode="json"),
         }

@@ -16,6 +16,7 @@ ItemId = Annotated[
 ]
 UserId = Annotated[str, Field(max_length=512, pattern=PRINTABLE, description="A user's id.", examples=["u1"])]
 StrategyName = Literal["model", "global_memory", "prototypes", "cold_model", "no_memory"]
+AGAIN = "Whether items of the history may be recommended again; by default as the model's `data.repeats` says."
 WITH_MEMORY = (
     "false: neither the user's own memory nor the global prototypes are read, and the same history is ranked by the "
     "sequence model alone (strategy `no_memory`)."
@@ -48,7 +49,7 @@ class RecommendationRequest(Contract):
     exclude: tuple[ItemId, ...] = Field(
         (), max_length=MAX_HISTORY, description="Items that are not to be recommended.", examples=[["588"]]
     )
-    include_seen: bool = Field(False, description="Whether items of the history may be recommended again.")
+    include_seen: bool | None = Field(None, description=AGAIN)
     explain: bool = Field(False, description="Whether every score comes with its parts.")
     memory: bool = Field(True, description=WITH_MEMORY, examples=[True])
 

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from fedmem.config import DataConfig, Repeats
 from fedmem.data import split
 from fedmem.data.client_dataset import ClientDataset
 from fedmem.data.interactions import Interactions, Item
@@ -31,7 +32,8 @@ class FederatedDataset:
     """U users and I items; ``sequence[offsets[u]:offsets[u + 1]]`` are user u's item indices (1..I) in time order.
 
     ``items[i - 1]`` describes item index i; ``cold_users`` take no part in training though they are long enough;
-    ``digest`` (SHA-256 over vocabulary and sequences) names the snapshot.
+    ``repeats`` says whether a user may be offered again what they have taken; no more than the newest ``max_history``
+    items of a user are trained on; ``digest`` (SHA-256 over vocabulary and sequences) names the snapshot.
     """
 
     vocabulary: Vocabulary
@@ -44,6 +46,8 @@ class FederatedDataset:
     cold_users: LongArray = field(default_factory=_no_users)
     duplicates_dropped: int = 0
     rows_skipped: int = 0
+    repeats: Repeats = "hide"
+    max_history: int | None = None
 
     def __post_init__(self) -> None:
         split.check_min_sequence_length(self.min_sequence_length)
@@ -132,7 +136,7 @@ class FederatedDataset:
         long_enough = self.lengths >= self.min_sequence_length
         long_enough[self.cold_users] = False
         for user in np.flatnonzero(self.lengths - 2 >= self.num_items).tolist():
-            long_enough[user] &= len(np.unique(split.train_prefix(self.history(user)))) < self.num_items
+            long_enough[user] &= len(np.unique(self._trained_part(user))) < self.num_items
         return np.flatnonzero(long_enough)
 
     @property
@@ -146,9 +150,21 @@ class FederatedDataset:
         return self.sequence[self.offsets[user] : self.offsets[user + 1]]
 
     def training_history(self, user: int) -> IntArray:
-        """What may be learned from: all but the last two items, nothing of a user who is too short or cold."""
-        history = self.history(user)
-        return split.train_prefix(history) if self._trainable[user] else history[:0]
+        """What may be learned from: the newest ``max_history`` of all but the last two items.
+
+        It is empty for a user who is too short or cold.
+        """
+        return self._trained_part(user) if self._trainable[user] else self.history(user)[:0]
+
+    def _trained_part(self, user: int) -> IntArray:
+        prefix = split.train_prefix(self.history(user))
+        return prefix if self.max_history is None else prefix[-self.max_history :]
+
+    @cached_property
+    def training_lengths(self) -> LongArray:
+        """Items of each user that are trained on [U], as far as the user is."""
+        lengths = np.where(self._trainable, self.lengths - split.HELD_OUT, 0)
+        return lengths if self.max_history is None else np.minimum(lengths, self.max_history)
 
     def client(self, user: int) -> ClientDataset:
         """The training data that lives on this user's client."""
@@ -172,15 +188,24 @@ class FederatedDataset:
 
     def training_popularity(self) -> LongArray:
         """How often each item stands in a training history [I+1], index 0 is padding and 0."""
-        position_from_end = np.repeat(self.offsets[1:], self.lengths) - np.arange(len(self.sequence))
-        trained = np.repeat(self._trainable, self.lengths) & (position_from_end > 2)
+        position_from_end = np.repeat(self.offsets[1:], self.lengths) - np.arange(len(self.sequence)) - split.HELD_OUT
+        trained = (position_from_end > 0) & (position_from_end <= np.repeat(self.training_lengths, self.lengths))
         return np.bincount(self.sequence[trained], minlength=self.num_items + 1).astype(np.int64)
+
+    def configured(self, config: DataConfig) -> "FederatedDataset":
+        """The same data under a configuration's ``repeats`` and ``max_history``."""
+        return dataclasses.replace(self, repeats=config.repeats, max_history=config.max_history)
 
     def with_cold_users(self, fraction: float, generator: np.random.Generator) -> "FederatedDataset":
         """The same data with this fraction of the trainable users, drawn from the generator, never trained on."""
         if not 0 <= fraction < 1:
-            raise ConfigError(f"the fraction of cold users is {fraction}; it must be at least 0 and below 1")
+            raise ConfigError(f"data.cold_user_fraction = {fraction} must be at least 0 and below 1")
         count = round(fraction * len(self.trainable_users))
+        if count and count == len(self.trainable_users):
+            raise ConfigError(
+                f"data.cold_user_fraction = {fraction} keeps all {count} users who could be trained on out of training: "
+                "lower it, or give data with more users"
+            )
         drawn = generator.choice(self.trainable_users, size=count, replace=False)
         return dataclasses.replace(self, cold_users=np.union1d(self.cold_users, drawn))
 

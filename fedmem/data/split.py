@@ -7,8 +7,9 @@ from fedmem.errors import ConfigError
 
 Sequence32 = npt.NDArray[np.int32]
 
-# One training item, one validation target, one test target.
-SHORTEST_SPLIT = 3
+HELD_OUT = 2  # the validation target and the test target
+# These and one item to train on.
+SHORTEST_SPLIT = HELD_OUT + 1
 
 
 def check_min_sequence_length(min_sequence_length: int) -> None:

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from fedmem.data.federated_dataset import FederatedDataset
 from fedmem.errors import DataError
-from fedmem.evaluation.evaluate import Scores, Split, chosen_users, known_prefix, target_item
+from fedmem.evaluation.evaluate import Scores, Split, chosen_users, hidden_items, target_item
 from fedmem.evaluation.metric_table import (
     K_LIST,
     METRICS,
@@ -39,12 +39,22 @@ def chance(
 ) -> MetricTable:
     """The exact expectation of a uniformly random ranking, no draw and no ties: rank uniform on 1..C per user.
 
-    C = I − |items known, without the target|; E[HR@k] = min(k / C, 1), the others likewise (1/C)·Σ_{r≤C} metric(r).
+    C = I − |items not offered|; E[HR@k] = min(k / C, 1), the others likewise (1/C)·Σ_{r≤C} metric(r), and all 0 where
+    the target is not offered.
     The standard error is that of one random ranking, so that a measured figure can be held against it. A scorer of
     constants would not do: its middle rank is never a hit.
     """
     chosen = chosen_users(dataset, split, users)
-    candidates = np.array([_num_candidates(dataset, user, split) for user in chosen.tolist()])
+    hidden = [set(hidden_items(dataset, user, split).tolist()) for user in chosen.tolist()]
+    # Users whose target is among them add nothing to the sums.
+    candidates = np.array(
+        [
+            dataset.num_items - len(items)
+            for user, items in zip(chosen.tolist(), hidden, strict=True)
+            if target_item(dataset, user, split) not in items
+        ],
+        dtype=np.int64,
+    )
     ranks = np.arange(1, dataset.num_items + 1, dtype=np.float64)
     values = {name: metric_values(name, ranks) for name in metric_names(k_list, metrics)}
 
@@ -53,11 +63,6 @@ def chance(
 
     sums = {name: Moments(expected(value), expected(value**2), len(chosen)) for name, value in values.items()}
     return replace(MetricSums(sums).table(), users=chosen)
-
-
-def _num_candidates(dataset: FederatedDataset, user: int, split: Split) -> int:
-    others = set(known_prefix(dataset, user, split).tolist()) - {target_item(dataset, user, split)}
-    return dataset.num_items - len(others)
 
 
 def _running_mean(values: FloatArray) -> FloatArray:

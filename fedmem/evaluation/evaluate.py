@@ -36,6 +36,24 @@ def known_prefix(dataset: FederatedDataset, user: int, split: Split) -> IntArray
     return dataset.validation_input(user) if split == "validation" else dataset.test_input(user)
 
 
+def hidden_items(dataset: FederatedDataset, user: int, split: Split) -> IntArray:
+    """What is left out of a user's ranking, as serving leaves it out: what is known, or nothing if repeats count."""
+    known = known_prefix(dataset, user, split)
+    return known if dataset.repeats == "hide" else known[:0]
+
+
+def repeated_targets(dataset: FederatedDataset, split: Split, users: IntArray | None = None) -> float:
+    """Share of the users whose target stands in their known prefix: what ``data.repeats`` decides about."""
+    chosen = chosen_users(dataset, split, users).tolist()
+    return sum(target_item(dataset, user, split) in known_prefix(dataset, user, split) for user in chosen) / len(chosen)
+
+
+def repeated_shares(dataset: FederatedDataset) -> dict[Split, float]:
+    """``repeated_targets`` of both splits."""
+    splits: tuple[Split, ...] = ("validation", "test")
+    return {split: repeated_targets(dataset, split) for split in splits}
+
+
 def target_item(dataset: FederatedDataset, user: int, split: Split) -> int:
     """The item index to be predicted: the last but one (validation) or the last (test)."""
     return dataset.validation_target(user) if split == "validation" else dataset.test_target(user)
@@ -53,19 +71,21 @@ def evaluate(
     interactions: int | None = None,
     progress: Progress | None = None,
 ) -> MetricTable:
-    """Rank each user's target among all items 1..I but those the user already knows, and average.
+    """Rank each user's target among all items 1..I that the user may be offered, and average.
 
-    Known are all items before the target (``known_prefix``). With ``interactions = n`` the scorer is given only the n
-    most recent of them (none for 0), but the whole prefix stays hidden from the ranking: otherwise a short input would
-    be punished for proposing what the user has watched, and rows for different n would rank different candidates.
+    Known are all items before the target (``known_prefix``). Where ``dataset.repeats`` is ``hide`` they are not
+    offered, and a target among them is a miss (rank ∞): no list that is served could hold it. With
+    ``interactions = n`` the scorer is given only the n most recent known ones (none for 0), but the whole prefix stays
+    hidden: otherwise a short input would be punished for proposing what the user has watched, and rows for different n
+    would rank different candidates.
     ``users`` is ``dataset.evaluated_users`` by default; ``progress(done, total)`` is called after every batch.
     """
     chosen = chosen_users(dataset, split, users)
 
-    def known(batch: IntArray) -> list[IntArray]:
-        return [known_prefix(dataset, user, split) for user in batch.tolist()]
+    def hidden(batch: IntArray) -> list[IntArray]:
+        return [hidden_items(dataset, user, split) for user in batch.tolist()]
 
-    ranks = target_ranks(dataset, scorer, split, chosen, known, batch_size, interactions, progress)
+    ranks = target_ranks(dataset, scorer, split, chosen, hidden, batch_size, interactions, progress)
     return replace(MetricSums.of(ranks, k_list, metrics).table(), users=chosen, ranks=ranks)
 
 
@@ -130,7 +150,7 @@ def recommended_lists(
     users: IntArray | None = None,
     batch_size: int = BATCH_SIZE,
 ) -> npt.NDArray[np.int64]:
-    """The k best unknown items of each user [B, k], best first, ties by item index; 0 pads where fewer are left.
+    """The k best items that each user may be offered [B, k], best first, ties by item index; 0 pads short lists.
 
     The input of ``catalogue_coverage``, ``intra_list_diversity`` and ``long_tail_share``.
     """
@@ -138,14 +158,14 @@ def recommended_lists(
     lists = np.zeros((len(chosen), min(k, dataset.num_items)), dtype=np.int64)
     for start in range(0, len(chosen), batch_size):
         batch = chosen[start : start + batch_size]
-        known = [known_prefix(dataset, user, split) for user in batch.tolist()]
-        best = _best_items(_score(dataset, scorer, batch, split, None), known, k)
+        hidden = [hidden_items(dataset, user, split) for user in batch.tolist()]
+        best = _best_items(_score(dataset, scorer, batch, split, None), hidden, k)
         lists[start : start + len(batch)] = best
     return np.pad(lists, ((0, 0), (0, k - lists.shape[1])))
 
 
-def _best_items(scores: Scores, known: Sequence[IntArray], k: int) -> npt.NDArray[np.int64]:
-    hidden = seen_mask(known, scores.shape[1])
+def _best_items(scores: Scores, hidden_items: Sequence[IntArray], k: int) -> npt.NDArray[np.int64]:
+    hidden = seen_mask(hidden_items, scores.shape[1])
     # Hidden items go last, -inf scores before them: a masked key alone would mix the two up.
     order = np.lexsort((-scores[:, 1:], hidden[:, 1:]), axis=1)[:, :k] + 1  # [B, k]
     order[np.take_along_axis(hidden, order, axis=1)] = 0

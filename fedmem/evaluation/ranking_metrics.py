@@ -33,20 +33,20 @@ def seen_mask(seen: Seen, num_columns: int) -> BoolArray:
 def target_rank(scores: npt.NDArray[np.floating[Any]], targets: IntArray, seen: Seen) -> FloatArray:
     """Middle rank [B] of each user's target among the items 1..I that the user has not seen.
 
-    rank = 1 + #{better} + #{equal others} / 2, over all items but the padding column 0 and the seen ones; the target
-    itself always takes part, also where it stands among the seen (a repeated item). ``scores`` is [B, I+1], ``targets``
-    [B], ``seen`` a mask [B, I+1] or a list of item indices per user. Raises ``FedMemError`` on a NaN score.
+    rank = 1 + #{better} + #{equal others} / 2, over all items but the padding column 0 and the seen ones; infinite for
+    a target that stands among the seen, which no list can hold. ``scores`` is [B, I+1], ``targets`` [B], ``seen`` a
+    mask [B, I+1] or a list of item indices per user. Raises ``FedMemError`` on a NaN score.
     """
     _require_numbers(scores)
     rows = np.arange(len(targets))
     others = ~seen_mask(seen, scores.shape[1])  # [B, I+1]
     others[:, 0] = False
+    offered = others[rows, targets]  # [B]
     others[rows, targets] = False
     own = scores[rows, targets][:, None]  # [B, 1]
     better = np.count_nonzero((scores > own) & others, axis=1)
     equal = np.count_nonzero((scores == own) & others, axis=1)
-    ranks: FloatArray = 1.0 + better + equal / 2.0
-    return ranks
+    return np.where(offered, 1.0 + better + equal / 2.0, np.inf)
 
 
 def _require_numbers(scores: npt.NDArray[np.floating[Any]]) -> None:

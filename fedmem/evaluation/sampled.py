@@ -20,7 +20,7 @@ from fedmem.evaluation.evaluate import (
     Scorer,
     Split,
     chosen_users,
-    known_prefix,
+    hidden_items,
     target_item,
     target_ranks,
 )
@@ -30,15 +30,16 @@ from fedmem.evaluation.ranking_metrics import BoolArray, IntArray
 
 @dataclass(frozen=True, eq=False)
 class StoredNegatives:
-    """``items`` [B, N]: distinct items that user ``users[b]`` did not know and that are not the split's target.
+    """``items`` [B, N]: distinct items that user ``users[b]`` may be offered and that are not the split's target.
 
-    ``dataset_digest`` names the snapshot that the indices belong to.
+    ``dataset_digest`` names the snapshot that the indices belong to, ``repeats`` what could be offered.
     """
 
     users: npt.NDArray[np.int64]
     items: npt.NDArray[np.int32]
     split: str
     dataset_digest: str
+    repeats: str = "hide"
 
     @classmethod
     def draw(
@@ -50,17 +51,15 @@ class StoredNegatives:
         count: int = 100,
         users: IntArray | None = None,
     ) -> "StoredNegatives":
-        """Uniform without replacement, user by user; ``DataError`` if a user has fewer than ``count`` unknown items."""
+        """Uniform without replacement, user by user; ``DataError`` if a user has fewer than ``count`` such items."""
         chosen = chosen_users(dataset, split, users)
         items = [_draw_one(dataset, split, user, count, generator) for user in chosen.tolist()]
-        return cls(chosen.astype(np.int64), np.stack(items), split, dataset.digest)
+        return cls(chosen.astype(np.int64), np.stack(items), split, dataset.digest, dataset.repeats)
 
     def save(self, path: Path) -> None:
         """Write as npz under exactly this path."""
         with path.open("wb") as file:
-            np.savez_compressed(
-                file, users=self.users, items=self.items, split=self.split, dataset_digest=self.dataset_digest
-            )
+            np.savez_compressed(file, **vars(self))
 
     @classmethod
     def load(cls, path: Path) -> "StoredNegatives":
@@ -68,7 +67,9 @@ class StoredNegatives:
         try:
             # Opened here, because numpy leaves a broken archive open.
             with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
-                return cls(stored["users"], stored["items"], str(stored["split"]), str(stored["dataset_digest"]))
+                # A file of an older version says nothing of repeats: they were hidden.
+                words = [str(stored[name]) for name in ("split", "dataset_digest", "repeats") if name in stored]
+                return cls(stored["users"], stored["items"], *words)
         except (OSError, EOFError, KeyError, ValueError, TypeError, BadZipFile) as error:
             raise DataError(f"{path}: not a file of stored negatives ({error}); draw and save them again") from error
 
@@ -76,11 +77,11 @@ class StoredNegatives:
 def _draw_one(
     dataset: FederatedDataset, split: Split, user: int, count: int, generator: np.random.Generator
 ) -> npt.NDArray[np.int32]:
-    unknown = np.ones(dataset.num_items + 1, dtype=np.bool_)
-    unknown[0] = False
-    unknown[known_prefix(dataset, user, split)] = False
-    unknown[target_item(dataset, user, split)] = False
-    candidates = np.flatnonzero(unknown)
+    offered = np.ones(dataset.num_items + 1, dtype=np.bool_)
+    offered[0] = False
+    offered[hidden_items(dataset, user, split)] = False
+    offered[target_item(dataset, user, split)] = False
+    candidates = np.flatnonzero(offered)
     if len(candidates) < count:
         raise DataError(
             f"user {dataset.vocabulary.user_id(user)!r} has {len(candidates)} unknown items and {count} negatives were "
@@ -102,8 +103,13 @@ def sampled_evaluate(
 ) -> MetricTable:
     """Rank each target among its user's stored negatives alone; users are those of ``negatives``.
 
-    Raises ``DataError`` if the negatives belong to another snapshot or another split.
+    Raises ``DataError`` if the negatives belong to another snapshot, another split or another ``data.repeats``.
     """
+    if negatives.repeats != dataset.repeats:
+        raise DataError(
+            f"the stored negatives were drawn under data.repeats = {negatives.repeats}, and {dataset.name!r} is "
+            f"evaluated under {dataset.repeats}: draw them again"
+        )
     if (negatives.dataset_digest, negatives.split) != (dataset.digest, split):
         raise DataError(
             f"the stored negatives are for the {negatives.split} split of data set {negatives.dataset_digest[:12]}, "
@@ -114,6 +120,9 @@ def sampled_evaluate(
     def all_but_negatives(batch: IntArray) -> BoolArray:
         hidden = np.ones((len(batch), dataset.num_items + 1), dtype=np.bool_)
         np.put_along_axis(hidden, negatives.items[[rows[user] for user in batch.tolist()]], False, axis=1)
+        for row, user in enumerate(batch.tolist()):
+            target = target_item(dataset, user, split)
+            hidden[row, target] = target in hidden_items(dataset, user, split)
         return hidden
 
     users = chosen_users(dataset, split, negatives.users)

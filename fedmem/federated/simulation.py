@@ -31,6 +31,7 @@ UserIndices = npt.NDArray[np.int64]
 
 SCRATCH = ".scratch-"
 EVALUATED_TOGETHER = 256  # users; fixed, so that sums do not depend on who computes them
+LONG_HISTORY = 3_000  # training items; a chunk of clients with longer ones has fewer clients
 STORED_TOGETHER = 1024  # memories that are held at once on their way to or from a checkpoint
 
 
@@ -77,9 +78,10 @@ class SimulatedPopulation:
 
     def train(self, clients: UserIndices, broadcast: Broadcast) -> Generator[CohortSum, None, None]:
         """Train the clients; chunks of similar history length, planned from the cohort alone, long ones first."""
-        lengths = self.dataset.lengths[clients]
-        ordered = clients[np.lexsort((clients, -lengths))]
-        yield from self._each("train", _groups(ordered, self.config.federated.chunk_size), broadcast)
+        lengths = self.dataset.training_lengths[clients]
+        order = np.lexsort((clients, -lengths))
+        planned = chunks(clients[order], lengths[order], self.config.federated.chunk_size)
+        yield from self._each("train", planned, broadcast)
 
     def evaluate(self, broadcast: Broadcast, split: Literal["validation", "test"]) -> Generator[MetricSums, None, None]:
         """Every client ranks its own target with its own history and memory; sums over groups of clients."""
@@ -121,6 +123,18 @@ def _scratch_folder(place: Path | None) -> Path:
         raise CheckpointError(
             f"{place}: no working files can be put there ({error.strerror}). Make room, or choose another folder."
         ) from None
+
+
+def chunks(clients: UserIndices, lengths: UserIndices, size: int) -> Iterator[UserIndices]:
+    """Groups of at most ``size`` clients, and of fewer where their padded positions would be too many.
+
+    ``lengths`` are their training items, the longest first: a chunk's memory grows with clients times the longest.
+    """
+    first = 0
+    while first < len(clients):
+        count = max(1, min(size, size * LONG_HISTORY // int(lengths[first])))
+        yield clients[first : first + count]
+        first += count
 
 
 def _groups(users: UserIndices, size: int) -> Iterator[UserIndices]:

@@ -38,7 +38,7 @@ class Question:
         offset: how many of the best to skip.
         category: only items of this genre.
         exclude: ids of items not to be recommended.
-        include_seen: whether items of the history may be recommended.
+        include_seen: whether items of the history may be recommended; None for what the model was trained for.
         explain: whether the answer says what it is made of.
     """
 
@@ -51,7 +51,7 @@ class Question:
     offset: int = 0
     category: str | None = None
     exclude: Sequence[str] = ()
-    include_seen: bool = False
+    include_seen: bool | None = None
     explain: bool = False
 
     def __post_init__(self) -> None:

@@ -115,7 +115,8 @@ class Recommender:
         if question.history is None and user is not None:
             told = np.concatenate([self.dataset.history(user), told])
         excluded, unknown_too = self.catalogue.indices(question.exclude) if question.exclude else (_NO_INDICES, [])
-        hidden = excluded if question.include_seen else np.concatenate([told, excluded]) if len(excluded) else told
+        again = self.config.data.repeats == "offer" if question.include_seen is None else question.include_seen
+        hidden = excluded if again else np.concatenate([told, excluded]) if len(excluded) else told
         history = told if len(self.catalogue) == self.catalogue.trained else told[told <= self.catalogue.trained]
         place, vector = self._kept_vector(question, history)
         missing = tuple(dict.fromkeys([*unknown, *unknown_too]))

@@ -106,7 +106,8 @@ class UserContexts:
             }
         )
         memory = LocalDynamicMemory(config.fedmem, config.model.sasrec_hidden_dim)
-        data = ClientDataset(np.asarray(history, np.int32), self.dataset.num_items)
+        trained = np.asarray(history[-config.data.max_history :], np.int32)
+        data = ClientDataset(trained, self.dataset.num_items)
         client = FedMemClient(self.dataset.num_users, data, memory, config, item_blocks(self.features))
         like = self.model.sasrec.item_embedding
         prototypes = prototype_vectors(self.global_memory, like)

@@ -1,6 +1,7 @@
 """Baselines: formulas against slow twins, no look at validation or test, and the figures on real data."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -118,13 +119,21 @@ def test_nobody_to_learn_from_is_an_error(baseline: Callable[[FederatedDataset],
 
 
 def test_chance_by_hand() -> None:
-    # Test: user 0 knows 4 of 10 items, so 6 candidates; user 1 knows 5 and meets one again, so 6 candidates too.
-    dataset = FederatedDataset.from_sequences([[1, 2, 3, 4, 5], [1, 2, 3, 4, 5, 5]], 10)
+    # Test: user 0 knows 4 of 10 items, user 1 knows 4 of them twice, so each has 6 candidates.
+    dataset = FederatedDataset.from_sequences([[1, 2, 3, 4, 5], [1, 2, 3, 4, 4, 3, 5]], 10)
     table = chance(dataset, "test", k_list=[3, 20])
     assert table.mean("HR@3") == pytest.approx(3 / 6)
     assert table.mean("HR@20") == 1.0
     assert table.mean("NDCG@3") == pytest.approx((1 + 1 / np.log2(3) + 0.5) / 6)
     assert table.mean("MRR") == pytest.approx(np.mean(1 / np.arange(1, 7)))
+
+
+def test_chance_never_hits_what_is_not_offered() -> None:
+    dataset = FederatedDataset.from_sequences([[1, 2, 3, 4, 5], [1, 2, 3, 4, 5, 5]], 10)
+    table = chance(dataset, "test", k_list=[3, 20])
+    assert (table.mean("HR@3"), table.mean("HR@20"), table.num_users) == (pytest.approx(3 / 6 / 2), 0.5, 2)
+    offered = chance(replace(dataset, repeats="offer"), "test", k_list=[3, 20])
+    assert (offered.mean("HR@3"), offered.mean("HR@20")) == (pytest.approx(3 / 10), 1.0)
 
 
 @pytest.mark.parametrize("baseline", BASELINES)

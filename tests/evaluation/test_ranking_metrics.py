@@ -23,11 +23,18 @@ def test_rank_by_hand() -> None:
     np.testing.assert_array_equal(ranks, [2.0, 4.0])
 
 
-def test_seen_items_leave_the_ranking_but_the_target_stays() -> None:
+def test_seen_items_leave_the_ranking() -> None:
     scores = [0.0, 0.1, 0.4, 0.3, 0.2]
     assert one_rank(scores, target=1, seen=[]) == 4
     assert one_rank(scores, target=1, seen=[2, 3]) == 2
-    assert one_rank(scores, target=1, seen=[1, 2, 3, 2]) == 2
+
+
+def test_a_seen_target_is_on_no_list_and_a_miss_in_every_metric() -> None:
+    rank = one_rank([0.0, 0.9, 0.4, 0.3, 0.2], target=1, seen=[1, 2, 3, 2])
+    assert rank == np.inf
+    for metric in (rm.hit_ratio(np.array([rank]), 10**9), rm.ndcg(np.array([rank]), 10**9)):
+        assert metric.tolist() == [0.0]
+    assert rm.reciprocal_rank(np.array([rank])).tolist() == [0.0]
 
 
 def test_mask_and_lists_agree() -> None:
@@ -61,8 +68,8 @@ def test_the_middle_rank_is_the_mean_over_all_tie_breaking_orders(data: st.DataO
     num_items = data.draw(st.integers(1, 6))
     scores = data.draw(st.lists(st.sampled_from([0.0, 1.0, 2.0]), min_size=num_items, max_size=num_items))
     target = data.draw(st.integers(1, num_items))
-    seen = data.draw(st.lists(st.integers(1, num_items)))
-    candidates = [item for item in range(1, num_items + 1) if item == target or item not in seen]
+    seen = data.draw(st.lists(st.integers(1, num_items).filter(lambda item: item != target)))
+    candidates = [item for item in range(1, num_items + 1) if item not in seen]
     ranks = [
         1 + sorted(order, key=lambda item: -scores[item - 1]).index(target)
         for order in itertools.permutations(candidates)

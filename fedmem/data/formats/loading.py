@@ -15,6 +15,7 @@ from fedmem.data.formats.raw_text import read_bytes, text_lines_only
 from fedmem.data.formats.text_table import parse_delimited
 from fedmem.data.interactions import Interactions, Item
 from fedmem.data.split import check_min_sequence_length
+from fedmem.data.trainable import require_trainable
 from fedmem.errors import DataError
 
 _log = logging.getLogger(__name__)
@@ -44,7 +45,7 @@ def load_dataset(
     dataset = FederatedDataset.from_interactions(
         interactions, catalogue, min_sequence_length=min_sequence_length, name=data.resolve().name
     )
-    _check_lengths(dataset, source.interactions)
+    require_trainable(dataset)
     _report(dataset)
     return dataset
 
@@ -136,16 +137,6 @@ def _check_trainable(interactions: Interactions, path: Path) -> None:
                 f"{path}: all {len(ids)} interactions are of one {what} ({ids[0]!r}), and {why}; "
                 f"give data with more {what}s, or check which column holds the {what}"
             )
-
-
-def _check_lengths(dataset: FederatedDataset, path: Path) -> None:
-    if len(dataset.trainable_users):
-        return
-    raise DataError(
-        f"{path}: no user has min_sequence_length = {dataset.min_sequence_length} interactions (the longest history "
-        f"has {dataset.lengths.max()}), so there is nothing to train on; give more data or --set "
-        "data.min_sequence_length=3"
-    )
 
 
 def _report(dataset: FederatedDataset) -> None:
