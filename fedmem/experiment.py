@@ -12,7 +12,7 @@ from fedmem.checkpoint import DirectoryRecorder, Recorder, RunDirectory, RunReco
 from fedmem.config import ExperimentConfig
 from fedmem.data.federated_dataset import FederatedDataset
 from fedmem.data.split import HELD_OUT
-from fedmem.data.trainable import require_trainable
+from fedmem.data.trainable import require_several_users
 from fedmem.errors import CheckpointError, ConfigError, TrainingError
 from fedmem.evaluation.evaluate import repeated_shares
 from fedmem.evaluation.metric_table import MetricTable
@@ -48,10 +48,9 @@ def take_snapshot(
     _warn_of_weak_settings(config)
     writer = preference_writer(config.features.preference_source, Cache())
     dataset = dataset.configured(config.data)
-    require_trainable(dataset)
+    require_several_users(dataset)
     if config.data.cold_user_fraction:
-        generator = numpy_generator(config.seed, "cold users")
-        dataset = dataset.with_cold_users(config.data.cold_user_fraction, generator)
+        dataset = _with_cold_users(config, dataset)
     _say_what_is_left_out(dataset)
     features, provenance = build_item_features(
         dataset.items,
@@ -72,6 +71,17 @@ def take_snapshot(
     )
     logger.info("preference texts: %s", note)
     return Snapshot(config, dataset, features, user_features, provenance | {"preference_text": note})
+
+
+def _with_cold_users(config: ExperimentConfig, dataset: FederatedDataset) -> FederatedDataset:
+    fraction, trainable = config.data.cold_user_fraction, len(dataset.trainable_users)
+    drawn = dataset.with_cold_users(fraction, numpy_generator(config.seed, "cold users"))
+    if not len(drawn.trainable_users):
+        raise ConfigError(
+            f"data.cold_user_fraction = {fraction} keeps all of the {trainable} users who are long enough out of "
+            "training: lower it, or give data with more users"
+        )
+    return drawn
 
 
 def _warn_of_weak_settings(config: ExperimentConfig) -> None:

@@ -35,7 +35,7 @@ def load_dataset(
         min_sequence_length=min_sequence_length,
         name=name,
     )
-    require_trainable(dataset)
+    require_trainable(dataset, f"the data set {name!r}")
     return dataset, snapshot.last_id
 
 

@@ -201,11 +201,6 @@ class FederatedDataset:
         if not 0 <= fraction < 1:
             raise ConfigError(f"data.cold_user_fraction = {fraction} must be at least 0 and below 1")
         count = round(fraction * len(self.trainable_users))
-        if count and count == len(self.trainable_users):
-            raise ConfigError(
-                f"data.cold_user_fraction = {fraction} keeps all {count} users who could be trained on out of training: "
-                "lower it, or give data with more users"
-            )
         drawn = generator.choice(self.trainable_users, size=count, replace=False)
         return dataclasses.replace(self, cold_users=np.union1d(self.cold_users, drawn))
 

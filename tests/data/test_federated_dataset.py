@@ -1,8 +1,13 @@
 """The flat data set: order, split, cold users, digest."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from fedmem.config import DataConfig
 from fedmem.data.federated_dataset import FederatedDataset
 from fedmem.data.interactions import Interactions, Item
 from fedmem.errors import ConfigError
@@ -140,3 +145,32 @@ def test_histories_are_views():
 def test_a_user_who_has_seen_the_whole_catalogue_does_not_train():
     data = FederatedDataset.from_sequences([[1, 2, 3, 1, 2], [1, 2, 1, 2, 3]], num_items=3)
     assert data.trainable_users.tolist() == [1]
+
+
+def test_no_more_than_the_newest_interactions_are_trained_on():
+    data = replace(dataset([1, 2, 3, 4, 5, 6, 7], LONG, SHORT), max_history=3)
+    assert data.training_history(0).tolist() == [3, 4, 5]
+    assert data.training_lengths.tolist() == [3, 3, 0]
+    assert data.training_popularity().tolist() == np.bincount([3, 4, 5, 2, 3, 4], minlength=10).tolist()
+    # What is known of a user when a target is predicted stays whole.
+    assert (data.validation_input(0).tolist(), data.test_input(0).tolist()) == ([1, 2, 3, 4, 5], [1, 2, 3, 4, 5, 6])
+    assert data.history(0).tolist() == [1, 2, 3, 4, 5, 6, 7]
+
+
+@given(st.lists(st.lists(st.integers(1, 9), max_size=20), min_size=1, max_size=6), st.integers(1, 20))
+def test_the_bound_cuts_every_training_history_from_its_beginning(sequences, most):
+    whole = dataset(*sequences, min_sequence_length=3)
+    bounded = replace(whole, max_history=most)
+    for user in bounded.trainable_users.tolist():
+        kept = bounded.training_history(user)
+        assert len(kept) == bounded.training_lengths[user] == min(most, len(sequences[user]) - 2)
+        assert kept.tolist() == sequences[user][:-2][-most:]
+    trained = [bounded.training_history(user) for user in range(len(sequences))]
+    assert bounded.training_popularity().tolist() == np.bincount(np.concatenate(trained), minlength=10).tolist()
+    assert replace(whole, max_history=20).trainable_users.tolist() == whole.trainable_users.tolist()
+
+
+def test_a_configuration_decides_on_repeats_and_on_how_much_is_trained_on():
+    data = dataset(LONG).configured(DataConfig(repeats="offer", max_history=2))
+    assert (data.repeats, data.training_history(0).tolist()) == ("offer", [3, 4])
+    assert data.digest == dataset(LONG).digest

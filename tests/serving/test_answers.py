@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fedmem.config import DataConfig
 from fedmem.contracts import RecommendationResponse
 from fedmem.controls import control_recommenders
 from fedmem.errors import ConfigError, ConflictError, UnknownError
@@ -372,3 +373,13 @@ def test_similar_items_are_those_of_greatest_cosine():
     assert [near.score for near in found.items] == pytest.approx(cosine[expected], abs=1e-5)
     assert len(RECOMMENDER.similar("7", k=100).items) == ITEMS - 1
     assert found.response().title == "Film 7"
+
+
+@pytest.mark.parametrize("repeats", ["hide", "offer"])
+def test_what_is_offered_follows_the_models_setting_unless_the_question_says(repeats):
+    config = SNAPSHOT.config.model_copy(update={"data": DataConfig(repeats=repeats)})
+    recommender = Recommender(replace(SNAPSHOT, config=config), CHECKPOINT, "drawn")
+    asked = Question(history=["3", "9", "3"], k=ITEMS)
+    for include_seen, again in ((None, repeats == "offer"), (True, True), (False, False)):
+        answer = recommender.answer(replace(asked, include_seen=include_seen))
+        assert ({"3", "9"} <= set(ids(answer)), len(answer.items)) == (again, ITEMS if again else ITEMS - 2)

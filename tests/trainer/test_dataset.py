@@ -108,7 +108,10 @@ def test_feedback_waits_for_the_next_snapshot(store):
 
 def test_nobody_to_train_on_is_an_error_that_says_why(store):
     a_few(store)
-    with pytest.raises(DataError, match=r"min_sequence_length = 5, and the longest of 1 histories has 4"):
+    with pytest.raises(
+        DataError,
+        match=r"'s': no user has data.min_sequence_length = 5 interactions .the longest of 1 histories has 4.*=4",
+    ):
         load_dataset(store, "s", min_sequence_length=5)
     with pytest.raises(DataError, match="the longest of 0 histories has 0"):
         load_dataset(store, "s", min_sequence_length=5, until_id=0)

@@ -45,7 +45,7 @@ def load_dataset(
     dataset = FederatedDataset.from_interactions(
         interactions, catalogue, min_sequence_length=min_sequence_length, name=data.resolve().name
     )
-    require_trainable(dataset)
+    require_trainable(dataset, str(source.interactions))
     _report(dataset)
     return dataset
 

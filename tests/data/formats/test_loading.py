@@ -66,7 +66,7 @@ def test_items_of_another_data_set_are_refused(folder):
     [
         ("a,{n},{n}\n", "all 6 interactions are of one user .'a'.*at least two clients"),
         ("u{n},x,{n}\n", "all 6 interactions are of one item .'x'.*nothing to rank"),
-        ("u{n},i{n},{n}\n", "no user has min_sequence_length = 5 interactions .the longest history has 1"),
+        ("u{n},i{n},{n}\n", "no user has data.min_sequence_length = 5 interactions .the longest of 6 histories has 1"),
     ],
 )
 def test_data_that_cannot_be_trained_on(folder, row, why):
