@@ -120,12 +120,16 @@ class MetricSums:
         assert self.moments.keys() == other.moments.keys(), "sums of different metrics cannot be added"
         return MetricSums({name: found + other.moments[name] for name, found in self.moments.items()})
 
+    @property
+    def count(self) -> int:
+        """How many users."""
+        return next(iter(self.moments.values())).count
+
     def table(self) -> MetricTable:
         """Means and standard errors; ``DataError`` if no user was counted."""
-        count = next(iter(self.moments.values())).count
-        if count == 0:
+        if self.count == 0:
             raise DataError("no user was evaluated: every user is shorter than data.min_sequence_length or excluded")
-        return MetricTable({name: (m.mean, m.standard_error) for name, m in self.moments.items()}, count)
+        return MetricTable({name: (m.mean, m.standard_error) for name, m in self.moments.items()}, self.count)
 
 
 def paired_difference(first: MetricTable, second: MetricTable, name: str) -> tuple[float, float]:
