@@ -5,7 +5,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from fedmem.model.layers import Linear
+from fedmem.model.layers import FloatArray, Linear, NumpyLinear, array_of, softmax
 
 
 class Fusion(nn.Module):
@@ -35,3 +35,24 @@ class Fusion(nn.Module):
             return self.scalars[..., None, :1], self.scalars[..., None, 1:]  # of a model, or of each of C
         weights = 2 * self.gate(h).softmax(-1)  # [B, T, 2]
         return weights[..., :1], self.ratio * weights[..., 1:]
+
+
+class NumpyFusion:
+    """``Fusion`` of one user, in numpy."""
+
+    def __init__(self, fusion: Fusion) -> None:
+        self.fixed: tuple[float, float] | None = None
+        if fusion.method == "weighted":
+            self.fixed = (1.0, fusion.ratio)
+        elif fusion.method == "learned":
+            sequence, retriever = array_of(fusion.scalars).tolist()
+            self.fixed = (sequence, retriever)
+        else:
+            self.gate, self.ratio = NumpyLinear(fusion.gate), fusion.ratio
+
+    def weights(self, h: FloatArray) -> tuple[float, float]:
+        """Compute the factors (a, b) of a user's state [D]."""
+        if self.fixed is not None:
+            return self.fixed
+        sequence, retriever = (2 * softmax(self.gate(h))).tolist()
+        return sequence, self.ratio * retriever

@@ -2,13 +2,21 @@
 
 A parameter may have a leading client dimension [C, ..]. What it is applied to then has C as its leading dimension too,
 and client c is served by its own slice: C models in one call.
+
+Beside them stand their twins in numpy, for the query of one user at a time: some hundred calls on a few thousand
+numbers, on each of which a tensor library spends more than on the arithmetic.
 """
 
+import copy
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+FloatArray = npt.NDArray[np.float32]
 
 
 class _ClientLinear(torch.autograd.Function):
@@ -59,3 +67,64 @@ def take(table: Tensor, index: Tensor) -> Tensor:
         return F.embedding(index, table)
     first = torch.arange(len(table), device=index.device) * table.shape[1]
     return F.embedding(index + first.view(-1, *[1] * (index.dim() - 1)), table.flatten(0, 1))
+
+
+class NumpyLinear:
+    """``Linear`` in numpy: x·W + b with W [in, out]; of several layers side by side, or with a layer norm's weights."""
+
+    def __init__(self, *layers: Linear, norm: LayerNorm | None = None) -> None:
+        self.weight = np.concatenate([array_of(layer.weight) for layer in layers]).T.copy()
+        self.bias: FloatArray | None = None
+        if norm is not None or any(layer.bias is not None for layer in layers):
+            self.bias = np.concatenate([_bias_of(layer) for layer in layers])
+        if norm is not None:
+            self.bias = self.bias + array_of(norm.bias) @ self.weight
+            self.weight = array_of(norm.weight)[:, None] * self.weight
+
+    def scale(self, factor: float) -> None:
+        """Multiply what the layer gives."""
+        self.weight = self.weight * np.float32(factor)
+        self.bias = None if self.bias is None else self.bias * np.float32(factor)
+
+    def beside(self, other: "NumpyLinear") -> "NumpyLinear":
+        """Join both into one layer; each has a bias."""
+        both = copy.copy(self)
+        assert self.bias is not None
+        assert other.bias is not None
+        both.weight = np.concatenate([self.weight, other.weight], axis=1)
+        both.bias = np.concatenate([self.bias, other.bias])
+        return both
+
+    def __call__(self, x: FloatArray) -> FloatArray:
+        """[.., in] -> [.., out]."""
+        y: FloatArray = x @ self.weight
+        if self.bias is not None:
+            y += self.bias
+        return y
+
+
+def normalised(x: FloatArray, epsilon: np.float32) -> FloatArray:
+    """Rows of mean 0 and variance 1 [n, D]: ``LayerNorm`` in numpy, before its weights."""
+    mean = np.full((x.shape[1], 1), 1 / x.shape[1], np.float32)
+    centred: FloatArray = np.subtract(x, x @ mean)
+    variance = np.einsum("nd,nd->n", centred, centred)[:, None] / np.float32(x.shape[1])
+    centred /= np.sqrt(variance + epsilon)
+    return centred
+
+
+def softmax(logits: FloatArray, axis: int = -1) -> FloatArray:
+    """Take the softmax over one dimension, in place."""
+    logits -= np.maximum.reduce(logits, axis=axis, keepdims=True)
+    np.exp(logits, out=logits)
+    logits /= np.add.reduce(logits, axis=axis, keepdims=True)
+    return logits
+
+
+def _bias_of(layer: Linear) -> FloatArray:
+    return np.zeros(layer.out_features, np.float32) if layer.bias is None else array_of(layer.bias)
+
+
+def array_of(tensor: Tensor) -> FloatArray:
+    """Copy a tensor's numbers into single precision on the CPU; without a copy where they are that already."""
+    array: FloatArray = tensor.detach().float().cpu().numpy()
+    return array

@@ -6,11 +6,15 @@ The router weighs the experts by the user's state alone, so that the score stays
 
 from dataclasses import dataclass
 
+import numpy as np
+import numpy.typing as npt
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from fedmem.model.layers import Linear
+from fedmem.model.layers import FloatArray, Linear, NumpyLinear, array_of, softmax
 from fedmem.model.sasrec import Dropout, join_heads, no_dropout, split_heads
+
+BoolArray = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -109,6 +113,44 @@ class PreferenceExpert(nn.Module):
 def with_null_slot(vectors: Tensor) -> Tensor:
     """[B, M, Z] -> [B, M + 1, Z], the last of them zero."""
     return F.pad(vectors, (0, 0, 0, 1))
+
+
+class NumpyExpert:
+    """``PreferenceExpert`` of one user, in numpy.
+
+    A head's key and value matrices work on its query and on what it read, not on each entry.
+    """
+
+    def __init__(self, expert: PreferenceExpert) -> None:
+        heads, dim = expert.heads, expert.query.out_features
+        self.query, self.output = NumpyLinear(expert.query), NumpyLinear(expert.output)
+        self.query.scale(float(dim // heads) ** -0.5)
+        self.text = None if expert.preference_query is None else NumpyLinear(expert.preference_query)
+        if self.text is not None:
+            self.text.scale(float(dim // heads) ** -0.5)
+        self.key = array_of(expert.key.weight).reshape(heads, dim // heads, -1)  # [H, D/H, Z]
+        value = array_of(expert.value.weight).reshape(heads, dim // heads, -1)
+        self.value = value.transpose(0, 2, 1).copy()  # [H, Z, D/H]
+
+    @property
+    def item_dim(self) -> int:
+        """Size Z of the item vectors that it reads."""
+        return self.key.shape[-1]
+
+    def attend(self, h: FloatArray, slots: FloatArray, present: BoolArray, preference: FloatArray | None) -> FloatArray:
+        """Weigh the slots [n, Z] that are present [n], the null slot among them, by a state [D] -> [H, n]."""
+        query = self.query(h)
+        if self.text is not None and preference is not None:
+            query += self.text(preference)
+        key = (query.reshape(len(self.key), 1, -1) @ self.key)[:, 0]  # [H, Z]
+        logits: FloatArray = np.matmul(key, slots.T)
+        logits[:, ~present] = -np.inf
+        return softmax(logits)
+
+    def preference(self, slots: FloatArray, weights: FloatArray) -> FloatArray:
+        """Make the preference vector p_e [Z] of slots [n, Z] read with weights [H, n], or [1, n] for all heads."""
+        read: FloatArray = np.matmul(np.matmul(weights, slots)[:, None], self.value)  # [H, 1, D/H]
+        return self.output(read.ravel())
 
 
 class TextPreferenceRetrieverMoE(nn.Module):

@@ -6,14 +6,17 @@ is that of an empty history.
 
 from collections.abc import Callable
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from fedmem.model.attention import causal_attention
-from fedmem.model.layers import LayerNorm, Linear, take
+from fedmem.model.layers import FloatArray, LayerNorm, Linear, NumpyLinear, array_of, normalised, softmax, take
 from fedmem.model.packing import Packing
 
+Indices = npt.NDArray[np.integer]
 Dropout = Callable[[Tensor, float], Tensor]
 
 
@@ -177,3 +180,76 @@ class SASRec(nn.Module):
     def forward(self, items: Tensor, drop: Dropout = no_dropout) -> Tensor:
         """States of all prefixes of [B, T] item indices -> [B, T + 1, D]."""
         return self.encode(self.item_embedding[items], drop)
+
+
+class NumpyBlock:
+    """``Block`` without dropout, in numpy: its positions [t, D] seen from some of them, the last ones [n, D]."""
+
+    def __init__(self, block: Block) -> None:
+        attention = block.attention
+        self.heads = attention.heads
+        self.epsilon = np.float32(block.attention_norm.eps)
+        query = NumpyLinear(attention.query, norm=block.attention_norm)
+        query.scale(float(attention.query.out_features // self.heads) ** -0.5)
+        key_value = NumpyLinear(attention.key, attention.value, norm=block.attention_norm)
+        self.query, self.key_value, self.all = query, key_value, query.beside(key_value)
+        self.output = NumpyLinear(attention.output)
+        self.expand, self.contract = (
+            NumpyLinear(block.expand, norm=block.feed_forward_norm),
+            NumpyLinear(block.contract),
+        )
+
+    def __call__(self, x: FloatArray, own: FloatArray, mask: FloatArray | None) -> FloatArray:
+        """[t, D] seen from [n, D] with the mask [t, n] -> [n, D]."""
+        own = own + self.output(self._attended(x, own, mask))
+        hidden = self.expand(normalised(own, self.epsilon))
+        return own + self.contract(np.maximum(hidden, 0, out=hidden))
+
+    def _attended(self, x: FloatArray, own: FloatArray, mask: FloatArray | None) -> FloatArray:
+        q, k, v = self._projected(normalised(x, self.epsilon), own)
+        # Keys stand before queries, because a softmax over the last but one dimension is the quicker one.
+        logits = np.matmul(k, q.transpose(0, 2, 1))  # [H, t, n]
+        if mask is not None:
+            logits += mask
+        weights = softmax(logits, axis=-2).transpose(0, 2, 1)
+        attended: FloatArray = np.matmul(weights, v).transpose(1, 0, 2).reshape(own.shape)
+        return attended
+
+    def _projected(self, normal: FloatArray, own: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
+        """Queries [H, n, D/H], keys and values [H, t, D/H]."""
+        t, n = len(normal), len(own)
+        if n == t:
+            q, k, v = self.all(normal).reshape(t, 3, self.heads, -1).transpose(1, 2, 0, 3)
+            return q, k, v
+        k, v = self.key_value(normal).reshape(t, 2, self.heads, -1).transpose(1, 2, 0, 3)
+        return self.query(normal[-n:]).reshape(n, self.heads, -1).transpose(1, 0, 2), k, v
+
+
+class NumpySASRec:
+    """``SASRec.encode_last`` of one history, in numpy: the last block works on the last position only.
+
+    Args:
+        sasrec: the sequence model, in single precision on the CPU.
+        embedding: the items' embeddings e_i [I + 1, D].
+    """
+
+    def __init__(self, sasrec: SASRec, embedding: FloatArray) -> None:
+        self.embedding = embedding
+        self.positions = array_of(sasrec.position_embedding)
+        self.start = array_of(sasrec.start_token) + self.positions[0]
+        self.blocks = [NumpyBlock(block) for block in sasrec.blocks if isinstance(block, Block)]
+        self.scale, self.shift = array_of(sasrec.final_norm.weight), array_of(sasrec.final_norm.bias)
+        self.epsilon = np.float32(sasrec.final_norm.eps)
+        self.longest = sasrec.max_seq_len
+        self.future = np.tril(np.full((self.longest + 1, self.longest + 1), -np.inf, np.float32), -1)
+
+    def state(self, history: Indices) -> FloatArray:
+        """Compute the state after the last L items [D]."""
+        window = history[-self.longest :]
+        x = np.empty((len(window) + 1, len(self.start)), np.float32)
+        x[0] = self.start
+        np.add(self.embedding.take(window, axis=0), self.positions[1 : len(window) + 1], out=x[1:])
+        for block in self.blocks[:-1]:
+            x = block(x, x, self.future[: len(x), : len(x)])
+        state: FloatArray = normalised(self.blocks[-1](x, x[-1:], None), self.epsilon)[0] * self.scale + self.shift
+        return state

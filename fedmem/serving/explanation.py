@@ -11,8 +11,9 @@ from fedmem.contracts import Explanation, MemoryWeight, ScoreParts
 from fedmem.features.store import ItemFeatures
 from fedmem.federated.scoring import ModelScorer, UserContext
 from fedmem.memory.prototypes import Prototypes
+from fedmem.model.layers import FloatArray
 from fedmem.serving.catalogue import ServedCatalogue
-from fedmem.serving.single_query import FloatArray, QueryParts, SingleQueries
+from fedmem.serving.single_query import QueryParts, SingleQueries
 
 NEAREST = 3  # titles that stand for a prototype
 Indices = npt.NDArray[np.integer]

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from fedmem.model.fusion import Fusion
-from tests.model.builders import DIM, generator, normal, trained_model, untrained_model
+from fedmem.model.fusion import Fusion, NumpyFusion
+from tests.model.builders import DIM, FUSIONS, generator, normal, trained_model, untrained_model
 
 
 def test_weighted_leaves_the_sequence_score_and_ranks_as_the_original_does() -> None:
@@ -51,3 +51,10 @@ def test_initialising_keeps_the_scalars() -> None:
     before = model.fusion.scalars.detach().clone()
     model.initialise(generator(9))
     assert torch.equal(model.fusion.scalars, before)
+
+
+@pytest.mark.parametrize("method", FUSIONS)
+def test_the_numpy_twin_gives_the_same_factors(method: str) -> None:
+    fusion, h = trained_model(method).float().fusion, normal(DIM, seed=4).float()
+    expected = [torch.as_tensor(factor).item() for factor in fusion(h[None, None])]
+    assert NumpyFusion(fusion).weights(h.numpy()) == pytest.approx(expected, abs=1e-6)

@@ -1,10 +1,11 @@
 """Layers with a parameter set per client: the same as one client after the other."""
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
-from fedmem.model.layers import LayerNorm, Linear, take
+from fedmem.model.layers import LayerNorm, Linear, NumpyLinear, normalised, softmax, take
 
 C, P, D = 3, 5, 4
 
@@ -62,3 +63,38 @@ def test_take_from_one_table_and_from_each_clients_own():
     assert table.grad[0, 6].tolist() == [2.0] * D
     assert table.grad[2, 5].tolist() == [3.0] * D
     assert table.grad.sum() == index.numel() * D
+
+
+# The twins in numpy
+
+
+def single(layer: nn.Module) -> nn.Module:
+    """A layer of drawn numbers in single precision."""
+    for seed, parameter in enumerate(layer.parameters()):
+        parameter.data = drawn(*parameter.shape, seed=seed).float()
+    return layer
+
+
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("normal", [True, False])
+def test_a_linear_layers_twin(bias: bool, normal: bool) -> None:
+    layer, norm, x = single(Linear(D, 6, bias=bias)), single(LayerNorm(D)), drawn(P, D, seed=7).float()
+    expected = layer(norm(x) if normal else x).detach().numpy()
+    twin = NumpyLinear(layer, norm=norm if normal else None)
+    given = normalised(x.numpy(), np.float32(norm.eps)) if normal else x.numpy()
+    np.testing.assert_allclose(twin(given), expected, atol=1e-5)
+    twin.scale(0.5)
+    np.testing.assert_allclose(twin(given), 0.5 * expected, atol=1e-5)
+
+
+def test_twins_side_by_side() -> None:
+    first, second, x = single(Linear(D, 6)), single(Linear(D, 3)), drawn(P, D, seed=7).float()
+    expected = torch.cat([first(x), second(x)], dim=-1).detach().numpy()
+    np.testing.assert_allclose(NumpyLinear(first, second)(x.numpy()), expected, atol=1e-5)
+    np.testing.assert_allclose(NumpyLinear(first).beside(NumpyLinear(second))(x.numpy()), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("axis", [-1, -2])
+def test_the_softmaxs_twin(axis: int) -> None:
+    x = 9 * drawn(C, P, D).float()
+    np.testing.assert_allclose(softmax(x.numpy().copy(), axis), x.softmax(axis).numpy(), atol=1e-6)

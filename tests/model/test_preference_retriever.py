@@ -1,11 +1,18 @@
 """Experts: attention with a null slot against its definition, and a router of the user's state only."""
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fedmem.model.preference_retriever import Preference, PreferenceExpert, TextPreferenceRetrieverMoE
+from fedmem.model.preference_retriever import (
+    NumpyExpert,
+    Preference,
+    PreferenceExpert,
+    TextPreferenceRetrieverMoE,
+    with_null_slot,
+)
 from tests.model.builders import DIM, IMAGE_DIM, ITEM_DIM, TEXT_DIM, generator, normal, seeded_dropout
 
 HEADS = 2
@@ -91,6 +98,25 @@ def test_the_order_of_entries_is_nothing(order: list[int]) -> None:
         rtol=0,
         atol=1e-12,
     )
+
+
+def test_the_numpy_twin_reads_the_same() -> None:
+    h, vectors, readable, preference = (part[:1] if isinstance(part, torch.Tensor) else part for part in scene())
+    for expert, text in ((make_expert(TEXT_DIM), True), (make_expert(TEXT_DIM), False), (make_expert(), True)):
+        read = expert.read(h, vectors, readable, preference_of_first(preference) if text else None)
+        expected = expert.output(read)[0].detach().numpy()
+        twin = NumpyExpert(expert.float())
+        slots = with_null_slot(vectors)[0].float().numpy()
+        for position in range(h.shape[1]):
+            present = np.append(readable[0, position].numpy(), True)
+            seen = text and bool(preference.readable[0, position])
+            given = preference.text[0].float().numpy() if seen else None
+            weights = twin.attend(h[0, position].float().numpy(), slots, present, given)
+            np.testing.assert_allclose(twin.preference(slots, weights), expected[position], atol=1e-5)
+
+
+def preference_of_first(preference: Preference) -> Preference:
+    return Preference(preference.text[:1], preference.readable[:1])
 
 
 def make_retriever(text_dim: int | None, image_dim: int | None, patterns: int = 1) -> TextPreferenceRetrieverMoE:

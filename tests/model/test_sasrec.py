@@ -1,10 +1,11 @@
 """SASRec: one causal pass is all windows, padding is nothing, dropout has its own randomness."""
 
+import numpy as np
 import pytest
 import torch
 from torch.nn import functional as F
 
-from fedmem.model.sasrec import CausalSelfAttention, SASRec, join_heads, no_dropout, split_heads
+from fedmem.model.sasrec import CausalSelfAttention, NumpySASRec, SASRec, join_heads, no_dropout, split_heads
 from tests.model.builders import CONTEXT, DIM, NUM_ITEMS, normal, seeded_dropout, tiny_contexts, trained_model
 
 
@@ -121,3 +122,13 @@ def test_the_last_state_alone_is_the_last_of_all(sasrec: SASRec) -> None:
     for length in ([0, 7], [3, 5]):
         found = sasrec.encode_last(embedded, torch.tensor(length))[:, 0]
         torch.testing.assert_close(found, states[[0, 1], length], rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("length", [0, 1, 3, CONTEXT, CONTEXT + 3])
+def test_the_numpy_twin_gives_the_last_state(length: int) -> None:
+    sasrec = trained_model().float().sasrec
+    history = np.arange(length, dtype=np.int32) % NUM_ITEMS + 1
+    items = torch.from_numpy(history[-CONTEXT:].astype(np.int64))[None]
+    expected = sasrec.encode_last(sasrec.item_embedding[items])[0, 0].detach().numpy()
+    twin = NumpySASRec(sasrec, sasrec.item_embedding.detach().numpy())
+    np.testing.assert_allclose(twin.state(history), expected, atol=1e-5)
