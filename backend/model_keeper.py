@@ -19,6 +19,7 @@ import numpy as np
 from backend.new_interactions import NewInteractions
 from backend.served_model import ServedModel, ServedModels
 from backend.telemetry import ModelMetrics
+from fedmem.contracts import Selection
 from fedmem.contracts.jobs import JobState
 from fedmem.errors import CheckpointError, ConflictError, FeatureError, StorageError
 from fedmem.serving import Item, Question, Recommender, ServedCatalogue, described_item, erase_memories
@@ -295,11 +296,11 @@ def check(recommender: Recommender) -> None:
         CheckpointError: if a score is missing or not finite.
     """
     items, users = len(recommender.catalogue), recommender.dataset.vocabulary.users
-    anybody = Question(include_seen=True)
-    known = replace(anybody, user_id=users[0] if users else None)
+    new = Question(selection=Selection(include_seen=True))
+    known = replace(new, user_id=users[0] if users else None)
     first = [recommender.catalogue.item(index).item_id for index in range(1, min(items, 10) + 1)]
-    recommender.answer(anybody)
-    for question in (known, anybody, replace(anybody, history=first)):
+    recommender.answer(new)
+    for question in (known, new, replace(new, history=first)):
         finite = int(np.isfinite(recommender.scores(question)).sum())
         if finite != items:
             raise CheckpointError(f"{finite} of {items} items have a score that is a number")

@@ -110,10 +110,10 @@ def fields_of(model: Any) -> dict[str, FieldInfo]:
 
 
 def list_fields(model: Any) -> frozenset[str]:
-    """The parameters that may be repeated; of others the last one given counts."""
+    """Find the parameters that may be repeated; of others the last one given counts."""
     types = {name: field.annotation for name, field in fields_of(model).items()}
     return frozenset(
-        name for name, one in types.items() if any(get_origin(part) is list for part in (one, *get_args(one)))
+        name for name, one in types.items() if any(get_origin(part) in (list, tuple) for part in (one, *get_args(one)))
     )
 
 

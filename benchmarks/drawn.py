@@ -23,7 +23,7 @@ GENRES = ("Action", "Comedy", "Drama", "Horror", "Romance", "Thriller")
 def recommender_of(items: int, users: int) -> Recommender:
     """A recommender of users with long histories and full memories, that keeps no user vector."""
     snapshot = snapshot_of(items, users)
-    return Recommender(snapshot, checkpoint_of(snapshot), "drawn", kept_vectors=0)
+    return Recommender.of(snapshot, checkpoint_of(snapshot), "drawn", kept_vectors=0)
 
 
 def snapshot_of(items: int, users: int, seed: int = 0) -> Snapshot:

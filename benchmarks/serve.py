@@ -30,7 +30,7 @@ from fedmem.data.federated_dataset import FederatedDataset
 from fedmem.errors import FedMemError
 from fedmem.features.inference import one_thread
 from fedmem.serving import Question, Recommender
-from fedmem.serving.ranking import ExactRanking, Wanted
+from fedmem.serving.ranking import ExactRanking, TopK
 
 DIM = 64
 K = 10
@@ -103,7 +103,7 @@ def nearest(items: int, calls: int, repetitions: int) -> dict[str, float]:
     index = faiss.IndexFlatIP(DIM)
     index.add(rows)
     ranking = ExactRanking(columns_of(rows))
-    wanted = [Wanted(K, np.zeros(0, np.int64))] * BATCH
+    wanted = [TopK(K, np.zeros(0, np.int64))] * BATCH
     found = np.stack([columns for columns, _ in ranking.best(queries, wanted)]) - 1
     assert np.array_equal(found, index.search(queries, K)[1]), "both find the same items"
     one = queries[:1]

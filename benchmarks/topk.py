@@ -18,7 +18,7 @@ import numpy.typing as npt
 from benchmarks.measure import interleaved, machine, ratio
 from benchmarks.serve import DIM, K, columns_of, require_peers
 from fedmem.features.inference import one_thread
-from fedmem.serving.ranking import PROBES, ExactRanking, FaissRanking, Ranking, Wanted
+from fedmem.serving.ranking import PROBES, ExactRanking, FaissRanking, Ranking, TopK
 
 ITEMS = 1_000_000
 QUERIES = 200
@@ -67,7 +67,7 @@ def top_k(
 
 def lists(ranking: Ranking, queries: FloatArray) -> list[npt.NDArray[np.integer[Any]]]:
     """The top 10 of each query, asked one by one."""
-    return [ranking.best(query[None], [Wanted(K, _NOTHING)])[0][0] for query in queries]
+    return [ranking.best(query[None], [TopK(K, _NOTHING)])[0][0] for query in queries]
 
 
 def catalogue(rng: np.random.Generator, items: int) -> tuple[FloatArray, FloatArray]:

@@ -93,7 +93,7 @@ def _scorers(snapshot: Snapshot, checkpoint: Checkpoint, asked: Questions) -> di
     if asked.controls:
         scorers |= control_recommenders(snapshot, checkpoint)
     else:
-        scorers[TRAINED] = Recommender(snapshot, checkpoint, TRAINED)
+        scorers[TRAINED] = Recommender.of(snapshot, checkpoint, TRAINED)
     return scorers | {str(other): _beside(other, snapshot.dataset) for other in asked.beside}
 
 

@@ -17,18 +17,20 @@ from fedmem.serving import Recommender
 
 def control_recommenders(snapshot: Snapshot, checkpoint: Checkpoint) -> dict[str, Recommender]:
     """The trained model and the same parameters reading something else, by name."""
-    controls = {"trained model": Recommender(snapshot, checkpoint, "trained model")}
+    controls = {"trained model": Recommender.of(snapshot, checkpoint, "trained model")}
     if snapshot.config.uses_memory:
         another = _memory_of_another(snapshot.config.seed, checkpoint.memories)
-        controls["empty local memory"] = Recommender(snapshot, checkpoint, "empty", lambda user: None)
-        controls["another user's memory"] = Recommender(snapshot, checkpoint, "another", another)
+        controls["empty local memory"] = Recommender.of(snapshot, checkpoint, "empty", lambda user: None)
+        controls["another user's memory"] = Recommender.of(snapshot, checkpoint, "another", another)
     prototypes = checkpoint.server.global_memory
     if snapshot.config.uses_prototypes and prototypes is not None:
         random = random_prototypes(prototypes, numpy_generator(snapshot.config.seed, "random prototypes"))
         without = _with_prototypes(checkpoint, None)
-        controls["empty prototypes"] = Recommender(snapshot, without, "empty prototypes")
-        controls["random prototypes"] = Recommender(snapshot, _with_prototypes(checkpoint, random), "random prototypes")
-        controls["no memory at all"] = Recommender(snapshot, without, "no memory", lambda user: None)
+        controls["empty prototypes"] = Recommender.of(snapshot, without, "empty prototypes")
+        controls["random prototypes"] = Recommender.of(
+            snapshot, _with_prototypes(checkpoint, random), "random prototypes"
+        )
+        controls["no memory at all"] = Recommender.of(snapshot, without, "no memory", lambda user: None)
     return controls
 
 

@@ -14,7 +14,7 @@ from backend.routers.recommend import OfDataset, Version, as_json, check_size
 from backend.rows import prototype_of
 from backend.served_model import ServedModel, ServedModels
 from backend.services import Services
-from fedmem.contracts import ItemMap, ItemPoint, MapPoint, PrototypeRound, RecommendationResponse
+from fedmem.contracts import ItemMap, ItemPoint, MapPoint, PrototypeRound, RecommendationResponse, Selection
 from fedmem.contracts.contract import PRINTABLE
 from fedmem.contracts.recommendations import MAX_K
 from fedmem.errors import UnknownError
@@ -69,7 +69,7 @@ async def recommend_by_prototype(
     model: Version = None,
     dataset: OfDataset = None,
 ) -> Response:
-    """What somebody of whom nothing is known would be recommended by this prototype of a model alone.
+    """Recommend what this prototype alone would recommend to a user of whom nothing is known.
 
     It is the cold start with one prototype in the global memory. A model without prototypes is a 409.
     """
@@ -78,7 +78,7 @@ async def recommend_by_prototype(
 
 
 def _answer_by_prototype(served: ServedModel, index: int, k: int) -> Response:
-    answer = served.recommender.with_prototype(index).answer(Question(k=k))
+    answer = served.recommender.with_prototype(index).answer(Question(selection=Selection(k=k)))
     return as_json(answer.response(None, image_url=lambda item: image_url(item.item_id, item.image_path)))
 
 

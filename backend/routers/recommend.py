@@ -1,12 +1,11 @@
 """Recommendations. The handlers touch no database; what computes for long does so in one of a few threads."""
 
-from dataclasses import replace
 from typing import Annotated
 from urllib.parse import quote, urlencode
 
 from anyio.to_thread import run_sync
 from fastapi import APIRouter, Path, Query, Request, Response
-from pydantic import BaseModel, Field
+from pydantic import ConfigDict, Field
 
 from backend.dependencies import Computing, CurrentSettings, Served
 from backend.images import image_url
@@ -19,9 +18,10 @@ from fedmem.contracts import (
     BatchResponse,
     RecommendationRequest,
     RecommendationResponse,
+    Selection,
 )
 from fedmem.contracts.contract import PRINTABLE, Contract
-from fedmem.contracts.recommendations import AGAIN, MAX_K, MAX_OFFSET, WITH_MEMORY, BatchQuestion, ItemId
+from fedmem.contracts.recommendations import MAX_OFFSET, BatchQuestion, ItemId
 from fedmem.errors import ConfigError, UnknownUserError
 from fedmem.serving import Question, Recommendation
 
@@ -32,7 +32,7 @@ UserId = Annotated[
     Path(
         max_length=512,
         pattern=PRINTABLE,
-        description="A user's id. Somebody unknown is answered from the global memory.",
+        description="A user's id. An unknown user is answered from the global memory.",
         examples=["u001"],
     ),
 ]
@@ -42,49 +42,38 @@ WHICH_DATASET = "The data set that is meant: a model of another one does not ans
 OfDataset = Annotated[str | None, Query(max_length=255, pattern=PRINTABLE, description=WHICH_DATASET)]
 
 
-class KnownUserQuery(BaseModel):
+# Of ``Selection``, what the path of a list's next page repeats where it is not the default.
+REPEATED = {name: field.default for name, field in Selection.model_fields.items() if name not in ("k", "offset")}
+
+
+class KnownUserQuery(Selection):
     """The parameters of ``GET /recommend/{user_id}``."""
 
-    k: int = Field(10, ge=1, le=MAX_K, description="How many items.")
-    offset: int = Field(0, ge=0, le=MAX_OFFSET, description="How many of the best to skip.")
-    category: str | None = Field(None, max_length=200, description="Only items of this genre.")
-    exclude: list[ItemId] | None = Field(None, max_length=1000, description="Not these items; repeatable.")
-    include_seen: bool | None = Field(None, description=AGAIN)
-    explain: bool = Field(False, description="Whether every score comes with its parts.")
-    memory: bool = Field(True, description=WITH_MEMORY)
+    model_config = ConfigDict(extra="ignore")  # the route refuses unknown names, and says which are near
+
+    exclude: tuple[ItemId, ...] = Field((), max_length=1000, description="Not these items; repeatable.")
     model: str | None = Field(None, max_length=255, pattern=PRINTABLE, description=WHICH_VERSION)
     dataset: str | None = Field(None, max_length=255, pattern=PRINTABLE, description=WHICH_DATASET)
-    strict: bool = Field(False, description="Whether somebody unknown is a 404.")
+    strict: bool = Field(False, description="Whether an unknown user is a 404.")
 
 
-async def recommend(request: Request, user_id: UserId, asked: Annotated[KnownUserQuery, Query()]) -> Response:
+async def recommend(request: Request, user_id: UserId, query: Annotated[KnownUserQuery, Query()]) -> Response:
     """The best items that the user has not seen, with titles and scores, and where the answer comes from.
 
     `next` is the path of the following page, from the same model: pages of one list are disjoint.
     """
     state = request.app.state
-    check_size(state.settings, asked.k)
-    served: ServedModel = state.served.of(asked.model, asked.dataset)
-    if asked.strict and not served.knows(user_id):
+    check_size(state.settings, query.k)
+    served: ServedModel = state.served.of(query.model, query.dataset)
+    if query.strict and not served.knows(user_id):
         raise UnknownUserError(f"nothing is known of a user {user_id!r}; with strict=false a new user is answered")
-    question = Question(
-        user_id=user_id,
-        since=served.news.of(user_id),
-        k=asked.k,
-        offset=asked.offset,
-        category=asked.category,
-        exclude=asked.exclude or (),
-        include_seen=asked.include_seen,
-        explain=asked.explain,
-        reads_memory=asked.memory,
-    )
-    understood = served.recommender.ask(question)
-    if understood.takes_long:
-        answer = await run_sync(served.recommender.answer_to, understood, limiter=state.computing)
+    question = Question(user_id, since=served.news.of(user_id), selection=query)
+    resolved = served.recommender.resolve(question)
+    if resolved.takes_long:
+        answer = await run_sync(served.recommender.answer_resolved, resolved, limiter=state.computing)
     else:
-        answer = served.recommender.answer_to(understood)
-    following = _next_page(user_id, question, answer.model_version) if answer.more else None
-    return as_json(_response(answer, user_id, following))
+        answer = served.recommender.answer_resolved(resolved)
+    return as_json(_response(answer, question))
 
 
 router.add_api_route(
@@ -111,8 +100,9 @@ async def recommend_for_history(
     return await run_sync(_answer_history, served.of(model, dataset), request, limiter=computing)
 
 
-def _answer_history(served: ServedModel, asked: RecommendationRequest) -> Response:
-    return as_json(_response(served.recommender.answer(_question(asked)), None, None))
+def _answer_history(served: ServedModel, request: RecommendationRequest) -> Response:
+    question = Question(history=request.history, selection=request)
+    return as_json(_response(served.recommender.answer(question), question))
 
 
 @router.post("/recommend/batch", response_model=BatchResponse, responses=problems(400, 404, 409, 413, 503))
@@ -127,27 +117,19 @@ async def recommend_batch(
     """Many at once, of known users and of histories; each is what it would be alone, and nothing is stored."""
     if len(request.requests) > settings.max_batch:
         raise ConfigError(f"{len(request.requests)} requests are more than FEDMEM_MAX_BATCH = {settings.max_batch}")
-    for asked in request.requests:
-        check_size(settings, asked.k)
+    for one in request.requests:
+        check_size(settings, one.k)
     return await run_sync(_answer_batch, served.of(model, dataset), request, limiter=computing)
 
 
 def _answer_batch(served: ServedModel, request: BatchRequest) -> Response:
-    questions = [_question_of(asked, served) for asked in request.requests]
+    questions = [_question(one, served) for one in request.requests]
     answers = served.recommender.answer_many(questions)
-    following = [
-        _next_page(q.user_id, q, a.model_version) if a.more and q.user_id is not None else None
-        for q, a in zip(questions, answers, strict=True)
-    ]
-    responses = tuple(
-        _response(answer, question.user_id, page)
-        for answer, question, page in zip(answers, questions, following, strict=True)
-    )
-    return as_json(BatchResponse(answers=responses))
+    return as_json(BatchResponse(answers=tuple(map(_response, answers, questions))))
 
 
 def check_size(settings: Settings, k: int) -> None:
-    """Whether as many items may be asked for.
+    """Check that as many items may be asked for.
 
     Raises:
         ConfigError: naming the setting.
@@ -156,49 +138,29 @@ def check_size(settings: Settings, k: int) -> None:
         raise ConfigError(f"k = {k} is more than FEDMEM_MAX_K = {settings.max_k}")
 
 
-def _question(asked: RecommendationRequest) -> Question:
-    return Question(
-        history=asked.history,
-        k=asked.k,
-        offset=asked.offset,
-        category=asked.category,
-        exclude=asked.exclude,
-        include_seen=asked.include_seen,
-        explain=asked.explain,
-        reads_memory=asked.memory,
-    )
+def _question(request: BatchQuestion, served: ServedModel) -> Question:
+    if request.user_id is None:
+        return Question(history=request.history, selection=request)
+    return Question(request.user_id, since=served.news.of(request.user_id), selection=request)
 
 
-def _question_of(asked: BatchQuestion, served: ServedModel) -> Question:
-    if asked.user_id is None:
-        return _question(asked)
-    return replace(_question(asked), user_id=asked.user_id, history=None, since=served.news.of(asked.user_id))
-
-
-def _next_page(user_id: str, question: Question, version: str) -> str | None:
-    following = question.offset + question.k
-    if following > MAX_OFFSET:
-        return None
-    more: dict[str, object] = {"explain": "true"} if question.explain else {}
-    if question.include_seen is not None:
-        more["include_seen"] = str(question.include_seen).lower()
-    if not question.reads_memory:
-        more["memory"] = "false"
-    if question.category is not None:
-        more["category"] = question.category
-    if question.exclude:
-        more["exclude"] = question.exclude
-    others = f"&{urlencode(more, doseq=True)}" if more else ""
-    path = f"/recommend/{quote(user_id, safe='')}"
-    return f"{path}?k={question.k}&offset={following}{others}&model={quote(version, safe='')}"
-
-
-def _response(answer: Recommendation, user_id: str | None, following: str | None) -> RecommendationResponse:
+def _response(answer: Recommendation, question: Question) -> RecommendationResponse:
+    following = None
+    if question.user_id is not None and answer.more and question.selection.end <= MAX_OFFSET:
+        following = _next_page(question.user_id, question.selection, answer.model_version)
     return answer.response(
-        user_id, next_page=following, image_url=lambda item: image_url(item.item_id, item.image_path)
+        question.user_id, next_page=following, image_url=lambda item: image_url(item.item_id, item.image_path)
     )
+
+
+def _next_page(user_id: str, selection: Selection, version: str) -> str:
+    given = {name: value for name, default in REPEATED.items() if (value := getattr(selection, name)) != default}
+    words = {name: str(value).lower() if isinstance(value, bool) else value for name, value in given.items()}
+    others = f"&{urlencode(words, doseq=True)}" if words else ""
+    path = f"/recommend/{quote(user_id, safe='')}"
+    return f"{path}?k={selection.k}&offset={selection.end}{others}&model={quote(version, safe='')}"
 
 
 def as_json(response: Contract) -> Response:
-    """An answer's body. It was checked when it was made; FastAPI would check it again."""
+    """Write an answer's body. It was checked when it was made; FastAPI would check it again."""
     return Response(response.__pydantic_serializer__.to_json(response), media_type="application/json")

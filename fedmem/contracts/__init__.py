@@ -35,6 +35,7 @@ from fedmem.contracts.recommendations import (
     RecommendationResponse,
     RecommendedItem,
     ScoreParts,
+    Selection,
     SimilarItem,
     SimilarItems,
 )
@@ -78,6 +79,7 @@ __all__ = [
     "RecommendedItem",
     "RoundMetrics",
     "ScoreParts",
+    "Selection",
     "SimilarItem",
     "SimilarItems",
     "Trainer",

@@ -16,11 +16,6 @@ ItemId = Annotated[
 ]
 UserId = Annotated[str, Field(max_length=512, pattern=PRINTABLE, description="A user's id.", examples=["u1"])]
 StrategyName = Literal["model", "global_memory", "prototypes", "cold_model", "no_memory"]
-AGAIN = "Whether items of the history may be recommended again; by default as the model's `data.repeats` says."
-WITH_MEMORY = (
-    "false: neither the user's own memory nor the global prototypes are read, and the same history is ranked by the "
-    "sequence model alone (strategy `no_memory`)."
-)
 Strategy = Annotated[
     StrategyName,
     Field(
@@ -32,7 +27,40 @@ Strategy = Annotated[
 ]
 
 
-class RecommendationRequest(Contract):
+class Selection(Contract):
+    """Which of the ranked items are wanted, and how: the same of a known user, of a history, in a batch and in serving.
+
+    A page's ``next`` repeats every field that was given, in this order.
+    """
+
+    k: int = Field(10, ge=1, le=MAX_K, description="How many items at most.", examples=[10])
+    offset: int = Field(0, ge=0, le=MAX_OFFSET, description="How many of the best to skip.", examples=[0])
+    include_seen: bool | None = Field(
+        None,
+        description="Whether items of the history may be recommended again; by default as the model's `data.repeats` "
+        "says.",
+    )
+    explain: bool = Field(False, description="Whether every score comes with its parts.")
+    memory: bool = Field(
+        True,
+        description="false: neither the user's own memory nor the global prototypes are read, and the same history is "
+        "ranked by the sequence model alone (strategy `no_memory`).",
+        examples=[True],
+    )
+    category: str | None = Field(
+        None, max_length=200, description="Only items of this genre, as it is spelt in the catalogue.", examples=[None]
+    )
+    exclude: tuple[ItemId, ...] = Field(
+        (), max_length=MAX_HISTORY, description="Items that are not to be recommended.", examples=[["588"]]
+    )
+
+    @property
+    def end(self) -> int:
+        """How many of the best this page and those before it hold."""
+        return self.offset + self.k
+
+
+class RecommendationRequest(Selection):
     """What ``POST /recommend`` takes. Nothing of it is stored."""
 
     history: tuple[ItemId, ...] = Field(
@@ -41,17 +69,6 @@ class RecommendationRequest(Contract):
         description="Item ids, oldest first. Those that the catalogue does not hold are left out and listed.",
         examples=[["1197", "260", "2571"]],
     )
-    k: int = Field(10, ge=1, le=MAX_K, description="How many items at most.", examples=[10])
-    offset: int = Field(0, ge=0, le=MAX_OFFSET, description="How many of the best to skip.", examples=[0])
-    category: str | None = Field(
-        None, max_length=200, description="Only items of this genre, as it is spelt in the catalogue.", examples=[None]
-    )
-    exclude: tuple[ItemId, ...] = Field(
-        (), max_length=MAX_HISTORY, description="Items that are not to be recommended.", examples=[["588"]]
-    )
-    include_seen: bool | None = Field(None, description=AGAIN)
-    explain: bool = Field(False, description="Whether every score comes with its parts.")
-    memory: bool = Field(True, description=WITH_MEMORY, examples=[True])
 
 
 class BatchQuestion(RecommendationRequest):
@@ -138,7 +155,7 @@ class Explanation(Contract):
 class RecommendationResponse(Contract):
     """Items, best first, and where they come from."""
 
-    user_id: str | None = Field(description="Whom it is for; null where a history was sent.", examples=["u1"])
+    user_id: str | None = Field(description="The user it is for; null where a history was sent.", examples=["u1"])
     items: tuple[RecommendedItem, ...]
     strategy: Strategy
     model_version: str = Field(description="The model that answered.", examples=["job-7-round-120"])

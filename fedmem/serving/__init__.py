@@ -1,12 +1,13 @@
 """From a model version to recommendations: for known users, new ones, histories and whole batches."""
 
 from fedmem.data.interactions import Item
-from fedmem.serving.answers import Question, Recommendation, ScoredItem, SimilarTo
+from fedmem.serving.answers import Recommendation, ScoredItem, SimilarTo
 from fedmem.serving.catalogue import ServedCatalogue
 from fedmem.serving.erasure import erase_memories
 from fedmem.serving.job_map import JobMap
 from fedmem.serving.new_items import described_item
-from fedmem.serving.recommender import Recommender
+from fedmem.serving.question import Question
+from fedmem.serving.recommender import Recommender, best_of
 
 __all__ = [
     "Item",
@@ -17,6 +18,7 @@ __all__ = [
     "ScoredItem",
     "ServedCatalogue",
     "SimilarTo",
+    "best_of",
     "described_item",
     "erase_memories",
 ]

@@ -1,6 +1,6 @@
-"""What a Recommender is asked and what it answers."""
+"""What a Recommender answers."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from fedmem.contracts import (
@@ -13,52 +13,13 @@ from fedmem.contracts import (
 )
 from fedmem.contracts.recommendations import StrategyName
 from fedmem.data.interactions import Item
-from fedmem.errors import ConfigError
-from fedmem.memory.local_memory import MemoryEntries
 
 ImageUrl = Callable[[Item], str | None]
 
 
 def no_image(item: Item) -> str | None:
-    """Pictures are not served."""
+    """Serve no pictures."""
     return None
-
-
-@dataclass(frozen=True)
-class Question:
-    """One question, of a known user, of a new one, or of a history alone.
-
-    Attributes:
-        user_id: whose stored memory and preference text are read; None for a history alone.
-        history: item ids, oldest first; None for what the model's snapshot knows of the user.
-        since: item ids that came after ``history``, oldest first.
-        memory: what is read instead of a stored or replayed memory.
-        reads_memory: whether any memory is read, a user's own or the global one.
-        k: how many items at most.
-        offset: how many of the best to skip.
-        category: only items of this genre.
-        exclude: ids of items not to be recommended.
-        include_seen: whether items of the history may be recommended; None for what the model was trained for.
-        explain: whether the answer says what it is made of.
-    """
-
-    user_id: str | None = None
-    history: Sequence[str] | None = None
-    since: Sequence[str] = ()
-    memory: MemoryEntries | None = None
-    reads_memory: bool = True
-    k: int = 10
-    offset: int = 0
-    category: str | None = None
-    exclude: Sequence[str] = ()
-    include_seen: bool | None = None
-    explain: bool = False
-
-    def __post_init__(self) -> None:
-        if self.k < 1:
-            raise ConfigError(f"k = {self.k} is not positive; ask for at least one item")
-        if self.offset < 0:
-            raise ConfigError(f"offset = {self.offset} is below 0; use 0 for the first page")
 
 
 @dataclass(frozen=True)
@@ -70,7 +31,7 @@ class ScoredItem:
     parts: ScoreParts | None = None
 
     def response(self, image_url: ImageUrl) -> RecommendedItem:
-        """The item as it crosses HTTP."""
+        """Word the item for HTTP."""
         return RecommendedItem(
             item_id=self.item.item_id,
             title=self.item.label,
@@ -105,7 +66,7 @@ class Recommendation:
     def response(
         self, user_id: str | None, *, next_page: str | None = None, image_url: ImageUrl = no_image
     ) -> RecommendationResponse:
-        """The answer as it crosses HTTP; ``next_page`` is the path of the next page, for an answer with ``more``."""
+        """Word the answer for HTTP; ``next_page`` is the path of the next page, for an answer with ``more``."""
         return RecommendationResponse(
             user_id=user_id,
             items=tuple(scored.response(image_url) for scored in self.items),
@@ -131,7 +92,7 @@ class SimilarTo:
     round: int
 
     def response(self, image_url: ImageUrl = no_image) -> SimilarItems:
-        """The answer as it crosses HTTP."""
+        """Word the answer for HTTP."""
         items = tuple(
             SimilarItem(
                 item_id=near.item.item_id,

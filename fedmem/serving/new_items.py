@@ -15,21 +15,23 @@ from fedmem.data.interactions import Item
 from fedmem.errors import FeatureError
 from fedmem.features.precomputed import names_a_file
 from fedmem.features.text import TextEncoder
+from fedmem.federated.scoring import ModelScorer
 from fedmem.model.recommender import FrozenFeatures, ItemTable, UR4RecV2MoE
+from fedmem.serving.catalogue import ServedCatalogue
 
 FloatArray = npt.NDArray[np.float32]
 
 
 @cache
 def encoder_of(model_name: str) -> TextEncoder:
-    """The text encoder of this name, loaded at its first text and kept."""
+    """Make the text encoder of this name, loaded at its first text and kept."""
     return TextEncoder(model_name)
 
 
 def described_item(
     item_id: str, title: str, genres: Sequence[str] = (), year: int | None = None, description: str = ""
 ) -> Item:
-    """An item as a catalogue file would have described it; the year is the title's where none is given."""
+    """Describe an item as a catalogue file would have; the year is the title's where none is given."""
     text = item_text(title, year, tuple(genres), description)
     return Item(item_id, title, tuple(genres), year_in(title) if year is None else year, text=text)
 
@@ -47,13 +49,13 @@ class PlacedTexts:
     present: Mapping[int, bool]
 
     def up_to(self, last: int) -> "PlacedTexts":
-        """Those of item indices up to ``last``."""
+        """Keep those of item indices up to ``last``."""
         kept = {index: vector for index, vector in self.vectors.items() if index <= last}
         return PlacedTexts(kept, self.present)
 
 
 def encode(snapshot: Snapshot, texts: Mapping[int, str]) -> PlacedTexts:
-    """The texts as the model takes them.
+    """Encode texts as the model takes them.
 
     Raises:
         FeatureError: if the model uses no texts, or its texts were not encoded by a model that could encode these.
@@ -75,8 +77,20 @@ def encode(snapshot: Snapshot, texts: Mapping[int, str]) -> PlacedTexts:
     )
 
 
+def scorer_with(
+    scorer: ModelScorer, trained: UR4RecV2MoE, texts: PlacedTexts, catalogue: ServedCatalogue
+) -> ModelScorer:
+    """Make the scorer of a catalogue in which these texts are new; its model stays where no trained item has another.
+
+    ``trained`` is the model as it was trained.
+    """
+    others = texts.up_to(catalogue.trained)
+    model = place(scorer.model, trained, others) if others.vectors else scorer.model
+    return ModelScorer(model, scorer.global_memory, with_rows(scorer.table, trained, texts, len(catalogue)))
+
+
 def place(model: UR4RecV2MoE, trained: UR4RecV2MoE, texts: PlacedTexts) -> UR4RecV2MoE:
-    """The model with other texts of items that it was trained with; ``trained`` is the one of before any of them."""
+    """Give a model other texts of items that it was trained with; ``trained`` is the one of before any of them."""
     old, index = model.features, torch.tensor(sorted(texts.vectors))
     rows = _frozen_rows(trained, texts, index)
     text, text_mask = _changed(old.text, index, rows.text), _changed(old.text_mask, index, rows.text_mask)
@@ -86,7 +100,7 @@ def place(model: UR4RecV2MoE, trained: UR4RecV2MoE, texts: PlacedTexts) -> UR4Re
 
 @torch.inference_mode()
 def with_rows(table: ItemTable, trained: UR4RecV2MoE, texts: PlacedTexts, count: int) -> ItemTable:
-    """The vectors of ``count`` items: made anew or, behind the others, new where there is a text; else as before.
+    """Make the vectors of ``count`` items: anew or, behind the others, new where there is a text; else as before.
 
     Of a new item the trained row is zero, its text is not. ``trained`` is the model as it was trained.
     """

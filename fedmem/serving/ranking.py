@@ -36,8 +36,8 @@ _HALF_ULP = float(np.finfo(np.float32).eps) / 2
 
 
 @dataclass(frozen=True, eq=False)
-class Wanted:
-    """What one query asks for.
+class TopK:
+    """What is to be found for one query.
 
     Attributes:
         count: how many items at most.
@@ -53,12 +53,12 @@ class Wanted:
 class Ranking(Protocol):
     """Finds the best items of queries."""
 
-    def best(self, queries: FloatArray, wanted: Sequence[Wanted]) -> list[Best]:
-        """Indices and scores of the best items of each query [B, D_x], best first, equal scores by item index."""
+    def best(self, queries: FloatArray, wanted: Sequence[TopK]) -> list[Best]:
+        """Find indices and scores of the best items of each query [B, D_x], best first, equal scores by item index."""
         ...
 
     def with_columns(self, columns: FloatArray, changed: Indices) -> "Ranking":
-        """The ranking of a matrix in which these items changed or, behind the others, are new."""
+        """Make the ranking of a matrix in which these items changed or, behind the others, are new."""
         ...
 
 
@@ -74,9 +74,9 @@ class ExactRanking:
         self.columns = columns
         longest = float(np.sqrt(np.square(columns).sum(0).max()))
         self._error = 2 * len(columns) * _HALF_ULP * longest
-        self._free: list[FloatArray] = []  # scratch that nobody uses: as many as ever computed at once
+        self._free: list[FloatArray] = []  # scratch that is not in use: as many as ever computed at once
 
-    def best(self, queries: FloatArray, wanted: Sequence[Wanted]) -> list[Best]:
+    def best(self, queries: FloatArray, wanted: Sequence[TopK]) -> list[Best]:
         """As ``Ranking.best``."""
         if len(queries) == 1:
             return [self._best_of_one(queries[0], wanted[0])]
@@ -89,7 +89,7 @@ class ExactRanking:
         """As ``Ranking.with_columns``."""
         return ExactRanking(columns)
 
-    def _best_of_one(self, query: FloatArray, wanted: Wanted) -> Best:
+    def _best_of_one(self, query: FloatArray, wanted: TopK) -> Best:
         # A product with one vector takes another, quicker way through the matrix than one with a matrix of one row.
         scratch = self._scratch(1)
         scores = np.dot(query, self.columns, out=scratch[0])
@@ -101,7 +101,7 @@ class ExactRanking:
         order = (-exact).argsort(kind="stable")[: wanted.count]
         return column[order], exact[order]
 
-    def _best_of_some(self, queries: FloatArray, wanted: Sequence[Wanted]) -> list[Best]:
+    def _best_of_some(self, queries: FloatArray, wanted: Sequence[TopK]) -> list[Best]:
         scratch = self._scratch(len(queries))
         scores = np.matmul(queries, self.columns, out=scratch[: len(queries)])
         for row, asked in zip(scores, wanted, strict=True):
@@ -120,7 +120,7 @@ class ExactRanking:
         ]
 
     def rounding(self, squared: Any) -> Any:
-        """Twice the largest error of the scores of queries of these squared lengths: no rounding is to hide an item."""
+        """Bound the scores' error for queries of these squared lengths, twice: no rounding is to hide an item."""
         return self._error * squared**0.5
 
     def _scratch(self, rows: int) -> FloatArray:
@@ -135,8 +135,8 @@ class ExactRanking:
 class FaissRanking:
     """Only the items of the nearest of many cells are scored (FAISS, an inverted file): quick, and not always right.
 
-    Whoever wants more than these cells hold gets all other items behind them, so that a list can be read to its end. A
-    question with a category is answered exactly, because a cell may hold none of it.
+    Where more is wanted than these cells hold, all other items follow, so that a list can be read to its end. What is
+    filtered is answered exactly, because a cell may hold nothing that passes.
 
     Args:
         columns: the item matrix, transposed and contiguous [D_x, I + 1]; column 0 is padding and never found.
@@ -159,7 +159,7 @@ class FaissRanking:
         self._index.add(rows)
         self._index.nprobe = min(probes, cells)  # type: ignore[attr-defined]
 
-    def best(self, queries: FloatArray, wanted: Sequence[Wanted]) -> list[Best]:
+    def best(self, queries: FloatArray, wanted: Sequence[TopK]) -> list[Best]:
         """As ``Ranking.best``, among the candidates."""
         return [self._best(query, asked) for query, asked in zip(queries, wanted, strict=True)]
 
@@ -170,7 +170,7 @@ class FaissRanking:
         other.always = np.union1d(self.always, changed)
         return other
 
-    def _best(self, query: FloatArray, wanted: Wanted) -> Best:
+    def _best(self, query: FloatArray, wanted: TopK) -> Best:
         """The best of the cells searched and, behind them, of all others: for any count the head of one order."""
         if wanted.outside is not None:
             return self.exact.best(query[None], [wanted])[0]
@@ -178,11 +178,11 @@ class FaissRanking:
         missing = wanted.count - len(column)
         if missing <= 0:
             return column, scores
-        others = Wanted(missing, np.union1d(wanted.hidden, column))
+        others = TopK(missing, np.union1d(wanted.hidden, column))
         ((more, lower),) = self.exact.best(query[None], [others])
         return np.concatenate([column, more]), np.concatenate([scores, lower])
 
-    def _best_of_cells(self, query: FloatArray, wanted: Wanted) -> Best:
+    def _best_of_cells(self, query: FloatArray, wanted: TopK) -> Best:
         """The best of the items in the cells searched, all of them where there are not as many as wanted.
 
         What FAISS returns is cut off by its own rounding. It is asked for more until no item that it keeps back can be
@@ -203,7 +203,7 @@ class FaissRanking:
 
 
 def ranking_of(columns: FloatArray, exact_items: int = EXACT_ITEMS) -> Ranking:
-    """The ranking for a catalogue of this size: exact or, if it is larger and faiss is installed, approximate."""
+    """Choose a ranking by the catalogue's size: exact or, if it is large and faiss is installed, approximate."""
     items = columns.shape[1] - 1
     if items <= exact_items:
         return ExactRanking(columns)
@@ -216,7 +216,7 @@ def ranking_of(columns: FloatArray, exact_items: int = EXACT_ITEMS) -> Ranking:
     return ranking
 
 
-def hide(scores: FloatArray, wanted: Wanted) -> None:
+def hide(scores: FloatArray, wanted: TopK) -> None:
     """Set the scores [I + 1] of what must not be found to minus infinity."""
     scores[0] = -np.inf
     if len(wanted.hidden):
@@ -226,7 +226,7 @@ def hide(scores: FloatArray, wanted: Wanted) -> None:
 
 
 def lower_bounds(scores: FloatArray, count: int) -> FloatArray:
-    """Numbers that at least ``count`` values reach, of each row [.., n] -> [..]: the k-th best, or a little less.
+    """Find numbers that at least ``count`` values reach, of each row [.., n] -> [..]: the k-th best, or a little less.
 
     The k-th largest of the maxima of blocks is one, and far cheaper than the k-th largest value. Minus infinity where a
     row has fewer values.
@@ -245,9 +245,18 @@ def lower_bounds(scores: FloatArray, count: int) -> FloatArray:
 
 
 def scores_of(columns: FloatArray, column: Indices, queries: FloatArray) -> FloatArray:
-    """Scores of some items [c], each for its own query [D_x, c] or all for one [D_x, 1].
+    """Compute the scores of some items [c], each for its own query [D_x, c] or all for one [D_x, 1].
 
     The sum over the first axis adds number by number: an item's score is the same whatever stands beside it.
     """
     exact: FloatArray = np.add.reduce(columns.take(column, axis=1) * queries, axis=0)
     return exact
+
+
+def most_similar(columns: FloatArray, index: int, k: int) -> Best:
+    """Find the k items whose columns have the greatest cosine to that of one, and the cosines; not the item itself."""
+    length = np.maximum(np.sqrt(np.square(columns).sum(0)), 1e-12)
+    cosine = (columns[:, index] @ columns) / length / length[index]
+    cosine[[0, index]] = -np.inf
+    order = np.argsort(-cosine, kind="stable")[: min(k, columns.shape[1] - 2)]
+    return order, np.clip(cosine[order], -1, 1)

@@ -1,86 +1,123 @@
 """Recommender: one model version, ready to answer known users, new ones and histories, with titles and reasons."""
 
-import copy
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
 from fedmem.checkpoint import Checkpoint, RunDirectory, Snapshot
-from fedmem.contracts import Explanation
+from fedmem.config import ExperimentConfig
+from fedmem.contracts import Explanation, Selection
+from fedmem.data.federated_dataset import FederatedDataset
 from fedmem.data.interactions import Item
 from fedmem.errors import ConfigError, ConflictError, UnknownError
 from fedmem.federated.scoring import ModelScorer, UserContext
-from fedmem.federated.start import build_model
 from fedmem.memory.local_memory import MemoryEntries
-from fedmem.serving.answers import Question, Recommendation, ScoredItem, SimilarTo
-from fedmem.serving.asked import Asked
+from fedmem.memory.prototypes import Prototypes
+from fedmem.serving.answers import Recommendation, ScoredItem, SimilarTo
 from fedmem.serving.catalogue import ServedCatalogue
 from fedmem.serving.explanation import Explainer
-from fedmem.serving.new_items import encode, place, with_rows
-from fedmem.serving.ranking import Best, Wanted, ranking_of
+from fedmem.serving.new_items import encode, scorer_with
+from fedmem.serving.question import Question, ResolvedQuestion
+from fedmem.serving.ranking import Best, Ranking, most_similar, ranking_of
 from fedmem.serving.single_query import SingleQueries
+from fedmem.serving.trained_model import TrainedModel
 from fedmem.serving.user_contexts import UserContexts
-from fedmem.serving.user_vectors import CAPACITY, Known, Place, UserVector, UserVectors
+from fedmem.serving.user_vectors import CAPACITY, Slot, UserVector, UserVectorCache, VectorKey
 
 Indices = npt.NDArray[np.integer]
 _NO_INDICES = np.zeros(0, np.int32)
 
 
+@dataclass(frozen=True, eq=False, repr=False)
 class Recommender:
-    """One model version. It never changes, but for users who ask to be forgotten; a new item makes another one.
+    """One model version with the items of now. It never changes: another item or global memory makes another one.
 
     torch's and numpy's threads are the process's own business: one (OMP_NUM_THREADS=1) is best for single answers.
 
-    Args:
-        snapshot: the data, features and configuration of the run.
-        checkpoint: the state to serve.
-        model_version: a name for it.
-        memory_of: what every user's local memory is taken to be instead, for controls.
-        kept_vectors: of how many users the vectors are kept.
+    Attributes:
+        trained: what the checkpoint left.
+        catalogue: the items, those of the snapshot first.
+        scorer: the model and the global memory that answer, with the matrix of these items.
+        ranking: finds the best of them.
+        vectors: users' vectors that were computed before, by this scorer's model and global memory.
+        model_version: its name.
+        round: the round after which its model was kept.
+        dataset: the data that its model was trained on.
+        config: the configuration that its model was trained by.
+        contexts: what stands beside histories.
+        queries: the scorer's queries of single users.
+        explainer: what an answer is made of.
     """
 
-    def __init__(
-        self,
+    trained: TrainedModel
+    catalogue: ServedCatalogue
+    scorer: ModelScorer
+    ranking: Ranking
+    vectors: UserVectorCache
+    model_version: str = field(init=False)
+    round: int = field(init=False)
+    dataset: FederatedDataset = field(init=False)
+    config: ExperimentConfig = field(init=False)
+    contexts: UserContexts = field(init=False)
+    queries: SingleQueries = field(init=False)
+    explainer: Explainer = field(init=False)
+
+    def __post_init__(self) -> None:
+        trained, snapshot = self.trained, self.trained.snapshot
+        contexts = UserContexts(
+            config=snapshot.config,
+            dataset=snapshot.dataset,
+            features=snapshot.features,
+            user_features=snapshot.user_features,
+            memories=trained.memories,
+            global_memory=self.scorer.global_memory,
+            model=self.scorer.model,
+            round=trained.round,
+            memory_of=trained.memory_of,
+        )
+        queries = SingleQueries(self.scorer)
+        derived = {
+            "model_version": trained.version,
+            "round": trained.round,
+            "dataset": snapshot.dataset,
+            "config": snapshot.config,
+            "contexts": contexts,
+            "queries": queries,
+            "explainer": Explainer(self.scorer, queries, self.catalogue, snapshot.features),
+        }
+        for name, part in derived.items():
+            object.__setattr__(self, name, part)
+
+    @classmethod
+    def of(
+        cls,
         snapshot: Snapshot,
         checkpoint: Checkpoint,
         model_version: str,
         memory_of: Callable[[int], MemoryEntries | None] | None = None,
         kept_vectors: int = CAPACITY,
-    ) -> None:
-        self.snapshot = snapshot
-        self.config = snapshot.config.model_copy(update={"device": "cpu"})  # wherever it was trained
-        self.dataset = snapshot.dataset
-        self.model_version = model_version
-        self.round = checkpoint.server.round
-        self.global_memory = checkpoint.server.global_memory if self.config.uses_prototypes else None
-        self.memories = dict(checkpoint.memories)
-        model = build_model(self.config, self.dataset.num_items, snapshot.features, checkpoint.server.averaged)
-        self.scorer = ModelScorer(model, self.global_memory)
-        self.contexts = UserContexts(
-            config=self.config,
-            dataset=self.dataset,
-            features=snapshot.features,
-            user_features=snapshot.user_features,
-            memories=self.memories,
-            global_memory=self.global_memory,
-            model=model,
-            round=self.round,
-            memory_of=memory_of,
-        )
-        self.catalogue = ServedCatalogue(self.dataset.items, self.dataset.num_items)
-        self._trained_model = model
-        self._forgotten: set[str] = set()
-        self._ranking = ranking_of(self.scorer.columns.numpy())
-        self._queries = SingleQueries(self.scorer)
-        self._explainer = Explainer(self.scorer, self._queries, self.catalogue, snapshot.features)
-        self._vectors = UserVectors(kept_vectors)
+    ) -> "Recommender":
+        """Assemble a recommender of the items that a model was trained with.
+
+        Args:
+            snapshot: the data, features and configuration of the run.
+            checkpoint: the state to serve.
+            model_version: a name for it.
+            memory_of: what every user's local memory is taken to be instead, for controls.
+            kept_vectors: of how many users the vectors are kept.
+        """
+        trained = TrainedModel.of(snapshot, checkpoint, model_version, memory_of)
+        scorer = ModelScorer(trained.model, trained.global_memory)
+        catalogue = ServedCatalogue(snapshot.dataset.items, snapshot.dataset.num_items)
+        ranking = ranking_of(scorer.columns.numpy())
+        return cls(trained, catalogue, scorer, ranking, UserVectorCache(kept_vectors))
 
     @classmethod
     def load(cls, path: Path, round: int | None = None, version: str | None = None) -> "Recommender":
-        """A checkpoint of a run directory.
+        """Read a checkpoint of a run directory.
 
         Args:
             path: the run directory.
@@ -93,85 +130,85 @@ class Recommender:
         directory = RunDirectory(path)
         snapshot = directory.read_snapshot()
         checkpoint = directory.read_best() if round is None else directory.read_checkpoint(round)
-        return cls(snapshot, checkpoint, version or f"{path.resolve().name}-{checkpoint.server.round:06d}")
+        return cls.of(snapshot, checkpoint, version or f"{path.resolve().name}-{checkpoint.server.round:06d}")
 
     # Answers
 
     def answer(self, question: Question) -> Recommendation:
-        """The best items for a question.
+        """Find the best items for a question.
 
         Ids that the catalogue does not hold are left out and listed in ``unknown_items``. Interactions with items that
         are newer than the model are not part of the sequence, but are hidden as seen.
 
         Raises:
-            ConfigError: if no item is of the category asked for.
+            ConfigError: if a filter asks for what no item has.
         """
-        return self.answer_to(self.ask(question))
+        return self.answer_resolved(self.resolve(question))
 
-    def ask(self, question: Question) -> Asked:
-        """A question understood, in microseconds: it says whether the answer takes long."""
+    def resolve(self, question: Question) -> ResolvedQuestion:
+        """Put a question into this model's terms, in microseconds: the result says whether the answer takes long.
+
+        Raises:
+            ConfigError: as ``answer``.
+        """
+        selection = question.selection
         user = None if question.user_id is None else self.user_index(question.user_id)
-        told, unknown = self.catalogue.indices([*(question.history or ()), *question.since])
+        seen, unknown = self.catalogue.indices([*(question.history or ()), *question.since])
         if question.history is None and user is not None:
-            told = np.concatenate([self.dataset.history(user), told])
-        excluded, unknown_too = self.catalogue.indices(question.exclude) if question.exclude else (_NO_INDICES, [])
-        again = self.config.data.repeats == "offer" if question.include_seen is None else question.include_seen
-        hidden = excluded if again else np.concatenate([told, excluded]) if len(excluded) else told
-        history = told if len(self.catalogue) == self.catalogue.trained else told[told <= self.catalogue.trained]
-        place, vector = self._kept_vector(question, history)
-        missing = tuple(dict.fromkeys([*unknown, *unknown_too]))
-        return Asked(question, user, history, hidden, missing, self.contexts, place, vector)
+            seen = np.concatenate([self.dataset.history(user), seen])
+        excluded, unknown_too = self.catalogue.indices(selection.exclude) if selection.exclude else (_NO_INDICES, [])
+        again = self.config.data.repeats == "offer" if selection.include_seen is None else selection.include_seen
+        hidden = excluded if again else np.concatenate([seen, excluded]) if len(excluded) else seen
+        history = seen if len(self.catalogue) == self.catalogue.trained else seen[seen <= self.catalogue.trained]
+        outside, missing = self.catalogue.outside(selection), tuple(dict.fromkeys([*unknown, *unknown_too]))
+        slot, vector = self._kept_vector(question, history)
+        return ResolvedQuestion(question, user, history, hidden, outside, missing, self.contexts, slot, vector)
 
-    def answer_to(self, asked: Asked) -> Recommendation:
-        """The answer to a question of this recommender."""
-        vector, context = self._vector(asked)
-        (best,) = self._ranking.best(vector.query[None], [self._wanted(asked)])
-        return self._recommendation(asked, vector, context, best)
+    def answer_resolved(self, resolved: ResolvedQuestion) -> Recommendation:
+        """Answer a question that this recommender resolved."""
+        vector, context = self._vector(resolved)
+        (best,) = self.ranking.best(vector.query[None], [resolved.top_k()])
+        return self._recommendation(resolved, vector, context, best)
 
     def answer_many(self, questions: Sequence[Question]) -> list[Recommendation]:
-        """As ``answer`` for each question, to the last bit: only the search for the best is done together."""
+        """Answer each question as ``answer`` does, to the last bit: only the search for the best is done together."""
         if not questions:
             return []
         # One by one, because a batch rounds otherwise, and pages of one list would then not fit together.
-        everyone = [(asked, *self._vector(asked)) for asked in map(self.ask, questions)]
-        queries = np.stack([vector.query for _, vector, _ in everyone])
-        found = self._ranking.best(queries, [self._wanted(asked) for asked, _, _ in everyone])
-        return [self._recommendation(*one, best) for one, best in zip(everyone, found, strict=True)]
+        read = [(resolved, *self._vector(resolved)) for resolved in map(self.resolve, questions)]
+        queries = np.stack([vector.query for _, vector, _ in read])
+        found = self.ranking.best(queries, [resolved.top_k() for resolved, _, _ in read])
+        return [self._recommendation(*one, best) for one, best in zip(read, found, strict=True)]
 
     def recommend(self, user_id: str, k: int = 10) -> Recommendation:
-        """The k best unseen items for a user; someone unknown has an empty history.
+        """Find the k best unseen items for a user; an unknown one has an empty history.
 
         Raises:
             ConfigError: if k is not positive.
         """
-        return self.answer(Question(user_id, k=k))
+        return self.answer(Question(user_id, selection=best_of(k)))
 
     def recommend_users(self, users: Sequence[int], k: int) -> Iterator[Recommendation]:
-        """As ``recommend`` for many user indices, each with the whole known history as input."""
-        yield from self.answer_many([Question(self.dataset.vocabulary.user_id(user), k=k) for user in users])
+        """Recommend to many users by index, each with the whole known history as input, as ``recommend`` does."""
+        selection = best_of(k)
+        yield from self.answer_many([Question(self.dataset.vocabulary.user_id(u), selection=selection) for u in users])
 
     def similar(self, item_id: str, k: int = 10) -> SimilarTo:
-        """The k items whose rows of the item matrix have the greatest cosine to this one's, nearest first.
+        """Find the k items whose rows of the item matrix have the greatest cosine to this one's, nearest first.
 
         Raises:
             UnknownItemError: if there is no such item.
             ConfigError: if k is not positive.
         """
         index = self.catalogue.index(item_id)
-        if k < 1:
-            raise ConfigError(f"k = {k} is not positive; ask for at least one item")
-        columns = self.scorer.columns.numpy()
-        length = np.maximum(np.sqrt(np.square(columns).sum(0)), 1e-12)
-        cosine = (columns[:, index] @ columns) / length / length[index]
-        cosine[[0, index]] = -np.inf
-        order = np.argsort(-cosine, kind="stable")[: min(k, len(self.catalogue) - 1)]
-        items = tuple(ScoredItem(self.catalogue.item(int(i)), float(np.clip(cosine[i], -1, 1))) for i in order)
+        found, cosines = most_similar(self.scorer.columns.numpy(), index, best_of(k).k)
+        items = tuple(map(ScoredItem, map(self.catalogue.item, found.tolist()), cosines.tolist()))
         return SimilarTo(self.catalogue.item(index), items, self.model_version, self.dataset.name, self.round)
 
     # Other items and users
 
     def with_items(self, items: Sequence[Item]) -> "Recommender":
-        """A recommender that knows these items too, or knows them anew, from their texts; this one stays as it is.
+        """Make a recommender that knows these items too, or knows them anew, from their texts.
 
         Items are best made by ``described_item``. Where the model uses no texts, only the title, genres and year of an
         item that it was trained with can be told anew.
@@ -181,12 +218,15 @@ class Recommender:
         """
         if not items:
             return self
-        other = copy.copy(self)
-        other.catalogue = self.catalogue.with_items(items)
-        if self.snapshot.features.text is not None or len(other.catalogue) > other.catalogue.trained:
-            other._place(items)
-        other._explainer = Explainer(other.scorer, other._queries, other.catalogue, self.snapshot.features)
-        return other
+        catalogue = self.catalogue.with_items(items)
+        if self.trained.snapshot.features.text is None and len(catalogue) == catalogue.trained:
+            return replace(self, catalogue=catalogue)
+        texts = encode(self.trained.snapshot, {catalogue.index(item.item_id): item.text for item in items})
+        scorer = scorer_with(self.scorer, self.trained.model, texts, catalogue)
+        ranking = self.ranking.with_columns(scorer.columns.numpy(), np.array(sorted(texts.vectors)))
+        # Users' vectors depend on the items that the model was trained with, and stay as long as those do.
+        vectors = self.vectors if scorer.model is self.scorer.model else UserVectorCache(self.vectors.capacity)
+        return replace(self, catalogue=catalogue, scorer=scorer, ranking=ranking, vectors=vectors)
 
     def encode(self, items: Sequence[Item]) -> None:
         """Let the items' texts be encoded and put into the encoder's cache, so that ``with_items`` need not wait.
@@ -194,127 +234,112 @@ class Recommender:
         Raises:
             FeatureError: as ``with_items``.
         """
-        encode(self.snapshot, {number: item.text for number, item in enumerate(items)})
-
-    def _place(self, items: Sequence[Item]) -> None:
-        """Put these items' texts into the model, of a copy that nobody uses yet.
-
-        Users' vectors depend on the items that the model was trained with, and stay as long as those do.
-        """
-        placed = encode(self.snapshot, {self.catalogue.index(item.item_id): item.text for item in items})
-        trained = placed.up_to(self.catalogue.trained)
-        if trained.vectors:
-            self.contexts = replace(self.contexts, model=place(self.contexts.model, self._trained_model, trained))
-            self._vectors = UserVectors(self._vectors.capacity)
-        table = with_rows(self.scorer.table, self._trained_model, placed, len(self.catalogue))
-        self.scorer = ModelScorer(self.contexts.model, self.global_memory, table)
-        self._queries = SingleQueries(self.scorer)
-        self._ranking = self._ranking.with_columns(self.scorer.columns.numpy(), np.array(sorted(placed.vectors)))
+        encode(self.trained.snapshot, {number: item.text for number, item in enumerate(items)})
 
     def with_prototype(self, index: int) -> "Recommender":
-        """A recommender whose global memory is this prototype alone; this one stays as it is.
+        """Make a recommender whose global memory is this prototype alone.
 
         Raises:
             ConflictError: if the model has no prototypes.
             UnknownError: if it has none of this index.
         """
-        if self.global_memory is None:
+        prototypes = self._prototypes()
+        count = len(prototypes.mass)
+        if index not in range(count):
+            raise UnknownError(f"model {self.model_version} has no prototype {index}; it has 0 to {count - 1}")
+        alone = prototypes.scaled(np.arange(count) == index)
+        scorer = ModelScorer(self.scorer.model, alone, self.scorer.table)
+        return replace(self, scorer=scorer, vectors=UserVectorCache(self.vectors.capacity))
+
+    def _prototypes(self) -> Prototypes:
+        if self.scorer.global_memory is None:
             raise ConflictError(
                 f"model {self.model_version} has no global prototypes: train with "
                 "fedmem.enable_prototype_aggregation=true, or ask a model that has some"
             )
-        count = len(self.global_memory.mass)
-        if index not in range(count):
-            raise UnknownError(f"model {self.model_version} has no prototype {index}; it has 0 to {count - 1}")
-        other = copy.copy(self)
-        other.global_memory = self.global_memory.scaled(np.arange(count) == index)
-        other.contexts = replace(self.contexts, global_memory=other.global_memory)
-        other.scorer = ModelScorer(self.scorer.model, other.global_memory, self.scorer.table)
-        other._queries = SingleQueries(other.scorer)
-        other._explainer = Explainer(other.scorer, other._queries, other.catalogue, self.snapshot.features)
-        other._vectors = UserVectors(self._vectors.capacity)
-        return other
+        return self.scorer.global_memory
 
     def forget_user(self, user_id: str) -> None:
-        """Erase a user's memory and vectors here; from now on the id is that of someone unknown."""
-        user = self.user_index(user_id)
-        if user is not None:  # others are unknown as it is, and there is no end to them
-            self._forgotten.add(user_id)
-            self.memories.pop(user, None)
-        self._vectors.forget(user_id)
+        """Erase a user's memory and vectors here; from now on the id is that of an unknown user."""
+        self.trained.forget(user_id)
+        self.vectors.forget(user_id)
 
     # Evaluation, and what it shares with answers
 
     def score(self, users: Indices, histories: Sequence[Indices]) -> npt.NDArray[np.float32]:
-        """Scores [B, I + 1] as ``recommend`` ranks by, for evaluation: users [B], B histories of item indices."""
+        """Compute the scores [B, I + 1] that ``recommend`` ranks by: users [B], B histories of item indices."""
         contexts = [self.context(int(user), history) for user, history in zip(users, histories, strict=True)]
         return self.scorer.score(contexts, histories)
 
     def scores(self, question: Question) -> npt.NDArray[np.float32]:
-        """Every item's score in the answer to a question [I], hidden ones included."""
-        vector, _ = self._vector(self.ask(question))
+        """Compute every item's score in the answer to a question [I], hidden ones included."""
+        vector, _ = self._vector(self.resolve(question))
         scores: npt.NDArray[np.float32] = vector.query @ self.scorer.columns[:, 1:].numpy()
         return scores
 
     def user_index(self, user_id: str) -> int | None:
-        """The user's index, or None for someone unknown or forgotten."""
-        if user_id in self._forgotten:
-            return None
-        return self.dataset.vocabulary.find_user(user_id)
+        """Look up a user's index; None for an unknown or a forgotten user."""
+        return self.trained.user_index(user_id)
 
     def context(self, user: int, history: Indices) -> UserContext:
-        """What stands beside a user's history: the stored memory, or what a history without one replays."""
+        """Find what stands beside a user's history: the stored memory, or what a history without one replays."""
         return self.contexts.of_user(user, history)
 
     # How a question becomes an answer
 
-    def _kept_vector(self, question: Question, history: Indices) -> tuple[Place | None, UserVector | None]:
+    def _kept_vector(self, question: Question, history: Indices) -> tuple[Slot | None, UserVector | None]:
         """Where the user's vector is kept, and the vector if it is there. Without a user or a history there is none."""
         user_id = question.user_id
-        if user_id is None or question.memory is not None or not question.reads_memory or not len(history):
+        if user_id is None or question.memory is not None or not question.selection.memory or not len(history):
             return None, None
-        return self._vectors.find(Known.of(user_id, history))
+        return self.vectors.find(VectorKey.of(user_id, history))
 
-    def _vector(self, asked: Asked) -> tuple[UserVector, UserContext | None]:
+    def _vector(self, resolved: ResolvedQuestion) -> tuple[UserVector, UserContext | None]:
         """The user's side of the score and, where it is needed, what it was read from: no history is replayed twice."""
-        context = asked.context() if asked.needs_context else None
-        if asked.vector is not None:
-            return asked.vector, context
-        query = self._queries.query(context, asked.history)
-        vector = UserVector(query, self.contexts.strategy(asked.user, asked.history, context))
-        if asked.place is not None:
-            self._vectors.put(asked.place, vector)
+        context = resolved.context() if resolved.needs_context else None
+        if resolved.vector is not None:
+            return resolved.vector, context
+        query = self.queries.query(context, resolved.history)
+        vector = UserVector(query, self.contexts.strategy(resolved.user, resolved.history, context))
+        if resolved.slot is not None:
+            self.vectors.put(resolved.slot, vector)
         return vector, context
 
-    def _wanted(self, asked: Asked) -> Wanted:
-        question = asked.question
-        outside = None if question.category is None else self.catalogue.outside(question.category)
-        return Wanted(question.offset + question.k + 1, asked.hidden, outside)  # one more, to see if there is another
-
     def _recommendation(
-        self, asked: Asked, vector: UserVector, context: UserContext | None, best: Best
+        self, resolved: ResolvedQuestion, vector: UserVector, context: UserContext | None, best: Best
     ) -> Recommendation:
-        question, (found, scores) = asked.question, best
-        end = question.offset + question.k
-        more, found, scores = len(found) > end, found[question.offset : end], scores[question.offset : end]
-        items, explanation = self._scored(asked, context, found.tolist(), scores.tolist())
+        offset, end = resolved.selection.offset, resolved.selection.end
+        found, scores = best
+        page = found[offset:end].tolist(), scores[offset:end].tolist()
+        items, explanation = self._scored(resolved, context, *page)
         return Recommendation(
             items=items,
             strategy=vector.strategy,
             model_version=self.model_version,
             dataset=self.dataset.name,
             round=self.round,
-            offset=question.offset,
-            more=more,
-            unknown_items=asked.unknown,
+            offset=offset,
+            more=len(found) > end,
+            unknown_items=resolved.unknown,
             explanation=explanation,
         )
 
     def _scored(
-        self, asked: Asked, context: UserContext | None, found: list[int], scores: list[float]
+        self, resolved: ResolvedQuestion, context: UserContext | None, found: list[int], scores: list[float]
     ) -> tuple[tuple[ScoredItem, ...], Explanation | None]:
         items = [self.catalogue.item(index) for index in found]
-        if not asked.question.explain:
+        if not resolved.selection.explain:
             return tuple(map(ScoredItem, items, scores)), None
-        explanation, parts = self._explainer.explain(context, asked.history, np.array(found, np.int64))
+        explanation, parts = self.explainer.explain(context, resolved.history, np.array(found, np.int64))
         return tuple(map(ScoredItem, items, scores, parts)), explanation
+
+
+def best_of(k: int) -> Selection:
+    """Select the k best, also more than one answer over HTTP may hold.
+
+    Raises:
+        ConfigError: if k is not positive.
+    """
+    if k < 1:
+        raise ConfigError(f"k = {k} is not positive; ask for at least one item")
+    return Selection().model_copy(update={"k": k})

@@ -1,4 +1,4 @@
-"""User vectors that were computed before, the most recently used ones. Lists are never kept: they follow from these."""
+"""The cache of user vectors, the most recently used ones. Lists are never kept: they follow from these."""
 
 import threading
 from collections import OrderedDict
@@ -21,28 +21,28 @@ class UserVector:
 
 
 @dataclass(frozen=True)
-class Known:
-    """What a user vector depends on beside the model: who, and what of the history is known."""
+class VectorKey:
+    """What a user vector depends on beside the model: the user, and what of the history is known."""
 
     user_id: str
     length: int
     content: int
 
     @classmethod
-    def of(cls, user_id: str, history: npt.NDArray[np.integer]) -> "Known":
-        """The key of a user with this history (item indices)."""
+    def of(cls, user_id: str, history: npt.NDArray[np.integer]) -> "VectorKey":
+        """Make the key of a user with this history (item indices)."""
         return cls(user_id, len(history), hash(history.tobytes()))
 
 
 @dataclass(frozen=True)
-class Place:
+class Slot:
     """Where a vector is kept: its key, and how many users had been forgotten when its computation began."""
 
-    known: Known
+    key: VectorKey
     forgotten: int
 
 
-class UserVectors:
+class UserVectorCache:
     """A bounded store, safe to use from several threads.
 
     Args:
@@ -51,31 +51,31 @@ class UserVectors:
 
     def __init__(self, capacity: int = CAPACITY) -> None:
         self.capacity = capacity
-        self._kept: OrderedDict[Known, UserVector] = OrderedDict()
+        self._kept: OrderedDict[VectorKey, UserVector] = OrderedDict()
         self._forgotten = 0
         self._lock = threading.Lock()
 
     def __len__(self) -> int:
         return len(self._kept)
 
-    def find(self, known: Known) -> tuple[Place, UserVector | None]:
-        """The vector, or None, and where to put one."""
+    def find(self, key: VectorKey) -> tuple[Slot, UserVector | None]:
+        """Find the vector, or None, and where to put one."""
         with self._lock:
-            found = self._kept.get(known)
+            found = self._kept.get(key)
             if found is not None:
-                self._kept.move_to_end(known)
-            return Place(known, self._forgotten), found
+                self._kept.move_to_end(key)
+            return Slot(key, self._forgotten), found
 
-    def put(self, place: Place, vector: UserVector) -> None:
+    def put(self, slot: Slot, vector: UserVector) -> None:
         """Keep a vector, and drop the one not used for longest where there are too many.
 
-        Not if anybody was forgotten since the place was found: the vector may be of what is to be forgotten.
+        Not if a user was forgotten since the slot was found: the vector may be of what is to be forgotten.
         """
         with self._lock:
-            if place.forgotten != self._forgotten:
+            if slot.forgotten != self._forgotten:
                 return
-            self._kept[place.known] = vector
-            self._kept.move_to_end(place.known)
+            self._kept[slot.key] = vector
+            self._kept.move_to_end(slot.key)
             while len(self._kept) > self.capacity:
                 self._kept.popitem(last=False)
 
@@ -83,5 +83,5 @@ class UserVectors:
         """Drop all of a user, and what is being computed."""
         with self._lock:
             self._forgotten += 1
-            for known in [known for known in self._kept if known.user_id == user_id]:
-                del self._kept[known]
+            for key in [key for key in self._kept if key.user_id == user_id]:
+                del self._kept[key]

@@ -1,7 +1,7 @@
 """The global abstract memory over HTTP."""
 
 from fedmem.checkpoint import RunDirectory
-from fedmem.contracts import ItemMap, PrototypeRound, RecommendationResponse
+from fedmem.contracts import ItemMap, PrototypeRound, RecommendationResponse, Selection
 from fedmem.serving import Question
 from tests.backend.conftest import ITEMS, problem
 
@@ -40,7 +40,7 @@ def test_what_one_prototype_recommends(served, recommender):
     for index in range(3):
         response = served.get(f"/memory/prototypes/{index}/recommendations", params={"k": 4})
         found = RecommendationResponse.model_validate(response.json())
-        expected = recommender.with_prototype(index).answer(Question(k=4))
+        expected = recommender.with_prototype(index).answer(Question(selection=Selection(k=4)))
         assert [item.item_id for item in found.items] == [scored.item.item_id for scored in expected.items]
         assert [item.title for item in found.items] == [f"Film {item.item_id}" for item in found.items]
         assert (found.user_id, found.strategy, found.next) == (None, "prototypes", None)
@@ -52,7 +52,7 @@ def test_what_one_prototype_recommends(served, recommender):
 
 
 def test_a_model_without_prototypes_recommends_by_none(served, monkeypatch):
-    monkeypatch.setattr(served.app.state.served.current.recommender, "global_memory", None)
+    monkeypatch.setattr(served.app.state.served.current.recommender.scorer, "global_memory", None)
     detail = problem(served.get("/memory/prototypes/0/recommendations"), 409).detail
     assert "fedmem.enable_prototype_aggregation=true" in detail
 

@@ -39,12 +39,13 @@ def remembers(directory: RunDirectory, user_id: str) -> bool:
 
 
 def test_feedback_counts_from_the_next_request_on(served, recommender):
+    from fedmem.contracts import Selection
     from fedmem.serving import Question
 
     first = recommended(served, "u03")[0]
     response = served.post("/feedback", json=events("u03", first))
     assert response.json() == {"accepted": 1, "duplicates": 0}
-    expected = recommender.answer(Question("u03", since=[first], k=50))
+    expected = recommender.answer(Question("u03", since=[first], selection=Selection(k=50)))
     assert recommended(served, "u03") == [scored.item.item_id for scored in expected.items]
     assert first not in recommended(served, "u03")
 
@@ -78,11 +79,12 @@ def test_a_time_that_is_none(served, timestamp):
 
 
 def test_feedback_in_the_order_of_time_whenever_it_comes(served, recommender):
+    from fedmem.contracts import Selection
     from fedmem.serving import Question
 
     served.post("/feedback", json=events("new", "9", "11", start=NOW))
     served.post("/feedback", json=events("new", "3", "5", "7", start=NOW - 1000))
-    expected = recommender.answer(Question(history=["3", "5", "7", "9", "11"], k=50))
+    expected = recommender.answer(Question(history=["3", "5", "7", "9", "11"], selection=Selection(k=50)))
     assert recommended(served, "new") == [scored.item.item_id for scored in expected.items]
 
 

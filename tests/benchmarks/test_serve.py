@@ -35,10 +35,10 @@ def test_the_answers_measured_are_whole(small):
     for user in recommender.dataset.vocabulary.users[:4]:
         answer = recommender.recommend(user, serve.K)
         assert (answer.strategy, len(answer.items)) == ("model", serve.K)
-    assert len(recommender._vectors) == 0
-    for memory in recommender.memories.values():
+    assert len(recommender.vectors) == 0
+    for memory in recommender.trained.memories.values():
         assert len(memory) == len(np.unique(memory.index)) == 50
-    assert recommender._queries._experts.keys() == {"sequential", "text", "visual"}
+    assert recommender.queries._experts.keys() == {"sequential", "text", "visual"}
 
 
 def test_the_peer_ranks_by_the_sequence_alone(small):

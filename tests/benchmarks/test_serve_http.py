@@ -77,7 +77,7 @@ def test_a_service_that_ends_is_named_with_its_last_words():
 
 def test_the_models_measured_answer_from_their_memories():
     snapshot = snapshot_of(250, 3)
-    recommender = Recommender(snapshot, checkpoint_of(snapshot, round=1), "drawn")
+    recommender = Recommender.of(snapshot, checkpoint_of(snapshot, round=1), "drawn")
     answer = recommender.recommend("2", 10)
     assert (answer.strategy, len(answer.items), answer.round) == ("model", 10, 1)
     assert answer.items[0].item.title.startswith("The Return of Film")

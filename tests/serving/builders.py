@@ -7,11 +7,12 @@ from typing import Any
 import numpy as np
 
 from fedmem.checkpoint import Checkpoint, Snapshot
+from fedmem.contracts import Selection
 from fedmem.data.federated_dataset import FederatedDataset
 from fedmem.data.interactions import Item
 from fedmem.federated.start import build_model, initial_state
 from fedmem.memory.local_memory import MemoryEntries
-from fedmem.serving import Recommender
+from fedmem.serving import Question, Recommender
 from tests.tiny import ITEMS, tiny_config, tiny_dataset, tiny_snapshot
 
 DIM = 8
@@ -74,4 +75,16 @@ def drawn_checkpoint(snapshot: Snapshot, *, noise: float = 0.3, seed: int = 0) -
 def drawn_recommender(**options: Any) -> Recommender:
     """A recommender of both."""
     snapshot = drawn_snapshot(**options)
-    return Recommender(snapshot, drawn_checkpoint(snapshot), "drawn")
+    return Recommender.of(snapshot, drawn_checkpoint(snapshot), "drawn")
+
+
+def ask(user_id: str | None = None, **parts: Any) -> Question:
+    """A question whose selection's fields stand beside its own: ``ask("3", since=("1",), k=5)``."""
+    own = {name: parts.pop(name) for name in ("history", "since") if name in parts}
+    own |= {"memory": parts.pop("entries")} if "entries" in parts else {}
+    return Question(user_id, selection=Selection(**parts), **own)
+
+
+def asking(question: Question, **fields: Any) -> Question:
+    """The question with other fields of its selection."""
+    return replace(question, selection=question.selection.model_copy(update=fields))

@@ -8,16 +8,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fedmem.config import DataConfig
-from fedmem.contracts import RecommendationResponse
+from fedmem.contracts import RecommendationResponse, Selection
 from fedmem.controls import control_recommenders
 from fedmem.errors import ConfigError, ConflictError, UnknownError
 from fedmem.federated.scoring import UserContext
 from fedmem.serving import Item, Question, Recommender
-from fedmem.serving.catalogue import KEPT_GENRES, ServedCatalogue
+from fedmem.serving.catalogue import KEPT_FILTERS, ServedCatalogue
 from tests.serving.builders import (
     EMPTY_USER,
     GENRES,
     SHORT_USER,
+    ask,
+    asking,
     drawn_checkpoint,
     drawn_memory,
     drawn_recommender,
@@ -27,9 +29,9 @@ from tests.tiny import ITEMS
 
 SNAPSHOT = drawn_snapshot()
 CHECKPOINT = drawn_checkpoint(SNAPSHOT)
-RECOMMENDER = Recommender(SNAPSHOT, CHECKPOINT, "drawn")
+RECOMMENDER = Recommender.of(SNAPSHOT, CHECKPOINT, "drawn")
 NO_MEMORY_AT_ALL = control_recommenders(SNAPSHOT, CHECKPOINT)["no memory at all"]
-IDS = st.sampled_from([str(item) for item in range(1, ITEMS + 1)] + ["no such item", ""])
+IDS = st.sampled_from([str(item) for item in range(1, ITEMS + 1)] + ["no such item", " "])
 USERS = st.sampled_from([*RECOMMENDER.dataset.vocabulary.users, "nobody"])
 
 
@@ -47,8 +49,8 @@ def questions(draw, **fixed):
         drawn_memory([3, 9, 4, 12], np.random.default_rng(draw(st.integers(0, 9)))) if draw(st.booleans()) else None
     )
     options = {
-        "memory": memory,
-        "reads_memory": draw(st.booleans()),
+        "entries": memory,
+        "memory": draw(st.booleans()),
         "k": draw(st.integers(1, 40)),
         "offset": draw(st.integers(0, 35)),
         "category": draw(st.sampled_from([None, *GENRES])),
@@ -56,7 +58,7 @@ def questions(draw, **fixed):
         "include_seen": draw(st.booleans()),
         "explain": draw(st.booleans()),
     }
-    return Question(**who, **(options | fixed))
+    return ask(**who, **(options | fixed))
 
 
 def history_of(question: Question) -> list[int]:
@@ -69,7 +71,7 @@ def expected_scores(question: Question) -> np.ndarray:
     """As evaluation scores: the model in torch, a batch of one."""
     history = np.array(history_of(question), np.int32)
     user = None if question.user_id is None else RECOMMENDER.user_index(question.user_id)
-    if not question.reads_memory:
+    if not question.selection.memory:
         return NO_MEMORY_AT_ALL.scorer.score([UserContext()], [history])[0]
     if question.memory is not None:
         context = UserContext(question.memory)
@@ -81,9 +83,9 @@ def expected_scores(question: Question) -> np.ndarray:
 
 
 def visible(question: Question) -> set[int]:
-    items = {index for index in range(1, ITEMS + 1) if question.category in (None, *genres(index))}
-    items -= {int(raw) for raw in question.exclude if raw.isdecimal()}
-    return items if question.include_seen else items - set(history_of(question))
+    items = {index for index in range(1, ITEMS + 1) if question.selection.category in (None, *genres(index))}
+    items -= {int(raw) for raw in question.selection.exclude if raw.isdecimal()}
+    return items if question.selection.include_seen else items - set(history_of(question))
 
 
 def genres(index: int) -> tuple[str, ...]:
@@ -99,27 +101,27 @@ def test_an_answer_is_the_page_of_the_ranking_that_evaluation_makes(question):
     answer, scores = RECOMMENDER.answer(question), expected_scores(question)
     left = visible(question)
     found = [int(raw) for raw in ids(answer)]
-    assert len(found) == len(set(found)) == max(0, min(question.k, len(left) - question.offset))
+    assert len(found) == len(set(found)) == max(0, min(question.selection.k, len(left) - question.selection.offset))
     assert set(found) <= left
     tolerance = 1e-5 * max(1.0, float(np.abs(scores).max()))
     assert [scored.score for scored in answer.items] == sorted((s.score for s in answer.items), reverse=True)
     for scored, index in zip(answer.items, found, strict=True):
         assert scored.score == pytest.approx(scores[index], abs=tolerance)
     ranked = sorted((float(scores[index]) for index in left), reverse=True)
-    page = ranked[question.offset : question.offset + question.k]
+    page = ranked[question.selection.offset : question.selection.offset + question.selection.k]
     assert [scored.score for scored in answer.items] == pytest.approx(page, abs=tolerance)
-    assert answer.more == (len(left) > question.offset + question.k)
+    assert answer.more == (len(left) > question.selection.offset + question.selection.k)
     assert set(answer.unknown_items) == {
-        raw for raw in (*(question.history or ()), *question.since, *question.exclude) if not raw.isdecimal()
+        raw for raw in (*(question.history or ()), *question.since, *question.selection.exclude) if not raw.isdecimal()
     }
 
 
 @given(questions(offset=0), st.integers(1, 11))
 def test_pages_are_disjoint_and_together_the_whole(question, size):
-    whole = RECOMMENDER.answer(replace(question, k=ITEMS, explain=False))
+    whole = RECOMMENDER.answer(asking(question, k=ITEMS, explain=False))
     pages, more = [], True
     while more:
-        page = RECOMMENDER.answer(replace(question, k=size, offset=len(pages), explain=False))
+        page = RECOMMENDER.answer(asking(question, k=size, offset=len(pages), explain=False))
         pages += page.items
         more = page.more
     assert tuple(pages) == whole.items
@@ -139,8 +141,8 @@ def test_the_parts_sum_to_the_score(question):
         total = parts.sequence + sum(parts.experts.values()) + parts.availability
         assert total == pytest.approx(scored.score, abs=1e-5 * max(1, abs(scored.score)))
     reasons = answer.explanation
-    assert bool(reasons.gates) is question.reads_memory
-    if not question.reads_memory:
+    assert bool(reasons.gates) is question.selection.memory
+    if not question.selection.memory:
         assert (reasons.memory, reasons.nothing) == ((), {})
         return
     assert sum(reasons.gates.values()) == pytest.approx(1, abs=1e-5)
@@ -158,7 +160,7 @@ NO_RETRIEVER = {"ablation": {"disable_moe": True}}
 @pytest.mark.parametrize("user", ["3", SHORT_USER, EMPTY_USER])
 def test_a_model_that_lacks_parts_explains_itself_by_the_others(options, user):
     recommender = drawn_recommender(**options)
-    answer = recommender.answer(Question(user, explain=True))
+    answer = recommender.answer(ask(user, explain=True))
     assert set(answer.explanation.gates) == ({"sequential"} if recommender.config.uses_memory else set())
     assert bool(answer.explanation.memory) is recommender.config.uses_memory
     for scored in answer.items:
@@ -168,7 +170,7 @@ def test_a_model_that_lacks_parts_explains_itself_by_the_others(options, user):
 
 @given(questions(explain=True))
 def test_an_explanation_changes_nothing(question):
-    with_reasons, without = RECOMMENDER.answer(question), RECOMMENDER.answer(replace(question, explain=False))
+    with_reasons, without = RECOMMENDER.answer(question), RECOMMENDER.answer(asking(question, explain=False))
     assert ids(with_reasons) == ids(without)
     assert without.explanation is None
     assert all(scored.parts is None for scored in without.items)
@@ -185,8 +187,8 @@ def test_an_answer_crosses_http(question):
 
 
 def test_reasons_name_what_was_read():
-    reasons = RECOMMENDER.answer(Question("3", explain=True)).explanation
-    remembered = {str(item) for item in RECOMMENDER.memories[3].items}
+    reasons = RECOMMENDER.answer(ask("3", explain=True)).explanation
+    remembered = {str(item) for item in RECOMMENDER.trained.memories[3].items}
     assert {entry.item_id for entry in reasons.memory if entry.kind == "item"} == remembered
     assert {entry.title for entry in reasons.memory if entry.kind == "item"} == {f"Film {raw}" for raw in remembered}
     prototypes = [entry for entry in reasons.memory if entry.kind == "prototype"]
@@ -196,7 +198,7 @@ def test_reasons_name_what_was_read():
 
 def test_a_category_that_nothing_has_is_an_error_that_names_a_near_one():
     with pytest.raises(ConfigError, match=r"'Comdy'.*did you mean 'Comedy'"):
-        RECOMMENDER.answer(Question("3", category="Comdy"))
+        RECOMMENDER.answer(ask("3", category="Comdy"))
 
 
 def test_only_some_genres_columns_are_kept():
@@ -204,15 +206,8 @@ def test_only_some_genres_columns_are_kept():
     catalogue = ServedCatalogue(items, 199)
     for _ in range(2):
         for number in range(1, 200):
-            assert np.flatnonzero(~catalogue.outside(f"genre {number}")).tolist() == [number]
-    assert catalogue._outside.cache_info().currsize == KEPT_GENRES
-
-
-def test_k_and_offset_are_checked():
-    with pytest.raises(ConfigError, match="k = 0"):
-        Question("3", k=0)
-    with pytest.raises(ConfigError, match="offset = -1"):
-        Question("3", offset=-1)
+            assert np.flatnonzero(~catalogue.outside(Selection(category=f"genre {number}"))).tolist() == [number]
+    assert catalogue._outside.cache_info().currsize == KEPT_FILTERS
 
 
 # Strategies and what is known of a user
@@ -221,18 +216,18 @@ def test_k_and_offset_are_checked():
 @pytest.mark.parametrize(
     ("question", "strategy"),
     [
-        (Question("3"), "model"),
-        (Question("0"), "global_memory"),
-        (Question("0", since=("9",)), "global_memory"),
-        (Question("0", since=("9", "12", "14")), "model"),
-        (Question("nobody"), "prototypes"),
-        (Question("nobody", since=("9",)), "global_memory"),
-        (Question(history=()), "prototypes"),
-        (Question(history=("no such item",)), "prototypes"),
-        (Question(history=("1", "2", "3", "4", "5")), "model"),
-        (Question("3", reads_memory=False), "no_memory"),
-        (Question("nobody", reads_memory=False), "no_memory"),
-        (Question(history=("9",), reads_memory=False), "no_memory"),
+        (ask("3"), "model"),
+        (ask("0"), "global_memory"),
+        (ask("0", since=("9",)), "global_memory"),
+        (ask("0", since=("9", "12", "14")), "model"),
+        (ask("nobody"), "prototypes"),
+        (ask("nobody", since=("9",)), "global_memory"),
+        (ask(history=()), "prototypes"),
+        (ask(history=("no such item",)), "prototypes"),
+        (ask(history=("1", "2", "3", "4", "5")), "model"),
+        (ask("3", memory=False), "no_memory"),
+        (ask("nobody", memory=False), "no_memory"),
+        (ask(history=("9",), memory=False), "no_memory"),
     ],
 )
 def test_every_answer_says_by_which_strategy(question, strategy):
@@ -241,9 +236,9 @@ def test_every_answer_says_by_which_strategy(question, strategy):
 
 def test_without_memory_an_answer_is_the_controls():
     for user in ("3", "5"):
-        answer = RECOMMENDER.answer(Question(user, reads_memory=False, k=ITEMS))
-        control = NO_MEMORY_AT_ALL.answer(Question(user, k=ITEMS))
-        assert ids(answer) == ids(control) != ids(RECOMMENDER.answer(Question(user, k=ITEMS)))
+        answer = RECOMMENDER.answer(ask(user, memory=False, k=ITEMS))
+        control = NO_MEMORY_AT_ALL.answer(ask(user, k=ITEMS))
+        assert ids(answer) == ids(control) != ids(RECOMMENDER.answer(ask(user, k=ITEMS)))
 
 
 # One prototype
@@ -254,9 +249,9 @@ def test_one_prototype_alone_is_what_a_new_user_reads():
     for index in range(3):
         alone = CHECKPOINT.server.global_memory.scaled(np.arange(3) == index)
         server = replace(CHECKPOINT.server, global_memory=alone)
-        expected = Recommender(SNAPSHOT, replace(CHECKPOINT, server=server), "alone")
+        expected = Recommender.of(SNAPSHOT, replace(CHECKPOINT, server=server), "alone")
         scores = expected.scorer.score([UserContext()], [np.zeros(0, np.int32)])[0]
-        answer = RECOMMENDER.with_prototype(index).answer(Question(k=ITEMS, explain=True))
+        answer = RECOMMENDER.with_prototype(index).answer(ask(k=ITEMS, explain=True))
         assert answer.strategy == "prototypes"
         assert [s.score for s in answer.items] == pytest.approx([scores[int(raw)] for raw in ids(answer)], abs=1e-4)
         assert [s.score for s in answer.items] == sorted((s.score for s in answer.items), reverse=True)
@@ -264,9 +259,7 @@ def test_one_prototype_alone_is_what_a_new_user_reads():
         assert read <= {index}
         found.add(tuple(ids(answer)))
     assert len(found) == 3
-    assert ids(RECOMMENDER.answer(Question("3"))) == ids(
-        Recommender(SNAPSHOT, CHECKPOINT, "same").answer(Question("3"))
-    )
+    assert ids(RECOMMENDER.answer(ask("3"))) == ids(Recommender.of(SNAPSHOT, CHECKPOINT, "same").answer(ask("3")))
 
 
 def test_a_prototype_that_there_is_not():
@@ -279,10 +272,10 @@ def test_a_prototype_that_there_is_not():
 
 
 def test_feedback_lengthens_the_sequence_and_keeps_the_memory():
-    before, after = RECOMMENDER.answer(Question("3", k=ITEMS)), RECOMMENDER.answer(Question("3", since=("1",), k=ITEMS))
+    before, after = RECOMMENDER.answer(ask("3", k=ITEMS)), RECOMMENDER.answer(ask("3", since=("1",), k=ITEMS))
     assert [s.score for s in before.items] != [s.score for s in after.items]
     history = [*map(str, RECOMMENDER.dataset.history(3)), "1"]
-    assert after == RECOMMENDER.answer(Question("3", history=history, k=ITEMS))
+    assert after == RECOMMENDER.answer(ask("3", history=history, k=ITEMS))
 
 
 # Vectors that are kept
@@ -290,13 +283,13 @@ def test_feedback_lengthens_the_sequence_and_keeps_the_memory():
 
 def counted(recommender: Recommender, monkeypatch) -> list[int]:
     lengths = []
-    query = recommender._queries.query
+    query = recommender.queries.query
 
     def count(context, history):
         lengths.append(len(history))
         return query(context, history)
 
-    monkeypatch.setattr(recommender._queries, "query", count)
+    monkeypatch.setattr(recommender.queries, "query", count)
     return lengths
 
 
@@ -304,60 +297,60 @@ def test_a_users_vector_is_computed_once_for_a_history(monkeypatch):
     recommender = drawn_recommender()
     computed = counted(recommender, monkeypatch)
     for k in (3, 5, 5):
-        recommender.answer(Question("3", k=k))
+        recommender.answer(ask("3", k=k))
     assert len(computed) == 1
-    recommender.answer(Question("3", since=("1",)))
-    recommender.answer(Question("3", since=("2",)))
+    recommender.answer(ask("3", since=("1",)))
+    recommender.answer(ask("3", since=("2",)))
     assert len(computed) == 3
     for _ in range(2):
-        recommender.answer(Question(history=("1", "2")))
+        recommender.answer(ask(history=("1", "2")))
     assert len(computed) == 5, "a history without a user is not kept"
 
 
 def test_so_many_vectors_are_kept_and_no_more(monkeypatch):
     recommender = drawn_recommender()
-    recommender._vectors.capacity = 2
+    recommender.vectors.capacity = 2
     computed = counted(recommender, monkeypatch)
     for user in ("1", "2", "1", "3", "1", "2"):
-        recommender.answer(Question(user))
-    assert len(recommender._vectors) == 2
+        recommender.answer(ask(user))
+    assert len(recommender.vectors) == 2
     assert len(computed) == 4  # 1, 2, 3, and 2 again, whom 3 displaced
 
 
 def test_nothing_is_kept_of_an_empty_history():
     recommender = drawn_recommender()
-    recommender.answer(Question("nobody"))
-    recommender.answer(Question("nobody else"))
-    assert len(recommender._vectors) == 0
+    recommender.answer(ask("nobody"))
+    recommender.answer(ask("nobody else"))
+    assert len(recommender.vectors) == 0
 
 
-@pytest.mark.parametrize("question", [Question("3"), Question("newcomer", since=("3", "9", "4", "12", "14"))])
+@pytest.mark.parametrize("question", [ask("3"), ask("newcomer", since=("3", "9", "4", "12", "14"))])
 def test_who_is_forgotten_while_a_vector_is_computed_is_forgotten(question, monkeypatch):
     recommender = drawn_recommender()
-    query = recommender._queries.query
+    query = recommender.queries.query
 
     def forgotten_meanwhile(context, history):
         recommender.forget_user(question.user_id)
         return query(context, history)
 
     with monkeypatch.context() as patch:
-        patch.setattr(recommender._queries, "query", forgotten_meanwhile)
+        patch.setattr(recommender.queries, "query", forgotten_meanwhile)
         recommender.answer(question)
-    assert len(recommender._vectors) == 0
+    assert len(recommender.vectors) == 0
     recommender.answer(replace(question, since=("3", "9", "4", "12", "14")))
-    assert len(recommender._vectors) == 1, "who comes back is kept again"
+    assert len(recommender.vectors) == 1, "who comes back is kept again"
 
 
 def test_who_is_forgotten_is_unknown():
     recommender = drawn_recommender()
-    recommender.answer(Question("3"))
+    recommender.answer(ask("3"))
     recommender.forget_user("3")
-    assert 3 not in recommender.memories
-    assert len(recommender._vectors) == 0
-    assert recommender.answer(Question("3")) == recommender.answer(Question("nobody"))
+    assert 3 not in recommender.trained.memories
+    assert len(recommender.vectors) == 0
+    assert recommender.answer(ask("3")) == recommender.answer(ask("nobody"))
     recommender.forget_user("3")
     recommender.forget_user("nobody")
-    assert recommender._forgotten == {"3"}
+    assert recommender.trained.forgotten == {"3"}
 
 
 # Similar items
@@ -378,8 +371,7 @@ def test_similar_items_are_those_of_greatest_cosine():
 @pytest.mark.parametrize("repeats", ["hide", "offer"])
 def test_what_is_offered_follows_the_models_setting_unless_the_question_says(repeats):
     config = SNAPSHOT.config.model_copy(update={"data": DataConfig(repeats=repeats)})
-    recommender = Recommender(replace(SNAPSHOT, config=config), CHECKPOINT, "drawn")
-    asked = Question(history=["3", "9", "3"], k=ITEMS)
+    recommender = Recommender.of(replace(SNAPSHOT, config=config), CHECKPOINT, "drawn")
     for include_seen, again in ((None, repeats == "offer"), (True, True), (False, False)):
-        answer = recommender.answer(replace(asked, include_seen=include_seen))
+        answer = recommender.answer(ask(history=["3", "9", "3"], k=ITEMS, include_seen=include_seen))
         assert ({"3", "9"} <= set(ids(answer)), len(answer.items)) == (again, ITEMS if again else ITEMS - 2)

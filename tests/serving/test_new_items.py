@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from fedmem.errors import FeatureError, UnknownItemError
-from fedmem.serving import Question, Recommender, described_item
-from tests.serving.builders import drawn_checkpoint, drawn_recommender, drawn_snapshot
+from fedmem.serving import Recommender, described_item
+from tests.serving.builders import ask, drawn_checkpoint, drawn_recommender, drawn_snapshot
 from tests.tiny import ITEMS
 
 
@@ -32,7 +32,7 @@ NEW = described_item("new", "A Film (2031)", ("Comedy",), description="Somebody 
 
 
 def everything(recommender: Recommender, **options) -> list[str]:
-    return [s.item.item_id for s in recommender.answer(Question("3", k=100, **options)).items]
+    return [s.item.item_id for s in recommender.answer(ask("3", k=100, **options)).items]
 
 
 def test_a_text_is_what_a_catalogue_would_have_made_of_it():
@@ -53,7 +53,7 @@ def test_a_new_item_is_recommended_in_the_next_answer_and_this_one_stays(recomme
 
 def test_its_vector_is_that_of_its_text_alone(recommender):
     more = recommender.with_items([NEW])
-    model, features = recommender.scorer.model, recommender.snapshot.features
+    model, features = recommender.scorer.model, recommender.trained.snapshot.features
     text = features.transform_text(DrawnEncoder().encode([NEW.text])[0])
     column = more.scorer.columns[:, ITEMS + 1].numpy()
     embedding = model.text_embedding.weight.detach().numpy() @ text
@@ -68,11 +68,11 @@ def test_its_vector_is_that_of_its_text_alone(recommender):
 
 def test_it_is_hidden_once_seen_and_no_part_of_the_sequence(recommender):
     more = recommender.with_items([NEW])
-    with_it = more.answer(Question("3", since=["new"], k=100))
-    without = more.answer(Question("3", k=100, exclude=["new"]))
+    with_it = more.answer(ask("3", since=["new"], k=100))
+    without = more.answer(ask("3", k=100, exclude=["new"]))
     assert with_it == without
     assert with_it.unknown_items == ()
-    assert recommender.answer(Question("3", since=["new"])).unknown_items == ("new",)
+    assert recommender.answer(ask("3", since=["new"])).unknown_items == ("new",)
 
 
 def test_it_has_similar_items_and_is_one(recommender):
@@ -85,7 +85,7 @@ def test_it_has_similar_items_and_is_one(recommender):
 
 
 def test_its_score_has_parts(recommender):
-    answer = recommender.with_items([NEW]).answer(Question("3", k=100, explain=True))
+    answer = recommender.with_items([NEW]).answer(ask("3", k=100, explain=True))
     scored = next(one for one in answer.items if one.item == NEW)
     total = scored.parts.sequence + sum(scored.parts.experts.values()) + scored.parts.availability
     assert total == pytest.approx(scored.score, abs=1e-5 * max(1, abs(scored.score)))
@@ -107,8 +107,8 @@ def test_a_known_item_described_anew_is_as_if_it_had_been_so(index, recommender)
         dataset=replace(snapshot.dataset, items=tuple(items)),
     )
     checkpoint = drawn_checkpoint(snapshot)
-    expected, found = Recommender(told, checkpoint, "drawn"), recommender.with_items([changed])
-    for question in (Question("3", k=100), Question(history=[str(i) for i in range(1, 12)], k=100), Question("x", k=9)):
+    expected, found = Recommender.of(told, checkpoint, "drawn"), recommender.with_items([changed])
+    for question in (ask("3", k=100), ask(history=[str(i) for i in range(1, 12)], k=100), ask("x", k=9)):
         a, b = found.answer(question), expected.answer(question)
         assert [s.item for s in a.items] == [s.item for s in b.items]
         assert [s.score for s in a.items] == pytest.approx([s.score for s in b.items], abs=1e-5)
@@ -164,7 +164,7 @@ def test_told_one_by_one_or_at_once_they_are_the_same(recommender):
     at_once = recommender.with_items([*{item.item_id: item for item in told}.values()])
     order = [at_once.catalogue.index(item.item_id) for item in one_by_one.catalogue.items]
     np.testing.assert_allclose(one_by_one.scorer.columns[:, 1:], at_once.scorer.columns[:, order], atol=1e-5)
-    for question in (Question("3", k=100), Question(history=[str(i) for i in range(1, 12)], k=100)):
+    for question in (ask("3", k=100), ask(history=[str(i) for i in range(1, 12)], k=100)):
         a, b = one_by_one.answer(question), at_once.answer(question)
         assert {s.item.item_id: s.score for s in a.items} == pytest.approx(
             {s.item.item_id: s.score for s in b.items}, abs=1e-5
@@ -173,13 +173,13 @@ def test_told_one_by_one_or_at_once_they_are_the_same(recommender):
 
 def test_users_vectors_stay_until_an_item_of_theirs_changes():
     recommender = drawn_recommender()
-    before = recommender.answer(Question("3", k=100))
+    before = recommender.answer(ask("3", k=100))
     more = recommender.with_items([NEW])
-    assert len(more._vectors) == 1
-    after = more.answer(Question("3", k=100))
+    assert len(more.vectors) == 1
+    after = more.answer(ask("3", k=100))
     assert [s for s in after.items if s.item.item_id != "new"] == list(before.items)
-    fresh = drawn_recommender().with_items([NEW]).answer(Question("3", k=100))
+    fresh = drawn_recommender().with_items([NEW]).answer(ask("3", k=100))
     assert after == fresh, "as if it had been computed now"
-    assert len(more.with_items([described_item("7", "Another title")])._vectors) == 0
+    assert len(more.with_items([described_item("7", "Another title")]).vectors) == 0
     recommender.forget_user("3")
-    assert len(more._vectors) == 0
+    assert len(more.vectors) == 0

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fedmem.serving.ranking import ExactRanking, FaissRanking, Wanted, lower_bounds, ranking_of
+from fedmem.serving.ranking import ExactRanking, FaissRanking, TopK, lower_bounds, ranking_of
 
 NOTHING = np.zeros(0, np.int64)
 
@@ -21,7 +21,7 @@ def drawn_columns(items: int, dim: int = 6, seed: int = 0, levels: int | None = 
     return np.ascontiguousarray(drawn.astype(np.float32))
 
 
-def brute_force(columns: np.ndarray, query: np.ndarray, wanted: Wanted) -> list[int]:
+def brute_force(columns: np.ndarray, query: np.ndarray, wanted: TopK) -> list[int]:
     scores = query.astype(np.float64) @ columns.astype(np.float64)
     hidden = {0, *wanted.hidden.tolist()} | (set() if wanted.outside is None else set(np.flatnonzero(wanted.outside)))
     left = [item for item in range(columns.shape[1]) if item not in hidden]
@@ -36,7 +36,7 @@ def questions(draw):
         rng = np.random.default_rng(draw(st.integers(0, 2**16)))
         hidden = rng.integers(0, items + 1, draw(st.integers(0, 30)))
         outside = rng.random(items + 1) < 0.7 if draw(st.booleans()) else None
-        asked.append(Wanted(draw(st.integers(1, 2 * items)), hidden, outside))
+        asked.append(TopK(draw(st.integers(1, 2 * items)), hidden, outside))
     return items, asked, draw(st.integers(0, 2**16))
 
 
@@ -74,7 +74,7 @@ def test_at_least_so_many_reach_the_bound(n, count, seed):
 
 def test_nothing_is_left():
     ranking = ExactRanking(drawn_columns(5))
-    ((found, scores),) = ranking.best(np.ones((1, 6), np.float32), [Wanted(3, np.arange(6))])
+    ((found, scores),) = ranking.best(np.ones((1, 6), np.float32), [TopK(3, np.arange(6))])
     assert len(found) == len(scores) == 0
 
 
@@ -92,11 +92,11 @@ def test_all_cells_searched_are_the_exact_answer(large):
     queries = np.random.default_rng(1).standard_normal((5, 8)).astype(np.float32)
     outside = np.arange(3001) % 3 > 0
     for wanted in (
-        Wanted(10, NOTHING),
-        Wanted(10, np.arange(0, 3001, 2)),
-        Wanted(7, NOTHING, outside),
-        Wanted(2999, np.array([5])),
-        Wanted(5000, NOTHING),
+        TopK(10, NOTHING),
+        TopK(10, np.arange(0, 3001, 2)),
+        TopK(7, NOTHING, outside),
+        TopK(2999, np.array([5])),
+        TopK(5000, NOTHING),
     ):
         for a, b in zip(quick.best(queries, [wanted] * 5), exact.best(queries, [wanted] * 5), strict=True):
             np.testing.assert_array_equal(a[0], b[0])
@@ -106,7 +106,7 @@ def test_all_cells_searched_are_the_exact_answer(large):
 def test_some_cells_searched_find_most_and_never_what_is_hidden(large):
     quick, exact = FaissRanking(large, probes=20), ExactRanking(large)
     queries = np.random.default_rng(1).standard_normal((50, 8)).astype(np.float32)
-    wanted = [Wanted(10, np.arange(0, 3001, 2))] * 50
+    wanted = [TopK(10, np.arange(0, 3001, 2))] * 50
     found, best = quick.best(queries, wanted), exact.best(queries, wanted)
     shared = np.mean([len(np.intersect1d(a[0], b[0])) for a, b in zip(found, best, strict=True)]) / 10
     assert shared > 0.8
@@ -132,11 +132,11 @@ def test_pages_of_a_searched_catalogue_are_all_items_once(items, probes, sizes, 
     hidden = rng.integers(1, items + 3, int(rng.integers(0, 1 + items // 2)))
     outside = rng.random(items + 3) < 0.5 if in_category else None
     query = rng.integers(-2, 3, (1, 6)).astype(np.float32)
-    there = brute_force(columns, query[0], Wanted(items + 3, hidden, outside))
+    there = brute_force(columns, query[0], TopK(items + 3, hidden, outside))
     pages = []
     while len(pages) < len(there):
         end = len(pages) + sizes[len(pages) % len(sizes)]
-        ((found, scores),) = ranking.best(query, [Wanted(end + 1, hidden, outside)])
+        ((found, scores),) = ranking.best(query, [TopK(end + 1, hidden, outside)])
         assert len(found) == min(end + 1, len(there))
         np.testing.assert_allclose(scores, query[0] @ columns[:, found], rtol=1e-5, atol=1e-5)
         assert found[: len(pages)].tolist() == pages
@@ -150,8 +150,8 @@ def test_what_changed_is_found_by_its_new_vector(large):
     columns = np.concatenate([large, 9 * query.T], axis=1)
     columns[:, 17] = 8 * query[0]
     changed = quick.with_columns(columns, np.array([17, 3001]))
-    assert changed.best(query, [Wanted(2, NOTHING)])[0][0].tolist() == [3001, 17]
-    assert 3001 not in quick.best(query, [Wanted(2, NOTHING)])[0][0]
+    assert changed.best(query, [TopK(2, NOTHING)])[0][0].tolist() == [3001, 17]
+    assert 3001 not in quick.best(query, [TopK(2, NOTHING)])[0][0]
 
 
 def test_large_catalogues_are_searched_by_faiss(large):

@@ -12,7 +12,8 @@ from fedmem.evaluation.evaluate import evaluate
 from fedmem.evaluation.ranking_metrics import target_rank
 from fedmem.memory.local_memory import MemoryEntries
 from fedmem.memory.prototypes import Prototypes
-from fedmem.serving import Question, Recommender
+from fedmem.serving import Recommender
+from tests.serving.builders import ask
 from tests.tiny import ITEMS, merged, tiny_config, tiny_dataset, tiny_snapshot, trained
 
 # A high rate, so that a few rounds move the experts well away from their zero start.
@@ -48,7 +49,7 @@ def checkpoint(run) -> Checkpoint:
 
 @pytest.fixture(scope="module")
 def recommender(snapshot, checkpoint) -> Recommender:
-    return Recommender(snapshot, checkpoint, "test")
+    return Recommender.of(snapshot, checkpoint, "test")
 
 
 def ranking(recommender: Recommender, user_id: str) -> list[str]:
@@ -79,7 +80,7 @@ def test_the_list_is_the_ranking_that_is_evaluated(recommender):
             continue
         row = recommender.score(np.array([user]), [known])
         rank = target_rank(row, np.array([target]), [known])[0]
-        question = Question(dataset.vocabulary.user_id(user), history=[str(item) for item in known], k=ITEMS)
+        question = ask(dataset.vocabulary.user_id(user), history=[str(item) for item in known], k=ITEMS)
         answer = recommender.answer(question)
         listed = [int(scored.item.item_id) for scored in answer.items]
         assert listed.index(target) + 1 == rank
@@ -128,16 +129,16 @@ def test_each_kind_of_user_has_a_strategy(recommender):
     assert recommender.recommend("3").strategy == "model"
     assert recommender.recommend(str(SHORT_USER)).strategy == "global_memory"
     assert recommender.recommend("nobody").strategy == "prototypes"
-    assert recommender.answer(Question(history=["4", "5", "6", "7", "8"])).strategy == "model"
+    assert recommender.answer(ask(history=["4", "5", "6", "7", "8"])).strategy == "model"
 
 
 def test_without_a_global_memory_a_new_user_is_cold(snapshot, checkpoint):
-    bare = Recommender(snapshot, with_prototypes(checkpoint, None), "bare")
+    bare = Recommender.of(snapshot, with_prototypes(checkpoint, None), "bare")
     assert bare.recommend("nobody").strategy == "cold_model"
 
 
 def test_an_unknown_user_gets_what_an_empty_history_gets(recommender):
-    empty = recommender.answer(Question(history=(), k=ITEMS))
+    empty = recommender.answer(ask(history=(), k=ITEMS))
     assert recommender.recommend("nobody", ITEMS) == empty
     assert len(empty.items) == ITEMS
 
@@ -147,7 +148,7 @@ def test_a_sent_history_gets_a_memory_of_its_own(recommender):
     memory = recommender.contexts.replay(history)
     assert 0 < len(memory) <= 6
     assert set(memory.items) <= set(history)
-    question = Question(history=[str(item) for item in history])
+    question = ask(history=[str(item) for item in history])
     assert recommender.answer(question) == recommender.answer(question)
     assert recommender.answer(replace(question, memory=memory)) == recommender.answer(question)
 
@@ -175,7 +176,7 @@ def test_the_experts_have_moved(checkpoint):
 def test_another_memory_changes_its_user_and_nobody_else(snapshot, checkpoint, recommender):
     user = max(checkpoint.memories, key=lambda one: len(checkpoint.memories[one]))
     changed = checkpoint.memories | {user: other_memory(checkpoint.memories[user], 8)}
-    found = Recommender(snapshot, replace(checkpoint, memories=changed), "changed")
+    found = Recommender.of(snapshot, replace(checkpoint, memories=changed), "changed")
     assert ranking(found, str(user)) != ranking(recommender, str(user))
     for other in snapshot.dataset.trainable_users.tolist():
         if other != user:
@@ -185,16 +186,16 @@ def test_another_memory_changes_its_user_and_nobody_else(snapshot, checkpoint, r
 def test_another_global_memory_changes_a_cold_user(snapshot, checkpoint, recommender):
     old = checkpoint.server.global_memory
     turned = Prototypes({block: -3 * sums for block, sums in old.sums.items()}, old.counts)
-    found = Recommender(snapshot, with_prototypes(checkpoint, turned), "changed")
+    found = Recommender.of(snapshot, with_prototypes(checkpoint, turned), "changed")
     for user_id in ("nobody", str(SHORT_USER)):
         assert ranking(found, user_id) != ranking(recommender, user_id)
 
 
 def test_emptying_both_is_the_model_without_memory(snapshot, checkpoint, recommender):
     """Bit for bit: what reads nothing adds nothing."""
-    emptied = Recommender(snapshot, replace(with_prototypes(checkpoint, None), memories={}), "emptied")
+    emptied = Recommender.of(snapshot, replace(with_prototypes(checkpoint, None), memories={}), "emptied")
     config = quick(ablation={"disable_memory": True})
-    without = Recommender(replace(snapshot, config=config), checkpoint, "without")
+    without = Recommender.of(replace(snapshot, config=config), checkpoint, "without")
     changed = 0
     for user in range(snapshot.dataset.num_users):
         np.testing.assert_array_equal(scores(emptied, user), scores(without, user))
@@ -206,7 +207,7 @@ def test_emptying_both_is_the_model_without_memory(snapshot, checkpoint, recomme
 def test_a_preference_text_is_read(snapshot, checkpoint, recommender):
     texts = snapshot.user_features
     turned = replace(snapshot, user_features=replace(texts, preference=-5 * texts.preference))
-    found = Recommender(turned, checkpoint, "turned")
+    found = Recommender.of(turned, checkpoint, "turned")
     user = next(user for user in sorted(checkpoint.memories) if texts.mask[user])
     assert np.abs(scores(found, user) - scores(recommender, user)).max() > 1e-6
 

@@ -56,7 +56,7 @@ def test_weights_and_gates_are_shares():
 def test_who_knows_nothing_reads_the_prototypes_by_their_mass():
     recommender = drawn_recommender()
     parts = SingleQueries(recommender.scorer).parts(UserContext(), np.zeros(0, np.int32))
-    prototypes = recommender.global_memory
+    prototypes = recommender.scorer.global_memory
     mass = prototypes.mass * prototypes.present("id")
     np.testing.assert_allclose(parts.weights["sequential"], [*(mass / mass.sum()), 0], atol=1e-6)
     expert = dict(recommender.scorer.model.retriever.named_experts())["sequential"]

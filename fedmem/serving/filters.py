@@ -1,0 +1,38 @@
+"""Filters: by the fields of a selection that leave items out, which items have what is asked for."""
+
+from collections.abc import Callable, Mapping, Sequence
+from difflib import get_close_matches
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from fedmem.data.interactions import Item
+from fedmem.errors import ConfigError
+
+BoolArray = npt.NDArray[np.bool_]
+Filter = Callable[[Sequence[Item], Any], BoolArray]  # items [n], the field's value -> which items stay [n]
+
+
+def of_category(items: Sequence[Item], category: str) -> BoolArray:
+    """Keep the items of a genre.
+
+    Raises:
+        ConfigError: if no item has this genre.
+    """
+    inside = np.array([category in item.genres for item in items], np.bool_)
+    if not inside.any():
+        raise ConfigError(f"category = {category!r}: no item has this genre{_nearest(items, category)}")
+    return inside
+
+
+def _nearest(items: Sequence[Item], category: str) -> str:
+    genres = sorted({genre for item in items for genre in item.genres})
+    close = get_close_matches(category, genres, n=1, cutoff=0.5)
+    if close:
+        return f" (did you mean {close[0]!r}?)"
+    return f"; there are {', '.join(genres[:20])}" if genres else "; this catalogue has no genres"
+
+
+# By field of ``Selection``; one that is None filters nothing.
+FILTERS: Mapping[str, Filter] = {"category": of_category}
