@@ -26,7 +26,7 @@ class Recipe:
 
     def carry_out(self, folder: Path) -> "ChangedSource":
         """Copy the source to ``folder`` and change it there."""
-        for package in ("fedmem", "dashboard"):
+        for package in ("fedmem", "backend", "dashboard"):
             shutil.copytree(ROOT / package, folder / package, ignore=NOT_COPIED)
         for name, change in self.changes.items():
             path = folder / name

@@ -1,0 +1,35 @@
+"""A program: ask a drawn model for films of a year or later by every route, and say as JSON which years come."""
+
+import json
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+from starlette.testclient import TestClient
+
+from backend.app import create_app
+from backend.settings import Settings
+from tests.serving.builders import drawn_recommender
+
+
+def answers(client: TestClient, year: int) -> Iterator[tuple[str, Any]]:
+    """One answer by each route that takes a selection."""
+    field = {"k": 3, "year_from": year}
+    first = client.get("/recommend/3", params=field)
+    yield "known", first.json()
+    yield "next", client.get(first.json()["next"]).json()
+    yield "history", client.post("/recommend", json={"history": ["3", "8"], **field}).json()
+    batch = client.post("/recommend/batch", json={"requests": [{"user_id": "3", **field}]})
+    yield "batch", batch.json()["answers"][0]
+    both = client.get("/recommend/3", params={"k": 30, "category": "Comedy", "year_from": year})
+    yield "with a category", both.json()
+    yield "refused", client.get("/recommend/3", params={"year_from": "soon"}).json()
+
+
+if __name__ == "__main__":
+    client = TestClient(create_app(Settings(), drawn_recommender()))
+    found = {
+        name: [item["year"] for item in answer["items"]] if "items" in answer else answer["detail"]
+        for name, answer in answers(client, int(sys.argv[1]))
+    }
+    sys.stdout.write(json.dumps(found))
