@@ -11,11 +11,17 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 def main() -> None:
     """Entry point of ``fedmem``."""
     from cli.commands import app
-    from cli.screen import explain
-    from fedmem.errors import FedMemError
+    from cli.screen import explain, replace_what_the_encoding_lacks
+    from fedmem.environment import read_environment
+    from fedmem.errors import OUT_OF_MEMORY, FedMemError
 
+    replace_what_the_encoding_lacks()
     try:
+        read_environment()
         app()
     except FedMemError as error:
         explain(error)
+        sys.exit(2)
+    except MemoryError:
+        explain(FedMemError(OUT_OF_MEMORY))
         sys.exit(2)

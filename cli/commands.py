@@ -149,9 +149,17 @@ def config_show(
     config: ConfigFile = None,
     overrides: Overrides = None,
     as_yaml: Annotated[bool, typer.Option("--yaml", help="Print a documented YAML file to start from.")] = False,
+    services: Annotated[
+        bool, typer.Option("--services", help="The services' settings instead, and where each value comes from.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Every setting with its value, its meaning and, where it differs, the original's default."""
+    if services:
+        from cli.service_table import show_services
+
+        show_services(as_json=as_json)
+        return
     from cli import config_table
     from fedmem.config import load_config
 

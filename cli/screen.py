@@ -1,7 +1,9 @@
 """What the command line prints: answers on stdout, everything else on stderr."""
 
+import io
 import json
 import logging
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -34,8 +36,14 @@ def explain(error: FedMemError) -> None:
 
 
 def answer_json(value: Any) -> None:
-    """A value for a program to read."""
-    answers.print(json.dumps(value, ensure_ascii=False))
+    """A value for a program to read; what the output's encoding may lack is escaped, so that nothing is lost."""
+    answers.print(json.dumps(value, ensure_ascii=not answers.encoding.lower().startswith("utf")))
+
+
+def replace_what_the_encoding_lacks() -> None:
+    """A title on a terminal of another encoding is shown with question marks, rather than not at all."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")
 
 
 def show_log() -> None:

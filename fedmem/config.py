@@ -10,16 +10,16 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from fedmem.errors import ConfigError
+from fedmem.strict_yaml import parse_yaml
 
 # YAML reads a bare `off` as false.
 Modality = Annotated[Literal["required", "auto", "off"], BeforeValidator(lambda v: "off" if v is False else v)]
 Fraction = Annotated[float, Field(gt=0, le=1)]
 Probability = Annotated[float, Field(ge=0, lt=1)]
-Positive = Annotated[int, Field(gt=0)]
+Positive = Annotated[int, Field(gt=0, le=1_000_000)]
 Size = Annotated[int, Field(gt=0, le=10_000)]
 Rounds = Annotated[int, Field(gt=0, le=1_000_000)]
 Rate = Annotated[float, Field(gt=0)]
@@ -228,7 +228,7 @@ class AblationConfig(Section):
 class ExperimentConfig(Section):
     """The whole configuration of one training run."""
 
-    seed: Annotated[int, Field(ge=0)] = setting(42, "All randomness is derived from (seed, round, client).")
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = setting(42, "All randomness is derived from (seed, round, client).")
     device: str = setting("cpu", "Where the model lives: cpu, cuda, cuda:0.")
     workers: Annotated[int, Field(gt=0, le=256)] = setting(
         1, "Processes that train clients side by side; on a CPU the numbers are the same for any."
@@ -278,6 +278,8 @@ class ExperimentConfig(Section):
         return self.uses_memory and self.fedmem.contrastive_lambda > 0 and not self.ablation.disable_contrastive
 
 
+SHOWN = 100  # characters of a wrong value
+
 SECTIONS = frozenset(
     name
     for name, field in ExperimentConfig.model_fields.items()
@@ -288,7 +290,7 @@ SECTIONS = frozenset(
 def load_config(path: Path | None, overrides: Sequence[str] = ()) -> ExperimentConfig:
     """Read a YAML configuration and apply ``section.key=value`` overrides, whose values are YAML too.
 
-    A file may name another by ``base: other.yaml`` (relative to itself) and then says only what differs.
+    A file may name another by ``base: other.yaml``, relative to itself, and then says only what differs.
 
     Raises:
         ConfigError: naming the file or override, the key and the value.
@@ -314,11 +316,20 @@ def _first_problem(error: ValidationError, source: str) -> str:
     key = ".".join(str(part) for part in problem["loc"])
     if problem["type"] == "extra_forbidden":
         return f"{source}: unknown key {key!r}{nearest_key(problem['loc'])}. `fedmem config show` lists every key."
-    value = "" if isinstance(problem["input"], Mapping | BaseModel) else f" = {problem['input']!r}"
+    value = "" if isinstance(problem["input"], Mapping | BaseModel) else f" = {_shown(problem['input'])}"
     message = problem["msg"].removeprefix("Value error, ")
     if problem["type"] == "model_type":
         message = "this is a section of settings, not a value"
     return f"{source}: {key}{value}: {message}. `fedmem config show` lists every key and its meaning."
+
+
+def _shown(value: object) -> str:
+    """A value as a message names it, on a line."""
+    try:
+        shown = repr(value)
+    except ValueError:  # Python writes no number of more than some thousand digits
+        return "a number of thousands of digits"
+    return shown if len(shown) <= SHOWN else f"{shown[:SHOWN]}.. ({len(shown):,} characters)"
 
 
 def nearest_key(key: Sequence[int | str]) -> str:
@@ -343,11 +354,10 @@ def _read_tree(path: Path, visited: tuple[Path, ...]) -> dict[str, Any]:
 
 def _read_yaml(path: Path) -> dict[str, Any]:
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: cannot be read ({error}). Name a YAML file, e.g. configs/fedmem.yaml.") from None
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
+    values = parse_yaml(text, str(path))
     if values is None:
         return {}
     if not isinstance(values, dict):
@@ -367,10 +377,7 @@ def _apply_override(values: dict[str, Any], override: str) -> None:
     key, equals, text = override.partition("=")
     if not equals or not key.strip():
         raise ConfigError(f"--set {override!r}: expected section.key=value, e.g. federated.num_rounds=200.")
-    try:
-        value = yaml.safe_load(text)
-    except yaml.YAMLError:
-        raise ConfigError(f"--set {override!r}: the value is not valid YAML.") from None
+    value = parse_yaml(text, f"--set {_shown(override)}")
     *parents, leaf = key.strip().split(".")
     node = values
     for parent in parents:

@@ -21,6 +21,10 @@ All are ``ValueError`` too, so that a caller who knows nothing of FedMem catches
 The command line turns them into one line on stderr and exit code 2.
 """
 
+OUT_OF_MEMORY = (
+    "the machine's memory does not suffice: lower federated.chunk_size, data.max_history, workers or the model's sizes"
+)
+
 
 class FedMemError(ValueError):
     """Root of every error that bad input can cause."""

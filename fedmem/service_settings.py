@@ -1,26 +1,25 @@
-"""What the services' settings have in common: where they are read from, and one clear error for a wrong one."""
+"""What all settings from the environment have in common: one clear error for a wrong one, and what they are called."""
 
 from typing import Self
 
 from pydantic import ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from fedmem.environment import read_environment
 from fedmem.errors import ConfigError
 
 
 class ServiceSettings(BaseSettings):
-    """Settings from the environment or a file ``.env``; ``.env.example`` lists those of all services.
+    """Settings from the environment or the file ``.env``; ``.env.example`` lists those of all services.
 
     A field that may hold a secret is declared with ``repr=False``: its value is in no message.
     """
 
     model_config = SettingsConfigDict(
         env_prefix="FEDMEM_",
-        env_file=".env",
-        env_file_encoding="utf-8",
         env_ignore_empty=True,
         frozen=True,
-        extra="ignore",  # .env holds the other services' settings too
+        extra="ignore",
         validate_by_name=True,
         validate_by_alias=True,
     )
@@ -32,6 +31,7 @@ class ServiceSettings(BaseSettings):
         Raises:
             ConfigError: naming the variable and, where it is no secret, its value.
         """
+        read_environment()
         try:
             return cls(**{name: value for name, value in given.items() if value is not None})  # type: ignore[arg-type]
         except ValidationError as error:

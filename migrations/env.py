@@ -5,6 +5,7 @@ import os
 from alembic import context
 from sqlalchemy import Connection
 
+from fedmem.environment import read_environment
 from fedmem.storage.engine import DEFAULT_URL, connect, writing
 from fedmem.storage.schema import metadata
 
@@ -32,4 +33,5 @@ def _run(connection: Connection) -> None:
         context.run_migrations()
 
 
+read_environment()
 migrate(context.config.attributes.get("url") or os.environ.get("DATABASE_URL") or DEFAULT_URL)

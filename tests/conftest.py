@@ -43,3 +43,13 @@ def feature_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("FEDMEM_CACHE_DIR", str(path))
         yield path
+
+
+@pytest.fixture(autouse=True)
+def environment_as_it_was() -> Iterator[None]:
+    """What a test's ``.env`` puts into the environment goes with the test."""
+    before = dict(os.environ)
+    yield
+    for name in os.environ.keys() - before.keys():
+        if name.startswith("FEDMEM_") or name == "DATABASE_URL":
+            del os.environ[name]

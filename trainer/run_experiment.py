@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from fedmem.checkpoint import RunDirectory, RunRecord, Snapshot
 from fedmem.config import ExperimentConfig, validate_config
 from fedmem.data.federated_dataset import FederatedDataset
-from fedmem.errors import ConfigError, FedMemError, LeaseLostError, StorageError
+from fedmem.errors import OUT_OF_MEMORY, ConfigError, FedMemError, LeaseLostError, StorageError
 from fedmem.evaluation.baselines import EASE, ItemItemCounts, Popularity
 from fedmem.evaluation.evaluate import Scorer, evaluate
 from fedmem.experiment import TrainingRun, check_resumable, take_snapshot
@@ -77,9 +77,7 @@ class JobRun:
         except FedMemError as error:
             self._fail(str(error))
         except MemoryError:
-            self._fail(
-                "the machine's memory does not suffice: lower federated.chunk_size, workers or the model's sizes"
-            )
+            self._fail(OUT_OF_MEMORY)
         except Exception as error:  # whatever it is, the service goes on with other jobs
             logger.exception("job %d failed", self.job.id)
             self._fail(

@@ -5,7 +5,6 @@ from typing import Any
 from uuid import uuid4
 
 import streamlit as st
-import yaml
 
 from dashboard.client import BackendAwayError, BackendError
 from dashboard.components.connection import client
@@ -15,6 +14,7 @@ from dashboard.words import job_name
 from fedmem.config import ExperimentConfig, validate_config
 from fedmem.contracts import Job, JobRequest
 from fedmem.errors import ConfigError
+from fedmem.strict_yaml import parse_yaml
 
 _KEY, _TROUBLE = "new-job-key", "new-job-trouble"
 DEFAULTS = "The tested defaults"
@@ -155,10 +155,7 @@ def _start(values: dict[str, Any], dataset: str, kind: Any, start_from: int | No
 
 
 def _with_yaml(values: dict[str, Any]) -> dict[str, Any]:
-    try:
-        further = yaml.safe_load(values["yaml"] or "") or {}
-    except yaml.YAMLError as error:
-        raise ConfigError(f"the further settings are no YAML: {error}") from None
+    further = parse_yaml(values["yaml"] or "", "the further settings") or {}
     if not isinstance(further, dict):
         raise ConfigError(
             f"the further settings are {further!r}; write sections and keys, as in `fedmem config show --yaml`"

@@ -17,6 +17,8 @@ import numpy as np
 import numpy.typing as npt
 import platformdirs
 
+from fedmem.features.settings import FeatureSettings
+
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
@@ -32,8 +34,8 @@ _SECONDS_TO_WAIT_FOR_A_LOCK = 30
 
 def default_cache_dir() -> Path:
     """``FEDMEM_CACHE_DIR`` where it is set, else the user's cache directory of this platform."""
-    chosen = os.environ.get("FEDMEM_CACHE_DIR")
-    return Path(chosen).expanduser() if chosen else Path(platformdirs.user_cache_dir("fedmem"))
+    chosen = FeatureSettings.load().cache_dir
+    return chosen.expanduser() if chosen else Path(platformdirs.user_cache_dir("fedmem"))
 
 
 def content_key(*parts: str | bytes) -> str:

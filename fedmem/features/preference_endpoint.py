@@ -5,7 +5,6 @@ Texts are written before training, never at request time; every answer is kept o
 """
 
 import logging
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -15,15 +14,13 @@ from fedmem.data.interactions import Item
 from fedmem.errors import FeatureError
 from fedmem.features.cache import Cache, content_key
 from fedmem.features.preference_texts import PreferenceWriter, names_a_title, template_text
+from fedmem.features.settings import FeatureSettings
 
 if TYPE_CHECKING:
     from openai import OpenAI
 
 logger = logging.getLogger(__name__)
 
-BASE_URL_VARIABLE = "FEDMEM_LLM_BASE_URL"
-MODEL_VARIABLE = "FEDMEM_LLM_MODEL"
-API_KEY_VARIABLE = "FEDMEM_LLM_API_KEY"
 INSTRUCTION = (
     "You are told what a person has watched, read or bought, oldest first. Describe the person's taste in one or two "
     "sentences of at most 50 words: genres, eras, themes, moods. Never name a title, a person or a character."
@@ -120,19 +117,20 @@ def preference_writer(
             "features.preference_source=endpoint needs the openai package: pip install 'fedmem[llm]', or set "
             "features.preference_source=template"
         ) from error
+    settings = FeatureSettings.load()
+    secret = settings.llm_api_key.get_secret_value() if settings.llm_api_key else None
     return EndpointWriter(
-        base_url=_given(base_url, BASE_URL_VARIABLE),
-        model=_given(model, MODEL_VARIABLE),
+        base_url=_required("llm_base_url", base_url or settings.llm_base_url),
+        model=_required("llm_model", model or settings.llm_model),
         cache=cache,
-        api_key=api_key or os.environ.get(API_KEY_VARIABLE) or "none",
+        api_key=api_key or secret or "none",
     )
 
 
-def _given(value: str | None, variable: str) -> str:
-    found = value or os.environ.get(variable)
-    if not found:
+def _required(setting: str, value: str | None) -> str:
+    if not value:
         raise FeatureError(
-            f"features.preference_source=endpoint needs {variable} in the environment: set it, or set "
-            "features.preference_source=template"
+            f"features.preference_source=endpoint needs {FeatureSettings.variable(setting)} in the environment or in "
+            ".env: set it, or set features.preference_source=template"
         )
-    return found
+    return value

@@ -12,6 +12,7 @@ import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from sqlalchemy import URL, Connection, Engine, column, create_engine, event, exc, inspect, make_url, select, table
 
@@ -19,6 +20,7 @@ from fedmem.errors import DataError, StorageError
 from fedmem.storage.schema import REVISION
 
 DEFAULT_URL = "sqlite:///runs/fedmem.db"
+HIDDEN = "***"
 BUSY_SECONDS = 30
 CONNECT_SECONDS = 10
 NOT_MIGRATED = "is not at this version's schema; run: fedmem db upgrade"
@@ -60,6 +62,8 @@ def parse_url(url: str) -> URL:
         parsed = make_url(url)
     except (exc.ArgumentError, ValueError):
         raise StorageError(f"the database URL cannot be read; it should look like {DEFAULT_URL}") from None
+    if "@" in (parsed.host or ""):  # the rest of a password, and no message may show it
+        raise StorageError("the database URL has an @ too many; one in the password is written %40, as : is %3A")
     if parsed.drivername in ("postgres", "postgresql", "postgresql+psycopg"):
         return parsed.set(drivername="postgresql+psycopg")
     if parsed.drivername not in ("sqlite", "sqlite+pysqlite"):
@@ -80,8 +84,9 @@ def require(url: str) -> None:
 
 
 def shown(url: URL) -> str:
-    """A URL to print: its password masked."""
-    return url.render_as_string(hide_password=True)
+    """A URL to print: its password masked, also one that stands behind the question mark."""
+    secrets = {name: HIDDEN for name in url.query if "password" in name.lower()}
+    return url.update_query_dict(secrets).render_as_string(hide_password=True).replace(quote(HIDDEN), HIDDEN)
 
 
 @contextlib.contextmanager

@@ -1,0 +1,78 @@
+"""The environment of every process: the file ``.env`` of the folder it is started in stands in for what is not set.
+
+``.env`` is found and read here and nowhere else. What stands in the environment already wins, and an empty variable
+counts as unset. Only names of ours are taken, for the file may serve other programs too.
+"""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal
+
+from dotenv import dotenv_values
+from dotenv.parser import Binding, parse_stream
+
+from fedmem.errors import ConfigError
+
+FILE = Path(".env")
+PREFIX, DATABASE = "FEDMEM_", "DATABASE_URL"
+Origin = Literal["default", "environment", ".env"]
+
+_from_file: dict[str, str] = {}
+
+
+def read_environment() -> None:
+    """Put what ``.env`` says of our variables into the environment of this process and its children.
+
+    Raises:
+        ConfigError: naming file and line if it cannot be read, or says something twice.
+    """
+    if not FILE.is_file():
+        return
+    _check_lines()
+    values = {name.upper(): value for name, value in dotenv_values(FILE, encoding="utf-8-sig").items() if value}
+    for name, value in values.items():
+        if is_ours(name) and not os.environ.get(name):
+            os.environ[name] = _from_file[name] = value
+
+
+def is_ours(name: str) -> bool:
+    """Whether a variable of this name is meant for FedMem."""
+    return name == DATABASE or name.startswith(PREFIX)
+
+
+def origin(name: str) -> Origin:
+    """Where the present value of a variable comes from."""
+    value = os.environ.get(name)
+    if not value:
+        return "default"
+    return ".env" if _from_file.get(name) == value else "environment"
+
+
+def _check_lines() -> None:
+    first: dict[str, int] = {}
+    for binding in _bindings():
+        line = binding.original.line + _blank_lines(binding)
+        if binding.error:
+            raise ConfigError(f"{FILE.absolute()}, line {line}: expected NAME=VALUE")  # it may be a secret
+        if binding.key is None:
+            continue
+        if binding.key in first:
+            raise ConfigError(
+                f"{FILE.absolute()}: {binding.key} stands twice, in line {first[binding.key]} and line {line}; keep one"
+            )
+        first[binding.key] = line
+
+
+def _bindings() -> Iterator[Binding]:
+    try:
+        with FILE.open(encoding="utf-8-sig") as stream:
+            yield from parse_stream(stream)
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{FILE.absolute()}: cannot be read ({error}); it must be UTF-8 text") from None
+
+
+def _blank_lines(binding: Binding) -> int:
+    """How many empty lines the parser counts to a binding that follows them."""
+    text = binding.original.string
+    return text[: len(text) - len(text.lstrip())].count("\n")
