@@ -14,18 +14,44 @@ import typer
 class Reading:
     """What a command is told about the files it reads. A new option of the readers is a new field here, nothing more.
 
-    A field is named as the parameter of ``load_dataset`` and ``read_dataset`` that it is passed to.
+    A field is named as the keyword of ``load_dataset`` and ``read_dataset`` that it is passed to: ``items``, ``images``
+    or a field of the readers' own ``Reading``.
     """
 
-    items: Annotated[Path | None, typer.Option(metavar="FILE", help="Titles, genres and years of the items.")] = None
+    items: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Titles, genres, years and texts of the items.")
+    ] = None
     images: Annotated[Path | None, typer.Option(metavar="DIR", help="Images named <item id>.jpg (png, webp).")] = None
     format: Annotated[
-        str, typer.Option(help="auto, movielens-1m, movielens-100k, movielens-csv, sasrec, csv or parquet.")
+        str,
+        typer.Option(
+            help="auto, movielens-1m, movielens-100k, movielens-csv, sasrec, csv, parquet, jsonl, json or xlsx."
+        ),
     ] = "auto"
     skip_bad_rows: Annotated[int, typer.Option(min=0, help="Leave out up to so many unreadable rows.")] = 0
-    user_column: Annotated[str, typer.Option(help="csv and parquet: the column of user ids.")] = "user_id"
-    item_column: Annotated[str, typer.Option(help="csv and parquet: the column of item ids.")] = "item_id"
-    timestamp_column: Annotated[str, typer.Option(help="csv and parquet: the column of times.")] = "timestamp"
+    encoding: Annotated[str, typer.Option(help="Of text files: auto, utf-8, cp1252, utf-16 or another.")] = "auto"
+    user_column: Annotated[str, typer.Option(help="The column of user ids (csv, parquet, JSON, xlsx).")] = "user_id"
+    item_column: Annotated[str, typer.Option(help="The column of item ids.")] = "item_id"
+    timestamp_column: Annotated[str, typer.Option(help="The column of times.")] = "timestamp"
+    date_format: Annotated[
+        str | None, typer.Option(metavar="FORMAT", help="Of dates that are not ISO 8601: %d.%m.%Y, %m/%d/%Y ..")
+    ] = None
+    rating_column: Annotated[str | None, typer.Option(help="The column of ratings; with --positive-rating.")] = None
+    positive_rating: Annotated[
+        float | None, typer.Option(help="The smallest rating that counts as liked; rows below are left out.")
+    ] = None
+    event_column: Annotated[str | None, typer.Option(help="The column of kinds of events; with --positive.")] = None
+    positive: Annotated[
+        str | None, typer.Option(metavar="KIND,KIND", help="Kinds of events that count; rows of others are left out.")
+    ] = None
+    items_id_column: Annotated[
+        str | None, typer.Option(help="Items: the column of ids; default that of --item-column, or item_id.")
+    ] = None
+    title_column: Annotated[str | None, typer.Option(help="Items: the column of titles; default title.")] = None
+    genres_column: Annotated[str | None, typer.Option(help="Items: the column of genres; default genres.")] = None
+    genre_separator: Annotated[str, typer.Option(help="Items: what stands between two genres.")] = "|"
+    year_column: Annotated[str | None, typer.Option(help="Items: the column of years; default year.")] = None
+    text_column: Annotated[str | None, typer.Option(help="Items: the column of descriptions; default text.")] = None
 
     def arguments(self) -> dict[str, Any]:
         """The keyword arguments of ``load_dataset`` and ``read_dataset``."""

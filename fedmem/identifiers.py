@@ -24,7 +24,7 @@ _MISSING_IN_ANY_CASE = frozenset(
 _MISSING = frozenset(("NA", "#NA", "NaT"))
 # Control characters, which no database, log or header is to hold, and halves of characters, which are no UTF-8.
 _FORBIDDEN = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
-_SHORTENED = re.compile(r"\d[.,]\d+E\+\d+")
+_SHORTENED = re.compile(r"-?\d([.,]\d+)?[eE]\+\d+")
 # Clients resolve these in an address, so that no request could ever reach what bears the name.
 _PATH_STEPS = frozenset((".", ".."))
 _SHOWN = 60
@@ -120,4 +120,4 @@ def _check_text(text: str, what: str) -> None:
     if text in _PATH_STEPS:
         raise DataError(f"the {what} {text!r} cannot be reached in an address (it means a folder there); give another")
     if _SHORTENED.fullmatch(text):
-        raise DataError(f"the {what} {text!r} is a number that a spreadsheet has rounded; save the column as text")
+        raise DataError(f"the {what} {text!r} is a number that a program has rounded; save the column as text")

@@ -1,7 +1,7 @@
 """When an interaction was: the one reader of times, by which files and feedback become seconds since 1970.
 
 ``read_time`` reads one value, as feedback brings it. ``data.formats.time_columns`` reads a column by the same pieces:
-its numbers all at once in the ``unit_of`` the largest, its dates by ``read_date``, once for each that is distinct.
+its numbers all at once in the unit of most of them, its dates by ``read_date``, once for each that is distinct.
 """
 
 import re
@@ -14,9 +14,9 @@ from fedmem.errors import DataError
 from fedmem.identifiers import shown
 
 # Seconds of the first moment that no calendar of four-digit years holds, and of the year 0001 (before 1970: negative).
-_YEAR_10000 = 253_402_300_800
-_YEAR_1 = -62_135_596_800
-_TOO_LARGE = _YEAR_10000 * 10**9  # in nanoseconds
+YEAR_10000 = 253_402_300_800
+YEAR_1 = -62_135_596_800
+_TOO_LARGE = YEAR_10000 * 10**9  # in nanoseconds
 _ZONE_WORD = re.compile(r"\s*(?:UTC|GMT|Z)$", re.IGNORECASE)
 _BLANK_BEFORE_OFFSET = re.compile(r"(?<=\d)\s+(?=[+-]\d\d:?\d\d$)")
 
@@ -61,7 +61,7 @@ def read_time(value: object) -> float:
     if isinstance(value, (date, datetime)):
         return check_seconds(_seconds(value), value)
     if isinstance(value, str):
-        number = _number(value)
+        number = number_in(value)
         return read_date(value) if number is None else _of_number(number, value)
     if not isinstance(value, bool) and isinstance(value, Real):
         return _of_number(value, value)
@@ -72,10 +72,7 @@ def read_date(text: str, date_format: str | None = None) -> float:
     """Read one date, ISO 8601 or of a ``strptime`` format: seconds since 1970, in UTC where it names no zone."""
     stripped = text.strip()
     try:
-        if date_format is None:
-            moment = datetime.fromisoformat(_iso(stripped))
-        else:
-            moment = datetime.strptime(stripped, date_format)
+        moment = _from_iso(stripped) if date_format is None else datetime.strptime(stripped, date_format)
     except ValueError:
         wanted = "an ISO 8601 date" if date_format is None else f"a date of the form {date_format}"
         raise DataError(f"{_described(text)} is neither a number (seconds since 1970) nor {wanted}") from None
@@ -84,7 +81,7 @@ def read_date(text: str, date_format: str | None = None) -> float:
 
 def check_seconds(seconds: float, value: object) -> float:
     """Give the seconds back if they are in the years 1 to 9999, else a ``DataError`` that shows what they were."""
-    if not _YEAR_1 <= seconds < _YEAR_10000:
+    if not YEAR_1 <= seconds < YEAR_10000:
         raise DataError(f"{_described(value)} is no time of the years 1 to 9999; give seconds since 1970")
     return seconds
 
@@ -95,7 +92,8 @@ def _of_number(number: Any, value: object) -> float:
     return check_seconds(float(unit_of(number).in_seconds(number)), value)
 
 
-def _number(text: str) -> int | float | None:
+def number_in(text: str) -> int | float | None:
+    """Read a number as programs write it, a whole one exactly; None if the text is none."""
     for kind in (int, float):
         try:
             return kind(text) if "_" not in text else None
@@ -104,9 +102,12 @@ def _number(text: str) -> int | float | None:
     return None
 
 
-def _iso(text: str) -> str:
-    """What databases write behind or before the zone, as ISO 8601 has it."""
-    return _BLANK_BEFORE_OFFSET.sub("", _ZONE_WORD.sub("+00:00", text))
+def _from_iso(text: str) -> datetime:
+    """Read ISO 8601, also with a blank before the zone or its name behind, as databases write it."""
+    try:
+        return datetime.fromisoformat(text)
+    except ValueError:
+        return datetime.fromisoformat(_BLANK_BEFORE_OFFSET.sub("", _ZONE_WORD.sub("+00:00", text)))
 
 
 def _seconds(moment: date) -> float:

@@ -1,5 +1,6 @@
 """What a ratings file and an items file hold, before anything is numbered."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,8 @@ NumericArray = npt.NDArray[np.int64] | npt.NDArray[np.float64]
 class Interactions:
     """Columns of n interactions in file order, times in seconds since 1970 or in steps of the file's own.
 
-    ``numbered``: the file has no column of times, and the times are its row numbers.
+    ``numbered``: the file has no column of times, and the times are its row numbers. ``rows_skipped`` rows were
+    unreadable, ``not_liked`` were read and do not count; ``left_out`` says how many for which reason.
     """
 
     users: StrArray
@@ -25,6 +27,8 @@ class Interactions:
     duplicates_dropped: int = 0
     rows_skipped: int = 0
     numbered: bool = False
+    not_liked: int = 0
+    left_out: Mapping[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         assert self.users.shape == self.items.shape == self.timestamps.shape, "columns of one length"

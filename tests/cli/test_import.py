@@ -8,12 +8,9 @@ import sys
 import time
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 import migrations
-from cli.importing import are_row_numbers, in_seconds
-from fedmem.data.interactions import Interactions
 from fedmem.storage.catalogue import CatalogueStore
 from fedmem.storage.engine import connect
 from tests.cli.conftest import write_data
@@ -232,39 +229,3 @@ def test_ctrl_c_in_the_middle_leaves_nothing(fedmem, imported, data, url, tmp_pa
     assert f"interrupted: nothing was stored in large-{rows}.csv" in err
     assert "Traceback" not in err
     assert listed(fedmem, url) == before
-
-
-# --- times
-
-
-def rows_at(times) -> Interactions:
-    ids = np.array([str(number) for number in range(len(times))], dtype=object)
-    return Interactions(ids, ids, np.array(times))
-
-
-@pytest.mark.parametrize(("unit", "said"), [(1, None), (1_000, "milli"), (10**6, "micro"), (10**9, "nano")])
-def test_times_are_stored_in_seconds(unit, said, capsys):
-    seconds = [1_400_000_000, 1_700_000_001, 0, 1_700_000_000]
-    stored = in_seconds(rows_at([time * unit for time in seconds]))
-    assert list(stored.timestamps) == seconds
-    assert list(stored.users) == ["0", "1", "2", "3"]
-    assert (said is None) == (capsys.readouterr().err == "")
-
-
-def test_rows_whose_times_become_one_keep_their_order():
-    stored = in_seconds(rows_at([1_700_000_000_000_000_002, 1_700_000_000_000_000_001, 5]))
-    assert list(stored.users) == ["2", "1", "0"]
-    assert stored.timestamps[1] == stored.timestamps[2] == 1.7e9
-
-
-@pytest.mark.parametrize(
-    ("times", "expected"),
-    [([0, 1, 2], True), ([0, 2], False), ([0, 1, 1], False), ([1, 2, 3], False), ([2, 1, 0], False)],
-)
-def test_row_numbers_are_told_from_times(times, expected):
-    assert are_row_numbers(rows_at(times)) == expected
-
-
-def test_row_numbers_have_gaps_where_bad_rows_were():
-    rows = rows_at([0, 2])
-    assert are_row_numbers(Interactions(rows.users, rows.items, rows.timestamps, rows_skipped=1))

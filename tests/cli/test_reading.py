@@ -1,25 +1,33 @@
 """The options by which files are read: the readers' own, and the same for every command that reads."""
 
-import inspect
+import dataclasses
+import re
 from dataclasses import fields
+from typing import get_type_hints
 
 import pytest
 import typer
 from typer.testing import CliRunner
 
 from cli.reading import Reading, with_reading
-from fedmem.data.formats import load_dataset, read_dataset
+from fedmem.data import formats
+from fedmem.errors import DataError
 
 
-@pytest.mark.parametrize("reader", [load_dataset, read_dataset])
-def test_the_fields_are_parameters_of_the_readers_with_their_defaults(reader):
-    parameters = inspect.signature(reader).parameters
-    assert Reading().arguments() == {field.name: parameters[field.name].default for field in fields(Reading)}
+def test_the_options_are_the_fields_of_the_readers_with_their_defaults():
+    files = {"items": None, "images": None}
+    assert Reading().arguments() == files | dataclasses.asdict(formats.Reading())
 
 
-def test_no_parameter_of_the_readers_is_forgotten():
-    parameters = list(inspect.signature(read_dataset).parameters)
-    assert set(parameters[1:]) == {field.name for field in fields(Reading)}
+def test_the_formats_are_named():
+    (told,) = get_type_hints(Reading, include_extras=True)["format"].__metadata__
+    assert set(re.findall(r"[\w-]+", told.help)) == {"auto", "or", *formats.FORMATS}
+
+
+@pytest.mark.parametrize("reader", [formats.load_dataset, formats.read_dataset])
+def test_the_readers_take_what_the_options_say(reader, tmp_path):
+    with pytest.raises(DataError, match="does not exist"):
+        reader(tmp_path / "nowhere", **Reading().arguments())
 
 
 def test_a_command_gets_what_its_options_say():

@@ -1,14 +1,14 @@
-"""Readers: MovieLens-1M, -100K and csv, SASRec text, and csv or parquet with named columns."""
+"""Readers: MovieLens-1M, -100K and csv, SASRec text, and csv, parquet, JSON and Excel tables with named columns."""
 
-from fedmem.data.formats.columns import Columns
 from fedmem.data.formats.detection import FORMATS, Source, detect_format, locate
 from fedmem.data.formats.items import read_items
 from fedmem.data.formats.loading import load_dataset, read_dataset
 from fedmem.data.formats.ratings import read_interactions
+from fedmem.data.formats.reading import Reading
 
 __all__ = [
     "FORMATS",
-    "Columns",
+    "Reading",
     "Source",
     "detect_format",
     "load_dataset",

@@ -1,39 +1,44 @@
-"""The rows of one file that could not be read, and how many of them are put up with."""
+"""The rows that could not be read, why, and how many of them are put up with."""
 
+from collections import Counter
 from pathlib import Path
 
-from fedmem.errors import ConfigError, DataError
+from fedmem.errors import DataError
+
+WIDTH = "wrong number of fields"
+NO_TEXT = "no text"
 
 
 class BadRows:
-    """Collects (line, reason); ``check`` raises one ``DataError`` if there are more than ``tolerated``."""
+    """Collects (file, line, reason, kind); ``check`` raises one ``DataError`` if there are more than ``tolerated``.
+
+    ``unit`` stands before the number of a row in a file that has no lines.
+    """
 
     def __init__(self, path: Path, tolerated: int = 0, unit: str = "") -> None:
-        if tolerated < 0:
-            raise ConfigError(f"skip_bad_rows = {tolerated} must be 0 or more")
         self._path = path
         self._tolerated = tolerated
         self._unit = unit
-        self._reasons: dict[int, str] = {}
+        self._reasons: dict[tuple[Path, int], tuple[str, str]] = {}
 
     def __len__(self) -> int:
         return len(self._reasons)
 
-    def add(self, line: int, reason: str) -> None:
-        """Note a bad row; a line counts once, with its first reason."""
-        self._reasons.setdefault(line, reason)
+    @property
+    def kinds(self) -> dict[str, int]:
+        """How many rows were bad for which kind of reason."""
+        return dict(Counter(kind for _, kind in self._reasons.values()))
 
-    def check_header(self) -> None:
-        """``DataError`` if line 1 is bad: without a header no row can be read, whatever is tolerated."""
-        if 1 in self._reasons:
-            raise DataError(f"{self._path}:1: {self._reasons[1]}; the header with the column names was expected there")
+    def add(self, line: int, reason: str, kind: str, path: Path | None = None) -> None:
+        """Note a bad row; a line counts once, with its first reason."""
+        self._reasons.setdefault((path or self._path, line), (reason, kind))
 
     def check(self) -> None:
         """``DataError`` naming the first row beyond what is tolerated."""
         if len(self) <= self._tolerated:
             return
-        line = sorted(self._reasons)[self._tolerated]
-        raise DataError(f"{self._path}:{self._unit}{line}: {self._reasons[line]}; {self._remedy()}")
+        path, line = sorted(self._reasons)[self._tolerated]
+        raise DataError(f"{path}:{self._unit}{line}: {self._reasons[path, line][0]}; {self._remedy()}")
 
     def _remedy(self) -> str:
         if self._tolerated:

@@ -1,25 +1,35 @@
-"""Which format a file has (by its name and first lines), and which files of a folder belong together."""
+"""Which format a file has (by its first bytes and lines), and which files of a folder belong together."""
 
 import re
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
-from fedmem.data.formats.columns import MOVIELENS_COLUMNS
-from fedmem.data.formats.raw_text import is_text, read_bytes
+from fedmem.data.formats.opening import PACKED_SUFFIXES
+from fedmem.data.formats.parquet_table import parts_of
+from fedmem.data.formats.raw_text import is_text
+from fedmem.data.formats.reading import Reading
+from fedmem.data.formats.table_files import TABLE_FORMATS, sniff
 from fedmem.data.formats.text_table import header_of
+from fedmem.data.formats.wanted_columns import MOVIELENS_ITEM, MOVIELENS_USER
 from fedmem.errors import ConfigError, DataError
 
-FORMATS = ("movielens-1m", "movielens-100k", "movielens-csv", "sasrec", "csv", "parquet")
+FORMATS = ("movielens-1m", "movielens-100k", "movielens-csv", "sasrec", *TABLE_FORMATS)
 SASREC_ITEM_MAP = "sas_to_original_items.txt"
 
+_ITEM_TABLES = tuple(f"items.{format}" for format in TABLE_FORMATS)
 # What a folder of each format holds: names of the ratings file, names of the items file.
 _LAYOUTS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "movielens-100k": (("u.data",), ("u.item",)),
     "movielens-1m": (("ratings.dat",), ("movies.dat",)),
     "movielens-csv": (("ratings.csv",), ("movies.csv",)),
-    "csv": (("interactions.csv", "ratings.csv"), ("items.csv", "items.parquet")),
-    "parquet": (("interactions.parquet", "ratings.parquet"), ("items.parquet", "items.csv")),
+    **{
+        format: (
+            (f"interactions.{format}", f"ratings.{format}"),
+            (f"items.{format}", *(name for name in _ITEM_TABLES if name != f"items.{format}")),
+        )
+        for format in TABLE_FORMATS
+    },
     "sasrec": ((), ()),
 }
 _LINES_LOOKED_AT = 20
@@ -41,25 +51,27 @@ def check_format(format: str) -> None:
         raise ConfigError(f"format {format!r} is unknown; use auto or one of {', '.join(FORMATS)}")
 
 
-def locate(data: Path, format: str = "auto") -> Source:
-    """Find the interactions file and the items file beside it; ``data`` is a file or a folder."""
-    check_format(format)
+def locate(data: Path, reading: Reading | None = None) -> Source:
+    """Find the interactions file and the items file beside it; ``data`` is a file, a folder, or a folder of parts."""
+    reading = reading or Reading()
+    check_format(reading.format)
     if not data.exists():
         raise DataError(f"{data} does not exist; a ratings file or a folder with one was expected there")
     if data.is_dir():
-        return _locate_in_folder(data, format)
-    found = detect_format(data) if format == "auto" else format
+        return _locate_in_folder(data, reading)
+    found = detect_format(data, reading) if reading.format == "auto" else reading.format
     return Source(data, found, _first_present(data.parent, _LAYOUTS[found][1]))
 
 
-def detect_format(path: Path) -> str:
+def detect_format(path: Path, reading: Reading | None = None) -> str:
     """The format of an interactions file; ``DataError`` if its name and first lines fit none."""
-    head = read_bytes(path, "a ratings file")[:65536]
-    if head.startswith(b"PAR1"):
-        return "parquet"
+    reading = reading or Reading()
+    told, head = sniff(path, "a ratings file", reading.encoding)
+    if told is not None:
+        return told
     _check_text(path, head)
-    names, _ = header_of(head)
-    if {MOVIELENS_COLUMNS.user, MOVIELENS_COLUMNS.item} <= set(names):
+    names, _ = header_of(head, {reading.user_column, reading.item_column})
+    if {MOVIELENS_USER, MOVIELENS_ITEM} <= set(names):
         return "movielens-csv"
     if len(names) > 1 and not any(name.isdecimal() for name in names):
         return "csv"  # names and no number: a header
@@ -77,7 +89,8 @@ def _check_text(path: Path, head: bytes) -> None:
     lines = head.split(b"\n")[:_LINES_LOOKED_AT]
     if sum(not is_text(line) for line in lines) * 2 > len(lines):
         raise DataError(
-            f"{path}:1: the file is no UTF-8 text (binary data or another encoding); a ratings file was expected"
+            f"{path}:1: the file is no UTF-8 text (binary data or another encoding); a ratings file was expected. "
+            "If it is text, give its --encoding"
         )
 
 
@@ -89,17 +102,19 @@ def _format_of_line(line: str) -> str | None:
         return "movielens-100k"
     if _SASREC_LINE.match(line):
         return "sasrec"
-    return "csv" if any(sign in line for sign in ",\t;") else None
+    return "csv" if any(sign in line for sign in ",\t;|") else None
 
 
-def _locate_in_folder(folder: Path, format: str) -> Source:
-    candidates = FORMATS if format == "auto" else (format,)
+def _locate_in_folder(folder: Path, reading: Reading) -> Source:
+    candidates = FORMATS if reading.format == "auto" else (reading.format,)
     layouts = {name: _LAYOUTS[name] for name in _LAYOUTS if name in candidates}
     for name, (ratings_names, item_names) in layouts.items():
         found = _first_present(folder, ratings_names)
         if found is not None:
-            actual = detect_format(found) if name == "movielens-csv" and format == "auto" else name
+            actual = detect_format(found, reading) if name == "movielens-csv" and reading.format == "auto" else name
             return Source(found, actual, _first_present(folder, (*item_names, *_LAYOUTS[actual][1])))
+    if "parquet" in layouts and parts_of(folder):
+        return Source(folder, "parquet", _first_present(folder.parent, _LAYOUTS["parquet"][1]))
     if "sasrec" in layouts:
         return Source(_only_sasrec_file(folder), "sasrec")
     raise DataError(f"{folder} holds none of {', '.join(_expected_names(candidates))}; name the ratings file itself")
@@ -131,5 +146,6 @@ def _expected_names(formats: tuple[str, ...]) -> list[str]:
 
 
 def _first_present(folder: Path, names: tuple[str, ...]) -> Path | None:
-    paths = (folder / (name + suffix) for name in names for suffix in ("", ".gz"))
-    return next((path for path in paths if path.is_file()), None)
+    """The first file of these names, packed or not; a folder of this name, if it holds the parts of a parquet file."""
+    paths = (folder / (name + suffix) for name in names for suffix in PACKED_SUFFIXES)
+    return next((path for path in paths if path.is_file() or (path.suffix == ".parquet" and parts_of(path))), None)

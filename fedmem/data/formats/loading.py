@@ -3,15 +3,18 @@
 import logging
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from fedmem.data.federated_dataset import FederatedDataset
 from fedmem.data.formats.bad_rows import BadRows
-from fedmem.data.formats.columns import DEFAULT_TIMESTAMP, Columns
 from fedmem.data.formats.detection import SASREC_ITEM_MAP, Source, locate
 from fedmem.data.formats.images import find_images
 from fedmem.data.formats.items import read_items
+from fedmem.data.formats.opening import read_bytes
 from fedmem.data.formats.ratings import read_interactions
-from fedmem.data.formats.raw_text import read_bytes, text_lines_only
+from fedmem.data.formats.raw_text import text_lines_only
+from fedmem.data.formats.reading import Reading
+from fedmem.data.formats.table import as_list
 from fedmem.data.formats.text_table import parse_delimited
 from fedmem.data.interactions import Interactions, Item
 from fedmem.data.split import check_min_sequence_length
@@ -22,26 +25,19 @@ _log = logging.getLogger(__name__)
 
 
 def load_dataset(
-    data: Path,
-    *,
-    items: Path | None = None,
-    images: Path | None = None,
-    format: str = "auto",
-    skip_bad_rows: int = 0,
-    min_sequence_length: int = 5,
-    user_column: str = Columns.user,
-    item_column: str = Columns.item,
-    timestamp_column: str = DEFAULT_TIMESTAMP,
+    data: Path, *, items: Path | None = None, images: Path | None = None, min_sequence_length: int = 5, **options: Any
 ) -> FederatedDataset:
     """Read a folder or a file of interactions, with titles and pictures where there are any.
 
-    ``items`` defaults to the items file that the format keeps beside the interactions. At most ``skip_bad_rows`` bad
-    rows of both files together are left out. ``DataError`` names file and line, ``ConfigError`` a value out of range.
+    ``items`` defaults to the items file that the format keeps beside the interactions; ``options`` are the fields of
+    ``Reading``. At most ``skip_bad_rows`` bad rows of both files together are left out. The vocabulary is that of the
+    interactions: described items that nobody took are no part of training, and a model places them by their text.
+    ``DataError`` names file and line, ``ConfigError`` a value out of range.
     """
     check_min_sequence_length(min_sequence_length)
-    source = locate(data, format)
-    columns = Columns(user_column, item_column, timestamp_column)
-    interactions, catalogue = _read(source, data.is_dir(), items, images, skip_bad_rows, columns)
+    reading = Reading(**options)
+    source = locate(data, reading)
+    interactions, catalogue = _read(source, data.is_dir(), items, images, reading, training=True)
     dataset = FederatedDataset.from_interactions(
         interactions, catalogue, min_sequence_length=min_sequence_length, name=data.resolve().name
     )
@@ -51,30 +47,27 @@ def load_dataset(
 
 
 def read_dataset(
-    data: Path,
-    *,
-    items: Path | None = None,
-    images: Path | None = None,
-    format: str = "auto",
-    skip_bad_rows: int = 0,
-    user_column: str = Columns.user,
-    item_column: str = Columns.item,
-    timestamp_column: str = DEFAULT_TIMESTAMP,
+    data: Path, *, items: Path | None = None, images: Path | None = None, **options: Any
 ) -> tuple[Interactions, list[Item]]:
-    """What ``load_dataset`` reads, before anything is numbered: every row, and one Item for each id in them."""
-    columns = Columns(user_column, item_column, timestamp_column)
-    return _read(locate(data, format), data.is_dir(), items, images, skip_bad_rows, columns)
+    """What ``load_dataset`` reads, before anything is numbered: every row, and all items.
+
+    These are one Item for each id in the rows, in the order of their first rows, then those that are described and in
+    no row, in the order of the items file.
+    """
+    reading = Reading(**options)
+    return _read(locate(data, reading), data.is_dir(), items, images, reading, training=False)
 
 
 def _read(
-    source: Source, is_folder: bool, items: Path | None, images: Path | None, skip_bad_rows: int, columns: Columns
+    source: Source, is_folder: bool, items: Path | None, images: Path | None, reading: Reading, *, training: bool
 ) -> tuple[Interactions, list[Item]]:
-    interactions = read_interactions(source.interactions, source.format, skip_bad_rows, columns)
-    _check_trainable(interactions, source.interactions)
+    interactions = read_interactions(source.interactions, replace(reading, format=source.format))
+    if training:
+        _check_trainable(interactions, source.interactions)
     original_ids = _original_ids(source, interactions)
-    budget = skip_bad_rows - interactions.rows_skipped
+    budget = replace(reading, skip_bad_rows=reading.skip_bad_rows - interactions.rows_skipped)
     try:
-        described, skipped = _read_described(items or source.items, source, original_ids, budget, columns.item)
+        described, skipped = _read_described(items or source.items, source, original_ids, budget, training=training)
     except DataError as error:
         if items is not None or is_folder:
             raise
@@ -85,33 +78,39 @@ def _read(
 
 
 def _read_described(
-    path: Path | None, source: Source, original_ids: dict[str, str], skip_bad_rows: int, item_column: str
+    path: Path | None, source: Source, original_ids: dict[str, str], reading: Reading, *, training: bool
 ) -> tuple[dict[str, Item], int]:
     """Items by original id, and how many bad rows were left out."""
     if path is None:
         return {}, 0
-    items, skipped = read_items(path, skip_bad_rows=skip_bad_rows, item_column=item_column)
+    items, skipped = read_items(path, reading)
     described = {item.item_id: item for item in items}
-    if described and described.keys().isdisjoint(original_ids.values()):
-        raise DataError(
-            f"{path} describes none of the items in {source.interactions}; give the items file of this data set"
-        )
+    if described.keys().isdisjoint(original_ids.values()):
+        reason = f"{path} describes none of the items in {source.interactions}"
+        if training:
+            raise DataError(f"{reason}; give the items file of this data set")
+        _log.warning("%s; if it should, look at which columns hold the items' ids", reason)
     _log.info("titles from %s", path)
     return described, skipped
 
 
 def _catalogue(original_ids: dict[str, str], described: dict[str, Item], pictures: dict[str, Path]) -> list[Item]:
-    """Items under the ids of the interactions, joined by original id to what is known of them."""
+    """Items under the ids of the interactions, joined by original id to what is known of them, then the others."""
     catalogue = []
     for raw, original in original_ids.items():
         item = described.get(original, Item(original)).with_image(pictures.get(original))
         catalogue.append(replace(item, item_id=raw))
-    return catalogue
+    taken = set(original_ids.values())
+    others = [item for item in described.values() if item.item_id not in taken]
+    if others and taken != original_ids.keys():
+        _log.info("%d described items are left out: the file of original ids has none for them", len(others))
+        return catalogue
+    return catalogue + [item.with_image(pictures.get(item.item_id)) for item in others]
 
 
 def _original_ids(source: Source, interactions: Interactions) -> dict[str, str]:
     """The id under which titles and pictures know each interacted item: its own, unless a SASRec map gives another."""
-    own = {raw: raw for raw in set(interactions.items)}
+    own = {raw: raw for raw in dict.fromkeys(interactions.items.tolist())}
     path = source.interactions.with_name(SASREC_ITEM_MAP)
     if source.format != "sasrec" or not path.is_file():
         return own
@@ -122,9 +121,9 @@ def _original_ids(source: Source, interactions: Interactions) -> dict[str, str]:
 def _read_map(path: Path) -> dict[str, str]:
     bad_rows = BadRows(path)
     content = text_lines_only(read_bytes(path, "a file of `id original_id` rows"), bad_rows)
-    table = parse_delimited(content, ("id", "original"), " ", bad_rows).table
+    columns = parse_delimited(content, ("id", "original"), " ", bad_rows, path).columns
     bad_rows.check()
-    return dict(zip(table["id"].to_pylist(), table["original"].to_pylist(), strict=True))
+    return dict(zip(as_list(columns["id"]), as_list(columns["original"]), strict=True))
 
 
 def _check_trainable(interactions: Interactions, path: Path) -> None:

@@ -1,181 +1,154 @@
 """Interactions of every format, in file order."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
-import pyarrow as pa
-import pyarrow.compute as pc
+import numpy.typing as npt
 
 from fedmem.data.formats.bad_rows import BadRows
-from fedmem.data.formats.columns import MOVIELENS_COLUMNS, Columns
 from fedmem.data.formats.detection import check_format, detect_format
-from fedmem.data.formats.parquet import read_parquet
-from fedmem.data.formats.raw_text import read_bytes, text_lines_only
-from fedmem.data.formats.text_table import TextTable, header_of, parse_csv, parse_delimited
-from fedmem.data.interactions import Interactions, NumericArray, StrArray
+from fedmem.data.formats.id_columns import IdColumn
+from fedmem.data.formats.positive_rows import Events, Ratings
+from fedmem.data.formats.raw_text import read_text, text_lines_only
+from fedmem.data.formats.reading import Reading
+from fedmem.data.formats.table import Batch
+from fedmem.data.formats.table_files import read_table, unit_of_rows
+from fedmem.data.formats.text_table import parse_delimited
+from fedmem.data.formats.time_columns import TimeColumn, Times
+from fedmem.data.formats.wanted_columns import MOVIELENS_ITEM, MOVIELENS_USER, InteractionColumns
+from fedmem.data.interactions import Interactions, StrArray
 from fedmem.errors import DataError
 
 _log = logging.getLogger(__name__)
 
-_COLUMNS = Columns()
-_RATING_NAMES = (_COLUMNS.user, _COLUMNS.item, "rating", _COLUMNS.timestamp)
-# A control character: text_lines_only has made sure that none is in the file.
+Mask = npt.NDArray[np.bool_]
+
+_RATING_NAMES = ("user_id", "item_id", "rating", "timestamp")
+# Formats without a header: their columns, what stands between them, and what a row looks like.
+_PLAIN: dict[str, tuple[tuple[str, ...], str, str]] = {
+    "movielens-1m": (_RATING_NAMES, "::", "user::item::rating::timestamp"),
+    "movielens-100k": (_RATING_NAMES, "\t", "tab-separated user, item, rating, timestamp"),
+    "sasrec": (_RATING_NAMES[:2], " ", "`user item`"),
+}
+# A control character: no line that holds one is read.
 _UNIT_SEPARATOR = "\x1f"
-_MISSING = pa.array(["", "nan"])
 
 
-def read_interactions(
-    path: Path, format: str = "auto", skip_bad_rows: int = 0, columns: Columns | None = None
-) -> Interactions:
-    """Read one file; ``DataError`` names the first row beyond the ``skip_bad_rows`` bad ones that are put up with.
+def read_interactions(path: Path, reading: Reading | None = None) -> Interactions:
+    """Read one file (or a folder of parquet parts), whatever its format, in file order.
 
-    Rows without a timestamp column get their row number, so that file order is time order.
+    Rows without a timestamp column get their row number, so that file order is time order. ``DataError`` names the
+    first row beyond the ``skip_bad_rows`` bad ones that are put up with.
     """
-    check_format(format)
-    found = detect_format(path) if format == "auto" else format
-    if found == "movielens-csv":
-        columns = MOVIELENS_COLUMNS
-    bad_rows = BadRows(path, skip_bad_rows, unit="row " if found == "parquet" else "")
-    table, names = _READERS[found](path, columns or _COLUMNS, bad_rows)
-    interactions = _to_interactions(table, names, bad_rows)
+    reading = reading or Reading()
+    check_format(reading.format)
+    found = detect_format(path, reading) if reading.format == "auto" else reading.format
+    reading = _with_columns_of(found, reading)
+    bad_rows = BadRows(path, reading.skip_bad_rows, unit_of_rows(found))
+    rows = _Rows(reading, bad_rows)
+    for batch in _batches(path, found, reading, rows.columns, bad_rows):
+        rows.add(batch)
+    interactions = rows.joined(path)
     bad_rows.check()
-    if not len(interactions):
-        raise DataError(f"{path}: the file holds no interactions")
+    _report(interactions, path)
     return interactions
 
 
-def _read_ml_1m(path: Path, columns: Columns, bad_rows: BadRows) -> tuple[TextTable, Columns]:
-    content = _text(path, bad_rows, "a file of user::item::rating::timestamp rows").replace(b"::", b"\x1f")
-    return parse_delimited(content, _RATING_NAMES, _UNIT_SEPARATOR, bad_rows), _COLUMNS
+def _batches(
+    path: Path, format: str, reading: Reading, columns: InteractionColumns, bad_rows: BadRows
+) -> Iterator[Batch]:
+    if format not in _PLAIN:
+        return read_table(path, "csv" if format == "movielens-csv" else format, reading.encoding, columns, bad_rows)
+    names, delimiter, expected = _PLAIN[format]
+    content = text_lines_only(read_text(path, f"a file of {expected} rows", reading.encoding), bad_rows)
+    if format == "movielens-1m":
+        content = content.replace(delimiter.encode(), _UNIT_SEPARATOR.encode())
+        delimiter = _UNIT_SEPARATOR
+    elif format == "sasrec" and b"\t" in content.split(b"\n", 1)[0]:
+        delimiter = "\t"
+    if "rating" in names and columns.rating is None:
+        _log.info(
+            "%s: every rating counts as liked, a low one too; to count those from 4 on: --positive-rating 4", path
+        )
+    return iter([parse_delimited(content, names, delimiter, bad_rows, path)])
 
 
-def _read_ml_100k(path: Path, columns: Columns, bad_rows: BadRows) -> tuple[TextTable, Columns]:
-    content = _text(path, bad_rows, "a file of tab-separated user, item, rating, timestamp rows")
-    return parse_delimited(content, _RATING_NAMES, "\t", bad_rows), _COLUMNS
+class _Rows:
+    """What the batches of a file come to."""
+
+    def __init__(self, reading: Reading, bad_rows: BadRows) -> None:
+        self.columns = InteractionColumns(reading)
+        self._bad_rows = bad_rows
+        self._ids = [IdColumn(name, bad_rows) for name in (reading.user_column, reading.item_column)]
+        self._time_column = reading.timestamp_column
+        self._times = TimeColumn(reading.timestamp_column, reading.date_format, bad_rows)
+        self._judges = _judges(reading, self.columns.rating, bad_rows)
+        self._parts: list[tuple[StrArray, StrArray, Mask, Mask]] = []
+        self._numbered = True
+
+    def add(self, batch: Batch) -> None:
+        """Read the next rows."""
+        (users, has_user), (items, has_item) = (column.read(batch) for column in self._ids)
+        usable, counts = has_user & has_item, np.ones(len(batch), dtype=bool)
+        for judge in self._judges:
+            judged, liked = judge.read(batch)
+            usable, counts = usable & judged, counts & liked
+        self._parts.append((users, items, usable, counts))
+        if self._time_column in batch.columns:
+            self._numbered = False
+            self._times.add(batch)
+
+    def joined(self, path: Path) -> Interactions:
+        """The rows that are usable and count."""
+        if not self._parts:
+            return Interactions(np.zeros(0, object), np.zeros(0, object), np.zeros(0, np.int64))
+        users, items, usable, counts = (np.concatenate(column) for column in zip(*self._parts, strict=True))
+        everywhere = np.ones(len(users), dtype=bool)
+        times = Times(np.arange(len(users)), everywhere) if self._numbered else self._times.finish()
+        kept = np.flatnonzero(usable & times.valid & counts)
+        if times.order is not None:
+            kept = times.order[np.isin(times.order, kept)]
+        left_out = self._bad_rows.kinds | {
+            reason: count for judge in self._judges for reason, count in judge.report(path).items()
+        }
+        return Interactions(
+            users[kept],
+            items[kept],
+            times.seconds[kept],
+            rows_skipped=len(self._bad_rows),
+            numbered=self._numbered,
+            not_liked=int((usable & times.valid & ~counts).sum()),
+            left_out=left_out,
+        )
 
 
-def _read_sasrec(path: Path, columns: Columns, bad_rows: BadRows) -> tuple[TextTable, Columns]:
-    content = _text(path, bad_rows, "a file of `user item` rows")
-    delimiter = "\t" if b"\t" in content.split(b"\n", 1)[0] else " "
-    return parse_delimited(content, _RATING_NAMES[:2], delimiter, bad_rows), _COLUMNS
+def _judges(reading: Reading, rating: str | None, bad_rows: BadRows) -> list[Ratings | Events]:
+    judges: list[Ratings | Events] = []
+    if rating is not None and reading.positive_rating is not None:
+        judges.append(Ratings(rating, reading.positive_rating, bad_rows))
+    if reading.event_column is not None:
+        judges.append(Events(reading.event_column, reading.positive_kinds, bad_rows))
+    return judges
 
 
-def _read_csv(path: Path, columns: Columns, bad_rows: BadRows) -> tuple[TextTable, Columns]:
-    content = _text(path, bad_rows, "a csv file with a header line")
-    bad_rows.check_header()
-    _check_columns(header_of(content)[0], columns, f"{path}:1")
-    return parse_csv(content, bad_rows), columns
+def _with_columns_of(format: str, reading: Reading) -> Reading:
+    """The columns of a format that has no others."""
+    if format == "movielens-csv":
+        return replace(reading, user_column=MOVIELENS_USER, item_column=MOVIELENS_ITEM, timestamp_column="timestamp")
+    if format in _PLAIN:
+        user, item, rating, timestamp = _RATING_NAMES
+        named = None if reading.positive_rating is None else rating
+        return replace(reading, user_column=user, item_column=item, timestamp_column=timestamp, rating_column=named)
+    return reading
 
 
-def _read_parquet(path: Path, columns: Columns, bad_rows: BadRows) -> tuple[TextTable, Columns]:
-    content = read_bytes(path, "a parquet file")
-
-    def wanted(names: list[str]) -> list[str]:
-        _check_columns(names, columns, str(path))
-        return [name for name in (columns.user, columns.item, columns.timestamp) if name in names]
-
-    table = read_parquet(content, path, wanted)
-    return TextTable(table, np.arange(1, table.num_rows + 1)), columns
-
-
-_READERS: dict[str, Callable[[Path, Columns, BadRows], tuple[TextTable, Columns]]] = {
-    "movielens-1m": _read_ml_1m,
-    "movielens-100k": _read_ml_100k,
-    "movielens-csv": _read_csv,
-    "sasrec": _read_sasrec,
-    "csv": _read_csv,
-    "parquet": _read_parquet,
-}
-
-
-def _text(path: Path, bad_rows: BadRows, expected: str) -> bytes:
-    return text_lines_only(read_bytes(path, expected), bad_rows)
-
-
-def _check_columns(names: list[str], columns: Columns, where: str) -> None:
-    repeated = sorted({name for name in names if names.count(name) > 1})
-    if repeated:
-        raise DataError(f"{where}: the column {repeated[0]!r} stands twice in the header; remove one")
-    required = [columns.user, columns.item, *([] if columns.timestamp_is_optional else [columns.timestamp])]
-    for name in required:
-        if name not in names:
-            raise DataError(
-                f"{where}: there is no column {name!r} (found: {', '.join(names)}); name the one that holds "
-                "it by --user-column, --item-column or --timestamp-column"
-            )
-    if columns.timestamp not in names:
-        _log.warning("%s: no column %r, the order of the rows is taken as the order in time", where, columns.timestamp)
-
-
-def _to_interactions(parsed: TextTable, columns: Columns, bad_rows: BadRows) -> Interactions:
-    usable = np.ones(parsed.table.num_rows, dtype=bool)
-    ids = [_clean_ids(parsed.table.column(name), name) for name in (columns.user, columns.item)]
-    for column, name in zip(ids, (columns.user, columns.item), strict=True):
-        missing = np.asarray(pc.is_null(column))
-        usable &= ~missing
-        for line in parsed.lines[missing]:
-            bad_rows.add(int(line), f"there is no {name}")
-    timestamps, valid = _timestamps(parsed, columns.timestamp, bad_rows)
-    usable &= valid
-    users, items = (_strings(column.filter(pa.array(usable))) for column in ids)
-    numbered = columns.timestamp not in parsed.table.column_names
-    return Interactions(users, items, timestamps[usable], rows_skipped=len(bad_rows), numbered=numbered)
-
-
-def _clean_ids(column: pa.ChunkedArray, name: str) -> pa.ChunkedArray:
-    """Ids as text without surrounding blanks; null where there is none."""
-    if pa.types.is_nested(column.type):
-        raise DataError(f"the column {name!r} holds values of type {column.type}; ids are numbers or texts")
-    if pa.types.is_floating(column.type):
-        # Whole numbers beside a missing one come as floats from many tools: 12.0 is the id 12.
-        column = pc.if_else(pc.is_nan(column), None, column)
-        whole = pc.all(pc.equal(column, pc.floor(column))).as_py()
-        column = column.cast(pa.int64()) if whole else column
-    text = pc.utf8_trim_whitespace(column.cast(pa.string()))
-    return pc.if_else(pc.is_in(pc.utf8_lower(text), value_set=_MISSING), None, text)
-
-
-def _strings(column: pa.ChunkedArray) -> StrArray:
-    """Python strings, one object per distinct id however often it occurs."""
-    encoded = column.combine_chunks().dictionary_encode()
-    distinct = np.array([*encoded.dictionary.to_pylist(), ""], dtype=object)[:-1]
-    codes: StrArray = distinct[encoded.indices.to_numpy()]
-    return codes
-
-
-def _timestamps(parsed: TextTable, name: str, bad_rows: BadRows) -> tuple[NumericArray, np.ndarray]:
-    """Times [n] and which of them are numbers [n]; row numbers where the table has none."""
-    if name not in parsed.table.column_names:
-        n = parsed.table.num_rows
-        return np.arange(n, dtype=np.int64), np.ones(n, dtype=bool)
-    column = parsed.table.column(name)
-    if pa.types.is_timestamp(column.type):
-        column = column.cast(pa.int64())
-    values = _as_numbers(column)
-    valid = np.isfinite(values)
-    if len(values) and not valid.any():
-        values = _as_dates(column)
-        valid = np.isfinite(values)
-    for row in np.flatnonzero(~valid):
-        reason = f"the timestamp {column[row].as_py()!r} is neither a number (seconds since 1970) nor an ISO 8601 date"
-        bad_rows.add(int(parsed.lines[row]), reason)
-    return values, valid
-
-
-def _as_dates(column: pa.ChunkedArray) -> NumericArray:
-    """ISO 8601 dates and times as seconds since 1970 in UTC, NaN for what is none."""
-    dates = pd.to_datetime(column.cast(pa.string()).to_pandas(), format="ISO8601", utc=True, errors="coerce")
-    return np.asarray((dates - pd.Timestamp(0, tz="UTC")).dt.total_seconds(), dtype=np.float64)
-
-
-def _as_numbers(column: pa.ChunkedArray) -> NumericArray:
-    """64-bit integers if every value is one, else floats with NaN for what is no number."""
-    try:
-        if column.null_count == 0 and not pa.types.is_floating(column.type):
-            return np.asarray(column.cast(pa.int64()), dtype=np.int64)
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
-        pass  # some value is no whole number: the floats below find out which
-    return np.asarray(pd.to_numeric(column.to_pandas(), errors="coerce"), dtype=np.float64)
+def _report(interactions: Interactions, path: Path) -> None:
+    """Say what was left out; ``DataError`` if that was everything."""
+    left_out = ", ".join(f"{count:,} {reason}" for reason, count in interactions.left_out.items())
+    if interactions.rows_skipped:
+        _log.warning("%s: %d bad rows are left out (%s)", path, interactions.rows_skipped, left_out)
+    if not len(interactions):
+        raise DataError(f"{path}: the file holds no interactions{f' (left out: {left_out})' if left_out else ''}")

@@ -1,29 +1,83 @@
-"""Bytes of a text file, unzipped, with lines that are no text set aside."""
+"""Bytes of a text file to UTF-8: its encoding found out, and lines that are no text set aside."""
 
-import gzip
+import codecs
+import logging
 import re
-import zlib
 from pathlib import Path
 
-from fedmem.data.formats.bad_rows import BadRows
+from fedmem.data.formats.bad_rows import NO_TEXT, BadRows
+from fedmem.data.formats.opening import read_bytes
 from fedmem.errors import DataError
+
+_log = logging.getLogger(__name__)
 
 # Tab and line ends (\n or \r\n) are the only control characters of a text table.
 _CONTROL = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f]|\r(?!\n|\Z)")
-_GZIP_MAGIC = b"\x1f\x8b"
+# UTF-32 before UTF-16, whose mark it begins with.
+_MARKS = (
+    (codecs.BOM_UTF32_LE, "utf-32-le"),
+    (codecs.BOM_UTF32_BE, "utf-32-be"),
+    (codecs.BOM_UTF8, "utf-8"),
+    (codecs.BOM_UTF16_LE, "utf-16-le"),
+    (codecs.BOM_UTF16_BE, "utf-16-be"),
+)
+# No text in cp1252 holds these: five bytes have no meaning, and the last is a letter of no language's plain words.
+_NOT_CP1252 = re.compile(rb"[\x81\x8d\x8f\x90\x9d\xff]")
 
 
-def read_bytes(path: Path, expected: str) -> bytes:
-    """Content of a file, unzipped if it is gzip; ``DataError`` if it is missing, unreadable or empty."""
-    content = _file_bytes(path, expected)
-    if content.startswith(_GZIP_MAGIC):
-        try:
-            content = gzip.decompress(content)
-        except (OSError, EOFError, zlib.error) as error:
-            raise DataError(f"{path}: the gzip file is damaged ({error}); fetch or pack it again") from error
-    if not content.strip():
-        raise DataError(f"{path}: the file is empty; {expected} was expected")
-    return content.removeprefix(b"\xef\xbb\xbf")
+def read_text(path: Path, expected: str, encoding: str = "auto") -> bytes:
+    """Content of a text file as UTF-8 without a byte order mark; a note says if it was in another encoding.
+
+    A byte order mark decides before ``encoding``. Bytes that are no UTF-8, in a file of which they may be, are left.
+    """
+    content = read_bytes(path, expected)
+    try:
+        text, found = as_utf8(content, encoding)
+    except UnicodeDecodeError as error:
+        line = content[: error.start].count(b"\n") + 1
+        byte = f"0x{content[error.start]:02x}"
+        raise DataError(
+            f"{path}:{line}: the byte {byte} does not decode as {error.encoding}; give another --encoding"
+        ) from None
+    if found != "utf-8":
+        _log.info("%s: read as %s; if letters are wrong, give another --encoding", path, found)
+    # Where there is no other line end, the single carriage return of an old Macintosh is one.
+    return text if b"\n" in text else text.replace(b"\r", b"\n")
+
+
+def as_utf8(content: bytes, encoding: str = "auto", errors: str = "strict") -> tuple[bytes, str]:
+    """The content as UTF-8 without a byte order mark, and the encoding that it was in."""
+    found, mark = mark_of(content)
+    if found is None:
+        found = _detected(content) if encoding == "auto" else codecs.lookup(encoding).name
+    content = content.removeprefix(mark)
+    return (content if found == "utf-8" else content.decode(found, errors).encode()), found
+
+
+def mark_of(content: bytes) -> tuple[str | None, bytes]:
+    """The encoding that a byte order mark names, and the mark."""
+    return next(((name, mark) for mark, name in _MARKS if content.startswith(mark)), (None, b""))
+
+
+def _detected(content: bytes) -> str:
+    """UTF-8, or cp1252 if nothing beyond ASCII is UTF-8 and all of it may be letters of cp1252."""
+    if content.isascii() or b"\0" in content:
+        return "utf-8"
+    try:
+        content.decode()
+        return "utf-8"
+    except UnicodeDecodeError:
+        foreign = [line for line in content.split(b"\n") if not line.isascii()]
+    one_byte = not _NOT_CP1252.search(content) and not any(map(_is_utf8, foreign))
+    return "cp1252" if one_byte and not any(map(_CONTROL.search, foreign)) else "utf-8"
+
+
+def _is_utf8(line: bytes) -> bool:
+    try:
+        line.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def text_lines_only(content: bytes, bad_rows: BadRows) -> bytes:
@@ -33,13 +87,13 @@ def text_lines_only(content: bytes, bad_rows: BadRows) -> bytes:
     lines = content.split(b"\n")
     for index, line in enumerate(lines):
         if not is_text(line):
-            bad_rows.add(index + 1, _why_no_text(line))
+            bad_rows.add(index + 1, _why_no_text(line), NO_TEXT)
             lines[index] = b""
     return b"\n".join(lines)
 
 
 def decode_titles(content: bytes) -> bytes:
-    """MovieLens wrote its titles in latin-1; a copy somebody turned into UTF-8 is taken as that. Returns UTF-8."""
+    """MovieLens wrote its titles in latin-1; a copy that was turned into UTF-8 is taken as that. Returns UTF-8."""
     try:
         content.decode()
     except UnicodeDecodeError:
@@ -47,24 +101,9 @@ def decode_titles(content: bytes) -> bytes:
     return content
 
 
-def _file_bytes(path: Path, expected: str) -> bytes:
-    try:
-        return path.read_bytes()
-    except FileNotFoundError:
-        raise DataError(f"{path} does not exist; {expected} was expected there") from None
-    except IsADirectoryError:
-        raise DataError(f"{path} is a folder; {expected} was expected there") from None
-    except OSError as error:
-        raise DataError(f"{path} cannot be read ({error.strerror}); {expected} was expected there") from error
-
-
 def is_text(content: bytes) -> bool:
     """UTF-8 without control characters other than tab and line ends."""
-    try:
-        content.decode()
-    except UnicodeDecodeError:
-        return False
-    return _CONTROL.search(content) is None
+    return _is_utf8(content) and _CONTROL.search(content) is None
 
 
 def _why_no_text(line: bytes) -> str:
@@ -74,5 +113,6 @@ def _why_no_text(line: bytes) -> str:
     try:
         line.decode()
     except UnicodeDecodeError as error:
-        return f"the byte 0x{line[error.start]:02x} does not decode as UTF-8 (save the file as UTF-8)"
+        byte = f"0x{line[error.start]:02x}"
+        return f"the byte {byte} does not decode as UTF-8 (save the file as UTF-8, or give its --encoding)"
     raise AssertionError("the line is text")

@@ -2,8 +2,8 @@
 
 import csv
 import re
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Sequence
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -11,52 +11,80 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv
 
-from fedmem.data.formats.bad_rows import BadRows
+from fedmem.data.formats.bad_rows import WIDTH, BadRows
+from fedmem.data.formats.quoted_rows import quoted_rows
+from fedmem.data.formats.raw_text import is_text, read_text, text_lines_only
+from fedmem.data.formats.table import Batch, Wanted
+from fedmem.errors import DataError
 
 # The parser's size is a 32-bit number.
 _LARGEST_BLOCK = 2**30
-
-LineNumbers = npt.NDArray[np.int64]
-
-
-@dataclass(frozen=True, eq=False)
-class TextTable:
-    """n rows as an arrow table and the line in the file of each [n]."""
-
-    table: pa.Table
-    lines: LineNumbers
+_USUAL_DELIMITERS = (",", "\t", ";", "|")
+_SEPARATES = re.compile(r"[^\w\s\"'.-]|\t")
+# The first line of a file by which a spreadsheet says its delimiter.
+_DELIMITER_LINE = re.compile(rb'"?sep=([^\r\n"])"?\r?\n', re.IGNORECASE)
 
 
-def header_of(content: bytes) -> tuple[list[str], str]:
-    """Column names in the first line, and the delimiter it uses: a comma, else a tab, else a semicolon."""
-    first = re.split(rb"[\r\n]", content, maxsplit=1)[0].decode(errors="replace")
-    delimiter = next((sign for sign in ",\t;" if sign in first), ",")
-    try:
-        names = next(csv.reader([first], delimiter=delimiter), [])
-    except csv.Error:
-        names = []  # a line too long for names: the columns that are looked for will be missing
-    return [name.strip() for name in names], delimiter
-
-
-def parse_delimited(content: bytes, names: Sequence[str], delimiter: str, bad_rows: BadRows) -> TextTable:
-    """Parse text without a header and without quoting into one string column per name."""
-    return _parse_unquoted(content, names, delimiter, bad_rows, skip=0)
-
-
-def parse_csv(content: bytes, bad_rows: BadRows) -> TextTable:
-    """Parse text with a header line; a quoted value may hold the delimiter, but no line end."""
-    names, delimiter = header_of(content)
+def read_csv(path: Path, encoding: str, wanted: Wanted, bad_rows: BadRows) -> Iterator[Batch]:
+    """One batch of a text table whose first line holds the names; a quoted value may hold delimiters and line ends."""
+    content = read_text(path, "a csv file with a header line", encoding)
+    told = _DELIMITER_LINE.match(content)
+    skip = 2 if told else 1
+    header = content[told.end() if told else 0 :]
+    first = header.split(b"\n", 1)[0]
+    if not is_text(first):
+        raise DataError(
+            f"{path}:{skip}: the header with the column names was expected there, and it is no UTF-8 text (binary data "
+            "or another encoding); if it is text, give its --encoding"
+        )
+    names, delimiter = header_of(header, wanted.candidates)
+    if told:
+        delimiter = told[1].decode()
+        names = _split(first.decode(), delimiter)
+    wanted.pick(names, f"{path}:{skip}")
     if b'"' in content:
-        return _parse_quoted(content, names, delimiter, bad_rows)
-    return _parse_unquoted(content, names, delimiter, bad_rows, skip=1)
+        yield _parse_quoted(content, names, delimiter, bad_rows, path, skip)
+    else:
+        yield _parse_unquoted(text_lines_only(content, bad_rows), names, delimiter, bad_rows, path, skip)
 
 
-def _parse_unquoted(content: bytes, names: Sequence[str], delimiter: str, bad_rows: BadRows, skip: int) -> TextTable:
+def header_of(content: bytes, wanted: Collection[str] = ()) -> tuple[list[str], str]:
+    """Column names in the first line, and the delimiter between them.
+
+    That is the one by which most of the wanted names are found, among equals the usual one that makes the most names.
+    """
+    first = re.split(rb"[\r\n]", content, maxsplit=1)[0].decode(errors="replace")
+    others = sorted(set(_SEPARATES.findall(first)) - set(_USUAL_DELIMITERS))
+    splits = [(_split(first, delimiter), delimiter) for delimiter in (*_USUAL_DELIMITERS, *others)]
+
+    def fit(split: tuple[list[str], str]) -> tuple[int, int]:
+        names, delimiter = split
+        return len(set(wanted) & set(names)), len(names) if delimiter in _USUAL_DELIMITERS else 0
+
+    return max(splits, key=fit)
+
+
+def _split(line: str, delimiter: str) -> list[str]:
+    try:
+        names = next(csv.reader([line.rstrip("\r")], delimiter=delimiter), [])
+        return [name.strip() or f"column {number}" for number, name in enumerate(names, start=1)]
+    except csv.Error:
+        return []  # a line too long for names: the columns that are looked for will be missing
+
+
+def parse_delimited(content: bytes, names: Sequence[str], delimiter: str, bad_rows: BadRows, path: Path) -> Batch:
+    """Parse lines of text without a header and without quoting into one string column per name."""
+    return _parse_unquoted(content, names, delimiter, bad_rows, path, skip=0)
+
+
+def _parse_unquoted(
+    content: bytes, names: Sequence[str], delimiter: str, bad_rows: BadRows, path: Path, skip: int
+) -> Batch:
     misshapen: list[int] = []
 
     def note(row: pa.csv.InvalidRow) -> str:
         misshapen.append(row.number)
-        bad_rows.add(row.number, wrong_width(row.actual_columns, row.expected_columns))
+        bad_rows.add(row.number, wrong_width(row.actual_columns, row.expected_columns), WIDTH)
         return "skip"
 
     table = pa.csv.read_csv(
@@ -74,37 +102,38 @@ def _parse_unquoted(content: bytes, names: Sequence[str], delimiter: str, bad_ro
         convert_options=pa.csv.ConvertOptions(column_types=dict.fromkeys(names, pa.string())),
     )
     every_line = np.arange(skip + 1, skip + 1 + table.num_rows + len(misshapen))
-    return _without_blank_lines(TextTable(table, np.setdiff1d(every_line, misshapen, assume_unique=True)))
+    lines = np.setdiff1d(every_line, misshapen, assume_unique=True)
+    filled = _filled(table)
+    columns = {name: table[name].filter(pa.array(filled)) for name in table.column_names}
+    return Batch(columns, lines[filled], path, untyped=True)
 
 
-def _parse_quoted(content: bytes, names: Sequence[str], delimiter: str, bad_rows: BadRows) -> TextTable:
-    numbered = list(_quoted_rows(content, len(names), delimiter, bad_rows))
-    columns = list(zip(*(row for _, row in numbered), strict=True)) or [()] * len(names)
-    table = pa.table([pa.array(column, pa.string()) for column in columns], names=list(names))
-    return TextTable(table, np.array([line for line, _ in numbered], dtype=np.int64))
-
-
-def _quoted_rows(content: bytes, width: int, delimiter: str, bad_rows: BadRows) -> Iterator[tuple[int, list[str]]]:
-    for number, line in enumerate(content.decode().split("\n")[1:], start=2):
-        try:
-            row = next(csv.reader([line.rstrip("\r")], delimiter=delimiter, strict=True), [])
-        except csv.Error:
-            bad_rows.add(number, "a quoted value does not end on this line")
-            continue
-        if len(row) == width:
-            yield number, row
-        elif row:
-            bad_rows.add(number, wrong_width(len(row), width))
-
-
-def _without_blank_lines(parsed: TextTable) -> TextTable:
+def _filled(table: pa.Table) -> npt.NDArray[np.bool_]:
     """Blank lines (among them those emptied because they are no text) come out of the parser as empty rows."""
-    filled = np.zeros(parsed.table.num_rows, dtype=bool)
-    for column in parsed.table.columns:
+    filled = np.zeros(table.num_rows, dtype=bool)
+    for column in table.columns:
         filled |= np.asarray(pc.not_equal(column, ""))
-    if filled.all():
-        return parsed
-    return TextTable(parsed.table.filter(pa.array(filled)), parsed.lines[filled])
+    return filled
+
+
+def _parse_quoted(
+    content: bytes, names: Sequence[str], delimiter: str, bad_rows: BadRows, path: Path, skip: int
+) -> Batch:
+    lines: list[int] = []
+    columns: list[list[str]] = [[] for _ in names]
+    for line, row in quoted_rows(content, delimiter, bad_rows, path, skip):
+        if len(row) != len(names):
+            bad_rows.add(line, wrong_width(len(row), len(names)), WIDTH)
+            continue
+        lines.append(line)
+        for column, value in zip(columns, row, strict=True):
+            column.append(value)
+    arrays = {name: _strings(column) for name, column in zip(names, columns, strict=True)}
+    return Batch(arrays, np.array(lines, dtype=np.int64), path, untyped=True)
+
+
+def _strings(values: list[str]) -> pa.ChunkedArray:
+    return pa.chunked_array([pa.array(values, pa.large_string())])
 
 
 def wrong_width(found: int, expected: int) -> str:

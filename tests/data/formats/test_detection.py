@@ -4,7 +4,7 @@ import gzip
 
 import pytest
 
-from fedmem.data.formats import detect_format, locate
+from fedmem.data.formats import Reading, detect_format, locate
 from fedmem.errors import ConfigError, DataError
 
 FIRST_LINES = {
@@ -32,7 +32,7 @@ def test_one_bad_first_line_does_not_hide_the_format(tmp_path, format, first):
     assert detect_format(path) == format
 
 
-@pytest.mark.parametrize("content", ["Lorem ipsum dolor sit amet\n", '{"user": 1}\n'])
+@pytest.mark.parametrize("content", ["Lorem ipsum dolor sit amet\n", "(1) and (2)\n"])
 def test_an_unknown_format_shows_how_the_file_starts(tmp_path, content):
     path = tmp_path / "data"
     path.write_text(content)
@@ -60,7 +60,7 @@ def test_folders(tmp_path, format, ratings, items, zipped):
     if items:
         (tmp_path / items).write_text("")
     expected = (path, format, tmp_path / items if items else None)
-    for source in (locate(tmp_path), locate(tmp_path, format), locate(path)):
+    for source in (locate(tmp_path), locate(tmp_path, Reading(format=format)), locate(path)):
         assert (source.interactions, source.format, source.items) == expected
 
 
@@ -82,7 +82,7 @@ def test_a_folder_without_ratings_names_what_was_expected(tmp_path):
     with pytest.raises(DataError, match=r"holds none of ratings.dat, u.data, ratings.csv, .*`user item`"):
         locate(tmp_path)
     with pytest.raises(DataError, match=r"holds none of ratings.dat; name the ratings file"):
-        locate(tmp_path, "movielens-1m")
+        locate(tmp_path, Reading(format="movielens-1m"))
 
 
 def test_a_path_that_is_not_there(tmp_path):
@@ -92,4 +92,4 @@ def test_a_path_that_is_not_there(tmp_path):
 
 def test_an_unknown_format_name(tmp_path):
     with pytest.raises(ConfigError, match="format 'xml' is unknown"):
-        locate(tmp_path, "xml")
+        locate(tmp_path, Reading(format="xml"))

@@ -1,0 +1,66 @@
+"""Excel workbooks: the first sheet that has the columns that are looked for."""
+
+import io
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from python_calamine import CalamineError, CalamineWorkbook
+
+from fedmem.data.formats.opening import damaged, read_bytes
+from fedmem.data.formats.table import Batch, Wanted
+from fedmem.errors import DataError
+
+_log = logging.getLogger(__name__)
+
+# Excel keeps 15 digits of a number: ids with more have been rounded before anybody reads them.
+_EXACT_BELOW = 10**15
+
+Rows = list[list[Any]]
+
+
+def read_workbook(path: Path, wanted: Wanted) -> Iterator[Batch]:
+    """One batch of the wanted columns of a sheet whose first row holds the names."""
+    content = read_bytes(path, "an Excel workbook")
+    try:
+        workbook = CalamineWorkbook.from_filelike(io.BytesIO(content))
+        sheets = {
+            name: workbook.get_sheet_by_name(name).to_python(skip_empty_area=False) for name in workbook.sheet_names
+        }
+    except CalamineError as error:
+        raise damaged(path, "an Excel workbook", error) from error
+    filled = {name: rows for name, rows in sheets.items() if any(map(_is_filled, rows))}
+    if not filled:
+        raise DataError(f"{path}: the workbook is empty; a sheet with column names in its first row was expected")
+    yield _batch(*_chosen(filled, path, wanted), path, wanted)
+
+
+def _chosen(sheets: dict[str, Rows], path: Path, wanted: Wanted) -> tuple[str, Rows]:
+    """The sheet with most of the columns that are looked for, the first of those."""
+    name = max(sheets, key=lambda sheet: len(wanted.candidates & set(_names(sheets[sheet]))))
+    if len(sheets) > 1:
+        _log.info("%s: of %d sheets, %r is read", path, len(sheets), name)
+    return name, sheets[name]
+
+
+def _batch(sheet: str, rows: Rows, path: Path, wanted: Wanted) -> Batch:
+    names = _names(rows)
+    picked = wanted.pick([name for name in names if name], f"{path} (sheet {sheet!r})")
+    numbered = [(number, row) for number, row in enumerate(rows[1:], start=2) if _is_filled(row)]
+    columns = {name: [_value(row[names.index(name)]) for _, row in numbered] for name in picked}
+    lines = np.array([number for number, _ in numbered], dtype=np.int64)
+    return Batch(columns, lines, path, exact_below=_EXACT_BELOW)
+
+
+def _names(rows: Rows) -> list[str]:
+    return [str(value).strip() for value in rows[0]]
+
+
+def _is_filled(row: list[Any]) -> bool:
+    return any(value != "" for value in row)
+
+
+def _value(value: Any) -> Any:
+    return None if value == "" else value

@@ -1,0 +1,75 @@
+"""What stands in a cell of an items file: a text, a year, genres as a list or with signs between them."""
+
+import ast
+import json
+import re
+from datetime import date
+from decimal import Decimal
+from typing import Any
+
+from fedmem.errors import DataError
+from fedmem.identifiers import is_missing_marker, shown
+
+# Not what a text may hold in a database or on a line; tab and line ends stand for blanks.
+_BLANKS = re.compile(r"[\t\r\n]+")
+_FORBIDDEN = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff]")
+_LARGEST_YEAR = 9999
+
+
+def text_in(value: Any, what: str) -> str:
+    """A cell as text without surrounding blanks, empty where there is nothing; ``DataError`` for what is no text."""
+    if value is None or (isinstance(value, (float, Decimal)) and value != value):
+        return ""
+    if isinstance(value, bytes):
+        try:
+            value = value.decode()
+        except UnicodeDecodeError:
+            raise DataError(f"the {what} {shown(value)} is bytes that are no UTF-8 text") from None
+    if isinstance(value, (list, dict, tuple)):
+        raise DataError(f"the {what} {shown(value)} is a {type(value).__name__}, where a text is expected")
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    text = str(value).strip() if not isinstance(value, date) else value.isoformat()
+    forbidden = _FORBIDDEN.search(text)
+    if forbidden:
+        raise DataError(f"the {what} {shown(text)} holds the character {forbidden[0]!r}, which no text may")
+    return text
+
+
+def line_in(value: Any, what: str) -> str:
+    """A cell as text on one line."""
+    return _BLANKS.sub(" ", text_in(value, what))
+
+
+def year_in_cell(value: Any) -> int | None:
+    """1995 of 1995, "1995" and "1995.0", as a column with gaps is often written; None where there is nothing."""
+    text = text_in(value, "year")
+    if not text or is_missing_marker(text):
+        return None
+    digits = text.removesuffix(".0")
+    if not re.fullmatch(r"-?[0-9]{1,4}", digits):
+        raise DataError(f"the year {shown(text)} is not a whole number of four digits at most")
+    return int(digits)
+
+
+def genres_in(value: Any, separator: str) -> tuple[str, ...]:
+    """Genres of a list, of a text that writes one, or of a text with the separator between them, each once."""
+    if isinstance(value, str) and value.strip().startswith("["):
+        value = _written_list(value.strip())
+    if not isinstance(value, (list, tuple)):
+        value = line_in(value, "genre").split(separator)
+    if any(isinstance(genre, (list, dict)) for genre in value):
+        raise DataError(f"the genres {shown(value)} are no texts; give a list of names")
+    return tuple(dict.fromkeys(name for name in (line_in(genre, "genre") for genre in value) if name))
+
+
+def _written_list(text: str) -> Any:
+    """What JSON or Python writes as a list; the text itself if it is neither."""
+    for read in (json.loads, ast.literal_eval):
+        try:
+            found = read(text)
+        except (ValueError, SyntaxError, MemoryError, RecursionError):
+            continue
+        if isinstance(found, list):
+            return found
+    return text

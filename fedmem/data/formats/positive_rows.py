@@ -1,0 +1,118 @@
+"""Which rows count as liked: ratings from a threshold on, and events of kinds that are named."""
+
+import logging
+from collections import Counter
+from collections.abc import Sequence
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from fedmem.data.formats.bad_rows import BadRows
+from fedmem.data.formats.id_columns import check_flat
+from fedmem.data.formats.numbers import numbers_in
+from fedmem.data.formats.table import Batch, distinct
+from fedmem.errors import DataError
+from fedmem.identifiers import is_missing_marker, shown
+
+_log = logging.getLogger(__name__)
+
+Mask = npt.NDArray[np.bool_]
+
+# Names under which other programs write how much an item was liked, and what was done with it.
+RATING_NAMES = frozenset(("rating", "ratings", "stars", "score", "overall", "grade", "review_score", "liked", "like"))
+EVENT_NAMES = frozenset(
+    ("event", "event_type", "event_name", "action", "action_type", "behavior", "behaviour", "interaction_type", "kind")
+)
+
+
+class Ratings:
+    """A column of ratings, of which those below ``least`` are no likes."""
+
+    def __init__(self, name: str, least: float, bad_rows: BadRows) -> None:
+        self._name = name
+        self._least = least
+        self._bad_rows = bad_rows
+        self.below = 0
+
+    def read(self, batch: Batch) -> tuple[Mask, Mask]:
+        """Which rows have a rating [n], and which of them count [n]."""
+        values = batch.columns[self._name]
+        check_flat(values, self._name, batch)
+        known, codes = distinct(values)
+        numbers = _ratings(known)
+        for row in np.flatnonzero(np.isnan(numbers[codes])).tolist():
+            reason = f"the {self._name} {shown(known[codes[row]])} is no number"
+            self._bad_rows.add(int(batch.lines[row]), reason, f"unusable {self._name}", batch.path)
+        liked = numbers >= self._least
+        there = ~np.isnan(numbers)
+        self.below += int((there & ~liked)[codes].sum())
+        return there[codes], liked[codes]
+
+    def report(self, path: Path) -> dict[str, int]:
+        """Say how many rows were left out, and give the number under a name."""
+        least = f"{self._least:g}"
+        if self.below:
+            _log.info("%s: %d rows with a %s below %s do not count as liked", path, self.below, self._name, least)
+        return {f"{self._name} below {least}": self.below} if self.below else {}
+
+
+def _ratings(known: Sequence[Any]) -> npt.NDArray[np.float64]:
+    texts = numbers_in([value if isinstance(value, str) else "" for value in known])
+    return np.array([_as_float(value, text) for value, text in zip(known, texts, strict=True)], dtype=np.float64)
+
+
+def _as_float(value: Any, written: float | None) -> float:
+    try:
+        number = float(value if isinstance(value, (int, float, Decimal)) else np.nan if written is None else written)
+    except OverflowError:
+        return np.nan
+    return number if np.isfinite(number) else np.nan
+
+
+class Events:
+    """A column of kinds of events, of which some count."""
+
+    def __init__(self, name: str, positive: Sequence[str], bad_rows: BadRows) -> None:
+        self._name = name
+        self._positive = frozenset(positive)
+        self._bad_rows = bad_rows
+        self._counts: Counter[str] = Counter()
+
+    def read(self, batch: Batch) -> tuple[Mask, Mask]:
+        """Which rows name a kind [n], and which of them count [n]."""
+        values = batch.columns[self._name]
+        check_flat(values, self._name, batch)
+        known, codes = distinct(values)
+        kinds = [_kind(value) for value in known]
+        there = np.array([bool(kind) for kind in kinds], dtype=bool)
+        for row in np.flatnonzero(~there[codes]).tolist():
+            self._bad_rows.add(int(batch.lines[row]), f"there is no {self._name}", f"no {self._name}", batch.path)
+        counts = np.bincount(codes, minlength=len(known))
+        self._counts.update({kind: int(count) for kind, count in zip(kinds, counts, strict=True) if kind})
+        counted = np.array([kind in self._positive for kind in kinds], dtype=bool)
+        return there[codes], counted[codes]
+
+    def report(self, path: Path) -> dict[str, int]:
+        """Say which kinds there are, and count those left out; ``DataError`` if there is none that counts."""
+        unknown = sorted(self._positive - self._counts.keys())
+        there = ", ".join(f"{kind} {count:,}" for kind, count in self._counts.most_common(20))
+        if len(unknown) == len(self._positive):
+            raise DataError(
+                f"{path}: no {self._name} is {' or '.join(unknown)} (found: {there}); name others by --positive"
+            )
+        if unknown:
+            _log.warning("%s: no %s is %s (found: %s)", path, self._name, " or ".join(unknown), there)
+        left_out = {kind: count for kind, count in self._counts.items() if kind not in self._positive}
+        if left_out:
+            _log.info(
+                "%s: of the kinds in %s (%s) only %s count", path, self._name, there, ", ".join(sorted(self._positive))
+            )
+        return {f"{self._name} {kind}": count for kind, count in left_out.items()}
+
+
+def _kind(value: Any) -> str:
+    text = "" if value is None else value.decode(errors="replace") if isinstance(value, bytes) else str(value).strip()
+    return "" if is_missing_marker(text) else text

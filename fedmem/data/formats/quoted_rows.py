@@ -1,0 +1,73 @@
+"""Rows of a text table with quoted values, by RFC 4180: a line within quotes never becomes a row."""
+
+import csv
+import io
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from fedmem.data.formats.bad_rows import NO_TEXT, BadRows
+from fedmem.errors import DataError
+
+_QUOTES = "broken quotes"
+_UNDECODED = re.compile("[\udc80-\udcff]")
+# The library's own limit is 128 KiB for one value; a review may be longer.
+csv.field_size_limit(2**31 - 1)
+
+
+def quoted_rows(
+    content: bytes, delimiter: str, bad_rows: BadRows, path: Path, skip: int
+) -> Iterator[tuple[int, list[str]]]:
+    """Rows with the number of their first line, without empty ones and the first ``skip`` lines.
+
+    A row with broken quotes, or with bytes that are no UTF-8, is noted as bad, with every line that it takes in.
+    ``DataError`` if a quoted value does not end before the file does: no row behind its beginning can be told from it.
+    """
+    text = content.decode(errors="surrogateescape")
+    lines = list(io.StringIO(text, newline="\n"))
+    whole = not _UNDECODED.search(text)
+    begin = skip
+    while begin < len(lines):
+        reader = csv.reader((lines[index] for index in range(begin, len(lines))), delimiter=delimiter, strict=True)
+        first = begin
+        try:
+            for row in reader:
+                decoded = whole or not _note_undecoded(lines, first, begin + reader.line_num, bad_rows)
+                if decoded and any(row):
+                    yield first + 1, row
+                first = begin + reader.line_num
+            return
+        except csv.Error as error:
+            begin = _behind(lines, first, delimiter, path)
+            for line in range(first, begin):
+                bad_rows.add(line + 1, _reason(error, first), _QUOTES)
+
+
+def _note_undecoded(lines: list[str], first: int, end: int, bad_rows: BadRows) -> bool:
+    """Whether some byte of these lines is no UTF-8, which makes the row bad."""
+    found = _UNDECODED.search("".join(lines[first:end]))
+    if found is None:
+        return False
+    byte = f"0x{ord(found[0]) - 0xDC00:02x}"
+    reason = f"the byte {byte} does not decode as UTF-8 (save the file as UTF-8, or give its --encoding)"
+    bad_rows.add(first + 1, reason, NO_TEXT)
+    return True
+
+
+def _behind(lines: list[str], first: int, delimiter: str, path: Path) -> int:
+    """The index of the first line behind a row that cannot be read, as a reader sees it that forgives everything."""
+    rest = (lines[index].replace("\r", " ") for index in range(first, len(lines)))
+    forgiving = csv.reader((line for part in (rest, ["\n"]) for line in part), delimiter=delimiter)
+    next(forgiving)
+    if first + forgiving.line_num > len(lines):
+        raise DataError(
+            f"{path}:{first + 1}: a quoted value begins in this row and does not end before the file does, so that no "
+            "later row can be told from it; mend the quotes"
+        )
+    return first + forgiving.line_num
+
+
+def _reason(error: csv.Error, first: int) -> str:
+    if "new-line" in str(error):
+        return "the byte 0x0d stands within the row (a carriage return without a line end)"
+    return f"the quotes of the row that begins on line {first + 1} are broken ({error})"

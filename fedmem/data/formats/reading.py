@@ -1,0 +1,76 @@
+"""How files are to be read: which columns hold what, in which encoding, and what counts as liked."""
+
+import codecs
+from dataclasses import dataclass
+
+from fedmem.errors import ConfigError
+
+DEFAULT_TIMESTAMP = "timestamp"
+DEFAULT_GENRE_SEPARATOR = "|"
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What a caller says about the files of a data set; every field is a keyword of ``load_dataset`` and an option.
+
+    The columns are those of tables with names: csv, parquet, JSON, Excel. The default column of times may be absent, a
+    named one may not. ``positive_rating`` is the smallest rating that counts as liked, ``positive`` the kinds of events
+    that do, with commas between them. ``ConfigError`` names a value that does not fit.
+    """
+
+    format: str = "auto"
+    skip_bad_rows: int = 0
+    encoding: str = "auto"
+    user_column: str = "user_id"
+    item_column: str = "item_id"
+    timestamp_column: str = DEFAULT_TIMESTAMP
+    date_format: str | None = None
+    rating_column: str | None = None
+    positive_rating: float | None = None
+    event_column: str | None = None
+    positive: str | None = None
+    items_id_column: str | None = None
+    title_column: str | None = None
+    genres_column: str | None = None
+    genre_separator: str = DEFAULT_GENRE_SEPARATOR
+    year_column: str | None = None
+    text_column: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.skip_bad_rows < 0:
+            raise ConfigError(f"skip_bad_rows = {self.skip_bad_rows} must be 0 or more")
+        if self.encoding != "auto":
+            _check_encoding(self.encoding)
+        if self.date_format is not None and "%" not in self.date_format:
+            raise ConfigError(
+                f"the date format {self.date_format!r} names no part of a date; give one such as %d.%m.%Y"
+            )
+        if self.rating_column is not None and self.positive_rating is None:
+            raise ConfigError(
+                "say from which rating on an item counts as liked: --positive-rating 4 beside --rating-column"
+            )
+        if self.positive is not None and self.event_column is None:
+            raise ConfigError("--positive names kinds of events: name their column too, by --event-column")
+        if self.event_column is not None and not self.positive_kinds:
+            raise ConfigError("say which kinds of events count: --positive purchase,like beside --event-column")
+        if not self.genre_separator:
+            raise ConfigError("the genre separator is empty; give what stands between two genres, such as , or |")
+
+    @property
+    def timestamp_is_optional(self) -> bool:
+        """Without timestamps the rows of the file are the order."""
+        return self.timestamp_column == DEFAULT_TIMESTAMP
+
+    @property
+    def positive_kinds(self) -> tuple[str, ...]:
+        """The kinds of events that count."""
+        return tuple(kind.strip() for kind in (self.positive or "").split(",") if kind.strip())
+
+
+def _check_encoding(name: str) -> None:
+    try:
+        b"".decode(codecs.lookup(name).name)
+    except LookupError:
+        raise ConfigError(
+            f"the encoding {name!r} is unknown; give auto, utf-8, cp1252, latin-1, utf-16 or another of Python's"
+        ) from None

@@ -1,0 +1,98 @@
+"""Some rows of a table: what the reader of each format gives, and what the reader of each kind of column takes."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+LineNumbers = npt.NDArray[np.int64]
+# An arrow array where a column has one type; Python values where every cell has a type of its own.
+Values: TypeAlias = pa.ChunkedArray | list[Any]
+
+
+class Wanted(Protocol):
+    """Which of a file's columns are to be read."""
+
+    @property
+    def candidates(self) -> frozenset[str]:
+        """The names of all columns that could be, present or not."""
+
+    def pick(self, names: Sequence[str], where: str) -> list[str]:
+        """The names of those that are among the file's; ``DataError`` where one that is needed is not."""
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """n rows of a file: its columns by name, and the number of each row's first line [n].
+
+    ``untyped``: the file writes everything as text, so that a number and a text look alike. ``exact_below`` is the
+    first number that the file's floats do not hold exactly, where the column's type does not tell it.
+    """
+
+    columns: Mapping[str, Values]
+    lines: LineNumbers
+    path: Path
+    untyped: bool = False
+    exact_below: int = 2**53
+
+    def __len__(self) -> int:
+        return len(self.lines)
+
+
+def as_list(values: Values) -> list[Any]:
+    """The values of a column as Python has them [n]."""
+    return values if isinstance(values, list) else list(values.to_pylist())
+
+
+def distinct(values: Values) -> tuple[list[Any], npt.NDArray[np.int64]]:
+    """The distinct values of a column, as Python values, and for each row which one it is [n]."""
+    if isinstance(values, list):
+        return _distinct_values(values)
+    combined = values.combine_chunks()
+    if isinstance(combined, pa.ExtensionArray):
+        kind = combined.type
+        encoded = combined.storage.dictionary_encode(null_encoding="encode")
+        storage = pa.ExtensionArray.from_storage(kind, encoded.dictionary)
+        return storage.to_pylist(), np.asarray(encoded.indices, dtype=np.int64)
+    if not pa.types.is_dictionary(combined.type):
+        combined = combined.dictionary_encode(null_encoding="encode")
+    elif combined.null_count:
+        combined = combined.cast(combined.type.value_type).dictionary_encode(null_encoding="encode")
+    return combined.dictionary.to_pylist(), np.asarray(combined.indices, dtype=np.int64)
+
+
+def _distinct_values(values: list[Any]) -> tuple[list[Any], npt.NDArray[np.int64]]:
+    """By type and value: True, 1 and 1.0 are one key of a dictionary. What cannot be a key is itself distinct."""
+    found: dict[tuple[type, Any], int] = {}
+    kept: list[Any] = []
+    codes = np.empty(len(values), dtype=np.int64)
+    for row, value in enumerate(values):
+        try:
+            code = found.setdefault((type(value), value), len(kept))
+        except TypeError:
+            code = len(kept)
+        if code == len(kept):
+            kept.append(value)
+        codes[row] = code
+    return kept, codes
+
+
+def in_batches(
+    rows: Iterator[tuple[int, Mapping[str, Any]]], names: Sequence[str], size: int, path: Path
+) -> Iterator[Batch]:
+    """Rows that come one by one, as batches of ``size``; a value that a row lacks is None."""
+    columns: dict[str, list[Any]] = {name: [] for name in names}
+    lines: list[int] = []
+    for line, row in rows:
+        lines.append(line)
+        for name, column in columns.items():
+            column.append(row.get(name))
+        if len(lines) == size:
+            yield Batch(columns, np.array(lines, dtype=np.int64), path)
+            columns, lines = {name: [] for name in names}, []
+    if lines:
+        yield Batch(columns, np.array(lines, dtype=np.int64), path)

@@ -1,0 +1,163 @@
+"""Columns of times, numbers in one unit or dates of one form, as seconds since 1970: the rules of ``fedmem.times``."""
+
+import logging
+from collections.abc import Callable
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from fedmem.data.formats.bad_rows import BadRows
+from fedmem.data.formats.date_forms import form_of
+from fedmem.data.formats.table import Batch, LineNumbers
+from fedmem.data.formats.time_values import DATE, MISSING, NUMBER, UNREAD, Kinds, TimeValues, time_values
+from fedmem.data.interactions import NumericArray
+from fedmem.errors import DataError
+from fedmem.times import SECONDS, UNITS, YEAR_1, YEAR_10000, Unit, read_date
+
+_log = logging.getLogger(__name__)
+
+# A number from here on is a date of 1973 or later, in the unit that its size tells; one below may count steps.
+_TELLS = 1e8
+_SMALLER_UNITS = UNITS[::-1]
+_FIRST_DAY, _LAST_DAY = 19_000_101, 21_001_231  # as %Y%m%d
+_NO_TIME, _UNUSABLE = "no timestamp", "unusable timestamp"
+
+Mask = npt.NDArray[np.bool_]
+
+
+class Times(NamedTuple):
+    """Seconds since 1970 (or steps) [n], which rows have one [n], and an order [n] that the seconds do not keep."""
+
+    seconds: NumericArray
+    valid: Mask
+    order: npt.NDArray[np.int64] | None = None
+
+
+class TimeColumn:
+    """Reads a column batch by batch; what only the whole of it tells (unit, form of dates) is decided at the end."""
+
+    def __init__(self, name: str, date_format: str | None, bad_rows: BadRows) -> None:
+        self._name = name
+        self._format = date_format
+        self._bad_rows = bad_rows
+        self._parts: list[TimeValues] = []
+        self._places: list[tuple[LineNumbers, Path]] = []
+
+    def add(self, batch: Batch) -> None:
+        """Read the next rows."""
+        self._parts.append(time_values(batch.columns[self._name], self._name, self._format, batch.path))
+        self._places.append((batch.lines, batch.path))
+
+    def finish(self) -> Times:
+        """Every row's time; rows without one are noted as bad."""
+        if not self._parts:
+            return Times(np.zeros(0, np.int64), np.zeros(0, bool))
+        values, kinds = self._with_other_dates()
+        self._note(kinds == MISSING, lambda row: "there is no timestamp", _NO_TIME)
+        if (kinds == NUMBER).sum() >= (kinds == DATE).sum():
+            self._note(
+                kinds == DATE, lambda row: f"the timestamp {_written(values[row])} is a date where others are numbers"
+            )
+            return self._of_numbers(values, kinds == NUMBER)
+        self._note(kinds == NUMBER, lambda row: f"the timestamp {values[row]} is a number where others are dates")
+        ticks = [part.nanoseconds for part in self._parts if part.nanoseconds is not None]
+        order = _order(values, np.concatenate(ticks)) if len(ticks) == len(self._parts) else None
+        return Times(values.astype(np.float64), kinds == DATE, order)
+
+    def _with_other_dates(self) -> tuple[NumericArray, Kinds]:
+        """All values, after the unread texts were read in the one form that all of them have, if there is one."""
+        values: Any = np.concatenate([part.values for part in self._parts])
+        kinds = np.concatenate([part.kinds for part in self._parts])
+        texts = [text for part in self._parts for text in part.texts]
+        rows = np.flatnonzero(kinds == UNREAD)
+        form = self._form(texts) if len(rows) * 2 > len(kinds) else None
+        if form is None:
+            reasons = dict(zip(rows.tolist(), texts, strict=True))
+            self._note(kinds == UNREAD, lambda row: self._why_unread(reasons[row]))
+            return values, kinds
+        seconds = {text: read_date(text, form) for text in set(texts)}
+        values = values.astype(np.float64)
+        values[rows] = [seconds[text] for text in texts]
+        kinds[rows] = DATE
+        return values, kinds
+
+    def _form(self, texts: list[str]) -> str | None:
+        if self._format is not None:
+            return None
+        path = self._places[0][1]
+        form = form_of(list(dict.fromkeys(texts)), path, self._name)
+        if form is not None:
+            _log.info("%s: the %s is read as %s, the one form that all have", path, self._name, form)
+        return form
+
+    def _why_unread(self, text: str) -> str:
+        try:
+            read_date(text, self._format)
+        except DataError as error:
+            return str(error)
+        raise AssertionError("the text is a date")
+
+    def _of_numbers(self, values: NumericArray, valid: Mask) -> Times:
+        if not valid.any():
+            return Times(values, valid)
+        self._ask_for_days(values[valid])
+        unit, other = _unit(values, valid)
+        self._note(other, lambda row: f"the timestamp {values[row]} is no {unit.name}, as most of its column")
+        seconds = values if unit is SECONDS else np.asarray(unit.in_seconds(values), dtype=np.float64)
+        beyond = valid & ~other & ((seconds < YEAR_1) | (seconds >= YEAR_10000))
+        self._note(beyond, lambda row: f"the timestamp {values[row]} is no time of the years 1 to 9999")
+        if unit is not SECONDS:
+            _log.info("%s: the times are taken as %s since 1970", self._places[0][1], unit.name)
+        return Times(seconds, valid & ~other & ~beyond, _order(seconds, values))
+
+    def _ask_for_days(self, numbers: NumericArray) -> None:
+        """``DataError`` for numbers such as 20251231, which all are days as they are written without signs between."""
+        if numbers.min() < _FIRST_DAY or numbers.max() > _LAST_DAY:
+            return
+        if not all(_is_day(number) for number in np.unique(numbers).tolist()):
+            return
+        raise DataError(
+            f"{self._places[0][1]}: every {self._name} is a day of the calendar if its digits are read as %Y%m%d "
+            f"({numbers[0]}), and no time as seconds since 1970; say so by --date-format %Y%m%d"
+        )
+
+    def _note(self, rows: Mask, reason: Callable[[int], str], kind: str = _UNUSABLE) -> None:
+        """Note these rows of the file as bad."""
+        if not rows.any():
+            return
+        first = 0
+        for lines, path in self._places:
+            for row in np.flatnonzero(rows[first : first + len(lines)]).tolist():
+                self._bad_rows.add(int(lines[row]), reason(first + row), kind, path)
+            first += len(lines)
+
+
+def _unit(values: NumericArray, valid: Mask) -> tuple[Unit, Mask]:
+    """The unit that most numbers are in which tell theirs, seconds if none does; and those that are in another [n]."""
+    sizes = np.abs(values.astype(np.float64))
+    tells = valid & (sizes >= _TELLS) & (sizes < YEAR_10000 * 1e9)
+    units = np.digitize(sizes, [unit.above for unit in _SMALLER_UNITS[1:]], right=True)
+    most = int(np.bincount(units[tells], minlength=1).argmax())
+    return _SMALLER_UNITS[most], tells & (units != most)
+
+
+def _order(seconds: NumericArray, ticks: NumericArray) -> npt.NDArray[np.int64] | None:
+    """The order in time of rows whose seconds became one though their finer times differ; they stand in it then."""
+    if ticks.dtype != np.int64 or len(np.unique(seconds)) == len(np.unique(ticks)):
+        return None
+    return np.argsort(ticks, kind="stable")
+
+
+def _is_day(number: float) -> bool:
+    year, month, day = int(number) // 10_000, int(number) // 100 % 100, int(number) % 100
+    try:
+        return number == int(number) and bool(date(year, month, day))
+    except ValueError:
+        return False
+
+
+def _written(seconds: float) -> str:
+    return datetime.fromtimestamp(float(seconds), UTC).isoformat()

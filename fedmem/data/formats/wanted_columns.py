@@ -1,0 +1,153 @@
+"""Which columns of a file are read as what, and what is said of the others."""
+
+import logging
+from collections.abc import Sequence
+
+from fedmem.data.formats.positive_rows import EVENT_NAMES, RATING_NAMES
+from fedmem.data.formats.reading import Reading
+from fedmem.errors import DataError
+
+_log = logging.getLogger(__name__)
+
+MOVIELENS_USER, MOVIELENS_ITEM = "userId", "movieId"
+ITEM_ID_NAMES = ("item_id", MOVIELENS_ITEM)
+# What may be said of an item, and the columns that say it where no option names another.
+ITEM_FIELDS = ("title", "genres", "year", "text", "image_path")
+_RATINGS_PASSED_OVER = (
+    "%s: the column %r looks like ratings, and every row counts as liked, a low one too; to count those from 4 on: "
+    "--rating-column %s --positive-rating 4"
+)
+_EVENTS_PASSED_OVER = (
+    "%s: the column %r looks like kinds of events, and every row counts as liked, whatever its kind; to count some: "
+    "--event-column %s --positive purchase,like"
+)
+_TIME_NAMES = frozenset(("time", "date", "datetime", "ts", "unixreviewtime", "when"))
+_TIME_ENDINGS = ("_at", "_time", "_date", "timestamp")
+
+
+class InteractionColumns:
+    """The columns of interactions: user, item, time if there is one, and rating and kind of event if asked for."""
+
+    def __init__(self, reading: Reading) -> None:
+        self._reading = reading
+        self._told = False
+        rating = reading.rating_column or ("rating" if reading.positive_rating is not None else None)
+        self.rating = rating
+        named = (reading.user_column, reading.item_column, rating, reading.event_column)
+        self._required = [name for name in named if name is not None]
+        if not reading.timestamp_is_optional:
+            self._required.append(reading.timestamp_column)
+
+    @property
+    def candidates(self) -> frozenset[str]:
+        """The names of all columns that could be read, present or not."""
+        return frozenset((*self._required, self._reading.timestamp_column))
+
+    def pick(self, names: Sequence[str], where: str) -> list[str]:
+        """The names of those that are among the file's; ``DataError`` where one that is needed is not."""
+        check_names(names, where)
+        for name in self._required:
+            if name not in names:
+                raise DataError(
+                    f"{where}: there is no column {name!r} (found: {', '.join(names)}); name the one that holds it by "
+                    f"{self._option(name)}"
+                )
+        picked = [name for name in names if name in self.candidates]
+        if not self._told:
+            self._told = True
+            self._tell(names, picked, where)
+        return picked
+
+    def _option(self, name: str) -> str:
+        if name == self._reading.event_column:
+            return "--event-column"
+        if name == self.rating:
+            return "--rating-column"
+        return "--user-column, --item-column or --timestamp-column"
+
+    def _tell(self, names: Sequence[str], picked: Sequence[str], where: str) -> None:
+        others = [name for name in names if name not in picked]
+        if self._reading.timestamp_column not in names:
+            times = [name for name in others if _is_time_name(name)]
+            advice = f"; if {times[0]!r} holds the times: --timestamp-column {times[0]}" if times else ""
+            _log.warning(
+                "%s: no column %r, the order of the rows is taken as the order in time%s",
+                where,
+                self._reading.timestamp_column,
+                advice,
+            )
+        rating = None if self.rating else next((name for name in others if name.lower() in RATING_NAMES), None)
+        event = (
+            None if self._reading.event_column else next((name for name in others if name.lower() in EVENT_NAMES), None)
+        )
+        tell_passed_over([name for name in others if name not in (rating, event)], where)
+        if rating is not None:
+            usual = self._reading.item_column == MOVIELENS_ITEM
+            _log.log(logging.INFO if usual else logging.WARNING, _RATINGS_PASSED_OVER, where, rating, rating)
+        if event is not None:
+            _log.warning(_EVENTS_PASSED_OVER, where, event, event)
+
+
+def tell_passed_over(names: Sequence[str], where: str) -> None:
+    """Name the columns of a file that nothing is read from."""
+    if names:
+        _log.info("%s: passed over: %s", where, ", ".join(map(repr, names)))
+
+
+def check_names(names: Sequence[str], where: str) -> None:
+    """``DataError`` if two columns have one name."""
+    repeated = sorted({name for name in names if list(names).count(name) > 1})
+    if repeated:
+        raise DataError(f"{where}: the column {repeated[0]!r} stands twice in the header; remove one")
+
+
+def _is_time_name(name: str) -> bool:
+    return name.lower() in _TIME_NAMES or name.lower().endswith(_TIME_ENDINGS)
+
+
+class ItemColumns:
+    """The columns of items: the id, and what else is there of title, genres, year, text and picture."""
+
+    def __init__(self, reading: Reading) -> None:
+        named = (reading.title_column, reading.genres_column, reading.year_column, reading.text_column, None)
+        self._named = {field: name for field, name in zip(ITEM_FIELDS, named, strict=True) if name is not None}
+        self._columns = {field: self._named.get(field, field) for field in ITEM_FIELDS}
+        self._ids = (reading.items_id_column,) if reading.items_id_column else (reading.item_column, *ITEM_ID_NAMES)
+        self.id_column = ""
+        self.fields: dict[str, str] = {}
+
+    @property
+    def ids(self) -> frozenset[str]:
+        """The names that the column of ids may have."""
+        return frozenset(self._ids)
+
+    @property
+    def candidates(self) -> frozenset[str]:
+        """The names of all columns that could be read, present or not."""
+        return frozenset((*self._ids, *self._columns.values()))
+
+    def pick(self, names: Sequence[str], where: str) -> list[str]:
+        """The names of those that are among the file's; sets ``id_column`` and ``fields``, the column of each field.
+
+        ``DataError`` where the id, all fields, or one that an option names is missing.
+        """
+        check_names(names, where)
+        missing = [name for name in self._named.values() if name not in names]
+        if missing:
+            raise DataError(f"{where}: there is no column {missing[0]!r} (found: {', '.join(names)})")
+        found = next((name for name in self._ids if name in names), None)
+        if found is None:
+            raise DataError(
+                f"{where}: there is no column {self._ids[0]!r} (found: {', '.join(names)}); an items file needs the "
+                "items' ids: name their column by --items-id-column"
+            )
+        self.id_column = found
+        self.fields = {field: name for field, name in self._columns.items() if name in names and name != found}
+        if not self.fields:
+            raise DataError(
+                f"{where}: there is no column 'title' (found: {', '.join(names)}), nor another that describes an item; "
+                "name one by --title-column, --genres-column, --year-column or --text-column"
+            )
+        picked = [found, *self.fields.values()]
+        tell_passed_over([name for name in names if name not in picked], where)
+        return list(dict.fromkeys(picked))
