@@ -201,7 +201,7 @@ class ApiClient:
             return contract.model_validate_json(response.content)
         except ValidationError as error:
             raise BackendError(
-                f"The backend at `{self.base_url}` answers in a form that this dashboard does not know "
+                f"The backend at {self.base_url} answers in a form that this dashboard does not know "
                 f"({contract.__name__}): start both from the same version."
             ) from error
 
@@ -209,9 +209,9 @@ class ApiClient:
         try:
             return self._http.send(request)
         except httpx.TimeoutException as error:
-            raise BackendAwayError(f"The backend at `{self.base_url}` takes too long to answer.") from error
+            raise BackendAwayError(f"The backend at {self.base_url} takes too long to answer.") from error
         except httpx.TransportError as error:
-            raise BackendAwayError(f"The backend at `{self.base_url}` does not answer.") from error
+            raise BackendAwayError(f"The backend at {self.base_url} does not answer.") from error
 
 
 def _detail(response: httpx.Response) -> str:

@@ -2,7 +2,6 @@
 
 import base64
 import contextlib
-import html
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
@@ -13,6 +12,7 @@ import streamlit as st
 from dashboard.charts.palette import on_page
 from dashboard.client import BackendError
 from dashboard.components.connection import client
+from dashboard.plain_text import in_html
 
 _SIGNATURES = {b"\x89PNG": "image/png", b"\xff\xd8": "image/jpeg", b"RIFF": "image/webp", b"GIF8": "image/gif"}
 Layout = Literal["large", "list", "small", "strip"]
@@ -62,13 +62,13 @@ def cover(item_id: str, dataset: str | None) -> str | None:
 
 
 def _card(card: Card, dataset: str | None) -> str:
-    picture, title = None, html.escape(card.title)
+    picture, title = None, in_html(card.title)
     with contextlib.suppress(BackendError):
         picture = cover(card.item_id, dataset)
     inside = f'<img src="{picture}" alt="">' if picture else _in_place(card)
     rank = "" if card.rank is None else f'<div class="fm-rank">{card.rank}</div>'
     texts = (("meta", card.meta), ("badge", card.badge), ("moved", card.moved))
-    words = "".join(f'<div class="fm-{kind}">{html.escape(text)}</div>' for kind, text in texts if text)
+    words = "".join(f'<div class="fm-{kind}">{in_html(text)}</div>' for kind, text in texts if text)
     return (
         f'<div class="fm-card"><div class="fm-cover">{inside}{rank}</div>'
         f'<div class="fm-title" title="{title}">{title}</div>{words}{_why(card.parts)}</div>'
@@ -78,13 +78,13 @@ def _card(card: Card, dataset: str | None) -> str:
 def _in_place(card: Card) -> str:
     """In place of a cover: a tint of the item's own, and the initials of its title, which stands below."""
     initials = "".join(word[0] for word in card.title.split()[:2] if word[0].isalnum()).upper()
-    return f'<span style="background:hsl({crc32(card.item_id.encode()) % 360} 22% 42%)">{html.escape(initials)}</span>'
+    return f'<span style="background:hsl({crc32(card.item_id.encode()) % 360} 22% 42%)">{in_html(initials)}</span>'
 
 
 def _why(parts: tuple[Part, ...]) -> str:
     """The parts as one bar; what lowers the score is hollow."""
     bars = "".join(
-        f'<span title="{html.escape(part.words)}" style="width:{abs(part.percent):.1f}%;'
+        f'<span title="{in_html(part.words)}" style="width:{abs(part.percent):.1f}%;'
         f'{"border:2px solid" if part.percent < 0 else "background:"} {part.colour}"></span>'
         for part in parts
     )

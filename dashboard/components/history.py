@@ -9,9 +9,10 @@ import streamlit as st
 from dashboard.client import RefusedError
 from dashboard.components.connection import client
 from dashboard.components.covers import Card, cover_grid
+from dashboard.plain_text import in_markdown
 
 USER, OWN = "A known user", "A history of your own"
-FOUND = 8
+FOUND, LONGEST = 8, 200  # titles that are offered, letters that are looked for
 MOST_USERS = 500
 AT_ONCE = 30  # covers, each of which is asked for
 _LAST, _LAST_KIND, _LAST_USER = "own-items", "last-kind", "last-user"
@@ -52,7 +53,9 @@ def history_strip(taken: Taken, dataset: str) -> None:
     with st.container(border=True):
         latest = ", the latest first" if count > 1 else ""
         part = f"; {shown} of them are shown" if count > shown else ""
-        st.markdown(f"**{taken.name}** has taken {count} {'item' if count == 1 else 'items'}{latest}{part}")
+        st.markdown(
+            f"**{in_markdown(taken.name)}** has taken {count} {'item' if count == 1 else 'items'}{latest}{part}"
+        )
         if taken.items:
             cards = [Card(item_id, title) for item_id, title in reversed(taken.items[-shown:])]
             cover_grid(cards, dataset, "strip")
@@ -103,14 +106,16 @@ def _own(dataset: str) -> Taken:
     st.caption("Nothing of this is stored: it is sent along with the question.")
     titles = {item_id: _title(item_id, dataset) for item_id in _linked()}
     chosen = {item_id: title for item_id, title in titles.items() if title is not None}
-    unknown = [f"`{item_id}`" for item_id, title in titles.items() if title is None]
+    unknown = [f"“{in_markdown(item_id)}”" for item_id, title in titles.items() if title is None]
     if unknown:
         st.warning(
-            f"The data set {dataset} has no item {', '.join(unknown)}, so the answer does without. Look for it by its "
-            "title.",
+            f"The data set {in_markdown(dataset)} has no item {', '.join(unknown)}, so the answer does without. "
+            "Look for it by its title.",
             icon=":material/search_off:",
         )
-    query = st.text_input("Search titles", key="own-search", placeholder="part of a title", width=320)
+    query = st.text_input(
+        "Search titles", key="own-search", max_chars=LONGEST, placeholder="part of a title", width=320
+    )
     if query:
         _results(dataset, query, chosen)
     if chosen:
@@ -158,11 +163,11 @@ def _title(item_id: str, dataset: str) -> str | None:
 def _results(dataset: str, query: str, chosen: dict[str, str]) -> None:
     page = client().items(query, FOUND, dataset)
     if not page.items:
-        st.caption(f"No title contains “{query}”.")
+        st.caption(f"No title contains “{in_markdown(query)}”.")
     with st.container(horizontal=True):
         for item in page.items:
             st.button(
-                item.title,
+                in_markdown(item.title),
                 icon=":material/add:",
                 key=f"add-{item.item_id}",
                 disabled=item.item_id in chosen,
@@ -170,4 +175,4 @@ def _results(dataset: str, query: str, chosen: dict[str, str]) -> None:
                 args=([*chosen, item.item_id],),
             )
     if page.total > len(page.items):
-        st.caption(f"These are {len(page.items)} of {page.total:,} titles that contain “{query}”.")
+        st.caption(f"These are {len(page.items)} of {page.total:,} titles that contain “{in_markdown(query)}”.")

@@ -6,6 +6,7 @@ import streamlit as st
 
 from dashboard.client import BackendError
 from dashboard.components.connection import client
+from dashboard.plain_text import in_markdown
 from dashboard.words import is_under_way
 from fedmem.contracts import Job
 
@@ -34,7 +35,7 @@ def job_controls(job: Job) -> None:
             _confirm_stop(job)
     trouble = st.session_state.pop(_TROUBLE, None)
     if trouble:  # not drawn in its place, where the next poll would take it away
-        st.toast(trouble, icon=":material/error:", duration="infinite")
+        st.toast(in_markdown(trouble), icon=":material/error:", duration="infinite")
 
 
 def _button(label: str, icon: str, job: Job, ask: Callable[[int], Job], *, primary: bool = False) -> None:

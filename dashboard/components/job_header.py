@@ -6,6 +6,7 @@ from typing import Literal
 import streamlit as st
 
 from dashboard.components.live import JobView
+from dashboard.plain_text import in_markdown
 from dashboard.progress import progress_line, share_done
 from dashboard.words import ago, duration, job_name, state_of
 from fedmem.contracts import Job
@@ -37,11 +38,12 @@ def job_header(view: JobView) -> None:
     """Name and state, progress, and in one line how fast it goes or why it ended."""
     job = view.job
     with st.container(horizontal=True, vertical_alignment="center"):
-        st.markdown(f"**{job_name(job)}** on {job.dataset}", width="content")
+        st.markdown(f"**{job_name(job)}** on {in_markdown(job.dataset)}", width="content")
         badge(job)
     st.progress(share_done(job), text=progress_line(job, view.rounds))
     if job.state == "failed":
-        st.error(job.message or "It failed without a word; the System page shows its log.", icon=":material/error:")
+        reason = in_markdown(job.message or "It failed without a message; the System page shows its log.")
+        st.error(reason, icon=":material/error:")
     else:
         st.caption(_times(job))
     if job.config_refused:
@@ -58,13 +60,13 @@ def badge(job: Job) -> None:
 
 
 def _listed(keys: Sequence[str]) -> str:
-    return ", ".join(f"`{key}`" for key in keys)
+    return ", ".join(map(in_markdown, keys))
 
 
 def _times(job: Job) -> str:
     if job.finished_at is not None:
         taken = f" after {duration((job.finished_at - job.started_at).total_seconds())}" if job.started_at else ""
-        reason = f": {job.message}" if job.message else ""
+        reason = f": {in_markdown(job.message)}" if job.message else ""
         return f"Ended {ago(job.finished_at)}{taken}{reason}."
     if job.started_at is not None:
         return f"Started {ago(job.started_at)}."

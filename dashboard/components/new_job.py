@@ -10,6 +10,7 @@ from dashboard.client import BackendAwayError, BackendError
 from dashboard.components.connection import client
 from dashboard.components.job_choice import choose, known_jobs
 from dashboard.components.new_job_fields import FIELDS, ROUNDS, SWITCHES, Field, merged, value_at
+from dashboard.plain_text import in_markdown
 from dashboard.words import job_name
 from fedmem.config import ExperimentConfig, validate_config
 from fedmem.contracts import Job, JobRequest
@@ -37,7 +38,7 @@ def new_job() -> None:
                 _start(values, dataset, kind, start_from)
             st.button("Cancel", key="cancel-job", on_click=_close)
         if _TROUBLE in st.session_state:  # in every run, for news of a job may draw the page anew at any time
-            st.error(st.session_state[_TROUBLE], icon=":material/error:")
+            st.error(in_markdown(st.session_state[_TROUBLE]), icon=":material/error:")
 
 
 def is_wanted() -> bool:
@@ -158,7 +159,7 @@ def _with_yaml(values: dict[str, Any]) -> dict[str, Any]:
     further = parse_yaml(values["yaml"] or "", "the further settings") or {}
     if not isinstance(further, dict):
         raise ConfigError(
-            f"the further settings are {further!r}; write sections and keys, as in `fedmem config show --yaml`"
+            f"the further settings are {further!r}; write sections and keys, as fedmem config show --yaml prints them"
         )
     tree: dict[str, Any] = values["tree"]
     for section, inner in further.items():

@@ -10,6 +10,7 @@ from dashboard.components.answers import answer_list, in_common
 from dashboard.components.connection import client
 from dashboard.components.covers import Card, cover_grid
 from dashboard.components.job_choice import PROTOTYPE
+from dashboard.plain_text import in_markdown
 from dashboard.words import is_under_way
 from fedmem.contracts import Job, Prototype, PrototypeRound, RecommendationRequest
 
@@ -71,11 +72,12 @@ def _recommended(job: Job, index: int) -> None:
         alone = client().recommend_by_prototype(index, COLD, model)
         every = client().recommend_for(NOBODY)
     except BackendError as error:
-        st.caption(str(error))
+        st.caption(in_markdown(error))
         return
     st.caption(
-        f"By `{alone.model_version}`, which has the prototypes of round {alone.round}. {in_common(alone, every)} of "
-        f"{len(alone.items)} would be recommended by all prototypes together as well; ▲ and ▼ say how each moved."
+        f"By {in_markdown(alone.model_version)}, which has the prototypes of round {alone.round}. "
+        f"{in_common(alone, every)} of {len(alone.items)} would be recommended by all prototypes together as well; "
+        "▲ and ▼ say how each moved."
     )
     answer_list(alone, job.dataset, every)
 
@@ -88,10 +90,10 @@ def _in_service(job: Job) -> str | None:
         return None
     serving = client().models().serving
     if serving != job.model_version:
-        other = f"`{serving}` does" if serving else "no model does"
+        other = f"{in_markdown(serving)} does" if serving else "no model does"
         st.info(
-            f"This job's model, `{job.model_version}`, does not serve now; {other}. Put it into service on the System "
-            "page to see what its prototypes recommend.",
+            f"This job's model, {in_markdown(job.model_version)}, does not serve now; {other}. Put it into service on "
+            "the System page to see what its prototypes recommend.",
             icon=":material/info:",
         )
         st.page_link("views/system.py", label="Go to System", icon=":material/swap_horiz:")

@@ -8,6 +8,7 @@ import streamlit as st
 
 from dashboard.client import BackendAwayError, BackendError, RefusedError
 from dashboard.components.connection import client, settings
+from dashboard.plain_text import in_markdown
 
 RETRY_SECONDS = 3.0
 
@@ -47,31 +48,35 @@ def waiting_for_rounds(state: str) -> None:
 
 
 @contextmanager
-def backend_needed() -> Iterator[None]:
-    """Shows what went wrong with the backend instead of what was to be shown, and comes back when the backend does."""
+def backend_needed(part: str = "page") -> Iterator[None]:
+    """Show what went wrong with the backend in place of a part of the page, until the backend answers again."""
     try:
         yield
     except BackendError as error:
-        trouble(error)
+        trouble(error, part)
 
 
-def trouble(error: BackendError) -> None:
-    """The error state of a page; it ends when the backend answers again."""
+def trouble(error: BackendError, part: str = "page") -> None:
+    """Show the error state of a page, or of one of several parts, until the backend answers again."""
     if isinstance(error, BackendAwayError):
-        st.error(f"{error} Is it running? `fedmem up` and `fedmem serve` start it.", icon=":material/cloud_off:")
+        st.error(
+            f"{in_markdown(error)} Is it running? `fedmem up` and `fedmem serve` start it.", icon=":material/cloud_off:"
+        )
         _come_back("This page comes back by itself as soon as the backend answers.")
     else:
-        st.error(str(error), icon=":material/error:")
+        st.error(in_markdown(error), icon=":material/error:")
         if isinstance(error, RefusedError) and error.passes:
             _come_back("This page asks again by itself, every few seconds.")
         else:
-            st.button("Try again", icon=":material/refresh:")
+            st.button("Try again", icon=":material/refresh:", key=f"try-again-{part}")
 
 
 def said_last(error: BackendError) -> None:
     """The page shows what the backend said before. This lies over its corner: a click hits what it was meant for."""
     with st.container(key="said-last"):
-        st.warning(f"{error} You see what it said last; this goes on by itself.", icon=":material/cloud_off:")
+        st.warning(
+            f"{in_markdown(error)} You see what it said last; this goes on by itself.", icon=":material/cloud_off:"
+        )
 
 
 def _come_back(promise: str) -> None:

@@ -20,6 +20,7 @@ CSS = """<style>
   font-size: 1.3rem; letter-spacing: .05em; }
 .fm-rank { position: absolute; left: 6px; top: 6px; padding: 0 7px; border-radius: 9px; font-size: .74rem;
   background: rgba(0, 0, 0, .62); color: #fff; }
+.fm-title, .fm-meta { overflow-wrap: anywhere; }
 .fm-title { font-size: .88rem; font-weight: 600; line-height: 1.25; display: -webkit-box; -webkit-line-clamp: 2;
   -webkit-box-orient: vertical; overflow: hidden; }
 .fm-meta { font-size: .76rem; opacity: .7; line-height: 1.3; }

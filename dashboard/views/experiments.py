@@ -10,6 +10,7 @@ from dashboard.client import LIMIT, BackendError
 from dashboard.components.connection import client, round_book
 from dashboard.components.drawings import panel
 from dashboard.components.states import backend_needed, empty, start_a_job
+from dashboard.plain_text import in_markdown
 from dashboard.words import differences, job_name, share, variant
 from fedmem.contracts import Job, ModelVersion
 
@@ -53,7 +54,7 @@ def _rung(job: Job) -> tuple[int, int]:
 
 
 def _table(dataset: str, runs: Sequence[Job], tested: Mapping[int, ModelVersion]) -> None:
-    st.subheader(f"On {dataset}")
+    st.subheader(f"On {in_markdown(dataset)}", anchor=False)
     rows = [_figures(job, tested[job.id]) for job in runs]
     st.dataframe(pd.DataFrame(rows), hide_index=True, width="stretch")
     st.caption(
@@ -110,7 +111,9 @@ def _apart(runs: Sequence[Job]) -> None:
     st.markdown(f"**What differs from job {full.id}, FedMem-Full**")
     for job in others:
         found = differences([full.config, job.config])
-        words = ", ".join(f"`{name}` {values[1]} instead of {values[0]}" for name, values in found.items())
+        words = ", ".join(
+            f"`{name}` {in_markdown(values[1])} instead of {in_markdown(values[0])}" for name, values in found.items()
+        )
         st.markdown(f"- {job_name(job)}: {words or 'nothing'}")
 
 

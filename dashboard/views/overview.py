@@ -13,6 +13,7 @@ from dashboard.components.job_header import job_header
 from dashboard.components.job_table import job_table
 from dashboard.components.live import JobView, live
 from dashboard.components.states import no_job_yet, waiting_for_rounds
+from dashboard.plain_text import in_markdown
 from dashboard.words import ago, job_name, share, state_of
 from fedmem.contracts import Job, ModelPage
 
@@ -53,7 +54,7 @@ def _draw(view: JobView, jobs: Sequence[Job], models: ModelPage | str) -> None:
     with right:
         st.markdown("**Model in service**")
         if isinstance(models, str):
-            st.caption(models)
+            st.caption(in_markdown(models))
         else:
             _serving(models)
     st.subheader("Jobs")
@@ -100,12 +101,13 @@ def _serving(models: ModelPage) -> None:
         return
     serving = next((model for model in models.models if model.version == models.serving), None)
     if serving is None:
-        st.caption(f"`{models.serving}`, which is older than the {len(models.models)} newest models.")
+        st.caption(f"{in_markdown(models.serving)}, which is older than the {len(models.models)} newest models.")
         return
     with st.container(border=True):
-        st.markdown(f":material/deployed_code: `{serving.version}`")
+        st.markdown(f":material/deployed_code: **{in_markdown(serving.version)}**")
         st.caption(
-            f"On {serving.dataset}, round {serving.round} of job {serving.job_id}, made {ago(serving.created_at)}."
+            f"On {in_markdown(serving.dataset)}, round {serving.round} of job {serving.job_id}, "
+            f"made {ago(serving.created_at)}."
         )
         for split, label in (("test", "Test"), ("validation", "Validation")):
             value = serving.metrics.get(split, {}).get(METRIC)

@@ -15,6 +15,7 @@ from dashboard.components.job_header import job_header
 from dashboard.components.live import JobView, live_job
 from dashboard.components.one_prototype import NEAREST, NOBODY, nearest, one_prototype
 from dashboard.components.states import empty, trouble
+from dashboard.plain_text import in_markdown
 from dashboard.words import is_under_way
 from fedmem.contracts import Job, PrototypeRound, RecommendationResponse
 
@@ -117,7 +118,7 @@ def _map(job: Job, rounds: Sequence[PrototypeRound], shown: PrototypeRound, chos
     try:
         items = prototype_book().map_of(job)
     except BackendError as error:
-        st.caption(f"There is no map of the items: {error}")
+        st.caption(f"There is no map of the items: {in_markdown(error)}")
     else:
         panel("Map", map_chart(items, rounds, shown, chosen), "prototypes-map", note)
 
@@ -156,10 +157,10 @@ def _nobody(job: Job) -> None:
             return  # said above already
         answer = client().recommend_for(NOBODY)
     except BackendError as error:
-        st.caption(str(error))
+        st.caption(in_markdown(error))
         return
     with st.container(border=True):
-        st.markdown(f"**What all together recommend to a new user**, by `{answer.model_version}`")
+        st.markdown(f"**What all together recommend to a new user**, by {in_markdown(answer.model_version)}")
         read = _weights(answer)
         st.caption(f"Read for it: {', '.join(read)}." if read else "No prototype is read for it.")
         cards = [

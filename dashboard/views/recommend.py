@@ -8,6 +8,7 @@ from dashboard.components.connection import client
 from dashboard.components.drawings import panel
 from dashboard.components.history import Taken, history, history_strip
 from dashboard.components.states import backend_needed, empty
+from dashboard.plain_text import in_markdown
 from fedmem.contracts import Explanation, ModelVersion, RecommendationRequest, RecommendationResponse
 
 K = 10
@@ -44,7 +45,8 @@ def recommend() -> None:
             st.page_link("views/training.py", label="Go to Training", icon=":material/trending_up:")
             return
         st.caption(
-            f"`{model.version}` answers, the model in service, on {model.dataset}, whatever job is chosen at the side."
+            f"{in_markdown(model.version)} answers, the model in service, on {in_markdown(model.dataset)}, whatever "
+            "job is chosen at the side."
         )
         taken = history(model.dataset)
         if taken is not None:

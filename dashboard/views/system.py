@@ -11,6 +11,7 @@ from dashboard.components.connection import client, settings
 from dashboard.components.job_choice import chosen_job
 from dashboard.components.live import JobView, live
 from dashboard.components.states import backend_needed, empty, said_last, trouble
+from dashboard.plain_text import in_markdown
 from dashboard.words import ago, job_name, share
 from fedmem import __version__
 from fedmem.contracts import LogLine, ModelVersion, Trainer
@@ -24,9 +25,9 @@ def system() -> None:
     """Health, trainers, data sets, models, log."""
     st.title("System")
     st.fragment(run_every=max(5.0, settings().poll_seconds))(_health)()
-    with st.container(), backend_needed():
+    with st.container(), backend_needed("models"):
         _models()
-    with st.container(), backend_needed():
+    with st.container(), backend_needed("datasets"):
         _datasets()
     job = chosen_job()
     if job is not None:
@@ -41,7 +42,7 @@ def _health() -> None:
     except BackendError as error:
         missed = error
         if _HEALTH not in st.session_state:
-            trouble(error)
+            trouble(error, "health")
             return
     trainers, ready = st.session_state[_HEALTH]
     service, training, version = st.columns(3)
@@ -53,7 +54,7 @@ def _health() -> None:
         _tile("Trainers", bool(alive), words if alive else f"{words}: start one with `fedmem trainer`")
     with version:
         words = "answers" if missed is None else "does not answer"
-        _tile("Backend", missed is None, f"{words} at `{client().base_url}`, dashboard {__version__}")
+        _tile("Backend", missed is None, f"{words} at {in_markdown(client().base_url)}, dashboard {__version__}")
     if trainers:
         _trainers(trainers)
     if missed is not None:
@@ -62,9 +63,9 @@ def _health() -> None:
 
 def _readiness() -> tuple[bool, str]:
     try:
-        return True, f"answered by `{client().ready().model_version}`"
+        return True, f"answered by {in_markdown(client().ready().model_version)}"
     except BackendError as error:
-        return False, str(error)
+        return False, in_markdown(error)
 
 
 def _tile(title: str, good: bool, words: str) -> None:
@@ -146,11 +147,11 @@ def _answered() -> None:
 @st.dialog("Put another model into service?", on_dismiss=_answered)
 def _confirm(version: str) -> None:
     st.markdown(
-        f"From now on `{version}` answers every recommendation. It is loaded and checked first, no request fails "
-        "meanwhile, and the change can be undone in the same way."
+        f"From now on {in_markdown(version)} answers every recommendation. It is loaded and checked first, no request "
+        "fails meanwhile, and the change can be undone in the same way."
     )
     if _TROUBLE in st.session_state:
-        st.error(st.session_state[_TROUBLE], icon=":material/error:")
+        st.error(in_markdown(st.session_state[_TROUBLE]), icon=":material/error:")
     with st.container(horizontal=True):
         st.button("Put it into service", type="primary", key="confirm-activate", on_click=_activate, args=(version,))
         st.button("Leave it", key="leave-model", on_click=_answered)
@@ -219,7 +220,7 @@ def _log(view: JobView) -> None:
         if not log.whole and st.button("Earlier lines", icon=":material/history:", key="earlier-lines"):
             log.look_back(view.job.id)
     except BackendError as error:
-        st.caption(str(error))
+        st.caption(in_markdown(error))
     if not log.lines:
         st.caption("Nothing was written yet.")
         return

@@ -30,7 +30,7 @@ def training() -> None:
     st.button("New training job", icon=":material/add:", on_click=open_form, key="new-job", disabled=is_wanted())
     with st.container():  # one place, whether there is a form or not: `live` says why
         if is_wanted():
-            with backend_needed():
+            with backend_needed("form"):
                 new_job()
     if job is None:
         if not is_wanted():
@@ -77,7 +77,7 @@ def _draw(view: JobView, compared: Sequence[Job]) -> None:
         waiting_for_rounds(state_of(view.job))
         return
     runs = {f"Job {view.job.id}": view.rounds}
-    with backend_needed():
+    with backend_needed("comparison"):
         runs |= {f"Job {other.id}": round_book().read(_now(other)) for other in compared}
     _validation(view, runs)
     _losses(runs)

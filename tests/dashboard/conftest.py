@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import httpx
 import pytest
-import streamlit as st
 from streamlit.testing.v1 import AppTest
 
 import migrations
@@ -15,10 +14,8 @@ from fedmem.storage.jobs import Lease
 from fedmem.storage.schema import jobs
 from tests.dashboard.example_rounds import Curves
 from tests.dashboard.pretended_trainer import PretendedTrainer
-from tests.dashboard.sites import ROOT, backend_on
+from tests.dashboard.sites import backend_on, open_page
 from tests.end_to_end.products import Product
-
-APP = ROOT / "dashboard" / "app.py"
 
 
 @dataclass(frozen=True)
@@ -98,15 +95,6 @@ def page(monkeypatch: pytest.MonkeyPatch) -> Callable[..., AppTest]:
 
     def opened(name: str, api: str, **query: object) -> AppTest:
         monkeypatch.setenv("FEDMEM_API_URL", api)
-        st.cache_resource.clear()
-        st.cache_data.clear()
-        app = AppTest.from_file(str(APP), default_timeout=30)
-        asked = {key: str(value) for key, value in query.items()}
-        app.query_params.update(asked)
-        app.run().switch_page(f"views/{name}.py")
-        app.query_params.update(asked)
-        app.run()
-        assert not app.exception, app.exception
-        return app
+        return open_page(name, **query)
 
     return opened

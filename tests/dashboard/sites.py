@@ -1,5 +1,6 @@
 """The real backend on a database of the tests' own, in this process, and the real dashboard beside it as a process."""
 
+import html
 import os
 import socket
 import subprocess
@@ -11,12 +12,15 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
+import streamlit as st
+from streamlit.testing.v1 import AppTest
 
 from backend.app import create_app
 from backend.server import Server, listen
 from backend.settings import Settings
 
 ROOT = Path(__file__).resolve().parents[2]
+APP = ROOT / "dashboard" / "app.py"
 START = 60.0
 POLL = 0.5
 
@@ -78,3 +82,22 @@ def wait_for(address: str) -> None:
             pass
         assert time.monotonic() < deadline, f"{address} does not answer"
         time.sleep(0.1)
+
+
+def open_page(name: str, app: Path = APP, **query: object) -> AppTest:
+    """A page after its first run in this process, without an exception; the API is the environment's."""
+    st.cache_resource.clear()
+    st.cache_data.clear()
+    opened = AppTest.from_file(str(app), default_timeout=30)
+    asked = {key: str(value) for key, value in query.items()}
+    opened.query_params.update(asked)
+    opened.run().switch_page(f"views/{name}.py")
+    opened.query_params.update(asked)
+    opened.run()
+    assert not opened.exception, opened.exception
+    return opened
+
+
+def read(markdown: str) -> str:
+    """What a reader sees of data that is written as ``dashboard.plain_text.in_markdown`` does."""
+    return html.unescape(markdown.replace(":small[]", ""))

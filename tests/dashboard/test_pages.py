@@ -1,5 +1,6 @@
 """Each page on the real API: what it says when there is nothing, and that what it shows is what the API tells."""
 
+import html
 import json
 import re
 import threading
@@ -11,7 +12,7 @@ import pytest
 from dashboard.charts.drawing import axis_titles
 from dashboard.client import BackendAwayError
 from dashboard.words import share, size
-from tests.dashboard.sites import ROOT, free_port
+from tests.dashboard.sites import ROOT, free_port, read
 
 PAGES = sorted(path.stem for path in (ROOT / "dashboard" / "views").glob("[a-z]*.py"))
 CHARTS = {  # of a job that was trained with everything on
@@ -37,11 +38,11 @@ def words(app):
     texts = []
     for kind in kinds:
         texts += [getattr(e, "value", None) or getattr(e.proto, "body", "") for e in app.get(kind)]
-    return "\n".join(map(str, texts))
+    return "\n".join(read(str(text)) for text in texts)
 
 
 def html_of(app):
-    return [element.proto.body for element in app.get("html")]
+    return [html.unescape(element.proto.body) for element in app.get("html")]
 
 
 def table(app, number=0):
@@ -99,7 +100,7 @@ def test_a_page_asks_again_by_itself_where_the_backend_is_in_trouble(page):
         app = page("overview", f"http://127.0.0.1:{server.server_port}")
         server.shutdown()
         thread.join()
-    assert "503" in app.error[0].value
+    assert "503" in read(app.error[0].value)
     assert "asks again by itself" in words(app)
     assert not app.button
 
@@ -115,7 +116,7 @@ def test_older_jobs_are_not_cut_off_in_silence(page, crowded_api):
 
 
 def test_settings_that_this_version_does_not_know_are_named(page, crowded_api):
-    assert "`federated.of_tomorrow`" in words(page("overview", crowded_api, job=55))
+    assert "know federated.of_tomorrow, and" in words(page("overview", crowded_api, job=55))
     assert "does not know" not in words(page("overview", crowded_api, job=54))
 
 
@@ -157,7 +158,7 @@ def test_what_the_backend_refuses_is_said_until_it_is_read(page, filled):
     filled.post(f"/jobs/{job}/stop")
     app.button(key=f"pause-{job}").click().run()
     (said,) = app.toast
-    assert "stopped" in said.value
+    assert "stopped" in read(said.value)
     assert said.proto.duration == 0  # for as long as it takes
 
 
@@ -230,9 +231,9 @@ def test_a_wrong_setting_is_told_and_no_job_is_made(page, filled):
     app = page("training", filled.api, job=filled.full, new=1)
     app.text_area[0].set_value("model:\n  max_seq_length: 20").run()
     app.button(key="start-job").click().run()
-    assert "max_seq_len" in app.error[0].value
+    assert "max_seq_len" in read(app.error[0].value)
     assert filled.get("/jobs")["jobs"] == before
-    assert "max_seq_len" in app.run().error[0].value, "news of a job take it away"
+    assert "max_seq_len" in read(app.run().error[0].value), "news of a job take it away"
     app.button(key="cancel-job").click().run()
     app.button(key="new-job").click().run()
     assert not app.error
@@ -299,7 +300,7 @@ def test_a_prototype_shows_what_it_alone_recommends(page, filled):
     places = [alone.index(f">{item['title']}</div>") for item in answer["items"]]
     assert places == sorted(places)
     assert all(f"{item['score']:.2f}" in alone for item in answer["items"])
-    assert f"`{answer['model_version']}`" in words(app)
+    assert f"By {answer['model_version']}, which" in words(app)
 
 
 def test_a_prototype_of_a_job_that_does_not_serve_says_what_to_do(page, filled):
@@ -311,7 +312,7 @@ def test_a_prototype_of_a_job_that_does_not_serve_says_what_to_do(page, filled):
         said = words(page("prototypes", filled.api, job=filled.full))
     finally:
         filled.activate(own)
-    assert f"`{own}`, does not serve now; `{other}` does" in said
+    assert f"{own}, does not serve now; {other} does" in said
     assert "System page" in said
 
 
@@ -398,7 +399,7 @@ def test_whose_history_it_was_is_kept_while_another_page_is_open(page, filled):
 def test_a_linked_history_has_titles_and_tells_what_is_not_in_the_catalogue(page, filled):
     app = page("recommend", filled.api, items="m01,no%2Csuch,m02")
     (warning,) = app.warning
-    assert "`no,such`" in warning.value
+    assert "“no,such”" in read(warning.value)
     assert app.multiselect[0].options == ["Film 1", "Film 2"]
     assert "taken 2 items" in words(app)
 

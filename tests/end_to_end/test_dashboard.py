@@ -3,8 +3,7 @@
 import re
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass
 
 import httpx
 import pytest
@@ -16,15 +15,10 @@ from tests.dashboard.example_rounds import Curves
 from tests.dashboard.pretended_trainer import PretendedTrainer
 from tests.dashboard.sites import POLL, backend_on, dashboard_on, free_port
 from tests.end_to_end.products import ROUNDS, Product
+from tests.end_to_end.visitor import Visitor
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-CHROMIUM = Path("/usr/bin/chromium")
-FLAGS = ("--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run")
 PAGES = ("overview", "training", "clients", "memory", "prototypes", "recommend", "experiments", "privacy", "system")
-# Streamlit asks for these below the page's own path first, and says so in the console when they are not there.
-ASKED_IN_VAIN = re.compile(r"/_stcore/(health|host-config)$")
-# The machine's own networks came or went, which Chromium takes for a reason to ask again.
-ASKED_AGAIN = "ERR_NETWORK_CHANGED"
 NARROW = 420
 LONG = 700  # rounds of a job whose charts are thinned
 NEWS = 2 * POLL + 3  # two polls, and time to draw on a busy machine
@@ -36,12 +30,6 @@ SAME = """(() => {
     const now = [...document.querySelectorAll('canvas')];
     return marked.length > 0 && now.length === marked.length && now.every((canvas, place) => canvas === marked[place]);
 })()"""
-# Every drawing on a canvas begins by clearing it.
-COUNT_DRAWINGS = """
-    window.drawings = 0;
-    const clear = CanvasRenderingContext2D.prototype.clearRect;
-    CanvasRenderingContext2D.prototype.clearRect = function (...place) { drawings++; return clear.apply(this, place); };
-"""
 WATCH = """
     window.changes = [];
     window.drawings = 0;
@@ -52,84 +40,6 @@ WATCH = """
     new MutationObserver(all => window.changes.push(...all.filter(news).map(told)))
         .observe(document.querySelector('[data-testid=stMain]'), {subtree: true, childList: true, characterData: true});
 """
-
-
-@dataclass
-class Visitor:
-    """A browser's tab on the dashboard, and everything that it complained about."""
-
-    page: "playwright.Page"
-    home: str
-    complaints: list[str] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        self.page.on("console", self._console)
-        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
-        self.page.on("request", self._request)
-        self.page.add_init_script(COUNT_DRAWINGS)
-
-    def _request(self, request: "playwright.Request") -> None:
-        if not request.url.startswith((self.home, "data:", "blob:")):
-            self.complaints.append(f"asked another site: {request.url}")
-
-    def _console(self, message: "playwright.ConsoleMessage") -> None:
-        expected = ASKED_IN_VAIN.search(message.location.get("url", "")) or ASKED_AGAIN in message.text
-        if message.type in ("error", "warning") and not expected:
-            self.complaints.append(f"{message.type}: {message.text} ({message.location.get('url')})")
-
-    def open(self, name: str, **query: object) -> None:
-        asked = "&".join(f"{key}={value}" for key, value in query.items())
-        self.page.goto(f"{self.home}/{'' if name == 'overview' else name}?{asked}")
-        self.page.get_by_role("heading", level=1).wait_for()
-        self.settled()
-
-    def settled(self) -> None:
-        """The script has run to its end and every chart has its canvas."""
-        self.page.wait_for_function("document.querySelector('[data-test-script-state=notRunning]') !== null")
-        self.page.wait_for_function(
-            "[...document.querySelectorAll('[data-testid=stVegaLiteChart]')].every(c => c.querySelector('canvas'))"
-        )
-
-    def text(self) -> str:
-        return self.page.locator("[data-testid=stMain]").inner_text()
-
-    def has_no_complaints(self) -> None:
-        for wrong in ("stException", "stAlertContentError"):
-            assert self.page.locator(f"[data-testid={wrong}]").count() == 0, self.text()
-        assert self.complaints == []
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator["playwright.Browser"]:
-    if not CHROMIUM.is_file():
-        pytest.skip(f"no browser: {CHROMIUM} is not there (apt-get install chromium)")
-    with playwright.sync_playwright() as started:
-        browser = started.chromium.launch(executable_path=CHROMIUM, args=list(FLAGS))
-        yield browser
-        browser.close()
-
-
-@pytest.fixture(scope="module")
-def context(browser):
-    """The browser keeps what it has loaded from test to test."""
-    context = browser.new_context()
-    yield context
-    context.close()
-
-
-@pytest.fixture
-def visit(context):
-    """``visit(address)``: a new tab, of any width, closed with the test."""
-    yield lambda address, width=1400: visitor(context, address, width)
-    for page in context.pages:
-        page.close()
-
-
-def visitor(context: "playwright.BrowserContext", address: str, width: int) -> Visitor:
-    page = context.new_page()
-    page.set_viewport_size({"width": width, "height": 900})
-    page.set_default_timeout(20_000)
-    return Visitor(page, address)
 
 
 @dataclass(frozen=True)

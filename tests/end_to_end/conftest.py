@@ -1,0 +1,38 @@
+"""A real browser, and tabs in it."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.end_to_end.visitor import CHROMIUM, FLAGS, visitor
+
+if TYPE_CHECKING:
+    import playwright.sync_api as playwright
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator["playwright.Browser"]:
+    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    if not CHROMIUM.is_file():
+        pytest.skip(f"no browser: {CHROMIUM} is not there (apt-get install chromium)")
+    with playwright.sync_playwright() as started:
+        browser = started.chromium.launch(executable_path=CHROMIUM, args=list(FLAGS))
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def context(browser):
+    """The browser keeps what it has loaded from test to test."""
+    context = browser.new_context()
+    yield context
+    context.close()
+
+
+@pytest.fixture
+def visit(context):
+    """``visit(address)``: a new tab, of any width, closed with the test."""
+    yield lambda address, width=1400: visitor(context, address, width)
+    for page in context.pages:
+        page.close()
