@@ -21,6 +21,7 @@ from backend.settings import Settings
 
 ROOT = Path(__file__).resolve().parents[2]
 APP = ROOT / "dashboard" / "app.py"
+PAGES = sorted(path.stem for path in (ROOT / "dashboard" / "views").glob("[a-z]*.py"))
 START = 60.0
 POLL = 0.5
 

@@ -12,9 +12,8 @@ import pytest
 from dashboard.charts.drawing import axis_titles
 from dashboard.client import BackendAwayError
 from dashboard.words import share, size
-from tests.dashboard.sites import ROOT, free_port, read
+from tests.dashboard.sites import PAGES, free_port, read
 
-PAGES = sorted(path.stem for path in (ROOT / "dashboard" / "views").glob("[a-z]*.py"))
 CHARTS = {  # of a job that was trained with everything on
     "overview": 1,
     "training": 7,

@@ -13,12 +13,11 @@ from fedmem.contracts import Job
 from fedmem.storage.jobs import Lease
 from tests.dashboard.example_rounds import Curves
 from tests.dashboard.pretended_trainer import PretendedTrainer
-from tests.dashboard.sites import POLL, backend_on, dashboard_on, free_port
+from tests.dashboard.sites import PAGES, POLL, backend_on, dashboard_on, free_port
 from tests.end_to_end.products import ROUNDS, Product
 from tests.end_to_end.visitor import Visitor
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-PAGES = ("overview", "training", "clients", "memory", "prototypes", "recommend", "experiments", "privacy", "system")
 NARROW = 420
 LONG = 700  # rounds of a job whose charts are thinned
 NEWS = 2 * POLL + 3  # two polls, and time to draw on a busy machine

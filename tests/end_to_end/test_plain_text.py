@@ -17,12 +17,11 @@ from dashboard.client import ApiClient, RefusedError
 from tests.dashboard import hostile
 from tests.dashboard.hostile import DATASET, ENCODER, KEY, LINE, MARKUP, MESSAGE, WORKER, Hostile, hostile_product
 from tests.dashboard.plain_texts import TEXTS
-from tests.dashboard.sites import ROOT, dashboard_on, free_port, open_page, wait_for
+from tests.dashboard.sites import PAGES, ROOT, dashboard_on, free_port, open_page, wait_for
 from tests.end_to_end.visitor import Visitor
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 NARROW = 420
-VIEWS = sorted(path.stem for path in (ROOT / "dashboard" / "views").glob("[a-z]*.py"))
 # The fields in which Streamlit takes text as it is.
 PLAIN = {"Selectbox.options", "MultiSelect.options", "Code.code_text"}
 MARKS = ("**b**", "~~e~~", "<b>j</b>", ":smile:", ":material/home:", hostile.ELSEWHERE)
@@ -74,7 +73,7 @@ def test_every_page_shows_texts_as_they_are(product, home, visit, width):
         "privacy": ("failed", DATASET, MESSAGE),
         "system": ("running", DATASET, LINE, WORKER),
     }
-    assert sorted(pages) == VIEWS
+    assert sorted(pages) == PAGES
     for name, (job, *texts) in pages.items():
         tab.open(name, job=getattr(product, job))
         shows(tab, *texts)
@@ -145,14 +144,14 @@ def test_the_lists_of_choices_are_of_texts_as_they_are(product, home, visit):
 
 
 @pytest.mark.parametrize("job", ["trained", "running", "failed"])
-@pytest.mark.parametrize("name", VIEWS)
+@pytest.mark.parametrize("name", PAGES)
 def test_a_page_sends_no_text_that_is_not_escaped(product, monkeypatch, name, job):
     monkeypatch.setenv("FEDMEM_API_URL", product.api)
     page = open_page(name, job=getattr(product, job), user=hostile.user(3), new=1, compare=product.experiment)
     assert raw_texts(page) <= PLAIN
 
 
-@pytest.mark.parametrize("name", VIEWS)
+@pytest.mark.parametrize("name", PAGES)
 def test_a_page_sends_no_message_that_is_not_escaped(product, monkeypatch, name):
     def refused(*_, **__):
         raise RefusedError(409, MESSAGE)
