@@ -10,7 +10,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 def main() -> None:
     """Entry point of ``fedmem``."""
-    from cli.commands import app
+    from cli.app import app
     from cli.screen import explain, replace_what_the_encoding_lacks
     from fedmem.environment import read_environment
     from fedmem.errors import OUT_OF_MEMORY, FedMemError

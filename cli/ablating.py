@@ -1,33 +1,59 @@
-"""``fedmem ablate``: the ladder and the baselines on one data set, run by run, in one table."""
+"""``fedmem ablate``: what it is asked."""
 
-from collections.abc import Mapping, Sequence
-from contextlib import closing
 from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
-from cli.evaluation import baseline_scorers, full_tables
-from cli.screen import answer_json, answers, notes
-from cli.training import open_run, refuse_other_data, train_to_end
-from fedmem.ablation import (
-    LADDER,
-    SPLITS,
-    PlannedRun,
-    Record,
-    Rung,
-    ablation_record,
-    as_markdown,
-    planned_runs,
-    run_result,
-)
-from fedmem.checkpoint import RunDirectory
-from fedmem.checkpoint.atomic_files import write_json
-from fedmem.config import ExperimentConfig
-from fedmem.data.federated_dataset import FederatedDataset
+import typer
+
+from cli.options import AsJson, ConfigFile, DataPath, Overrides, Workers, with_workers
+from cli.reading import Reading, with_reading
 from fedmem.errors import ConfigError
-from fedmem.experiment import check_resumable
+
+if TYPE_CHECKING:
+    from fedmem.ablation import Rung
 
 
-def rungs_of(names: str | None) -> list[Rung]:
+@with_reading
+def ablate(
+    data: DataPath,
+    config: ConfigFile = None,
+    overrides: Overrides = None,
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Receives a run per rung and seed, and ablation.json.")] = (
+        Path("runs/ablation")
+    ),
+    seeds: Annotated[
+        str | None, typer.Option(metavar="N,N", help="A ladder for each; default the configuration's.")
+    ] = None,
+    rungs: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME,NAME",
+            help="Some of centralised, fedavg, fedmem_no_proto, fedmem_no_contrast, fedmem; default all.",
+        ),
+    ] = None,
+    workers: Workers = None,
+    *,
+    reading: Reading,
+    as_json: AsJson = False,
+) -> None:
+    """Train the ladder, from centralised SASRec to FedMem-Full, and print one Markdown table with the baselines.
+
+    The configuration is FedMem-Full's; the other rungs differ by a switch. Ctrl-C stops; the same call continues.
+    """
+    from cli.ladder import run_ablation
+    from fedmem.config import load_config
+    from fedmem.data.formats import load_dataset
+
+    loaded = load_config(config, with_workers(overrides, workers))
+    chosen, drawn = rungs_of(rungs), seeds_of(seeds, loaded.seed)
+    dataset = load_dataset(data, min_sequence_length=loaded.data.min_sequence_length, **reading.arguments())
+    run_ablation(loaded, dataset, out, chosen, drawn, as_json=as_json)
+
+
+def rungs_of(names: str | None) -> "list[Rung]":
     """The rungs that are named, separated by commas, in the ladder's order; all of them for None."""
+    from fedmem.ablation import LADDER
+
     by_name = {rung.name: rung for rung in LADDER}
     asked = by_name.keys() if names is None else [name.strip() for name in names.split(",")]
     for name in asked:
@@ -44,70 +70,3 @@ def seeds_of(numbers: str | None, default: int) -> list[int]:
     if not all(seed.isdecimal() for seed in seeds):
         raise ConfigError(f"--seeds {numbers!r}: expected whole numbers separated by commas, e.g. 42,43.")
     return list(dict.fromkeys(map(int, seeds)))
-
-
-def run_ablation(
-    config: ExperimentConfig,
-    dataset: FederatedDataset,
-    out: Path,
-    rungs: Sequence[Rung],
-    seeds: Sequence[int],
-    *,
-    as_json: bool,
-) -> None:
-    """Train what is missing in ``out``, then print the table and write ``ablation.json``."""
-    cold = round(config.data.cold_user_fraction * len(dataset.trainable_users))
-    plan = planned_runs(config, len(dataset.trainable_users) - cold, rungs, seeds)
-    _refuse_other_runs(plan, out, dataset)
-    split_by_seed = {}
-    for number, planned in enumerate(plan, start=1):
-        place = f"{planned.name} ({number} of {len(plan)})"
-        split_by_seed[planned.config.seed] = _train(planned, out / planned.name, dataset, place)
-    if not cold:  # the seeds share their users, and baselines have no seed
-        split_by_seed = {seeds[0]: dataset}
-    models = [*_baselines(split_by_seed, config), *_rungs(plan, out)]
-    record = ablation_record(split_by_seed[seeds[0]], models)
-    write_json(out / "ablation.json", record)
-    if as_json:
-        answer_json(record)
-    else:
-        answers.print(as_markdown(record))
-    notes.print(f"the runs and ablation.json are in {out}")
-
-
-def _refuse_other_runs(plan: Sequence[PlannedRun], out: Path, dataset: FederatedDataset) -> None:
-    """Before anything is trained: whatever stands in ``out`` must be continuable."""
-    for planned in plan:
-        directory = RunDirectory(out / planned.name)
-        if directory.exists:
-            refuse_other_data(directory, dataset)
-            check_resumable(directory.read_config(), planned.config)
-
-
-def _train(planned: PlannedRun, path: Path, dataset: FederatedDataset, place: str) -> FederatedDataset:
-    """Train one run to its end and test it, unless that is done; the data with its cold users."""
-    with closing(open_run(planned.config, dataset, path, resume=True)) as run:
-        notes.print(f"{place}{': finished already' if run.server.finished else ''}")
-        if not run.server.finished:
-            train_to_end(run, again="the same command", label=f"{place}, round")
-        if not run.record.finished:
-            run.finish()
-        return run.snapshot.dataset
-
-
-def _baselines(split_by_seed: Mapping[int, FederatedDataset], config: ExperimentConfig) -> list[Record]:
-    runs: dict[str, list[Record]] = {}
-    for seed, dataset in split_by_seed.items():
-        scorers = baseline_scorers(dataset)
-        tables = {s: full_tables(dataset, scorers, s, config.evaluation, with_chance=True) for s in SPLITS}
-        for name in tables["test"]:
-            metrics: Record = {split: tables[split][name].to_dict()["metrics"] for split in SPLITS}
-            runs.setdefault(name, []).append({"seed": seed, **metrics})
-    return [{"name": name, "runs": found} for name, found in runs.items()]
-
-
-def _rungs(plan: Sequence[PlannedRun], out: Path) -> list[Record]:
-    runs: dict[str, list[Record]] = {}
-    for planned in plan:
-        runs.setdefault(planned.rung.title, []).append(run_result(out / planned.name))
-    return [{"name": title, "runs": found} for title, found in runs.items()]

@@ -1,74 +1,17 @@
 """``fedmem bench``: speed, as ratios against a named peer."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+import typer
 from rich.table import Table
 
-from benchmarks import serve, topk
-from benchmarks.measure import write_result
-from benchmarks.simulate import AT_LEAST, GOALS, WHAT, find_movielens, is_met, simulate
+from cli.options import AsJson
 from cli.screen import answer_json, answers, notes, stages
-from fedmem.data.formats import load_dataset
 
-
-def run_simulate(data: Path | None, *, keep: bool, as_json: bool) -> None:
-    """Measure P1, P3, P4 and P5 and print them beside their goals."""
-    place = data or find_movielens()
-    if place is None:
-        notes.print("ML-100K is not here: its users are generated. Fetch it by fedmem data fetch ml-100k")
-    dataset = None if place is None else load_dataset(place)
-    with stages() as advance:
-        record = simulate(dataset, advance=advance)
-    if keep:
-        notes.print(f"kept in {write_result('simulate', record)}")
-    if as_json:
-        answer_json(record)
-        return
-    goals = [
-        Goal(name, WHAT[name], f"{'≥' if name in AT_LEAST else '≤'} {goal:g}", is_met(name, record[name]))
-        for name, goal in GOALS.items()
-    ]
-    _print_table(f"simulated training, {record['data']}", goals, record)
-
-
-def run_serve(*, keep: bool, as_json: bool) -> None:
-    """Measure the serving ratios and print them beside their goals."""
-    with stages() as advance:
-        record = serve.serve(advance=advance)
-    if keep:
-        notes.print(f"kept in {write_result('serve', record)}")
-    if as_json:
-        answer_json(record)
-        return
-    goals = [
-        Goal(name, serve.WHAT[name], f"≤ {goal:g}", serve.is_met(name, record[name]))
-        for name, goal in serve.GOALS.items()
-    ]
-    _print_table("serving", goals, record)
-
-
-def run_topk(items: int, *, keep: bool, as_json: bool) -> None:
-    """Measure FAISS behind the ranking of a large catalogue and print recall and ratio."""
-    with stages() as advance:
-        record = topk.top_k(items, advance=advance)
-    if keep:
-        notes.print(f"kept in {write_result('topk', record)}")
-    if as_json:
-        answer_json(record)
-        return
-    goals = [
-        Goal(
-            "recall",
-            "share of the exact top 10 found",
-            f"≥ {topk.RECALL_GOAL:g}",
-            record["recall"] >= topk.RECALL_GOAL,
-        ),
-        Goal("ratio", "time per query, of the exact product", "< 1", record["ratio"] < 1),
-    ]
-    _print_table(f"FAISS among {items:,} items, {record['probes']} cells searched", goals, record)
+app = typer.Typer(help="Measure speed, as ratios against a named peer.", no_args_is_help=True)
 
 
 @dataclass(frozen=True)
@@ -81,11 +24,81 @@ class Goal:
     met: bool
 
 
-def _print_table(title: str, goals: list[Goal], record: Mapping[str, Any]) -> None:
+@app.command()
+def simulate(
+    data: Annotated[Path | None, typer.Option(metavar="PATH", help="ML-100K; found by itself, or generated.")] = None,
+    keep: Annotated[bool, typer.Option("--keep", help="Write benchmarks/results/simulate.json too.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """The speed of simulated training, in about three minutes."""
+    from benchmarks import simulate as benchmark
+    from fedmem.data.formats import load_dataset
+
+    place = data or benchmark.find_movielens()
+    if place is None:
+        notes.print("ML-100K is not here: its users are generated. Fetch it by fedmem data fetch ml-100k")
+    dataset = None if place is None else load_dataset(place)
+    with stages() as advance:
+        record = benchmark.simulate(dataset, advance=advance)
+    goals = [
+        Goal(name, benchmark.WHAT[name], f"{'≥' if name in benchmark.AT_LEAST else '≤'} {goal:g}", met)
+        for name, goal in benchmark.GOALS.items()
+        for met in [benchmark.is_met(name, record[name])]
+    ]
+    _show("simulate", record, f"simulated training, {record['data']}", goals, keep=keep, as_json=as_json)
+
+
+@app.command()
+def serve(
+    keep: Annotated[bool, typer.Option("--keep", help="Write benchmarks/results/serve.json too.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """The speed of recommendations, in about four minutes."""
+    from benchmarks import serve as benchmark
+
+    with stages() as advance:
+        record = benchmark.serve(advance=advance)
+    goals = [
+        Goal(name, benchmark.WHAT[name], f"≤ {goal:g}", benchmark.is_met(name, record[name]))
+        for name, goal in benchmark.GOALS.items()
+    ]
+    _show("serve", record, "serving", goals, keep=keep, as_json=as_json)
+
+
+@app.command()
+def topk(
+    items: Annotated[int, typer.Option(min=1000, help="How many items the catalogue has.")] = 1_000_000,
+    keep: Annotated[bool, typer.Option("--keep", help="Write benchmarks/results/topk.json too.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """How much of the exact top 10 FAISS finds in a large catalogue, and in what share of the time."""
+    from benchmarks import topk as benchmark
+
+    with stages() as advance:
+        record = benchmark.top_k(items, advance=advance)
+    found, goal = record["recall"], benchmark.RECALL_GOAL
+    goals = [
+        Goal("recall", "share of the exact top 10 found", f"≥ {goal:g}", found >= goal),
+        Goal("ratio", "time per query, of the exact product", "< 1", record["ratio"] < 1),
+    ]
+    title = f"FAISS among {items:,} items, {record['probes']} cells searched"
+    _show("topk", record, title, goals, keep=keep, as_json=as_json)
+
+
+def _show(
+    name: str, record: Mapping[str, Any], title: str, goals: Sequence[Goal], *, keep: bool, as_json: bool
+) -> None:
+    """Write what was measured to benchmarks/results, if wanted, and print it as JSON or beside its goals."""
+    from benchmarks.measure import write_result
+
+    if keep:
+        notes.print(f"kept in {write_result(name, record)}")
+    if as_json:
+        answer_json(record)
+        return
     table = Table(title=title, title_justify="left")
-    for name in ("", "measured", "goal", "met"):
-        table.add_column(name, justify="left" if not name else "right")
+    for column in ("", "measured", "goal", "met"):
+        table.add_column(column, justify="right" if column else "left")
     for one in goals:
-        met = "yes" if one.met else "no"
-        table.add_row(f"{one.name}: {one.what}", f"{record[one.name]:.3g}", one.goal, met)
+        table.add_row(f"{one.name}: {one.what}", f"{record[one.name]:.3g}", one.goal, "yes" if one.met else "no")
     answers.print(table)

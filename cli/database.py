@@ -2,16 +2,61 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-import migrations
+import typer
+
+from cli.options import DatabaseUrl, FirstJob, ServiceDir
 from cli.screen import answers, notes
-from fedmem.storage.catalogue import CatalogueStore
-from fedmem.storage.engine import DEFAULT_URL, check_schema, connect, parse_url, require, shown
+
+if TYPE_CHECKING:
+    from fedmem.storage.catalogue import CatalogueStore
+
+app = typer.Typer(help="The database's tables.", no_args_is_help=True)
+
+
+@app.command("upgrade")
+def show_upgrade(database_url: DatabaseUrl = None) -> None:
+    """Bring the database's tables to this version; makes them where there are none."""
+    import migrations
+    from fedmem.storage.engine import DEFAULT_URL, parse_url, shown
+
+    if not upgrade(database_url):
+        shown_url = shown(parse_url(database_url or DEFAULT_URL))
+        notes.print(f"the database {shown_url} is at {migrations.head()}: nothing to do")
+
+
+@app.command("prepare")
+def prepare_services(
+    data_dir: ServiceDir = Path("runs/service"), database_url: DatabaseUrl = None, train: FirstJob = True
+) -> None:
+    """Upgrade, and put the demo into a database without any data set: what `fedmem up` does before it starts."""
+    from cli.preparing import prepare
+    from fedmem.storage.engine import DEFAULT_URL
+
+    prepare(data_dir, database_url or DEFAULT_URL, train=train)
+
+
+@app.command("current")
+def show_current(database_url: DatabaseUrl = None) -> None:
+    """The revision that the database's tables are at."""
+    import migrations
+    from fedmem.storage.engine import DEFAULT_URL, parse_url, shown
+
+    url = database_url or DEFAULT_URL
+    revision, newest = migrations.current(url), migrations.head()
+    answers.print(revision or "none")
+    if revision != newest:
+        notes.print(f"{shown(parse_url(url))}: the newest is {newest}; run: fedmem db upgrade")
 
 
 @contextmanager
-def catalogue(url: str | None, *, migrate: bool = False) -> Iterator[CatalogueStore]:
+def catalogue(url: str | None, *, migrate: bool = False) -> "Iterator[CatalogueStore]":
     """The catalogue in a database; ``StorageError`` where it is at another schema and may not be migrated."""
+    from fedmem.storage.catalogue import CatalogueStore
+    from fedmem.storage.engine import DEFAULT_URL, check_schema, connect, require
+
     if not migrate:
         require(url or DEFAULT_URL)
     engine = connect(url or DEFAULT_URL)
@@ -26,6 +71,9 @@ def catalogue(url: str | None, *, migrate: bool = False) -> Iterator[CatalogueSt
 
 def upgrade(url: str | None) -> bool:
     """Bring the database to the newest schema and say so; False if it was there."""
+    import migrations
+    from fedmem.storage.engine import DEFAULT_URL, parse_url, shown
+
     url = url or DEFAULT_URL
     before, newest = migrations.current(url), migrations.head()
     if before == newest:
@@ -34,17 +82,3 @@ def upgrade(url: str | None) -> bool:
     what = "was empty: its tables were made" if before is None else f"was at {before}"
     notes.print(f"the database {shown(parse_url(url))} {what}; it is at {newest} now")
     return True
-
-
-def show_upgrade(url: str | None) -> None:
-    """Upgrade, and say so too if nothing was to do."""
-    if not upgrade(url):
-        notes.print(f"the database {shown(parse_url(url or DEFAULT_URL))} is at {migrations.head()}: nothing to do")
-
-
-def show_current(url: str | None) -> None:
-    """Print the revision of the schema, and what to do about it if it is not the newest."""
-    revision, newest = migrations.current(url or DEFAULT_URL), migrations.head()
-    answers.print(revision or "none")
-    if revision != newest:
-        notes.print(f"{shown(parse_url(url or DEFAULT_URL))}: the newest is {newest}; run: fedmem db upgrade")

@@ -1,192 +1,66 @@
 """``fedmem evaluate``: a run's best model beside the baselines, its controls, and its users who never trained."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
-import numpy as np
+import typer
 
-from cli.screen import answer_json, answers, notes, stages
-from fedmem.checkpoint import Checkpoint, RunDirectory, Snapshot
-from fedmem.config import EvaluationConfig
-from fedmem.controls import control_recommenders
-from fedmem.data.federated_dataset import FederatedDataset
-from fedmem.errors import CheckpointError, DataError
-from fedmem.evaluation.baselines import EASE, ItemItemCounts, Popularity, chance
-from fedmem.evaluation.cold_start import ColdStartRow, evaluate_cold_start
-from fedmem.evaluation.evaluate import Scorer, evaluate, recommended_lists
-from fedmem.evaluation.metric_table import MetricTable
-from fedmem.evaluation.ranking_metrics import catalogue_coverage, intra_list_diversity, long_tail_share
-from fedmem.evaluation.report import (
-    as_records,
-    as_rich,
-    cold_start_as_rich,
-    cold_start_tables,
-    differences,
-    differences_as_rich,
-    values_as_rich,
-)
-from fedmem.evaluation.sampled import StoredNegatives, sampled_evaluate
-from fedmem.randomness import numpy_generator
-from fedmem.serving import Recommender
+from cli.options import AsJson, RunDir
+from cli.screen import answer_json, answers
 
-Split = Literal["test", "validation"]
-LIST_LENGTH = 10
-TRAINED = "trained model"
+if TYPE_CHECKING:
+    from cli.comparison import Comparison
 
 
-@dataclass(frozen=True)
-class Questions:
-    """What ``fedmem evaluate`` is asked."""
+def evaluate(
+    run: RunDir,
+    split: Annotated[Literal["test", "validation"], typer.Option(help="The target: last item, or last but one.")] = (
+        "test"
+    ),
+    baselines: Annotated[bool, typer.Option(help="Chance, popularity, item-item counts and EASE beside it.")] = True,
+    beside: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="DIR", help="Another run on the same data, in the table. Repeatable."),
+    ] = None,
+    controls: Annotated[bool, typer.Option("--controls", help="The same model with parts of its memory changed.")] = (
+        False
+    ),
+    lists: Annotated[bool, typer.Option("--lists", help="Coverage, long-tail share and diversity of lists of 10.")] = (
+        False
+    ),
+    negatives: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Rank among 100 stored negatives only, as some papers do; it reorders models. Drawn if not there.",
+        ),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Rank the whole catalogue for every user and print metrics with standard errors.
 
-    split: Split
-    beside: Sequence[Path] = ()
-    baselines: bool = True
-    controls: bool = False
-    lists: bool = False
-    negatives: Path | None = None
+    Where users were kept out of training (data.cold_user_fraction), a second table shows them at 0 to 5 interactions.
+    """
+    from cli.comparison import Questions, compare
 
-
-def run_evaluation(path: Path, asked: Questions, *, as_json: bool) -> None:
-    """Evaluate the best checkpoint in ``path`` and print the tables."""
-    directory = RunDirectory(path)
-    snapshot, checkpoint = directory.read_snapshot(), directory.read_best()
-    scorers = _scorers(snapshot, checkpoint, asked)
-    tables = _warm_tables(snapshot, scorers, asked)
-    cold = _cold_rows(snapshot, scorers)
-    lists = _list_measures(snapshot, scorers, asked.split) if asked.lists else {}
+    found = compare(run, Questions(split, beside or (), baselines, controls, lists, negatives))
     if as_json:
-        answer_json(_record(asked, checkpoint, tables, cold, lists))
-        return
-    title = f"{snapshot.dataset.name}, {asked.split}, model of round {checkpoint.server.round}"
-    sampled = ", among stored negatives only" if asked.negatives else ""
-    answers.print(as_rich(tables, f"{title}{sampled}", answers.width))
-    if asked.controls:
-        answers.print(differences_as_rich(tables, TRAINED))
-    if lists:
-        answers.print(values_as_rich(lists, f"lists of {LIST_LENGTH}"))
-    if cold:
-        users = f"{cold[0].table.num_users} users who never trained"
-        answers.print(cold_start_as_rich(cold, f"{users}, n most recent interactions as input"))
-
-
-def _record(
-    asked: Questions,
-    checkpoint: Checkpoint,
-    tables: Mapping[str, MetricTable],
-    cold: Sequence[ColdStartRow],
-    lists: Mapping[str, Mapping[str, float]],
-) -> dict[str, Any]:
-    return {
-        "split": asked.split,
-        "round": checkpoint.server.round,
-        "warm": as_records(tables),
-        "cold": as_records(cold_start_tables(cold)),
-        "lists": lists,
-        "differences": differences(tables, TRAINED) if asked.controls else {},
-    }
-
-
-def _scorers(snapshot: Snapshot, checkpoint: Checkpoint, asked: Questions) -> dict[str, Scorer]:
-    scorers: dict[str, Scorer] = dict(baseline_scorers(snapshot.dataset)) if asked.baselines else {}
-    if asked.controls:
-        scorers |= control_recommenders(snapshot, checkpoint)
+        answer_json(found.record())
     else:
-        scorers[TRAINED] = Recommender.of(snapshot, checkpoint, TRAINED)
-    return scorers | {str(other): _beside(other, snapshot.dataset) for other in asked.beside}
+        _print(found)
 
 
-def _beside(path: Path, dataset: FederatedDataset) -> Recommender:
-    other = Recommender.load(path)
-    same_users = np.array_equal(other.dataset.trainable_users, dataset.trainable_users)
-    if other.dataset.digest != dataset.digest or not same_users:
-        raise CheckpointError(
-            f"--beside {path}: that run was trained on other data or other users; its figures do not compare."
-        )
-    return other
+def _print(found: "Comparison") -> None:
+    from cli.comparison import LIST_LENGTH, TRAINED
+    from fedmem.evaluation.report import as_rich, cold_start_as_rich, differences_as_rich, values_as_rich
 
-
-def baseline_scorers(dataset: FederatedDataset) -> Mapping[str, Scorer]:
-    """The fitted baselines by name; without EASE, and with a note, where the catalogue is too large for it."""
-    found: dict[str, Scorer] = {"popularity": Popularity(dataset), "item-item counts": ItemItemCounts(dataset)}
-    try:
-        found["EASE + recency"] = EASE(dataset)
-    except DataError as error:
-        notes.print(f"without EASE: {error}", markup=False)
-    return found
-
-
-def _warm_tables(snapshot: Snapshot, scorers: Mapping[str, Scorer], asked: Questions) -> dict[str, MetricTable]:
-    dataset, config = snapshot.dataset, snapshot.config.evaluation
-    if asked.negatives is not None:
-        negatives = _negatives(snapshot, asked.negatives, asked.split)
-        return {
-            name: sampled_evaluate(
-                dataset, scorer, asked.split, negatives, k_list=config.k_list, metrics=config.metrics
-            )
-            for name, scorer in scorers.items()
-        }
-    return full_tables(dataset, scorers, asked.split, config, with_chance=asked.baselines)
-
-
-def full_tables(
-    dataset: FederatedDataset,
-    scorers: Mapping[str, Scorer],
-    split: Split,
-    config: EvaluationConfig,
-    *,
-    with_chance: bool,
-) -> dict[str, MetricTable]:
-    """Each scorer's full ranking, with a bar."""
-    tables = {}
-    if with_chance:
-        tables["chance"] = chance(dataset, split, k_list=config.k_list, metrics=config.metrics)
-    with stages() as progress:
-        for name, scorer in scorers.items():
-            tables[name] = evaluate(
-                dataset,
-                scorer,
-                split,
-                k_list=config.k_list,
-                metrics=config.metrics,
-                progress=lambda done, total, name=name: progress(name, done, total),  # type: ignore[misc]
-            )
-    return tables
-
-
-def _negatives(snapshot: Snapshot, path: Path, split: Split) -> StoredNegatives:
-    """The stored negatives, drawn from the run's seed and stored where the file is not there yet."""
-    if path.exists():
-        return StoredNegatives.load(path)
-    drawn = StoredNegatives.draw(snapshot.dataset, split, numpy_generator(snapshot.config.seed, "stored negatives"))
-    drawn.save(path)
-    notes.print(f"drew {drawn.items.shape[1]} negatives for each of {len(drawn.users)} users into {path}", markup=False)
-    return drawn
-
-
-def _list_measures(snapshot: Snapshot, scorers: Mapping[str, Scorer], split: Split) -> dict[str, dict[str, float]]:
-    """Coverage, long-tail share and, where items have text, diversity of the recommended lists."""
-    dataset, vectors = snapshot.dataset, snapshot.features.text
-    popularity = dataset.training_popularity()
-    found = {}
-    for name, scorer in scorers.items():
-        lists = recommended_lists(dataset, scorer, split, LIST_LENGTH)
-        found[name] = {
-            "coverage": catalogue_coverage(lists, dataset.num_items),
-            "long-tail share": long_tail_share(lists, popularity),
-            **({} if vectors is None else {"text diversity": intra_list_diversity(lists, vectors)}),
-        }
-    return found
-
-
-def _cold_rows(snapshot: Snapshot, scorers: Mapping[str, Scorer]) -> list[ColdStartRow]:
-    """The cold-start rows; none, with a note, where users were kept out of training but all are too short."""
-    dataset, config = snapshot.dataset, snapshot.config.evaluation
-    if not len(dataset.cold_users):
-        return []
-    try:
-        return evaluate_cold_start(dataset, scorers, k_list=config.k_list, metrics=config.metrics)
-    except DataError as error:
-        notes.print(f"no cold-start table: {error}", markup=False)
-        return []
+    sampled = ", among stored negatives only" if found.asked.negatives else ""
+    title = f"{found.dataset}, {found.asked.split}, model of round {found.round}{sampled}"
+    answers.print(as_rich(found.tables, title, answers.width))
+    if found.asked.controls:
+        answers.print(differences_as_rich(found.tables, TRAINED))
+    if found.lists:
+        answers.print(values_as_rich(found.lists, f"lists of {LIST_LENGTH}"))
+    if found.cold:
+        users = f"{found.cold[0].table.num_users} users who never trained"
+        answers.print(cold_start_as_rich(found.cold, f"{users}, n most recent interactions as input"))

@@ -1,39 +1,33 @@
-"""``fedmem data import``, ``list`` and ``remove``: data sets in the database."""
+"""Files into a data set of the database, for ``fedmem data import`` and the demo."""
 
 import dataclasses
 import sys
 import time
 from collections.abc import Callable
-from datetime import datetime
 from pathlib import Path
 
 import numpy as np
-from rich.table import Table
 
-from cli.database import catalogue
 from cli.screen import answer_json, answers, notes, stages
 from fedmem.data.interactions import Interactions, Item
-from fedmem.storage.catalogue import CatalogueStore, check_name
+from fedmem.storage.catalogue import CatalogueStore
 from fedmem.storage.catalogue_rows import Imported, InteractionColumns, ItemRow
 
 Progress = Callable[[str, int, int], None]
 
 
 def run_import(
-    data: Path, name: str | None, url: str | None, interactions: Interactions, items: list[Item], *, as_json: bool
+    store: CatalogueStore, name: str, data: Path, interactions: Interactions, items: list[Item], *, as_json: bool
 ) -> None:
     """Write what was read of ``data`` to the database, whole or not at all, and say what changed."""
-    name = data.resolve().name if name is None else name
-    check_name(name)
     began = time.monotonic()
-    with catalogue(url, migrate=True) as store:
-        try:
-            with stages() as progress:
-                imported = import_dataset(store, name, data, interactions, items, progress)
-        except KeyboardInterrupt:
-            notes.print(f"interrupted: nothing was stored in {name}")
-            sys.exit(130)
-        _conclude(store, name, imported, interactions, time.monotonic() - began, as_json=as_json)
+    try:
+        with stages() as progress:
+            imported = import_dataset(store, name, data, interactions, items, progress)
+    except KeyboardInterrupt:
+        notes.print(f"interrupted: nothing was stored in {name}")
+        sys.exit(130)
+    _conclude(store, name, imported, interactions, time.monotonic() - began, as_json=as_json)
 
 
 def import_dataset(
@@ -75,30 +69,3 @@ def _conclude(
         f"in {seconds:.1f} s"
     )
     notes.print(f"it holds {there.users:,} users, {there.items:,} items and {there.interactions:,} interactions")
-
-
-def show_datasets(url: str | None, *, as_json: bool) -> None:
-    """Print every data set with its counts."""
-    with catalogue(url) as store:
-        rows = store.datasets()
-    if as_json:
-        answer_json([dataclasses.asdict(row) for row in rows])
-        return
-    if not rows:
-        notes.print("no data set yet; import one: fedmem data import PATH")
-        return
-    table = Table()
-    for column in ("name", "users", "items", "interactions", "imported", "from"):
-        table.add_column(column, justify="left" if column in ("name", "imported", "from") else "right")
-    for row in rows:
-        imported_at = datetime.fromtimestamp(row.imported_at).strftime("%Y-%m-%d %H:%M")
-        counts = (f"{count:,}" for count in (row.users, row.items, row.interactions))
-        table.add_row(row.name, *counts, imported_at, row.source)
-    answers.print(table)
-
-
-def remove(name: str, url: str | None) -> None:
-    """Remove a data set; ``ConflictError`` while jobs refer to it."""
-    with catalogue(url) as store:
-        store.remove(name)
-    notes.print(f"{name} is removed")

@@ -1,39 +1,30 @@
-"""``fedmem jobs`` and ``fedmem audit``: the jobs in the database, and the ledger of what each has sent."""
+"""``fedmem jobs``: the jobs in the database."""
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
+import typer
 from rich.table import Table
 
+from cli.options import AsJson, ConfigFile, DatabaseUrl, Overrides
 from cli.screen import answer_json, answers, notes
-from fedmem.config import ExperimentConfig
-from fedmem.contracts.jobs import JobKind
-from fedmem.storage.engine import DEFAULT_URL, check_schema, connect, require
-from fedmem.storage.jobs import JobRow, JobStore
-from fedmem.storage.metrics import MetricStore, RoundRow
 
-PARTS = ("weights", "prototypes")
+if TYPE_CHECKING:
+    from fedmem.storage.jobs import JobRow, JobStore
 
+app = typer.Typer(help="Queue, watch, pause, resume and stop training jobs.", no_args_is_help=True)
 
-@contextmanager
-def job_store(url: str | None) -> Iterator[JobStore]:
-    """The jobs of a database; ``StorageError`` where it is at another schema."""
-    require(url or DEFAULT_URL)
-    engine = connect(url or DEFAULT_URL)
-    try:
-        check_schema(engine)
-        yield JobStore(engine)
-    finally:
-        engine.dispose()
+JobId = Annotated[int, typer.Argument(metavar="JOB", help="As `fedmem jobs list` shows it.")]
 
 
-def show_jobs(url: str | None, *, as_json: bool) -> None:
-    """The newest jobs, newest first."""
-    with job_store(url) as jobs:
-        rows = jobs.page()
+@app.command("list")
+def show_jobs(database_url: DatabaseUrl = None, as_json: AsJson = False) -> None:
+    """The newest jobs."""
+    with job_store(database_url) as store:
+        rows = store.page()
     if as_json:
         answer_json([summary(row) for row in rows])
         return
@@ -49,16 +40,11 @@ def show_jobs(url: str | None, *, as_json: bool) -> None:
     answers.print(table)
 
 
-def state_of(row: JobRow) -> str:
-    """What the job does and, where its trainer has not heard of it yet, what its user wants."""
-    waits = row.state == "running" and row.desired_state != "running"
-    return f"{row.state}, to be {row.desired_state}" if waits else row.state
-
-
-def show_job(url: str | None, job_id: int, *, as_json: bool) -> None:
-    """One job, with its message and, where it failed, its traceback."""
-    with job_store(url) as jobs:
-        row = jobs.get(job_id)
+@app.command()
+def show(job: JobId, database_url: DatabaseUrl = None, as_json: AsJson = False) -> None:
+    """One job: how far it is, why it ended, its traceback if it failed."""
+    with job_store(database_url) as store:
+        row = store.get(job)
     if as_json:
         answer_json(summary(row) | {"config": row.config, "traceback": row.traceback})
         return
@@ -68,36 +54,65 @@ def show_job(url: str | None, job_id: int, *, as_json: bool) -> None:
         answers.print(f"\n{row.traceback}", end="")
 
 
-def start_job(url: str | None, dataset: str, config: ExperimentConfig, kind: JobKind, start_from: int | None) -> None:
-    """Queue a job and print its number."""
-    with job_store(url) as jobs:
-        row, _ = jobs.create(
-            kind=kind,
+@app.command()
+def start(
+    dataset: Annotated[str, typer.Option(metavar="NAME", help="An imported data set.")],
+    config: ConfigFile = None,
+    overrides: Overrides = None,
+    experiment: Annotated[bool, typer.Option("--experiment", help="Do not put its model into service.")] = False,
+    start_from: Annotated[
+        int | None, typer.Option(metavar="JOB", help="Go on from the last checkpoint of this ended job.")
+    ] = None,
+    database_url: DatabaseUrl = None,
+) -> None:
+    """Queue a training job for a trainer to take up, and print its number."""
+    from fedmem.config import load_config
+
+    loaded = load_config(config, overrides or ())
+    with job_store(database_url) as store:
+        row, _ = store.create(
+            kind="experiment" if experiment else "training",
             dataset=dataset,
-            config=config.model_dump(mode="json"),
-            num_rounds=config.federated.num_rounds,
+            config=loaded.model_dump(mode="json"),
+            num_rounds=loaded.federated.num_rounds,
             start_from=start_from,
         )
-        waiting = not jobs.trainers()
+        waiting = not store.trainers()
     answers.print(str(row.id))
     if waiting:
         notes.print("no trainer has been seen yet: start one with fedmem trainer")
 
 
-def wish(url: str | None, job_id: int, what: str) -> None:
-    """Stop, pause or resume a job."""
-    with job_store(url) as jobs:
-        row: JobRow = {"stop": jobs.stop, "pause": jobs.pause, "resume": jobs.resume}[what](job_id)
-    notes.print(f"job {row.id} is {state_of(row)}")
+@app.command()
+def stop(job: JobId, database_url: DatabaseUrl = None) -> None:
+    """End a job within one chunk of clients; its last checkpoint stays, and another job may start from it."""
+    _wish(database_url, job, "stop")
 
 
-def show_log(url: str | None, job_id: int, *, follow: bool) -> None:
-    """A job's log; with ``follow`` until the job has ended."""
-    with job_store(url) as jobs:
+@app.command()
+def pause(job: JobId, database_url: DatabaseUrl = None) -> None:
+    """Let a job rest."""
+    _wish(database_url, job, "pause")
+
+
+@app.command()
+def resume(job: JobId, database_url: DatabaseUrl = None) -> None:
+    """Let a paused job go on."""
+    _wish(database_url, job, "resume")
+
+
+@app.command("logs")
+def show_log(
+    job: JobId,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Until the job has ended.")] = False,
+    database_url: DatabaseUrl = None,
+) -> None:
+    """A job's log."""
+    with job_store(database_url) as store:
         last = 0
         while True:
-            row = jobs.get(job_id)
-            while lines := jobs.logs(job_id, after_id=last):
+            row = store.get(job)
+            while lines := store.logs(job, after_id=last):
                 for line in lines:
                     answers.print(f"{datetime.fromtimestamp(line.time):%H:%M:%S} {line.level} {line.message}")
                 last = lines[-1].id
@@ -106,51 +121,34 @@ def show_log(url: str | None, job_id: int, *, follow: bool) -> None:
             time.sleep(0.5)
 
 
-def show_audit(url: str | None, job_id: int, *, as_json: bool) -> None:
-    """The ledger: bytes that crossed between clients and server, in sum and per client and round."""
-    with job_store(url) as jobs:
-        row = jobs.get(job_id)
-        found = ledger(MetricStore(jobs.engine).rounds(job_id, splits=["train"]))
-    if as_json:
-        answer_json({"job": row.id, "dataset": row.dataset, **found})
-        return
-    table = Table(
-        title=f"job {row.id} on {row.dataset}: {found['rounds']} rounds, {found['participations']:,} participations"
-    )
-    for name in ("", "MB in all", "KB per client and round"):
-        table.add_column(name, justify="right" if name else "left")
-    for direction, words in (("down", "server to clients"), ("up", "clients to server")):
-        for part in PARTS:
-            total = found["bytes"][direction][part]
-            per_client = total / found["participations"] if found["participations"] else 0.0
-            table.add_row(f"{words}: {part}", f"{total / 1e6:,.2f}", f"{per_client / 1e3:,.2f}")
-    answers.print(table)
-    answers.print("crossed: parameters and their changes, prototypes as sums and counts, sums of metrics")
-    answers.print("never crossed: interactions, item ids, a client's memory")
-    answers.print(
-        "spent: no privacy budget, as nothing is clipped or noised; updates and prototypes leak what they leak"
-    )
+@contextmanager
+def job_store(url: str | None) -> "Iterator[JobStore]":
+    """The jobs of a database; ``StorageError`` where it is at another schema."""
+    from fedmem.storage.engine import DEFAULT_URL, check_schema, connect, require
+    from fedmem.storage.jobs import JobStore
+
+    require(url or DEFAULT_URL)
+    engine = connect(url or DEFAULT_URL)
+    try:
+        check_schema(engine)
+        yield JobStore(engine)
+    finally:
+        engine.dispose()
 
 
-def ledger(rounds: list[RoundRow]) -> dict[str, Any]:
-    """Sums over a job's rounds of what its clients received and sent, counted on the serialized messages."""
-    of_rounds = [row.metrics.get("train", {}) for row in rounds]
-    counted: list[Mapping[str, float]] = [metrics for metrics in of_rounds if "clients" in metrics]
-    return {
-        "rounds": len(counted),
-        "participations": int(sum(metrics["clients"] for metrics in counted)),
-        "bytes": {
-            direction: {
-                part: int(sum(metrics["clients"] * metrics[f"bytes_{direction}_{part}"] for metrics in counted))
-                for part in PARTS
-            }
-            for direction in ("down", "up")
-        },
-        "epsilon": None,
-    }
+def state_of(row: "JobRow") -> str:
+    """What the job does and, where its trainer has not heard of it yet, what its user wants."""
+    waits = row.state == "running" and row.desired_state != "running"
+    return f"{row.state}, to be {row.desired_state}" if waits else row.state
 
 
-def summary(row: JobRow) -> dict[str, Any]:
+def _wish(url: str | None, job: int, what: Literal["stop", "pause", "resume"]) -> None:
+    with job_store(url) as store:
+        row: JobRow = {"stop": store.stop, "pause": store.pause, "resume": store.resume}[what](job)
+    notes.print(f"job {row.id} is {state_of(row)}")
+
+
+def summary(row: "JobRow") -> dict[str, Any]:
     """What a reader wants of a job."""
     names = (
         "id", "kind", "dataset", "state", "desired_state", "round", "num_rounds", "best_round", "worker", "attempts",

@@ -4,20 +4,48 @@ import csv
 import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
+import typer
 from rich.table import Table
 
+from cli.options import AsJson, RunDir
 from cli.screen import answer_json, answers, notes, stages
-from fedmem.data.interactions import Item
 from fedmem.errors import DataError
-from fedmem.serving import Recommender
+
+if TYPE_CHECKING:
+    from fedmem.data.interactions import Item
+    from fedmem.serving import Recommender
 
 LAST_SHOWN = 5
 BATCH = 256
 
 
+def recommend(
+    run: RunDir,
+    user: Annotated[str | None, typer.Option("--user", "-u", help="A user id of the data set.")] = None,
+    k: Annotated[int, typer.Option("-k", min=1, help="How many items.")] = 10,
+    all_users: Annotated[bool, typer.Option("--all-users", help="Every user, into --out.")] = False,
+    out: Annotated[Path | None, typer.Option(metavar="FILE", help="CSV: user_id, rank, item_id, score.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Recommend unseen items from the best model of a run, by title."""
+    if all_users == (user is not None):
+        raise typer.BadParameter("give either --user ID or --all-users --out FILE")
+    if (all_users and as_json) or (user is not None and out is not None):
+        raise typer.BadParameter("--json goes with --user, and --out with --all-users")
+    if user is not None:
+        for_one(run, user, k, as_json=as_json)
+    elif out is None:
+        raise typer.BadParameter("--all-users needs --out FILE")
+    else:
+        for_all(run, k, out)
+
+
 def for_one(run: Path, user_id: str, k: int, *, as_json: bool) -> None:
     """Print k recommendations with titles beside what the user chose last; an unknown user is an error here."""
+    from fedmem.serving import Recommender
+
     recommender = Recommender.load(run)
     user = recommender.dataset.vocabulary.user_index(user_id)
     answer = recommender.recommend(user_id, k)
@@ -35,7 +63,7 @@ def for_one(run: Path, user_id: str, k: int, *, as_json: bool) -> None:
     answers.print(table)
 
 
-def title(item: Item) -> str:
+def title(item: "Item") -> str:
     """The title with the year, unless it is in the title already; the id where no title is known."""
     year = f" ({item.year})" if item.year and f"({item.year})" not in item.label else ""
     return f"{item.label}{year}"
@@ -43,6 +71,8 @@ def title(item: Item) -> str:
 
 def for_all(run: Path, k: int, out: Path) -> None:
     """Write user_id, rank, item_id, score for every user, whole or not at all."""
+    from fedmem.serving import Recommender
+
     recommender = Recommender.load(run)
     beside = out.with_name(f".{out.name}.{os.getpid()}")
     try:
@@ -58,7 +88,7 @@ def for_all(run: Path, k: int, out: Path) -> None:
     notes.print(f"{recommender.dataset.num_users} users in {out}")
 
 
-def _rows(recommender: Recommender, k: int) -> Iterator[tuple[str, int, str, float]]:
+def _rows(recommender: "Recommender", k: int) -> Iterator[tuple[str, int, str, float]]:
     users = range(recommender.dataset.num_users)
     with stages() as progress:
         for batch in _batched(users):

@@ -1,18 +1,37 @@
-"""``fedmem serve``."""
+"""``fedmem serve``, ``trainer`` and ``dashboard``: one service in the foreground."""
 
 from pathlib import Path
+from typing import Annotated
 from urllib.parse import quote
 
-from backend import server
-from backend.app import create_app
-from backend.logs import log_to_stderr
-from backend.settings import Settings
+import typer
+
+from cli.options import DatabaseUrl
 from cli.screen import notes
-from fedmem.serving import Recommender
 
 
-def run_serve(run: Path | None, host: str | None, port: int | None) -> None:
-    """Answer until Ctrl-C: from one run, or from the database."""
+def serve(
+    run: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="[DIR]", help="A directory that `fedmem train` wrote; without it, the database's models."
+        ),
+    ] = None,
+    port: Annotated[
+        int | None, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes a free one. Default FEDMEM_PORT.")
+    ] = None,
+    host: Annotated[str | None, typer.Option(help="Address to listen on. Default FEDMEM_HOST.")] = None,
+) -> None:
+    """Answer over HTTP: one run's model, or everything that is in the database of DATABASE_URL.
+
+    .env.example lists the settings. Beyond this machine it listens only with FEDMEM_API_KEY.
+    """
+    from backend import server
+    from backend.app import create_app
+    from backend.logs import log_to_stderr
+    from backend.settings import Settings
+    from fedmem.serving import Recommender
+
     settings = Settings.load(host=host, port=port)
     with server.listen(settings.host, settings.port) as listener:
         recommender = None if run is None else Recommender.load(run)
@@ -26,3 +45,21 @@ def run_serve(run: Path | None, host: str | None, port: int | None) -> None:
         else:
             notes.print(f"serving what is in the database until Ctrl-C\n  {address}/docs\n  {address}/health/ready")
         server.serve(app, listener)
+
+
+def trainer(
+    database_url: DatabaseUrl = None,
+    until_idle: Annotated[bool, typer.Option("--until-idle", help="End when no job is left.")] = False,
+) -> None:
+    """Claim queued jobs and train them, until Ctrl-C. Settings come from the environment, see .env.example."""
+    from trainer.settings import Settings
+    from trainer.worker import serve_jobs
+
+    serve_jobs(Settings.load(database_url=database_url), until_idle=until_idle)
+
+
+def dashboard() -> None:
+    """Serve the dashboard, until Ctrl-C. Settings come from the environment, see .env.example."""
+    from dashboard.__main__ import main
+
+    main()

@@ -9,21 +9,51 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from types import FrameType
+from typing import TYPE_CHECKING, Annotated
 
+import typer
+
+from cli.options import AsJson, ConfigFile, DataPath, Overrides, Workers, with_workers
+from cli.reading import Reading, with_reading
 from cli.screen import answer_json, answers, notes, rounds, stages
-from fedmem.checkpoint import RunDirectory
-from fedmem.config import ExperimentConfig
-from fedmem.data.federated_dataset import FederatedDataset
 from fedmem.errors import CheckpointError
-from fedmem.evaluation.report import as_rich
-from fedmem.experiment import TrainingRun, take_snapshot
-from fedmem.federated.server import RoundReport
+
+if TYPE_CHECKING:
+    from fedmem.checkpoint import RunDirectory
+    from fedmem.config import ExperimentConfig
+    from fedmem.data.federated_dataset import FederatedDataset
+    from fedmem.experiment import TrainingRun
+    from fedmem.federated.server import RoundReport
 
 logger = logging.getLogger(__name__)
 
 
+@with_reading
+def train(
+    data: DataPath,
+    config: ConfigFile = None,
+    overrides: Overrides = None,
+    out: Annotated[Path | None, typer.Option(metavar="DIR", help="Where the run is written; default save_dir.")] = None,
+    *,
+    reading: Reading,
+    workers: Workers = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue the run in DIR, if there is one.")] = False,
+    reference: Annotated[
+        bool, typer.Option("--reference", help="Train one client at a time, as the paper's pseudocode does.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Train one model. Ctrl-C stops; --resume continues with the same numbers."""
+    from fedmem.config import load_config
+    from fedmem.data.formats import load_dataset
+
+    loaded = load_config(config, with_workers(overrides, workers))
+    dataset = load_dataset(data, min_sequence_length=loaded.data.min_sequence_length, **reading.arguments())
+    run_training(loaded, dataset, out or Path(loaded.save_dir), resume=resume, reference=reference, as_json=as_json)
+
+
 def run_training(
-    config: ExperimentConfig, dataset: FederatedDataset, out: Path, *, resume: bool, reference: bool, as_json: bool
+    config: "ExperimentConfig", dataset: "FederatedDataset", out: Path, *, resume: bool, reference: bool, as_json: bool
 ) -> None:
     """Start or resume the run in ``out`` and train it to its end, or to Ctrl-C."""
     notes.print(f"{len(dataset.trainable_users):,} of {dataset.num_users:,} users train, each as a client")
@@ -31,7 +61,7 @@ def run_training(
         _train_and_conclude(run, as_json=as_json)
 
 
-def _train_and_conclude(run: TrainingRun, *, as_json: bool) -> None:
+def _train_and_conclude(run: "TrainingRun", *, as_json: bool) -> None:
     began, done = time.monotonic(), run.server.state.round
     if run.server.finished:
         notes.print(f"finished already, after {done} rounds: nothing to train")
@@ -40,9 +70,12 @@ def _train_and_conclude(run: TrainingRun, *, as_json: bool) -> None:
 
 
 def open_run(
-    config: ExperimentConfig, dataset: FederatedDataset, out: Path, *, resume: bool, reference: bool = False
-) -> TrainingRun:
+    config: "ExperimentConfig", dataset: "FederatedDataset", out: Path, *, resume: bool, reference: bool = False
+) -> "TrainingRun":
     """Start the run in ``out`` or, if asked and there is one, resume it."""
+    from fedmem.checkpoint import RunDirectory
+    from fedmem.experiment import TrainingRun, take_snapshot
+
     directory = RunDirectory(out)
     if resume and directory.exists:
         refuse_other_data(directory, dataset)
@@ -53,7 +86,7 @@ def open_run(
     return TrainingRun.start(out, snapshot, reference=reference)
 
 
-def refuse_other_data(directory: RunDirectory, dataset: FederatedDataset) -> None:
+def refuse_other_data(directory: "RunDirectory", dataset: "FederatedDataset") -> None:
     """``CheckpointError`` where the run was started on data other than these."""
     if directory.read_manifest()["dataset"]["digest"] != dataset.digest:
         raise CheckpointError(
@@ -61,7 +94,7 @@ def refuse_other_data(directory: RunDirectory, dataset: FederatedDataset) -> Non
         )
 
 
-def train_to_end(run: TrainingRun, *, again: str, label: str = "round") -> None:
+def train_to_end(run: "TrainingRun", *, again: str, label: str = "round") -> None:
     """Train what is left of a run; after Ctrl-C say that ``again`` continues it, and exit with 130."""
     try:
         with stop_on_interrupt() as stopping:
@@ -74,7 +107,7 @@ def train_to_end(run: TrainingRun, *, again: str, label: str = "round") -> None:
         sys.exit(130)
 
 
-def _train(run: TrainingRun, stopping: "list[bool]", label: str) -> None:
+def _train(run: "TrainingRun", stopping: "list[bool]", label: str) -> None:
     config = run.snapshot.config
     latest = line = ""
     with rounds(config.federated.num_rounds, run.server.state.round) as advance:
@@ -91,7 +124,7 @@ def _train(run: TrainingRun, stopping: "list[bool]", label: str) -> None:
             _warn(run, report)
 
 
-def _validation(report: RoundReport) -> str:
+def _validation(report: "RoundReport") -> str:
     table = report.validation
     if table is None:
         return ""
@@ -100,7 +133,7 @@ def _validation(report: RoundReport) -> str:
     return f"validation {'  '.join(parts)}{best}"
 
 
-def _warn(run: TrainingRun, report: RoundReport) -> None:
+def _warn(run: "TrainingRun", report: "RoundReport") -> None:
     """The original's troubleshooting, said at run time where it applies."""
     config = run.snapshot.config
     nothing_written = config.uses_memory and config.fedmem.memory_policy == "surprise"
@@ -112,7 +145,9 @@ def _warn(run: TrainingRun, report: RoundReport) -> None:
         )
 
 
-def _conclude(run: TrainingRun, seconds: float, trained: int, *, as_json: bool) -> None:
+def _conclude(run: "TrainingRun", seconds: float, trained: int, *, as_json: bool) -> None:
+    from fedmem.evaluation.report import as_rich
+
     state = run.server.state
     result = run.finish()
     summary = {
@@ -133,7 +168,7 @@ def _conclude(run: TrainingRun, seconds: float, trained: int, *, as_json: bool) 
     notes.print(f"{state.round} rounds, {speed}peak memory {summary['peak_memory_mib']} MiB, run in {out_hint(run)}")
 
 
-def out_hint(run: TrainingRun) -> str:
+def out_hint(run: "TrainingRun") -> str:
     """Where the run is and what to do next."""
     path = run.directory.path
     return f"{path}; next: fedmem evaluate {path}, fedmem recommend {path} --user ID"

@@ -81,7 +81,7 @@ def test_a_service_says_how_it_is_watched_ended_and_started_again(services, name
 
 def test_the_graces_are_longer_than_what_they_wait_for(services):
     from backend.server import GRACE_SECONDS
-    from cli.up import GRACE
+    from cli.processes import GRACE
 
     assert int(services["backend"]["stop_grace_period"].removesuffix("s")) > GRACE_SECONDS
     assert int(services["trainer"]["stop_grace_period"].removesuffix("s")) >= GRACE

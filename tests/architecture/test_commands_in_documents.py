@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import typer
 
-from cli.commands import app
+from cli.app import app
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCUMENTS = (

@@ -20,7 +20,7 @@ def seen(monkeypatch):
         asked.append(None if dataset is None else dataset.name)
         return FIGURES
 
-    monkeypatch.setattr("cli.benching.simulate", simulate)
+    monkeypatch.setattr("benchmarks.simulate.simulate", simulate)
     return asked
 
 
@@ -32,7 +32,7 @@ def test_json_for_a_program(fedmem, data, seen):
 
 
 def test_the_table_says_what_is_met(fedmem, monkeypatch, seen):
-    monkeypatch.setattr("cli.benching.find_movielens", lambda: None)
+    monkeypatch.setattr("benchmarks.simulate.find_movielens", lambda: None)
     outcome = fedmem("bench", "simulate")
     lines = {name: line for line in outcome.out.splitlines() for name in FIGURES if f"{name}:" in line}
     assert ["yes" in lines[name] for name in ("p1", "p3", "p3_original", "p4", "p5")] == [

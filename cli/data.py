@@ -1,0 +1,96 @@
+"""``fedmem data``: data sets fetched, made, and in the database."""
+
+import dataclasses
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from cli.database import catalogue
+from cli.options import AsJson, DatabaseUrl
+from cli.reading import Reading, with_reading
+from cli.screen import answer_json, answers, download, notes, stages
+
+app = typer.Typer(help="Fetch or make data sets, and bring them into the database.", no_args_is_help=True)
+
+
+@app.command()
+def fetch(
+    name: Annotated[str, typer.Argument(help="ml-100k, ml-1m, ml-latest-small or sasrec-ml-1m.")],
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder that receives DIR/NAME.")] = Path("data"),
+) -> None:
+    """Download a public data set from its own site and verify its checksums."""
+    from fedmem.data import fetch
+
+    with download(name) as progress:
+        folder = fetch.fetch(name, out, progress=progress)
+    notes.print(fetch.DATASETS[name].licence)
+    answers.print(f"{folder}")
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder to write.")] = Path("data/demo"),
+    seed: Annotated[int, typer.Option(min=0, help="Another seed makes another catalogue.")] = 42,
+) -> None:
+    """Make the embedded catalogue: films, drawn covers, and users whose tastes drift. Needs no network."""
+    from fedmem.data.demo import write_demo
+
+    with stages() as progress:
+        folder = write_demo(out, seed=seed, progress=lambda done, total: progress("drawing covers", done, total))
+    answers.print(f"{folder}")
+
+
+@app.command("import")
+@with_reading
+def import_files(
+    path: Annotated[Path, typer.Argument(metavar="PATH", help="A file or folder of interactions.")],
+    name: Annotated[str | None, typer.Option(help="Of the data set; default the file's or folder's.")] = None,
+    *,
+    reading: Reading,
+    database_url: DatabaseUrl = None,
+    as_json: AsJson = False,
+) -> None:
+    """Write interactions, titles and pictures to the database, all or nothing. Again adds only what is new."""
+    from cli.importing import run_import
+    from fedmem.data.formats import read_dataset
+    from fedmem.storage.catalogue import check_name
+
+    name = path.resolve().name if name is None else name
+    check_name(name)
+    interactions, items = read_dataset(path, **reading.arguments())
+    with catalogue(database_url, migrate=True) as store:
+        run_import(store, name, path, interactions, items, as_json=as_json)
+
+
+@app.command("list")
+def show_datasets(database_url: DatabaseUrl = None, as_json: AsJson = False) -> None:
+    """The data sets in the database, with their counts."""
+    with catalogue(database_url) as store:
+        rows = store.datasets()
+    if as_json:
+        answer_json([dataclasses.asdict(row) for row in rows])
+        return
+    if not rows:
+        notes.print("no data set yet; import one: fedmem data import PATH")
+        return
+    table = Table()
+    for column in ("name", "users", "items", "interactions", "imported", "from"):
+        table.add_column(column, justify="left" if column in ("name", "imported", "from") else "right")
+    for row in rows:
+        imported_at = datetime.fromtimestamp(row.imported_at).strftime("%Y-%m-%d %H:%M")
+        counts = (f"{count:,}" for count in (row.users, row.items, row.interactions))
+        table.add_row(row.name, *counts, imported_at, row.source)
+    answers.print(table)
+
+
+@app.command()
+def remove(
+    name: Annotated[str, typer.Argument(help="As `fedmem data list` shows it.")], database_url: DatabaseUrl = None
+) -> None:
+    """Remove a data set from the database, unless a job refers to it."""
+    with catalogue(database_url) as store:
+        store.remove(name)
+    notes.print(f"{name} is removed")
