@@ -25,8 +25,8 @@ class Settings(ServiceSettings):
     api_key: SecretStr | None = Field(
         None,
         repr=False,
-        description="What the header X-API-Key of a request that writes must be; unset, everybody may write. Whoever "
-        "can open the dashboard then writes with it.",
+        description="What the header X-API-Key of a request that writes must be; unset, every caller may write. "
+        "Whoever can open the dashboard then writes with it.",
     )
     max_body_bytes: PositiveInt = Field(1_048_576, description="The longest request body, in bytes.")
     rate_limit: PositiveInt | None = Field(

@@ -35,7 +35,7 @@ def main() -> None:
 
 
 def check_port(settings: Settings) -> None:
-    """Whether the port can be had.
+    """Check that the port is free.
 
     Raises:
         ConfigError: naming it.
@@ -53,7 +53,7 @@ def check_port(settings: Settings) -> None:
 
 
 def options(settings: Settings) -> dict[str, Any]:
-    """Streamlit's options: they stand here, so that no file in the working directory is needed."""
+    """List Streamlit's options: they stand here, so that no file in the working directory is needed."""
     themes = {
         f"theme.{mode}.{name}": value
         for mode, theme in (("light", LIGHT), ("dark", DARK))

@@ -41,7 +41,7 @@ PAGES = {
 
 
 def main() -> None:
-    """One run of the script: what is common to all pages, then the page."""
+    """Draw what all pages share, then the page: one run of the script."""
     st.set_page_config(page_title="FedMem", page_icon=ICON, layout="wide")
     page = st.navigation({section: [*map(_page, pages)] for section, pages in PAGES.items()} | {"": [_also_home()]})
     st.logo(WORDMARK, size="large", icon_image=ICON)
@@ -64,7 +64,7 @@ def _page(about: tuple[str, str, str]) -> st.Page:
 
 
 def _also_home() -> st.Page:
-    """The first page's address is the root; its name, which a reader may well type, leads there."""
+    """Lead from the first page's name, which a reader may well type, to its address, the root."""
 
     def go() -> None:
         st.switch_page("views/overview.py", query_params=st.query_params.to_dict())

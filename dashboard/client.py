@@ -56,7 +56,7 @@ class RefusedError(BackendError):
 
     @property
     def passes(self) -> bool:
-        """Whether it may be answered a moment later: the trouble is the backend's, or it was too much at once."""
+        """Say whether it may be answered a moment later: the trouble is the backend's, or it was too much at once."""
         return self.status == HTTPStatus.TOO_MANY_REQUESTS or self.status >= HTTPStatus.INTERNAL_SERVER_ERROR
 
 
@@ -73,23 +73,23 @@ class ApiClient:
         self._http.close()
 
     def jobs(self, limit: int = 50) -> JobPage:
-        """Jobs, newest first; at most LIMIT of them."""
+        """List jobs, newest first; at most LIMIT of them."""
         return self._get(JobPage, "/jobs", limit=limit)
 
     def job(self, job_id: int) -> Job:
-        """One job as it is now."""
+        """Get one job as it is now."""
         return self._get(Job, f"/jobs/{job_id}")
 
     def metrics(self, job_id: int, after_round: int = -1) -> JobMetrics:
-        """At most ROUNDS_AT_ONCE rounds after one, in order."""
+        """List at most ROUNDS_AT_ONCE rounds after one, in order."""
         return self._get(JobMetrics, f"/jobs/{job_id}/metrics", after_round=after_round, limit=ROUNDS_AT_ONCE)
 
     def logs(self, job_id: int, after: int) -> tuple[LogLine, ...]:
-        """Lines of a job's log after one, in order."""
+        """List the lines of a job's log after one, in order."""
         return self._get(JobLogs, f"/jobs/{job_id}/logs", after=after, limit=1000).lines
 
     def earlier_logs(self, job_id: int, before: int | None, limit: int) -> tuple[LogLine, ...]:
-        """The last lines of a job's log before one, or of all, in order."""
+        """List the last lines of a job's log before one, or of all, in order."""
         return self._get(JobLogs, f"/jobs/{job_id}/logs", before=before or LAST_ID, limit=limit).lines
 
     def create_job(self, request: JobRequest, idempotency_key: str) -> Job:
@@ -101,15 +101,15 @@ class ApiClient:
         return self._post(Job, f"/jobs/{job_id}/stop")
 
     def pause(self, job_id: int) -> Job:
-        """Let a job stand still."""
+        """Pause a job."""
         return self._post(Job, f"/jobs/{job_id}/pause")
 
     def resume(self, job_id: int) -> Job:
-        """Let a paused job go on."""
+        """Resume a paused job."""
         return self._post(Job, f"/jobs/{job_id}/resume")
 
     def models(self) -> ModelPage:
-        """Model versions, newest first and at most LIMIT of them, and which one serves."""
+        """List model versions, newest first and at most LIMIT of them, and which one serves."""
         return self._get(ModelPage, "/models", limit=LIMIT)
 
     def activate(self, version: str) -> ModelVersion:
@@ -117,61 +117,61 @@ class ApiClient:
         return self._post(ModelVersion, f"/models/{version}/activate")
 
     def live(self) -> Live:
-        """Whether the backend's process answers."""
+        """Ask whether the backend's process answers."""
         return self._get(Live, "/health/live")
 
     def ready(self) -> Ready:
-        """Which model answers; RefusedError says what is missing."""
+        """Ask which model answers; RefusedError says what is missing."""
         return self._get(Ready, "/health/ready")
 
     def trainers(self) -> TrainerList:
-        """The trainer processes, the one heard of last first."""
+        """List the trainer processes, the one heard from last first."""
         return self._get(TrainerList, "/trainers")
 
     def datasets(self) -> DatasetList:
-        """The imported data sets."""
+        """List the imported data sets."""
         return self._get(DatasetList, "/datasets")
 
     def items(self, query: str = "", limit: int = 20, dataset: str | None = None) -> ItemPage:
-        """Items whose title contains the query."""
+        """List items whose title contains the query."""
         return self._get(ItemPage, "/items", q=query, limit=limit, dataset=dataset)
 
     def users(self, query: str = "", limit: int = 50, dataset: str | None = None) -> UserPage:
-        """Users whose id contains the query."""
+        """List users whose id contains the query."""
         return self._get(UserPage, "/users", q=query, limit=limit, dataset=dataset)
 
     def history(self, user_id: str, dataset: str | None = None) -> UserHistory:
-        """A user's interactions, oldest first."""
+        """List a user's interactions, oldest first."""
         return self._get(UserHistory, f"/users/{quote(user_id, safe='')}/history", dataset=dataset)
 
     def item(self, item_id: str, dataset: str | None = None) -> ItemResponse:
-        """One item of the catalogue."""
+        """Get one item of the catalogue."""
         return self._get(ItemResponse, f"/items/{quote(item_id, safe='')}", dataset=dataset)
 
     def recommend(self, user_id: str, k: int, *, memory: bool = True) -> RecommendationResponse:
-        """For a known user, with the parts of each score; without memory, neither their own nor the global is read."""
+        """Recommend to a known user, with the parts of each score; ``memory`` is their own and the global one."""
         path = f"/recommend/{quote(user_id, safe='')}"
         return self._get(RecommendationResponse, path, k=k, explain=True, memory=memory)
 
     def recommend_for(self, request: RecommendationRequest) -> RecommendationResponse:
-        """For a history; nothing of it is stored."""
+        """Recommend for a history; nothing of it is stored."""
         return self._post(RecommendationResponse, "/recommend", request)
 
     def prototypes(self, job_id: int, round: int | None = None) -> PrototypeRound:
-        """The global prototypes after a round, by default the last one kept."""
+        """Get the global prototypes after a round, by default the last one kept."""
         return self._get(PrototypeRound, "/memory/prototypes", job=job_id, round=round)
 
     def recommend_by_prototype(self, index: int, k: int, model: str) -> RecommendationResponse:
-        """For somebody of whom nothing is known, if the global memory were this prototype alone."""
+        """Recommend to an unknown user as if the global memory were this prototype alone."""
         path = f"/memory/prototypes/{index}/recommendations"
         return self._get(RecommendationResponse, path, k=k, model=model)
 
     def item_map(self, job_id: int) -> ItemMap:
-        """The items on the map of a job's prototypes."""
+        """Get the items on the map of a job's prototypes."""
         return self._get(ItemMap, "/memory/map", job=job_id)
 
     def picture(self, item_id: str, dataset: str | None = None) -> bytes | None:
-        """An item's picture, None where it has none."""
+        """Get an item's picture, None where it has none."""
         query = {} if dataset is None else {"dataset": dataset}
         response = self._send(self._http.build_request("GET", f"/items/{quote(item_id, safe='')}/image", params=query))
         if response.status_code == HTTPStatus.NOT_FOUND:
@@ -215,7 +215,7 @@ class ApiClient:
 
 
 def _detail(response: httpx.Response) -> str:
-    """The sentence of a problem, or at least its status."""
+    """Extract the sentence of a problem, or at least its status."""
     try:
         return Problem.model_validate_json(response.content).detail
     except ValidationError:

@@ -11,12 +11,12 @@ RECENT = 20
 
 
 def seconds_per_round(rounds: Sequence[RoundMetrics]) -> float | None:
-    """The median of the last rounds, which a pause does not move; of those with a validation if there are no others."""
+    """Take the median of the last rounds, which a pause does not move; with a validation if there are no others."""
     return _typical(rounds, validated=False) or _typical(rounds, validated=True)
 
 
 def _typical(rounds: Sequence[RoundMetrics], *, validated: bool) -> float | None:
-    """The median of the last rounds with a validation, or without."""
+    """Take the median of the last rounds with a validation, or without."""
     gaps = [
         (after.finished_at - before.finished_at).total_seconds()
         for before, after in pairwise(rounds)
@@ -26,7 +26,7 @@ def _typical(rounds: Sequence[RoundMetrics], *, validated: bool) -> float | None
 
 
 def seconds_left(job: Job, rounds: Sequence[RoundMetrics]) -> float | None:
-    """If it does all its rounds; patience may end it before."""
+    """Estimate the time left if it does all its rounds; patience may end it before."""
     pace = seconds_per_round(rounds)
     if pace is None or job.state != "running":
         return None
@@ -38,7 +38,7 @@ def seconds_left(job: Job, rounds: Sequence[RoundMetrics]) -> float | None:
 
 
 def share_done(job: Job) -> float:
-    """Between 0 and 1. A job that has ended is done."""
+    """Give the progress between 0 and 1; a job that has ended is done."""
     if job.state == "succeeded":
         return 1.0
     within = job.clients_done / job.clients_selected if job.clients_selected else 0.0
@@ -46,7 +46,7 @@ def share_done(job: Job) -> float:
 
 
 def progress_line(job: Job, rounds: Sequence[RoundMetrics]) -> str:
-    """Rounds, clients of the round in progress, pace and time left, as far as they are known."""
+    """Name rounds, clients of the round in progress, pace and time left, as far as they are known."""
     early = ", ended early" if job.state == "succeeded" and job.round < job.num_rounds else ""
     parts = [f"Round {job.round} of {job.num_rounds}{early}"]
     if job.state == "running" and job.clients_selected:

@@ -18,7 +18,7 @@ class PrototypeBook:
         self._maps: Shelf[ItemMap | None] = Shelf(MOST_JOBS)
 
     def read(self, job: Job, *, at_most: int) -> tuple[PrototypeRound, ...]:
-        """The kept rounds in order, as far as they are known after so many questions; the last one is asked for first.
+        """Read the kept rounds in order, as far as known after so many questions; the last one is asked for first.
 
         Of more than MOST_ROUNDS, every second is left out, or three of four, and so on.
 
@@ -38,7 +38,7 @@ class PrototypeBook:
             return tuple(place.value.values())
 
     def map_of(self, job: Job) -> ItemMap:
-        """The items on the job's map."""
+        """Read the items on the job's map."""
         with self._maps.place(_key(job), None) as place:
             if place.value is None:
                 place.value = self._client.item_map(job.id)
@@ -50,7 +50,7 @@ def _key(job: Job) -> tuple[object, ...]:
 
 
 def _spread(rounds: Sequence[int]) -> list[int]:
-    """At most about so many, the same ones again when more come, and always the last."""
+    """Choose about MOST_ROUNDS of the rounds, the same again when more come, and always the last."""
     step = 1
     while len(rounds) > step * MOST_ROUNDS:
         step *= 2

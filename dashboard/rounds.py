@@ -17,7 +17,7 @@ class RoundBook:
         self._last: Shelf[Rounds] = Shelf(MOST_LAST)
 
     def read(self, job: Job) -> Rounds:
-        """All rounds of a job, in order. Asks only if the job is further than what is known."""
+        """Read all rounds of a job, in order; ask only if the job is further than what is known."""
         with self._rounds.place(_key(job), ()) as place:
             while job.started_at is not None and (not place.value or place.value[-1].round < job.round):
                 after = place.value[-1].round if place.value else -1
@@ -28,7 +28,7 @@ class RoundBook:
             return place.value
 
     def last(self, job: Job) -> RoundMetrics | None:
-        """The last round of a job that has ended, without the others."""
+        """Read the last round of a job that has ended, without the others."""
         with self._last.place(_key(job), ()) as place:
             if not place.value and job.round:
                 place.value = self._client.metrics(job.id, job.round - 1).rounds

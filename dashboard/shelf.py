@@ -12,7 +12,7 @@ T = TypeVar("T")
 
 @dataclass
 class Place(Generic[T]):
-    """What is known of one job. Who holds its lock may ask the backend, and keeps nobody from another job's place."""
+    """What is known of one job. The holder of its lock may ask the backend, and blocks no other job's place."""
 
     value: T
     lock: Lock = field(default_factory=Lock)
@@ -28,7 +28,7 @@ class Shelf(Generic[T]):
 
     @contextmanager
     def place(self, key: Hashable, new: T) -> Iterator[Place[T]]:
-        """The place of this key, with ``new`` in it where it is new, and nobody else's until the block ends."""
+        """Hold the place of this key until the block ends, with ``new`` in it where there was none."""
         with self._lock:
             place = self._places.setdefault(key, Place(new))
             self._places.move_to_end(key)

@@ -23,12 +23,12 @@ def ranking_title(metric: str) -> str:
 
 
 def job_name(job: Job) -> str:
-    """How a job is spoken of: its number and what kind of run it is."""
+    """Name a job by its number and the kind of run that it is."""
     return f"Job {job.id} · {variant(job.config)}"
 
 
 def variant(config: ExperimentConfig) -> str:
-    """The rung of the ladder that a configuration is, as the README calls it."""
+    """Name the rung of the ladder that a configuration is, as the README calls it."""
     if config.federated.centralised_batch is not None:
         return "centralised SASRec"
     if not config.uses_retriever:
@@ -45,19 +45,19 @@ def variant(config: ExperimentConfig) -> str:
 
 
 def state_of(job: Job) -> str:
-    """What a job does, in the API's words, and what it is about to do."""
+    """Say what a job does in the API's words, or what it is about to do."""
     if job.state == "running" and job.desired_state != "running":
         return {"paused": "pausing", "stopped": "stopping"}[job.desired_state]
     return job.state
 
 
 def is_under_way(job: Job) -> bool:
-    """Whether there will be news of it."""
+    """Say whether there will be news of it."""
     return job.state in ("queued", "running", "paused")
 
 
 def duration(seconds: float) -> str:
-    """Seconds as a person would say them."""
+    """Write seconds as a person would say them."""
     if seconds < 90:
         return f"{seconds:.0f} s"
     if seconds < 5400:
@@ -68,18 +68,18 @@ def duration(seconds: float) -> str:
 
 
 def ago(moment: datetime, now: datetime | None = None) -> str:
-    """How long since a moment; not by the second, which would change with every look."""
+    """Say how long ago a moment was; not by the second, which would change with every look."""
     elapsed = (now or datetime.now(UTC)) - moment
     return "just now" if elapsed < timedelta(seconds=90) else f"{duration(elapsed.total_seconds())} ago"
 
 
 def share(value: float) -> str:
-    """A number between 0 and 1 as the field writes it: .464."""
+    """Write a number between 0 and 1 as the field writes it: .464."""
     return f"{value:.3f}".removeprefix("0")
 
 
 def size(count: float) -> str:
-    """Bytes in the unit that reads best; 1 KB is 1,000 bytes."""
+    """Write bytes in the unit that reads best; 1 KB is 1,000 bytes."""
     for unit, scale in (("GB", 1e9), ("MB", 1e6), ("KB", 1e3)):
         if count >= scale:
             return f"{count / scale:,.1f} {unit}"
@@ -87,7 +87,7 @@ def size(count: float) -> str:
 
 
 def settings_of(config: ExperimentConfig) -> dict[str, object]:
-    """Every setting by its dotted name."""
+    """List every setting by its dotted name."""
     found: dict[str, object] = {}
     for name, value in config.model_dump(mode="json").items():
         inner: Mapping[str, object] = value if isinstance(value, dict) else {}
@@ -96,7 +96,7 @@ def settings_of(config: ExperimentConfig) -> dict[str, object]:
 
 
 def differences(configs: Sequence[ExperimentConfig]) -> dict[str, tuple[object, ...]]:
-    """The settings in which configurations differ, with the value of each."""
+    """Find the settings in which configurations differ, with the value of each."""
     tables = [settings_of(config) for config in configs]
     values = {name: tuple(table[name] for table in tables) for name in (tables[0] if tables else ())}
     return {name: found for name, found in values.items() if any(value != found[0] for value in found[1:])}

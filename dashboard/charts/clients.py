@@ -19,17 +19,17 @@ TRAFFIC = {
 
 
 def participation_chart(rounds: Sequence[RoundMetrics]) -> Drawing:
-    """Clients that trained, by round."""
+    """Draw the number of clients that trained, by round."""
     return plain(series(rounds, "train", "clients", "Clients"), "Clients in the round (number)", ["Clients"], zero=True)
 
 
 def client_loss_chart(rounds: Sequence[RoundMetrics]) -> Drawing:
-    """How the clients' mean losses spread."""
+    """Draw how the clients' mean losses spread."""
     return quantile_chart(rounds, "client_loss", "Mean loss of a client (nats)", [])
 
 
 def traffic_chart(rounds: Sequence[RoundMetrics], direction: Literal["down", "up"]) -> Drawing:
-    """KB per client and round in one direction, weights and prototypes upon each other."""
+    """Draw KB per client and round in one direction, prototypes stacked on weights."""
     names = {f"bytes_{direction}_weights": "Weights", f"bytes_{direction}_prototypes": "Prototypes"}
     rows = [row for name, label in names.items() for row in series(rounds, "train", name, label, 1e-3)]
     palette = (BLUE, SKY) if direction == "down" else (ORANGE, GREEN)
@@ -37,7 +37,7 @@ def traffic_chart(rounds: Sequence[RoundMetrics], direction: Literal["down", "up
 
 
 def total_traffic_chart(rounds: Sequence[RoundMetrics]) -> Drawing:
-    """Everything sent so far, over all clients; the unit of the axis grows with it."""
+    """Draw all traffic so far, summed over clients; the unit of the axis grows with it."""
     sums = dict.fromkeys(TRAFFIC, 0.0)
     rows = []
     for each in rounds:

@@ -26,18 +26,18 @@ class Drawing:
 
     @property
     def empty(self) -> bool:
-        """Whether nothing was measured that it could show."""
+        """Say whether there is nothing to show."""
         main = next(iter(self.datasets.values()))
         return not len(main) or ("kind" in main and not (main["kind"] == "line").any())
 
     @property
     def zooms(self) -> bool:
-        """Whether the reader can zoom, and the zoom must be kept."""
+        """Say whether the reader can zoom, so that the zoom must be kept."""
         return any(param.get("name") == ZOOM for param in self.spec.get("params", ()))
 
 
 def rows(name: str = ROWS) -> Any:
-    """The data set of a chart, by name."""
+    """Refer to a data set of the chart by name."""
     return alt.NamedData(name=name)
 
 
@@ -49,26 +49,26 @@ def zoom_by_round() -> alt.Parameter:
 
 
 def round_axis() -> alt.X:
-    """Rounds from left to right."""
+    """Place rounds from left to right."""
     axis = alt.Axis(format="d", tickMinStep=1, tickCount=6, grid=False)
     # Padded, so that a mark on the last round is not cut in half.
     return alt.X("round:Q", title=ROUND_TITLE, axis=axis, scale=alt.Scale(nice=False, padding=8))
 
 
 def value_axis(field: str, title: str, *, zero: bool = False, values_format: str | None = None) -> alt.Y:
-    """Values upwards, their title above the axis, where it can be read without turning one's head."""
+    """Place values upwards, with a horizontal title above the axis."""
     given: Any = {} if values_format is None else {"format": values_format}
     axis = alt.Axis(tickCount=4, **title_above(), **given)
     return alt.Y(f"{field}:Q", title=title, axis=axis, scale=alt.Scale(zero=zero))
 
 
 def title_above() -> Any:
-    """Where an upright axis has its title."""
+    """Place the title of an upright axis above it."""
     return {"titleAngle": 0, "titleAlign": "left", "titleAnchor": "end", "titleX": -34, "titleY": -10}
 
 
 def legend(shape: str = "stroke", columns: int = 3) -> alt.Legend:
-    """Below the chart, with short strokes or squares in the colours."""
+    """Place the legend below the chart, with short strokes or squares in the colours."""
     return alt.Legend(
         orient="bottom",
         title=None,
@@ -82,7 +82,7 @@ def legend(shape: str = "stroke", columns: int = 3) -> alt.Legend:
 
 
 def specification(chart: Any, height: int = HEIGHT) -> dict[str, Any]:
-    """The chart as the browser gets it: drawn on a canvas, as wide as its place."""
+    """Make the specification that the browser gets: drawn on a canvas, as wide as its place."""
     spec: dict[str, Any] = chart.properties(height=height, width="container").to_dict()
     spec.pop("$schema", None)
     spec["usermeta"] = {"embedOptions": {"renderer": "canvas"}}
@@ -94,7 +94,7 @@ def specification(chart: Any, height: int = HEIGHT) -> dict[str, Any]:
 
 
 def axis_titles(spec: Any) -> set[str]:
-    """Every axis title in a specification."""
+    """Collect every axis title in a specification."""
     if isinstance(spec, list | tuple):
         return set().union(*map(axis_titles, spec))
     if not isinstance(spec, dict):

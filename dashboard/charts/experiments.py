@@ -26,7 +26,7 @@ class Result:
 
 
 def results_chart(results: Sequence[Result], metric: str) -> Drawing:
-    """Dots with one standard error to either side."""
+    """Draw dots with one standard error to either side."""
     data = [[r.run, place, r.value, r.value - r.error, r.value + r.error] for place, r in enumerate(results)]
     table = pd.DataFrame(data, columns=["run", "place", "value", "low", "high"])
     return Drawing(_specification(f"Test: {ranking_title(metric)}", len(results)), {ROWS: table})

@@ -76,7 +76,7 @@ class Style:
 
 
 def lines(data: Iterable[Row], style: Style) -> Drawing:
-    """Lines of some series over rounds; the specification depends on the style and not on the rows."""
+    """Draw series over rounds as lines; the specification depends on the style and not on the rows."""
     given = list(data)
     rooms = [] if style.stacked else _room(given, style)
     table = pd.DataFrame([*given, *rooms], columns=list(Row._fields))
@@ -85,7 +85,7 @@ def lines(data: Iterable[Row], style: Style) -> Drawing:
 
 
 def _room(data: Sequence[Row], style: Style) -> list[Row]:
-    """A point that nobody sees above all others, because what lies on the edge is cut in half."""
+    """Add an invisible point above all others, because a mark on the edge is cut in half."""
     if not data:
         return []
     top = max(max(row.value, row.high or row.value) for row in data)
@@ -96,7 +96,7 @@ def _room(data: Sequence[Row], style: Style) -> list[Row]:
 
 
 def plain(data: Iterable[Row], y_title: str, series: Sequence[str], **style: Any) -> Drawing:
-    """Lines and nothing else."""
+    """Draw lines and nothing else."""
     return lines(data, Style(y_title, tuple(series), **style))
 
 
@@ -113,7 +113,7 @@ def _specification(style: Style) -> dict[str, Any]:
 
 
 def _dashes(style: Style) -> dict[str, Any]:
-    """Those beside the first are dashed; or, where there are more series than colours, those that take one again."""
+    """Dash the series beside the first, or those that take a colour a second time."""
     if style.beside:
         dashes = [DASHES[0], *(BESIDE[number % len(BESIDE)] for number in range(len(style.series) - 1))]
     else:

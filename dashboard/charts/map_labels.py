@@ -21,12 +21,12 @@ class Disc:
 
     @property
     def radius(self) -> float:
-        """In pixels."""
+        """Give the radius in pixels."""
         return sqrt(self.area / pi)
 
     @property
     def box(self) -> "Box":
-        """The square around it."""
+        """Give the square around it."""
         return Box(self.x - self.radius, self.x + self.radius, self.y - self.radius, self.y + self.radius)
 
 
@@ -40,18 +40,18 @@ class Box:
     bottom: float
 
     def touches(self, other: "Box") -> bool:
-        """Whether they have anything in common."""
+        """Say whether two rectangles overlap."""
         return (
             self.left < other.right and other.left < self.right and self.top < other.bottom and other.top < self.bottom
         )
 
     def within(self, half_width: float, half_height: float) -> bool:
-        """Whether all of it is seen."""
+        """Say whether all of it is visible."""
         return max(-self.left, self.right) <= half_width and max(-self.top, self.bottom) <= half_height
 
 
 def placed(discs: Sequence[Disc], half_width: float, half_height: float) -> list[Label]:
-    """A label for each disc as (text, align, dx, dy); the largest discs choose first."""
+    """Place a label for each disc, as (text, align, dx, dy); the largest discs choose first."""
     taken = [disc.box for disc in discs]
     found: dict[int, Label] = {}
     for number in sorted(range(len(discs)), key=lambda number: -discs[number].area):

@@ -20,19 +20,19 @@ BIN_NATS = 0.25  # the width of a bin of surprise_share_<k>; the last one is ope
 
 
 def occupancy_chart(rounds: Sequence[RoundMetrics], capacity: int) -> Drawing:
-    """Entries in a client's memory, on average, and how many it can hold."""
+    """Draw the mean number of entries in a client's memory, and its capacity."""
     rows = series(rounds, "train", "memory_occupancy_mean", "Entries")
     rows.append(Row(0, float(capacity), f"capacity {capacity}", "reference"))
     return lines(rows, Style("Entries per client (number, mean)", ("Entries",), zero=True, reference="below"))
 
 
 def surprise_chart(rounds: Sequence[RoundMetrics], config: FedMemConfig) -> Drawing:
-    """The spread of surprise by round, with the threshold above which an item is written."""
+    """Draw the spread of surprise by round, with the threshold above which an item is written."""
     return quantile_chart(rounds, "surprise", "Surprise (nats)", _threshold(config))
 
 
 def surprise_histogram(latest: RoundMetrics, config: FedMemConfig) -> Drawing:
-    """The distribution of surprise in one round."""
+    """Draw the distribution of surprise in one round."""
     train = latest.metrics.get("train", {})
     bins = sorted(name for name in train if name.startswith("surprise_share_"))
     drawn = pd.DataFrame(
@@ -44,20 +44,20 @@ def surprise_histogram(latest: RoundMetrics, config: FedMemConfig) -> Drawing:
 
 
 def writing_chart(rounds: Sequence[RoundMetrics]) -> Drawing:
-    """Entries written or refreshed, and evicted, by round."""
+    """Draw the entries written or refreshed, and evicted, by round."""
     names = {"memory_updates": "Written", "memory_evictions": "Evicted"}
     rows = [row for name, label in names.items() for row in series(rounds, "train", name, label)]
     return plain(rows, "Entries in the round (number)", list(names.values()), palette=(GREEN, VERMILLION), zero=True)
 
 
 def written_chart(rounds: Sequence[RoundMetrics]) -> Drawing:
-    """The share of positions that were surprising enough."""
+    """Draw the share of positions that were surprising enough."""
     rows = series(rounds, "train", "memory_written_fraction", "Written", 100)
     return plain(rows, "Positions written (%)", ["Written"], zero=True)
 
 
 def gates_chart(rounds: Sequence[RoundMetrics]) -> Drawing:
-    """How the router weighs the experts, on average."""
+    """Draw how the router weighs the experts, on average."""
     there = {name for each in rounds for name in each.metrics.get("train", {})}
     names = {name: label for name, label in EXPERTS.items() if name in there}
     rows = [row for name, label in names.items() for row in series(rounds, "train", name, label)]
@@ -67,13 +67,13 @@ def gates_chart(rounds: Sequence[RoundMetrics]) -> Drawing:
 
 
 def entropy_chart(rounds: Sequence[RoundMetrics]) -> Drawing:
-    """How evenly the experts are used."""
+    """Draw how evenly the experts are used."""
     rows = series(rounds, "train", "gate_entropy", "Entropy")
     return plain(rows, "Entropy of the expert weights (nats)", ["Entropy"], zero=True)
 
 
 def _threshold(config: FedMemConfig) -> list[tuple[str, float]]:
-    """None where the threshold is a quantile, which differs from client to client."""
+    """Name the threshold; none where it is a quantile, which differs from client to client."""
     if config.surprise_quantile is not None:
         return []
     return [(f"threshold {config.surprise_threshold:g}", config.surprise_threshold)]

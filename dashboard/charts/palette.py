@@ -31,12 +31,12 @@ SERIES = (BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY)
 
 
 def colours(count: int) -> list[str]:
-    """As many colours as there are series, from the start again when they run out."""
+    """Give each series a colour, starting again when they run out."""
     return [SERIES[index % len(SERIES)] for index in range(count)]
 
 
 def on_page(text: str, theme: str | None) -> str:
-    """A specification or a piece of HTML in the colours of a light or a dark page."""
+    """Put a specification or a piece of HTML into the colours of a light or a dark page."""
     if theme == "dark":
         for light, dark in ON_DARK.items():
             text = text.replace(light, dark)

@@ -37,27 +37,27 @@ class Frame:
 
     @classmethod
     def around(cls, items: ItemMap) -> "Frame":
-        """All items. Prototypes are means of items, so they lie within as well."""
+        """Frame all items; prototypes are means of items, so they lie within as well."""
         xs, ys = [item.point.x for item in items.items] or [0.0], [item.point.y for item in items.items] or [0.0]
         wide, high = max(xs) - min(xs) or 1.0, max(ys) - min(ys) or 1.0
         return cls((max(xs) + min(xs)) / 2, (max(ys) + min(ys)) / 2, MARGIN * wide, MARGIN * high)
 
     def scale(self, axis: str) -> alt.Scale:
-        """The domain of an axis, by the size that the chart comes to have: as much of the plane as there is room."""
+        """Fit the domain of an axis to the size of the chart: as much of the plane as there is room for."""
         middle, pixels = {"x": (self.x, "width"), "y": (self.y, "height")}[axis]
         half = f"max({self.wide:.4g} / width, {self.high:.4g} / height) * {pixels} / 2"
         ends = [alt.ExprRef(f"{middle:.4g} {sign} {half}") for sign in "-+"]
         return alt.Scale(zero=False, nice=False, domainMin=ends[0], domainMax=ends[1])
 
     def pixel(self) -> float:
-        """How much of the plane a pixel is where the height decides, as it does but in a narrow window."""
+        """Say how much of the plane a pixel is where the height decides, as it does but in a narrow window."""
         return self.high / (MAP_HEIGHT - AXES)
 
 
 def map_chart(
     items: ItemMap, rounds: Sequence[PrototypeRound], shown: PrototypeRound, chosen: int | None = None
 ) -> Drawing:
-    """The prototypes of a round among the items; the chosen one has a ring."""
+    """Draw the prototypes of a round among the items; the chosen one has a ring."""
     background = [[item.point.x, item.point.y, item.title] for item in items.items]
     path = [_row(p, each) for each in rounds if each.round <= shown.round for p in each.prototypes if p.nearest]
     frame, there = Frame.around(items), [p for p in shown.prototypes if p.nearest]
@@ -78,7 +78,7 @@ def _row(prototype: Prototype, at: PrototypeRound) -> list[object]:
 
 
 def _labels(prototypes: Sequence[Prototype], frame: Frame) -> list[tuple[str, str, float, float]]:
-    """Each prototype's number and nearest title, where they touch neither each other nor a disc."""
+    """Place each prototype's number and nearest title, where they touch neither each other nor a disc."""
     pixel = frame.pixel()
     discs = [
         Disc(name(p.index), p.nearest[0].title, (p.point.x - frame.x) / pixel, (frame.y - p.point.y) / pixel, _area(p))
@@ -126,7 +126,7 @@ def _discs(now: alt.Chart, colour: alt.Color) -> Any:
 
 
 def _words(now: alt.Chart) -> list[Any]:
-    """The labels, each upon a halo, because it lies on items; in a narrow window, upon its disc."""
+    """Draw the labels, each on a halo, because it lies on items; in a narrow window, upon its disc."""
     narrow = {"text": "datum.prototype", "align": "'center'", "dx": "0", "dy": "0"}
     usual = {"text": "datum.label", "align": "datum.align", "dx": "datum.dx", "dy": "datum.dy"}
     style: Any = {name: _by_width(narrow[name], usual[name]) for name in usual}

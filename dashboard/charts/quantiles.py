@@ -26,7 +26,7 @@ NAMES = ("p05", "p25", "p50", "p75", "p95")
 def quantile_chart(
     rounds: Sequence[RoundMetrics], name: str, y_title: str, levels: Sequence[tuple[str, float]]
 ) -> Drawing:
-    """Bands between the 5th and 95th and the 25th and 75th per cent, the median as a line, and levels by name."""
+    """Draw bands between the 5th and 95th and the 25th and 75th per cent, the median as a line, and levels by name."""
     table = [{"round": each.round, **_quantiles(each.metrics.get("train", {}), name)} for each in rounds]
     complete = [row for row in table if len(row) > 1]
     drawn = pd.DataFrame(complete, columns=["round", *NAMES]).astype(

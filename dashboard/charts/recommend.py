@@ -26,7 +26,7 @@ READ = 10
 
 
 def parts_of(item: RecommendedItem) -> dict[str, float]:
-    """A score as the sum of its parts, by their names; empty where nobody asked for an explanation."""
+    """Split a score into its parts by name; empty where the answer has no explanation."""
     if item.explanation is None:
         return {}
     named = {"sequence": item.explanation.sequence, **item.explanation.experts}
@@ -35,7 +35,7 @@ def parts_of(item: RecommendedItem) -> dict[str, float]:
 
 
 def parts_chart(answer: RecommendationResponse) -> Drawing:
-    """Each score as the sum of its parts, one bar an item, in the answer's order."""
+    """Draw each score as the sum of its parts, one bar per item, in the answer's order."""
     data = [
         [f"{place}. {item.title}", place, part, value, item.score]
         for place, item in enumerate(answer.items, 1)
@@ -48,7 +48,7 @@ def parts_chart(answer: RecommendationResponse) -> Drawing:
 
 
 def read_chart(explanation: Explanation) -> Drawing:
-    """The entries that were read most, by expert."""
+    """Draw the entries that were read most, by expert."""
     shown = [
         {expert: 100 * weight * explanation.gates.get(expert, 1.0) for expert, weight in entry.weights.items()}
         for entry in explanation.memory
@@ -71,7 +71,7 @@ def _entry_title(kind: str, title: str) -> str:
 
 @cache
 def _bars(x_title: str, field: str, series: tuple[str, ...], palette: tuple[str, ...], count: int) -> dict[str, Any]:
-    """Bars under the titles of their items: beside them, a narrow window would have no room left for the bars."""
+    """Draw bars under the titles of their items: beside them, a narrow window would have no room left for the bars."""
     y = alt.Y("place:O", title="Item (title)", axis=alt.Axis(labels=False, ticks=False, domain=False, **_TITLE))
     colour = alt.Color(
         f"{field}:N", scale=alt.Scale(domain=list(series), range=list(palette)), legend=legend("square", columns=2)

@@ -16,7 +16,7 @@ Range = tuple[float, float]
 
 
 def thinned(drawing: Drawing, shown: Range | None = None) -> tuple[Drawing, int]:
-    """The drawing with at most so many points of each line, and each how manieth of them that is (1 for all).
+    """Thin each line to at most ``MOST`` points; also give the step, 1 where all points stay.
 
     Args:
         drawing: one whose rows are numbered by ``round``; any other stays as it is.
@@ -36,7 +36,7 @@ def thinned(drawing: Drawing, shown: Range | None = None) -> tuple[Drawing, int]
 
 
 def _every(series: pd.Series) -> tuple[pd.Index, int]:
-    """Where the points of each series are that stay, and each how manieth of the longest that is."""
+    """Choose the points of each series that stay; also give the step of the longest series."""
     groups = series.groupby(series)
     position, count = groups.cumcount(), groups.transform("size").astype("int64")
     step = 2 ** np.ceil(np.log2(np.maximum(count / MOST, 1))).astype("int64")

@@ -14,7 +14,7 @@ BASELINES = {POPULARITY: "popularity", "item_counts": "item-item counts", "ease"
 
 
 def ranking_chart(runs: Runs, metric: str) -> Drawing:
-    """A validation metric of some runs by round, the first with its standard error, its best round and the baseline."""
+    """Draw a validation metric of some runs by round, the first with standard error, best round and baselines."""
     first = next(iter(runs))
     rows = [row for name, rounds in runs.items() for row in _ranking_rows(rounds, metric, name, band=name == first)]
     marked, levels = _best(runs[first], metric, first), _levels(runs[first], metric)
@@ -31,49 +31,49 @@ def ranking_chart(runs: Runs, metric: str) -> Drawing:
 
 
 def loss_chart(runs: Runs, name: str, title: str) -> Drawing:
-    """A training loss of some runs by round, the first to compare the others with."""
+    """Draw a training loss of some runs by round, the first to compare the others with."""
     rows = [row for run, rounds in runs.items() for row in series(rounds, "train", name, run)]
     return plain(rows, title, list(runs), beside=True)
 
 
 def seconds_chart(rounds: Sequence[RoundMetrics]) -> Drawing:
-    """Where the time of a round goes."""
+    """Draw where the time of a round goes."""
     rows = [row for name, label in PHASES.items() for row in series(rounds, "system", name, label)]
     return plain(rows, "Time per round (seconds)", list(PHASES.values()), zero=True)
 
 
 def peak_memory_chart(rounds: Sequence[RoundMetrics]) -> Drawing:
-    """The trainer's memory."""
+    """Draw the trainer's peak memory."""
     found = series(rounds, "system", "peak_memory_mib", "Peak memory")
     return plain(found, "Peak memory (MiB)", ["Peak memory"], zero=True)
 
 
 def series(rounds: Iterable[RoundMetrics], split: str, name: str, label: str, scale: float = 1.0) -> list[Row]:
-    """One metric as rows, where it was measured."""
+    """Turn one metric into rows, where it was measured."""
     found = ((each.round, each.metrics.get(split, {}).get(name)) for each in rounds)  # type: ignore[call-overload]
     return [Row(number, scale * value, label) for number, value in found if value is not None]
 
 
 def measured(rounds: Iterable[RoundMetrics], metric: str) -> list[tuple[int, float, float]]:
-    """(round, value, standard error) of a validation metric, where it was measured."""
+    """List (round, value, standard error) of a validation metric, where it was measured."""
     tables = ((each.round, each.metrics.get("validation", {})) for each in rounds)
     return [(number, table[metric], table.get(f"{metric}_se", 0.0)) for number, table in tables if metric in table]
 
 
 def baselines(rounds: Sequence[RoundMetrics], metric: str) -> dict[str, float]:
-    """What methods without any training reach on the same split, by their keys in BASELINES."""
+    """Look up what methods without any training reach on the same split, by their keys in BASELINES."""
     start = rounds[0].metrics.get("validation", {}) if rounds else {}
     return {name: start[f"{name}_{metric}"] for name in BASELINES if f"{name}_{metric}" in start}
 
 
 def strongest(rounds: Sequence[RoundMetrics], metric: str) -> str | None:
-    """The key of the best baseline beside popularity, which flatters; None where there is no other."""
+    """Find the key of the best baseline besides popularity, which flatters; None where there is no other."""
     others = {name: value for name, value in baselines(rounds, metric).items() if name != POPULARITY}
     return max(others, key=others.__getitem__, default=None)
 
 
 def best(rounds: Sequence[RoundMetrics], metric: str) -> tuple[int, float, float] | None:
-    """The best round by HR@10, which is what training goes by, with another metric of that round."""
+    """Find the best round by HR@10, which is what training goes by, with another metric of that round."""
     by_round = {number: (number, value, error) for number, value, error in measured(rounds, metric)}
     watched = [found for found in measured(rounds, "HR@10") if found[0] in by_round]
     return by_round[max(watched, key=lambda found: found[1])[0]] if watched else None

@@ -14,7 +14,7 @@ COLOURS = dict(zip(PARTS.values(), PART_COLOURS, strict=True))
 
 
 def answer_list(answer: RecommendationResponse, dataset: str, beside: RecommendationResponse | None = None) -> None:
-    """The items, best first; with another answer beside it, how each one moved from there."""
+    """Show the items, best first; with another answer beside it, how each one moved from there."""
     bars = _Bars.of(answer)
     places = {} if beside is None else _places(beside)
     cards = [
@@ -33,12 +33,12 @@ def answer_list(answer: RecommendationResponse, dataset: str, beside: Recommenda
 
 
 def in_common(one: RecommendationResponse, other: RecommendationResponse) -> int:
-    """How many items two answers share."""
+    """Count the items that two answers share."""
     return len(_places(one).keys() & _places(other).keys())
 
 
 def parts_legend(*answers: RecommendationResponse) -> None:
-    """The colours of the parts that occur in any of the answers."""
+    """Show the colours of the parts that occur in any of the answers."""
     there = {part for answer in answers for item in answer.items for part, value in parts_of(item).items() if value}
     named = "".join(
         f'<span><i style="background:{colour}"></i>{part}</span>' for part, colour in COLOURS.items() if part in there
@@ -74,7 +74,7 @@ class _Bars:
         )
 
     def parts(self, item: RecommendedItem) -> tuple[Part, ...]:
-        """What lowers the score, up to zero, and then what raises it."""
+        """List what lowers the score, up to zero, and then what raises it."""
         named = parts_of(item)
         percent = 100 / ((self.below + self.above) or 1.0)
         room = self.below - _below(named.values())

@@ -10,24 +10,24 @@ from dashboard.settings import Settings
 
 @st.cache_resource(show_spinner=False)
 def settings() -> Settings:
-    """The settings of this process."""
+    """Load the settings of this process."""
     return Settings.load()
 
 
 @st.cache_resource(show_spinner=False, on_release=ApiClient.close)
 def client() -> ApiClient:
-    """The one connection pool to the backend."""
+    """Open the one connection pool to the backend."""
     key = settings().api_key
     return ApiClient(settings().base_url, None if key is None else key.get_secret_value())
 
 
 @st.cache_resource(show_spinner=False)
 def round_book() -> RoundBook:
-    """Rounds of all jobs, asked for once for all sessions."""
+    """Keep the rounds of all jobs, asked for once for all sessions."""
     return RoundBook(client())
 
 
 @st.cache_resource(show_spinner=False)
 def prototype_book() -> PrototypeBook:
-    """Prototypes and maps of all jobs, asked for once for all sessions."""
+    """Keep prototypes and maps of all jobs, asked for once for all sessions."""
     return PrototypeBook(client())

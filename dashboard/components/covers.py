@@ -47,7 +47,7 @@ class Card:
 
 
 def cover_grid(cards: Iterable[Card], dataset: str | None, layout: Layout = "large") -> None:
-    """The cards in their order: in a grid, one below the other, in a row of five, or in a strip that scrolls."""
+    """Show the cards in their order: in a grid, one below the other, in a row of five, or in a strip that scrolls."""
     inner = "".join(_card(card, dataset) for card in cards)
     drawn = f'<div class="fm-{layout}"><div class="fm-cards">{inner}</div></div>'
     st.html(on_page(drawn, st.context.theme.type))
@@ -55,7 +55,7 @@ def cover_grid(cards: Iterable[Card], dataset: str | None, layout: Layout = "lar
 
 @st.cache_data(show_spinner=False, max_entries=4000, ttl=3600)
 def cover(item_id: str, dataset: str | None) -> str | None:
-    """The picture as a data URL: the browser need not reach the backend. A failure is not remembered."""
+    """Get the picture as a data URL: the browser need not reach the backend. A failure is not remembered."""
     picture = client().picture(item_id, dataset)
     kind = next((kind for start, kind in _SIGNATURES.items() if picture and picture.startswith(start)), None)
     return None if picture is None or kind is None else f"data:{kind};base64,{base64.b64encode(picture).decode()}"
@@ -76,13 +76,13 @@ def _card(card: Card, dataset: str | None) -> str:
 
 
 def _in_place(card: Card) -> str:
-    """In place of a cover: a tint of the item's own, and the initials of its title, which stands below."""
+    """Stand in for a cover with a tint of the item's own and the initials of its title."""
     initials = "".join(word[0] for word in card.title.split()[:2] if word[0].isalnum()).upper()
     return f'<span style="background:hsl({crc32(card.item_id.encode()) % 360} 22% 42%)">{in_html(initials)}</span>'
 
 
 def _why(parts: tuple[Part, ...]) -> str:
-    """The parts as one bar; what lowers the score is hollow."""
+    """Draw the parts as one bar; what lowers the score is hollow."""
     bars = "".join(
         f'<span title="{in_html(part.words)}" style="width:{abs(part.percent):.1f}%;'
         f'{"border:2px solid" if part.percent < 0 else "background:"} {part.colour}"></span>'

@@ -21,7 +21,7 @@ def show(drawing: Drawing, key: str) -> None:
 
 
 def panel(title: str, drawing: Drawing, key: str, note: str | None = None) -> None:
-    """A chart under its title, in a frame."""
+    """Show a chart under its title, in a frame."""
     drawn, step = thinned(drawing, _zoomed_to(key))
     notes = [note] if note else []
     notes += [f"One of {step} points is drawn; zoom in to see each."] if step > 1 else []
@@ -34,13 +34,13 @@ def panel(title: str, drawing: Drawing, key: str, note: str | None = None) -> No
 
 
 def _zoomed_to(key: str) -> Range | None:
-    """The rounds that a chart shows, if the reader has zoomed in."""
+    """Look up the rounds that a chart shows, if the reader has zoomed in."""
     selection = st.session_state.get(key, {}).get("selection", {})
     rounds = selection.get(ZOOM, {}).get("round")
     return (rounds[0], rounds[-1]) if rounds else None
 
 
 def themed(spec: Mapping[str, Any], theme: str | None) -> dict[str, Any]:
-    """The specification in the colours of a light or a dark page."""
+    """Put the specification into the colours of a light or a dark page."""
     themed_spec: dict[str, Any] = json.loads(on_page(json.dumps(spec), theme))
     return themed_spec

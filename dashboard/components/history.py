@@ -20,7 +20,7 @@ _LAST, _LAST_KIND, _LAST_USER = "own-items", "last-kind", "last-user"
 
 @dataclass(frozen=True)
 class Taken:
-    """Somebody's items, oldest first, as (id, title)."""
+    """The items of a history, oldest first, as (id, title)."""
 
     name: str
     user_id: str | None
@@ -28,7 +28,7 @@ class Taken:
 
 
 def history(dataset: str) -> Taken | None:
-    """Ask for it; None where there is nobody to ask about. Without a word in the address, as it was asked last."""
+    """Ask whose history it is; None where no user is chosen. Unless the address says so, as it was asked last."""
     last = USER if "user" in st.query_params else st.session_state.get(_LAST_KIND, USER)
     kind = st.segmented_control(
         "Whose history?",
@@ -47,7 +47,7 @@ def history(dataset: str) -> Taken | None:
 
 
 def history_strip(taken: Taken, dataset: str) -> None:
-    """The items as covers, the latest first; more of them on demand."""
+    """Show the items as covers, the latest first; more of them on demand."""
     count, key = len(taken.items), f"strip-{taken.name}"
     shown: int = st.session_state.get(key, AT_ONCE)
     with st.container(border=True):
@@ -80,7 +80,7 @@ def _user(dataset: str) -> Taken | None:
         index=options.index(wanted) if wanted else 0,
         accept_new_options=True,
         key="user-choice",
-        help="Type any id; somebody unknown is answered from the global memory.",
+        help="Type any id; an unknown user is answered from the global memory.",
         width=320,
     )
     if page.next is not None:
@@ -124,7 +124,7 @@ def _own(dataset: str) -> Taken:
 
 
 def _chosen(chosen: dict[str, str]) -> None:
-    """What was taken; another history is another widget, because the options of one cannot grow."""
+    """Show what was taken; another history is another widget, because the options of one cannot grow."""
     key = f"own-{','.join(chosen)}"
     st.multiselect(
         "Taken, oldest first",
@@ -137,7 +137,7 @@ def _chosen(chosen: dict[str, str]) -> None:
 
 
 def _linked() -> list[str]:
-    """The history in the address; or the last one, where the reader comes back from another page."""
+    """Read the history in the address; or the last one, where the reader comes back from another page."""
     given = st.query_params.get("items") or st.session_state.get(_LAST, "")
     item_ids = [unquote(item_id) for item_id in given.split(",") if item_id]
     _link(item_ids)
@@ -145,13 +145,13 @@ def _linked() -> list[str]:
 
 
 def _link(item_ids: Sequence[str]) -> None:
-    """Into the address, empty as well: it says that the history is of one's own."""
+    """Write it into the address, even if empty: that says that the history is the reader's own."""
     st.session_state[_LAST] = st.query_params["items"] = ",".join(quote(item_id, safe="") for item_id in item_ids)
 
 
 @st.cache_data(show_spinner=False, max_entries=20_000, ttl=3600)
 def _title(item_id: str, dataset: str) -> str | None:
-    """None for what is not in the catalogue."""
+    """Look up a title; None for what is not in the catalogue."""
     try:
         return client().item(item_id, dataset).title
     except RefusedError as error:

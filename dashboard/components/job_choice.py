@@ -36,13 +36,13 @@ def choose_job() -> None:
 
 
 def jobs_shown() -> int:
-    """How many of the newest jobs are asked for."""
+    """Say how many of the newest jobs are asked for."""
     shown: int = st.session_state.get(_SHOWN, AT_ONCE)
     return shown
 
 
 def there_are_older_jobs() -> bool:
-    """Whether there are more than were asked for."""
+    """Say whether there are more than were asked for."""
     return bool(st.session_state.get(_CUT))
 
 
@@ -51,18 +51,18 @@ def _show_more() -> None:
 
 
 def chosen_job() -> Job | None:
-    """The job that the page is about."""
+    """Get the job that the page is about."""
     return next((job for job in known_jobs() if job.id == st.session_state.get(_CHOICE)), None)
 
 
 def known_jobs() -> tuple[Job, ...]:
-    """The newest jobs, as this run of the script found them."""
+    """Get the newest jobs, as this run of the script found them."""
     jobs: tuple[Job, ...] = st.session_state.get(_JOBS, ())
     return jobs
 
 
 def default_job(jobs: tuple[Job, ...]) -> Job:
-    """The one that trains, else one that is under way, else the newest."""
+    """Choose the job that trains, else one that is under way, else the newest."""
     training = [job for job in jobs if job.state == "running"]
     under_way = [job for job in jobs if is_under_way(job)]
     return (training or under_way or list(jobs))[0]
@@ -74,7 +74,7 @@ def choose(job_id: int) -> None:
 
 
 def take_up_choice() -> None:
-    """Before the widget is made, its value may still be set."""
+    """Set the choice before its widget is made, while that is still allowed."""
     following = st.session_state.pop("job_next", None)
     if following is not None:
         st.session_state[_CHOICE] = following
@@ -82,7 +82,7 @@ def take_up_choice() -> None:
 
 
 def _tell(job_id: int) -> None:
-    """Into the address, out of which goes what was chosen of another job."""
+    """Write the job into the address, and drop what was chosen of another job."""
     if st.query_params.get(_URL, str(job_id)) != str(job_id):
         st.query_params.pop(PROTOTYPE, None)
     st.query_params[_URL] = str(job_id)

@@ -15,7 +15,7 @@ _TROUBLE, _QUESTION = "control-trouble", "stop-question"
 
 
 def job_controls(job: Job) -> None:
-    """The buttons that make sense now; what the backend refuses is said until the reader has read it.
+    """Show the buttons that make sense now; what the backend refuses is said until the reader has read it.
 
     Each keeps its place and its width in all states, so that none moves away under the finger.
     """

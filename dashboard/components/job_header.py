@@ -35,7 +35,7 @@ ICONS = {
 
 
 def job_header(view: JobView) -> None:
-    """Name and state, progress, and in one line how fast it goes or why it ended."""
+    """Show name and state, progress, and in one line how fast it goes or why it ended."""
     job = view.job
     with st.container(horizontal=True, vertical_alignment="center"):
         st.markdown(f"**{job_name(job)}** on {in_markdown(job.dataset)}", width="content")
@@ -54,7 +54,7 @@ def job_header(view: JobView) -> None:
 
 
 def badge(job: Job) -> None:
-    """The state as a coloured word."""
+    """Show the state as a coloured word."""
     state = state_of(job)
     st.badge(state, icon=ICONS[state], color=COLOURS[state])
 

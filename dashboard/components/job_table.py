@@ -11,7 +11,7 @@ from fedmem.contracts import Job
 
 
 def job_table(jobs: Sequence[Job]) -> None:
-    """The newest jobs, one a row."""
+    """Show the newest jobs, one per row."""
     rows = [
         {
             "Job": job_name(job),

@@ -22,7 +22,7 @@ class JobView:
 
     @property
     def trained(self) -> tuple[RoundMetrics, ...]:
-        """The rounds after the start."""
+        """Leave out the start."""
         return tuple(each for each in self.rounds if each.round > 0)
 
 
@@ -64,6 +64,6 @@ def live(job: Job, draw: Callable[[JobView], None], *, with_rounds: bool = True,
 
 
 def latest(job: Job, *, with_rounds: bool = True) -> JobView:
-    """The job as it is now."""
+    """Get the job as it is now."""
     now = client().job(job.id) if is_under_way(job) else job
     return JobView(now, round_book().read(now) if with_rounds else ())

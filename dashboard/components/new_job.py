@@ -22,7 +22,7 @@ DEFAULTS = "The tested defaults"
 
 
 def new_job() -> None:
-    """The form; when the job is queued, the pages speak of it."""
+    """Show the form; when the job is queued, the pages speak of it."""
     with st.container(border=True):
         st.markdown("#### New training job")
         names = [dataset.name for dataset in client().datasets().datasets]
@@ -42,7 +42,7 @@ def new_job() -> None:
 
 
 def is_wanted() -> bool:
-    """Whether the reader is about to start a job; the URL says so."""
+    """Say whether the reader is about to start a job; the URL says so."""
     return st.query_params.get("new") == "1"
 
 
@@ -63,7 +63,7 @@ def _forget() -> None:
 
 
 def _frame(names: Sequence[str]) -> tuple[ExperimentConfig, str, str, Job | None]:
-    """Data set, purpose, and what the settings and the weights start from."""
+    """Ask for data set, purpose, and what the settings and the weights start from."""
     jobs = known_jobs()
     first, second = st.columns(2), st.columns(2)
     newest = next((jobs[0].dataset for _ in jobs[:1] if jobs[0].dataset in names), names[0])
@@ -100,7 +100,7 @@ def _has_checkpoint(job: Job) -> bool:
 
 
 def _settings(base: ExperimentConfig, least_rounds: int) -> dict[str, Any]:
-    """The base with what the reader changed."""
+    """Ask for changes, and apply them to the base."""
     tree = base.model_dump(mode="json")
     tree["federated"]["num_rounds"] = max(least_rounds, tree["federated"]["num_rounds"])
     mark = hash(str(tree)) % 10**8  # another base, other values in the fields

@@ -20,7 +20,7 @@ class Field:
 
     @property
     def meaning(self) -> str:
-        """As the configuration describes it."""
+        """Look up the configuration's description."""
         section, _, name = self.path.rpartition(".")
         model = type(getattr(ExperimentConfig(), section)) if section else ExperimentConfig
         return model.model_fields[name].description or ""
@@ -48,7 +48,7 @@ SWITCHES = (
 
 
 def value_at(tree: Mapping[str, Any], path: str) -> Any:
-    """A setting by its dotted name."""
+    """Look up a setting by its dotted name."""
     value: Any = tree
     for part in path.split("."):
         value = value[part]
@@ -56,7 +56,7 @@ def value_at(tree: Mapping[str, Any], path: str) -> Any:
 
 
 def merged(tree: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    """The tree with settings changed by their dotted names."""
+    """Copy the tree with settings changed by their dotted names."""
     result = dict(tree)
     for path, value in changes.items():
         section, _, name = path.rpartition(".")

@@ -15,15 +15,15 @@ from dashboard.words import is_under_way
 from fedmem.contracts import Job, Prototype, PrototypeRound, RecommendationRequest
 
 NEAREST, COLD = 5, 10
-NOBODY = RecommendationRequest(history=(), k=COLD, explain=True)
+UNKNOWN_USER = RecommendationRequest(history=(), k=COLD, explain=True)
 BY_ONE = (
-    "To somebody of whom nothing is known, if the global memory were this prototype alone. The lists of a model are "
-    "alike: without a history, what is popular weighs most."
+    "What an unknown user would get if the global memory were this prototype alone. The lists of a model are alike: "
+    "without a history, what is popular weighs most."
 )
 
 
 def one_prototype(job: Job, shown: PrototypeRound) -> int:
-    """A prototype that the reader picks: what lies nearest to it, and what it would recommend alone."""
+    """Show a prototype that the reader picks: what lies nearest to it, and what it would recommend alone."""
     with st.container(border=True):
         st.markdown("**One prototype**")
         index = _picked(job, [prototype.index for prototype in shown.prototypes])
@@ -36,7 +36,7 @@ def one_prototype(job: Job, shown: PrototypeRound) -> int:
 
 
 def _picked(job: Job, indices: Sequence[int]) -> int:
-    """Which one; in the address unless it is the first, and only as long as the job is in view."""
+    """Ask which one; it is in the address unless it is the first, and only as long as the job is in view."""
     given = st.query_params.get(PROTOTYPE)
     index = st.pills(
         "Prototype",
@@ -55,7 +55,7 @@ def _picked(job: Job, indices: Sequence[int]) -> int:
 
 
 def nearest(prototype: Prototype, job: Job) -> None:
-    """The items that lie nearest, as covers."""
+    """Show the items that lie nearest, as covers."""
     if prototype.nearest:
         cards = [Card(item.item_id, item.title) for item in prototype.nearest[:NEAREST]]
         cover_grid(cards, job.dataset, "small")
@@ -64,13 +64,13 @@ def nearest(prototype: Prototype, job: Job) -> None:
 
 
 def _recommended(job: Job, index: int) -> None:
-    """As the model in service answers; only that one is in memory."""
+    """Show what the model in service answers; only that one is in memory."""
     try:
         model = _in_service(job)
         if model is None:
             return
         alone = client().recommend_by_prototype(index, COLD, model)
-        every = client().recommend_for(NOBODY)
+        every = client().recommend_for(UNKNOWN_USER)
     except BackendError as error:
         st.caption(in_markdown(error))
         return
@@ -83,7 +83,7 @@ def _recommended(job: Job, index: int) -> None:
 
 
 def _in_service(job: Job) -> str | None:
-    """The job's model if it answers; if not, a sentence says what to do."""
+    """Get the job's model if it answers; if not, say what to do."""
     if job.model_version is None:
         after = "It comes when the job ends." if is_under_way(job) else "It ended before it had one."
         st.info(f"This job has no model yet that could recommend. {after}", icon=":material/info:")

@@ -14,14 +14,14 @@ RETRY_SECONDS = 3.0
 
 
 def empty(title: str, text: str, icon: str = ":material/info:") -> None:
-    """An empty state: what is missing, and what to do next."""
+    """Show an empty state: what is missing, and what to do next."""
     with st.container(border=True):
         st.markdown(f"#### {icon} {title}")
         st.markdown(text)
 
 
 def no_job_yet() -> None:
-    """Nothing was ever trained."""
+    """Say that nothing was ever trained."""
     empty(
         "No training job yet",
         "Everything on this page comes from a training job. Start one here, or queue one with `POST /jobs`; "
@@ -32,14 +32,14 @@ def no_job_yet() -> None:
 
 
 def start_a_job() -> None:
-    """A link to the form."""
+    """Link to the form."""
     st.page_link(
         "views/training.py", label="Start a training job", icon=":material/play_arrow:", query_params={"new": "1"}
     )
 
 
 def waiting_for_rounds(state: str) -> None:
-    """A job that has no round yet."""
+    """Say why a job has no round yet."""
     text = {
         "queued": "A trainer takes it up as soon as one is free. If none runs, start one: `fedmem trainer`.",
         "running": "The data is being read and the texts are being encoded; the first round follows.",
@@ -72,7 +72,7 @@ def trouble(error: BackendError, part: str = "page") -> None:
 
 
 def said_last(error: BackendError) -> None:
-    """The page shows what the backend said before. This lies over its corner: a click hits what it was meant for."""
+    """Say that the page shows earlier answers, over its corner, so that nothing below moves."""
     with st.container(key="said-last"):
         st.warning(
             f"{in_markdown(error)} You see what it said last; this goes on by itself.", icon=":material/cloud_off:"

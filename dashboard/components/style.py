@@ -50,5 +50,5 @@ CSS = """<style>
 
 
 def apply_style() -> None:
-    """Once for every run of the script."""
+    """Apply the style, once for every run of the script."""
     st.html(CSS)

@@ -11,7 +11,7 @@ from dashboard.words import size, state_of
 
 
 def clients() -> None:
-    """Everything about the clients that the server may know: sums and quantiles, no client by name."""
+    """Show everything about the clients that the server may know: sums and quantiles, no client by name."""
     st.title("Clients")
     live_job(_draw)
 

@@ -27,7 +27,7 @@ LADDER = (
 
 
 def experiments() -> None:
-    """The table of the runs that were tested, by data set."""
+    """Show the table of the runs that were tested, by data set."""
     st.title("Experiments")
     with backend_needed():
         tested = {model.job_id: model for model in client().models().models if "test" in model.metrics}
@@ -103,7 +103,7 @@ def _cost(job: Job) -> dict[str, str]:
 
 
 def _apart(runs: Sequence[Job]) -> None:
-    """What sets each run apart from the newest Full one."""
+    """Show what sets each run apart from the newest Full one."""
     full = next((job for job in reversed(runs) if variant(job.config) == "FedMem-Full"), None)
     others = [job for job in runs if full is not None and job.id != full.id]
     if full is None or not others:

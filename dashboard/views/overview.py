@@ -22,14 +22,14 @@ FIGURE = 130  # pixels: four beside each other, or two in a narrow window
 MEANING = "Hit rate at 10: the share of users whose held-out item is among the first ten of all items."
 # In a word each; none of them is trained by rounds.
 HOW = {
-    POPULARITY: "A list of the most popular items for everybody.",
-    "item_counts": "Items that others took near the user's last ones, by counting; it sees everybody's histories.",
-    "ease": "A linear model from items to items, solved at once; it sees everybody's histories.",
+    POPULARITY: "The same list of the most popular items for every user.",
+    "item_counts": "Items that others took near the user's last ones, by counting; it sees every user's history.",
+    "ease": "A linear model from items to items, solved at once; it sees every user's history.",
 }
 
 
 def overview() -> None:
-    """The chosen job, which is the active one where none was chosen, and the model in service."""
+    """Show the chosen job, which is the active one where none was chosen, and the model in service."""
     st.title("Overview")
     jobs = known_jobs()
     if not jobs:
@@ -40,7 +40,7 @@ def overview() -> None:
 
 
 def _models() -> ModelPage | str:
-    """The models, or why they cannot be told."""
+    """List the models, or say why they cannot be listed."""
     try:
         return client().models()
     except BackendError as error:
@@ -75,7 +75,7 @@ def _job(view: JobView) -> None:
 
 
 def _figures(view: JobView) -> None:
-    """Last, best and the baselines side by side: popularity, and the strongest of the others."""
+    """Show last, best and the baselines side by side: popularity, and the strongest of the others."""
     reached, top = measured(view.rounds, METRIC), best(view.rounds, METRIC)
     levels, strong = baselines(view.rounds, METRIC), strongest(view.rounds, METRIC)
     shown = [name for name in (POPULARITY, strong) if name in levels]

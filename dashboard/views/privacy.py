@@ -1,4 +1,4 @@
-"""Privacy: what crossed the network, what it can betray, and what protects nobody yet."""
+"""Privacy: what crossed the network, what it can betray, and what is not protected yet."""
 
 from collections.abc import Sequence
 
@@ -34,7 +34,7 @@ MISSING = (
 
 
 def privacy() -> None:
-    """The ledger of a job, and an honest list of what is not there."""
+    """Show the ledger of a job, and an honest list of what is not there."""
     st.title("Privacy")
     st.markdown(NEVER)
     live_job(_draw)
@@ -66,7 +66,7 @@ def _ledger(rounds: Sequence[RoundMetrics]) -> pd.DataFrame:
 
 
 def _missing() -> None:
-    st.subheader("What does not protect anybody yet")
+    st.subheader("What is not protected yet")
     st.warning("\n\n".join(MISSING), icon=":material/gpp_maybe:")
 
 

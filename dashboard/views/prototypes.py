@@ -13,7 +13,7 @@ from dashboard.components.covers import Card, cover_grid
 from dashboard.components.drawings import panel
 from dashboard.components.job_header import job_header
 from dashboard.components.live import JobView, live_job
-from dashboard.components.one_prototype import NEAREST, NOBODY, nearest, one_prototype
+from dashboard.components.one_prototype import NEAREST, UNKNOWN_USER, nearest, one_prototype
 from dashboard.components.states import empty, trouble
 from dashboard.plain_text import in_markdown
 from dashboard.words import is_under_way
@@ -24,7 +24,7 @@ _SLIDER, _NEWEST = "prototype-round", "prototype-newest"
 
 
 def prototypes() -> None:
-    """What all clients together remember; no client's own memory is ever seen here."""
+    """Show what all clients together remember; no client's own memory is ever seen here."""
     st.title("Prototypes")
     live_job(_draw, with_rounds=False)
 
@@ -49,7 +49,7 @@ def _draw(view: JobView) -> None:
 
 
 def _questions(job: Job) -> int:
-    """Everything when the page opens, then one round with each poll."""
+    """Ask for everything when the page opens, then one round with each poll."""
     key = f"prototypes-open-{job.id}"
     opened = st.session_state.get(key, False)
     st.session_state[key] = True
@@ -81,11 +81,11 @@ def _show(job: Job, rounds: Sequence[PrototypeRound]) -> None:
         panel("Mass", mass_chart(rounds), "prototypes-mass", "What share of all that clients remember each stands for.")
     with right:
         panel("Drift", drift_chart(rounds), "prototypes-drift", "How far each moved since the evaluation before.")
-    _nobody(job)
+    _unknown_user(job)
 
 
 def _round(rounds: Sequence[PrototypeRound]) -> PrototypeRound:
-    """The round of the slider, which follows the newest until the reader moves it; then it stands in the address."""
+    """Choose the round by a slider that follows the newest until the reader moves it; then the address has it."""
     by_number = {each.round: each for each in rounds}
     numbers = list(by_number)
     if len(numbers) == 1:
@@ -134,7 +134,7 @@ def _alarm(shown: PrototypeRound) -> None:
 
 
 def _all(job: Job, shown: PrototypeRound) -> None:
-    """Each prototype by what lies nearest to it."""
+    """Show each prototype by what lies nearest to it."""
     with st.container(border=True):
         st.markdown("**What each prototype stands for**", help=f"The {NEAREST} items of the catalogue nearest to it.")
         tints = colours(len(shown.prototypes))
@@ -150,12 +150,12 @@ def _all(job: Job, shown: PrototypeRound) -> None:
                     nearest(prototype, job)
 
 
-def _nobody(job: Job) -> None:
-    """What somebody gets of whom nothing is known: the prototypes by their mass."""
+def _unknown_user(job: Job) -> None:
+    """Show what an unknown user gets: the prototypes are read by their mass."""
     try:
         if job.model_version is None or client().models().serving != job.model_version:
             return  # said above already
-        answer = client().recommend_for(NOBODY)
+        answer = client().recommend_for(UNKNOWN_USER)
     except BackendError as error:
         st.caption(in_markdown(error))
         return
@@ -171,7 +171,7 @@ def _nobody(job: Job) -> None:
 
 
 def _weights(answer: RecommendationResponse) -> list[str]:
-    """How much each prototype was read, most first."""
+    """List how much each prototype was read, most first."""
     memory = () if answer.explanation is None else answer.explanation.memory
     read = {entry.prototype: sum(entry.weights.values()) for entry in memory if entry.prototype is not None}
     total = sum(read.values()) or 1.0

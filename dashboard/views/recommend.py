@@ -1,4 +1,4 @@
-"""Recommend: what somebody is recommended, why, and what becomes of it with less history."""
+"""Recommend: what a user is recommended, why, and what becomes of it with less history."""
 
 import streamlit as st
 
@@ -31,7 +31,7 @@ WITHOUT = (
 
 
 def recommend() -> None:
-    """Somebody's history, the warm answer beside a colder one, and what the scores are made of."""
+    """Show a history, the warm answer beside a colder one, and what the scores are made of."""
     st.title("Recommend")
     with backend_needed():
         model = _model_in_service()
@@ -59,7 +59,7 @@ def _model_in_service() -> ModelVersion | None:
 
 
 def _answers(model: ModelVersion, taken: Taken) -> None:
-    """Warm, the same without memory, and colder, side by side; and what the one that the reader picks is made of."""
+    """Show the answer warm, without memory and colder, side by side, and what the chosen one is made of."""
     count = len(taken.items)
     history_strip(taken, model.dataset)
     latest = _latest(taken)
@@ -86,7 +86,7 @@ def _words(latest: int, count: int) -> str:
 
 
 def _latest(taken: Taken) -> int:
-    """How many interactions the colder answer is given; in the address unless it is none."""
+    """Ask how many interactions the colder answer is given; in the address unless it is none."""
     count, given = len(taken.items), st.query_params.get("latest", "")
     if count == 0:
         return 0
@@ -106,7 +106,7 @@ def _latest(taken: Taken) -> int:
 
 
 def _ask(taken: Taken, latest: int, *, memory: bool = True) -> RecommendationResponse:
-    """The answer to the latest interactions; the items of the whole history are never offered again."""
+    """Get the answer to the latest interactions; the items of the whole history are never offered again."""
     ids = tuple(item_id for item_id, _ in taken.items)
     kept = ids[len(ids) - latest :]
     if taken.user_id is not None and latest == len(ids):
@@ -125,7 +125,7 @@ def _answer(title: str, answer: RecommendationResponse, model: ModelVersion, war
 
 
 def _finds_nothing(answer: RecommendationResponse) -> bool:
-    """A model that was trained without a memory, or somebody whose memory is empty."""
+    """Recognise a model that was trained without a memory, or a user whose memory is empty."""
     return answer.strategy == "model" and answer.explanation is not None and not answer.explanation.memory
 
 

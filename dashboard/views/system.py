@@ -22,7 +22,7 @@ ICONS = {"INFO": "", "WARNING": "⚠ ", "ERROR": "✖ "}
 
 
 def system() -> None:
-    """Health, trainers, data sets, models, log."""
+    """Show health, trainers, data sets, models, log."""
     st.title("System")
     st.fragment(run_every=max(5.0, settings().poll_seconds))(_health)()
     with st.container(), backend_needed("models"):
@@ -160,7 +160,7 @@ def _confirm(version: str) -> None:
 
 
 def _activate(version: str) -> None:
-    """In service, and the question is answered; or it stays, with what was wrong."""
+    """Put it into service and close the question, or keep it open with what was wrong."""
     try:
         client().activate(version)
     except BackendError as error:
@@ -200,14 +200,14 @@ class _Log:
     whole: bool = False
 
     def follow(self, job_id: int) -> None:
-        """What was written since; at first, the last lines."""
+        """Read what was written since; at first, the last lines."""
         if self.lines:
             self.lines += client().logs(job_id, self.lines[-1].id)
         else:
             self.look_back(job_id)
 
     def look_back(self, job_id: int) -> None:
-        """Some lines more, before those that are known."""
+        """Read some more lines, before those that are known."""
         earlier = client().earlier_logs(job_id, self.lines[0].id if self.lines else None, LINES)
         self.lines = earlier + self.lines
         self.whole = len(earlier) < LINES

@@ -24,7 +24,7 @@ _URL = "compare"
 
 
 def training() -> None:
-    """A new job and what to compare with above, the live part with its controls below."""
+    """Show a new job and what to compare with above, the live part with its controls below."""
     st.title("Training")
     job = chosen_job()
     st.button("New training job", icon=":material/add:", on_click=open_form, key="new-job", disabled=is_wanted())
@@ -48,7 +48,7 @@ def training() -> None:
 
 
 def _compared(job: Job) -> list[Job]:
-    """Other jobs, chosen by the reader and kept in the URL."""
+    """Ask for other jobs, chosen by the reader and kept in the URL."""
     others = {other.id: other for other in known_jobs() if other.id != job.id and other.round > 0}
     if not others:
         return []
@@ -86,7 +86,7 @@ def _draw(view: JobView, compared: Sequence[Job]) -> None:
 
 
 def _now(job: Job) -> Job:
-    """A job that is compared with, which may be under way itself."""
+    """Get a job that is compared with, which may be under way itself."""
     return client().job(job.id) if is_under_way(job) else job
 
 

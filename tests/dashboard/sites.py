@@ -66,7 +66,7 @@ def dashboard_on(api: str) -> Iterator[str]:
 
 
 def free_port() -> int:
-    """One that nobody listens on at this moment."""
+    """Find a port on which no process listens at this moment."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

@@ -102,7 +102,7 @@ def test_the_last_round_is_asked_for_without_the_others():
     assert book.last(job(id=2)) is None
 
 
-def test_who_asks_for_a_job_keeps_nobody_from_another():
+def test_a_question_about_one_job_does_not_block_another():
     shelf, asking, answered = Shelf(8), Event(), Event()
 
     def ask():
