@@ -10,9 +10,9 @@ from fedmem.checkpoint import Checkpoint, Snapshot
 from fedmem.data.federated_dataset import FederatedDataset
 from fedmem.data.interactions import Item
 from fedmem.features.store import ItemFeatures, Modality, UserFeatures
-from fedmem.federated.server import ServerState
 from fedmem.federated.start import build_model, initial_state
-from fedmem.memory.local_memory import MemoryEntries
+from fedmem.federated.state import ServerState
+from fedmem.memory.entries import MemoryEntries
 from fedmem.serving import Recommender
 
 IMAGE_DIM = 512

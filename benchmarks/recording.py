@@ -26,7 +26,7 @@ from fedmem.data.formats import load_dataset
 from fedmem.evaluation.metric_table import MetricTable
 from fedmem.experiment import TrainingRun, take_snapshot
 from fedmem.features.inference import one_thread
-from fedmem.federated.server import RoundReport, ServerState
+from fedmem.federated.state import RoundReport, ServerState
 from fedmem.storage.catalogue import CatalogueStore
 from fedmem.storage.catalogue_rows import InteractionColumns, ItemRow
 from fedmem.storage.engine import connect

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from fedmem.config import ExperimentConfig
     from fedmem.data.federated_dataset import FederatedDataset
     from fedmem.experiment import TrainingRun
-    from fedmem.federated.server import RoundReport
+    from fedmem.federated.state import RoundReport
 
 logger = logging.getLogger(__name__)
 
@@ -38,9 +38,6 @@ def train(
     reading: Reading,
     workers: Workers = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue the run in DIR, if there is one.")] = False,
-    reference: Annotated[
-        bool, typer.Option("--reference", help="Train one client at a time, as the paper's pseudocode does.")
-    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Train one model. Ctrl-C stops; --resume continues with the same numbers."""
@@ -49,15 +46,15 @@ def train(
 
     loaded = load_config(config, with_workers(overrides, workers))
     dataset = load_dataset(data, min_sequence_length=loaded.data.min_sequence_length, **reading.arguments())
-    run_training(loaded, dataset, out or Path(loaded.save_dir), resume=resume, reference=reference, as_json=as_json)
+    run_training(loaded, dataset, out or Path(loaded.save_dir), resume=resume, as_json=as_json)
 
 
 def run_training(
-    config: "ExperimentConfig", dataset: "FederatedDataset", out: Path, *, resume: bool, reference: bool, as_json: bool
+    config: "ExperimentConfig", dataset: "FederatedDataset", out: Path, *, resume: bool, as_json: bool
 ) -> None:
     """Start or resume the run in ``out`` and train it to its end, or to Ctrl-C."""
     notes.print(f"{len(dataset.trainable_users):,} of {dataset.num_users:,} users train, each as a client")
-    with closing(open_run(config, dataset, out, resume=resume, reference=reference)) as run:
+    with closing(open_run(config, dataset, out, resume=resume)) as run:
         _train_and_conclude(run, as_json=as_json)
 
 
@@ -70,7 +67,7 @@ def _train_and_conclude(run: "TrainingRun", *, as_json: bool) -> None:
 
 
 def open_run(
-    config: "ExperimentConfig", dataset: "FederatedDataset", out: Path, *, resume: bool, reference: bool = False
+    config: "ExperimentConfig", dataset: "FederatedDataset", out: Path, *, resume: bool
 ) -> "TrainingRun":
     """Start the run in ``out`` or, if asked and there is one, resume it."""
     from fedmem.checkpoint import RunDirectory
@@ -79,11 +76,11 @@ def open_run(
     directory = RunDirectory(out)
     if resume and directory.exists:
         refuse_other_data(directory, dataset)
-        return TrainingRun.resume(out, config, reference=reference)
+        return TrainingRun.resume(out, config)
     directory.refuse_if_taken()
     with stages() as progress:
         snapshot = take_snapshot(config, dataset, progress)
-    return TrainingRun.start(out, snapshot, reference=reference)
+    return TrainingRun.start(out, snapshot)
 
 
 def refuse_other_data(directory: "RunDirectory", dataset: "FederatedDataset") -> None:

@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 
 from fedmem.checkpoint import Checkpoint, Snapshot
-from fedmem.memory.local_memory import MemoryEntries
+from fedmem.memory.entries import MemoryEntries
 from fedmem.memory.prototypes import FloatArray, Prototypes
 from fedmem.randomness import numpy_generator
 from fedmem.serving import Recommender

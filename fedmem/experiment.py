@@ -20,10 +20,13 @@ from fedmem.features.build import StageProgress, build_item_features, build_user
 from fedmem.features.cache import Cache
 from fedmem.features.preference_endpoint import preference_writer
 from fedmem.features.store import ItemFeatures
-from fedmem.federated.cohort import takes_one_step
-from fedmem.federated.server import FedMemServer, RoundReport, Watch
+from fedmem.federated.fedsgd import is_fedsgd
+from fedmem.federated.postprocessing import Postprocessors
+from fedmem.federated.round import Watch, unwatched
+from fedmem.federated.server import FedMemServer
 from fedmem.federated.simulation import SimulatedPopulation
 from fedmem.federated.start import build_model, check_device, initial_state
+from fedmem.federated.state import RoundReport
 from fedmem.randomness import numpy_generator
 
 logger = logging.getLogger(__name__)
@@ -93,7 +96,7 @@ def _warn_of_weak_settings(config: ExperimentConfig) -> None:
             federated.num_rounds,
             config.fedmem.warmup_rounds,
         )
-    if federated.aggregation_method == "fedprox" and takes_one_step(config):
+    if federated.aggregation_method == "fedprox" and is_fedsgd(config):
         logger.warning("fedprox has no effect with one local step: set training.batch_size or federated.local_epochs")
     if federated.row_normalisation and training.loss == "full_softmax":
         logger.warning("federated.row_normalisation has no effect with full_softmax, which touches every item row")
@@ -166,7 +169,12 @@ class TrainingRun:
     """
 
     def __init__(
-        self, directory: RunDirectory, snapshot: Snapshot, *, recorder: Recorder | None = None, reference: bool = False
+        self,
+        directory: RunDirectory,
+        snapshot: Snapshot,
+        *,
+        recorder: Recorder | None = None,
+        postprocessors: Postprocessors = (),
     ) -> None:
         config = snapshot.config
         self.directory = directory
@@ -180,28 +188,31 @@ class TrainingRun:
             snapshot.user_features,
             model,
             scratch=directory.path,
-            reference=reference,
         )
         state = initial_state(config, model, snapshot.features)
-        self.server = FedMemServer(config, snapshot.dataset.trainable_users, self.population, state)
+        clients = snapshot.dataset.trainable_users
+        self.server = FedMemServer(config, clients, self.population, state, postprocessors)
         self.recorder: Recorder = recorder or DirectoryRecorder(directory, config.save_interval)
 
     @classmethod
-    def start(cls, path: Path, snapshot: Snapshot, *, reference: bool = False) -> "TrainingRun":
-        """A new run in a directory that holds none.
+    def start(cls, path: Path, snapshot: Snapshot, postprocessors: Postprocessors = ()) -> "TrainingRun":
+        """Start a new run in a directory that holds none.
 
         Raises:
             CheckpointError: if there is a run already.
         """
         directory = RunDirectory(path)
         directory.refuse_if_taken()
-        run = cls(directory, snapshot, reference=reference)  # before anything is written: its device may be missing
+        # Before anything is written: its device may be missing.
+        run = cls(directory, snapshot, postprocessors=postprocessors)
         directory.write_snapshot(snapshot)
         return run
 
     @classmethod
-    def resume(cls, path: Path, config: ExperimentConfig, *, reference: bool = False) -> "TrainingRun":
+    def resume(cls, path: Path, config: ExperimentConfig, postprocessors: Postprocessors = ()) -> "TrainingRun":
         """Continue a run from its last checkpoint, or from its beginning where it has none.
+
+        Postprocessors stand in no file: a run that had some is given the same again.
 
         Raises:
             CheckpointError: if the configuration differs in anything that changes numbers.
@@ -210,7 +221,7 @@ class TrainingRun:
         snapshot = replace(directory.read_snapshot(), config=config)
         check_resumable(directory.read_config(), config)
         directory.write_manifest(snapshot)
-        run = cls(directory, snapshot, reference=reference)
+        run = cls(directory, snapshot, postprocessors=postprocessors)
         if (path / "run.json").exists():
             run.recorder.record = directory.read_record()
             run.restore(run.record.last)
@@ -221,9 +232,7 @@ class TrainingRun:
         """What is on disk."""
         return self.recorder.record
 
-    def rounds(
-        self, stop: Callable[[], bool] = lambda: False, watch: Watch = lambda trained, selected: None
-    ) -> Iterator[RoundReport]:
+    def rounds(self, stop: Callable[[], bool] = lambda: False, watch: Watch = unwatched) -> Iterator[RoundReport]:
         """Train until finished, or until ``stop()`` is true; the rounds that are done are then on disk.
 
         After every chunk of clients ``stop`` is asked, which abandons the round in progress, and ``watch(trained,
@@ -253,7 +262,7 @@ class TrainingRun:
             if stopping:
                 return
 
-    def finish(self, after_group: Callable[[], None] | None = None) -> TestResult:
+    def finish(self, after_group: Callable[[], None] = lambda: None) -> TestResult:
         """Restore the best model with the memories of its round, evaluate it once on test, and write the result.
 
         ``after_group`` is called after every group of clients; what it raises ends the evaluation.

@@ -1,5 +1,8 @@
 """A training run: the same seed gives the same bytes, however often it is stopped, resumed, killed or prolonged."""
 
+from dataclasses import replace
+
+import numpy as np
 import pytest
 
 from fedmem.checkpoint import RunDirectory, Snapshot
@@ -8,15 +11,32 @@ from fedmem.data.federated_dataset import FederatedDataset
 from fedmem.data.interactions import Item
 from fedmem.errors import CheckpointError, ConfigError, DataError, FedMemError, TrainingError
 from fedmem.experiment import RESUMABLE, TrainingRun, check_resumable, take_snapshot
+from fedmem.federated.messages import Arrays, ClientUpdate, UpdateSum
+from fedmem.federated.postprocessing import Postprocessor
 from tests.tiny import files_of, memories_of, merged, tiny_config, tiny_dataset, tiny_snapshot, trained
 
-# What a client's round may look like: (changes to the configuration, one client at a time).
+
+class Noise(Postprocessor):
+    """A little noise on what every client sends, and on the sum."""
+
+    def postprocess_one_client(self, update: ClientUpdate, rng: np.random.Generator) -> ClientUpdate:
+        return replace(update, delta=noisy(update.delta, rng))
+
+    def postprocess_sum(self, total: UpdateSum, rng: np.random.Generator) -> UpdateSum:
+        return replace(total, delta=noisy(total.delta, rng))
+
+
+def noisy(arrays: Arrays, rng: np.random.Generator) -> Arrays:
+    return {name: a + 1e-3 * rng.standard_normal(a.shape, np.float32) for name, a in arrays.items()}
+
+
+# What a client's round may look like: (changes to the configuration, what is done to what clients send).
 PATHS = {
-    "chunked": ({}, False),
-    "one at a time": ({}, True),
+    "chunked": ({}, ()),
+    "one at a time, with noise": ({}, (Noise(),)),
     "local Adam in batches": (
         {"training": {"optimizer": "adam", "learning_rate": 0.01, "batch_size": 8}},
-        False,
+        (),
     ),
     "fedprox, random memory, bpr": (
         {
@@ -24,10 +44,10 @@ PATHS = {
             "fedmem": {"memory_policy": "random", "prototype_aggregation": "recluster"},
             "training": {"loss": "bpr", "learning_rate": 0.1},
         },
-        False,
+        (),
     ),
-    "frequency alone": ({"fedmem": {"recency_weight": 0.0, "memory_capacity": 3}}, False),
-    "pooled": ({"federated": {"centralised_batch": 2}}, False),
+    "frequency alone": ({"fedmem": {"recency_weight": 0.0, "memory_capacity": 3}}, ()),
+    "pooled": ({"federated": {"centralised_batch": 2}}, ()),
 }
 SPARSE = {"save_interval": 4, "federated": {"num_rounds": 6}, "evaluation": {"eval_every": 3}}
 DATASET = tiny_dataset(8, longest=18)
@@ -67,16 +87,16 @@ def killed_after(run: TrainingRun, round_number: int) -> None:
 def whole(request, tmp_path_factory):
     """(name of the path, bytes of every file of an uninterrupted run)."""
     path = tmp_path_factory.mktemp("whole") / "run"
-    trained(path, snapshot_of(request.param), reference=PATHS[request.param][1])
+    trained(path, snapshot_of(request.param), postprocessors=PATHS[request.param][1])
     return request.param, files_of(path)
 
 
 def start(tmp_path, path: str) -> TrainingRun:
-    return TrainingRun.start(tmp_path / "run", snapshot_of(path), reference=PATHS[path][1])
+    return TrainingRun.start(tmp_path / "run", snapshot_of(path), postprocessors=PATHS[path][1])
 
 
 def resume(tmp_path, path: str, **changes) -> TrainingRun:
-    return TrainingRun.resume(tmp_path / "run", config_of(path, **changes), reference=PATHS[path][1])
+    return TrainingRun.resume(tmp_path / "run", config_of(path, **changes), postprocessors=PATHS[path][1])
 
 
 def test_the_same_seed_gives_the_same_bytes(whole, tmp_path):
@@ -117,7 +137,7 @@ def test_a_run_stopped_after_every_round_gives_the_same_bytes(whole, tmp_path):
 def test_rounds_added_later_are_those_of_a_longer_run(whole, tmp_path):
     path, expected = whole
     snapshot = snapshot_of(path, federated={"num_rounds": 4})
-    complete(TrainingRun.start(tmp_path / "run", snapshot, reference=PATHS[path][1]))
+    complete(TrainingRun.start(tmp_path / "run", snapshot, postprocessors=PATHS[path][1]))
     complete(resume(tmp_path, path))
     assert files_of(tmp_path / "run") == expected
 
@@ -125,7 +145,7 @@ def test_rounds_added_later_are_those_of_a_longer_run(whole, tmp_path):
 def test_another_seed_gives_other_bytes(whole, tmp_path):
     path, expected = whole
     snapshot = snapshot_of(path, seed=43)
-    found = files_of(trained(tmp_path / "run", snapshot, reference=PATHS[path][1]).directory.path)
+    found = files_of(trained(tmp_path / "run", snapshot, postprocessors=PATHS[path][1]).directory.path)
     for name in found.keys() & expected.keys():
         if name.endswith(("server.safetensors", "memories.safetensors", "metrics.jsonl")):
             assert found[name] != expected[name], name

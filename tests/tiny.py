@@ -13,13 +13,13 @@ from fedmem.config import ExperimentConfig, validate_config
 from fedmem.data.federated_dataset import FederatedDataset
 from fedmem.experiment import TrainingRun
 from fedmem.features.store import ItemFeatures, Modality, UserFeatures
-from fedmem.federated.aggregation import CohortSum
 from fedmem.federated.client import FedMemClient
+from fedmem.federated.messages import UpdateSum
 from fedmem.federated.parameters import parameter_arrays
+from fedmem.federated.postprocessing import Postprocessors
 from fedmem.federated.simulation import SCRATCH, SimulatedPopulation
 from fedmem.federated.start import build_model
-from fedmem.memory.local_memory import MemoryEntries
-from fedmem.memory.memory_arrays import MemoryArrays
+from fedmem.memory.entries import MemoryEntries
 
 ITEMS = 30
 
@@ -100,23 +100,20 @@ def tiny_snapshot(
     return Snapshot(config, dataset, tiny_features(dataset.num_items, text=text, image=image), users)
 
 
-def population_of(snapshot: Snapshot, *, double: bool = False, reference: bool = False) -> SimulatedPopulation:
+def population_of(snapshot: Snapshot, *, double: bool = False) -> SimulatedPopulation:
     """All clients of a snapshot around a fresh model, in float64 if asked for."""
     model = build_model(snapshot.config, snapshot.dataset.num_items, snapshot.features)
     if double:
         model.double()
-    return SimulatedPopulation(
-        snapshot.config, snapshot.dataset, snapshot.features, snapshot.user_features, model, reference=reference
-    )
+    return SimulatedPopulation(snapshot.config, snapshot.dataset, snapshot.features, snapshot.user_features, model)
 
 
 def client_of(population: SimulatedPopulation, user: int) -> FedMemClient:
     """One user's device with an empty memory."""
-    store = population.store
-    return population.host.client(user, MemoryArrays.empty(1, store.capacity, store.dim).entries(0))
+    return FedMemClient(population.config, population.host.chunk(np.array([user]), 0))
 
 
-def total(sums: Iterable[CohortSum]) -> CohortSum:
+def total(sums: Iterable[UpdateSum]) -> UpdateSum:
     """The sum of chunks, in their order."""
     return functools.reduce(operator.add, sums)
 
@@ -126,9 +123,9 @@ def memories_of(population: SimulatedPopulation, round_number: int) -> dict[int,
     return {user: entries for some in population.memories(round_number) for user, entries in some.items()}
 
 
-def trained(path: Path, snapshot: Snapshot | None = None, *, reference: bool = False) -> TrainingRun:
+def trained(path: Path, snapshot: Snapshot | None = None, postprocessors: Postprocessors = ()) -> TrainingRun:
     """A run in ``path``, trained to its end and tested."""
-    run = TrainingRun.start(path, tiny_snapshot() if snapshot is None else snapshot, reference=reference)
+    run = TrainingRun.start(path, tiny_snapshot() if snapshot is None else snapshot, postprocessors)
     for _ in run.rounds():
         pass
     run.finish()

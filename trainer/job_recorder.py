@@ -14,9 +14,9 @@ from safetensors.numpy import load, save
 from fedmem.checkpoint import RememberingClients, RunDirectory, RunRecord, Snapshot
 from fedmem.contracts.jobs import Split
 from fedmem.evaluation.metric_table import MetricTable
-from fedmem.federated.aggregation import ITEM_ROWS
-from fedmem.federated.server import RoundReport, ServerState
+from fedmem.federated.messages import ITEM_ROWS
 from fedmem.federated.start import item_blocks
+from fedmem.federated.state import RoundReport, ServerState
 from fedmem.memory.prototype_map import PrototypeMap, describe
 from fedmem.memory.prototypes import FloatArray, Prototypes
 from fedmem.storage.jobs import JobRow, JobStore, Lease, RoundResult, StoredPrototypes

@@ -13,7 +13,7 @@ from fedmem.errors import OUT_OF_MEMORY, ConfigError, FedMemError, LeaseLostErro
 from fedmem.evaluation.baselines import EASE, ItemItemCounts, Popularity
 from fedmem.evaluation.evaluate import Scorer, evaluate
 from fedmem.experiment import TrainingRun, check_resumable, take_snapshot
-from fedmem.federated.server import RoundReport
+from fedmem.federated.state import RoundReport
 from fedmem.storage.catalogue import CatalogueStore
 from fedmem.storage.jobs import JobRow, JobStore, Lease, RoundResult
 from fedmem.storage.metrics import MetricStore

@@ -7,7 +7,7 @@ from typing import Protocol
 
 from fedmem.checkpoint.run_directory import Memories, RunDirectory, RunRecord
 from fedmem.evaluation.metric_table import MetricTable
-from fedmem.federated.server import RoundReport, ServerState
+from fedmem.federated.state import RoundReport, ServerState
 
 
 class RememberingClients(Protocol):

@@ -12,8 +12,8 @@ from fedmem.data.federated_dataset import FederatedDataset
 from fedmem.data.interactions import Item
 from fedmem.data.vocabulary import Vocabulary
 from fedmem.federated.aggregation import OptimizerState
-from fedmem.federated.server import RoundReport, ServerState
-from fedmem.memory.local_memory import MemoryEntries
+from fedmem.federated.state import RoundReport, ServerState
+from fedmem.memory.entries import MemoryEntries
 from fedmem.memory.prototypes import Prototypes
 
 

@@ -56,9 +56,9 @@ from fedmem.data.federated_dataset import FederatedDataset
 from fedmem.errors import CheckpointError
 from fedmem.evaluation.evaluate import repeated_shares
 from fedmem.features.store import ItemFeatures, UserFeatures
-from fedmem.federated.server import RoundReport, ServerState
 from fedmem.federated.simulation import SCRATCH
-from fedmem.memory.local_memory import MemoryEntries
+from fedmem.federated.state import RoundReport, ServerState
+from fedmem.memory.entries import MemoryEntries
 from fedmem.memory.prototype_map import PrototypeMap
 
 FORMAT = 2

@@ -1,5 +1,7 @@
 """ClientHost: the devices of one process. It trains and evaluates the clients that it is asked for."""
 
+import functools
+import operator
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -10,20 +12,19 @@ import numpy.typing as npt
 from fedmem.config import ExperimentConfig
 from fedmem.data.federated_dataset import FederatedDataset
 from fedmem.evaluation.evaluate import evaluate
-from fedmem.evaluation.metric_table import MetricSums
 from fedmem.features.store import ItemFeatures, UserFeatures
-from fedmem.federated.aggregation import CohortSum
+from fedmem.federated.aggregation import weighted
 from fedmem.federated.chunk import Chunk
+from fedmem.federated.chunk_trainer import ChunkTrainer
 from fedmem.federated.client import FedMemClient
-from fedmem.federated.cohort import CohortTrainer
-from fedmem.federated.messages import Broadcast
+from fedmem.federated.messages import Broadcast, MetricSums, UpdateSum
 from fedmem.federated.parameters import load_parameters, twin
+from fedmem.federated.postprocessing import Postprocessors, needs_single_clients, postprocessed_update
 from fedmem.federated.scoring import ModelScorer, UserContext
 from fedmem.federated.start import item_blocks
-from fedmem.memory.local_memory import LocalDynamicMemory, MemoryEntries
-from fedmem.memory.memory_arrays import MemoryArrays
 from fedmem.memory.memory_store import MemoryStore
 from fedmem.model.recommender import UR4RecV2MoE
+from fedmem.randomness import numpy_generator
 
 UserIndices = npt.NDArray[np.int64]
 
@@ -52,7 +53,6 @@ class ClientHost:
         user_features: encoded preference texts.
         model: is given every broadcast's parameters.
         store: the clients' memories.
-        reference: train one client at a time.
     """
 
     def __init__(
@@ -63,8 +63,6 @@ class ClientHost:
         user_features: UserFeatures,
         model: UR4RecV2MoE,
         store: MemoryStore,
-        *,
-        reference: bool = False,
     ) -> None:
         self.config = config
         self.dataset = dataset
@@ -72,50 +70,44 @@ class ClientHost:
         self.user_features = user_features
         self.model = model
         self.store = store
-        self.reference = reference
-        self._blocks = item_blocks(features)
-        self._trainer = CohortTrainer(config, model, self._blocks)
+        self.trainer = ChunkTrainer(config, model, item_blocks(features))
         self._evaluated = twin(model)
         self._scorer: tuple[Broadcast, ModelScorer] | None = None
 
-    def train(self, users: UserIndices, broadcast: Broadcast) -> CohortSum:
-        """A chunk of clients takes part in a round; what comes of it counts from the next round on."""
-        memories = self.store.read(users, broadcast.round)
-        if self.reference:
-            found = self._one_after_another(users, memories, broadcast)
+    def train(self, users: UserIndices, broadcast: Broadcast, postprocessors: Postprocessors = ()) -> UpdateSum:
+        """Let a chunk of clients take part in a round; what comes of it counts from the next round on."""
+        chunk = self.chunk(users, broadcast.round)
+        if needs_single_clients(postprocessors):
+            total = self._one_by_one(chunk, broadcast, postprocessors)
         else:
-            data = [self.dataset.client(user) for user in users.tolist()]
-            chunk = Chunk(users.tolist(), data, memories, self.user_features.of_all(users))
-            found = self._trainer.train(chunk, broadcast)
+            total = self.trainer.participate(chunk, broadcast)
         if self.config.uses_memory:
-            self.store.write(users, memories, broadcast.round + 1)
-        return found
-
-    def _one_after_another(self, users: UserIndices, memories: MemoryArrays, broadcast: Broadcast) -> CohortSum:
-        total: CohortSum | None = None
-        for row, user in enumerate(users.tolist()):
-            client = self.client(user, memories.entries(row))
-            update = CohortSum.of(client.participate(self.model, broadcast), self.config.fedmem)
-            memories.set_entries(row, client.memory.entries())
-            total = update if total is None else total + update
-        assert total is not None, "a chunk has clients"
+            self.store.write(users, chunk.memories, broadcast.round + 1)
         return total
 
-    def client(self, user: int, remembered: MemoryEntries) -> FedMemClient:
-        """One user's device as the reference implementation has it."""
-        memory = LocalDynamicMemory(self.config.fedmem, self.config.model.sasrec_hidden_dim)
-        memory.restore(remembered)
-        data, preference = self.dataset.client(user), self.user_features.of(user)
-        return FedMemClient(user, data, memory, self.config, self._blocks, preference)
+    def chunk(self, users: UserIndices, round_number: int) -> Chunk:
+        """Gather what some users' devices hold after a number of completed rounds."""
+        data = [self.dataset.client(user) for user in users.tolist()]
+        memories = self.store.read(users, round_number)
+        return Chunk(users.tolist(), data, memories, self.user_features.of_all(users))
+
+    def _one_by_one(self, chunk: Chunk, broadcast: Broadcast, postprocessors: Postprocessors) -> UpdateSum:
+        """Have each client send an update of its own, as the postprocessors leave it."""
+        return functools.reduce(operator.add, (self._sent(one, broadcast, postprocessors) for one in chunk.singly()))
+
+    def _sent(self, one: Chunk, broadcast: Broadcast, postprocessors: Postprocessors) -> UpdateSum:
+        update = FedMemClient(self.config, one).participate(self.trainer, broadcast)
+        rng = numpy_generator(self.config.seed, "postprocessed update", broadcast.round, one.users[0])
+        return weighted(postprocessed_update(postprocessors, update, rng), self.config.fedmem)
 
     def evaluate(self, users: UserIndices, broadcast: Broadcast, split: Literal["validation", "test"]) -> MetricSums:
-        """These clients rank their own targets, with their own histories and memories."""
+        """Let these clients rank their own targets, with their own histories and memories."""
         scorer = ClientScorer(self._scorer_of(broadcast), self.contexts(users, broadcast.round))
         asked = self.config.evaluation
         return MetricSums.of(evaluate(self.dataset, scorer, split, users=users).ranks, asked.k_list, asked.metrics)
 
     def contexts(self, users: UserIndices, round_number: int) -> dict[int, UserContext]:
-        """What stands beside these users' histories after a number of completed rounds."""
+        """Gather what stands beside these users' histories after a number of completed rounds."""
         if not self.config.uses_memory:
             return dict.fromkeys(users.tolist(), UserContext())
         memories = self.store.read(users, round_number)

@@ -3,7 +3,7 @@
 import numpy as np
 
 from fedmem.config import ExperimentConfig
-from fedmem.memory.local_memory import MemoryEntries
+from fedmem.memory.entries import MemoryEntries
 from fedmem.randomness import numpy_generator
 
 

@@ -13,12 +13,7 @@ from fedmem.randomness import numpy_generator
 _LEVELS = 2**16  # probabilities are rounded to 1/65536: two random bytes decide a component
 
 
-def client_dropout(generator: np.random.Generator, tokens: npt.NDArray[np.bool_]) -> Dropout:
-    """Inverted dropout of one client: masks for its tokens alone, padding of [S, T] draws nothing."""
-    return cohort_dropout([generator], [int(tokens.sum())], torch.from_numpy(tokens))
-
-
-def cohort_dropout(generators: Sequence[np.random.Generator], counts: Sequence[int], tokens: Tensor) -> Dropout:
+def chunk_dropout(generators: Sequence[np.random.Generator], counts: Sequence[int], tokens: Tensor) -> Dropout:
     """Each client's masks for its ``counts`` tokens, in the order in which ``tokens`` [C, P] marks them."""
 
     def drop(x: Tensor, probability: float) -> Tensor:

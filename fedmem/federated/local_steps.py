@@ -9,7 +9,6 @@ import numpy.typing as npt
 from fedmem.config import ExperimentConfig
 from fedmem.data.client_dataset import ClientDataset
 from fedmem.features.preference_texts import preference_boundary
-from fedmem.memory.local_memory import MemoryEntries
 from fedmem.randomness import numpy_generator
 
 
@@ -22,17 +21,13 @@ class LocalStep:
         start: history index of each segment's first item [S].
         chosen: the positions that count in this step [S, T].
         negatives: items outside the training history [N].
-        memory: its entries to be read, or None.
-        preference: its encoded preference text [D_t], or None.
-        preference_from: the first target index that may read the text.
+        preference_from: the first target index that may read the preference text.
     """
 
     items: npt.NDArray[np.int32]
     start: npt.NDArray[np.int32]
     chosen: npt.NDArray[np.bool_]
     negatives: npt.NDArray[np.int32]
-    memory: MemoryEntries | None = None
-    preference: npt.NDArray[np.float32] | None = None
     preference_from: int = 0
 
     @property
@@ -41,13 +36,16 @@ class LocalStep:
         return int(self.chosen.sum())
 
 
-def draw_steps(config: ExperimentConfig, round_number: int, user: int, data: ClientDataset) -> Iterator[LocalStep]:
-    """Every local step of a client's round, without what it reads beside its segments."""
+def draw_steps(
+    config: ExperimentConfig, round_number: int, user: int, data: ClientDataset, *, cropped: bool = True
+) -> Iterator[LocalStep]:
+    """Draw every local step of a client's round; segments are cropped at random unless they are not to be."""
     training = config.training
+    probability = training.crop_probability if cropped else 0.0
     boundary = preference_boundary(len(data.history))
     for epoch in range(config.federated.local_epochs):
         rng = numpy_generator(config.seed, "client", round_number, user, epoch)
-        segments = data.segments(config.model.max_seq_len, training.crop_probability, rng)
+        segments = data.segments(config.model.max_seq_len, probability, rng)
         items = segments.items[:, : segments.length.max()]
         for chosen in _batches(items > 0, training.batch_size, rng):
             rows = chosen.any(1)

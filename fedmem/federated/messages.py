@@ -1,19 +1,27 @@
-"""The only two types that cross between client and server.
+"""Every type that crosses between client and server: what one sends the other, and sums of what clients send.
 
-Nothing else does: server code cannot import client data or a local memory (an import contract checks it).
+Down goes a ``Broadcast``. Up comes a ``ClientUpdate`` of one client, or an ``UpdateSum`` of several, which shows the
+server less; after an evaluation ``MetricSums``. Nothing else crosses: server code cannot import client data or a local
+memory (an import contract checks it). What is sent is clipped, noised or masked in ``postprocessing``.
 """
 
 import functools
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from safetensors.numpy import save
 
+from fedmem.evaluation.metric_table import MetricSums
 from fedmem.memory.prototypes import Prototypes
 
+__all__ = ["Arrays", "Broadcast", "ClientUpdate", "GatheredPrototypes", "MetricSums", "RowSum", "UpdateSum"]
+
 Arrays = Mapping[str, npt.NDArray[np.floating]]
+
+ITEM_ROWS = "sasrec.item_embedding"
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,10 +39,7 @@ class Broadcast:
 
 @dataclass(frozen=True, eq=False)
 class ClientUpdate:
-    """Client to server: the change of the parameters, the prototypes, the number of samples, sums of metrics.
-
-    A simulation may hand the server the weighted sum of several (``CohortSum``) instead, which shows it less.
-    """
+    """Client to server: the change of the parameters, the prototypes, the number of samples, sums of metrics."""
 
     num_samples: int
     delta: Arrays = field(default_factory=dict)
@@ -46,8 +51,105 @@ class ClientUpdate:
         return {"weights": wire_size(self.delta), "prototypes": prototype_size(self.prototypes)}
 
 
+@dataclass(frozen=True, eq=False)
+class RowSum:
+    """Sums of some rows of the item embeddings, where clients touched few of many.
+
+    Attributes:
+        rows: ascending item indices [n].
+        values: the sums [n, D].
+        num_rows: I + 1.
+    """
+
+    rows: npt.NDArray[np.int64]
+    values: npt.NDArray[np.floating]
+    num_rows: int
+
+    def __add__(self, other: "RowSum") -> "RowSum":
+        rows = np.union1d(self.rows, other.rows)
+        total = np.zeros((len(rows), self.values.shape[1]), self.values.dtype)
+        total[np.searchsorted(rows, self.rows)] = self.values
+        total[np.searchsorted(rows, other.rows)] += other.values
+        return RowSum(rows, total, self.num_rows)
+
+    def dense(self) -> npt.NDArray[np.floating]:
+        """All rows [I + 1, D]."""
+        table = np.zeros((self.num_rows, self.values.shape[1]), self.values.dtype)
+        table[self.rows] = self.values
+        return table
+
+
+@dataclass(frozen=True, eq=False)
+class GatheredPrototypes:
+    """All prototypes of several clients under each other [n·K, ..], as ``recluster`` needs them."""
+
+    all: Prototypes
+
+    def __add__(self, other: "GatheredPrototypes") -> "GatheredPrototypes":
+        return GatheredPrototypes(
+            Prototypes(
+                {b: np.concatenate([s, other.all.sums[b]]) for b, s in self.all.sums.items()},
+                {b: np.concatenate([c, other.all.counts[b]]) for b, c in self.all.counts.items()},
+            )
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class UpdateSum:
+    """The weighted sum of several clients' ``ClientUpdate``: of a chunk, and of chunks up to the whole cohort.
+
+    Whatever else a client may send becomes one more field that can be added.
+
+    Attributes:
+        delta: Σ n_c·Δ_c by parameter.
+        weight: Σ n_c, in training samples.
+        item_rows: the item embeddings' part of the sum, if it is not among ``delta``.
+        row_weight: Σ n_c over the clients that touched an item row [I + 1], or None.
+        prototypes: the clients' prototypes as ``reduce_prototypes`` leaves them, or None.
+        metrics: sums of the clients' metrics.
+        upload_bytes: size of the clients' updates on the wire, of weights and of prototypes.
+        clients: how many clients.
+    """
+
+    delta: Arrays
+    weight: float
+    item_rows: RowSum | None = None
+    row_weight: npt.NDArray[np.float64] | None = None
+    prototypes: Prototypes | GatheredPrototypes | None = None
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    upload_bytes: Mapping[str, float] = field(default_factory=dict)
+    clients: int = 1
+
+    def __add__(self, other: "UpdateSum") -> "UpdateSum":
+        """Sum both groups of clients; they must not overlap."""
+        return UpdateSum(**{part.name: _sum(*(getattr(x, part.name) for x in (self, other))) for part in fields(self)})
+
+    def mean_delta(self) -> dict[str, npt.NDArray[np.floating]]:
+        """Average the change over the samples: Σ n_c·Δ_c / Σ n_c of every parameter."""
+        mean: dict[str, npt.NDArray[np.floating]] = {
+            name: value / value.dtype.type(self.weight) for name, value in self.delta.items()
+        }
+        if self.item_rows is not None:
+            rows = self.item_rows.dense()
+            mean[ITEM_ROWS] = rows / rows.dtype.type(self.weight)
+        return mean
+
+    def without_parts(self) -> "UpdateSum":
+        """Keep what is reported of a round; nothing that has been applied to the model and the memory."""
+        return UpdateSum({}, self.weight, metrics=self.metrics, upload_bytes=self.upload_bytes, clients=self.clients)
+
+
+def _sum(first: Any, second: Any) -> Any:
+    """Add two parts of a sum, mappings by name; None where either lacks the part."""
+    if first is None or second is None:
+        return None
+    if isinstance(first, Mapping):
+        return {name: value + second[name] for name, value in first.items()}
+    return first + second
+
+
 def wire_size(arrays: Arrays) -> int:
-    """Bytes of the arrays as safetensors, dense: row indices would name the history."""
+    """Count the bytes of the arrays as safetensors, dense: row indices would name the history."""
     return _size_of(tuple((name, value.shape, value.dtype.str) for name, value in sorted(arrays.items())))
 
 
@@ -58,7 +160,7 @@ def _size_of(layout: tuple[tuple[str, tuple[int, ...], str], ...]) -> int:
 
 
 def prototype_size(prototypes: Prototypes | None) -> int:
-    """Bytes of prototypes as safetensors."""
+    """Count the bytes of prototypes as safetensors."""
     if prototypes is None:
         return 0
     named = {f"{block}.sum": value for block, value in prototypes.sums.items()}

@@ -1,4 +1,4 @@
-"""Between a torch model and the named arrays that messages carry."""
+"""Between a torch model and the arrays that messages carry."""
 
 import copy
 from typing import TypeVar
@@ -9,6 +9,8 @@ import torch
 from torch import nn
 
 from fedmem.federated.messages import Arrays
+from fedmem.memory.prototypes import Prototypes
+from fedmem.model.preference_retriever import PrototypeVectors
 
 Model = TypeVar("Model", bound=nn.Module)
 
@@ -38,3 +40,20 @@ def set_parameter(model: nn.Module, name: str, value: torch.Tensor) -> nn.Parame
 def twin(model: Model) -> Model:
     """Another model with parameters of its own and the same frozen buffers."""
     return copy.deepcopy(model, {id(buffer): buffer for buffer in model.buffers()})
+
+
+def prototype_vectors(prototypes: Prototypes | None, like: torch.Tensor) -> PrototypeVectors | None:
+    """Put the global abstract memory as the model reads it, in the precision and on the device of ``like``."""
+    if prototypes is None:
+        return None
+
+    def block(name: str) -> tuple[torch.Tensor | None, torch.Tensor | None]:
+        if name not in prototypes.sums:
+            return None, None
+        mask = torch.from_numpy(prototypes.present(name)).to(like.device)
+        return torch.from_numpy(prototypes.centroids(name)).to(like), mask
+
+    (text, text_mask), (image, image_mask), (ids, id_mask) = block("text"), block("image"), block("id")
+    assert ids is not None
+    assert id_mask is not None
+    return PrototypeVectors(text, text_mask, image, image_mask, ids, id_mask)

@@ -11,8 +11,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from fedmem.federated.local_objective import prototype_vectors, stack_memories
-from fedmem.memory.local_memory import MemoryEntries
+from fedmem.federated.parameters import prototype_vectors
+from fedmem.memory.entries import MemoryEntries
 from fedmem.memory.prototypes import Prototypes
 from fedmem.model.preference_retriever import PrototypeVectors, RetrievedMemory
 from fedmem.model.recommender import ItemTable, Reader, UR4RecV2MoE
@@ -129,3 +129,16 @@ class ModelScorer:
         absent = np.zeros(text_dim, np.float32)
         texts = np.stack([absent if context.preference is None else context.preference for context in contexts])
         return torch.from_numpy(texts).to(like), torch.zeros(len(contexts), dtype=torch.long, device=like.device)
+
+
+def stack_memories(memories: Sequence[MemoryEntries | None], like: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Pad memories to the longest: items [C, M], history indices [C, M] and id embeddings [C, M, D]."""
+    longest = max((len(memory) for memory in memories if memory is not None), default=0)
+    items = np.zeros((len(memories), longest), np.int64)
+    index = np.zeros((len(memories), longest), np.int64)
+    embedding = np.zeros((len(memories), longest, like.shape[-1]), np.float32)
+    for row, memory in enumerate(memories):
+        if memory is not None:
+            n = len(memory)
+            items[row, :n], index[row, :n], embedding[row, :n] = memory.items, memory.index, memory.id_embedding
+    return torch.from_numpy(items), torch.from_numpy(index), torch.from_numpy(embedding)

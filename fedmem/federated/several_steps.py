@@ -12,13 +12,13 @@ import torch
 from torch import Tensor, nn
 
 from fedmem.config import ExperimentConfig
-from fedmem.federated.aggregation import ITEM_ROWS, RowSum
-from fedmem.federated.chunk import Chunk, ClientLosses, Trained, batch_of, remember
-from fedmem.federated.client import add_metrics
-from fedmem.federated.cohort_objective import CohortTokens, cohort_objective
-from fedmem.federated.dropout import cohort_dropout, dropout_generator
+from fedmem.federated.chunk import Chunk
+from fedmem.federated.chunk_batch import ChunkTokens, batch_of
+from fedmem.federated.chunk_step import ChunkStep, ClientLosses, add_metrics, remember
+from fedmem.federated.dropout import chunk_dropout, dropout_generator
 from fedmem.federated.local_optimizer import local_optimizer
 from fedmem.federated.local_steps import LocalStep
+from fedmem.federated.messages import ITEM_ROWS, RowSum, UpdateSum
 from fedmem.federated.parameters import set_parameter, twin
 from fedmem.model.preference_retriever import PrototypeVectors
 from fedmem.model.recommender import UR4RecV2MoE
@@ -39,8 +39,8 @@ class SeveralSteps:
         self.model = model
         self.clients_model = twin(model)
 
-    def __call__(self, chunk: Chunk, round_number: int, prototypes: PrototypeVectors | None) -> Trained:
-        """Train the clients of a chunk on their own; the weighted sum of what came of it."""
+    def __call__(self, chunk: Chunk, round_number: int, prototypes: PrototypeVectors | None) -> UpdateSum:
+        """Train the clients of a chunk on their own: the weighted sum of their changes, and their metrics."""
         plans = chunk.steps(self.config, round_number)
         copies = ClientCopies(self.config, self.model, self.clients_model, chunk, plans)
         metrics: dict[str, float] = {}
@@ -49,7 +49,9 @@ class SeveralSteps:
             active = sum(len(plan) > number for plan in plans)
             copies.narrow(active)
             steps = [plan[number] for plan in plans[:active]]
-            found = self._step(copies, chunk.first(active), steps, number, round_number, prototypes, client_losses)
+            found = self._step(
+                copies, chunk.part(slice(active)), steps, number, round_number, prototypes, client_losses
+            )
             add_metrics(metrics, found)
         copies.narrow(0)
         return copies.trained(metrics | client_losses.counts())
@@ -65,15 +67,15 @@ class SeveralSteps:
         client_losses: ClientLosses,
     ) -> dict[str, float]:
         like = self.model.sasrec.start_token
-        tokens = CohortTokens.of(steps, like.device)
+        tokens = ChunkTokens.of(steps, like.device)
         weight = tokens.chosen / tokens.chosen.sum(1, keepdims=True)
         batch = batch_of(self.config, chunk, steps, tokens, weight, copies.rows, prototypes, like)
         generators = [dropout_generator(self.config.seed, round_number, user, number) for user in chunk.users]
-        drop = cohort_dropout(generators, tokens.counts.tolist(), torch.from_numpy(tokens.real))
-        losses = cohort_objective(self.clients_model, batch, self.config, drop, copies.ids)
-        losses.total.backward()
-        client_losses.add(losses, tokens)
-        metrics = remember(self.config, chunk, tokens, losses, round_number)
+        drop = chunk_dropout(generators, tokens.counts.tolist(), torch.from_numpy(tokens.real))
+        step = ChunkStep.of(self.clients_model, batch, self.config, drop, copies.ids)
+        step.losses.total.backward()
+        client_losses.add(step.losses.recommendation, tokens)
+        metrics = remember(self.config, chunk, tokens, step, round_number)
         copies.step()
         return metrics
 
@@ -97,7 +99,8 @@ class ClientCopies:
         chunk: Chunk,
         plans: Sequence[Sequence[LocalStep]],
     ) -> None:
-        self.active = len(chunk)
+        self.active = self.clients = len(chunk)
+        self.weight = float(chunk.samples.sum())
         self.start = {name: p.detach() for name, p in model.named_parameters()}
         self.proximal = config.federated.fedprox_mu if config.federated.aggregation_method == "fedprox" else 0.0
         self.row_normalisation = config.federated.row_normalisation
@@ -152,13 +155,14 @@ class ClientCopies:
         """[C, ..] or, where it is the same for all clients, [1, ..]."""
         return self.start[name][None] if name != ITEM_ROWS or self.touched is None else self.touched.start
 
-    def trained(self, metrics: Mapping[str, float]) -> Trained:
+    def trained(self, metrics: Mapping[str, float]) -> UpdateSum:
         """Σ n_c·(θ_c − θ) of every parameter."""
         names = [name for name in self.copies if name != ITEM_ROWS or self.touched is None]
         moved = {name: self.copies[name] - self.start[name] for name in names}
         delta = {name: torch.tensordot(self.samples, values, 1).cpu().numpy() for name, values in moved.items()}
         item_rows = None if self.touched is None else self.touched.sum(self.copies[ITEM_ROWS])
-        return Trained(delta, item_rows, self._row_weight() if self.row_normalisation else None, metrics)
+        row_weight = self._row_weight() if self.row_normalisation else None
+        return UpdateSum(delta, self.weight, item_rows, row_weight, metrics=metrics, clients=self.clients)
 
     def _row_weight(self) -> npt.NDArray[np.float64]:
         """Σ n_c by item row over the clients that changed it [I + 1]."""

@@ -16,13 +16,12 @@ import numpy.typing as npt
 from fedmem.config import ExperimentConfig
 from fedmem.data.federated_dataset import FederatedDataset
 from fedmem.errors import CheckpointError
-from fedmem.evaluation.metric_table import MetricSums
 from fedmem.features.store import ItemFeatures, UserFeatures
-from fedmem.federated.aggregation import CohortSum
 from fedmem.federated.client_host import ClientHost
-from fedmem.federated.messages import Broadcast
+from fedmem.federated.messages import Broadcast, MetricSums, UpdateSum
+from fedmem.federated.postprocessing import Postprocessors
 from fedmem.federated.workers import Workers
-from fedmem.memory.local_memory import MemoryEntries
+from fedmem.memory.entries import MemoryEntries
 from fedmem.memory.memory_arrays import MemoryArrays
 from fedmem.memory.memory_store import MemoryStore
 from fedmem.model.recommender import UR4RecV2MoE
@@ -45,7 +44,6 @@ class SimulatedPopulation:
         user_features: encoded preference texts.
         model: takes the parameters of every broadcast.
         scratch: the folder in which the clients' memories get a temporary one; the system's own if None.
-        reference: train one client at a time, as the paper's pseudocode does.
     """
 
     def __init__(
@@ -57,7 +55,6 @@ class SimulatedPopulation:
         model: UR4RecV2MoE,
         *,
         scratch: Path | None = None,
-        reference: bool = False,
     ) -> None:
         self.config = config
         self.dataset = dataset
@@ -66,7 +63,7 @@ class SimulatedPopulation:
         self._remove = weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
         dim = config.model.sasrec_hidden_dim
         self.store = MemoryStore(folder / "memories", dataset.num_users, config.fedmem.memory_capacity, dim)
-        self.host = ClientHost(config, dataset, features, user_features, model, self.store, reference=reference)
+        self.host = ClientHost(config, dataset, features, user_features, model, self.store)
         self.workers = Workers(self.host, config.workers, folder) if config.workers > 1 else None
 
     def close(self) -> None:
@@ -76,15 +73,17 @@ class SimulatedPopulation:
         self.store.close()
         self._remove()
 
-    def train(self, clients: UserIndices, broadcast: Broadcast) -> Generator[CohortSum, None, None]:
+    def train(
+        self, clients: UserIndices, broadcast: Broadcast, postprocessors: Postprocessors = ()
+    ) -> Generator[UpdateSum, None, None]:
         """Train the clients; chunks of similar history length, planned from the cohort alone, long ones first."""
         lengths = self.dataset.training_lengths[clients]
         order = np.lexsort((clients, -lengths))
         planned = chunks(clients[order], lengths[order], self.config.federated.chunk_size)
-        yield from self._each("train", planned, broadcast)
+        yield from self._each("train", planned, broadcast, postprocessors)
 
     def evaluate(self, broadcast: Broadcast, split: Literal["validation", "test"]) -> Generator[MetricSums, None, None]:
-        """Every client ranks its own target with its own history and memory; sums over groups of clients."""
+        """Let every client rank its own target with its own history and memory; sums over groups of clients."""
         groups = _groups(self.dataset.evaluated_users, EVALUATED_TOGETHER)
         yield from self._each("evaluate", groups, broadcast, split)
 
@@ -96,11 +95,11 @@ class SimulatedPopulation:
             yield from (getattr(self.host, what)(group, *arguments) for group in groups)
 
     def memories(self, round_number: int) -> Iterator[dict[int, MemoryEntries]]:
-        """What every client remembers after a number of completed rounds, by user index, some users at a time."""
+        """Read what every client remembers after a number of completed rounds, by user index, some users at a time."""
         yield from self._stored(self.store.occupied(self.dataset.trainable_users, round_number), round_number)
 
     def changed_memories(self, round_number: int) -> Iterator[dict[int, MemoryEntries]]:
-        """The same, of the clients whose memory this last round has written."""
+        """Read the same of the clients whose memory this last round has written."""
         yield from self._stored(self.store.changed(self.dataset.trainable_users, round_number), round_number)
 
     def _stored(self, holders: UserIndices, round_number: int) -> Iterator[dict[int, MemoryEntries]]:

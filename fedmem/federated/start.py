@@ -12,9 +12,8 @@ from fedmem.features.store import ItemFeatures
 from fedmem.federated.aggregation import OptimizerState
 from fedmem.federated.messages import Arrays
 from fedmem.federated.parameters import load_parameters, parameter_arrays
-from fedmem.federated.server import ServerState
-from fedmem.memory.local_memory import FrozenItemBlocks
-from fedmem.memory.prototypes import Prototypes, from_catalogue
+from fedmem.federated.state import ServerState
+from fedmem.memory.prototypes import FrozenItemBlocks, Prototypes, from_catalogue
 from fedmem.model.recommender import FrozenFeatures, UR4RecV2MoE
 from fedmem.randomness import numpy_generator, torch_generator
 

@@ -35,7 +35,7 @@ UserIndices = npt.NDArray[np.int64]
 STOPPING = {signal.SIGINT, signal.SIGTERM}
 LOOK = 2.0  # seconds from one look at the workers to the next
 PATIENCE = 60  # seconds; a chunk takes a few
-Snapshot = tuple[ExperimentConfig, FederatedDataset, ItemFeatures, UserFeatures, MemoryStore, bool]
+Snapshot = tuple[ExperimentConfig, FederatedDataset, ItemFeatures, UserFeatures, MemoryStore]
 
 
 class Workers:
@@ -51,7 +51,7 @@ class Workers:
         self.count = count
         self.folder = folder
         self._last: tuple[Broadcast, Path] | None = None
-        snapshot = host.config, host.dataset, host.features, host.user_features, host.store, host.reference
+        snapshot = host.config, host.dataset, host.features, host.user_features, host.store
         context = multiprocessing.get_context("spawn")
         arguments = snapshot, torch.get_num_threads()
         self._pool = ProcessPoolExecutor(count, context, initializer=_start, initargs=arguments)
@@ -77,13 +77,13 @@ class Workers:
                 "a worker process died, perhaps for want of memory: lower federated.chunk_size or workers and resume."
             ) from None
         finally:
-            # So that nobody writes into a round that was abandoned; a pool that breaks may leave futures open for ever.
+            # So that none writes into a round that was abandoned; a pool that breaks may leave futures open for ever.
             wait([future for future in running if not future.cancel()], PATIENCE)
 
     def _result(self, future: Future[Any]) -> Any:
         """A future's result, or BrokenProcessPool; also of a worker that died while it wrote its answer.
 
-        The pool then waits for the rest of the answer for as long as anybody could write it: other workers, and itself.
+        The pool then waits for the rest of the answer as long as any process could write it: other workers, and itself.
         """
         while not wait([future], LOOK).done:
             processes = [*self._pool._processes.values()]
@@ -139,9 +139,9 @@ def _start(snapshot: Snapshot, threads: int) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_DFL)  # the pool's own way to end a worker
     threading.Thread(target=_end_with_parent, daemon=True).start()
     torch.set_num_threads(threads)
-    config, dataset, features, user_features, store, reference = snapshot
+    config, dataset, features, user_features, store = snapshot
     model = build_model(config, dataset.num_items, features)
-    _host = ClientHost(config, dataset, features, user_features, model, store, reference=reference)
+    _host = ClientHost(config, dataset, features, user_features, model, store)
 
 
 def _end_with_parent() -> None:

@@ -1,4 +1,4 @@
-"""The memories of many clients as arrays, written for all of them at once as ``LocalDynamicMemory`` writes one."""
+"""The memories of many clients as arrays, written for all of them at once."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fedmem.config import FedMemConfig
-from fedmem.memory.local_memory import FloatArray, IntArray, MemoryEntries
+from fedmem.memory.entries import FloatArray, IntArray, MemoryEntries
 from fedmem.memory.utility import utility_by
 
 Integers = npt.NDArray[np.integer]
@@ -76,9 +76,14 @@ class MemoryArrays:
             values[client, :n] = getattr(oldest_first, name)
             values[client, n:] = 0
 
-    def first(self, clients: int) -> "MemoryArrays":
-        """Views of the first so many clients' memories."""
-        return MemoryArrays(*(values[:clients] for values in vars(self).values()))
+    def clear(self) -> None:
+        """Make every memory hold nothing."""
+        for values in vars(self).values():
+            values[:] = 0
+
+    def part(self, clients: slice) -> "MemoryArrays":
+        """Views of some clients' memories."""
+        return MemoryArrays(*(values[clients] for values in vars(self).values()))
 
     def update(
         self,
@@ -90,7 +95,9 @@ class MemoryArrays:
         id_embedding: npt.NDArray[np.floating],
         last_index: Integers,
     ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-        """What ``LocalDynamicMemory.update`` does with a client's chosen positions, for all clients.
+        """Write each client's chosen items that pass its gate, in the order given.
+
+        Already there: frequency + 1, surprise = max, embedding refreshed. Full: the entry of least utility goes.
 
         Args:
             config: the gate and the weights of the utility; the capacity is that of the arrays.
@@ -104,7 +111,7 @@ class MemoryArrays:
         Returns:
             Entries written, and entries that had to go for them, by client [C].
         """
-        gated = chosen & (surprise >= _thresholds(config, surprise, chosen))
+        gated = chosen & (surprise >= thresholds(config, surprise, chosen))
         written = gated.sum(1)
         clients = np.argsort(-written, kind="stable")  # so that whoever has an n-th write is among the first
         positions = np.argsort(~gated[clients], axis=1, kind="stable")
@@ -166,7 +173,7 @@ class _Writing:
         return oldest
 
 
-def _thresholds(config: FedMemConfig, surprise: npt.NDArray[np.floating], chosen: Mask) -> npt.NDArray[np.floating]:
+def thresholds(config: FedMemConfig, surprise: npt.NDArray[np.floating], chosen: Mask) -> npt.NDArray[np.floating]:
     """Each client's gate [C, 1]: the fixed threshold or, if configured, a quantile of its chosen surprises."""
     found = np.full((len(surprise), 1), config.surprise_threshold, surprise.dtype)
     if config.surprise_quantile is not None:

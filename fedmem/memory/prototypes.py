@@ -3,7 +3,7 @@
 Index k means the same everywhere, because every client starts its k-means from the prototypes handed down.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -51,6 +51,17 @@ class Prototypes:
         counts = self.counts[block][..., None]
         return np.divide(self.sums[block], counts, out=np.zeros_like(self.sums[block]), where=counts > 0)
 
+    def changed(self, change: Callable[[FloatArray], FloatArray]) -> "Prototypes":
+        """The same blocks with every array changed."""
+        return Prototypes(
+            {block: change(values) for block, values in self.sums.items()},
+            {block: change(values) for block, values in self.counts.items()},
+        )
+
+    def of_client(self, client: int) -> "Prototypes":
+        """One client's prototypes of those of C."""
+        return self.changed(lambda values: values[client])
+
     def scaled(self, factor: float | FloatArray) -> "Prototypes":
         """The same centroids with their masses times ``factor`` (a number or [K])."""
         return Prototypes(
@@ -64,6 +75,14 @@ class Prototypes:
             {block: self.sums[block] + other.sums[block] for block in self.sums},
             {block: self.counts[block] + other.counts[block] for block in self.counts},
         )
+
+
+@dataclass(frozen=True, eq=False)
+class FrozenItemBlocks:
+    """Frozen item vectors by item index, for distilling: per block [I + 1, D_block] and mask [I + 1]."""
+
+    vectors: Mapping[str, FloatArray]
+    masks: Mapping[str, npt.NDArray[np.bool_]]
 
 
 def assign(vectors: FloatArray, centroids: FloatArray) -> IntArray:
@@ -147,22 +166,20 @@ def distil(
 def distil_chunk(
     items: npt.NDArray[np.integer],
     id_embedding: FloatArray,
-    vectors: Mapping[str, FloatArray],
-    masks: Mapping[str, npt.NDArray[np.bool_]],
+    features: FrozenItemBlocks,
     start: Prototypes,
 ) -> Prototypes:
-    """The prototypes of C memories, with a leading dimension [C]; empty slots belong to no cluster.
+    """Distil C memories into prototypes with a leading dimension [C]; empty slots belong to no cluster.
 
     Args:
         items: item indices, 0 in an empty slot [C, M].
         id_embedding: id embeddings [C, M, D].
-        vectors: frozen item vectors by item index, per block [I + 1, D_block].
-        masks: which items have the block [I + 1].
+        features: the items' frozen vectors.
         start: the prototypes handed down, the same for all.
     """
     used = items > 0
-    blocks = {block: rows.take(items, axis=0) for block, rows in vectors.items()} | {"id": id_embedding}
-    present = {block: mask[items] & used for block, mask in masks.items()} | {"id": used}
+    blocks = {block: rows.take(items, axis=0) for block, rows in features.vectors.items()} | {"id": id_embedding}
+    present = {block: mask[items] & used for block, mask in features.masks.items()} | {"id": used}
     return distil(blocks, present, start)
 
 

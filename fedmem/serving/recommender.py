@@ -14,7 +14,7 @@ from fedmem.data.federated_dataset import FederatedDataset
 from fedmem.data.interactions import Item
 from fedmem.errors import ConfigError, ConflictError, UnknownError
 from fedmem.federated.scoring import ModelScorer, UserContext
-from fedmem.memory.local_memory import MemoryEntries
+from fedmem.memory.entries import MemoryEntries
 from fedmem.memory.prototypes import Prototypes
 from fedmem.serving.answers import Recommendation, ScoredItem, SimilarTo
 from fedmem.serving.catalogue import ServedCatalogue

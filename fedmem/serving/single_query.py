@@ -11,7 +11,7 @@ import numpy.typing as npt
 import torch
 
 from fedmem.federated.scoring import ModelScorer, UserContext
-from fedmem.memory.local_memory import MemoryEntries
+from fedmem.memory.entries import MemoryEntries
 from fedmem.model.fusion import NumpyFusion
 from fedmem.model.layers import FloatArray, NumpyLinear, array_of, softmax
 from fedmem.model.preference_retriever import NumpyExpert

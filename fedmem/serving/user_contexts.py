@@ -6,21 +6,19 @@ from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
 from fedmem.config import ExperimentConfig
 from fedmem.contracts.recommendations import StrategyName
 from fedmem.data.client_dataset import ClientDataset
 from fedmem.data.federated_dataset import FederatedDataset
 from fedmem.features.store import ItemFeatures, UserFeatures
-from fedmem.federated.client import FedMemClient
-from fedmem.federated.local_objective import collate, local_objective, prototype_vectors
+from fedmem.federated.parameters import prototype_vectors
+from fedmem.federated.replay import replayed_memory
 from fedmem.federated.scoring import UserContext
-from fedmem.federated.start import item_blocks
-from fedmem.memory.local_memory import LocalDynamicMemory, MemoryEntries
+from fedmem.memory.entries import MemoryEntries
+from fedmem.memory.local_memory import LocalDynamicMemory
 from fedmem.memory.prototypes import Prototypes
 from fedmem.model.recommender import UR4RecV2MoE
-from fedmem.model.sasrec import no_dropout
 
 Indices = npt.NDArray[np.integer]
 
@@ -68,7 +66,7 @@ class UserContexts:
             return UserContext()
         if not self.is_new(history):
             return UserContext(self.replay(history))
-        memory = LocalDynamicMemory(self.config.fedmem, self.config.model.sasrec_hidden_dim)
+        memory = LocalDynamicMemory.empty(self.config.fedmem, self.config.model.sasrec_hidden_dim)
         if self.global_memory is not None:
             memory.initialize_from_global(self.global_memory)
         return UserContext(memory.query())
@@ -96,26 +94,13 @@ class UserContexts:
         too_short = len(history) < self.config.data.min_sequence_length
         return too_short or len(np.unique(history)) >= self.dataset.num_items
 
-    @torch.inference_mode()
     def replay(self, history: Indices) -> MemoryEntries:
         """The memory that a client with this history would write in one uncropped pass of the served model."""
-        config = self.config.model_copy(
-            update={
-                "training": self.config.training.model_copy(update={"crop_probability": 0.0}),
-                "fedmem": self.config.fedmem.model_copy(update={"warmup_rounds": 0}),
-            }
-        )
-        memory = LocalDynamicMemory(config.fedmem, config.model.sasrec_hidden_dim)
-        trained = np.asarray(history[-config.data.max_history :], np.int32)
+        trained = np.asarray(history[-self.config.data.max_history :], np.int32)
         data = ClientDataset(trained, self.dataset.num_items)
-        client = FedMemClient(self.dataset.num_users, data, memory, config, item_blocks(self.features))
-        like = self.model.sasrec.item_embedding
-        prototypes = prototype_vectors(self.global_memory, like)
-        for step in client.local_steps(self.round):
-            batch = collate([step], prototypes, like, self.model.text_dim)
-            losses = local_objective(self.model, batch, config, no_dropout)
-            client.remember(step, losses.surprise, losses.embedding, self.round)
-        return memory.query()
+        prototypes = prototype_vectors(self.global_memory, self.model.sasrec.item_embedding)
+        stream = self.dataset.num_users  # no user's own
+        return replayed_memory(self.config, self.model, data, prototypes, stream, self.round)
 
     def _was_trained(self, user: int) -> bool:
         return user in self._trained_users

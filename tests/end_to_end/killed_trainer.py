@@ -46,8 +46,8 @@ def arm(point: str, number: int) -> None:
     import fedmem.checkpoint.run_directory as run_directory
     from fedmem.checkpoint import RunDirectory, atomic_files
     from fedmem.experiment import TrainingRun
+    from fedmem.federated.aggregation import FederatedAggregator
     from fedmem.federated.client_host import ClientHost
-    from fedmem.federated.server import FedMemServer
     from fedmem.storage.jobs import JobStore
 
     count = Countdown(number)
@@ -59,7 +59,7 @@ def arm(point: str, number: int) -> None:
         owner, name, before = {
             "snapshot": (RunDirectory, "write_manifest", True),
             "training": (ClientHost, "train", False),
-            "aggregation": (FedMemServer, "update_global_model", False),
+            "aggregation": (FederatedAggregator, "step", False),
             "evaluation": (ClientHost, "evaluate", False),
             "before the rename": (run_directory, "write_json", False),
             "after the commit": (JobStore, "commit_round", False),

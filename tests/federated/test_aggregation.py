@@ -9,16 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fedmem.federated.aggregation import (
-    ITEM_ROWS,
-    CohortSum,
-    FederatedAggregator,
-    GatheredPrototypes,
-    OptimizerState,
-    RowSum,
-    reduce_prototypes,
-)
-from fedmem.federated.messages import ClientUpdate
+from fedmem.federated.aggregation import FederatedAggregator, OptimizerState, weighted
+from fedmem.federated.messages import ITEM_ROWS, ClientUpdate, GatheredPrototypes, RowSum, UpdateSum
+from fedmem.federated.prototype_aggregation import reduce_prototypes
 from fedmem.memory.prototypes import Prototypes
 from tests.tiny import tiny_config
 
@@ -32,8 +25,8 @@ def update(samples: int, *rows: list[float], **metrics: float) -> ClientUpdate:
     return ClientUpdate(samples, {ITEM_ROWS: np.array(rows), "bias": np.full(2, float(samples))}, metrics=metrics)
 
 
-def sum_of(sent: ClientUpdate, **fedmem: Any) -> CohortSum:
-    return CohortSum.of(sent, tiny_config(fedmem=fedmem).fedmem)
+def sum_of(sent: ClientUpdate, **fedmem: Any) -> UpdateSum:
+    return weighted(sent, tiny_config(fedmem=fedmem).fedmem)
 
 
 def prototypes(sums: list[list[float]], counts: list[float]) -> Prototypes:
@@ -61,7 +54,7 @@ def test_a_row_is_divided_by_the_weight_of_those_who_touched_it():
     second = update(3, [8.0], [0.0], [0.0])
     cohort = sum_of(first) + sum_of(second)
     mean = aggregator({"row_normalisation": True}).average(cohort)
-    assert mean[ITEM_ROWS].tolist() == [[7.0], [2.0], [0.0]]  # (1·4 + 3·8)/4, 1·2/1, nobody
+    assert mean[ITEM_ROWS].tolist() == [[7.0], [2.0], [0.0]]  # (1·4 + 3·8)/4, 1·2/1, by none
     assert mean["bias"].tolist() == [2.5, 2.5]
 
 
@@ -339,10 +332,10 @@ def test_row_sums_may_stand_for_the_table(row_normalisation):
     touched = np.array([1.0, 0.0, 4.0, 0.0])
     rows = RowSum(np.array([0]), np.array([[2.0, 4.0]]), 4) + RowSum(np.array([2]), np.array([[8.0, -8.0]]), 4)
     bias = {"bias": np.array([4.0])}
-    mean = server.average(CohortSum(bias, 4.0, item_rows=rows, row_weight=touched))
+    mean = server.average(UpdateSum(bias, 4.0, item_rows=rows, row_weight=touched))
     assert mean.keys() == {"bias", ITEM_ROWS}
     assert mean["bias"].tolist() == [1.0]
     first = [2.0, 4.0] if row_normalisation else [0.5, 1.0]
     assert mean[ITEM_ROWS].tolist() == [first, [0.0, 0.0], [2.0, -2.0], [0.0, 0.0]]
-    whole = server.average(CohortSum({**bias, ITEM_ROWS: rows.dense()}, 4.0, row_weight=touched))
+    whole = server.average(UpdateSum({**bias, ITEM_ROWS: rows.dense()}, 4.0, row_weight=touched))
     assert np.array_equal(mean[ITEM_ROWS], whole[ITEM_ROWS])

@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from fedmem.federated.client import FedMemClient
+from fedmem.federated.chunk_trainer import ChunkTrainer
 from fedmem.federated.messages import Broadcast, ClientUpdate
 from fedmem.federated.simulation import SimulatedPopulation
 from fedmem.federated.start import initial_prototypes
@@ -26,7 +26,7 @@ def broadcast_of(found: SimulatedPopulation, round_number: int = 3) -> Broadcast
 
 def update_of(user: int = 0, round_number: int = 3, **changes) -> ClientUpdate:
     found = population(**changes)
-    return client_of(found, user).participate(found.model, broadcast_of(found, round_number))
+    return client_of(found, user).participate(found.host.trainer, broadcast_of(found, round_number))
 
 
 def norm(update: ClientUpdate) -> float:
@@ -73,10 +73,9 @@ def test_a_step_of_rate_one_is_the_gradient():
 
 def test_every_position_is_in_one_batch_of_an_epoch():
     found = population(training={"batch_size": 4}, federated={"local_epochs": 2})
-    client = client_of(found, 0)
-    client.receive_model(found.model, broadcast_of(found))
-    steps = list(client.local_steps(3))
-    n = len(client.data.history)
+    chunk = client_of(found, 0).chunk
+    (steps,) = chunk.steps(found.config, 3)
+    n = len(chunk.data[0].history)
     assert [step.num_samples for step in steps] == 2 * [*[4] * (n // 4), *([n % 4] if n % 4 else [])]
     indices = [
         (step.start[:, None] + np.arange(step.chosen.shape[1]))[step.chosen] for step in steps[: len(steps) // 2]
@@ -113,14 +112,14 @@ def test_an_update_holds_no_item_of_the_history():
 def test_an_upload_is_as_large_as_the_broadcast():
     found = population_of(tiny_snapshot(tiny_config(), LONG))
     broadcast = broadcast_of(found)
-    assert client_of(found, 0).participate(found.model, broadcast).num_bytes() == broadcast.num_bytes()
+    assert client_of(found, 0).participate(found.host.trainer, broadcast).num_bytes() == broadcast.num_bytes()
 
 
 def test_nothing_is_written_during_warm_up():
     for round_number, written in ((1, False), (2, True)):
         found = population(fedmem={"warmup_rounds": 2})
         client = client_of(found, 0)
-        update = client.participate(found.model, broadcast_of(found, round_number))
+        update = client.participate(found.host.trainer, broadcast_of(found, round_number))
         assert bool(update.metrics["memory_updates"]) is written
         assert bool(len(client.memory)) is written
 
@@ -129,9 +128,9 @@ def test_nothing_is_written_during_warm_up():
 def test_control_policies_fill_the_memory(policy):
     found = population(fedmem={"memory_policy": policy, "surprise_threshold": 1000.0})
     client = client_of(found, 0)
-    client.participate(found.model, broadcast_of(found))
+    client.participate(found.host.trainer, broadcast_of(found))
     index = client.memory.entries().index.tolist()
-    n = len(client.data.history)
+    n = int(client.chunk.samples[0])
     assert 0 < len(index) <= 6
     assert (index == list(range(n - len(index), n))) is (policy == "last")
 
@@ -145,22 +144,31 @@ def test_no_memory_writes_and_sends_nothing():
 def test_a_released_client_holds_no_model():
     found = population()
     client = client_of(found, 0)
-    client.participate(found.model, broadcast_of(found))
+    client.participate(found.host.trainer, broadcast_of(found))
     with pytest.raises(AssertionError, match="receive_model"):
+        client.train_local_model()
+    with pytest.raises(AssertionError, match="train_local_model"):
         client.get_model_parameters()
 
 
-def changed_seed(found: SimulatedPopulation, seed: int) -> FedMemClient:
+def test_what_a_client_does_step_by_step_is_what_it_sends():
+    """By the original's names."""
+    whole, found = update_of(), population()
     client = client_of(found, 0)
-    client.config = client.config.model_copy(update={"seed": seed})
-    return client
+    client.receive_model(found.host.trainer, broadcast_of(found))
+    assert client.train_local_model() == whole.metrics
+    for name, delta in client.get_model_parameters().items():
+        np.testing.assert_array_equal(delta, whole.delta[name])
+    np.testing.assert_array_equal(client.get_memory_prototypes().sums["id"], whole.prototypes.sums["id"])
+    client.release_model()
+    assert len(client.memory) > 0
 
 
 def test_a_round_is_a_function_of_seed_round_and_client():
     def delta(seed: int, round_number: int) -> bytes:
         found = population(training={"loss": "bpr"})
-        client = changed_seed(found, seed)
-        update = client.participate(found.model, broadcast_of(found, round_number))
+        trainer = ChunkTrainer(found.config.model_copy(update={"seed": seed}), found.model, found.host.trainer.features)
+        update = client_of(found, 0).participate(trainer, broadcast_of(found, round_number))
         return update.delta["sasrec.item_embedding"].tobytes()
 
     assert delta(1, 3) == delta(1, 3)

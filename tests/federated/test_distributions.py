@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from fedmem.federated.distributions import QUANTILES, SURPRISE, Distribution
 from fedmem.federated.server import FedMemServer
 from fedmem.federated.start import initial_state
+from tests.reference.population import SlowPopulation
 from tests.tiny import population_of, tiny_config, tiny_snapshot
 
 LOSS = Distribution("loss", width=0.5, bins=5)
@@ -48,11 +49,11 @@ def test_nothing_counted_has_no_quantiles():
     assert LOSS.quantiles(nothing) == LOSS.shares(nothing, 2) == {}
 
 
-@pytest.mark.parametrize("reference", [False, True])
-def test_a_round_reports_losses_surprises_and_gates(reference):
+@pytest.mark.parametrize("clients", [population_of, SlowPopulation], ids=["chunked", "one at a time"])
+def test_a_round_reports_losses_surprises_and_gates(clients):
     config = tiny_config()
     snapshot = tiny_snapshot(config)
-    population = population_of(snapshot, reference=reference)
+    population = clients(snapshot)
     state = initial_state(config, population.model, snapshot.features)
     server = FedMemServer(config, snapshot.dataset.trainable_users, population, state)
     report = server.run_round()

@@ -1,9 +1,10 @@
-"""Dropout masks: a client's own, alone or in a cohort."""
+"""Dropout masks: a client's own, alone or in a chunk."""
 
 import numpy as np
 import torch
 
-from fedmem.federated.dropout import client_dropout, cohort_dropout, dropout_generator
+from fedmem.federated.dropout import chunk_dropout, dropout_generator
+from fedmem.model.sasrec import Dropout
 
 D = 8
 
@@ -12,10 +13,14 @@ def generator(user: int = 0, round_number: int = 0, step: int = 0, seed: int = 1
     return dropout_generator(seed, round_number, user, step)
 
 
+def client_dropout(source: np.random.Generator, tokens: np.ndarray) -> Dropout:
+    return chunk_dropout([source], [int(tokens.sum())], torch.from_numpy(tokens))
+
+
 def test_a_client_has_the_masks_it_has_alone():
     counts = [5, 3]
     tokens = torch.from_numpy(np.arange(5) < np.array(counts)[:, None])
-    drop = cohort_dropout([generator(0), generator(1)], counts, tokens)
+    drop = chunk_dropout([generator(0), generator(1)], counts, tokens)
     together = [drop(torch.ones(2, 5, D), p) for p in (0.2, 0.5)]
     for user, n in enumerate(counts):
         alone = client_dropout(generator(user), np.ones((1, n), bool))

@@ -4,11 +4,12 @@ import numpy as np
 import pytest
 import torch
 
-from fedmem.federated.local_objective import LocalStep, collate, prototype_vectors
-from fedmem.federated.parameters import load_parameters, parameter_arrays
+from fedmem.federated.local_steps import LocalStep
+from fedmem.federated.parameters import load_parameters, parameter_arrays, prototype_vectors
 from fedmem.federated.scoring import ModelScorer, UserContext
 from fedmem.federated.start import initial_prototypes
-from fedmem.memory.local_memory import MemoryEntries
+from fedmem.memory.entries import MemoryEntries
+from tests.reference.objective import Reading, collate
 from tests.tiny import noisy_parameters, population_of, tiny_features, tiny_snapshot
 
 
@@ -47,10 +48,11 @@ def test_the_score_after_a_history_is_that_of_the_training_pass(model, prototype
         start=np.zeros(1, np.int32),
         chosen=np.ones((1, 9), bool),
         negatives=np.ones(1, np.int32),
-        memory=context.memory,
-        preference=context.preference,
     )
-    batch = collate([step], prototype_vectors(prototypes, model.sasrec.item_embedding), model.sasrec.item_embedding, 7)
+    reading = Reading(step, context.memory, context.preference)
+    batch = collate(
+        [reading], prototype_vectors(prototypes, model.sasrec.item_embedding), model.sasrec.item_embedding, 7
+    )
     with torch.no_grad():
         expected = model(batch.items[:, :-1], batch.reader)[0, -1].numpy()
     found = ModelScorer(model, prototypes).score([context], [HISTORY])

@@ -7,10 +7,12 @@ import numpy as np
 import pytest
 
 from fedmem.evaluation.metric_table import MetricSums, Moments
-from fedmem.federated.aggregation import CohortSum, OptimizerState
+from fedmem.federated.aggregation import OptimizerState
 from fedmem.federated.distributions import CLIENT_LOSS, SURPRISE
-from fedmem.federated.server import FedMemServer, ServerState
+from fedmem.federated.messages import UpdateSum
+from fedmem.federated.server import FedMemServer
 from fedmem.federated.start import initial_state
+from fedmem.federated.state import ServerState
 from tests.tiny import population_of, tiny_config, tiny_snapshot
 
 METRICS = (
@@ -34,9 +36,9 @@ class ScriptedPopulation:
         self.trained: list[list[int]] = []
         self.evaluated: list[tuple[int, str]] = []
 
-    def train(self, clients, broadcast):
+    def train(self, clients, broadcast, postprocessors=()):
         self.trained.append(clients.tolist())
-        yield from (CohortSum({"w": np.ones(1)}, 1.0, metrics=dict.fromkeys(METRICS, 1.0)) for _ in clients)
+        yield from (UpdateSum({"w": np.ones(1)}, 1.0, metrics=dict.fromkeys(METRICS, 1.0)) for _ in clients)
 
     def evaluate(self, broadcast, split):
         self.evaluated.append((broadcast.round, split))

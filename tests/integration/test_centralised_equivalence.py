@@ -9,20 +9,22 @@ from fedmem.federated.parameters import parameter_arrays
 from fedmem.federated.server import FedMemServer
 from fedmem.federated.start import build_model, initial_state
 from fedmem.model.recommender import Reader, UR4RecV2MoE
+from tests.reference.population import SlowPopulation
 from tests.tiny import population_of, tiny_config, tiny_dataset, tiny_snapshot
 
 ROUNDS = 20
 PLAIN = {
     "model": {"sasrec_dropout": 0.0, "moe_dropout": 0.0, "max_seq_len": 12},
     "training": {"crop_probability": 0.0, "loss": "full_softmax"},
+    "evaluation": {"eval_every": 1000},
     "federated": {"server_learning_rate": 0.01, "server_warmup_steps": 5, "server_beta2": 0.97, "server_epsilon": 1e-6},
 }
 # Histories of at most L + 1 training items: one segment each.
 DATASET = tiny_dataset(10, shortest=5, longest=15)
 
 
-def server_of(snapshot, *, reference):
-    population = population_of(snapshot, double=True, reference=reference)
+def server_of(snapshot, population_of=population_of):
+    population = population_of(snapshot, double=True)
     state = initial_state(snapshot.config, population.model, snapshot.features)
     return FedMemServer(snapshot.config, snapshot.dataset.trainable_users, population, state)
 
@@ -53,14 +55,14 @@ def centralised(snapshot, cohorts) -> dict[str, np.ndarray]:
     return parameter_arrays(model)
 
 
-@pytest.mark.parametrize("reference", [False, True], ids=["chunked", "one at a time"])
+@pytest.mark.parametrize("clients", [population_of, SlowPopulation], ids=["chunked", "one at a time"])
 @pytest.mark.parametrize(
     ("ablation", "text"), [({"disable_moe": True}, False), ({"disable_memory": True}, True)], ids=["sasrec", "text"]
 )
-def test_federated_rounds_are_centralised_adam(reference, ablation, text):
+def test_federated_rounds_are_centralised_adam(clients, ablation, text):
     config = tiny_config(**PLAIN, ablation=ablation)
     snapshot = tiny_snapshot(config, DATASET, text=text, image=False)
-    server = server_of(snapshot, reference=reference)
+    server = server_of(snapshot, clients)
     cohorts = []
     for _ in range(ROUNDS):
         cohorts.append(server.select_clients().tolist())
@@ -79,7 +81,7 @@ def test_a_pass_in_batches_takes_one_step_a_batch():
         update={"federated": config.federated.model_copy(update={"centralised_batch": 2, "client_fraction": 1.0})}
     )
     snapshot = tiny_snapshot(config, DATASET, text=False, image=False)
-    server = server_of(snapshot, reference=False)
+    server = server_of(snapshot)
     users = server.select_clients().tolist()
     report = server.run_round()
     assert server.state.optimizer.step == 5

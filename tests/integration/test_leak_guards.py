@@ -167,7 +167,7 @@ def test_on_noise_a_locally_trained_client_stays_at_chance():
     for user in dataset.trainable_users.tolist():
         client = client_of(population, user)
         broadcast = Broadcast(6, server.state.parameters, server.state.global_memory)
-        delta = client.participate(population.model, broadcast).delta
+        delta = client.participate(population.host.trainer, broadcast).delta
         load_parameters(population.model, {name: p + delta[name] for name, p in server.state.parameters.items()})
         history = dataset.test_input(user)
         scores = ModelScorer(population.model, server.state.global_memory).score([client.context()], [history])

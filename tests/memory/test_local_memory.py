@@ -1,7 +1,6 @@
 """LocalDynamicMemory against a twin that reads like the original's pseudocode, and rule by rule."""
 
 import math
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -10,8 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fedmem.config import FedMemConfig
-from fedmem.memory.local_memory import FrozenItemBlocks, LocalDynamicMemory, MemoryEntries
-from fedmem.memory.prototypes import Prototypes, distil
+from fedmem.memory.entries import MemoryEntries
+from fedmem.memory.local_memory import LocalDynamicMemory
+from fedmem.memory.prototypes import FrozenItemBlocks, Prototypes, distil
+from tests.reference.memory import SlowMemory
 
 DIM = 3
 Write = tuple[int, int, float]  # item, history index, surprise
@@ -22,55 +23,22 @@ def embedding_of(item: int, index: int, surprise: float) -> list[float]:
 
 
 def make_memory(**settings: Any) -> LocalDynamicMemory:
-    return LocalDynamicMemory(FedMemConfig(**settings), DIM)
+    return LocalDynamicMemory.empty(FedMemConfig(**settings), DIM)
 
 
-def update(memory: LocalDynamicMemory, writes: list[Write], last_index: int) -> tuple[int, int]:
+def columns_of(writes: list[Write]) -> tuple[np.ndarray, ...]:
     items, index, surprise = (list(column) for column in zip(*writes, strict=True)) if writes else ([], [], [])
-    result = memory.update(
+    return (
         np.array(items, np.int32),
         np.array(index, np.int32),
         np.array(surprise, np.float32),
         np.array([embedding_of(*write) for write in writes], np.float32).reshape(-1, DIM),
-        last_index,
     )
+
+
+def update(memory: LocalDynamicMemory, writes: list[Write], last_index: int) -> tuple[int, int]:
+    result = memory.update(*columns_of(writes), last_index)
     return result.written, result.evicted
-
-
-@dataclass
-class DictMemory:
-    """The slow twin: the original's pseudocode on a dict, with the formula's frequency and logical time."""
-
-    config: FedMemConfig
-    buffer: dict[int, dict[str, Any]] = field(default_factory=dict)
-    evicted: int = 0
-
-    def update(self, item: int, index: int, surprise: float, last_index: int) -> bool:
-        if surprise < self.config.surprise_threshold:
-            return False
-        if item in self.buffer:
-            entry = self.buffer[item]
-            entry["frequency"] += 1
-            entry["index"] = max(entry["index"], index)
-            entry["surprise"] = max(entry["surprise"], surprise)
-        else:
-            if len(self.buffer) >= self.config.memory_capacity:
-                # Of equal utilities the oldest goes.
-                del self.buffer[min(self.buffer, key=lambda i: (self.utility(i, last_index), self.buffer[i]["index"]))]
-                self.evicted += 1
-            self.buffer[item] = {"index": index, "frequency": 1, "surprise": surprise}
-        self.buffer[item]["embedding"] = embedding_of(item, index, surprise)
-        return True
-
-    def utility(self, item: int, last_index: int) -> float:
-        entry, config = self.buffer[item], self.config
-        recency = math.exp(-(last_index - entry["index"]) / config.decay_time)
-        frequency = math.log(1 + entry["frequency"]) / math.log(1 + entry["frequency"] + 10)
-        return config.recency_weight * recency + config.frequency_weight * frequency
-
-    def rows(self) -> list[tuple[Any, ...]]:
-        found = [(e["index"], item, e["frequency"], e["surprise"], e["embedding"]) for item, e in self.buffer.items()]
-        return sorted(found)
 
 
 def rows(entries: MemoryEntries) -> list[tuple[Any, ...]]:
@@ -104,13 +72,11 @@ def test_as_the_pseudocode(
 ) -> None:
     values = {"memory_capacity": capacity, "decay_time": decay_time, "surprise_threshold": 0.5}
     values |= dict(zip(("recency_weight", "frequency_weight"), alpha_beta, strict=True))
-    memory, twin = make_memory(**values), DictMemory(FedMemConfig(**values))
+    memory, twin = make_memory(**values), SlowMemory(FedMemConfig(**values), DIM)
     for writes in rounds:
-        evicted = twin.evicted
-        written = sum(twin.update(*write, last_index=24) for write in writes)
-        assert update(memory, writes, last_index=24) == (written, twin.evicted - evicted)
-        assert rows(memory.entries()) == twin.rows()
-        assert len(memory) == len(twin.buffer) <= capacity
+        assert update(memory, writes, 24) == twin.update(*columns_of(writes), 24)
+        assert rows(memory.entries()) == rows(twin.entries())
+        assert len(memory) == len(twin) <= capacity
 
 
 @settings(max_examples=300)
@@ -195,14 +161,12 @@ def test_of_entries_too_old_to_tell_apart_the_oldest_goes() -> None:
 def test_the_threshold_may_be_a_quantile_of_the_surprises() -> None:
     memory = make_memory(surprise_quantile=0.75, surprise_threshold=0.0)
     surprises = np.array([4.0, 1.0, 3.0, 2.0, 0.0], np.float32)
-    assert memory.threshold(surprises) == 3.0
     assert update(memory, [(i + 1, i, float(s)) for i, s in enumerate(surprises)], 4) == (2, 0)
     assert memory.entries().items.tolist() == [1, 3]
 
 
 def test_a_quantile_of_nothing_is_the_fixed_threshold() -> None:
     memory = make_memory(surprise_quantile=0.5, surprise_threshold=0.7)
-    assert memory.threshold(np.zeros(0, np.float32)) == 0.7
     assert update(memory, [], 0) == (0, 0)
 
 
@@ -283,7 +247,7 @@ def test_restore_forgets_what_was_there() -> None:
 
 def test_a_memory_that_exceeds_the_capacity_is_an_error() -> None:
     small = make_memory(memory_capacity=3)
-    with pytest.raises(ValueError, match="4 stored entries exceed memory_capacity = 3"):
+    with pytest.raises(ValueError, match="4 entries exceed memory_capacity = 3"):
         small.restore(filled().entries())
     exact = make_memory(memory_capacity=4)
     exact.restore(filled().entries())

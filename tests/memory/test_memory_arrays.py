@@ -1,4 +1,4 @@
-"""MemoryArrays against LocalDynamicMemory, client by client and bit by bit."""
+"""MemoryArrays against the slow twin, client by client and bit by bit."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -9,8 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fedmem.config import FedMemConfig
-from fedmem.memory.local_memory import LocalDynamicMemory, MemoryEntries
+from fedmem.memory.entries import MemoryEntries
 from fedmem.memory.memory_arrays import MemoryArrays
+from tests.reference.memory import SlowMemory
 
 DIM = 3
 SURPRISES = [0.0, 0.25, 0.5, 0.75, 1.0, 3.5, np.nan]
@@ -44,13 +45,13 @@ class Round:
         id_embedding = rng.normal(size=(*shape, DIM)).astype(dtype)
         return cls(items, index, chosen, surprise, id_embedding, np.array([len(h) - 1 for h in histories]))
 
-    def one_by_one(self, memories: list[LocalDynamicMemory]) -> list[tuple[int, int]]:
+    def one_by_one(self, memories: list[SlowMemory]) -> list[tuple[int, int]]:
         """What the reference does: entries written and evicted, by client."""
         found = []
         for client, memory in enumerate(memories):
             columns = self.items, self.index, self.surprise, self.id_embedding
-            update = memory.update(*(c[client, self.chosen[client]] for c in columns), int(self.last_index[client]))
-            found.append((update.written, update.evicted))
+            chosen = (column[client, self.chosen[client]] for column in columns)
+            found.append(memory.update(*chosen, int(self.last_index[client])))
         return found
 
     def at_once(self, memories: MemoryArrays, config: FedMemConfig) -> list[tuple[int, int]]:
@@ -64,7 +65,7 @@ def assert_same(found: MemoryEntries, expected: MemoryEntries) -> None:
         np.testing.assert_array_equal(getattr(found, name), column, err_msg=name)
 
 
-def assert_holds(arrays: MemoryArrays, expected: list[LocalDynamicMemory]) -> None:
+def assert_holds(arrays: MemoryArrays, expected: list[SlowMemory]) -> None:
     assert len(arrays) == len(expected)
     assert arrays.lengths.tolist() == [len(memory) for memory in expected]
     for client, memory in enumerate(expected):
@@ -91,7 +92,7 @@ def test_all_clients_at_once_are_as_one_after_another(
     histories: list[list[int]], config: FedMemConfig, seed: int, dtype: type
 ) -> None:
     rng = np.random.default_rng(seed)
-    memories = [LocalDynamicMemory(config, DIM) for _ in histories]
+    memories = [SlowMemory(config, DIM) for _ in histories]
     arrays = MemoryArrays.empty(len(histories), config.memory_capacity, DIM)
     for _ in range(4):
         drawn = Round.drawn(histories, rng, SURPRISES[: rng.integers(1, len(SURPRISES) + 1)], dtype)
@@ -103,7 +104,7 @@ def test_all_clients_at_once_are_as_one_after_another(
 def test_so_they_are_at_real_sizes(quantile: float | None) -> None:
     config, rng = FedMemConfig(surprise_quantile=quantile), np.random.default_rng(4)
     histories = [rng.integers(1, 400, rng.integers(1, 300)).tolist() for _ in range(16)]
-    memories = [LocalDynamicMemory(config, DIM) for _ in histories]
+    memories = [SlowMemory(config, DIM) for _ in histories]
     arrays = MemoryArrays.empty(16, config.memory_capacity, DIM)
     evicted = 0
     for _ in range(6):
@@ -134,8 +135,8 @@ def test_no_position_and_no_client_are_fine() -> None:
     arrays = MemoryArrays.empty(1, 2, DIM)
     assert nothing.at_once(arrays, FedMemConfig()) == [(0, 0)]
     assert arrays.lengths.tolist() == [0]
-    nobody = Round(*(values[:0] for values in vars(one_write()).values()))
-    assert nobody.at_once(MemoryArrays.empty(0, 2, DIM), FedMemConfig()) == []
+    nothing = Round(*(values[:0] for values in vars(one_write()).values()))
+    assert nothing.at_once(MemoryArrays.empty(0, 2, DIM), FedMemConfig()) == []
 
 
 def some_entries(n: int, seed: int) -> MemoryEntries:
@@ -147,8 +148,8 @@ def some_entries(n: int, seed: int) -> MemoryEntries:
     )
 
 
-def restored(entries: MemoryEntries, capacity: int = 6) -> LocalDynamicMemory:
-    memory = LocalDynamicMemory(FedMemConfig(memory_capacity=capacity), DIM)
+def restored(entries: MemoryEntries, capacity: int = 6) -> SlowMemory:
+    memory = SlowMemory(FedMemConfig(memory_capacity=capacity), DIM)
     memory.restore(entries)
     return memory
 

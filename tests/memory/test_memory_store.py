@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from fedmem.errors import CheckpointError
 from fedmem.memory import memory_store
-from fedmem.memory.local_memory import MemoryEntries
+from fedmem.memory.entries import MemoryEntries
 from fedmem.memory.memory_arrays import MemoryArrays
 from fedmem.memory.memory_store import MemoryStore
 

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from sklearn.cluster import KMeans
 
 from fedmem.memory.prototypes import (
+    FrozenItemBlocks,
     Prototypes,
     assign,
     collapse,
@@ -378,7 +379,8 @@ def chunks(draw: st.DrawFn) -> dict[str, object]:
         {b: rng.normal(size=(k, sizes[b])).astype(dtype) * n[:, None] for b, n in counts.items()}, counts
     )
     masks = {block: rng.random(31) < 0.7 for block in blocks}
-    return {"items": items, "id_embedding": embedding, "vectors": vectors, "masks": masks, "start": start}
+    features = FrozenItemBlocks(vectors, masks)
+    return {"items": items, "id_embedding": embedding, "features": features, "start": start}
 
 
 def one_by_one(chunk: dict[str, object]) -> list[Prototypes]:
@@ -386,8 +388,10 @@ def one_by_one(chunk: dict[str, object]) -> list[Prototypes]:
     found = []
     for items, embedding in zip(chunk["items"], chunk["id_embedding"], strict=True):
         held = items[items > 0]
-        blocks = {block: rows[held] for block, rows in chunk["vectors"].items()} | {"id": embedding[items > 0]}
-        masks = {block: mask[held] for block, mask in chunk["masks"].items()} | {"id": np.ones(len(held), bool)}
+        blocks = {block: rows[held] for block, rows in chunk["features"].vectors.items()} | {"id": embedding[items > 0]}
+        masks = {block: mask[held] for block, mask in chunk["features"].masks.items()} | {
+            "id": np.ones(len(held), bool)
+        }
         found.append(distil(blocks, masks, chunk["start"]))
     return found
 
@@ -435,7 +439,8 @@ def test_in_a_chunk_ties_take_the_lowest_index_and_who_lacks_the_block_moves_non
     start = of_centroids([[0.0], [0.0], [60.0]])
     embedding = floats([[[1], [10], [100], [1000]], [[5], [7], [0], [0]]])
     items = np.array([[1, 2, 3, 0], [2, 1, 0, 0]])
-    found = distil_chunk(items, embedding, {"text": text}, {"text": np.array([True, True, True, False])}, start)
+    features = FrozenItemBlocks({"text": text}, {"text": np.array([True, True, True, False])})
+    found = distil_chunk(items, embedding, features, start)
     assert found.counts["text"].tolist() == [[2, 0, 0], [2, 0, 0]]
     assert found.sums["text"][..., 0].tolist() == [[4, 0, 0], [4, 0, 0]]
     assert found.mass.tolist() == [[2, 0, 1], [2, 0, 0]]

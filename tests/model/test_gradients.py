@@ -7,15 +7,10 @@ import pytest
 import torch
 
 from fedmem.config import ExperimentConfig
-from fedmem.federated.local_objective import (
-    LocalBatch,
-    LocalStep,
-    collate,
-    local_objective,
-    prototype_vectors,
-)
+from fedmem.federated.local_steps import LocalStep
+from fedmem.federated.parameters import prototype_vectors
 from fedmem.federated.scoring import ModelScorer, UserContext
-from fedmem.memory.local_memory import MemoryEntries
+from fedmem.memory.entries import MemoryEntries
 from fedmem.memory.prototypes import Prototypes, from_catalogue
 from fedmem.model.recommender import UR4RecV2MoE
 from tests.model.builders import (
@@ -29,6 +24,7 @@ from tests.model.builders import (
     tiny_features,
     untrained_model,
 )
+from tests.reference.objective import LocalBatch, Reading, collate, local_objective
 
 LOSSES = ("bpr", "sampled_softmax", "full_softmax")
 SOURCES = ("memory", "prototypes", "both")
@@ -55,27 +51,27 @@ def catalogue_prototypes(model: UR4RecV2MoE) -> Prototypes:
     return from_catalogue(blocks, masks, 3, np.random.default_rng(0))
 
 
-def local_step(user: int, *, with_memory: bool) -> LocalStep:
+def reading(user: int, *, with_memory: bool) -> Reading:
     """A user with one full segment, whose memory holds its items; the second half may read the text."""
     rng = np.random.default_rng(user)
     history = rng.choice(np.arange(1, NUM_ITEMS + 1), CONTEXT + 1, replace=False).astype(np.int32)
     others = np.setdiff1d(np.arange(1, NUM_ITEMS + 1), history).astype(np.int32)
-    return LocalStep(
+    step = LocalStep(
         items=history[None],
         start=np.zeros(1, np.int32),
         chosen=np.ones((1, CONTEXT + 1), bool),
         negatives=rng.choice(others, 6),
-        memory=entries(rng, history if with_memory else history[:0]),
-        preference=rng.normal(size=TEXT_DIM).astype(np.float32),
         preference_from=CONTEXT // 2,
     )
+    memory = entries(rng, history if with_memory else history[:0])
+    return Reading(step, memory, rng.normal(size=TEXT_DIM).astype(np.float32))
 
 
 def full_batch(model: UR4RecV2MoE, source: str) -> LocalBatch:
-    steps = [local_step(user, with_memory=source != "prototypes") for user in range(8)]
+    readings = [reading(user, with_memory=source != "prototypes") for user in range(8)]
     like = model.sasrec.item_embedding
     prototypes = None if source == "memory" else catalogue_prototypes(model)
-    return collate(steps, prototype_vectors(prototypes, like), like, model.text_dim)
+    return collate(readings, prototype_vectors(prototypes, like), like, model.text_dim)
 
 
 def reached(model: UR4RecV2MoE, batch: LocalBatch, config: ExperimentConfig, steps: int = 3) -> dict[str, torch.Tensor]:
@@ -146,9 +142,9 @@ def test_frozen_features_never_move(loss: str) -> None:
 
 def evaluate(model: UR4RecV2MoE) -> np.ndarray:
     scorer = ModelScorer(model, catalogue_prototypes(model))
-    step = local_step(3, with_memory=True)
-    contexts = [UserContext(step.memory, step.preference), UserContext()]
-    return scorer.score(contexts, [step.items[0], step.items[0, :0]])
+    read = reading(3, with_memory=True)
+    contexts = [UserContext(read.memory, read.preference), UserContext()]
+    return scorer.score(contexts, [read.step.items[0], read.step.items[0, :0]])
 
 
 def test_evaluation_moves_nothing_at_all() -> None:

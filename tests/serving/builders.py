@@ -11,7 +11,7 @@ from fedmem.contracts import Selection
 from fedmem.data.federated_dataset import FederatedDataset
 from fedmem.data.interactions import Item
 from fedmem.federated.start import build_model, initial_state
-from fedmem.memory.local_memory import MemoryEntries
+from fedmem.memory.entries import MemoryEntries
 from fedmem.serving import Question, Recommender
 from tests.tiny import ITEMS, tiny_config, tiny_dataset, tiny_snapshot
 

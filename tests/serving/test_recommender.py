@@ -10,7 +10,7 @@ from fedmem.config import ExperimentConfig
 from fedmem.errors import CheckpointError, ConfigError
 from fedmem.evaluation.evaluate import evaluate
 from fedmem.evaluation.ranking_metrics import target_rank
-from fedmem.memory.local_memory import MemoryEntries
+from fedmem.memory.entries import MemoryEntries
 from fedmem.memory.prototypes import Prototypes
 from fedmem.serving import Recommender
 from tests.serving.builders import ask

@@ -8,15 +8,26 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fedmem.checkpoint import Snapshot
 from fedmem.config import ExperimentConfig
 from fedmem.data.federated_dataset import FederatedDataset
-from fedmem.federated.aggregation import ITEM_ROWS, CohortSum, GatheredPrototypes
-from fedmem.federated.cohort import takes_one_step
-from fedmem.federated.messages import Broadcast
-from fedmem.federated.simulation import SimulatedPopulation
+from fedmem.federated.fedsgd import is_fedsgd
+from fedmem.federated.messages import ITEM_ROWS, Broadcast, GatheredPrototypes, UpdateSum
+from fedmem.federated.postprocessing import Postprocessor, Postprocessors
 from fedmem.federated.start import initial_prototypes
-from fedmem.memory.local_memory import MemoryEntries
-from tests.tiny import ITEMS, merged, noisy_parameters, population_of, tiny_config, tiny_snapshot, walks
+from fedmem.memory.entries import MemoryEntries
+from tests.reference.population import SlowPopulation
+from tests.tiny import (
+    ITEMS,
+    memories_of,
+    merged,
+    noisy_parameters,
+    population_of,
+    tiny_config,
+    tiny_snapshot,
+    total,
+    walks,
+)
 
 # Histories of 1 training item, of a few, of exactly one segment of 13, and of several segments; min_sequence_length 3.
 LENGTHS = (3, 4, 6, 15, 16, 40)
@@ -43,36 +54,39 @@ def memory_of(history: np.ndarray, dim: int, seed: int) -> MemoryEntries:
     return MemoryEntries(history[index], index, frequency, surprise, embedding).last_of_each_item()
 
 
-def population(config: ExperimentConfig, seed: int, reference: bool, **features: bool) -> SimulatedPopulation:
-    """Clients of which every other has a memory already, around a float64 model."""
-    found = population_of(tiny_snapshot(config, ragged(seed), **features), double=True, reference=reference)
-    odd = [user for user in found.dataset.trainable_users.tolist() if user % 2]
-    histories = {user: found.dataset.training_history(user) for user in odd}
-    memories = {u: memory_of(history, config.model.sasrec_hidden_dim, u) for u, history in histories.items()}
-    found.restore_memories([memories], ROUND)
-    return found
+def some_memories(snapshot: Snapshot) -> dict[int, MemoryEntries]:
+    """Every other client has a memory already."""
+    dataset, dim = snapshot.dataset, snapshot.config.model.sasrec_hidden_dim
+    odd = [user for user in dataset.trainable_users.tolist() if user % 2]
+    return {user: memory_of(dataset.training_history(user), dim, user) for user in odd}
 
 
-def broadcast_of(found: SimulatedPopulation, seed: int) -> Broadcast:
-    prototypes = initial_prototypes(found.config, found.model, found.host.features)
-    return Broadcast(ROUND, noisy_parameters(found, seed), prototypes if found.config.uses_prototypes else None)
+def both_ways(
+    config: ExperimentConfig,
+    seed: int = 0,
+    postprocessors: Postprocessors = (),
+    *,
+    double: bool = True,
+    **features: bool,
+) -> tuple[UpdateSum, UpdateSum]:
+    """(the chunk's sum, that of the slow twin's clients), with the memories compared on the way."""
+    snapshot = tiny_snapshot(config, ragged(seed), **features)
+    chunked, alone = population_of(snapshot, double=double), SlowPopulation(snapshot, double=double)
+    chunked.restore_memories([some_memories(snapshot)], ROUND)
+    alone.restore(some_memories(snapshot))
+    prototypes = initial_prototypes(config, chunked.model, snapshot.features) if config.uses_prototypes else None
+    broadcast = Broadcast(ROUND, noisy_parameters(chunked, seed), prototypes)
+    users = snapshot.dataset.trainable_users
+    together, one_by_one = total(chunked.train(users, broadcast, postprocessors)), total(alone.train(users, broadcast))
+    if double:
+        assert_same_memories(memories_of(chunked, ROUND + 1), alone.memories())
+    return together, one_by_one
 
 
-def trained(found: SimulatedPopulation, broadcast: Broadcast) -> CohortSum:
-    (cohort,) = found.train(found.dataset.trainable_users, broadcast)
-    return cohort
-
-
-def both_ways(config: ExperimentConfig, seed: int = 0, **features: bool) -> tuple[CohortSum, CohortSum]:
-    """(the chunk's sum, the sum of its clients one at a time), with the memories compared on the way."""
-    chunked, alone = (population(config, seed, reference, **features) for reference in (False, True))
-    broadcast = broadcast_of(chunked, seed)
-    together, one_by_one = trained(chunked, broadcast), trained(alone, broadcast)
-    found, expected = ({u: m for some in p.memories(ROUND + 1) for u, m in some.items()} for p in (chunked, alone))
+def assert_same_memories(found: Mapping[int, MemoryEntries], expected: Mapping[int, MemoryEntries]) -> None:
     assert found.keys() == expected.keys()
     for user, memory in found.items():
         assert_same_memory(memory, expected[user])
-    return together, one_by_one
 
 
 def assert_same_memory(a: MemoryEntries, b: MemoryEntries) -> None:
@@ -82,12 +96,12 @@ def assert_same_memory(a: MemoryEntries, b: MemoryEntries) -> None:
         np.testing.assert_allclose(getattr(a, name), getattr(b, name), rtol=1e-6, atol=1e-6)
 
 
-def dense(cohort: CohortSum) -> dict[str, np.ndarray]:
+def dense(cohort: UpdateSum) -> dict[str, np.ndarray]:
     rows = {} if cohort.item_rows is None else {ITEM_ROWS: cohort.item_rows.dense()}
     return {**cohort.delta, **rows}
 
 
-def assert_same_sums(together: CohortSum, one_by_one: CohortSum, config: ExperimentConfig) -> None:
+def assert_same_sums(together: UpdateSum, one_by_one: UpdateSum, config: ExperimentConfig) -> None:
     assert together.clients == one_by_one.clients
     assert together.weight == one_by_one.weight
     assert together.upload_bytes == one_by_one.upload_bytes
@@ -180,7 +194,7 @@ def allowed(changes: Mapping[str, Any]) -> dict[str, Any]:
 @given(changes=CONFIGURATIONS, seed=st.integers(0, 99), text=st.booleans(), image=st.booleans(), prefs=st.booleans())
 def test_a_chunk_is_the_sum_of_its_clients(changes, seed, text, image, prefs):
     config = together_config(**changes)
-    assert takes_one_step(config)
+    assert is_fedsgd(config)
     assert_same_sums(*both_ways(config, seed, text=text, image=image, preferences=prefs), config)
 
 
@@ -223,10 +237,7 @@ def test_a_chunk_is_the_sum_of_its_clients_with_everything_on(loss, several):
 @pytest.mark.parametrize("loss", ["bpr", "sampled_softmax", "full_softmax"])
 def test_in_float32_to_rounding(loss):
     config = together_config(**merged(merged(EVERYTHING, LOCAL_ADAM), {"training": {"loss": loss}}))
-    (together,), (one_by_one,) = (
-        list(p.train(p.dataset.trainable_users, Broadcast(ROUND, noisy_parameters(p), None)))
-        for p in (population_of(tiny_snapshot(config, ragged(0)), reference=reference) for reference in (False, True))
-    )
+    together, one_by_one = both_ways(config, double=False)
     for name, delta in dense(together).items():
         assert delta.dtype == np.float32
         a, b = delta / together.weight, dense(one_by_one)[name] / together.weight
@@ -240,13 +251,24 @@ def test_the_sums_would_notice_another_seed():
         assert_same_sums(together, one_by_one, together_config())
 
 
-def test_a_chunk_of_one_client_is_that_client():
-    config = tiny_config(model={"sasrec_dropout": 0.3}, federated={"chunk_size": 1})
-    chunked, alone = (population(config, 0, reference) for reference in (False, True))
-    broadcast = broadcast_of(alone, 0)
-    users = alone.dataset.trainable_users
-    for together, one in zip(chunked.train(users, broadcast), alone.train(users, broadcast), strict=True):
-        assert_same_sums(together, one, config)
+@pytest.mark.parametrize("several", [{}, LOCAL_ADAM], ids=["FedSGD", "several steps"])
+def test_chunks_of_one_are_those_clients(several):
+    config = tiny_config(**merged(merged(EVERYTHING, several), {"federated": {"chunk_size": 1}}))
+    assert_same_sums(*both_ways(config), config)
+
+
+class Nothing(Postprocessor):
+    """Looks at what each client sends and leaves it as it is."""
+
+    def postprocess_one_client(self, update, rng):
+        return update
+
+
+@pytest.mark.parametrize("aggregation", ["mean", "weighted", "recluster"])
+@pytest.mark.parametrize("several", [{}, LOCAL_ADAM], ids=["FedSGD", "several steps"])
+def test_clients_that_send_updates_of_their_own_send_the_same(several, aggregation):
+    config = together_config(**merged(EVERYTHING, several), fedmem={"prototype_aggregation": aggregation})
+    assert_same_sums(*both_ways(config, postprocessors=(Nothing(),)), config)
 
 
 @pytest.mark.parametrize(
@@ -259,4 +281,4 @@ def test_a_chunk_of_one_client_is_that_client():
     ],
 )
 def test_several_local_steps_are_no_single_step(changes):
-    assert not takes_one_step(tiny_config(**changes))
+    assert not is_fedsgd(tiny_config(**changes))

@@ -1,4 +1,4 @@
-"""The loss of one local step, for one client or for several at once, and each position's surprise."""
+"""The objective of one local step as the paper writes it: padded segments, plain losses, each position's surprise."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,12 +10,20 @@ from torch import Tensor
 
 from fedmem.config import ExperimentConfig
 from fedmem.federated.local_steps import LocalStep
-from fedmem.memory.local_memory import MemoryEntries
-from fedmem.memory.prototypes import Prototypes
+from fedmem.memory.entries import MemoryEntries
 from fedmem.model.losses import bpr_loss, full_softmax_loss, sampled_softmax_loss
 from fedmem.model.preference_retriever import PrototypeVectors, RetrievedMemory
 from fedmem.model.recommender import ItemTable, Reader, UR4RecV2MoE
 from fedmem.model.sasrec import Dropout
+
+
+@dataclass(frozen=True, eq=False)
+class Reading:
+    """A local step and what is read beside it: the client's memory and its preference text [D_t], or None."""
+
+    step: LocalStep
+    memory: MemoryEntries | None = None
+    preference: npt.NDArray[np.float32] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,10 +62,10 @@ class LossSums:
 
 
 def collate(
-    steps: Sequence[LocalStep], prototypes: PrototypeVectors | None, like: Tensor, text_dim: int | None
+    readings: Sequence[Reading], prototypes: PrototypeVectors | None, like: Tensor, text_dim: int | None
 ) -> LocalBatch:
     """Put the segments of several clients under each other, in the precision and on the device of ``like``."""
-    device = like.device
+    device, steps = like.device, [reading.step for reading in readings]
     width = max(step.items.shape[1] for step in steps)
     counts = torch.tensor([len(step.items) for step in steps])
     items = torch.from_numpy(np.concatenate([_pad(step.items, width) for step in steps])).long().to(device)
@@ -65,9 +73,9 @@ def collate(
     start = torch.from_numpy(np.concatenate([step.start for step in steps])).long()
     negatives = torch.from_numpy(np.stack([step.negatives for step in steps])).long()
     reader = Reader(
-        memory=_collate_memory([step.memory for step in steps], counts, prototypes, like),
+        memory=_collate_memory([reading.memory for reading in readings], counts, prototypes, like),
         target_index=(start[:, None] + torch.arange(width)).to(device),
-        **_collate_preferences(steps, counts, like, text_dim),
+        **_collate_preferences(readings, counts, like, text_dim),
     )
     return LocalBatch(items, chosen, negatives.repeat_interleave(counts, 0).to(device), reader)
 
@@ -82,53 +90,35 @@ def _collate_memory(
     """The clients' entries padded to the longest, repeated for each of a client's segments; None if none reads."""
     if prototypes is None and all(memory is None for memory in memories):
         return None
-    stacked = stack_memories(memories, like)
+    stacked = _stack(memories, like)
     items, index, embedding = (values.repeat_interleave(counts, 0).to(like.device) for values in stacked)
     return RetrievedMemory(items, index, embedding.to(like.dtype), prototypes)
 
 
-def stack_memories(memories: Sequence[MemoryEntries | None], like: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def _stack(memories: Sequence[MemoryEntries | None], like: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Items [C, M], history indices [C, M] and id embeddings [C, M, D] of memories, padded to the longest."""
     longest = max((len(memory) for memory in memories if memory is not None), default=0)
-    items = np.zeros((len(memories), longest), np.int64)
-    index = np.zeros((len(memories), longest), np.int64)
-    embedding = np.zeros((len(memories), longest, like.shape[-1]), np.float32)
+    items, index = (torch.zeros(len(memories), longest, dtype=torch.long) for _ in range(2))
+    embedding = torch.zeros(len(memories), longest, like.shape[-1])
     for row, memory in enumerate(memories):
-        if memory is not None:
-            n = len(memory)
-            items[row, :n], index[row, :n], embedding[row, :n] = memory.items, memory.index, memory.id_embedding
-    return torch.from_numpy(items), torch.from_numpy(index), torch.from_numpy(embedding)
+        for slot in range(0 if memory is None else len(memory)):
+            items[row, slot], index[row, slot] = int(memory.items[slot]), int(memory.index[slot])
+            embedding[row, slot] = torch.from_numpy(memory.id_embedding[slot])
+    return items, index, embedding
 
 
 def _collate_preferences(
-    steps: Sequence[LocalStep], counts: Tensor, like: Tensor, text_dim: int | None
+    readings: Sequence[Reading], counts: Tensor, like: Tensor, text_dim: int | None
 ) -> dict[str, Tensor | None]:
-    if text_dim is None or all(step.preference is None for step in steps):
+    if text_dim is None or all(reading.preference is None for reading in readings):
         return {"preference": None, "preference_from": None}
     absent = np.zeros(text_dim, np.float32)
-    preference = np.stack([absent if step.preference is None else step.preference for step in steps])
-    first = torch.tensor([step.preference_from for step in steps])
+    preference = np.stack([absent if r.preference is None else r.preference for r in readings])
+    first = torch.tensor([reading.step.preference_from for reading in readings])
     return {
         "preference": torch.from_numpy(preference).to(like).repeat_interleave(counts.to(like.device), 0),
         "preference_from": first.repeat_interleave(counts, 0).to(like.device),
     }
-
-
-def prototype_vectors(prototypes: Prototypes | None, like: Tensor) -> PrototypeVectors | None:
-    """The global abstract memory as the model reads it."""
-    if prototypes is None:
-        return None
-
-    def block(name: str) -> tuple[Tensor | None, Tensor | None]:
-        if name not in prototypes.sums:
-            return None, None
-        mask = torch.from_numpy(prototypes.present(name)).to(like.device)
-        return torch.from_numpy(prototypes.centroids(name)).to(like), mask
-
-    (text, text_mask), (image, image_mask), (ids, id_mask) = block("text"), block("image"), block("id")
-    assert ids is not None
-    assert id_mask is not None
-    return PrototypeVectors(text, text_mask, image, image_mask, ids, id_mask)
 
 
 def local_objective(model: UR4RecV2MoE, batch: LocalBatch, config: ExperimentConfig, drop: Dropout) -> LossSums:

@@ -1,0 +1,69 @@
+"""ChunkTrainer: the local round of many clients together, and the one client step that there is."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import numpy as np
+
+from fedmem.config import ExperimentConfig
+from fedmem.federated.chunk import Chunk
+from fedmem.federated.fedsgd import FedSGD, is_fedsgd
+from fedmem.federated.messages import Broadcast, GatheredPrototypes, UpdateSum
+from fedmem.federated.parameters import load_parameters, prototype_vectors
+from fedmem.federated.prototype_aggregation import reduce_prototypes
+from fedmem.federated.several_steps import SeveralSteps
+from fedmem.memory.prototypes import FrozenItemBlocks, Prototypes, distil_chunk
+from fedmem.model.preference_retriever import PrototypeVectors
+from fedmem.model.recommender import UR4RecV2MoE
+
+
+class ChunkTrainer:
+    """Trains chunks of clients, one broadcast after the other.
+
+    Args:
+        config: the run's configuration.
+        model: is given every broadcast's parameters.
+        features: frozen item vectors, looked up when prototypes are distilled.
+    """
+
+    def __init__(self, config: ExperimentConfig, model: UR4RecV2MoE, features: FrozenItemBlocks) -> None:
+        self.config = config
+        self.model = model
+        self.features = features
+        self._steps = FedSGD(config, model) if is_fedsgd(config) else SeveralSteps(config, model)
+        self._broadcast: Broadcast | None = None
+        self._prototypes: PrototypeVectors | None = None
+
+    def train(self, chunk: Chunk, broadcast: Broadcast) -> UpdateSum:
+        """Take every client's local steps and write its memory: the weighted sum of the changes, and metrics."""
+        assert np.all(np.diff(chunk.samples) <= 0), "long histories come first"
+        self._receive(broadcast)
+        trained = self._steps(chunk, broadcast.round, self._prototypes)
+        return replace(trained, metrics=self._with_occupancy(trained.metrics, chunk))
+
+    def participate(self, chunk: Chunk, broadcast: Broadcast) -> UpdateSum:
+        """Do the whole local round of every client of a chunk, reduced to what is sent of all of them together."""
+        upload = broadcast.num_bytes()  # an update has the shapes of what was received
+        return replace(
+            self.train(chunk, broadcast),
+            prototypes=self._distilled(chunk, broadcast),
+            upload_bytes={part: float(count * len(chunk)) for part, count in upload.items()},
+        )
+
+    def _with_occupancy(self, metrics: Mapping[str, float], chunk: Chunk) -> Mapping[str, float]:
+        if not self.config.uses_memory:
+            return metrics
+        return {**metrics, "memory_occupancy": float(chunk.memories.lengths.sum())}
+
+    def _receive(self, broadcast: Broadcast) -> None:
+        if broadcast is not self._broadcast:
+            load_parameters(self.model, broadcast.parameters)
+            self._prototypes = prototype_vectors(broadcast.global_memory, self.model.sasrec.item_embedding)
+            self._broadcast = broadcast
+
+    def _distilled(self, chunk: Chunk, broadcast: Broadcast) -> Prototypes | GatheredPrototypes | None:
+        if broadcast.global_memory is None:
+            return None
+        memories = chunk.memories
+        found = distil_chunk(memories.items, memories.id_embedding, self.features, broadcast.global_memory)
+        return reduce_prototypes(found, chunk.samples, self.config.fedmem)

@@ -1,0 +1,58 @@
+"""The one place between client and server: what a client sends, and what a sum of clients is, is changed here.
+
+Clipping, noise and masks are postprocessors; a round takes a chain of them. One that looks at single clients makes
+every client of the round send an update of its own, postprocessed on its device before anything is added to it.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from fedmem.federated.messages import ClientUpdate, UpdateSum
+
+
+class Postprocessor:
+    """Changes nothing; a subclass overrides one hook or both."""
+
+    def postprocess_one_client(self, update: ClientUpdate, rng: np.random.Generator) -> ClientUpdate:
+        """Change what one client sends, on its own device.
+
+        Args:
+            update: what the client would send.
+            rng: drawn from (seed, round, client), for noise and masks.
+        """
+        return update
+
+    def postprocess_sum(self, total: UpdateSum, rng: np.random.Generator) -> UpdateSum:
+        """Change the sum over all clients that an aggregation is made of, before the server applies it.
+
+        Args:
+            total: the sum, with the number of its clients.
+            rng: drawn from (seed, step of the server's optimiser).
+        """
+        return total
+
+
+Postprocessors = Sequence[Postprocessor]
+
+
+def needs_single_clients(postprocessors: Postprocessors) -> bool:
+    """Whether one of them looks at what one client sends: chunks that are summed as they are trained do not show it."""
+    unchanged = Postprocessor.postprocess_one_client
+    return any(type(each).postprocess_one_client is not unchanged for each in postprocessors)
+
+
+def postprocessed_update(
+    postprocessors: Postprocessors, update: ClientUpdate, rng: np.random.Generator
+) -> ClientUpdate:
+    """What a client sends after all hooks, in order."""
+    for each in postprocessors:
+        update = each.postprocess_one_client(update, rng)
+    return update
+
+
+def postprocessed_sum(postprocessors: Postprocessors, total: UpdateSum, rng: np.random.Generator) -> UpdateSum:
+    """What the server is given after all hooks, in order."""
+    for each in postprocessors:
+        total = each.postprocess_sum(total, rng)
+    return total

@@ -1,0 +1,181 @@
+"""A round of federated learning as a function: (state, population) -> (state, report).
+
+Nothing here is changed in place. A round that ends in an error leaves the state as it was, and the clients' memories
+too, because those that it wrote count from the next round on; it can be run again.
+"""
+
+import contextlib
+import time
+from collections.abc import Callable, Generator
+from dataclasses import dataclass, replace
+from typing import Literal, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from fedmem.config import ExperimentConfig
+from fedmem.evaluation.metric_table import MetricTable
+from fedmem.federated.aggregation import FederatedAggregator
+from fedmem.federated.messages import Arrays, Broadcast, MetricSums, UpdateSum
+from fedmem.federated.postprocessing import Postprocessors, postprocessed_sum
+from fedmem.federated.round_metrics import round_metrics
+from fedmem.federated.state import RoundReport, ServerState
+from fedmem.memory.prototypes import Prototypes
+from fedmem.randomness import numpy_generator
+
+UserIndices = npt.NDArray[np.int64]
+Split = Literal["validation", "test"]
+Watch = Callable[[int, int], None]
+STOPPING_METRIC = "HR@10"
+
+
+class Population(Protocol):
+    """The server's handle on its clients: simulated in one process, or far away."""
+
+    def train(
+        self, clients: UserIndices, broadcast: Broadcast, postprocessors: Postprocessors = ()
+    ) -> Generator[UpdateSum, None, None]:
+        """Train the clients on their own devices; their updates, summed by chunks, in a fixed order."""
+        ...
+
+    def evaluate(self, broadcast: Broadcast, split: Split) -> Generator[MetricSums, None, None]:
+        """Let every client evaluate the model; only sums of metrics come back, by groups, in a fixed order."""
+        ...
+
+
+def unwatched(trained: int, selected: int) -> None:
+    """Watch nothing."""
+
+
+def run_round(
+    config: ExperimentConfig,
+    client_ids: UserIndices,
+    state: ServerState,
+    population: Population,
+    postprocessors: Postprocessors = (),
+    watch: Watch = unwatched,
+) -> tuple[ServerState, RoundReport]:
+    """Run one round: select, train, aggregate and, every ``eval_every`` rounds, validate.
+
+    Args:
+        config: the run's configuration.
+        client_ids: the clients that may be selected.
+        state: the server before the round.
+        population: how the clients are reached.
+        postprocessors: what is done to their updates and to the sum of them.
+        watch: is told after every chunk how many of how many clients are done, and again after every group that has
+            evaluated. What it raises ends the round.
+
+    Returns:
+        The server after the round, and what is to be told of it.
+    """
+    began = time.perf_counter()
+    clients = select_clients(config, client_ids, state.round)
+    training = _Training(config, population, postprocessors, watch, len(clients))
+    trained, total = training.cohort(state, clients)
+    seconds = {"train": time.perf_counter() - began - training.aggregating, "aggregate": training.aggregating}
+    trained = replace(trained, round=state.round + 1)
+    metrics = round_metrics(total, broadcast_of(config, trained), state.global_memory)
+    if trained.round % config.evaluation.eval_every:  # nor because the run ends: longer ones would have other bests
+        return trained, RoundReport(trained.round, metrics, seconds=seconds)
+    began = time.perf_counter()
+    table = evaluate_model(config, trained, population, "validation", lambda: watch(len(clients), len(clients)))
+    validated = after_validation(trained, table.mean(STOPPING_METRIC))
+    seconds["evaluate"] = time.perf_counter() - began
+    return validated, RoundReport(trained.round, metrics, table, validated.best_round == trained.round, seconds)
+
+
+def select_clients(config: ExperimentConfig, client_ids: UserIndices, round_number: int) -> UserIndices:
+    """Draw a round's cohort, a function of (seed, round): ``client_fraction`` of the clients, at least one."""
+    rng = numpy_generator(config.seed, "cohort", round_number)
+    count = max(1, round(config.federated.client_fraction * len(client_ids)))
+    return rng.permutation(client_ids)[:count]
+
+
+def broadcast_of(config: ExperimentConfig, state: ServerState) -> Broadcast:
+    """Make the message that every selected client receives, with the global abstract memory where it is used."""
+    return Broadcast(state.round, state.parameters, state.global_memory if config.uses_prototypes else None)
+
+
+def updated(
+    aggregator: FederatedAggregator, state: ServerState, mean_delta: Arrays, global_memory: Prototypes | None
+) -> ServerState:
+    """Apply a mean update, and take over a merged global abstract memory."""
+    parameters, optimizer = aggregator.step(state.parameters, mean_delta, state.optimizer)
+    averaged = aggregator.moving_average(state.averaged, parameters, optimizer.step)
+    return replace(state, parameters=parameters, averaged=averaged, optimizer=optimizer, global_memory=global_memory)
+
+
+def aggregated(aggregator: FederatedAggregator, state: ServerState, total: UpdateSum) -> ServerState:
+    """Apply the sum of what clients sent."""
+    memory = aggregator.merge_prototypes(total.prototypes, state.global_memory)
+    return updated(aggregator, state, aggregator.average(total), memory)
+
+
+def evaluate_model(
+    config: ExperimentConfig,
+    state: ServerState,
+    population: Population,
+    split: Split,
+    after_group: Callable[[], None] = lambda: None,
+) -> MetricTable:
+    """Have the clients evaluate the averaged model; what ``after_group`` raises ends it."""
+    broadcast = replace(broadcast_of(config, state), parameters=state.averaged)
+    total: MetricSums | None = None
+    with contextlib.closing(population.evaluate(broadcast, split)) as sums:
+        for group in sums:
+            total = group if total is None else total + group
+            after_group()
+    assert total is not None, "there are clients to evaluate"
+    return total.table()
+
+
+def after_validation(state: ServerState, metric: float) -> ServerState:
+    """Note a validation: a new best, or one more that is none."""
+    if metric > state.best_metric:
+        return replace(state, best_round=state.round, best_metric=metric, stale=0)
+    return replace(state, stale=state.stale + 1)
+
+
+@dataclass(eq=False)
+class _Training:
+    """The training part of one round; ``aggregating`` counts the seconds that the server spends in it."""
+
+    config: ExperimentConfig
+    population: Population
+    postprocessors: Postprocessors
+    watch: Watch
+    selected: int
+    trained: int = 0
+    aggregating: float = 0.0
+
+    def cohort(self, state: ServerState, clients: UserIndices) -> tuple[ServerState, UpdateSum]:
+        """One aggregation over the whole cohort; pooled training takes several, one a mini-batch."""
+        size = self.config.federated.centralised_batch or len(clients)
+        reported: UpdateSum | None = None
+        for first in range(0, len(clients), size):
+            total = self._sum(state, clients[first : first + size])
+            state = self._aggregated(state, total)
+            found = total.without_parts()
+            reported = found if reported is None else reported + found
+        assert reported is not None, "a round has clients"
+        return state, reported
+
+    def _sum(self, state: ServerState, clients: UserIndices) -> UpdateSum:
+        total: UpdateSum | None = None
+        chunks = self.population.train(clients, broadcast_of(self.config, state), self.postprocessors)
+        with contextlib.closing(chunks):
+            for chunk in chunks:  # one after another, so that no more than two are held
+                total = chunk if total is None else total + chunk
+                self.trained += chunk.clients
+                self.watch(self.trained, self.selected)
+        assert total is not None, "a cohort has clients"
+        return total
+
+    def _aggregated(self, state: ServerState, total: UpdateSum) -> ServerState:
+        began = time.perf_counter()
+        rng = numpy_generator(self.config.seed, "postprocessed sum", state.optimizer.step)
+        total = postprocessed_sum(self.postprocessors, total, rng)
+        found = aggregated(FederatedAggregator(self.config.federated, self.config.fedmem), state, total)
+        self.aggregating += time.perf_counter() - began
+        return found
