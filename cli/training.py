@@ -66,9 +66,7 @@ def _train_and_conclude(run: "TrainingRun", *, as_json: bool) -> None:
     _conclude(run, time.monotonic() - began, run.server.state.round - done, as_json=as_json)
 
 
-def open_run(
-    config: "ExperimentConfig", dataset: "FederatedDataset", out: Path, *, resume: bool
-) -> "TrainingRun":
+def open_run(config: "ExperimentConfig", dataset: "FederatedDataset", out: Path, *, resume: bool) -> "TrainingRun":
     """Start the run in ``out`` or, if asked and there is one, resume it."""
     from fedmem.checkpoint import RunDirectory
     from fedmem.experiment import TrainingRun, take_snapshot

@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from fedmem.contracts import Selection
 from fedmem.federated.scoring import UserContext
-from fedmem.memory.local_memory import MemoryEntries
+from fedmem.memory.entries import MemoryEntries
 from fedmem.serving.ranking import TopK
 from fedmem.serving.user_contexts import UserContexts
 from fedmem.serving.user_vectors import Slot, UserVector

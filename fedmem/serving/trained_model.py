@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 
 from fedmem.checkpoint import Checkpoint, Snapshot
 from fedmem.federated.start import build_model
-from fedmem.memory.local_memory import MemoryEntries
+from fedmem.memory.entries import MemoryEntries
 from fedmem.memory.prototypes import Prototypes
 from fedmem.model.recommender import UR4RecV2MoE
 

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
 
@@ -16,6 +17,7 @@ import pytest
 from fedmem.errors import TrainingError
 from fedmem.experiment import TrainingRun
 from fedmem.federated.messages import Broadcast
+from fedmem.federated.postprocessing import Postprocessor
 from fedmem.federated.simulation import SimulatedPopulation
 from tests.tiny import (
     files_of,
@@ -56,6 +58,22 @@ def test_a_run_of_two_workers_writes_the_bytes_of_one(tmp_path):
     assert manifests[1].replace(b'"workers": 2', b'"workers": 1') == manifests[0]
     assert one == two
     assert not list(tmp_path.rglob(".scratch-*"))
+
+
+class Halved(Postprocessor):
+    """Halves what one client sends, and adds noise."""
+
+    def postprocess_one_client(self, update, rng):
+        halved = {name: delta / 2 + rng.normal(size=delta.shape) for name, delta in update.delta.items()}
+        return replace(update, delta=halved)
+
+
+def test_postprocessed_updates_of_two_workers_are_those_of_one(two_workers):
+    alone = population_of(tiny_snapshot(tiny_config(**LOCAL_ADAM)))
+    users, broadcast = alone.dataset.trainable_users, broadcast_of(alone)
+    one, two = (total(found.train(users, broadcast, [Halved()])) for found in (alone, two_workers))
+    for name, delta in one.delta.items():
+        assert np.array_equal(delta, two.delta[name]), name
 
 
 def test_local_adam_too(two_workers):
