@@ -16,7 +16,7 @@ from fedmem.features.build import build_user_features
 from fedmem.federated.client_host import ClientScorer
 from fedmem.federated.messages import Broadcast
 from fedmem.federated.parameters import load_parameters
-from fedmem.federated.scoring import ModelScorer
+from fedmem.federated.scoring import ModelScorer, UserContext
 from fedmem.federated.server import FedMemServer
 from fedmem.federated.simulation import SimulatedPopulation
 from fedmem.federated.start import initial_state
@@ -170,7 +170,8 @@ def test_on_noise_a_locally_trained_client_stays_at_chance():
         delta = client.participate(population.host.trainer, broadcast).delta
         load_parameters(population.model, {name: p + delta[name] for name, p in server.state.parameters.items()})
         history = dataset.test_input(user)
-        scores = ModelScorer(population.model, server.state.global_memory).score([client.context()], [history])
+        context = UserContext(client.memory.query(), population.host.user_features.of(user))
+        scores = ModelScorer(population.model, server.state.global_memory).score([context], [history])
         ranks.append(target_rank(scores, np.array([dataset.test_target(user)]), [history])[0])
     found = float(np.mean(np.array(ranks) <= 10))
     assert abs(standard_errors_from_chance(found, dataset, 80)) < 4
