@@ -21,6 +21,12 @@ settings.register_profile("fedmem", deadline=None, derandomize=True, max_example
 settings.load_profile("fedmem")
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Of several processes, let none begin at the end what takes longest: real services, browsers and whole runs."""
+    if hasattr(config, "workerinput"):
+        items.sort(key=lambda item: not item.path.is_relative_to(ROOT / "tests" / "end_to_end"))
+
+
 @pytest.fixture(scope="session")
 def project_root() -> Path:
     """The checkout's root."""

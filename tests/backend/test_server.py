@@ -72,7 +72,7 @@ def taken():
 
 
 def test_a_run_is_served_until_ctrl_c(run):
-    with started("fedmem", "serve", str(run), "--port", "0") as process, client(process) as asking:
+    with started("cli", "serve", str(run), "--port", "0") as process, client(process) as asking:
         answer = asking.get("/recommend/u03", params={"k": 3})
         assert answer.status_code == 200
         assert len(answer.json()["items"]) == 3
@@ -84,7 +84,7 @@ def test_a_run_is_served_until_ctrl_c(run):
     assert not any("u03" in line for line in lines if line.startswith("{"))
 
 
-@pytest.mark.parametrize(("command", "by"), [(("backend",), signal.SIGTERM), (("fedmem", "serve"), signal.SIGINT)])
+@pytest.mark.parametrize(("command", "by"), [(("backend",), signal.SIGTERM), (("cli", "serve"), signal.SIGINT)])
 def test_the_database_is_served_until_the_end_is_asked_for(served_world: World, command, by):
     environment = {"DATABASE_URL": served_world.url, "FEDMEM_DATA_DIR": str(served_world.data_dir), "FEDMEM_PORT": "0"}
     with started(*command, **environment) as process, client(process) as asking:
@@ -101,7 +101,7 @@ def test_the_database_is_served_until_the_end_is_asked_for(served_world: World, 
 
 
 def test_a_port_that_is_taken_is_one_line_that_names_it(run, taken):
-    for command in (("fedmem", "serve", str(run), "--port", str(taken)), ("backend",)):
+    for command in (("cli", "serve", str(run), "--port", str(taken)), ("backend",)):
         with started(*command, FEDMEM_PORT=str(taken)) as process:
             out, err = process.communicate(timeout=60)
         assert (process.returncode, out) == (2, "")
