@@ -130,8 +130,10 @@ def _validation(report: "RoundReport") -> str:
 
 def _warn(run: "TrainingRun", report: "RoundReport") -> None:
     """The original's troubleshooting, said at run time where it applies."""
+    from fedmem.memory.policies import MEMORY_POLICIES
+
     config = run.snapshot.config
-    nothing_written = config.uses_memory and config.fedmem.memory_policy == "surprise"
+    nothing_written = config.uses_memory and MEMORY_POLICIES[config.fedmem.memory_policy].gated
     if nothing_written and report.round == config.fedmem.warmup_rounds + 20 and not report.metrics["memory_updates"]:
         logger.warning(
             "no memory was written in round %d, nothing is surprising enough: lower fedmem.surprise_threshold = %s",

@@ -8,7 +8,7 @@ miscellaneous stands at the top of the tree.
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
@@ -23,6 +23,8 @@ Positive = Annotated[int, Field(gt=0, le=1_000_000)]
 Size = Annotated[int, Field(gt=0, le=10_000)]
 Rounds = Annotated[int, Field(gt=0, le=1_000_000)]
 Rate = Annotated[float, Field(gt=0)]
+# Memory policies that choose from the whole history at once.
+WholeHistory = Literal["random", "last"]
 
 
 def setting(default: Any, description: str, original: Any = None) -> Any:
@@ -118,7 +120,7 @@ class FedMemConfig(Section):
     surprise_quantile: Fraction | None = setting(
         None, "If set, the threshold is this quantile of the surprises of the local step instead."
     )
-    memory_policy: Literal["surprise", "random", "last"] = setting(
+    memory_policy: Literal["surprise", WholeHistory] = setting(
         "surprise", "What is written: surprising items or, as controls, random or the last items of the history."
     )
     warmup_rounds: Annotated[int, Field(ge=0)] = setting(
@@ -249,7 +251,7 @@ class ExperimentConfig(Section):
     def _parts_fit(self) -> Self:
         if self.features.preference_text == "required" and not self.uses_memory:
             raise ValueError("features.preference_text is required, but the experts that read it are disabled")
-        if self.fedmem.memory_policy != "surprise" and self.training.batch_size is not None:
+        if self.fedmem.memory_policy in get_args(WholeHistory) and self.training.batch_size is not None:
             raise ValueError(
                 f"fedmem.memory_policy = {self.fedmem.memory_policy} chooses from the whole history: "
                 "set training.batch_size to null"

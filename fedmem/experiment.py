@@ -20,13 +20,16 @@ from fedmem.features.build import StageProgress, build_item_features, build_user
 from fedmem.features.cache import Cache
 from fedmem.features.preference_endpoint import preference_writer
 from fedmem.features.store import ItemFeatures
+from fedmem.federated.aggregation import AGGREGATIONS
 from fedmem.federated.fedsgd import is_fedsgd
 from fedmem.federated.postprocessing import Postprocessors
 from fedmem.federated.round import Watch, unwatched
 from fedmem.federated.server import FedMemServer
+from fedmem.federated.server_optimizers import SERVER_OPTIMIZERS
 from fedmem.federated.simulation import SimulatedPopulation
 from fedmem.federated.start import build_model, check_device, initial_state
 from fedmem.federated.state import RoundReport
+from fedmem.model.recommendation_losses import LOSSES
 from fedmem.randomness import numpy_generator
 
 logger = logging.getLogger(__name__)
@@ -96,11 +99,14 @@ def _warn_of_weak_settings(config: ExperimentConfig) -> None:
             federated.num_rounds,
             config.fedmem.warmup_rounds,
         )
-    if federated.aggregation_method == "fedprox" and is_fedsgd(config):
-        logger.warning("fedprox has no effect with one local step: set training.batch_size or federated.local_epochs")
-    if federated.row_normalisation and training.loss == "full_softmax":
-        logger.warning("federated.row_normalisation has no effect with full_softmax, which touches every item row")
-    if federated.server_optimizer != "adam" and federated.server_learning_rate < 0.1:
+    if AGGREGATIONS[federated.aggregation_method].proximal(federated) and is_fedsgd(training, federated):
+        method = federated.aggregation_method
+        logger.warning(
+            "%s has no effect with one local step: set training.batch_size or federated.local_epochs", method
+        )
+    if federated.row_normalisation and LOSSES[training.loss].whole_catalogue:
+        logger.warning("federated.row_normalisation has no effect with %s, which touches every item row", training.loss)
+    if not SERVER_OPTIMIZERS[federated.server_optimizer].rescales and federated.server_learning_rate < 0.1:
         logger.warning(
             "federated.server_learning_rate = %s is meant for adam; plain averaging is 1",
             federated.server_learning_rate,

@@ -16,7 +16,7 @@ from fedmem.checkpoint import RunDirectory, RunRecord
 from fedmem.checkpoint.atomic_files import read_arrays, write_bytes
 from fedmem.errors import CheckpointError, FedMemError
 from fedmem.experiment import TrainingRun
-from fedmem.federated.aggregation import OptimizerState
+from fedmem.federated.server_optimizers import OptimizerState
 from fedmem.federated.state import RoundReport, ServerState
 from fedmem.serving import Recommender
 from tests.tiny import files_of, memories_of, tiny_config, tiny_dataset, tiny_snapshot, trained

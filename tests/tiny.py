@@ -14,7 +14,7 @@ from fedmem.data.federated_dataset import FederatedDataset
 from fedmem.experiment import TrainingRun
 from fedmem.features.store import ItemFeatures, Modality, UserFeatures
 from fedmem.federated.client import FedMemClient
-from fedmem.federated.messages import UpdateSum
+from fedmem.federated.messages import Sum, UpdateSum
 from fedmem.federated.parameters import parameter_arrays
 from fedmem.federated.postprocessing import Postprocessors
 from fedmem.federated.simulation import SCRATCH, SimulatedPopulation
@@ -116,6 +116,12 @@ def client_of(population: SimulatedPopulation, user: int) -> FedMemClient:
 def total(sums: Iterable[UpdateSum]) -> UpdateSum:
     """The sum of chunks, in their order."""
     return functools.reduce(operator.add, sums)
+
+
+def numbers(metrics: Mapping[str, Sum]) -> dict[str, list[float]]:
+    """What metric sums are made of, by name: totals, weights and counts by bin."""
+    parts = ("total", "weight", "value", "by_bin")
+    return {n: np.hstack([vars(found)[p] for p in parts if p in vars(found)]).tolist() for n, found in metrics.items()}
 
 
 def memories_of(population: SimulatedPopulation, round_number: int) -> dict[int, MemoryEntries]:

@@ -11,7 +11,7 @@ from fedmem.checkpoint.atomic_files import Array
 from fedmem.data.federated_dataset import FederatedDataset
 from fedmem.data.interactions import Item
 from fedmem.data.vocabulary import Vocabulary
-from fedmem.federated.aggregation import OptimizerState
+from fedmem.federated.server_optimizers import OptimizerState
 from fedmem.federated.state import RoundReport, ServerState
 from fedmem.memory.entries import MemoryEntries
 from fedmem.memory.prototypes import Prototypes

@@ -3,6 +3,7 @@
 Knows clients only by what they sent.
 """
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,23 +12,40 @@ import numpy.typing as npt
 from fedmem.config import FederatedConfig, FedMemConfig
 from fedmem.federated.messages import ITEM_ROWS, Arrays, ClientUpdate, GatheredPrototypes, UpdateSum
 from fedmem.federated.prototype_aggregation import merge_prototypes, reduce_prototypes
+from fedmem.federated.server_optimizers import SERVER_OPTIMIZERS, MutableArrays, OptimizerState, lerp
+from fedmem.federated.sums import Mean
 from fedmem.memory.prototypes import Prototypes
 
-MutableArrays = dict[str, npt.NDArray[np.floating]]
+Samples = npt.NDArray[np.integer]
 
 
-@dataclass(frozen=True, eq=False)
-class OptimizerState:
-    """Moments of the server's optimiser by parameter, and the number of steps taken."""
+def by_samples(samples: Samples) -> npt.NDArray[np.number]:
+    """Weigh a client by its training samples (McMahan et al., AISTATS 2017)."""
+    return samples
 
-    first: Arrays
-    second: Arrays
-    step: int = 0
 
-    @classmethod
-    def zeros(cls, parameters: Arrays) -> "OptimizerState":
-        """Before the first step."""
-        return cls(_zeros_like(parameters), _zeros_like(parameters))
+def unbound(config: FederatedConfig) -> float:
+    """Let clients go where their own data lead them."""
+    return 0.0
+
+
+@dataclass(frozen=True)
+class Aggregation:
+    """An aggregation of clients' changes by the name that configurations have for it.
+
+    Attributes:
+        weight: what each client counts for in the mean, by its training samples: [C] -> [C].
+        proximal: μ of the term (μ/2)·‖θ − θ_global‖² in every client's objective, from the settings.
+    """
+
+    weight: Callable[[Samples], npt.NDArray[np.number]] = by_samples
+    proximal: Callable[[FederatedConfig], float] = unbound
+
+
+AGGREGATIONS: Mapping[str, Aggregation] = {
+    "fedavg": Aggregation(),
+    "fedprox": Aggregation(proximal=lambda config: config.fedprox_mu),  # Li et al., MLSys 2020
+}
 
 
 class FederatedAggregator:
@@ -38,9 +56,9 @@ class FederatedAggregator:
         self.fedmem = fedmem
 
     def average(self, total: UpdateSum) -> MutableArrays:
-        """FedAvg: Σ n_c·Δ_c / Σ n_c (McMahan et al., AISTATS 2017).
+        """FedAvg: Σ w_c·Δ_c / Σ w_c (McMahan et al., AISTATS 2017, with w_c = n_c).
 
-        With ``row_normalisation`` an item row is divided by the n_c of the clients that touched it instead.
+        With ``row_normalisation`` an item row is divided by the w_c of the clients that touched it instead.
         """
         mean = total.mean_delta()
         if self.federated.row_normalisation and total.row_weight is not None:
@@ -51,39 +69,15 @@ class FederatedAggregator:
     def step(
         self, parameters: Arrays, mean_delta: Arrays, state: OptimizerState
     ) -> tuple[MutableArrays, OptimizerState]:
-        """Apply the mean update: plain, with momentum (Hsu et al., 2019) or with Adam (Reddi et al., ICLR 2021)."""
+        """Apply the mean update by the configured optimiser, whose rate rises over the first steps."""
         config = self.federated
-        step = state.step + 1
-        rate = config.server_learning_rate * min(1.0, step / max(config.server_warmup_steps, 1))
-        if config.server_optimizer == "adam":
-            return self._adam(parameters, mean_delta, state, rate)
-        decay = config.server_momentum if config.server_optimizer == "momentum" else 0.0
-        first = {n: decay * state.first[n] + d for n, d in mean_delta.items()}
-        updated: MutableArrays = {n: p + rate * first[n] for n, p in parameters.items()}
-        return updated, OptimizerState(first, state.second, step)
+        rate = config.server_learning_rate * min(1.0, (state.step + 1) / max(config.server_warmup_steps, 1))
+        return SERVER_OPTIMIZERS[config.server_optimizer].step(parameters, mean_delta, state, rate, config)
 
     def moving_average(self, averaged: Arrays, parameters: Arrays, step: int) -> MutableArrays:
         """The averaged model after a step (Polyak and Juditsky, 1992); the decay rises to the configured one."""
         decay = min(self.federated.server_averaging, step / (step + 9))
-        return {n: _lerp(averaged[n], p, 1 - decay) for n, p in parameters.items()}
-
-    def _adam(
-        self, parameters: Arrays, mean_delta: Arrays, state: OptimizerState, rate: float
-    ) -> tuple[MutableArrays, OptimizerState]:
-        b1, b2 = self.federated.server_beta1, self.federated.server_beta2
-        step = state.step + 1
-        first = {n: _lerp(state.first[n], delta, 1 - b1) for n, delta in mean_delta.items()}
-        second = {n: _lerp(state.second[n], np.square(delta), 1 - b2) for n, delta in mean_delta.items()}
-        updated: MutableArrays = {}
-        for name, parameter in parameters.items():
-            change = np.sqrt(second[name])  # in place from here on: these are the largest arrays there are
-            change *= 1 / np.sqrt(1 - b2**step)
-            change += self.federated.server_epsilon
-            np.divide(first[name], change, out=change)
-            change *= rate / (1 - b1**step)
-            change += parameter
-            updated[name] = change
-        return updated, OptimizerState(first, second, step)
+        return {n: lerp(averaged[n], p, 1 - decay) for n, p in parameters.items()}
 
     def merge_prototypes(
         self, sent: Prototypes | GatheredPrototypes | None, current: Prototypes | None
@@ -92,28 +86,17 @@ class FederatedAggregator:
         return merge_prototypes(sent, current, self.fedmem.prototype_momentum)
 
 
-def weighted(update: ClientUpdate, config: FedMemConfig) -> UpdateSum:
-    """Weight one client's update by its number of samples: the sum over one client."""
-    weight = float(update.num_samples)
+def weighted(update: ClientUpdate, federated: FederatedConfig, fedmem: FedMemConfig) -> UpdateSum:
+    """Weight one client's update as the aggregation has it: the sum over one client."""
+    samples = np.array([update.num_samples])
+    weight = float(AGGREGATIONS[federated.aggregation_method].weight(samples)[0])
     touched = np.any(update.delta[ITEM_ROWS] != 0, axis=1) if ITEM_ROWS in update.delta else None
     alone = None if update.prototypes is None else update.prototypes.changed(lambda values: values[None])
     return UpdateSum(
         delta={name: value * value.dtype.type(weight) for name, value in update.delta.items()},
         weight=weight,
         row_weight=None if touched is None else touched * weight,
-        prototypes=None if alone is None else reduce_prototypes(alone, np.array([weight]), config),
+        prototypes=None if alone is None else reduce_prototypes(alone, samples, fedmem),
         metrics=update.metrics,
-        upload_bytes=update.num_bytes(),
+        upload_bytes={part: Mean(float(count), 1.0) for part, count in update.num_bytes().items()},
     )
-
-
-def _lerp(start: npt.NDArray[np.floating], end: npt.NDArray[np.floating], share: float) -> npt.NDArray[np.floating]:
-    """start + share·(end − start)."""
-    moved = end - start
-    moved *= share
-    moved += start
-    return moved
-
-
-def _zeros_like(arrays: Arrays) -> MutableArrays:
-    return {name: np.zeros_like(value) for name, value in arrays.items()}

@@ -1,23 +1,24 @@
 """One local step of a chunk of clients: the objective, what is written into the memories, and what is counted."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 
-from fedmem.config import ExperimentConfig
+from fedmem.config import ExperimentConfig, FedMemConfig
 from fedmem.federated.chunk import Chunk
 from fedmem.federated.chunk_batch import ChunkBatch, ChunkTokens
-from fedmem.federated.control_memories import control_entries
-from fedmem.federated.distributions import CLIENT_LOSS, SURPRISE
 from fedmem.federated.objective import Losses, Surprises, encode, gate_sums, losses, surprises
-from fedmem.memory.entries import MemoryEntries
+from fedmem.federated.sums import Sum
+from fedmem.federated.training_metrics import Step, client_metrics, step_metrics
+from fedmem.memory.policies import MEMORY_POLICIES, Seen
+from fedmem.model.recommendation_losses import LOSSES
 from fedmem.model.recommender import UR4RecV2MoE
 from fedmem.model.sasrec import Dropout
+from fedmem.randomness import numpy_generator
 
-Integers = npt.NDArray[np.integer]
 Mask = npt.NDArray[np.bool_]
 
 
@@ -41,7 +42,8 @@ class ChunkStep:
     ) -> "ChunkStep":
         """Run all parts of the objective; ``ids`` as in ``encode``."""
         encoded = encode(model, batch, drop, ids)
-        found = losses(model, encoded, batch, config)
+        contrastive = config.fedmem if config.uses_contrastive else None
+        found = losses(model, encoded, batch, LOSSES[config.training.loss], contrastive)
         surprising = None
         if config.uses_memory:
             surprising = surprises(encoded.queries, encoded.table, batch.targets, batch.negatives)
@@ -50,30 +52,24 @@ class ChunkStep:
 
 def remember(
     config: ExperimentConfig, chunk: Chunk, tokens: ChunkTokens, step: ChunkStep, round_number: int
-) -> dict[str, float]:
-    """Write the surprising items of a step into the clients' memories; sums of the step's metrics."""
-    metrics = {
-        "recommendation_loss": float(step.losses.recommendation.sum()),
-        "contrastive_loss": step.losses.contrastive,
-        "positions": float(tokens.chosen.sum()),
-        **step.gates,
-    }
-    if step.surprises is None:
-        return metrics
+) -> dict[str, Sum]:
+    """Write a step into the clients' memories, as the policy has it; sums of the step's metrics."""
+    positions, found = float(tokens.chosen.sum()), step.surprises
+    shown = Step(step.losses.recommendation, step.losses.contrastive, positions, step.gates)
+    if found is None:
+        return step_metrics(shown)
     written = evicted = 0
     if round_number >= config.fedmem.warmup_rounds:
         items, index = tokens.targets.astype(np.int32), tokens.index.astype(np.int32)
-        written, evicted = write_memories(config, chunk, items, index, tokens.chosen, step.surprises, round_number)
-    return metrics | {
-        "surprise": float(step.surprises.surprise[tokens.chosen].sum()),
-        **SURPRISE.counts(step.surprises.surprise[tokens.chosen]),
-        "memory_updates": float(written),
-        "memory_evictions": float(evicted),
-    }
+        written, evicted = write_memories(
+            config.fedmem, config.seed, chunk, items, index, tokens.chosen, found, round_number
+        )
+    return step_metrics(replace(shown, surprise=found.surprise[tokens.chosen], written=written, evicted=evicted))
 
 
 def write_memories(
-    config: ExperimentConfig,
+    config: FedMemConfig,
+    seed: int,
     chunk: Chunk,
     items: npt.NDArray[np.int32],
     index: npt.NDArray[np.int32],
@@ -81,44 +77,27 @@ def write_memories(
     found: Surprises,
     round_number: int,
 ) -> tuple[int, int]:
-    """Write by the gate or, for the control policies, random or the last positions whatever their surprise.
+    """Write the clients' memories in place, as the policy has it.
 
     Args:
         config: the policy, the gate and the weights of the utility.
-        chunk: the clients, whose memories are written in place.
+        seed: the run's, for a policy that draws.
+        chunk: the clients.
         items: item indices, in the order of the history [C, P].
         index: their history indices [C, P].
         chosen: which positions count [C, P].
         found: their surprises and embeddings.
-        round_number: the round, from which a random policy draws.
+        round_number: the round, for a policy that draws.
 
     Returns:
         Entries written, and entries that had to go for them, of all clients.
     """
-    if config.fedmem.memory_policy != "surprise":
-        return _write_controls(config, chunk, items, index, chosen, found, round_number), 0
-    last = chunk.samples - 1
-    written, evicted = chunk.memories.update(config.fedmem, items, index, chosen, found.surprise, found.embedding, last)
-    return int(written.sum()), int(evicted.sum())
 
+    def generator(client: int) -> np.random.Generator:
+        return numpy_generator(seed, "random memory", round_number, chunk.users[client])
 
-def _write_controls(
-    config: ExperimentConfig,
-    chunk: Chunk,
-    items: npt.NDArray[np.int32],
-    index: npt.NDArray[np.int32],
-    chosen: Mask,
-    found: Surprises,
-    round_number: int,
-) -> int:
-    written = 0
-    for client, user in enumerate(chunk.users):
-        columns = (a[client, chosen[client]] for a in (items, index, found.surprise, found.embedding))
-        item, at, surprise, embedding = columns
-        entries = MemoryEntries(item, at, np.ones_like(item), surprise, embedding)
-        chunk.memories.set_entries(client, control_entries(config, user, round_number, entries))
-        written += min(config.fedmem.memory_capacity, len(entries))
-    return written
+    seen = Seen(items, index, chosen, found.surprise, found.embedding, chunk.samples - 1, generator)
+    return MEMORY_POLICIES[config.memory_policy].write(chunk.memories, seen, config)
 
 
 @dataclass(frozen=True, eq=False)
@@ -139,12 +118,6 @@ class ClientLosses:
         self.sums[:active] += recommendation
         self.positions[:active] += tokens.chosen.sum(1)
 
-    def counts(self) -> dict[str, float]:
-        """Count the clients' mean losses as a distribution."""
-        return CLIENT_LOSS.counts(self.sums / self.positions)
-
-
-def add_metrics(total: dict[str, float], more: Mapping[str, float]) -> None:
-    """Add a step's metric sums to those of the steps before."""
-    for name, value in more.items():
-        total[name] = total.get(name, 0.0) + value
+    def metrics(self) -> dict[str, Sum]:
+        """Sum what is measured of clients after their last step."""
+        return client_metrics(self.sums / self.positions)

@@ -1,6 +1,5 @@
 """ChunkTrainer: the local round of many clients together, and the one client step that there is."""
 
-from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -12,6 +11,8 @@ from fedmem.federated.messages import Broadcast, GatheredPrototypes, UpdateSum
 from fedmem.federated.parameters import load_parameters, prototype_vectors
 from fedmem.federated.prototype_aggregation import reduce_prototypes
 from fedmem.federated.several_steps import SeveralSteps
+from fedmem.federated.sums import Mean
+from fedmem.federated.training_metrics import memory_metrics
 from fedmem.memory.prototypes import FrozenItemBlocks, Prototypes, distil_chunk
 from fedmem.model.preference_retriever import PrototypeVectors
 from fedmem.model.recommender import UR4RecV2MoE
@@ -30,7 +31,9 @@ class ChunkTrainer:
         self.config = config
         self.model = model
         self.features = features
-        self._steps = FedSGD(config, model) if is_fedsgd(config) else SeveralSteps(config, model)
+        self._steps = (
+            FedSGD(config, model) if is_fedsgd(config.training, config.federated) else SeveralSteps(config, model)
+        )
         self._broadcast: Broadcast | None = None
         self._prototypes: PrototypeVectors | None = None
 
@@ -39,21 +42,19 @@ class ChunkTrainer:
         assert np.all(np.diff(chunk.samples) <= 0), "long histories come first"
         self._receive(broadcast)
         trained = self._steps(chunk, broadcast.round, self._prototypes)
-        return replace(trained, metrics=self._with_occupancy(trained.metrics, chunk))
+        if not self.config.uses_memory:
+            return trained
+        return replace(trained, metrics={**trained.metrics, **memory_metrics(chunk.memories.lengths)})
 
     def participate(self, chunk: Chunk, broadcast: Broadcast) -> UpdateSum:
         """Do the whole local round of every client of a chunk, reduced to what is sent of all of them together."""
+        trained, clients = self.train(chunk, broadcast), float(len(chunk))
         upload = broadcast.num_bytes()  # an update has the shapes of what was received
         return replace(
-            self.train(chunk, broadcast),
+            trained,
             prototypes=self._distilled(chunk, broadcast),
-            upload_bytes={part: float(count * len(chunk)) for part, count in upload.items()},
+            upload_bytes={part: Mean(count * clients, clients) for part, count in upload.items()},
         )
-
-    def _with_occupancy(self, metrics: Mapping[str, float], chunk: Chunk) -> Mapping[str, float]:
-        if not self.config.uses_memory:
-            return metrics
-        return {**metrics, "memory_occupancy": float(chunk.memories.lengths.sum())}
 
     def _receive(self, broadcast: Broadcast) -> None:
         if broadcast is not self._broadcast:

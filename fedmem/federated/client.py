@@ -12,6 +12,7 @@ from fedmem.config import ExperimentConfig
 from fedmem.federated.chunk import Chunk
 from fedmem.federated.chunk_trainer import ChunkTrainer
 from fedmem.federated.messages import Broadcast, ClientUpdate, UpdateSum
+from fedmem.federated.sums import Sum
 from fedmem.memory.local_memory import LocalDynamicMemory
 from fedmem.memory.prototypes import Prototypes
 
@@ -40,7 +41,7 @@ class FedMemClient:
         """Forget the model and what was trained; the memory stays."""
         self._received = self._trained = None
 
-    def train_local_model(self) -> Mapping[str, float]:
+    def train_local_model(self) -> Mapping[str, Sum]:
         """Train on the client's own data and write its memory; returns the sums of its metrics."""
         trainer, broadcast = self._lent()
         self._trained = trainer.train(self.chunk, broadcast)

@@ -98,7 +98,7 @@ class ClientHost:
     def _sent(self, one: Chunk, broadcast: Broadcast, postprocessors: Postprocessors) -> UpdateSum:
         update = FedMemClient(self.config, one).participate(self.trainer, broadcast)
         rng = numpy_generator(self.config.seed, "postprocessed update", broadcast.round, one.users[0])
-        return weighted(postprocessed_update(postprocessors, update, rng), self.config.fedmem)
+        return weighted(postprocessed_update(postprocessors, update, rng), self.config.federated, self.config.fedmem)
 
     def evaluate(self, users: UserIndices, broadcast: Broadcast, split: Literal["validation", "test"]) -> MetricSums:
         """Let these clients rank their own targets, with their own histories and memories."""

@@ -1,6 +1,6 @@
 """FedSGD: every client takes one full step of plain SGD, many clients at once.
 
-The shared parameters need no copy per client: Σ n_c·Δ_c is the gradient of the summed losses (McMahan et al., AISTATS
+The shared parameters need no copy per client: Σ w_c·Δ_c is the gradient of the weighted losses (McMahan et al., AISTATS
 2017).
 """
 
@@ -11,19 +11,20 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from fedmem.config import ExperimentConfig
+from fedmem.config import ExperimentConfig, FederatedConfig, TrainingConfig
+from fedmem.federated.aggregation import AGGREGATIONS
 from fedmem.federated.chunk import Chunk
 from fedmem.federated.chunk_batch import ChunkTokens, batch_of
 from fedmem.federated.chunk_step import ChunkStep, ClientLosses, remember
 from fedmem.federated.dropout import chunk_dropout, dropout_generator
 from fedmem.federated.messages import ITEM_ROWS, Arrays, RowSum, UpdateSum
 from fedmem.model.preference_retriever import PrototypeVectors
+from fedmem.model.recommendation_losses import LOSSES
 from fedmem.model.recommender import UR4RecV2MoE
 
 
-def is_fedsgd(config: ExperimentConfig) -> bool:
+def is_fedsgd(training: TrainingConfig, federated: FederatedConfig) -> bool:
     """Whether a client's round is a single SGD step over its whole history."""
-    training, federated = config.training, config.federated
     return (
         training.optimizer == "sgd"
         and training.batch_size is None
@@ -53,11 +54,13 @@ class FedSGD:
         steps = [step for (step,) in chunk.steps(config, round_number)]
         table, rows, ids = model.sasrec.item_embedding, None, None
         tokens = ChunkTokens.of(steps, table.device)
-        if config.training.loss != "full_softmax":
+        if not LOSSES[config.training.loss].whole_catalogue:
             negatives = np.concatenate([step.negatives for step in steps])
             rows = torch.from_numpy(np.union1d(tokens.targets, negatives)).to(table.device)
             ids = table.detach()[rows].requires_grad_()
-        batch = batch_of(config, chunk, steps, tokens, tokens.chosen, rows, prototypes, table)
+        weights = AGGREGATIONS[config.federated.aggregation_method].weight(chunk.samples)
+        by_token = tokens.chosen * (weights / chunk.samples)[:, None]  # of a client's n_c tokens, w_c together
+        batch = batch_of(config, chunk, steps, tokens, by_token, rows, prototypes, table)
         generators = [dropout_generator(config.seed, round_number, user, 0) for user in chunk.users]
         drop = chunk_dropout(generators, tokens.counts.tolist(), torch.from_numpy(tokens.real))
         model.zero_grad()
@@ -65,12 +68,14 @@ class FedSGD:
         step.losses.total.backward()
         client_losses = ClientLosses.zeros(len(chunk))
         client_losses.add(step.losses.recommendation, tokens)
-        metrics = remember(config, chunk, tokens, step, round_number) | client_losses.counts()
-        return self._sum(chunk, rows, ids, metrics)
+        metrics = remember(config, chunk, tokens, step, round_number) | client_losses.metrics()
+        weight = float(weights.sum())
+        delta, item_rows = self._sum(weight, rows, ids)
+        return UpdateSum(delta, weight, item_rows, metrics=metrics, clients=len(chunk))
 
-    def _sum(self, chunk: Chunk, rows: Tensor | None, ids: Tensor | None, metrics: Mapping[str, float]) -> UpdateSum:
+    def _sum(self, weight: float, rows: Tensor | None, ids: Tensor | None) -> tuple[Arrays, RowSum | None]:
         """The weighted sum, from the gradients that stand."""
-        table, samples = self.model.sasrec.item_embedding, float(chunk.samples.sum())
+        table = self.model.sasrec.item_embedding
         gradients = {name: p.grad for name, p in self.model.named_parameters()}
         item_rows = None
         if rows is not None and ids is not None and ids.grad is not None:
@@ -80,11 +85,10 @@ class FedSGD:
                 del gradients[ITEM_ROWS]
                 values = -self.config.training.learning_rate * ids.grad
                 item_rows = RowSum(rows.cpu().numpy(), values.cpu().numpy(), len(table))
-        delta = self._changes(gradients, samples)
-        return UpdateSum(delta, samples, item_rows, metrics=metrics, clients=len(chunk))
+        return self._changes(gradients, weight), item_rows
 
-    def _changes(self, gradients: Mapping[str, Tensor | None], samples: float) -> Arrays:
-        """−η·(Σ n_c·∇L_c + weight decay), the weighted sums of the clients' SGD steps."""
+    def _changes(self, gradients: Mapping[str, Tensor | None], weight: float) -> Arrays:
+        """−η·(Σ w_c·∇L_c + weight decay), the weighted sums of the clients' SGD steps."""
         training = self.config.training
         parameters = dict(self.model.named_parameters())
 
@@ -92,7 +96,7 @@ class FedSGD:
             parameter = parameters[name].detach()
             gradient = torch.zeros_like(parameter) if gradient is None else gradient
             if training.weight_decay:
-                gradient = gradient + training.weight_decay * samples * parameter
+                gradient = gradient + training.weight_decay * weight * parameter
             return (-training.learning_rate * gradient).cpu().numpy()
 
         return {name: change(name, gradient) for name, gradient in gradients.items()}

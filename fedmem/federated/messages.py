@@ -15,9 +15,20 @@ import numpy.typing as npt
 from safetensors.numpy import save
 
 from fedmem.evaluation.metric_table import MetricSums
+from fedmem.federated.sums import Mean, Sum
 from fedmem.memory.prototypes import Prototypes
 
-__all__ = ["Arrays", "Broadcast", "ClientUpdate", "GatheredPrototypes", "MetricSums", "RowSum", "UpdateSum"]
+__all__ = [
+    "Arrays",
+    "Broadcast",
+    "ClientUpdate",
+    "GatheredPrototypes",
+    "Mean",
+    "MetricSums",
+    "RowSum",
+    "Sum",
+    "UpdateSum",
+]
 
 Arrays = Mapping[str, npt.NDArray[np.floating]]
 
@@ -44,7 +55,7 @@ class ClientUpdate:
     num_samples: int
     delta: Arrays = field(default_factory=dict)
     prototypes: Prototypes | None = None
-    metrics: Mapping[str, float] = field(default_factory=dict)
+    metrics: Mapping[str, Sum] = field(default_factory=dict)
 
     def num_bytes(self) -> dict[str, int]:
         """Size on the wire, in bytes, of weights and prototypes."""
@@ -98,16 +109,17 @@ class GatheredPrototypes:
 class UpdateSum:
     """The weighted sum of several clients' ``ClientUpdate``: of a chunk, and of chunks up to the whole cohort.
 
-    Whatever else a client may send becomes one more field that can be added.
+    A client's weight w_c is its number of samples, unless the aggregation has another. Whatever else a client may send
+    becomes one more field that can be added.
 
     Attributes:
-        delta: Σ n_c·Δ_c by parameter.
-        weight: Σ n_c, in training samples.
+        delta: Σ w_c·Δ_c by parameter.
+        weight: Σ w_c.
         item_rows: the item embeddings' part of the sum, if it is not among ``delta``.
-        row_weight: Σ n_c over the clients that touched an item row [I + 1], or None.
+        row_weight: Σ w_c over the clients that touched an item row [I + 1], or None.
         prototypes: the clients' prototypes as ``reduce_prototypes`` leaves them, or None.
-        metrics: sums of the clients' metrics.
-        upload_bytes: size of the clients' updates on the wire, of weights and of prototypes.
+        metrics: sums of the clients' metrics, by the names under which a round reports them.
+        upload_bytes: mean size of a client's update on the wire, of weights and of prototypes.
         clients: how many clients.
     """
 
@@ -116,8 +128,8 @@ class UpdateSum:
     item_rows: RowSum | None = None
     row_weight: npt.NDArray[np.float64] | None = None
     prototypes: Prototypes | GatheredPrototypes | None = None
-    metrics: Mapping[str, float] = field(default_factory=dict)
-    upload_bytes: Mapping[str, float] = field(default_factory=dict)
+    metrics: Mapping[str, Sum] = field(default_factory=dict)
+    upload_bytes: Mapping[str, Mean] = field(default_factory=dict)
     clients: int = 1
 
     def __add__(self, other: "UpdateSum") -> "UpdateSum":
@@ -125,7 +137,7 @@ class UpdateSum:
         return UpdateSum(**{part.name: _sum(*(getattr(x, part.name) for x in (self, other))) for part in fields(self)})
 
     def mean_delta(self) -> dict[str, npt.NDArray[np.floating]]:
-        """Average the change over the samples: Σ n_c·Δ_c / Σ n_c of every parameter."""
+        """Average the change: Σ w_c·Δ_c / Σ w_c of every parameter."""
         mean: dict[str, npt.NDArray[np.floating]] = {
             name: value / value.dtype.type(self.weight) for name, value in self.delta.items()
         }

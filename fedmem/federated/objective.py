@@ -11,10 +11,11 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from fedmem.config import ExperimentConfig
+from fedmem.config import FedMemConfig
 from fedmem.federated.chunk_batch import ChunkBatch
 from fedmem.model.layers import take
-from fedmem.model.losses import bpr_loss, full_softmax_sum, sampled_softmax_sum
+from fedmem.model.losses import bpr_loss
+from fedmem.model.recommendation_losses import RecommendationLoss, weighted_sums
 from fedmem.model.recommender import ItemTable, UR4RecV2MoE
 from fedmem.model.sasrec import Dropout
 
@@ -85,18 +86,32 @@ def surprises(queries: Tensor, table: ItemTable, targets: Tensor, negatives: Ten
     return Surprises(_array(bpr_loss(positive, negative)), _array(take(table.embedding, position)))
 
 
-def losses(model: UR4RecV2MoE, encoded: Encoded, batch: ChunkBatch, config: ExperimentConfig) -> Losses:
-    """Compute L = L_rec + λ·L_con of a batch."""
-    total, recommendation = _recommendation_loss(encoded.queries, encoded.table, batch, config)
-    if not config.uses_contrastive:
+def losses(
+    model: UR4RecV2MoE,
+    encoded: Encoded,
+    batch: ChunkBatch,
+    loss: RecommendationLoss,
+    contrastive: FedMemConfig | None,
+) -> Losses:
+    """Compute L = L_rec + λ·L_con of a batch.
+
+    Args:
+        model: made ``encoded``.
+        encoded: what it makes of the batch.
+        batch: the targets and their weights.
+        loss: L_rec.
+        contrastive: λ and the temperature of L_con, or None where it takes no part.
+    """
+    total, recommendation = loss.sums(encoded.queries, encoded.table, batch)
+    if contrastive is None:
         return Losses(total, recommendation, 0.0)
-    loss = model.compute_contrastive_loss(
-        encoded.read, encoded.table, batch.targets, batch.negatives, config.fedmem.contrastive_temperature
+    by_position = model.compute_contrastive_loss(
+        encoded.read, encoded.table, batch.targets, batch.negatives, contrastive.contrastive_temperature
     )
-    if loss is None:
+    if by_position is None:
         return Losses(total, recommendation, 0.0)
-    weighted, by_client = _weighted(loss, batch)
-    return Losses(total + config.fedmem.contrastive_lambda * weighted, recommendation, float(by_client.sum()))
+    weighted, by_client = weighted_sums(by_position, batch)
+    return Losses(total + contrastive.contrastive_lambda * weighted, recommendation, float(by_client.sum()))
 
 
 @torch.no_grad()
@@ -109,52 +124,7 @@ def gate_sums(model: UR4RecV2MoE, states: Tensor, chosen: Tensor) -> Mapping[str
         return {}
     gates = torch.cat(list(model.retriever.gates(states).values()), dim=-1)[chosen].double()  # [n, E]
     entropy = -torch.xlogy(gates, gates).sum()
-    return dict(zip((f"gate_{name}" for name in model.retriever.experts), gates.sum(0).tolist(), strict=True)) | {
-        "gate_entropy": float(entropy)
-    }
-
-
-def _recommendation_loss(
-    queries: Tensor, table: ItemTable, batch: ChunkBatch, config: ExperimentConfig
-) -> tuple[Tensor, FloatArray]:
-    """The sum to be differentiated and each client's plain sum over its chosen tokens [C]."""
-    if config.training.loss == "full_softmax":
-        return _full_softmax(queries, table, batch)
-    sampled = torch.cat([batch.targets, batch.negatives], dim=1)
-    positives, negatives = take(table.matrix, table.position(sampled)).split(
-        [queries.shape[1], batch.negatives.shape[1]], 1
-    )
-    if config.training.loss == "sampled_softmax":
-        total, loss = sampled_softmax_sum(queries, positives, negatives, batch.weight)
-        return total, _by_client(loss, batch)
-    return _weighted(bpr_loss((queries * positives).sum(-1), queries @ negatives.mT), batch)
-
-
-def _weighted(loss: Tensor, batch: ChunkBatch) -> tuple[Tensor, FloatArray]:
-    """The sum to be differentiated and each client's plain sum over its chosen tokens [C]."""
-    return (loss * batch.weight).sum(), _by_client(loss, batch)
-
-
-def _by_client(loss: Tensor, batch: ChunkBatch) -> FloatArray:
-    """[C, P] -> [C], over the chosen tokens."""
-    sums: FloatArray = loss.detach().masked_fill(~batch.chosen, 0).sum(1).double().cpu().numpy()
-    return sums
-
-
-def _full_softmax(queries: Tensor, table: ItemTable, batch: ChunkBatch) -> tuple[Tensor, FloatArray]:
-    """One pass for a shared table; client by client where each has its own."""
-    if table.matrix.dim() == 2:
-        chosen = batch.chosen
-        total, loss = full_softmax_sum(queries[chosen], table.matrix, batch.targets[chosen], batch.weight[chosen])
-        return total, _by_client(torch.zeros_like(batch.weight).masked_scatter_(chosen, loss), batch)
-    totals, plain = [], []
-    for q, matrix, targets, chosen, weight in zip(
-        queries, table.matrix, batch.targets, batch.chosen, batch.weight, strict=True
-    ):
-        total, loss = full_softmax_sum(q[chosen], matrix, targets[chosen], weight[chosen])
-        totals.append(total)
-        plain.append(float(loss.sum()))
-    return torch.stack(totals).sum(), np.array(plain)
+    return dict(zip(model.retriever.experts, gates.sum(0).tolist(), strict=True)) | {"entropy": float(entropy)}
 
 
 def _array(x: Tensor) -> npt.NDArray[np.float32]:

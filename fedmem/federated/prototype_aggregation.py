@@ -1,5 +1,7 @@
 """The three aggregations of prototypes: what clients' prototypes are reduced to, and how the server merges that."""
 
+from collections.abc import Callable, Mapping
+
 import numpy as np
 import numpy.typing as npt
 
@@ -7,26 +9,40 @@ from fedmem.config import FedMemConfig
 from fedmem.federated.messages import GatheredPrototypes
 from fedmem.memory.prototypes import Prototypes, kmeans
 
+Reduced = Prototypes | GatheredPrototypes
 
-def reduce_prototypes(
-    clients: Prototypes, samples: npt.NDArray[np.number], config: FedMemConfig
-) -> Prototypes | GatheredPrototypes:
+
+def reduce_prototypes(clients: Prototypes, samples: npt.NDArray[np.number], config: FedMemConfig) -> Reduced:
     """Reduce C clients' prototypes to what the server needs of them.
-
-    ``mean``: every client that has the index counts once. ``weighted``: a client counts by its training samples (as in
-    the original) or by its cluster's size. ``recluster``: all of them.
 
     Args:
         clients: the prototypes with a leading dimension [C].
         samples: training samples n_c [C].
         config: how prototypes are aggregated.
     """
-    if config.prototype_aggregation == "recluster":
-        return GatheredPrototypes(clients.changed(lambda values: values.reshape(-1, *values.shape[2:])))
-    if config.prototype_aggregation == "mean":
-        clients = _normalised(clients, np.ones_like(samples))
-    elif config.prototype_weights == "samples":
-        clients = _normalised(clients, samples)
+    return PROTOTYPE_AGGREGATIONS[config.prototype_aggregation](clients, samples, config)
+
+
+def mean(clients: Prototypes, samples: npt.NDArray[np.number], config: FedMemConfig) -> Prototypes:
+    """Count every client that has the index once."""
+    return _sum(_normalised(clients, np.ones_like(samples)))
+
+
+def weighted(clients: Prototypes, samples: npt.NDArray[np.number], config: FedMemConfig) -> Prototypes:
+    """Count a client by its training samples (as in the original) or by its cluster's size."""
+    return _sum(_normalised(clients, samples) if config.prototype_weights == "samples" else clients)
+
+
+def recluster(clients: Prototypes, samples: npt.NDArray[np.number], config: FedMemConfig) -> GatheredPrototypes:
+    """Keep all prototypes, which the server clusters again."""
+    return GatheredPrototypes(clients.changed(lambda values: values.reshape(-1, *values.shape[2:])))
+
+
+Reduce = Callable[[Prototypes, npt.NDArray[np.number], FedMemConfig], Reduced]
+PROTOTYPE_AGGREGATIONS: Mapping[str, Reduce] = {"mean": mean, "weighted": weighted, "recluster": recluster}
+
+
+def _sum(clients: Prototypes) -> Prototypes:
     return clients.changed(lambda values: values.sum(0))
 
 
@@ -37,9 +53,7 @@ def _normalised(clients: Prototypes, weight: npt.NDArray[np.number]) -> Prototyp
     return clients.scaled(factor)
 
 
-def merge_prototypes(
-    sent: Prototypes | GatheredPrototypes | None, current: Prototypes | None, momentum: float
-) -> Prototypes | None:
+def merge_prototypes(sent: Reduced | None, current: Prototypes | None, momentum: float) -> Prototypes | None:
     """Merge a round's uploads into the global abstract memory: a moving average of (sum, count).
 
     Args:

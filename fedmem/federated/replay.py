@@ -43,7 +43,7 @@ def replayed_memory(
         index = np.add.outer(step.start, np.arange(step.items.shape[1])).astype(np.int32)
         items, index = step.items[step.chosen][None], index[step.chosen][None]  # [1, n]
         found = Surprises(found.surprise[step.chosen][None], found.embedding[step.chosen][None])
-        write_memories(config, chunk, items, index, np.ones(items.shape, bool), found, round_number)
+        write_memories(config.fedmem, config.seed, chunk, items, index, np.ones(items.shape, bool), found, round_number)
     return memories.entries(0)
 
 

@@ -12,15 +12,19 @@ import torch
 from torch import Tensor, nn
 
 from fedmem.config import ExperimentConfig
+from fedmem.federated.aggregation import AGGREGATIONS
 from fedmem.federated.chunk import Chunk
 from fedmem.federated.chunk_batch import ChunkTokens, batch_of
-from fedmem.federated.chunk_step import ChunkStep, ClientLosses, add_metrics, remember
+from fedmem.federated.chunk_step import ChunkStep, ClientLosses, remember
 from fedmem.federated.dropout import chunk_dropout, dropout_generator
 from fedmem.federated.local_optimizer import local_optimizer
 from fedmem.federated.local_steps import LocalStep
 from fedmem.federated.messages import ITEM_ROWS, RowSum, UpdateSum
 from fedmem.federated.parameters import set_parameter, twin
+from fedmem.federated.sums import Sum
+from fedmem.federated.training_metrics import added
 from fedmem.model.preference_retriever import PrototypeVectors
+from fedmem.model.recommendation_losses import LOSSES
 from fedmem.model.recommender import UR4RecV2MoE
 
 IntArray = npt.NDArray[np.int64]
@@ -43,7 +47,7 @@ class SeveralSteps:
         """Train the clients of a chunk on their own: the weighted sum of their changes, and their metrics."""
         plans = chunk.steps(self.config, round_number)
         copies = ClientCopies(self.config, self.model, self.clients_model, chunk, plans)
-        metrics: dict[str, float] = {}
+        metrics: dict[str, Sum] = {}
         client_losses = ClientLosses.zeros(len(chunk))
         for number in range(len(plans[0])):
             active = sum(len(plan) > number for plan in plans)
@@ -52,9 +56,9 @@ class SeveralSteps:
             found = self._step(
                 copies, chunk.part(slice(active)), steps, number, round_number, prototypes, client_losses
             )
-            add_metrics(metrics, found)
+            metrics = added(metrics, found)
         copies.narrow(0)
-        return copies.trained(metrics | client_losses.counts())
+        return copies.trained(metrics | client_losses.metrics())
 
     def _step(
         self,
@@ -65,7 +69,7 @@ class SeveralSteps:
         round_number: int,
         prototypes: PrototypeVectors | None,
         client_losses: ClientLosses,
-    ) -> dict[str, float]:
+    ) -> dict[str, Sum]:
         like = self.model.sasrec.start_token
         tokens = ChunkTokens.of(steps, like.device)
         weight = tokens.chosen / tokens.chosen.sum(1, keepdims=True)
@@ -99,17 +103,19 @@ class ClientCopies:
         chunk: Chunk,
         plans: Sequence[Sequence[LocalStep]],
     ) -> None:
+        aggregation = AGGREGATIONS[config.federated.aggregation_method]
+        weights = aggregation.weight(chunk.samples)
         self.active = self.clients = len(chunk)
-        self.weight = float(chunk.samples.sum())
+        self.weight = float(weights.sum())
         self.start = {name: p.detach() for name, p in model.named_parameters()}
-        self.proximal = config.federated.fedprox_mu if config.federated.aggregation_method == "fedprox" else 0.0
+        self.proximal = aggregation.proximal(config.federated)
         self.row_normalisation = config.federated.row_normalisation
-        self.samples = torch.from_numpy(chunk.samples).to(self.start[ITEM_ROWS])
+        self.weights = torch.from_numpy(weights).to(self.start[ITEM_ROWS])
         self.touched: TouchedRows | None = None
         copied = dict(self.start)
-        if config.training.loss != "full_softmax":
+        if not LOSSES[config.training.loss].whole_catalogue:
             decays = config.training.weight_decay > 0
-            self.touched = TouchedRows(copied.pop(ITEM_ROWS), _rows_of(chunk, plans), self.samples, decays=decays)
+            self.touched = TouchedRows(copied.pop(ITEM_ROWS), _rows_of(chunk, plans), self.weights, decays=decays)
         self.copies = {name: start.expand(self.active, *start.shape).clone() for name, start in copied.items()}
         if self.touched is not None:
             self.copies[ITEM_ROWS] = self.touched.start.clone()
@@ -155,21 +161,21 @@ class ClientCopies:
         """[C, ..] or, where it is the same for all clients, [1, ..]."""
         return self.start[name][None] if name != ITEM_ROWS or self.touched is None else self.touched.start
 
-    def trained(self, metrics: Mapping[str, float]) -> UpdateSum:
-        """Σ n_c·(θ_c − θ) of every parameter."""
+    def trained(self, metrics: Mapping[str, Sum]) -> UpdateSum:
+        """Σ w_c·(θ_c − θ) of every parameter."""
         names = [name for name in self.copies if name != ITEM_ROWS or self.touched is None]
         moved = {name: self.copies[name] - self.start[name] for name in names}
-        delta = {name: torch.tensordot(self.samples, values, 1).cpu().numpy() for name, values in moved.items()}
+        delta = {name: torch.tensordot(self.weights, values, 1).cpu().numpy() for name, values in moved.items()}
         item_rows = None if self.touched is None else self.touched.sum(self.copies[ITEM_ROWS])
         row_weight = self._row_weight() if self.row_normalisation else None
         return UpdateSum(delta, self.weight, item_rows, row_weight, metrics=metrics, clients=self.clients)
 
     def _row_weight(self) -> npt.NDArray[np.float64]:
-        """Σ n_c by item row over the clients that changed it [I + 1]."""
+        """Σ w_c by item row over the clients that changed it [I + 1]."""
         if self.touched is not None:
             return self.touched.weight(self.copies[ITEM_ROWS])
         changed = (self.copies[ITEM_ROWS] != self.start[ITEM_ROWS]).any(-1)  # [C, I + 1]
-        weight: npt.NDArray[np.float64] = (self.samples.double() @ changed.double()).cpu().numpy()
+        weight: npt.NDArray[np.float64] = (self.weights.double() @ changed.double()).cpu().numpy()
         return weight
 
 
@@ -179,17 +185,17 @@ class TouchedRows:
     Args:
         table: the common start of all rows [I + 1, D].
         rows: each client's rows, ascending, the last repeated to the longest list [C, n].
-        samples: n_c [C].
+        weights: w_c, what each client counts for [C].
         decays: whether a row changes that nobody touches.
     """
 
-    def __init__(self, table: Tensor, rows: IntArray, samples: Tensor, *, decays: bool) -> None:
-        self.table, self.samples = table, samples
+    def __init__(self, table: Tensor, rows: IntArray, weights: Tensor, *, decays: bool) -> None:
+        self.table, self.weights = table, weights
         self.rows = torch.from_numpy(rows).to(table.device)
         self.start = table[self.rows]
         own = torch.ones_like(self.rows, dtype=torch.bool)
         own[:, 1:] = self.rows[:, 1:] > self.rows[:, :-1]
-        self.row_samples = samples[:, None] * own  # n_c, and 0 where a row is but repeated [C, n]
+        self.row_weights = weights[:, None] * own  # w_c, and 0 where a row is but repeated [C, n]
         self.idle = nn.Parameter(table.clone()) if decays else None
         self.untouched = self.start.clone() if decays else self.start  # had the client not touched its rows [C, n, D]
         self.idle_sum, self.idle_weight = torch.zeros_like(table), table.new_zeros(len(table))
@@ -203,24 +209,24 @@ class TouchedRows:
         """These clients take no further step, nor do the rows that they do not touch."""
         if self.idle is None:
             return
-        weight, moved = self.samples[finished].sum(), self.decay()
+        weight, moved = self.weights[finished].sum(), self.decay()
         self.idle_sum += weight * moved
         self.idle_weight += weight * (moved != 0).any(-1)
         self.untouched[finished] = self.idle.detach()[self.rows[finished]]
 
     def sum(self, trained: Tensor) -> RowSum:
-        """Σ n_c·Δ_c of the item rows, from what they came to [C, n, D]."""
+        """Σ w_c·Δ_c of the item rows, from what they came to [C, n, D]."""
         distinct, place = self.rows.unique(return_inverse=True)
-        moved = ((trained - self.untouched) * self.row_samples.unsqueeze(-1)).flatten(0, 1)
+        moved = ((trained - self.untouched) * self.row_weights.unsqueeze(-1)).flatten(0, 1)
         total = moved.new_zeros(len(distinct), moved.shape[-1]).index_add_(0, place.flatten(), moved)
         if self.idle is not None:
             total, distinct = self.idle_sum.index_add(0, distinct, total), torch.arange(len(self.table))
         return RowSum(distinct.cpu().numpy(), total.cpu().numpy(), len(self.table))
 
     def weight(self, trained: Tensor) -> npt.NDArray[np.float64]:
-        """Σ n_c by row over the clients that changed it [I + 1]."""
+        """Σ w_c by row over the clients that changed it [I + 1]."""
         changed, would_have = ((x != self.start).any(-1).to(trained.dtype) for x in (trained, self.untouched))
-        more = (self.row_samples * (changed - would_have)).flatten()
+        more = (self.row_weights * (changed - would_have)).flatten()
         weight: npt.NDArray[np.float64] = (
             self.idle_weight.index_add(0, self.rows.flatten(), more).double().cpu().numpy()
         )

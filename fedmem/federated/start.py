@@ -9,9 +9,9 @@ import torch
 from fedmem.config import ExperimentConfig
 from fedmem.errors import ConfigError
 from fedmem.features.store import ItemFeatures
-from fedmem.federated.aggregation import OptimizerState
 from fedmem.federated.messages import Arrays
 from fedmem.federated.parameters import load_parameters, parameter_arrays
+from fedmem.federated.server_optimizers import OptimizerState
 from fedmem.federated.state import ServerState
 from fedmem.memory.prototypes import FrozenItemBlocks, Prototypes, from_catalogue
 from fedmem.model.recommender import FrozenFeatures, UR4RecV2MoE

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from fedmem.evaluation.metric_table import MetricTable
-from fedmem.federated.aggregation import OptimizerState
 from fedmem.federated.messages import Arrays
+from fedmem.federated.server_optimizers import OptimizerState
 from fedmem.memory.prototypes import Prototypes
 
 

@@ -9,9 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fedmem.federated.aggregation import FederatedAggregator, OptimizerState, weighted
+from fedmem.federated.aggregation import FederatedAggregator, weighted
 from fedmem.federated.messages import ITEM_ROWS, ClientUpdate, GatheredPrototypes, RowSum, UpdateSum
 from fedmem.federated.prototype_aggregation import reduce_prototypes
+from fedmem.federated.server_optimizers import OptimizerState
+from fedmem.federated.sums import Mean
 from fedmem.memory.prototypes import Prototypes
 from tests.tiny import tiny_config
 
@@ -22,11 +24,13 @@ def aggregator(federated: dict[str, Any] | None = None, fedmem: dict[str, Any] |
 
 
 def update(samples: int, *rows: list[float], **metrics: float) -> ClientUpdate:
-    return ClientUpdate(samples, {ITEM_ROWS: np.array(rows), "bias": np.full(2, float(samples))}, metrics=metrics)
+    sums = {name: Mean(value, samples) for name, value in metrics.items()}
+    return ClientUpdate(samples, {ITEM_ROWS: np.array(rows), "bias": np.full(2, float(samples))}, metrics=sums)
 
 
 def sum_of(sent: ClientUpdate, **fedmem: Any) -> UpdateSum:
-    return weighted(sent, tiny_config(fedmem=fedmem).fedmem)
+    config = tiny_config(fedmem=fedmem)
+    return weighted(sent, config.federated, config.fedmem)
 
 
 def prototypes(sums: list[list[float]], counts: list[float]) -> Prototypes:
@@ -46,7 +50,7 @@ def test_clients_weigh_by_their_samples():
 
 def test_sums_add_metrics_weights_and_clients():
     cohort = sum_of(update(2, [1.0], loss=1.0)) + sum_of(update(5, [1.0], loss=2.5))
-    assert (cohort.clients, cohort.weight, cohort.metrics) == (2, 7.0, {"loss": 3.5})
+    assert (cohort.clients, cohort.weight, cohort.metrics) == (2, 7.0, {"loss": Mean(3.5, 7)})
 
 
 def test_a_row_is_divided_by_the_weight_of_those_who_touched_it():

@@ -11,18 +11,16 @@ from fedmem.federated.start import initial_state
 from tests.reference.population import SlowPopulation
 from tests.tiny import population_of, tiny_config, tiny_snapshot
 
-LOSS = Distribution("loss", width=0.5, bins=5)
+LOSS = Distribution(width=0.5, bins=5, together=2)
 
 
 def test_each_value_has_one_bin_and_the_last_is_open():
-    counts = LOSS.counts(np.array([0.0, 0.49, 0.5, 1.99, 2.0, 1e9]))
-    assert list(counts) == [f"loss[{k}]" for k in range(5)]
-    assert list(counts.values()) == [2, 1, 0, 1, 2]
+    assert LOSS.counts(np.array([0.0, 0.49, 0.5, 1.99, 2.0, 1e9])).by_bin.tolist() == [2, 1, 0, 1, 2]
 
 
 @given(st.lists(st.floats(0, 3.999), min_size=1, max_size=300))
 def test_quantiles_are_within_a_bin_of_the_true_ones(values):
-    found = SURPRISE.quantiles(SURPRISE.counts(np.array(values)))
+    found = SURPRISE.counts(np.array(values)).quantiles("surprise")
     for q in QUANTILES:
         low, high = (np.quantile(values, q / 100, method=m) for m in ("lower", "higher"))
         assert low - SURPRISE.width <= found[f"surprise_p{q:02d}"] <= high + SURPRISE.width
@@ -30,23 +28,24 @@ def test_quantiles_are_within_a_bin_of_the_true_ones(values):
 
 def test_quantiles_of_sums_are_those_of_everything_counted():
     first, second = np.array([0.1, 0.2]), np.array([1.1, 1.6, 1.7])
-    summed = {
-        name: a + b for (name, a), b in zip(LOSS.counts(first).items(), LOSS.counts(second).values(), strict=True)
-    }
-    assert LOSS.quantiles(summed) == LOSS.quantiles(LOSS.counts(np.concatenate([first, second])))
+    summed = LOSS.counts(first) + LOSS.counts(second)
+    assert summed.quantiles("loss") == LOSS.counts(np.concatenate([first, second])).quantiles("loss")
 
 
 def test_shares_add_neighbouring_bins_and_sum_to_one():
-    assert LOSS.shares(LOSS.counts(np.array([0.1, 0.7, 1.2, 9.0])), 2) == {
+    assert LOSS.counts(np.array([0.1, 0.7, 1.2, 9.0])).shares("loss") == {
         "loss_share_00": 0.5,
         "loss_share_01": 0.25,
         "loss_share_02": 0.25,
     }
 
 
-def test_nothing_counted_has_no_quantiles():
-    nothing = LOSS.counts(np.zeros(0))
-    assert LOSS.quantiles(nothing) == LOSS.shares(nothing, 2) == {}
+def test_a_histogram_that_is_not_wanted_is_not_reported():
+    assert not [name for name in Distribution(0.5, 5).counts(np.ones(3)).report("loss") if "share" in name]
+
+
+def test_nothing_counted_reports_nothing():
+    assert LOSS.counts(np.zeros(0)).report("loss") == {}
 
 
 @pytest.mark.parametrize("clients", [population_of, SlowPopulation], ids=["chunked", "one at a time"])

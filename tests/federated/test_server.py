@@ -7,25 +7,15 @@ import numpy as np
 import pytest
 
 from fedmem.evaluation.metric_table import MetricSums, Moments
-from fedmem.federated.aggregation import OptimizerState
-from fedmem.federated.distributions import CLIENT_LOSS, SURPRISE
 from fedmem.federated.messages import UpdateSum
 from fedmem.federated.server import FedMemServer
+from fedmem.federated.server_optimizers import OptimizerState
 from fedmem.federated.start import initial_state
 from fedmem.federated.state import ServerState
+from fedmem.federated.sums import Mean, Total
 from tests.tiny import population_of, tiny_config, tiny_snapshot
 
-METRICS = (
-    "recommendation_loss",
-    "contrastive_loss",
-    "surprise",
-    "positions",
-    "memory_updates",
-    "memory_evictions",
-    "memory_occupancy",
-    *CLIENT_LOSS.names,
-    *SURPRISE.names,
-)
+METRICS = {"recommendation_loss": Mean(3.0, 2.0), "memory_updates": Total(1.0)}
 
 
 class ScriptedPopulation:
@@ -38,7 +28,7 @@ class ScriptedPopulation:
 
     def train(self, clients, broadcast, postprocessors=()):
         self.trained.append(clients.tolist())
-        yield from (UpdateSum({"w": np.ones(1)}, 1.0, metrics=dict.fromkeys(METRICS, 1.0)) for _ in clients)
+        yield from (UpdateSum({"w": np.ones(1)}, 1.0, metrics=METRICS) for _ in clients)
 
     def evaluate(self, broadcast, split):
         self.evaluated.append((broadcast.round, split))
@@ -124,9 +114,9 @@ def test_pooled_training_takes_a_step_a_batch(batch, steps):
     assert server.state.round == 1
 
 
-def test_metrics_are_means_over_positions():
+def test_metrics_are_means_over_what_they_weigh_by_and_totals():
     report = server_of(ScriptedPopulation(), client_fraction=0.3).run_round()
-    assert report.metrics["recommendation_loss"] == report.metrics["surprise_mean"] == 1.0
+    assert report.metrics["recommendation_loss"] == 1.5
     assert report.metrics["memory_updates"] == 6.0
 
 

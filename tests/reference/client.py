@@ -13,16 +13,17 @@ import torch
 
 from fedmem.config import ExperimentConfig
 from fedmem.data.client_dataset import ClientDataset
-from fedmem.federated.control_memories import control_entries
 from fedmem.federated.distributions import CLIENT_LOSS, SURPRISE
 from fedmem.federated.dropout import chunk_dropout, dropout_generator
 from fedmem.federated.local_optimizer import local_optimizer
 from fedmem.federated.local_steps import LocalStep, draw_steps
 from fedmem.federated.messages import Broadcast, ClientUpdate
 from fedmem.federated.parameters import load_parameters, parameter_arrays, prototype_vectors
+from fedmem.federated.sums import Mean, Sum, Total
 from fedmem.memory.entries import MemoryEntries
 from fedmem.memory.prototypes import FrozenItemBlocks, Prototypes, distil
 from fedmem.model.recommender import UR4RecV2MoE
+from fedmem.randomness import numpy_generator
 from tests.reference.memory import SlowMemory
 from tests.reference.objective import Reading, collate, local_objective
 
@@ -45,12 +46,12 @@ class SlowClient:
         delta = {name: value - broadcast.parameters[name] for name, value in parameter_arrays(model).items()}
         return ClientUpdate(len(self.data.history), delta, self.prototypes(broadcast.global_memory), metrics)
 
-    def train(self, model: UR4RecV2MoE, broadcast: Broadcast) -> Mapping[str, float]:
+    def train(self, model: UR4RecV2MoE, broadcast: Broadcast) -> Mapping[str, Sum]:
         """Local epochs over the client's own data; writes the memory and returns the sums of its metrics."""
         optimizer = local_optimizer(list(model.parameters()), self.config.training)
         prototypes = prototype_vectors(broadcast.global_memory, model.sasrec.item_embedding)
         start = [p.detach().clone() for p in model.parameters()] if self._proximal else []
-        metrics: dict[str, float] = {}
+        metrics: dict[str, Sum] = {}
         for number, reading in enumerate(self.readings(broadcast.round)):
             step = reading.step
             batch = collate([reading], prototypes, model.sasrec.item_embedding, model.text_dim)
@@ -62,10 +63,15 @@ class SlowClient:
             (losses.total / step.num_samples + self._proximal_term(model, start)).backward()
             fill_gradients(model)
             written = self.remember(step, losses.surprise, losses.embedding, broadcast.round)
-            add_metrics(metrics, losses.metrics() | written)
+            means = {name: Mean(value, step.num_samples) for name, value in losses.metrics().items()}
+            for name, found in {**means, **written}.items():
+                metrics[name] = metrics[name] + found if name in metrics else found
             optimizer.step()
-        mean_loss = metrics["recommendation_loss"] / metrics["positions"]
-        return metrics | CLIENT_LOSS.counts(np.array([mean_loss]))
+        mean_loss = metrics["recommendation_loss"].report("loss")["loss"]
+        metrics["client_loss"] = CLIENT_LOSS.counts(np.array([mean_loss]))
+        if self.config.uses_memory:
+            metrics["memory_occupancy_mean"] = Mean(len(self.memory), 1)
+        return metrics
 
     def prototypes(self, start: Prototypes | None) -> Prototypes | None:
         """The memory distilled into K (sum, count) pairs; None where prototypes take no part."""
@@ -90,25 +96,24 @@ class SlowClient:
         surprise: npt.NDArray[np.float32],
         embedding: npt.NDArray[np.float32],
         round_number: int,
-    ) -> dict[str, float]:
+    ) -> dict[str, Sum]:
         """Write the surprising items of a step into the memory; the step's metric sums."""
         chosen = step.chosen
         items = step.items[chosen]
         index = np.add.outer(step.start, np.arange(chosen.shape[1]))[chosen].astype(np.int32)
         surprise, embedding = (values[:, : chosen.shape[1]][chosen] for values in (surprise, embedding))
         if not self.config.uses_memory:
-            return {"positions": float(len(items))}
+            return {}
         written = evicted = 0
         if round_number >= self.config.fedmem.warmup_rounds:
             entries = MemoryEntries(items, index, np.ones_like(items), surprise, embedding)
             written, evicted = self._write(entries, round_number)
         return {
-            "surprise": float(surprise.sum()),
-            **SURPRISE.counts(surprise),
-            "positions": float(len(items)),
-            "memory_updates": float(written),
-            "memory_evictions": float(evicted),
-            "memory_occupancy": float(len(self.memory)),
+            "surprise_mean": Mean(float(surprise.sum()), len(items)),
+            "surprise": SURPRISE.counts(surprise),
+            "memory_updates": Total(written),
+            "memory_evictions": Total(evicted),
+            "memory_written_fraction": Mean(written, len(items)),
         }
 
     def _write(self, entries: MemoryEntries, round_number: int) -> tuple[int, int]:
@@ -116,8 +121,13 @@ class SlowClient:
         if self.config.fedmem.memory_policy == "surprise":
             last = len(self.data.history) - 1
             return self.memory.update(entries.items, entries.index, entries.surprise, entries.id_embedding, last)
-        self.memory.restore(control_entries(self.config, self.user, round_number, entries))
-        return min(self.config.fedmem.memory_capacity, len(entries)), 0
+        wanted = min(self.config.fedmem.memory_capacity, len(entries))
+        which = np.arange(len(entries))[len(entries) - wanted :]
+        if self.config.fedmem.memory_policy == "random":
+            rng = numpy_generator(self.config.seed, "random memory", round_number, self.user)
+            which = rng.permutation(len(entries))[:wanted]
+        self.memory.restore(entries.take(which).last_of_each_item())
+        return wanted, 0
 
     @property
     def _proximal(self) -> bool:
@@ -134,9 +144,3 @@ def fill_gradients(model: UR4RecV2MoE) -> None:
     for parameter in model.parameters():
         if parameter.grad is None:
             parameter.grad = torch.zeros_like(parameter)
-
-
-def add_metrics(total: dict[str, float], more: Mapping[str, float]) -> None:
-    """Add a step's metric sums; the occupancy is a level, of which the last stands."""
-    for name, value in more.items():
-        total[name] = value if name == "memory_occupancy" else total.get(name, 0.0) + value

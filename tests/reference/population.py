@@ -43,7 +43,9 @@ class SlowPopulation:
         assert not postprocessors
         ordered = clients[np.lexsort((clients, -self.dataset.lengths[clients]))]
         sent = (self.clients[user].participate(self.model, broadcast) for user in ordered.tolist())
-        yield functools.reduce(operator.add, (weighted(update, self.config.fedmem) for update in sent))
+        yield functools.reduce(
+            operator.add, (weighted(update, self.config.federated, self.config.fedmem) for update in sent)
+        )
 
     def restore(self, memories: Mapping[int, MemoryEntries]) -> None:
         """Give clients these memories."""

@@ -4,9 +4,8 @@ import io
 import itertools
 import json
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, cast
+from typing import IO, Any
 
 import ijson
 
@@ -25,28 +24,23 @@ Rows = Iterator[tuple[int, dict[str, Any]]]
 
 def read_json_lines(path: Path, wanted: Wanted, bad_rows: BadRows) -> Iterator[Batch]:
     """Batches of the wanted columns of a file with a JSON object on each line; a line that is none is a bad row."""
-    with _text(path, "a file with a JSON object on each line") as text:
-        yield from _batches(_lines(text, bad_rows), path, wanted, f"{path}:1")
+    with opened(path, "a file with a JSON object on each line") as file:
+        yield from _batches(_lines(_as_utf8(file), bad_rows), path, wanted, f"{path}:1")
 
 
 def read_json_array(path: Path, wanted: Wanted, bad_rows: BadRows) -> Iterator[Batch]:
     """Batches of the wanted columns of a file that is one JSON array of objects."""
-    with _text(path, "a JSON array of objects") as text:
-        yield from _batches(_elements(text, path, bad_rows), path, wanted, str(path))
+    with opened(path, "a JSON array of objects") as file:
+        yield from _batches(_elements(_as_utf8(file), path, bad_rows), path, wanted, str(path))
 
 
-@contextmanager
-def _text(path: Path, expected: str) -> Iterator[io.TextIOWrapper]:
+def _as_utf8(file: IO[bytes]) -> io.TextIOWrapper:
     """The text of a file; JSON is UTF-8, unless a byte order mark says otherwise."""
-    with opened(path, expected) as file:
-        encoding, mark = mark_of(cast(Any, file).peek(4)[:4])
-        file.read(len(mark))
-        # Bytes that are no UTF-8 become half characters, which no id may hold.
-        text = io.TextIOWrapper(file, encoding or "utf-8", errors="surrogateescape", newline="\n")
-        try:
-            yield text
-        finally:
-            text.detach()
+    buffered = io.BufferedReader(file)  # type: ignore[type-var]
+    encoding, mark = mark_of(buffered.peek(4)[:4])
+    buffered.read(len(mark))
+    # Bytes that are no UTF-8 become half characters, which no id may hold.
+    return io.TextIOWrapper(buffered, encoding or "utf-8", errors="surrogateescape", newline="\n")
 
 
 def _batches(rows: Rows, path: Path, wanted: Wanted, where: str) -> Iterator[Batch]:
@@ -78,18 +72,12 @@ def _lines(file: io.TextIOWrapper, bad_rows: BadRows) -> Rows:
         try:
             row = json.loads(line)
         except (ValueError, RecursionError) as error:
-            bad_rows.add(number, f"the line {shown(line.strip())} is no JSON object ({_why(error)})", NO_TEXT)
+            bad_rows.add(number, f"the line {shown(line.strip())} is no JSON object ({error})", NO_TEXT)
             continue
         if isinstance(row, dict):
             yield number, row
         else:
             bad_rows.add(number, f"the line {shown(line.strip())} is no JSON object", NO_TEXT)
-
-
-def _why(error: Exception) -> str:
-    if isinstance(error, json.JSONDecodeError):
-        return str(error)
-    return "it is nested too deeply" if isinstance(error, RecursionError) else "a number has thousands of digits"
 
 
 class _Encoded:
@@ -100,7 +88,7 @@ class _Encoded:
 
     def read(self, size: int) -> bytes:
         """The next characters."""
-        return self._file.read(size).encode(errors="surrogateescape")
+        return self._file.read(size).encode(errors="replace")
 
 
 def _elements(file: io.TextIOWrapper, path: Path, bad_rows: BadRows) -> Rows:

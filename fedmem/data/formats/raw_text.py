@@ -41,7 +41,8 @@ def read_text(path: Path, expected: str, encoding: str = "auto") -> bytes:
         ) from None
     if found != "utf-8":
         _log.info("%s: read as %s; if letters are wrong, give another --encoding", path, found)
-    return text
+    # Where there is no other line end, the single carriage return of an old Macintosh is one.
+    return text if b"\n" in text else text.replace(b"\r", b"\n")
 
 
 def as_utf8(content: bytes, encoding: str = "auto", errors: str = "strict") -> tuple[bytes, str]:
@@ -50,9 +51,7 @@ def as_utf8(content: bytes, encoding: str = "auto", errors: str = "strict") -> t
     if found is None:
         found = _detected(content) if encoding == "auto" else codecs.lookup(encoding).name
     content = content.removeprefix(mark)
-    text = content if found == "utf-8" else content.decode(found, errors).encode()
-    # Where there is no other line end, the single carriage return of an old Macintosh is one.
-    return (text if b"\n" in text else text.replace(b"\r", b"\n")), found
+    return (content if found == "utf-8" else content.decode(found, errors).encode()), found
 
 
 def mark_of(content: bytes) -> tuple[str | None, bytes]:
