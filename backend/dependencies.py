@@ -12,7 +12,8 @@ from backend.model_keeper import ModelKeeper
 from backend.served_model import ServedModels
 from backend.services import Services
 from backend.settings import Settings
-from fedmem.contracts.contract import PRINTABLE
+from fedmem.contracts.catalogue import NewItemId
+from fedmem.contracts.contract import PRINTABLE, STORED
 from fedmem.errors import ConflictError
 from fedmem.storage.catalogue import CatalogueStore
 from fedmem.storage.jobs import JobStore
@@ -132,5 +133,6 @@ def _dataset_name(served: Served, catalogue: Catalogue, dataset: AskedDataset = 
 
 DatasetName = Annotated[str, Depends(_dataset_name)]
 JobId = Annotated[int, Path(ge=1, le=LARGEST_ID, description="The job's number.", examples=[1])]
-UserIdInPath = Annotated[str, Path(max_length=512, pattern=PRINTABLE, description=USER_ID, examples=["u001"])]
-ItemIdInPath = Annotated[str, Path(max_length=512, pattern=PRINTABLE, description=ITEM_ID, examples=["i001"])]
+UserIdInPath = Annotated[str, Path(pattern=STORED, description=USER_ID, examples=["u001"])]
+ItemIdInPath = Annotated[str, Path(pattern=STORED, description=ITEM_ID, examples=["i001"])]
+NewItemIdInPath = Annotated[NewItemId, Path(description=ITEM_ID, examples=["i001"])]

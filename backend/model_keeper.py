@@ -75,11 +75,11 @@ class ModelKeeper:
     _not_erased: dict[int, float] = field(default_factory=dict)  # by job, when that was found
     _loader: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1, "loader", step_back))
     _meanwhile: list[tuple[str, Change]] = field(default_factory=list)
-    # By snapshot, what it was compared with (the data set and the state of its items), and what differed.
-    _compared: WeakKeyDictionary[object, tuple[object, list[ItemRow]]] = field(default_factory=WeakKeyDictionary)
+    # By snapshot, the data set it was compared with, at which version of its items, and those that differed.
+    _compared: WeakKeyDictionary[object, tuple[str, int, list[ItemRow]]] = field(default_factory=WeakKeyDictionary)
 
     def look(self) -> None:
-        """Serve what is active by now, and read what users did meanwhile."""
+        """Serve what is active by now, and read what users did and what became of items meanwhile."""
         with self._loading:
             self._meanwhile.clear()
             active = self.models.active()
@@ -88,6 +88,7 @@ class ModelKeeper:
         if self.served.current is None:
             self.served.awaited = self._awaited()
         self.catch_up()
+        self._catch_up_with_items()
         for erasure, error in self._erase(not_again=TRY_AGAIN):
             LOG.error("deleted users are still in the files of job %d: %s", erasure.job_id, error)
 
@@ -116,8 +117,7 @@ class ModelKeeper:
         """Store an item, and make it known to the models of this data set."""
         for model in self.served.all():
             if model.dataset == dataset:
-                with suppress(FeatureError):  # told once it is to be taken up
-                    model.recommender.encode([_item(row)])
+                _encode(model, [row])
         with self._changing:
             self.catalogue.put_item(dataset, row)
             self._change(dataset, lambda model: self._with_items(model, [row]))
@@ -222,7 +222,8 @@ class ModelKeeper:
         last_id = self.jobs.get(row.job_id).last_interaction_id
         model = ServedModel(recommender, row.dataset, row.job_id, NewInteractions(last_id or 0))
         self._forget_deleted(model, last_id)
-        model = self._with_items(model, self._described_anew(model))
+        version, changed = self._described_anew(model)
+        model = replace(self._with_items(model, changed), items_version=version)
         self._read_news(model)
         check(model.recommender)
         LOG.info("model %s loaded and checked in %.1f s", row.version, self.clock() - began)
@@ -246,20 +247,48 @@ class ModelKeeper:
             if len(rows) < PAGE:
                 return
 
-    def _described_anew(self, model: ServedModel) -> list[ItemRow]:
-        """The items that the database describes otherwise than the model's snapshot; read only if one has changed."""
+    def _described_anew(self, model: ServedModel) -> tuple[int, list[ItemRow]]:
+        """The version that the items are at, and those that the model's snapshot does not know or knows otherwise.
+
+        Only those are read that have changed since another model of the snapshot was compared with them.
+        """
         assert model.dataset is not None
-        snapshot, state = model.recommender.dataset, (model.dataset, *self.catalogue.items_state(model.dataset))
-        compared, changed = self._compared.get(snapshot, (None, []))
-        if compared != state:
-            changed = _unlike(model.recommender.catalogue, self.catalogue.items(model.dataset))
-            self._compared[snapshot] = state, changed
-        return changed
+        snapshot = model.recommender.dataset
+        dataset, version, changed = self._compared.get(snapshot, (model.dataset, -1, []))
+        if dataset != model.dataset:
+            version, changed = -1, []
+        version, rows = self.catalogue.items_since(model.dataset, version)
+        newest = {row.item_id: row for row in (*changed, *rows)}
+        changed = _unlike(model.recommender.catalogue, list(newest.values()))
+        self._compared[snapshot] = model.dataset, version, changed
+        return version, changed
+
+    def _catch_up_with_items(self) -> None:
+        """Make known to the models what was imported, or put by another process, since the last look."""
+        for model in self.served.all():
+            assert model.dataset is not None
+            _, rows = self.catalogue.items_since(model.dataset, model.items_version)
+            if changed := _unlike(model.recommender.catalogue, rows):
+                self._loader.submit(copy_context().run, _encode, model, changed).result()
+            if rows:
+                with self._changing:
+                    self._read_items(model.version)
+
+    def _read_items(self, version: str) -> None:
+        """Take up what has changed, unless the model is no longer in memory; their texts have been encoded."""
+        for model in self.served.all():
+            if model.version == version:
+                assert model.dataset is not None
+                now, rows = self.catalogue.items_since(model.dataset, model.items_version)
+                self.served.replace(replace(self._with_items(model, rows), items_version=now))
 
     def _with_items(self, model: ServedModel, rows: list[ItemRow]) -> ServedModel:
-        """The model with the items that it does not know as they are described now."""
+        """The model with the items that it does not know as they are described now.
+
+        An item without a text cannot be placed: it waits for a model that was trained with it.
+        """
         known = model.recommender.catalogue
-        changed = _unlike(known, rows)
+        changed = [row for row in _unlike(known, rows) if row.item_id in known or row.text.strip()]
         if not changed:
             return model
         try:
@@ -311,6 +340,12 @@ def _said_of_swap(model: ServedModel, before: ServedModel | None) -> str:
     if before is None or before.version == model.version:
         return f"{what} is in service"
     return f"{what} replaces {before.version} of data set {before.dataset}"
+
+
+def _encode(model: ServedModel, rows: list[ItemRow]) -> None:
+    """Let the items' texts be encoded while others are answered."""
+    with suppress(FeatureError):  # told once they are to be taken up
+        model.recommender.encode([_item(row) for row in rows])
 
 
 def _without_user(model: ServedModel, user_id: str, until_id: int) -> ServedModel:

@@ -14,9 +14,19 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
+from starlette.convertors import PathConvertor, register_url_convertor
 from starlette.datastructures import QueryParams
 from starlette.routing import Match
 from starlette.types import Scope
+
+
+class IdConvertor(PathConvertor):
+    """``{user_id:id}``: the rest of a path, whatever is in it; of ``path``, a newline would be the end."""
+
+    regex = "(?s:.*)"
+
+
+register_url_convertor("id", IdConvertor())
 
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 

@@ -114,6 +114,7 @@ def dataset_of(row: DatasetRow) -> Dataset:
         users=row.users,
         items=row.items,
         interactions=row.interactions,
+        repeats=row.repeats,
     )
 
 

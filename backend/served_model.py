@@ -20,12 +20,14 @@ class ServedModel:
         dataset: the name of the data set it was trained on; None for a run without a database.
         job_id: the job that left it; None as above.
         news: what users did since its snapshot.
+        items_version: the version of the data set's items that it knows.
     """
 
     recommender: Recommender
     dataset: str | None
     job_id: int | None
     news: NewInteractions
+    items_version: int = -1
 
     @classmethod
     def of_run(cls, recommender: Recommender) -> "ServedModel":

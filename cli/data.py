@@ -3,7 +3,7 @@
 import dataclasses
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 from rich.table import Table
@@ -50,10 +50,21 @@ def import_files(
     name: Annotated[str | None, typer.Option(help="Of the data set; default the file's or folder's.")] = None,
     *,
     reading: Reading,
+    repeats: Annotated[
+        Literal["hide", "offer"] | None,
+        typer.Option(help="Whether jobs on it offer users again what they have taken; default as it was."),
+    ] = None,
+    overwrite_edits: Annotated[
+        bool, typer.Option("--overwrite-edits", help="Take the file's word for items edited by PUT /items too.")
+    ] = False,
     database_url: DatabaseUrl = None,
     as_json: AsJson = False,
 ) -> None:
-    """Write interactions, titles and pictures to the database, all or nothing. Again adds only what is new."""
+    """Write interactions, titles and pictures to the database, all or nothing.
+
+    Again adds what is new and updates what the files describe: what they do not name stays as it is, edited items stay
+    edited, and deleted users stay deleted.
+    """
     from cli.importing import run_import
     from fedmem.data.formats import read_dataset
     from fedmem.storage.catalogue import check_name
@@ -62,7 +73,9 @@ def import_files(
     check_name(name)
     interactions, items = read_dataset(path, **reading.arguments())
     with catalogue(database_url, migrate=True) as store:
-        run_import(store, name, path, interactions, items, as_json=as_json)
+        run_import(
+            store, name, path, interactions, items, overwrite_edits=overwrite_edits, repeats=repeats, as_json=as_json
+        )
 
 
 @app.command("list")

@@ -5,44 +5,66 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from cli.screen import answer_json, answers, notes, stages
+from fedmem.config import Repeats
+from fedmem.data.formats.titles import description_in, item_text
 from fedmem.data.interactions import Interactions, Item
 from fedmem.storage.catalogue import CatalogueStore
-from fedmem.storage.catalogue_rows import Imported, InteractionColumns, ItemRow
+from fedmem.storage.catalogue_rows import DatasetRow, Imported, InteractionColumns, ItemRow
 
 Progress = Callable[[str, int, int], None]
 
 
 def run_import(
-    store: CatalogueStore, name: str, data: Path, interactions: Interactions, items: list[Item], *, as_json: bool
+    store: CatalogueStore,
+    name: str,
+    data: Path,
+    interactions: Interactions,
+    items: list[Item],
+    *,
+    overwrite_edits: bool,
+    repeats: Repeats | None,
+    as_json: bool,
 ) -> None:
     """Write what was read of ``data`` to the database, whole or not at all, and say what changed."""
     began = time.monotonic()
+    rows = interactions.without_duplicates()
     try:
         with stages() as progress:
-            imported = import_dataset(store, name, data, interactions, items, progress)
+            imported = import_dataset(
+                store, name, data, rows, items, progress, overwrite_edits=overwrite_edits, repeats=repeats
+            )
     except KeyboardInterrupt:
         notes.print(f"interrupted: nothing was stored in {name}")
         sys.exit(130)
-    _conclude(store, name, imported, interactions, time.monotonic() - began, as_json=as_json)
+    _conclude(store.dataset(name), imported, rows, time.monotonic() - began, as_json=as_json)
 
 
 def import_dataset(
-    store: CatalogueStore, name: str, data: Path, interactions: Interactions, items: list[Item], progress: Progress
+    store: CatalogueStore,
+    name: str,
+    data: Path,
+    interactions: Interactions,
+    items: list[Item],
+    progress: Progress,
+    *,
+    overwrite_edits: bool = False,
+    repeats: Repeats | None = None,
 ) -> Imported:
     """Write what was read of ``data`` to a data set of the catalogue, in one transaction."""
-    rows = interactions.without_duplicates()
-    if rows.duplicates_dropped:
-        notes.print(f"{rows.duplicates_dropped:,} rows repeat another's user, item and time: kept once")
     return store.write(
         name,
         str(data.resolve()),
-        InteractionColumns(rows.users, rows.items, rows.timestamps.astype(np.float64)),
+        InteractionColumns(interactions.users, interactions.items, interactions.timestamps.astype(np.float64)),
         map(item_row, items),
-        numbered=rows.numbered,
+        merge=merged,
+        overwrite_edits=overwrite_edits,
+        numbered=interactions.numbered,
+        repeats=repeats,
         progress=progress,
     )
 
@@ -50,22 +72,58 @@ def import_dataset(
 def item_row(item: Item) -> ItemRow:
     """An item as the database holds it."""
     path = None if item.image_path is None else str(item.image_path.absolute())
-    return ItemRow(item.item_id, item.title, item.genres, item.year, path, item.text)
+    return ItemRow(item.item_id, item.title, item.genres, item.year, path, item.text, item.described)
 
 
-def _conclude(
-    store: CatalogueStore, name: str, imported: Imported, read: Interactions, seconds: float, *, as_json: bool
-) -> None:
-    there = store.dataset(name)
+def merged(stored: ItemRow, said: ItemRow) -> ItemRow:
+    """What a stored item becomes: what the file describes is the file's, everything else stays.
+
+    A picture that the file's folder or its column lacks stays, unless the column says that there is none.
+    """
+    known, new = _parts(stored), _parts(said)
+    parts = {name: new[name] if name in said.described else known[name] for name in known}
+    if parts == new:
+        text = said.text
+    elif parts == known:
+        text = stored.text
+    else:
+        text = item_text(parts["title"], parts["year"], parts["genres"], parts["text"])
+    image_path = said.image_path if "image_path" in said.described else stored.image_path
+    return ItemRow(stored.item_id, parts["title"], parts["genres"], parts["year"], image_path, text)
+
+
+def _parts(row: ItemRow) -> dict[str, Any]:
+    """What an item's text is made of."""
+    description = description_in(row.text, row.title, row.year, row.genres)
+    return {"title": row.title, "year": row.year, "genres": row.genres, "text": description}
+
+
+def _conclude(there: DatasetRow, imported: Imported, read: Interactions, seconds: float, *, as_json: bool) -> None:
+    left_out = _left_out(imported, read)
     if as_json:
         record = {**dataclasses.asdict(there), **dataclasses.asdict(imported)}
-        left_out = {"rows_skipped": read.rows_skipped, "not_liked": read.not_liked, "left_out": dict(read.left_out)}
-        answer_json({**record, **left_out, "seconds": round(seconds, 3)})
+        reading = {"rows_skipped": read.rows_skipped, "not_liked": read.not_liked, "left_out": left_out}
+        answer_json({**record, **reading, "seconds": round(seconds, 3)})
         return
-    known = f" ({imported.known_interactions:,} were there already)" if imported.known_interactions else ""
-    changed = f", {imported.changed_items:,} items changed" if imported.changed_items else ""
     answers.print(
-        f"{name}: {imported.new_interactions:,} new interactions{known}, {imported.new_items:,} new items{changed}, "
+        f"{there.name}: {imported.new_interactions:,} new interactions, {imported.known_interactions:,} kept; "
+        f"{imported.new_items:,} new items, {imported.changed_items:,} changed, {imported.kept_items:,} kept; "
         f"in {seconds:.1f} s"
     )
+    if left_out:
+        notes.print(f"rows left out: {', '.join(f'{count:,} {reason}' for reason, count in left_out.items())}")
+    if imported.edits_kept:
+        notes.print(
+            f"{imported.edits_kept:,} of the kept items are described otherwise here, but were edited by PUT /items: "
+            "the edits stay, unless you import with --overwrite-edits"
+        )
     notes.print(f"it holds {there.users:,} users, {there.items:,} items and {there.interactions:,} interactions")
+
+
+def _left_out(imported: Imported, read: Interactions) -> dict[str, int]:
+    """How many rows were left out, by reason."""
+    own = {
+        "of users who were deleted since": imported.deleted_interactions,
+        "the same user, item and time as another row": read.duplicates_dropped,
+    }
+    return {**read.left_out, **{reason: count for reason, count in own.items() if count}}

@@ -75,6 +75,7 @@ def start(
             dataset=dataset,
             config=loaded.model_dump(mode="json"),
             num_rounds=loaded.federated.num_rounds,
+            repeats_of_dataset=not loaded.data.says_repeats,
             start_from=start_from,
         )
         waiting = not store.trainers()

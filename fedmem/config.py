@@ -59,6 +59,11 @@ class DataConfig(Section):
         "Interactions of one user that are trained on at most, the newest; it bounds what a client takes in memory.",
     )
 
+    @property
+    def says_repeats(self) -> bool:
+        """Whether ``repeats`` was given, or is the default, which a setting of the data set comes before."""
+        return "repeats" in self.model_fields_set
+
 
 class FeaturesConfig(Section):
     """Frozen features: a modality is required, auto (used where present) or off."""

@@ -13,6 +13,7 @@ from backend.dependencies import (
     DatasetName,
     ItemIdInPath,
     Keeper,
+    NewItemIdInPath,
     Served,
     dataset_name,
 )
@@ -52,7 +53,7 @@ def list_items(
     return ItemPage(items=items, total=page.total, next=following)
 
 
-@without_database.get("/items/{item_id:path}/similar", responses=problems(404, 409, 503))
+@without_database.get("/items/{item_id:id}/similar", responses=problems(404, 409, 503))
 def list_similar_items(
     item_id: ItemIdInPath,
     served: Served,
@@ -68,7 +69,7 @@ def list_similar_items(
 
 
 @router.get(
-    "/items/{item_id:path}/image",
+    "/items/{item_id:id}/image",
     response_class=Response,
     responses={
         **problems(404, 409, 503),
@@ -82,22 +83,25 @@ def get_item_image(item_id: ItemIdInPath, dataset: DatasetName, catalogue: Catal
     return Response(content, media_type=media_type, headers=headers)
 
 
-@router.get("/items/{item_id:path}", responses=problems(404, 409, 503))
+@router.get("/items/{item_id:id}", responses=problems(404, 409, 503))
 def get_item(item_id: ItemIdInPath, dataset: DatasetName, catalogue: Catalogue, served: Served) -> ItemResponse:
     """One item."""
     return item_of(catalogue.item(dataset, item_id), dataset, served.current)
 
 
-@router.put("/items/{item_id:path}", dependencies=[WRITES], responses=problems(400, 401, 404, 409, 413, 503))
+@router.put("/items/{item_id:id}", dependencies=[WRITES], responses=problems(400, 401, 404, 409, 413, 503))
 def put_item(
-    item_id: ItemIdInPath,
+    item_id: NewItemIdInPath,
     update: ItemUpdate,
     catalogue: Catalogue,
     keeper: Keeper,
     served: Served,
     dataset: AskedDataset = None,
 ) -> ItemResponse:
-    """Describe an item, a new one too. By its text it is recommendable in the next answer, without training."""
+    """Describe an item, a new one too. By its text it is recommendable in the next answer, without training.
+
+    Imports keep what is described here, unless they are told to overwrite it.
+    """
     name = dataset_name(dataset, served, catalogue)
     item = described_item(item_id, update.title, update.genres, update.year, update.text)
     row = ItemRow(item_id, item.title, item.genres, item.year, _image_path(catalogue, name, item_id), item.text)

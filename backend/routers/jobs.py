@@ -43,6 +43,7 @@ def create_job(request: JobRequest, jobs: Jobs, response: Response, idempotency_
         dataset=request.dataset,
         config=request.config.model_dump(mode="json"),
         num_rounds=request.config.federated.num_rounds,
+        repeats_of_dataset=not request.config.data.says_repeats,
         start_from=request.start_from,
         idempotency_key=idempotency_key,
     )

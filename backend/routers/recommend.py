@@ -20,7 +20,7 @@ from fedmem.contracts import (
     RecommendationResponse,
     Selection,
 )
-from fedmem.contracts.contract import PRINTABLE, Contract
+from fedmem.contracts.contract import PRINTABLE, STORED, Contract
 from fedmem.contracts.recommendations import MAX_OFFSET, BatchQuestion, ItemId
 from fedmem.errors import ConfigError, UnknownUserError
 from fedmem.serving import Question, Recommendation
@@ -30,8 +30,7 @@ router = APIRouter(tags=["recommendations"], route_class=KnownQueryRoute)
 UserId = Annotated[
     str,
     Path(
-        max_length=512,
-        pattern=PRINTABLE,
+        pattern=STORED,
         description="A user's id. An unknown user is answered from the global memory.",
         examples=["u001"],
     ),
@@ -77,7 +76,7 @@ async def recommend(request: Request, user_id: UserId, query: Annotated[KnownUse
 
 
 router.add_api_route(
-    "/recommend/{user_id:path}",
+    "/recommend/{user_id:id}",
     recommend,
     methods=["GET"],
     response_model=RecommendationResponse,

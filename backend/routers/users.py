@@ -20,6 +20,7 @@ from backend.openapi import problems
 from backend.query_route import KnownQueryRoute
 from backend.rows import history_of
 from fedmem.contracts import FeedbackRequest, FeedbackResponse, UserHistory, UserPage, UserSummary
+from fedmem.contracts.contract import STORED
 from fedmem.errors import UnknownUserError
 from fedmem.storage.catalogue_rows import Event
 
@@ -30,11 +31,14 @@ router = APIRouter(tags=["users"], route_class=KnownQueryRoute)
 def add_feedback(
     request: FeedbackRequest, served: Served, catalogue: Catalogue, keeper: Keeper, dataset: AskedDataset = None
 ) -> FeedbackResponse:
-    """Store interactions, all or none. They count from the next recommendation on; a retry adds nothing."""
+    """Store interactions, all or none. They count from the next recommendation on; a retry adds nothing.
+
+    Events of a deleted user from before the deletion are left out: a retry does not bring anybody back.
+    """
     events = [Event(event.user_id, event.item_id, float(event.timestamp)) for event in request.events]
     added = catalogue.add_feedback(dataset_name(dataset, served, catalogue), events)
     keeper.catch_up()
-    return FeedbackResponse(accepted=added.accepted, duplicates=added.duplicates)
+    return FeedbackResponse(accepted=added.accepted, duplicates=added.duplicates, left_out=added.left_out)
 
 
 @router.get("/users", responses=problems(404, 409, 503))
@@ -42,7 +46,7 @@ def list_users(
     dataset: DatasetName,
     catalogue: Catalogue,
     q: Annotated[str, Query(max_length=200, description="Only users whose id contains this.")] = "",
-    after: Annotated[str | None, Query(max_length=512, description="Only users behind this one.")] = None,
+    after: Annotated[str | None, Query(pattern=STORED, description="Only users behind this one.")] = None,
     limit: Annotated[int, Query(ge=1, le=500, description="How many.")] = 50,
 ) -> UserPage:
     """Users by id, with the length of their histories."""
@@ -57,7 +61,7 @@ def list_users(
     )
 
 
-@router.get("/users/{user_id:path}/history", responses=problems(404, 409, 503))
+@router.get("/users/{user_id:id}/history", responses=problems(404, 409, 503))
 def get_user_history(user_id: UserIdInPath, dataset: DatasetName, catalogue: Catalogue) -> UserHistory:
     """Everything that is stored of a user's interactions, oldest first."""
     rows = catalogue.history(dataset, user_id)
@@ -67,14 +71,15 @@ def get_user_history(user_id: UserIdInPath, dataset: DatasetName, catalogue: Cat
 
 
 @router.delete(
-    "/users/{user_id:path}",
+    "/users/{user_id:id}",
     status_code=HTTPStatus.NO_CONTENT,
     dependencies=[WRITES],
     responses=problems(401, 404, 409, 413, 503),
 )
 def delete_user(user_id: UserIdInPath, dataset: DatasetName, keeper: Keeper) -> None:
-    """Delete a user's interactions, and the user's memory from every checkpoint.
+    """Delete a user's interactions for good, and the user's memory from every checkpoint.
 
+    No later import or feedback brings back what happened up to the deletion: of the id a salted digest is kept.
     While a job runs its checkpoints may hold the memory; it is erased when the job pauses or ends. The snapshots of the
     data that earlier jobs trained on keep the history, and so may their weights. Done twice, it is done.
     """

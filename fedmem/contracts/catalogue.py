@@ -1,19 +1,44 @@
 """Items, feedback and users as they cross HTTP."""
 
+from functools import partial
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from fedmem.contracts.contract import PRINTABLE, Contract
 from fedmem.contracts.recommendations import ItemId, UserId
+from fedmem.identifiers import MAX_ID_LENGTH, read_id
+from fedmem.times import read_time
 
 MAX_EVENTS = 10_000
 
+WHOLE_NUMBERS = "Blanks around it are left out, and a whole number is taken as text."
+NewItemId = Annotated[
+    str,
+    BeforeValidator(partial(read_id, what="item id")),
+    Field(
+        max_length=MAX_ID_LENGTH,
+        pattern=PRINTABLE,
+        description=f"An item's id in the data set. {WHOLE_NUMBERS}",
+        examples=["1197"],
+    ),
+]
+NewUserId = Annotated[
+    str,
+    BeforeValidator(partial(read_id, what="user id")),
+    Field(max_length=MAX_ID_LENGTH, pattern=PRINTABLE, description=f"A user's id. {WHOLE_NUMBERS}", examples=["u1"]),
+]
 Title = Annotated[str, Field(max_length=1000, pattern=PRINTABLE, examples=["The Princess Bride"])]
 Genre = Annotated[str, Field(max_length=200, pattern=PRINTABLE, examples=["Comedy"])]
 Timestamp = Annotated[
     float,
-    Field(ge=0, le=2**53, description="When, as the data set counts time; usually Unix seconds.", examples=[978300019]),
+    BeforeValidator(read_time, json_schema_input_type=float | str),
+    Field(
+        ge=0,
+        description="When: seconds since 1970 or, told by their size, milli-, micro- or nanoseconds; or an ISO 8601 "
+        "time, in UTC where it names no zone. In a data set without times, a number behind its last row.",
+        examples=[978300019],
+    ),
 ]
 
 
@@ -61,8 +86,8 @@ class ItemPage(Contract):
 class FeedbackEvent(Contract):
     """One interaction."""
 
-    user_id: UserId
-    item_id: ItemId
+    user_id: NewUserId
+    item_id: NewItemId
     timestamp: Timestamp
 
 
@@ -82,6 +107,10 @@ class FeedbackResponse(Contract):
 
     accepted: int = Field(description="New ones; they count from the next recommendation on.", examples=[1])
     duplicates: int = Field(description="Those that were there already.", examples=[0])
+    left_out: int = Field(
+        description="Those of users who were deleted since they happened. A later event is of a user who came back.",
+        examples=[0],
+    )
 
 
 class HistoryEntry(Contract):
@@ -89,7 +118,7 @@ class HistoryEntry(Contract):
 
     item_id: ItemId
     title: str = Field(description="The title, or the id where no title is known.", examples=["The Princess Bride"])
-    timestamp: float = Field(description="When, as the data set counts time.", examples=[978300019])
+    timestamp: float = Field(description="When: seconds since 1970, or steps of the data set.", examples=[978300019])
 
 
 class UserHistory(Contract):

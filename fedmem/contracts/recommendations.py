@@ -4,17 +4,16 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from fedmem.contracts.contract import PRINTABLE, Contract
+from fedmem.contracts.contract import STORED, Contract
 
 MAX_K = 1000
 MAX_OFFSET = 100_000
 MAX_HISTORY = 10_000
 MAX_BATCH = 256
 
-ItemId = Annotated[
-    str, Field(max_length=512, pattern=PRINTABLE, description="An item's id in the data set.", examples=["1197"])
-]
-UserId = Annotated[str, Field(max_length=512, pattern=PRINTABLE, description="A user's id.", examples=["u1"])]
+# As they are stored, and looked up by; what enters is held to more (``catalogue.NewItemId``).
+ItemId = Annotated[str, Field(pattern=STORED, description="An item's id in the data set.", examples=["1197"])]
+UserId = Annotated[str, Field(pattern=STORED, description="A user's id.", examples=["u1"])]
 StrategyName = Literal["model", "global_memory", "prototypes", "cold_model", "no_memory"]
 Strategy = Annotated[
     StrategyName,

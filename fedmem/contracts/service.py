@@ -4,6 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from fedmem.config import Repeats
 from fedmem.contracts.contract import Contract, Time
 
 
@@ -46,6 +47,11 @@ class Dataset(Contract):
     users: int = Field(examples=[943])
     items: int = Field(examples=[1682])
     interactions: int = Field(examples=[100000])
+    repeats: Repeats | None = Field(
+        description="`offer` where users may be offered again what they have taken, which jobs on it begin with; null "
+        "where no import has said it.",
+        examples=["hide"],
+    )
 
 
 class DatasetList(Contract):

@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterable, Sequence
 
 from sqlalchemy import Connection, Engine
 
+from fedmem.config import Repeats
 from fedmem.errors import ConflictError, DataError, UnknownItemError
-from fedmem.storage import datasets, erasures, interactions, items
+from fedmem.storage import datasets, deletions, erasures, interactions, items
 from fedmem.storage.catalogue_rows import (
     Added,
     CatalogueSnapshot,
@@ -32,6 +33,10 @@ def _silent(stage: str, done: int, total: int) -> None:
     pass
 
 
+def _as_said(stored: ItemRow, said: ItemRow) -> ItemRow:
+    return said
+
+
 class CatalogueStore:
     """Every method is one transaction: it is done as a whole or, where it raises, not at all.
 
@@ -49,17 +54,23 @@ class CatalogueStore:
         rows: InteractionColumns,
         catalogue: Iterable[ItemRow],
         *,
+        merge: items.Merge = _as_said,
+        overwrite_edits: bool = False,
         numbered: bool = False,
+        repeats: Repeats | None = None,
         progress: Progress = _silent,
     ) -> Imported:
-        """Import into a data set, made if need be: rows that are there already stay, items become as described here.
+        """Import into a data set, made if need be: what is there already stays, and so does what nothing is said of.
 
         Args:
             name: of the data set.
             source: the file or folder, for people to read.
-            rows: in file order; every item in them is to be in ``catalogue``.
-            catalogue: the items.
+            rows: in file order. Those of deleted users from before the deletion are left out.
+            catalogue: what is said of items; those in ``rows`` alone, or ``described`` by nothing, have their id.
+            merge: what a stored item and what is said of it make; by default what is said.
+            overwrite_edits: whether items that were put by hand become as described here too.
             numbered: whether the timestamps are row numbers because the file has no times.
+            repeats: whether items that a user has taken are offered again; None leaves what was said before.
             progress: called with (stage, done, total).
 
         Raises:
@@ -67,16 +78,28 @@ class CatalogueStore:
             ConflictError: if ``numbered`` rows do not continue those of the last import.
         """
         check_name(name)
+        described = {row.item_id: row for row in catalogue if row.described}
         with writing(self._engine) as connection:
-            dataset_id = datasets.claim_dataset(connection, name, source, self._clock())
-            new, changed = items.merge_items(connection, dataset_id, catalogue, self._clock())
+            dataset_id = datasets.claim_dataset(connection, name, source, repeats, self._clock())
+            kept = deletions.without_deleted(connection, dataset_id, rows)
+            merged = items.merge_items(
+                connection,
+                dataset_id,
+                described,
+                kept.items,
+                self._clock(),
+                merge=merge,
+                overwrite_edits=overwrite_edits,
+            )
             earlier = interactions.count_up_to(connection, dataset_id, max(rows.timestamps)) if numbered else 0
             added = interactions.add_interactions(
-                connection, dataset_id, rows, lambda done: progress("interactions", done, len(rows))
+                connection, dataset_id, kept, lambda done: progress("interactions", done, len(kept))
             )
-            if numbered and earlier > len(rows) - added:
-                raise _moved(name, source, earlier - (len(rows) - added))
-        return Imported(added, len(rows) - added, new, changed)
+            known = len(kept) - added
+            if numbered and earlier > known:
+                raise _moved(name, source, earlier - known)
+        left_out = len(rows) - len(kept)
+        return Imported(added, known, left_out, merged.new, merged.changed, merged.kept, merged.edits_kept)
 
     def remove(self, name: str) -> None:
         """Delete a data set; ``ConflictError`` while jobs refer to it."""
@@ -105,10 +128,12 @@ class CatalogueStore:
         with reading(self._engine) as connection:
             return items.all_items(connection, datasets.find_dataset(connection, name))
 
-    def items_state(self, name: str) -> tuple[float, ...]:
-        """What differs once an item has been inserted or changed: a small question before that for all items."""
+    def items_since(self, name: str, version: int = -1) -> tuple[int, list[ItemRow]]:
+        """The version that the items are at, and those that have changed since another, by id; -1 is before all."""
         with reading(self._engine) as connection:
-            return items.items_state(connection, datasets.find_dataset(connection, name))
+            dataset_id = datasets.find_dataset(connection, name)
+            now = items.items_version(connection, dataset_id)
+            return now, items.items_since(connection, dataset_id, version) if now > version else []
 
     def find_items(
         self, name: str, *, search: str = "", category: str | None = None, offset: int = 0, limit: int = 50
@@ -137,11 +162,10 @@ class CatalogueStore:
         return found
 
     def put_item(self, name: str, item: ItemRow) -> bool:
-        """Store an item as it is described here; whether it is new. ``DataError`` if it cannot be stored."""
+        """Store an item as it is described here, by hand; whether it is new. ``DataError`` if it cannot be stored."""
         with writing(self._engine) as connection:
             dataset_id = datasets.lock_dataset(connection, name)
-            new, _ = items.merge_items(connection, dataset_id, [item], self._clock())
-            return bool(new)
+            return items.put_item(connection, dataset_id, item, self._clock())
 
     def users(self, name: str, *, search: str = "", after: str | None = None, limit: int = 50) -> list[UserRow]:
         """Users whose id contains ``search``, in a fixed order, behind the user ``after``."""
@@ -168,6 +192,8 @@ class CatalogueStore:
     def add_feedback(self, name: str, events: Sequence[Event]) -> Added:
         """Store events; one of the same user, item and time as a row that is there is counted and left out.
 
+        Those of deleted users from before the deletion are left out too; later ones are of users who came back.
+
         Raises:
             UnknownItemError: if the data set lacks an item.
             DataError: if a time is not finite, or an id is no text.
@@ -176,14 +202,15 @@ class CatalogueStore:
         with writing(self._engine) as connection:
             dataset_id = datasets.lock_dataset(connection, name)
             _check_items(connection, dataset_id, name, events)
-            rows = interactions.as_columns(events)
+            rows = deletions.without_deleted(connection, dataset_id, interactions.as_columns(events))
             added = interactions.add_interactions(connection, dataset_id, rows, lambda done: None)
-        return Added(added, len(events) - added)
+        return Added(added, len(rows) - added, len(events) - len(rows))
 
     def delete_user(self, name: str, user_id: str) -> Deleted:
-        """Delete a user's interactions, and note that the jobs' checkpoints are to be rid of the user too."""
+        """Delete a user's interactions for good, and note that the jobs' checkpoints are to be rid of the user too."""
         with writing(self._engine) as connection:
             dataset_id = datasets.lock_dataset(connection, name)
+            deletions.remember_deletion(connection, dataset_id, user_id, self._clock())
             erasures.ask_of_dataset(connection, dataset_id, user_id)
             return interactions.delete_user(connection, dataset_id, user_id)
 

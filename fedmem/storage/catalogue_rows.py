@@ -6,10 +6,18 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
+from fedmem.config import Repeats
+
+DESCRIPTION = frozenset(("title", "genres", "year", "image_path", "text"))
+
 
 @dataclass(frozen=True)
 class ItemRow:
-    """One item. ``image_path`` is absolute; ``text`` is what the text encoder reads, empty if nothing is known."""
+    """One item. ``image_path`` is absolute; ``text`` is what the text encoder reads, empty if nothing is known.
+
+    ``described`` names what an import says of the item; of one where it is empty, only the id is known. The times are
+    of the row in the database: not looked at when it is written.
+    """
 
     item_id: str
     title: str = ""
@@ -17,7 +25,9 @@ class ItemRow:
     year: int | None = None
     image_path: str | None = None
     text: str = ""
-    changed_at: float = field(default=0.0, compare=False)  # of the row in the database; not looked at when writing
+    described: frozenset[str] = field(default=DESCRIPTION, compare=False)
+    changed_at: float = field(default=0.0, compare=False)
+    edited_at: float | None = field(default=None, compare=False)  # when it was last put by hand, None if never
 
 
 @dataclass(frozen=True)
@@ -57,10 +67,11 @@ class UserRow:
 
 @dataclass(frozen=True)
 class Added:
-    """How many events were new, and how many were there already (or twice among themselves)."""
+    """How many events were new, were there already (or twice among themselves), and are older than a deletion."""
 
     accepted: int
     duplicates: int
+    left_out: int = 0
 
 
 @dataclass(frozen=True)
@@ -73,7 +84,10 @@ class Deleted:
 
 @dataclass(frozen=True)
 class DatasetRow:
-    """A data set and how much is in it; ``source`` is the file or folder of the last import."""
+    """A data set and how much is in it; ``source`` is the file or folder of the last import.
+
+    ``repeats``: whether items that a user has taken are offered again; None where no import has said it.
+    """
 
     name: str
     source: str
@@ -81,16 +95,40 @@ class DatasetRow:
     users: int
     items: int
     interactions: int
+    repeats: Repeats | None = None
+
+
+@dataclass(frozen=True)
+class ItemCounts:
+    """What became of the items of an import."""
+
+    new: int = 0
+    changed: int = 0
+    kept: int = 0
+    edits_kept: int = 0
 
 
 @dataclass(frozen=True)
 class Imported:
-    """What an import changed: everything else was there already."""
+    """What became of the rows and the items of an import; what it does not name stays as it is.
+
+    Attributes:
+        new_interactions: stored now.
+        known_interactions: there already.
+        deleted_interactions: left out, because the user was deleted since they happened.
+        new_items: stored now.
+        changed_items: described otherwise than before.
+        kept_items: as they were.
+        edits_kept: how many of these the import describes otherwise, but were edited by hand.
+    """
 
     new_interactions: int
     known_interactions: int
+    deleted_interactions: int
     new_items: int
     changed_items: int
+    kept_items: int
+    edits_kept: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,6 +144,11 @@ class InteractionColumns:
 
     def __len__(self) -> int:
         return len(self.users)
+
+    def where(self, wanted: npt.NDArray[np.bool_]) -> "InteractionColumns":
+        """The rows of a mask [n], in their order."""
+        users, items = (np.asarray(column, dtype=object) for column in (self.users, self.items))
+        return InteractionColumns(users[wanted], items[wanted], np.asarray(self.timestamps)[wanted])
 
     def batches(self, size: int) -> "Iterator[InteractionColumns]":
         """The rows in pieces of so many at most."""

@@ -4,6 +4,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, delete, func, select, update
 
+from fedmem.config import Repeats
 from fedmem.errors import ConflictError, UnknownDatasetError
 from fedmem.storage.catalogue_rows import DatasetRow
 from fedmem.storage.interactions import each_user, insert_new
@@ -36,11 +37,14 @@ def lock_dataset(connection: Connection, name: str) -> int:
     return dataset_id
 
 
-def claim_dataset(connection: Connection, name: str, source: str, now: float) -> int:
-    """The id of a data set, made if there is none, locked, and noted as imported from ``source``."""
+def claim_dataset(connection: Connection, name: str, source: str, repeats: Repeats | None, now: float) -> int:
+    """The id of a data set, made if there is none, locked, and noted as imported from ``source``.
+
+    Where ``repeats`` is None, what an earlier import has said of it stays.
+    """
     connection.execute(insert_new(connection, datasets), {"name": name, "source": source, "imported_at": now})
     dataset_id = lock_dataset(connection, name)
-    values = {"source": source, "imported_at": now}
+    values = {"source": source, "imported_at": now, **({} if repeats is None else {"repeats": repeats})}
     connection.execute(update(datasets).where(datasets.c.id == dataset_id).values(values))
     return dataset_id
 
@@ -54,6 +58,12 @@ def count_dataset(connection: Connection, name: str) -> DatasetRow:
     """One data set with its counts."""
     dataset_id = find_dataset(connection, name)
     return _counted(connection, connection.execute(select(datasets).where(datasets.c.id == dataset_id)).one())
+
+
+def dataset_repeats(connection: Connection, dataset_id: int) -> Repeats | None:
+    """Whether items that a user has taken are offered again; None where no import has said it."""
+    repeats: Repeats | None = connection.scalar(select(datasets.c.repeats).where(datasets.c.id == dataset_id))
+    return repeats
 
 
 def remove_dataset(connection: Connection, name: str) -> None:
@@ -81,7 +91,8 @@ def _counted(connection: Connection, row: Row[Any]) -> DatasetRow:
         return int(connection.scalar(counted.where(table.c.dataset_id == row.id)) or 0)
 
     users = connection.scalar(select(func.count()).select_from(each_user(row.id).subquery()))
-    return DatasetRow(row.name, row.source, row.imported_at, int(users or 0), count(items), count(interactions))
+    counts = (int(users or 0), count(items), count(interactions))
+    return DatasetRow(row.name, row.source, row.imported_at, *counts, row.repeats)
 
 
 def _named(job_ids: list[int]) -> str:

@@ -1,39 +1,158 @@
 """Items: written where they are new or changed, found by id, by title and by genre."""
 
 import itertools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
-from sqlalchemy import ColumnElement, Connection, Row, bindparam, case, exists, func, insert, literal, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Insert,
+    Row,
+    Update,
+    bindparam,
+    case,
+    exists,
+    func,
+    insert,
+    literal,
+    select,
+    update,
+)
 
 from fedmem.errors import DataError
-from fedmem.storage.catalogue_rows import ItemPage, ItemRow
+from fedmem.storage.catalogue_rows import DESCRIPTION, ItemCounts, ItemPage, ItemRow
 from fedmem.storage.interactions import BATCH
-from fedmem.storage.schema import items
+from fedmem.storage.schema import datasets, items
 
 _DESCRIPTION = (items.c.title, items.c.genres, items.c.year, items.c.image_path, items.c.text)
-_ROW = (items.c.item_id, *_DESCRIPTION, items.c.changed_at)
+_ROW = (items.c.item_id, *_DESCRIPTION, items.c.changed_at, items.c.edited_at)
 
 T = TypeVar("T")
+Merge = Callable[[ItemRow, ItemRow], ItemRow]  # of a stored item and what is said of it, what it becomes
 
 
-def merge_items(connection: Connection, dataset_id: int, rows: Iterable[ItemRow], now: float) -> tuple[int, int]:
-    """Insert new items, update those described otherwise, and return how many of each; the data set must be locked.
+def merge_items(
+    connection: Connection,
+    dataset_id: int,
+    described: Mapping[str, ItemRow],
+    mentioned: Iterable[str],
+    now: float,
+    *,
+    merge: Merge,
+    overwrite_edits: bool = False,
+) -> ItemCounts:
+    """Insert new items and update those that become others; the data set must be locked.
+
+    Args:
+        connection: a transaction.
+        dataset_id: of the data set.
+        described: items of which something is said, by id.
+        mentioned: ids of which nothing is said: they are to be there.
+        now: the time of the change.
+        merge: what a stored item and what is said of it make.
+        overwrite_edits: whether what was put by hand gives way.
 
     Raises:
         DataError: if an item cannot be stored.
     """
-    new = changed = 0
-    for batch in _batches({row.item_id: row for row in rows}.values()):
-        for row in batch:
-            _refuse_nul(row)
+    change = _Change(connection, dataset_id, now)
+    counts = ItemCounts()
+    for batch in _batches(described.values()):
         stored = items_by_id(connection, dataset_id, [row.item_id for row in batch])
-        unknown = [row for row in batch if row.item_id not in stored]
-        different = [row for row in batch if row.item_id in stored and stored[row.item_id] != row]
-        _insert(connection, dataset_id, unknown, now)
-        _update(connection, dataset_id, different, now)
-        new, changed = new + len(unknown), changed + len(different)
-    return new, changed
+        change.insert([row for row in batch if row.item_id not in stored])
+        settled = [_settled(stored[row.item_id], row, merge, overwrite_edits) for row in batch if row.item_id in stored]
+        different = [one for one in settled if one.row != stored[one.row.item_id]]
+        released = [one for one in settled if one.row.edited_at != stored[one.row.item_id].edited_at]
+        change.update({one.row.item_id: one.row for one in (*different, *released)}.values())
+        counts = ItemCounts(
+            counts.new + len(batch) - len(stored),
+            counts.changed + len(different),
+            counts.kept + len(stored) - len(different),
+            counts.edits_kept + sum(one.edit_kept for one in settled),
+        )
+    bare = set(mentioned).difference(described)
+    missing = missing_items(connection, dataset_id, bare)
+    change.insert([ItemRow(item_id) for item_id in missing])
+    change.end()
+    return replace(counts, new=counts.new + len(missing), kept=counts.kept + len(bare) - len(missing))
+
+
+def put_item(connection: Connection, dataset_id: int, item: ItemRow, now: float) -> bool:
+    """Store an item as it is described by hand, which imports respect; whether it is new.
+
+    Raises:
+        DataError: if it cannot be stored.
+    """
+    row = replace(item, edited_at=now)
+    stored = items_by_id(connection, dataset_id, [row.item_id]).get(row.item_id)
+    change = _Change(connection, dataset_id, now)
+    if stored is None:
+        change.insert([row])
+    elif stored != row:
+        change.update([row])
+    else:
+        of_item = (items.c.dataset_id == dataset_id, items.c.item_id == row.item_id)
+        connection.execute(update(items).where(*of_item).values(edited_at=now))
+    change.end()
+    return stored is None
+
+
+@dataclass(frozen=True)
+class _Settled:
+    row: ItemRow
+    edit_kept: bool
+
+
+def _settled(stored: ItemRow, said: ItemRow, merge: Merge, overwrite_edits: bool) -> _Settled:
+    """What an item becomes; a picture is not part of what is put by hand."""
+    merged = merge(stored, said)
+    if stored.edited_at is None or overwrite_edits:
+        return _Settled(replace(merged, edited_at=None), False)
+    kept = replace(stored, image_path=merged.image_path)
+    return _Settled(kept, kept != merged)
+
+
+class _Change:
+    """Items written together: they get the data set's next version, so that readers find what is new to them."""
+
+    def __init__(self, connection: Connection, dataset_id: int, now: float) -> None:
+        self._connection, self._dataset_id, self._now = connection, dataset_id, now
+        self._version = items_version(connection, dataset_id) + 1
+        self._written = False
+
+    def insert(self, rows: Collection[ItemRow]) -> None:
+        if rows:
+            parameters = [{"item_id": row.item_id, **self._described(row)} for row in rows]
+            self._write(insert(items).values(dataset_id=self._dataset_id), parameters)
+
+    def update(self, rows: Collection[ItemRow]) -> None:
+        if rows:
+            wanted = update(items).where(items.c.dataset_id == self._dataset_id, items.c.item_id == bindparam("wanted"))
+            self._write(wanted, [{"wanted": row.item_id, **self._described(row)} for row in rows])
+
+    def end(self) -> None:
+        if self._written:
+            of_dataset = update(datasets).where(datasets.c.id == self._dataset_id)
+            self._connection.execute(of_dataset.values(items_version=self._version))
+
+    def _write(self, statement: Insert | Update, parameters: list[dict[str, Any]]) -> None:
+        self._connection.execute(statement, parameters)
+        self._written = True
+
+    def _described(self, row: ItemRow) -> dict[str, Any]:
+        _refuse_nul(row)
+        return {
+            "title": row.title,
+            "genres": list(row.genres),
+            "year": row.year,
+            "image_path": row.image_path,
+            "text": row.text,
+            "changed_at": self._now,
+            "version": self._version,
+            "edited_at": row.edited_at,
+        }
 
 
 def all_items(connection: Connection, dataset_id: int) -> list[ItemRow]:
@@ -42,11 +161,16 @@ def all_items(connection: Connection, dataset_id: int) -> list[ItemRow]:
     return [_item(row) for row in connection.execute(statement, execution_options={"yield_per": BATCH})]
 
 
-def items_state(connection: Connection, dataset_id: int) -> tuple[float, ...]:
-    """What differs once an item has been inserted or changed, whatever the clocks of those who do it."""
-    changed = items.c.changed_at
-    figures = select(func.count(), func.coalesce(func.max(changed), 0.0), func.coalesce(func.sum(changed), 0.0))
-    return tuple(connection.execute(figures.where(items.c.dataset_id == dataset_id)).one())
+def items_version(connection: Connection, dataset_id: int) -> int:
+    """How often the items have changed."""
+    version: int = connection.execute(select(datasets.c.items_version).where(datasets.c.id == dataset_id)).scalar_one()
+    return version
+
+
+def items_since(connection: Connection, dataset_id: int, version: int) -> list[ItemRow]:
+    """The items that have changed since a version, by id; every one for -1."""
+    wanted = (items.c.dataset_id == dataset_id, items.c.version > version)
+    return [_item(row) for row in connection.execute(select(*_ROW).where(*wanted).order_by(items.c.item_id))]
 
 
 def items_by_id(connection: Connection, dataset_id: int, item_ids: Sequence[str]) -> dict[str, ItemRow]:
@@ -92,31 +216,8 @@ def _refuse_nul(row: ItemRow) -> None:
         raise DataError(f"the item {row.item_id!r} holds the character U+0000, which is not text")
 
 
-def _insert(connection: Connection, dataset_id: int, rows: Sequence[ItemRow], now: float) -> None:
-    if rows:
-        parameters = [{"dataset_id": dataset_id, "item_id": row.item_id, **_described(row, now)} for row in rows]
-        connection.execute(insert(items), parameters)
-
-
-def _update(connection: Connection, dataset_id: int, rows: Sequence[ItemRow], now: float) -> None:
-    if rows:
-        wanted = update(items).where(items.c.dataset_id == dataset_id, items.c.item_id == bindparam("wanted"))
-        connection.execute(wanted, [{"wanted": row.item_id, **_described(row, now)} for row in rows])
-
-
-def _described(row: ItemRow, now: float) -> dict[str, Any]:
-    return {
-        "title": row.title,
-        "genres": list(row.genres),
-        "year": row.year,
-        "image_path": row.image_path,
-        "text": row.text,
-        "changed_at": now,
-    }
-
-
 def _item(row: Row[*tuple[Any, ...]]) -> ItemRow:
-    return ItemRow(row.item_id, row.title, tuple(row.genres), row.year, row.image_path, row.text, row.changed_at)
+    return ItemRow(row.item_id, row.title, tuple(row.genres), row.year, row.image_path, row.text, DESCRIPTION, *row[6:])
 
 
 def _batches(rows: Iterable[T]) -> Iterator[list[T]]:

@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import Connection
 
 from fedmem.errors import ConflictError
-from fedmem.storage.datasets import find_dataset, lock_dataset
+from fedmem.storage.datasets import dataset_repeats, find_dataset, lock_dataset
 from fedmem.storage.erasures import inherit
 from fedmem.storage.job_rows import JobRow, job_row, select_jobs
 from fedmem.storage.job_states import ENDED
@@ -35,6 +35,12 @@ def earlier_job(connection: Connection, key: str | None, digest: str) -> JobRow 
             f"Idempotency-Key {key!r} came before with another request (job {row['id']}); use a new key"
         )
     return JobRow(**row)
+
+
+def with_repeats_of(connection: Connection, dataset: str, config: dict[str, Any]) -> dict[str, Any]:
+    """The configuration with ``data.repeats`` as the data set has it; the same where no import has said it."""
+    repeats = dataset_repeats(connection, find_dataset(connection, dataset))
+    return config if repeats is None else {**config, "data": {**config["data"], "repeats": repeats}}
 
 
 def insert_job(connection: Connection, dataset: str, values: dict[str, Any], now: float) -> JobRow:

@@ -10,7 +10,7 @@ from sqlalchemy.exc import IntegrityError
 from fedmem.contracts.jobs import DesiredState, JobKind, JobState, LogLevel
 from fedmem.storage import leases, training_writes
 from fedmem.storage.engine import reading, writing
-from fedmem.storage.job_requests import earlier_job, insert_job, request_digest
+from fedmem.storage.job_requests import earlier_job, insert_job, request_digest, with_repeats_of
 from fedmem.storage.job_rows import (
     JobRow,
     Lease,
@@ -55,15 +55,25 @@ class JobStore:
         num_rounds: int,
         start_from: int | None = None,
         idempotency_key: str | None = None,
+        repeats_of_dataset: bool = False,
     ) -> tuple[JobRow, bool]:
         """Queue a job, and whether it is new: a key that came before with the same request answers the job of then.
+
+        Args:
+            kind: whether its model may go into service.
+            dataset: the name of what it trains on.
+            config: the configuration as JSON.
+            num_rounds: the configuration's.
+            start_from: the job whose last checkpoint it continues.
+            idempotency_key: names the request.
+            repeats_of_dataset: whether ``data.repeats`` is what the data set's import has said of it, if it has.
 
         Raises:
             UnknownDatasetError: if no such data set was imported.
             UnknownJobError: if ``start_from`` is none.
             ConflictError: if the key came with another request, or ``start_from`` cannot be continued.
         """
-        digest = request_digest([kind, dataset, config, num_rounds, start_from])
+        digest = request_digest([kind, dataset, config, num_rounds, start_from, repeats_of_dataset])
         values = {"kind": kind, "config": config, "num_rounds": num_rounds, "start_from": start_from}
         key = {"idempotency_key": idempotency_key, "request_digest": digest}
         try:
@@ -71,6 +81,8 @@ class JobStore:
                 earlier = earlier_job(connection, idempotency_key, digest)
                 if earlier is not None:
                     return earlier, False
+                if repeats_of_dataset:
+                    values["config"] = with_repeats_of(connection, dataset, config)
                 return insert_job(connection, dataset, values | key, self.clock()), True
         except IntegrityError:
             # On PostgreSQL the same key may have come at the same moment.

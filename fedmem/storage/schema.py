@@ -22,7 +22,7 @@ from sqlalchemy import (
 )
 
 # The migration at which a database holds these tables; a test compares it with migrations/versions.
-REVISION = "0002"
+REVISION = "0003"
 
 metadata = MetaData(
     naming_convention={
@@ -44,6 +44,10 @@ datasets = Table(
     Column("name", String, nullable=False, unique=True),
     Column("source", String, nullable=False),  # the file or folder of the last import
     Column("imported_at", Double, nullable=False),
+    Column("items_version", Integer, nullable=False, default=0),  # how often its items have changed
+    Column("repeats", String),  # whether items are offered again; NULL where no import has said it
+    Column("deletion_salt", LargeBinary),  # of the ids in ``deletions``; NULL as long as there are none
+    CheckConstraint("repeats IN ('hide', 'offer')", name="repeats"),
 )
 
 items = Table(
@@ -57,6 +61,9 @@ items = Table(
     Column("image_path", Text),
     Column("text", Text, nullable=False),  # what the text encoder reads
     Column("changed_at", Double, nullable=False),
+    Column("version", Integer, nullable=False, default=0),  # the data set's ``items_version`` of the last change
+    Column("edited_at", Double),  # when it was last described by hand, which imports respect; NULL if never
+    Index(None, "dataset_id", "version"),
 )
 
 # In file order by id: (timestamp, id) orders a user's history. The constraint makes an import or a retry harmless.
@@ -70,6 +77,15 @@ interactions = Table(
     Column("timestamp", Double, nullable=False),
     UniqueConstraint("dataset_id", "user_id", "item_id", "timestamp"),
     sqlite_autoincrement=True,  # an id is never used again: snapshots and pollers remember the last one they saw
+)
+
+# Deleted users, by a salted digest of their ids: whoever reads the table is told no name.
+deletions = Table(
+    "deletions",
+    metadata,
+    Column("dataset_id", ForeignKey("datasets.id", ondelete="CASCADE"), primary_key=True),
+    Column("user_digest", LargeBinary, primary_key=True),
+    Column("until", Double, nullable=False),  # rows of the user up to this time stay out of the data set
 )
 
 jobs = Table(

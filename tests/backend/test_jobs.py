@@ -5,6 +5,8 @@ from starlette.testclient import TestClient
 
 from backend.app import create_app
 from fedmem.contracts import Job, JobPage
+from fedmem.storage.catalogue import CatalogueStore
+from fedmem.storage.catalogue_rows import InteractionColumns
 from tests.backend.conftest import problem
 
 
@@ -22,6 +24,14 @@ def test_a_job_is_queued_with_its_whole_configuration(client):
     assert (job.state, job.desired_state, job.kind, job.dataset) == ("queued", "running", "training", "tiny")
     assert (job.round, job.num_rounds, job.config.federated.num_rounds) == (0, 7, 7)
     assert Job.model_validate(client.get(f"/jobs/{job.id}").json()) == job
+
+
+def test_the_data_sets_setting_comes_before_the_default_and_after_what_is_asked_for(client, engine):
+    assert create(client).config.data.repeats == "hide"
+    CatalogueStore(engine).write("tiny", "test", InteractionColumns(["u00"], ["1"], [0.0]), [], repeats="offer")
+    assert [row["repeats"] for row in client.get("/datasets").json()["datasets"]] == [None, "offer"]
+    assert create(client, config={"data": {"min_sequence_length": 4}}).config.data.repeats == "offer"
+    assert create(client, config={"data": {"repeats": "hide"}}).config.data.repeats == "hide"
 
 
 def test_the_same_key_answers_with_the_same_job(client):

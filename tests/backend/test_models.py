@@ -247,19 +247,21 @@ def test_who_is_deleted_and_comes_back_while_a_model_is_loaded_is_known_by_the_r
     """Between the model's file and its reading of the interactions; the deletion is done again at the swap."""
     left = another_model(served_world, activate=False)
     catalogue = served.app.state.services.keeper.catalogue
-    items_state = catalogue.items_state
+    items_since, said = catalogue.items_since, []
 
     def say(item: str) -> None:
-        body = {"events": [{"user_id": "u03", "item_id": item, "timestamp": 1}]}
+        said.append(item)
+        body = {"events": [{"user_id": "u03", "item_id": item, "timestamp": 1_900_000_000 * (item == "7")}]}
         assert served.post("/feedback", json=body).status_code == 200
 
-    def meanwhile(dataset: str) -> tuple[float, ...]:
-        say("5")
-        assert served.delete("/users/u03").status_code == 204
-        say("7")
-        return items_state(dataset)
+    def meanwhile(dataset: str, after: int) -> tuple[int, list[ItemRow]]:
+        if threading.current_thread().name.startswith("loader") and not said:
+            say("5")
+            assert served.delete("/users/u03").status_code == 204
+            say("7")
+        return items_since(dataset, after)
 
-    monkeypatch.setattr(catalogue, "items_state", meanwhile)
+    monkeypatch.setattr(catalogue, "items_since", meanwhile)
     assert served.post(f"/models/{left}/activate").status_code == 200
     assert version(served) == left
     found = {item["item_id"] for item in served.get("/recommend/u03?k=50").json()["items"]}
@@ -270,8 +272,14 @@ def test_items_are_read_again_only_if_one_was_changed_by_whomever(served, served
     """A version of the same snapshot takes up what the one before it did."""
     monkeypatch.setattr(new_items, "encoder_of", lambda name: Encoder())
     catalogue = served.app.state.services.keeper.catalogue
-    reads, items = [], catalogue.items
-    monkeypatch.setattr(catalogue, "items", lambda dataset: reads.append(dataset) or items(dataset))
+    reads, items_since = [], catalogue.items_since
+
+    def noted(dataset: str, version: int) -> tuple[int, list[ItemRow]]:
+        now, rows = items_since(dataset, version)
+        reads.append([row.item_id for row in rows])
+        return now, rows
+
+    monkeypatch.setattr(catalogue, "items_since", noted)
     versions = [another_model(served_world, activate=False) for _ in range(4)]
 
     def title_after_activating(version: str) -> str:
@@ -281,12 +289,12 @@ def test_items_are_read_again_only_if_one_was_changed_by_whomever(served, served
         return next(item["title"] for item in found["items"] if item["item_id"] == "3")
 
     before = title_after_activating(versions[0])
-    assert reads == []
+    assert not any(reads)
     engine = connect(served_world.url)  # as an import by the command line would
     CatalogueStore(engine).put_item("tiny", ItemRow("3", "Told elsewhere", text=catalogue.item("tiny", "3").text))
     engine.dispose()
     assert [title_after_activating(version) for version in versions[1:3]] == ["Told elsewhere"] * 2 != [before] * 2
-    assert reads == ["tiny"]
+    assert {tuple(read) for read in reads} == {(), ("3",)}
     served.put("/items/3", json={"title": "Told here"})
     assert title_after_activating(versions[3]) == "Told here"
 
@@ -338,7 +346,7 @@ def test_a_deletion_during_a_look_is_not_done_again_at_the_next_swap(served, ser
     left = another_model(served_world, activate=True)
     until(served, left)
     busy(lambda: served.delete("/users/u03"))
-    served.post("/feedback", json={"events": [{"user_id": "u03", "item_id": "7", "timestamp": 1}]})
+    served.post("/feedback", json={"events": [{"user_id": "u03", "item_id": "7", "timestamp": 1_900_000_000}]})
     assert served.post(f"/models/{recommender.model_version}/activate").status_code == 200
     assert "7" not in [item["item_id"] for item in served.get("/recommend/u03?k=50").json()["items"]]
 

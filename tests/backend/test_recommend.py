@@ -73,7 +73,7 @@ def test_ids_may_hold_anything_printable(shared, user_id):
         ({"k": "many"}, "k = 'many'"),
         ({"offset": -1}, "offset = '-1'"),
         ({"category": "Comdy"}, "category = 'Comdy': no item has this genre (did you mean 'Comedy'?)"),
-        ({"exclude": "a\nb"}, "exclude.0 = "),
+        ({"exclude": ""}, "exclude.0 = "),
         ({"kk": 3}, "kk = '3': there is no such parameter (did you mean 'k'?)"),
         ({"page": 2}, "page = '2': there is no such parameter; there are: category, dataset, exclude, explain, "),
     ],
@@ -82,9 +82,14 @@ def test_a_wrong_parameter_is_named(shared, query, start):
     assert problem(shared.get("/recommend/u01", params=query), 422).detail.startswith(start)
 
 
-@pytest.mark.parametrize("user_id", ["a%00b", "%0A", "x" * 513])
+@pytest.mark.parametrize("user_id", ["a%00b", ""])
 def test_an_id_that_is_none(shared, user_id):
     problem(shared.get(f"/recommend/{user_id}"), 422)
+
+
+@pytest.mark.parametrize("user_id", ["%0A", "a%09b%0A", "x" * 4000])
+def test_an_id_that_may_be_stored_since_before_there_was_a_rule(shared, user_id):
+    assert shared.get(f"/recommend/{user_id}").status_code == 200
 
 
 def test_a_version_that_is_not_in_memory(shared):

@@ -44,7 +44,7 @@ def test_feedback_counts_from_the_next_request_on(served, recommender):
 
     first = recommended(served, "u03")[0]
     response = served.post("/feedback", json=events("u03", first))
-    assert response.json() == {"accepted": 1, "duplicates": 0}
+    assert response.json() == {"accepted": 1, "duplicates": 0, "left_out": 0}
     expected = recommender.answer(Question("u03", since=[first], selection=Selection(k=50)))
     assert recommended(served, "u03") == [scored.item.item_id for scored in expected.items]
     assert first not in recommended(served, "u03")
@@ -61,9 +61,9 @@ def test_a_newcomer_with_a_history_is_answered_from_it(served):
 
 def test_a_retry_is_harmless(served):
     body = events("u03", "1", "2", "2")
-    assert served.post("/feedback", json=body).json() == {"accepted": 3, "duplicates": 0}
+    assert served.post("/feedback", json=body).json() == {"accepted": 3, "duplicates": 0, "left_out": 0}
     before = recommended(served, "u03")
-    assert served.post("/feedback", json=body).json() == {"accepted": 0, "duplicates": 3}
+    assert served.post("/feedback", json=body).json() == {"accepted": 0, "duplicates": 3, "left_out": 0}
     assert recommended(served, "u03") == before
 
 

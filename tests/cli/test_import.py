@@ -6,12 +6,15 @@ import sqlite3
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 import migrations
+from cli.importing import merged
 from fedmem.storage.catalogue import CatalogueStore
+from fedmem.storage.catalogue_rows import ItemRow
 from fedmem.storage.engine import connect
 from tests.cli.conftest import write_data
 
@@ -42,7 +45,7 @@ def listed(fedmem, url: str) -> list[dict]:
 def test_one_command_takes_a_newcomer_from_files_to_the_database(fedmem, data, url):
     outcome = fedmem("data", "import", data, "--database-url", url)
     assert outcome.code == 0, outcome.err
-    assert outcome.out.startswith("films: 267 new interactions, 30 new items, in ")
+    assert outcome.out.startswith("films: 267 new interactions, 0 kept; 30 new items, 0 changed, 0 kept; in ")
     assert f"the database {url} was empty: its tables were made; it is at {migrations.head()} now" in outcome.err
     assert "it holds 12 users, 30 items and 267 interactions" in outcome.err
     (row,) = listed(fedmem, url)
@@ -58,11 +61,11 @@ def test_importing_again_says_what_was_there(fedmem, imported, url, tmp_path):
     items.write_text(items.read_text(encoding="utf-8").replace("Film 7,", "Film seven,"), encoding="utf-8")
     again = imported(folder)
     assert (again["new_interactions"], again["known_interactions"]) == (0, 267)
-    assert (again["new_items"], again["changed_items"]) == (0, 1)
+    assert (again["new_items"], again["changed_items"], again["kept_items"]) == (0, 1, 29)
     store = CatalogueStore(connect(url))
     assert store.item("films", "m07").title == "[rec] :cat: Film seven"
     outcome = fedmem("data", "import", folder, "--database-url", url)
-    assert "films: 0 new interactions (267 were there already), 0 new items, in" in outcome.out
+    assert "films: 0 new interactions, 267 kept; 0 new items, 0 changed, 30 kept; in" in outcome.out
     assert "was empty" not in outcome.err
 
 
@@ -229,3 +232,43 @@ def test_ctrl_c_in_the_middle_leaves_nothing(fedmem, imported, data, url, tmp_pa
     assert f"interrupted: nothing was stored in large-{rows}.csv" in err
     assert "Traceback" not in err
     assert listed(fedmem, url) == before
+
+
+# --- what an import says of what is there already
+
+STORED = ItemRow("7", "Heat (1995)", ("Action",), 1995, "/covers/7.jpg", "Heat (1995). Action. A thief.")
+
+
+@pytest.mark.parametrize(
+    ("said", "columns", "becomes"),
+    [
+        (ItemRow("7"), "", STORED),
+        (ItemRow("7"), "title genres year text image_path", ItemRow("7")),
+        (ItemRow("7", "Heat", text="Heat"), "title",
+         ItemRow("7", "Heat", ("Action",), 1995, "/covers/7.jpg", "Heat (1995). Action. A thief.")),
+        (ItemRow("7", "Warm", text="Warm"), "title genres",
+         ItemRow("7", "Warm", (), 1995, "/covers/7.jpg", "Warm (1995). A thief.")),
+        (ItemRow("7", text="A cop."), "text", replace(STORED, text="Heat (1995). Action. A cop.")),
+        (ItemRow("7", image_path="/new.jpg"), "image_path", replace(STORED, image_path="/new.jpg")),
+        (ItemRow("7", "unknown", ("Drama",), None, None, "Drama"), "title genres year text",
+         ItemRow("7", "unknown", ("Drama",), None, "/covers/7.jpg", "Drama")),
+    ],
+    ids=["nothing", "empty cells", "title", "title, no genres", "text", "picture", "a title that says nothing"],
+)  # fmt: skip
+def test_what_the_columns_say_is_put_into_what_is_known(said, columns, becomes):
+    assert merged(STORED, replace(said, described=frozenset(columns.split()))) == becomes
+
+
+def test_a_data_set_has_a_setting_and_an_import_says_what_it_left_out(fedmem, imported, data, url):
+    assert imported(data)["repeats"] is None
+    assert imported(data, "--repeats", "offer")["repeats"] == "offer"
+    CatalogueStore(connect(url)).put_item("films", ItemRow("m07", "By hand"))
+    removed = CatalogueStore(connect(url)).delete_user("films", "u00").interactions
+    again = imported(data)
+    assert (again["repeats"], again["edits_kept"], again["kept_items"]) == ("offer", 1, 30)
+    assert (again["new_interactions"], again["deleted_interactions"]) == (0, removed)
+    assert again["left_out"] == {"of users who were deleted since": removed}
+    outcome = fedmem("data", "import", data, "--database-url", url)
+    assert f"rows left out: {removed} of users who were deleted since" in outcome.err
+    assert "1 of the kept items are described otherwise here, but were edited by PUT /items" in outcome.err
+    assert imported(data, "--overwrite-edits")["changed_items"] == 1

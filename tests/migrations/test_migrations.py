@@ -10,6 +10,8 @@ from sqlalchemy import create_engine, inspect
 
 import migrations
 from fedmem.errors import StorageError
+from fedmem.storage.catalogue import CatalogueStore
+from fedmem.storage.catalogue_rows import ItemRow
 from fedmem.storage.engine import check_schema, connect, head_revision, parse_url, schema_revision, writing
 from fedmem.storage.schema import datasets, metadata
 
@@ -84,6 +86,31 @@ def test_upgrading_again_changes_nothing(database_url):
     migrations.upgrade(database_url)
     with engine.connect() as connection:
         assert connection.execute(datasets.select()).one().name == "demo"
+    engine.dispose()
+
+
+def test_an_upgrade_keeps_the_catalogue_of_before(empty_url):
+    migrations.upgrade(empty_url, "0002")
+    engine = connect(empty_url)
+    with writing(engine) as connection:
+        for statement in (
+            "INSERT INTO datasets (id, name, source, imported_at) VALUES (1, 'shop', 'x', 1.5)",
+            "INSERT INTO items VALUES (1, 'a', 'Title', '[\"Drama\"]', 1990, NULL, 'Title (1990)', 2.5)",
+            "INSERT INTO interactions (dataset_id, user_id, item_id, timestamp) VALUES (1, 'u', 'a', 3.5)",
+        ):
+            connection.exec_driver_sql(statement)
+    migrations.upgrade(empty_url)
+    store = CatalogueStore(engine)
+    (row,) = store.datasets()
+    assert (row.name, row.imported_at, row.users, row.items, row.interactions) == ("shop", 1.5, 1, 1, 1)
+    assert store.item("shop", "a") == ItemRow("a", "Title", ("Drama",), 1990, None, "Title (1990)")
+    (again,) = store.since("shop", 0)
+    assert (again.user_id, again.item_id, again.timestamp) == ("u", "a", 3.5)
+    store.delete_user("shop", "u")
+    store.put_item("shop", ItemRow("a", "Another"))
+    migrations.downgrade(empty_url, "0002")
+    with engine.connect() as connection:
+        assert connection.exec_driver_sql("SELECT title, changed_at > 2.5 FROM items").one() == ("Another", True)
     engine.dispose()
 
 

@@ -3,6 +3,7 @@
 import random
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -35,6 +36,13 @@ def columns(rows=ROWS) -> InteractionColumns:
     return InteractionColumns(users, items, times)
 
 
+def imported(
+    interactions: tuple[int, int], items: tuple[int, int, int], *, deleted: int = 0, edits_kept: int = 0
+) -> Imported:
+    """New and known interactions; new, changed and kept items."""
+    return Imported(*interactions, deleted, *items, edits_kept)
+
+
 def triples(rows) -> list[tuple[str, str, float]]:
     return [(row.user_id, row.item_id, row.timestamp) for row in rows]
 
@@ -47,7 +55,7 @@ def films(store: CatalogueStore) -> CatalogueStore:
 
 def test_what_is_imported_is_there(store):
     assert store.datasets() == []
-    assert store.write("films", "/data/films", columns(), FILMS) == Imported(5, 0, 4, 0)
+    assert store.write("films", "/data/films", columns(), FILMS) == imported(interactions=(5, 0), items=(4, 0, 0))
     row = store.dataset("films")
     assert (row.users, row.items, row.interactions) == (3, 4, 5)
     assert (row.name, row.source, row.imported_at) == ("films", "/data/films", 1000.0)
@@ -59,11 +67,11 @@ def test_what_is_imported_is_there(store):
 
 def test_importing_again_adds_only_what_is_new_and_updates_what_changed(films, clock):
     clock.now = 2000.0
-    assert films.write("films", "/elsewhere", columns(), FILMS) == Imported(0, 5, 0, 0)
+    assert films.write("films", "/elsewhere", columns(), FILMS) == imported(interactions=(0, 5), items=(0, 0, 4))
     renamed = ItemRow("2", "Mat, renamed", ("Drama",), 2001)
     more = (*ROWS, ("u4", "new", 9.0))
-    imported = films.write("films", "/elsewhere", columns(more), [*FILMS[:1], renamed, ItemRow("new", "New")])
-    assert imported == Imported(1, 5, 1, 1)
+    done = films.write("films", "/elsewhere", columns(more), [*FILMS[:1], renamed, ItemRow("new", "New")])
+    assert done == imported(interactions=(1, 5), items=(1, 1, 3))
     assert films.item("films", "2") == renamed
     assert films.item("films", "2").changed_at == 2000.0
     assert films.item("films", "1").changed_at == 1000.0
@@ -98,7 +106,7 @@ def test_an_import_that_is_interrupted_leaves_nothing(films, interruption):
             films.write(name, "/broken", rows, [ItemRow("1", "Overwritten"), ItemRow("n")], progress=interrupt)
     assert films.datasets() == [before]
     assert films.items("films") == sorted(FILMS, key=lambda item: item.item_id)
-    assert films.write("new", "/whole", rows, [ItemRow("1")]) == Imported(2 * BATCH, 0, 1, 0)
+    assert films.write("new", "/whole", rows, [ItemRow("1")]) == imported(interactions=(2 * BATCH, 0), items=(1, 0, 0))
 
 
 def test_an_item_that_cannot_be_stored_is_refused_before_anything_is(store):
@@ -121,10 +129,10 @@ def test_rows_known_by_their_number_must_continue_the_last_import(store):
 
     first = ("u", "a"), ("u", "b"), ("v", "a")
     assert write(*first).new_interactions == 3
-    assert write(*first) == Imported(0, 3, 0, 0)
-    assert write(*first, ("v", "b")) == Imported(1, 3, 0, 0)
+    assert write(*first) == imported(interactions=(0, 3), items=(0, 0, 3))
+    assert write(*first, ("v", "b")) == imported(interactions=(1, 3), items=(0, 0, 3))
     store.add_feedback("s", [Event("u", "c", 1.7e9)])  # times of feedback are no row numbers
-    assert write(*first, ("v", "b"), ("v", "c")) == Imported(1, 4, 0, 0)
+    assert write(*first, ("v", "b"), ("v", "c")) == imported(interactions=(1, 4), items=(0, 0, 3))
     with pytest.raises(ConflictError, match=r"4 rows of the data set 's' are not at theirs.* fedmem data remove s"):
         write(("u", "a"), ("new", "b"), *first[1:], ("v", "b"), ("v", "c"))
     assert store.dataset("s").interactions == 6
@@ -223,21 +231,19 @@ def test_an_item_is_put_and_put_again(films, clock):
         films.item("films", "nil")
 
 
-def test_the_items_state_tells_every_change_and_nothing_else(films, clock):
-    states = [films.items_state("films")]
-
-    def changed() -> bool:
-        states.append(films.items_state("films"))
-        return states[-1] != states[-2]
-
-    assert not changed()
+def test_what_has_changed_since_a_version_is_every_change_and_nothing_else(films, clock):
+    version, everything = films.items_since("films")
+    assert everything == films.items("films")
+    assert films.items_since("films", version) == (version, [])
+    clock.now -= 5.0  # of a process whose clock is slow
     films.put_item("films", ItemRow("new", "Brand new"))
-    assert changed()
     films.put_item("films", ItemRow("new", "Brand new"))
-    assert not changed()
-    clock.now -= 5.0  # of somebody whose clock is slow
-    films.put_item("films", ItemRow("new", "Renamed"))
-    assert changed()
+    second, changed = films.items_since("films", version)
+    assert (second > version, changed) == (True, [ItemRow("new", "Brand new")])
+    films.write("films", "/data", columns(), [*FILMS[1:], replace(FILMS[0], title="Matrix")])
+    third, changed = films.items_since("films", second)
+    assert (third > second, changed) == (True, [replace(FILMS[0], title="Matrix")])
+    assert films.items_since("films", third) == (third, [])
 
 
 # --- users
@@ -366,7 +372,7 @@ def test_batches_of_feedback_against_a_model(store, batches):
 def test_a_data_set_is_removed_with_all_that_is_in_it(films):
     films.remove("films")
     assert films.datasets() == []
-    assert films.write("films", "/data", columns(), FILMS) == Imported(5, 0, 4, 0)
+    assert films.write("films", "/data", columns(), FILMS) == imported(interactions=(5, 0), items=(4, 0, 0))
 
 
 def test_a_data_set_that_a_job_refers_to_stays(films, engine):

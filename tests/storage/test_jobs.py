@@ -5,6 +5,8 @@ import threading
 import pytest
 
 from fedmem.errors import ConflictError, UnknownDatasetError, UnknownJobError
+from fedmem.storage.catalogue import CatalogueStore
+from fedmem.storage.catalogue_rows import InteractionColumns
 from fedmem.storage.jobs import JobStore
 from tests.storage.builders import LEASE, add_dataset, claim, everything, queue, result
 
@@ -23,6 +25,17 @@ def test_a_new_job(store, clock):
     assert (job.created_at, job.started_at, job.finished_at) == (clock.now, None, None)
     assert (job.round, job.best_round, job.token, job.attempts, job.worker) == (0, None, 0, 0, None)
     assert job.model_version is None
+
+
+def test_a_job_begins_with_what_the_data_sets_import_has_said_of_repeats(store, engine):
+    request = {"kind": "training", "dataset": "demo", "config": {"data": {"repeats": "hide", "x": 1}}, "num_rounds": 3}
+    assert store.create(**request, repeats_of_dataset=True)[0].config == request["config"]
+    CatalogueStore(engine).write("demo", "/data", InteractionColumns(["u"], ["a"], [1.0]), [], repeats="offer")
+    job, _ = store.create(**request, idempotency_key="k", repeats_of_dataset=True)
+    assert job.config == {"data": {"repeats": "offer", "x": 1}}
+    assert store.create(**request, idempotency_key="said")[0].config == request["config"]
+    CatalogueStore(engine).write("demo", "/data", InteractionColumns(["u"], ["a"], [1.0]), [], repeats="hide")
+    assert store.create(**request, idempotency_key="k", repeats_of_dataset=True) == (job, False), "a retry"
 
 
 def test_an_unknown_data_set_names_those_there_are(store, engine):

@@ -74,7 +74,10 @@ def test_whatever_is_imported_comes_back(store, rows, repeated, fractions):
     users, ids, times = (np.array([*column, None], dtype=object)[:-1] for column in zip(*rows, strict=True))
     timestamps = times.astype(np.float64) / 8 if fractions else times.astype(np.int64)
     interactions = Interactions(users, ids, timestamps)
-    items = [Item(raw, f"Title of {raw}", (f"genre {raw}", "Drama"), 1990, None, raw) for raw in set(ids)]
+    said = frozenset(("title", "genres", "year", "text"))
+    items = [
+        Item(raw, f"Title of {raw}", (f"genre {raw}", "Drama"), 1990, None, raw, described=said) for raw in set(ids)
+    ]
     if any(row.name == "s" for row in store.datasets()):
         store.remove("s")
     read = FederatedDataset.from_interactions(interactions, items, min_sequence_length=3, name="s")

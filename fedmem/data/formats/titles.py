@@ -29,3 +29,14 @@ def item_text(title: str, year: int | None, genres: tuple[str, ...], description
     """``Title (year). Genre, Genre. Description`` of what is known; empty if nothing is."""
     headline = f"{title} ({year})" if title and year and year_in(title) is None else title
     return ". ".join(part for part in (headline, ", ".join(genres), description) if part)
+
+
+def description_in(text: str, title: str, year: int | None, genres: tuple[str, ...]) -> str:
+    """Take the description out of what ``item_text`` made of these: its inverse."""
+    for known_title in (title, ""):  # one that says nothing was left out
+        beginning = item_text(known_title, year, genres, "")
+        if text == beginning:
+            return ""
+        if beginning and text.startswith(f"{beginning}. "):
+            return text[len(beginning) + 2 :]
+    return text

@@ -1,8 +1,10 @@
 """Titles as a reader expects them."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from fedmem.data.formats.titles import item_text, readable_title, year_in
+from fedmem.data.formats.titles import description_in, item_text, readable_title, year_in
 
 
 @pytest.mark.parametrize(
@@ -46,3 +48,17 @@ def test_text_is_what_is_known():
     assert item_text("Heat", 1995, (), "") == "Heat (1995)"
     assert item_text("Heat", None, ("Action",), "") == "Heat. Action"
     assert item_text("", None, (), "") == ""
+
+
+WORDS = st.sampled_from(["", "Heat", "Heat (1995)", "Drama", "A. B", "unknown"]) | st.text(max_size=8)
+
+
+@given(WORDS, st.none() | st.integers(1900, 2030), st.lists(WORDS.filter(bool), max_size=2).map(tuple), WORDS)
+def test_the_description_is_found_in_the_text(title, year, genres, description):
+    text = item_text(title, year, genres, description)
+    assert description_in(text, title, year, genres) == description
+
+
+def test_a_description_beside_a_title_that_says_nothing():
+    assert description_in(item_text("", 1971, ("Drama",), "A thief."), "unknown", 1971, ("Drama",)) == "A thief."
+    assert description_in("something else", "Heat", None, ()) == "something else"

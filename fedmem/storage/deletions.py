@@ -1,0 +1,84 @@
+"""Users who were deleted, so that no file brings them back: up to which time, by a salted digest of the id.
+
+The digest keeps the ids of deleted users out of the database's files and backups. It is no anonymity towards whoever
+has all of the database: the salt stands in it too, so that a guessed id can be tried.
+
+What counts as old is decided by time. In a data set that counts seconds since 1970, it is every row up to the moment of
+the deletion, wherever it comes from. Row numbers and other steps cannot be compared with a clock: there it is every row
+up to the newest that the data set held. Later rows are of a user who has come back, and count.
+"""
+
+import hashlib
+import itertools
+import secrets
+from collections.abc import Iterable
+
+import numpy as np
+from sqlalchemy import Connection, func, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+
+from fedmem.storage.catalogue_rows import InteractionColumns
+from fedmem.storage.schema import datasets, deletions, interactions
+
+FIRST_DATE = 1e8  # March 1973: a data set without any later time counts steps and not seconds
+SALT_BYTES = DIGEST_BYTES = 16
+ASKED_TOGETHER = 10_000
+
+
+def remember_deletion(connection: Connection, dataset_id: int, user_id: str, now: float) -> None:
+    """Note that a user's rows up to now stay out; the data set must be locked, and the rows still be there."""
+    salt = _salt(connection, dataset_id)
+    if salt is None:
+        salt = secrets.token_bytes(SALT_BYTES)
+        connection.execute(update(datasets).where(datasets.c.id == dataset_id).values(deletion_salt=salt))
+    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
+    until = _newest_to_leave_out(connection, dataset_id, user_id, now)
+    row = dialect.insert(deletions).values(dataset_id=dataset_id, user_digest=_digest(salt, user_id), until=until)
+    later = row.on_conflict_do_update(
+        index_elements=[deletions.c.dataset_id, deletions.c.user_digest],
+        set_={"until": row.excluded.until},
+        where=deletions.c.until < row.excluded.until,
+    )
+    connection.execute(later)
+
+
+def without_deleted(connection: Connection, dataset_id: int, rows: InteractionColumns) -> InteractionColumns:
+    """The rows but those of deleted users from before their deletion; the data set must be locked."""
+    salt = _salt(connection, dataset_id)
+    if salt is None:
+        return rows
+    limits = _limits(connection, dataset_id, salt, set(rows.users))
+    if not limits:
+        return rows
+    limit = np.fromiter((limits.get(user, -np.inf) for user in rows.users), np.float64, len(rows))
+    return rows.where(np.asarray(rows.timestamps) > limit)
+
+
+def _salt(connection: Connection, dataset_id: int) -> bytes | None:
+    salt: bytes | None = connection.scalar(select(datasets.c.deletion_salt).where(datasets.c.id == dataset_id))
+    return salt
+
+
+def _digest(salt: bytes, user_id: str) -> bytes:
+    return hashlib.blake2b(user_id.encode(), digest_size=DIGEST_BYTES, key=salt).digest()
+
+
+def _limits(connection: Connection, dataset_id: int, salt: bytes, user_ids: Iterable[str]) -> dict[str, float]:
+    """Up to which time rows stay out, of those users who were deleted."""
+    limits: dict[str, float] = {}
+    rest = iter(user_ids)
+    while batch := {_digest(salt, user): user for user in itertools.islice(rest, ASKED_TOGETHER)}:
+        wanted = (deletions.c.dataset_id == dataset_id, deletions.c.user_digest.in_(batch))
+        found = connection.execute(select(deletions.c.user_digest, deletions.c.until).where(*wanted))
+        limits.update((batch[bytes(row.user_digest)], row.until) for row in found)
+    return limits
+
+
+def _newest_to_leave_out(connection: Connection, dataset_id: int, user_id: str, now: float) -> float:
+    of_dataset = interactions.c.dataset_id == dataset_id
+    newest = select(func.max(interactions.c.timestamp)).where(of_dataset)
+    if connection.scalar(select(interactions.c.id).where(of_dataset, interactions.c.timestamp >= FIRST_DATE).limit(1)):
+        of_user = connection.scalar(newest.where(interactions.c.user_id == user_id))
+        return now if of_user is None else max(now, of_user)
+    found: float | None = connection.scalar(newest)
+    return now if found is None else found
