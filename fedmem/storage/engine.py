@@ -221,6 +221,8 @@ def _worded(error: exc.DBAPIError, url: URL) -> Exception:
     known = next((words for start, words in _CAUSES.items() if code.startswith(start)), None)
     if known:
         return StorageError(f"the database {shown(url)} {known} ({first_line})")
+    if first_line.startswith("invalid connection option"):  # the driver's word, before any server is asked
+        return StorageError(f"the database URL {shown(url)} cannot be used: {first_line}")
     if isinstance(error, exc.DataError):
         return DataError(f"the database cannot hold a value: {first_line}")
     if isinstance(error, exc.OperationalError) and code != "SQLITE_ERROR":

@@ -1,0 +1,117 @@
+"""One ``.env`` for all commands, and no password in what they print: real processes in a folder of their own."""
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.end_to_end.products import NOBODY, ROOT
+
+SECRETS = ("Geheim-7", "other-secret", "key-of-mine", "llm-key")
+LOG = "user_id,item_id,timestamp\n" + "".join(f"u{n % 6},i{n * 5 % 14},{n}\n" for n in range(60))
+TINY_JOB = ("--set", "features.text=off", "--set", "features.image=off", "--set", "federated.num_rounds=1")
+
+
+def environment(**changes: str) -> dict[str, str]:
+    given = {name: value for name, value in os.environ.items() if not is_ours(name)}
+    return given | {"PYTHONPATH": str(ROOT), "FEDMEM_CACHE_DIR": os.environ["FEDMEM_CACHE_DIR"]} | changes
+
+
+def is_ours(name: str) -> bool:
+    return name.startswith("FEDMEM_") or name == "DATABASE_URL"
+
+
+def fedmem(folder: Path, *arguments: str, code: int = 0, **changes: str) -> str:
+    """What a command prints, on both streams."""
+    command = [sys.executable, "-m", *arguments]
+    done = subprocess.run(
+        command, cwd=folder, env=environment(**changes), capture_output=True, text=True, timeout=NOBODY, check=False
+    )
+    assert done.returncode == code, (arguments, done.stdout, done.stderr)
+    assert "Traceback" not in done.stderr
+    return done.stdout + done.stderr
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Path:
+    (tmp_path / "log.csv").write_text(LOG, encoding="utf-8")
+    (tmp_path / ".env").write_text(
+        "DATABASE_URL=sqlite:///mine.db\nFEDMEM_PORT=0\nFEDMEM_DATA_DIR=kept\n", encoding="utf-8"
+    )
+    return tmp_path
+
+
+@pytest.fixture
+def backend(shop: Path) -> Iterator[str]:
+    """The address of a backend that was started in the folder."""
+    with subprocess.Popen(
+        [sys.executable, "-m", "cli", "serve"], cwd=shop, env=environment(), stderr=subprocess.PIPE, text=True
+    ) as process:
+        try:
+            assert process.stderr is not None
+            lines = (re.search(r"(http://\S+)/docs", line) for line in process.stderr)
+            yield next(found.group(1) for found in lines if found)
+        finally:
+            process.terminate()
+
+
+def test_every_command_uses_the_database_that_the_file_names(shop: Path) -> None:
+    assert "the database sqlite:///mine.db was empty" in fedmem(
+        shop, "cli", "data", "import", "log.csv", "--name", "log"
+    )
+    assert "log" in fedmem(shop, "cli", "data", "list")
+    assert "sqlite:///mine.db is at" in fedmem(shop, "cli", "db", "upgrade")
+    assert re.match(r"\d{4}", fedmem(shop, "cli", "db", "current"))
+    assert fedmem(shop, "cli", "jobs", "start", "--dataset", "log", *TINY_JOB).startswith("1")
+    fedmem(shop, "trainer", "--until-idle")
+    assert "succeeded" in fedmem(shop, "cli", "jobs", "list")
+    assert "no job" not in fedmem(shop, "cli", "audit", "1")
+    assert (shop / "kept" / "jobs" / "1" / "manifest.json").exists()
+    assert not (shop / "runs").exists()
+    # Alembic's own command, too.
+    fedmem(shop, "alembic", "-c", str(ROOT / "alembic.ini"), "current")
+    assert not (shop / "runs").exists()
+
+
+def test_the_backend_and_the_trainer_use_it_too(shop: Path, request: pytest.FixtureRequest) -> None:
+    fedmem(shop, "cli", "data", "import", "log.csv", "--name", "log")
+    fedmem(shop, "cli", "trainer", "--until-idle")
+    address = request.getfixturevalue("backend")
+    assert [row["name"] for row in httpx.get(f"{address}/datasets").json()["datasets"]] == ["log"]
+    assert not (shop / "runs").exists()
+
+
+def test_what_the_environment_says_wins_and_the_source_of_each_value_is_shown(shop: Path) -> None:
+    shown = fedmem(shop, "cli", "config", "show", "--services", FEDMEM_MAX_K="50", COLUMNS="200")
+    lines = {line.split()[0]: line for line in shown.splitlines() if line.strip()}
+    assert re.search(r"sqlite:///mine\.db +\.env", lines["DATABASE_URL"])
+    assert re.search(r"50 +environment", lines["FEDMEM_MAX_K"])
+    assert re.search(r"127\.0\.0\.1 +default", lines["FEDMEM_HOST"])
+    assert f"{shop / '.env'} is read; relative paths start at {shop}" in shown
+    assert "other.db" in fedmem(shop, "cli", "db", "upgrade", DATABASE_URL="sqlite:///other.db")
+    (shop / ".env").write_text("FEDMEM_PROT=1\n", encoding="utf-8")
+    assert "FEDMEM_PROT from .env is no setting (did you mean FEDMEM_PORT?)" in (
+        fedmem(shop, "cli", "config", "show", "--services")
+    )
+
+
+def test_a_name_that_stands_twice_stops_every_command(shop: Path) -> None:
+    (shop / ".env").write_text("DATABASE_URL=sqlite:///a.db\nDATABASE_URL=sqlite:///b.db\n", encoding="utf-8")
+    for command in (("cli", "data", "list"), ("trainer", "--until-idle"), ("backend",), ("dashboard",)):
+        assert "DATABASE_URL stands twice, in line 1 and line 2" in fedmem(shop, *command, code=2)
+    assert sorted(path.name for path in shop.iterdir()) == [".env", "log.csv"]
+
+
+def test_no_secret_is_in_anything_that_a_service_prints(shop: Path) -> None:
+    url = "postgresql://u:Geheim-7@127.0.0.1:1/shop?password=other-secret"
+    text = f"DATABASE_URL={url}\nFEDMEM_API_KEY=key-of-mine\nFEDMEM_LLM_API_KEY=llm-key\n"
+    (shop / ".env").write_text(text, encoding="utf-8")
+    for command, code in (("cli", 2), ("trainer", 2), ("trainer.health", 1)):
+        printed = fedmem(shop, command, *(["data", "list"] if command == "cli" else []), code=code)
+        assert "127.0.0.1:1/shop" in printed
+        assert not [secret for secret in SECRETS if secret in printed], (command, printed)
