@@ -9,13 +9,13 @@ import numpy as np
 
 from cli.screen import notes, stages
 from fedmem.checkpoint import Checkpoint, RunDirectory, Snapshot
-from fedmem.config import EvaluationConfig
+from fedmem.config import EvaluationConfig, Repeats
 from fedmem.controls import control_recommenders
 from fedmem.data.federated_dataset import FederatedDataset
 from fedmem.errors import CheckpointError, DataError
 from fedmem.evaluation.baselines import EASE, ItemItemCounts, Popularity, chance
 from fedmem.evaluation.cold_start import ColdStartRow, evaluate_cold_start
-from fedmem.evaluation.evaluate import Scorer, evaluate, recommended_lists
+from fedmem.evaluation.evaluate import Scorer, evaluate, recommended_lists, repeated_targets
 from fedmem.evaluation.metric_table import MetricTable
 from fedmem.evaluation.ranking_metrics import catalogue_coverage, intra_list_diversity, long_tail_share
 from fedmem.evaluation.report import (
@@ -54,12 +54,16 @@ class Comparison:
     tables: Mapping[str, MetricTable]
     cold: Sequence[ColdStartRow]
     lists: Mapping[str, Mapping[str, float]]
+    repeats: Repeats
+    repeated_targets: float
 
     def record(self) -> dict[str, Any]:
         """All of it for a program to read."""
         return {
             "split": self.asked.split,
             "round": self.round,
+            "repeats": self.repeats,
+            "repeated_targets": self.repeated_targets,
             "warm": as_records(self.tables),
             "cold": as_records(cold_start_tables(self.cold)),
             "lists": self.lists,
@@ -79,6 +83,8 @@ def compare(path: Path, asked: Questions) -> Comparison:
         _warm_tables(snapshot, scorers, asked),
         _cold_rows(snapshot, scorers),
         _list_measures(snapshot, scorers, asked.split) if asked.lists else {},
+        snapshot.dataset.repeats,
+        repeated_targets(snapshot.dataset, asked.split),
     )
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from cli.options import AsJson, RunDir
-from cli.screen import answer_json, answers
+from cli.screen import answer_json, answers, notes
 
 if TYPE_CHECKING:
     from cli.comparison import Comparison
@@ -57,6 +57,12 @@ def _print(found: "Comparison") -> None:
     sampled = ", among stored negatives only" if found.asked.negatives else ""
     title = f"{found.dataset}, {found.asked.split}, model of round {found.round}{sampled}"
     answers.print(as_rich(found.tables, title, answers.width))
+    if found.repeated_targets:
+        what = "never offered, so misses" if found.repeats == "hide" else "offered and ranked"
+        notes.print(
+            f"{found.repeated_targets:.1%} of the targets are items that their users took before: {what} "
+            f"(data.repeats={found.repeats})"
+        )
     if found.asked.controls:
         answers.print(differences_as_rich(found.tables, TRAINED))
     if found.lists:

@@ -82,7 +82,10 @@ def test_the_backend_and_the_trainer_use_it_too(shop: Path, request: pytest.Fixt
     fedmem(shop, "cli", "data", "import", "log.csv", "--name", "log")
     fedmem(shop, "cli", "trainer", "--until-idle")
     address = request.getfixturevalue("backend")
-    assert [row["name"] for row in httpx.get(f"{address}/datasets").json()["datasets"]] == ["log"]
+    with httpx.Client(
+        base_url=address, transport=httpx.HTTPTransport(retries=8)
+    ) as client:  # it says where, then listens
+        assert [row["name"] for row in client.get("/datasets").json()["datasets"]] == ["log"]
     assert not (shop / "runs").exists()
 
 

@@ -346,3 +346,20 @@ def test_a_database_that_takes_no_more_fails_clearly_and_the_job_goes_on_later(p
     for number in range(1, reached.round + 1):
         assert number in [row[0] for row in product.rows(job.id)["rounds"]]
     assert product.directory(job.id).read_checkpoint(reached.round).server.round == reached.round
+
+
+def test_data_that_cannot_be_trained_on_ends_a_job_in_the_sentence_of_the_command_line(product):
+    jobs = {
+        product.queue({"data": {"cold_user_fraction": 0.97}}).id: "data.cold_user_fraction = 0.97 keeps all of the 12",
+        product.queue({"data": {"min_sequence_length": 500}}).id: "the data set 'tiny': no user has data.min_sequence",
+    }
+    bounded = product.queue({"data": {"max_history": 5}, "federated": {"num_rounds": 1}}).id
+    output = product.train()
+    for job, why in jobs.items():
+        assert product.jobs.get(job).state == "failed"
+        assert why in (product.jobs.get(job).message or "")
+    assert product.jobs.get(bounded).state == "succeeded"
+    assert "a client trains on the newest data.max_history = 5" in output
+    said = [line.message for line in product.jobs.logs(bounded)]
+    assert any("data.max_history = 5" in line for line in said)
+    assert any("of the validation targets" in line and "count as misses" in line for line in said)

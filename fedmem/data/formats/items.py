@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from fedmem.contracts.catalogue import LONGEST_DESCRIPTION
 from fedmem.data.formats.bad_rows import WIDTH, BadRows
 from fedmem.data.formats.id_columns import IdColumn
 from fedmem.data.formats.images import find_images
@@ -146,6 +147,7 @@ def _ml_100k_genres(path: Path) -> tuple[str, ...]:
 
 def _to_items(rows: DescribedRows, folder: Path, reading: Reading, bad_rows: BadRows) -> Iterator[Item]:
     first_line: dict[str, int] = {}
+    too_long: list[str] = []
     for number, item_id, row in rows:
         if item_id in first_line:
             reason = f"the item {item_id!r} stands already on line {first_line[item_id]}"
@@ -153,9 +155,27 @@ def _to_items(rows: DescribedRows, folder: Path, reading: Reading, bad_rows: Bad
             continue
         first_line[item_id] = number
         try:
-            yield _to_item(item_id, row, folder, reading.genre_separator)
+            item = _to_item(item_id, row, folder, reading.genre_separator)
         except DataError as error:
             bad_rows.add(number, str(error), "unusable description")
+            continue
+        too_long += [item_id] * (len(item.description) > LONGEST_DESCRIPTION)
+        yield _shortened(item)
+    if too_long:
+        _log.warning(
+            "the texts of %d items are cut to their first %s characters (item %s)",
+            len(too_long),
+            f"{LONGEST_DESCRIPTION:,}",
+            too_long[0],
+        )
+
+
+def _shortened(item: Item) -> Item:
+    """An item whose description, with which its text ends, is no longer than the API takes it."""
+    surplus = len(item.description) - LONGEST_DESCRIPTION
+    if surplus <= 0:
+        return item
+    return replace(item, description=item.description[:-surplus], text=item.text[:-surplus])
 
 
 def _to_item(item_id: str, row: Row, folder: Path, genre_separator: str) -> Item:
