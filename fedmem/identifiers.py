@@ -1,4 +1,4 @@
-"""What may name a user or an item: the one rule, by which readers, contracts and storage take ids in.
+"""What may name a user or an item, and how long: the rule by which readers, contracts and storage take ids in.
 
 ``read_id`` reads one value: of a feedback event, of a path, of an edited item. A column is read by giving each of its
 distinct values to the same function once (``data.formats.id_columns``): a million rows cost as many calls as there are
@@ -14,6 +14,7 @@ from uuid import UUID
 from fedmem.errors import DataError, MissingIdError
 
 MAX_ID_LENGTH = 512
+MAX_DESCRIPTION_LENGTH = 20_000  # of an item, in characters
 # From here on, neighbouring whole numbers share one float of 64, 32 and 16 bits.
 FLOAT64_EXACT, FLOAT32_EXACT, FLOAT16_EXACT = 2**53, 2**24, 2**11
 

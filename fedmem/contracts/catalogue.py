@@ -7,11 +7,10 @@ from pydantic import BeforeValidator, Field
 
 from fedmem.contracts.contract import PRINTABLE, Contract
 from fedmem.contracts.recommendations import ItemId, UserId
-from fedmem.identifiers import MAX_ID_LENGTH, read_id
+from fedmem.identifiers import MAX_DESCRIPTION_LENGTH, MAX_ID_LENGTH, read_id
 from fedmem.times import read_time
 
 MAX_EVENTS = 10_000
-LONGEST_DESCRIPTION = 20_000  # characters
 
 WHOLE_NUMBERS = "Blanks around it are left out, and a whole number is taken as text."
 NewItemId = Annotated[
@@ -53,7 +52,7 @@ class ItemUpdate(Contract):
     year: int | None = Field(None, ge=-9999, le=9999, examples=[1987])
     text: str = Field(
         "",
-        max_length=LONGEST_DESCRIPTION,
+        max_length=MAX_DESCRIPTION_LENGTH,
         pattern=r"^[^\x00]*$",
         description="A description. Title, year, genres and this are what the text encoder reads.",
         examples=["A farm boy turned pirate looks for his true love."],

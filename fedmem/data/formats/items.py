@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from fedmem.contracts.catalogue import LONGEST_DESCRIPTION
 from fedmem.data.formats.bad_rows import WIDTH, BadRows
 from fedmem.data.formats.id_columns import IdColumn
 from fedmem.data.formats.images import find_images
@@ -23,7 +22,7 @@ from fedmem.data.formats.titles import item_text, readable_title, year_in
 from fedmem.data.formats.wanted_columns import ITEM_FIELDS, ItemColumns
 from fedmem.data.interactions import Item
 from fedmem.errors import DataError
-from fedmem.identifiers import read_id
+from fedmem.identifiers import MAX_DESCRIPTION_LENGTH, read_id
 
 _log = logging.getLogger(__name__)
 
@@ -159,20 +158,20 @@ def _to_items(rows: DescribedRows, folder: Path, reading: Reading, bad_rows: Bad
         except DataError as error:
             bad_rows.add(number, str(error), "unusable description")
             continue
-        too_long += [item_id] * (len(item.description) > LONGEST_DESCRIPTION)
+        too_long += [item_id] * (len(item.description) > MAX_DESCRIPTION_LENGTH)
         yield _shortened(item)
     if too_long:
         _log.warning(
             "the texts of %d items are cut to their first %s characters (item %s)",
             len(too_long),
-            f"{LONGEST_DESCRIPTION:,}",
+            f"{MAX_DESCRIPTION_LENGTH:,}",
             too_long[0],
         )
 
 
 def _shortened(item: Item) -> Item:
     """An item whose description, with which its text ends, is no longer than the API takes it."""
-    surplus = len(item.description) - LONGEST_DESCRIPTION
+    surplus = len(item.description) - MAX_DESCRIPTION_LENGTH
     if surplus <= 0:
         return item
     return replace(item, description=item.description[:-surplus], text=item.text[:-surplus])
