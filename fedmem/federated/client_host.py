@@ -39,7 +39,7 @@ class ClientScorer:
     def score(
         self, users: npt.NDArray[np.integer], histories: Sequence[npt.NDArray[np.integer]]
     ) -> npt.NDArray[np.float32]:
-        """Scores [B, I + 1] of users [B] with their histories."""
+        """Score all items for users [B] with their histories: [B, I + 1]."""
         return self.scorer.score([self.contexts[int(user)] for user in users], histories)
 
 

@@ -14,7 +14,7 @@ _LEVELS = 2**16  # probabilities are rounded to 1/65536: two random bytes decide
 
 
 def chunk_dropout(generators: Sequence[np.random.Generator], counts: Sequence[int], tokens: Tensor) -> Dropout:
-    """Each client's masks for its ``counts`` tokens, in the order in which ``tokens`` [C, P] marks them."""
+    """Draw each client's masks for its ``counts`` tokens, in the order in which ``tokens`` [C, P] marks them."""
 
     def drop(x: Tensor, probability: float) -> Tensor:
         if probability == 0:
@@ -36,5 +36,5 @@ def _keep(generator: np.random.Generator, n: int, threshold: int) -> npt.NDArray
 
 
 def dropout_generator(seed: int, round_number: int, user: int, step: int) -> np.random.Generator:
-    """The source of a local step's masks."""
+    """Make the source of a local step's masks."""
     return numpy_generator(seed, "dropout", round_number, user, step)

@@ -24,7 +24,7 @@ from fedmem.model.recommender import UR4RecV2MoE
 
 
 def is_fedsgd(training: TrainingConfig, federated: FederatedConfig) -> bool:
-    """Whether a client's round is a single SGD step over its whole history."""
+    """Tell whether a client's round is a single SGD step over its whole history."""
     return (
         training.optimizer == "sgd"
         and training.batch_size is None

@@ -11,7 +11,7 @@ from fedmem.config import TrainingConfig
 def local_optimizer(
     parameters: Sequence[nn.Parameter], config: TrainingConfig, *, fused: bool = False
 ) -> torch.optim.Optimizer:
-    """SGD or Adam as configured. ``fused`` Adam is silently wrong on gradients that are not contiguous."""
+    """Make SGD or Adam as configured; ``fused`` Adam is silently wrong on gradients that are not contiguous."""
     if config.optimizer == "sgd":
         return torch.optim.SGD(parameters, config.learning_rate, config.momentum, weight_decay=config.weight_decay)
     return torch.optim.Adam(

@@ -44,7 +44,7 @@ class Broadcast:
     global_memory: Prototypes | None = None
 
     def num_bytes(self) -> dict[str, int]:
-        """Size on the wire, in bytes, of weights and prototypes."""
+        """Count the bytes on the wire, of weights and of prototypes."""
         return {"weights": wire_size(self.parameters), "prototypes": prototype_size(self.global_memory)}
 
 
@@ -58,7 +58,7 @@ class ClientUpdate:
     metrics: Mapping[str, Sum] = field(default_factory=dict)
 
     def num_bytes(self) -> dict[str, int]:
-        """Size on the wire, in bytes, of weights and prototypes."""
+        """Count the bytes on the wire, of weights and of prototypes."""
         return {"weights": wire_size(self.delta), "prototypes": prototype_size(self.prototypes)}
 
 
@@ -84,7 +84,7 @@ class RowSum:
         return RowSum(rows, total, self.num_rows)
 
     def dense(self) -> npt.NDArray[np.floating]:
-        """All rows [I + 1, D]."""
+        """Fill in all rows [I + 1, D]."""
         table = np.zeros((self.num_rows, self.values.shape[1]), self.values.dtype)
         table[self.rows] = self.values
         return table

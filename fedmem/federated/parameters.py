@@ -16,7 +16,7 @@ Model = TypeVar("Model", bound=nn.Module)
 
 
 def parameter_arrays(model: nn.Module) -> dict[str, npt.NDArray[np.floating]]:
-    """Copies of all trainable parameters by name."""
+    """Copy all trainable parameters, by name."""
     return {name: p.detach().cpu().numpy().copy() for name, p in model.named_parameters()}
 
 
@@ -38,7 +38,7 @@ def set_parameter(model: nn.Module, name: str, value: torch.Tensor) -> nn.Parame
 
 
 def twin(model: Model) -> Model:
-    """Another model with parameters of its own and the same frozen buffers."""
+    """Copy a model with parameters of its own and the same frozen buffers."""
     return copy.deepcopy(model, {id(buffer): buffer for buffer in model.buffers()})
 
 

@@ -37,7 +37,7 @@ Postprocessors = Sequence[Postprocessor]
 
 
 def needs_single_clients(postprocessors: Postprocessors) -> bool:
-    """Whether one of them looks at what one client sends: chunks that are summed as they are trained do not show it."""
+    """Tell whether one of them looks at single clients, whom chunks that are summed as they are trained do not show."""
     unchanged = Postprocessor.postprocess_one_client
     return any(type(each).postprocess_one_client is not unchanged for each in postprocessors)
 
@@ -45,14 +45,14 @@ def needs_single_clients(postprocessors: Postprocessors) -> bool:
 def postprocessed_update(
     postprocessors: Postprocessors, update: ClientUpdate, rng: np.random.Generator
 ) -> ClientUpdate:
-    """What a client sends after all hooks, in order."""
+    """Run what a client sends through all hooks, in order."""
     for each in postprocessors:
         update = each.postprocess_one_client(update, rng)
     return update
 
 
 def postprocessed_sum(postprocessors: Postprocessors, total: UpdateSum, rng: np.random.Generator) -> UpdateSum:
-    """What the server is given after all hooks, in order."""
+    """Run the sum over a cohort through all hooks, in order."""
     for each in postprocessors:
         total = each.postprocess_sum(total, rng)
     return total

@@ -70,12 +70,12 @@ class ModelScorer:
 
     @torch.inference_mode()
     def score(self, contexts: Sequence[UserContext], histories: Histories) -> FloatArray:
-        """Scores [B, I + 1] of B histories (item indices, oldest first); column 0 is padding."""
+        """Score all items after B histories (item indices, oldest first): [B, I + 1], of which column 0 is padding."""
         return (self.queries(contexts, histories) @ self.columns).cpu().numpy()
 
     @torch.inference_mode()
     def queries(self, contexts: Sequence[UserContext], histories: Histories) -> Tensor:
-        """Query vectors q_u after whole histories [B, D_x]."""
+        """Compute the query vectors q_u after whole histories [B, D_x]."""
         h = self._states(histories)
         return self.model.queries(h, self._read(h, contexts, histories))[:, 0]
 
@@ -122,7 +122,7 @@ class ModelScorer:
         return RetrievedMemory(items, index, embedding.to(like.dtype), self.prototypes)
 
     def _preferences(self, contexts: Sequence[UserContext], like: Tensor) -> tuple[Tensor | None, Tensor | None]:
-        """The preference texts, all of them readable; ``None`` where nobody has one."""
+        """The preference texts, all of them readable; ``None`` where no user has one."""
         text_dim = self.model.text_dim
         if text_dim is None or all(context.preference is None for context in contexts):
             return None, None

@@ -146,7 +146,7 @@ class ClientCopies:
             state.update({key: moment[:active] for key, moment in state.items() if moment.dim()})
 
     def step(self) -> None:
-        """One step of every active client's optimiser, from the gradients that stand; then there are none."""
+        """Take a step of every active client's optimiser, from the gradients that stand; then there are none."""
         for name, parameter in self.parameters.items():
             gradient = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad.contiguous()
             if self.proximal:  # the gradient of (μ/2)·‖θ − θ_global‖²
@@ -186,7 +186,7 @@ class TouchedRows:
         table: the common start of all rows [I + 1, D].
         rows: each client's rows, ascending, the last repeated to the longest list [C, n].
         weights: w_c, what each client counts for [C].
-        decays: whether a row changes that nobody touches.
+        decays: whether a row changes that no client touches.
     """
 
     def __init__(self, table: Tensor, rows: IntArray, weights: Tensor, *, decays: bool) -> None:
@@ -201,12 +201,12 @@ class TouchedRows:
         self.idle_sum, self.idle_weight = torch.zeros_like(table), table.new_zeros(len(table))
 
     def decay(self) -> Tensor:
-        """How far a row has come that nobody touches [I + 1, D]."""
+        """Tell how far a row has come that no client touches [I + 1, D]."""
         assert self.idle is not None
         return self.idle.detach() - self.table
 
     def note_idle(self, finished: slice) -> None:
-        """These clients take no further step, nor do the rows that they do not touch."""
+        """Note that these clients take no further step, nor do the rows that they do not touch."""
         if self.idle is None:
             return
         weight, moved = self.weights[finished].sum(), self.decay()

@@ -19,7 +19,7 @@ from fedmem.randomness import numpy_generator, torch_generator
 
 
 def frozen_features(features: ItemFeatures) -> FrozenFeatures:
-    """The item features as the model takes them."""
+    """Put the item features as the model takes them."""
 
     def pair(rows: npt.NDArray[np.float32] | None, mask: npt.NDArray[np.bool_]) -> Sequence[torch.Tensor | None]:
         return (None, None) if rows is None else (torch.from_numpy(rows), torch.from_numpy(mask))
@@ -30,7 +30,7 @@ def frozen_features(features: ItemFeatures) -> FrozenFeatures:
 def build_model(
     config: ExperimentConfig, num_items: int, features: ItemFeatures, parameters: Arrays | None = None
 ) -> UR4RecV2MoE:
-    """The global model with these weights or, by default, its starting ones, drawn from the seed.
+    """Build the global model with these weights or, by default, its starting ones, drawn from the seed.
 
     Raises:
         ConfigError: if the configured device is not to be had.
@@ -60,7 +60,7 @@ def check_device(device: str) -> None:
 
 
 def item_blocks(features: ItemFeatures) -> FrozenItemBlocks:
-    """The frozen vectors that prototypes are made of, by block."""
+    """Gather the frozen vectors that prototypes are made of, by block."""
     vectors = {"text": features.text, "image": features.image}
     masks = {"text": features.text_mask, "image": features.image_mask}
     present = {name: rows for name, rows in vectors.items() if rows is not None}
@@ -68,14 +68,14 @@ def item_blocks(features: ItemFeatures) -> FrozenItemBlocks:
 
 
 def initial_state(config: ExperimentConfig, model: UR4RecV2MoE, features: ItemFeatures) -> ServerState:
-    """The server before the first round, with prototypes of the public catalogue."""
+    """Start the server, with prototypes of the public catalogue."""
     parameters = parameter_arrays(model)
     memory = initial_prototypes(config, model, features) if config.uses_prototypes else None
     return ServerState(0, parameters, parameters, OptimizerState.zeros(parameters), memory)
 
 
 def initial_prototypes(config: ExperimentConfig, model: UR4RecV2MoE, features: ItemFeatures) -> Prototypes:
-    """k-means++ on the catalogue's features; the id block is that of the untrained model."""
+    """Cluster the catalogue's features by k-means++; the id block is that of the untrained model."""
     catalogue = item_blocks(features)
     with torch.no_grad():
         ids = model.item_table().embedding[1:].float().cpu().numpy()

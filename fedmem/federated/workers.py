@@ -57,7 +57,7 @@ class Workers:
         self._pool = ProcessPoolExecutor(count, context, initializer=_start, initargs=arguments)
 
     def each(self, what: str, groups: Iterable[UserIndices], broadcast: Broadcast, *rest: Any) -> Iterator[Any]:
-        """The hosts' answers to ``what(group, broadcast, *rest)``, in the groups' order.
+        """Yield the hosts' answers to ``what(group, broadcast, *rest)``, in the groups' order.
 
         Raises:
             TrainingError: if a worker dies.
@@ -130,7 +130,7 @@ def _signals_wait() -> Iterator[None]:
 
 
 def _start(snapshot: Snapshot, threads: int) -> None:
-    """What a worker does first."""
+    """Set up a worker."""
     global _host
     os.setpgrp()  # out of the group that a terminal or a supervisor sends its signals to
     for number in STOPPING:

@@ -34,11 +34,11 @@ class MemoryEntries:
         return len(self.items)
 
     def take(self, which: npt.NDArray[np.int64]) -> "MemoryEntries":
-        """Some of the entries, by position."""
+        """Take some of the entries, by position."""
         return MemoryEntries(*(values[which] for values in vars(self).values()))
 
     def last_of_each_item(self) -> "MemoryEntries":
-        """Each item once, where it stands last in the history."""
+        """Keep each item once, where it stands last in the history."""
         order = np.lexsort((-self.index, self.items))
         _, first = np.unique(self.items[order], return_index=True)
         return self.take(order[first])

@@ -34,7 +34,7 @@ class LocalDynamicMemory:
 
     @classmethod
     def empty(cls, config: FedMemConfig, dim: int) -> "LocalDynamicMemory":
-        """A memory of its own that holds nothing; D = ``dim`` is the size of the id embeddings."""
+        """Make a memory that holds nothing; D = ``dim`` is the size of the id embeddings."""
         return cls(config, MemoryArrays.empty(1, config.memory_capacity, dim))
 
     def __len__(self) -> int:
@@ -64,11 +64,11 @@ class LocalDynamicMemory:
         return MemoryUpdate(int(written[0]), int(evicted[0]))
 
     def entries(self) -> MemoryEntries:
-        """All entries, oldest first."""
+        """Copy all entries, oldest first."""
         return self.row.entries(0)
 
     def query(self, state: FloatArray | None = None, k: int | None = None, before: int | None = None) -> MemoryEntries:
-        """The entries to attend to, chosen by the history and never by a target, oldest first.
+        """Choose the entries to attend to, by the history and never by a target, oldest first.
 
         Args:
             state: the user's state [D]; needed when fewer than all entries are asked for.

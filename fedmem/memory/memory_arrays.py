@@ -34,14 +34,14 @@ class MemoryArrays:
 
     @classmethod
     def empty(cls, clients: int, capacity: int, dim: int) -> "MemoryArrays":
-        """Memories that hold nothing."""
+        """Make memories that hold nothing."""
         items, index, frequency = (np.zeros((clients, capacity), np.int32) for _ in range(3))
         surprise = np.zeros((clients, capacity), np.float32)
         return cls(items, index, frequency, surprise, np.zeros((clients, capacity, dim), np.float32))
 
     @classmethod
     def of(cls, memories: Sequence[MemoryEntries], capacity: int, dim: int) -> "MemoryArrays":
-        """Memories that hold the given entries, one client each."""
+        """Make memories that hold the given entries, one client each."""
         arrays = cls.empty(len(memories), capacity, dim)
         for client, entries in enumerate(memories):
             arrays.set_entries(client, entries)
@@ -57,7 +57,7 @@ class MemoryArrays:
         return used
 
     def entries(self, client: int) -> MemoryEntries:
-        """A client's entries, oldest first."""
+        """Copy a client's entries, oldest first."""
         n = np.count_nonzero(self.items[client])
         return MemoryEntries(*(values[client, :n].copy() for values in vars(self).values()))
 
@@ -82,7 +82,7 @@ class MemoryArrays:
             values[:] = 0
 
     def part(self, clients: slice) -> "MemoryArrays":
-        """Views of some clients' memories."""
+        """Take some clients' memories, as views."""
         return MemoryArrays(*(values[clients] for values in vars(self).values()))
 
     def update(
@@ -113,7 +113,7 @@ class MemoryArrays:
         """
         gated = chosen & (surprise >= thresholds(config, surprise, chosen))
         written = gated.sum(1)
-        clients = np.argsort(-written, kind="stable")  # so that whoever has an n-th write is among the first
+        clients = np.argsort(-written, kind="stable")  # so that clients that have an n-th write come first
         positions = np.argsort(~gated[clients], axis=1, kind="stable")
         writing = _Writing(self, clients, config, last_index)
         for n in range(written.max(initial=0)):
@@ -152,7 +152,7 @@ class _Writing:
         self._first_slot = np.arange(len(clients)) * self.items.shape[1]
 
     def write(self, position: Integers, item: IntArray, index: IntArray, surprise: npt.NDArray[np.floating]) -> None:
-        """One write of each of the first n clients: positions, items, history indices and surprises [n]."""
+        """Write once for each of the first n clients: positions, items, history indices and surprises [n]."""
         n, first = len(item), self._first_slot[: len(item)]
         items, indices, frequencies, surprises, worths, positions = self._flat
         at = first + (self.items[:n] == item[:, None]).argmax(1)
@@ -174,7 +174,7 @@ class _Writing:
 
 
 def thresholds(config: FedMemConfig, surprise: npt.NDArray[np.floating], chosen: Mask) -> npt.NDArray[np.floating]:
-    """Each client's gate [C, 1]: the fixed threshold or, if configured, a quantile of its chosen surprises."""
+    """Find each client's gate [C, 1]: the fixed threshold or, if configured, a quantile of its chosen surprises."""
     found = np.full((len(surprise), 1), config.surprise_threshold, surprise.dtype)
     if config.surprise_quantile is not None:
         for client in np.flatnonzero(chosen.any(1)):

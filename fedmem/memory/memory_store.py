@@ -69,7 +69,7 @@ class MemoryStore:
             self._check()
 
     def read(self, users: Users, round_number: int) -> MemoryArrays:
-        """The memories of users [C] as they stood after a number of completed rounds."""
+        """Read the memories of users [C] as they stood after a number of completed rounds."""
         entries = np.zeros((len(users), self.capacity), self._entry)
         with self._disk():
             version, length = _current(self._headers_of(users), round_number)
@@ -95,13 +95,13 @@ class MemoryStore:
                 self._write(headers[row], self._header_place(user))
 
     def occupied(self, users: Users, round_number: int) -> Users:
-        """Those of the users [C] who hold anything after a number of completed rounds."""
+        """Find those of the users [C] who hold anything after a number of completed rounds."""
         holds, _ = self._holding(round_number)
         found: Users = users[holds[users]]
         return found
 
     def changed(self, users: Users, round_number: int) -> Users:
-        """Those of them whose memory that last round has written."""
+        """Find those of them whose memory that last round has written."""
         holds, written = self._holding(round_number)
         found: Users = users[(holds & (written == round_number))[users]]
         return found

@@ -43,27 +43,27 @@ class Prototypes:
         return "text" if "text" in self.sums else "id"
 
     def present(self, block: str) -> npt.NDArray[np.bool_]:
-        """Which prototypes have anything in a block [K]."""
+        """Tell which prototypes have anything in a block [K]."""
         return self.counts[block] > 0
 
     def centroids(self, block: str) -> FloatArray:
-        """Mean vectors of a block [K, D_block]; zero where the prototype has no member there."""
+        """Compute the mean vectors of a block [K, D_block]; zero where the prototype has no member there."""
         counts = self.counts[block][..., None]
         return np.divide(self.sums[block], counts, out=np.zeros_like(self.sums[block]), where=counts > 0)
 
     def changed(self, change: Callable[[FloatArray], FloatArray]) -> "Prototypes":
-        """The same blocks with every array changed."""
+        """Change every array of every block."""
         return Prototypes(
             {block: change(values) for block, values in self.sums.items()},
             {block: change(values) for block, values in self.counts.items()},
         )
 
     def of_client(self, client: int) -> "Prototypes":
-        """One client's prototypes of those of C."""
+        """Take one client's prototypes of those of C."""
         return self.changed(lambda values: values[client])
 
     def scaled(self, factor: float | FloatArray) -> "Prototypes":
-        """The same centroids with their masses times ``factor`` (a number or [K])."""
+        """Keep the centroids and multiply their masses by ``factor`` (a number or [K])."""
         return Prototypes(
             {b: s * np.asarray(factor, s.dtype)[..., None] for b, s in self.sums.items()},
             {b: c * np.asarray(factor, c.dtype) for b, c in self.counts.items()},
@@ -86,7 +86,7 @@ class FrozenItemBlocks:
 
 
 def assign(vectors: FloatArray, centroids: FloatArray) -> IntArray:
-    """Index of the nearest centroid by Euclidean distance: [..., n, D], [..., K, D] -> [..., n].
+    """Find the nearest centroid by Euclidean distance: [..., n, D], [..., K, D] -> [..., n].
 
     Ties take the lowest index.
     """
@@ -99,7 +99,7 @@ def assign(vectors: FloatArray, centroids: FloatArray) -> IntArray:
 def kmeans(
     vectors: FloatArray, start: FloatArray, weights: FloatArray | None = None, max_iterations: int = 20
 ) -> IntArray:
-    """Lloyd's algorithm from given centroids: [..., n, D], [K, D] -> assignment [..., n].
+    """Run Lloyd's algorithm from given centroids: [..., n, D], [K, D] -> assignment [..., n].
 
     An empty cluster keeps its centroid. Of several memories in one call, one that has come to its fixed point stays
     there while others go on.
@@ -123,7 +123,7 @@ def _members(assignment: IntArray, k: int) -> npt.NDArray[np.bool_]:
 
 
 def kmeans_plus_plus(vectors: FloatArray, k: int, rng: np.random.Generator) -> FloatArray:
-    """k starting centroids [k, D] drawn from [n, D] far from each other (Arthur and Vassilvitskii, SODA 2007)."""
+    """Draw k starting centroids [k, D] from [n, D], far from each other (Arthur and Vassilvitskii, SODA 2007)."""
     chosen = [int(rng.integers(len(vectors)))]
     distance = np.square(vectors - vectors[chosen[0]]).sum(1, dtype=np.float64)
     while len(chosen) < k:
@@ -137,7 +137,7 @@ def kmeans_plus_plus(vectors: FloatArray, k: int, rng: np.random.Generator) -> F
 def summarise(
     blocks: Mapping[str, FloatArray], masks: Mapping[str, npt.NDArray[np.bool_]], assignment: IntArray, k: int
 ) -> Prototypes:
-    """Sums and counts of n members of k clusters, in the dtype of their vectors.
+    """Sum and count n members of k clusters, in the dtype of their vectors.
 
     Args:
         blocks: the members' vectors [..., n, D_block].
@@ -156,7 +156,7 @@ def summarise(
 def distil(
     blocks: Mapping[str, FloatArray], masks: Mapping[str, npt.NDArray[np.bool_]], start: Prototypes
 ) -> Prototypes:
-    """Prototypes of a memory: k-means from the prototypes handed down, always K of them, zero counts allowed."""
+    """Distil a memory by k-means from the prototypes handed down: always K of them, zero counts allowed."""
     space = start.clustering_block
     weights = masks[space].astype(blocks[space].dtype)  # who lacks the block joins a cluster but moves none
     assignment = kmeans(blocks[space], start.centroids(space), weights)
@@ -186,7 +186,7 @@ def distil_chunk(
 def from_catalogue(
     blocks: Mapping[str, FloatArray], masks: Mapping[str, npt.NDArray[np.bool_]], k: int, rng: np.random.Generator
 ) -> Prototypes:
-    """The server's first prototypes, from the public catalogue: k-means++ and Lloyd, with one member's mass each."""
+    """Make the server's first prototypes from the public catalogue: k-means++ and Lloyd, one member's mass each."""
     space = "text" if "text" in blocks else "id"
     vectors, weights = blocks[space], masks[space].astype(np.float32)
     start = kmeans_plus_plus(vectors[masks[space]], k, rng)
@@ -195,7 +195,7 @@ def from_catalogue(
 
 
 def collapse(prototypes: Prototypes) -> float:
-    """Mean off-diagonal cosine between centroids in the clustering block: 1 means all prototypes are one vector."""
+    """Measure the mean cosine between different centroids in the clustering block: 1 means that all are one vector."""
     space = prototypes.clustering_block
     vectors = prototypes.centroids(space)[prototypes.present(space)]
     if len(vectors) < 2:
@@ -207,7 +207,7 @@ def collapse(prototypes: Prototypes) -> float:
 
 
 def spread(prototypes: Prototypes) -> float:
-    """Root mean square distance of the centroids from their mean, in the clustering block: 0 means one vector.
+    """Measure the centroids' root mean square distance from their mean, in the clustering block: 0 means one vector.
 
     In centred text a collapse onto the catalogue's mean shows here and not in the cosine.
     """
@@ -219,7 +219,7 @@ def spread(prototypes: Prototypes) -> float:
 
 
 def drift(before: Prototypes, after: Prototypes) -> float:
-    """Mean distance of a prototype from where it was, relative to its old length, in the clustering block."""
+    """Measure the mean distance of prototypes from where they were, by their old length, in the clustering block."""
     space = after.clustering_block
     both = before.present(space) & after.present(space)
     if not both.any():

@@ -14,7 +14,7 @@ def utility(
     frequency_weight: float = 0.4,
     decay_time: float = 50.0,
 ) -> npt.NDArray[np.float64]:
-    """α·exp(−Δt/τ) + β·log(1 + f)/log(1 + f + 10), by entry.
+    """Compute α·exp(−Δt/τ) + β·log(1 + f)/log(1 + f + 10), by entry.
 
     Args:
         age: Δt ≥ 0, the client's last history index minus the entry's, in interactions.
@@ -32,7 +32,7 @@ def utility(
 
 
 def utility_by(config: FedMemConfig, age: npt.ArrayLike, frequency: npt.ArrayLike) -> npt.NDArray[np.float64]:
-    """The utility with the configured weights and decay."""
+    """Compute the utility with the configured weights and decay."""
     return utility(
         age,
         frequency,

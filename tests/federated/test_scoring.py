@@ -95,7 +95,7 @@ def test_parameter_arrays_are_copies(model):
 
 
 def test_who_knows_nothing_reads_the_prototypes_by_their_mass(model, prototypes):
-    """Other masses are another reading for them, and for nobody else: attention looks at the centroids alone."""
+    """Other masses are another reading for them, and for no other user: attention looks at the centroids alone."""
     scorer = ModelScorer(model, prototypes)
     nothing = scorer.score([UserContext()], [HISTORY[:0]])
     np.testing.assert_array_equal(scorer.score([UserContext(memory_at())], [HISTORY[:0]]), nothing)

@@ -185,7 +185,7 @@ def is_alive(pid: int) -> bool:
         state = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0]
     except OSError:
         return False
-    return state != "Z"  # nobody may be there to reap it
+    return state != "Z"  # there may be no process to reap it
 
 
 def test_a_killed_run_leaves_no_working_files_to_the_next(tmp_path):
