@@ -32,7 +32,7 @@ from fedmem.config import ExperimentConfig, validate_config
 from fedmem.data.federated_dataset import FederatedDataset
 from fedmem.features.inference import one_thread
 from fedmem.features.store import ItemFeatures, Modality, UserFeatures
-from fedmem.federated.local_steps import draw_steps
+from fedmem.federated.local_steps import LocalSteps
 from fedmem.federated.server import FedMemServer
 from fedmem.federated.simulation import SimulatedPopulation
 from fedmem.federated.start import build_model, initial_state
@@ -113,7 +113,7 @@ def counted_gflop(config: ExperimentConfig, dataset: FederatedDataset, users: li
     dim, blocks = model.sasrec_hidden_dim, model.sasrec_num_blocks
     total = 0
     for user in users:
-        for step in draw_steps(config, round_number, user, dataset.client(user)):
+        for step in LocalSteps.of(config).draw(round_number, user, dataset.client(user)):
             for length in (step.items > 0).sum(1).tolist():
                 total += length * (blocks * (12 * dim**2 + 4 * length * dim) + 2 * dim * (1 + negatives))
     return 3 * total / 1e9

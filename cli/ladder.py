@@ -19,7 +19,7 @@ from fedmem.ablation import (
 )
 from fedmem.checkpoint import RunDirectory
 from fedmem.checkpoint.atomic_files import write_json
-from fedmem.config import ExperimentConfig
+from fedmem.config import EvaluationConfig, ExperimentConfig
 from fedmem.data.federated_dataset import FederatedDataset
 from fedmem.experiment import check_resumable
 
@@ -43,7 +43,7 @@ def run_ablation(
         split_by_seed[planned.config.seed] = _train(planned, out / planned.name, dataset, place)
     if not cold:  # the seeds share their users, and baselines have no seed
         split_by_seed = {seeds[0]: dataset}
-    models = [*_baselines(split_by_seed, config), *_rungs(plan, out)]
+    models = [*_baselines(split_by_seed, config.evaluation), *_rungs(plan, out)]
     record = ablation_record(split_by_seed[seeds[0]], models)
     write_json(out / "ablation.json", record)
     if as_json:
@@ -73,11 +73,11 @@ def _train(planned: PlannedRun, path: Path, dataset: FederatedDataset, place: st
         return run.snapshot.dataset
 
 
-def _baselines(split_by_seed: Mapping[int, FederatedDataset], config: ExperimentConfig) -> list[Record]:
+def _baselines(split_by_seed: Mapping[int, FederatedDataset], config: EvaluationConfig) -> list[Record]:
     runs: dict[str, list[Record]] = {}
     for seed, dataset in split_by_seed.items():
         scorers = baseline_scorers(dataset)
-        tables = {s: full_tables(dataset, scorers, s, config.evaluation, with_chance=True) for s in SPLITS}
+        tables = {s: full_tables(dataset, scorers, s, config, with_chance=True) for s in SPLITS}
         for name in tables["test"]:
             metrics: Record = {split: tables[split][name].to_dict()["metrics"] for split in SPLITS}
             runs.setdefault(name, []).append({"seed": seed, **metrics})

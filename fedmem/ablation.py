@@ -13,7 +13,7 @@ from typing import Any
 
 from fedmem import __version__
 from fedmem.checkpoint import RunDirectory
-from fedmem.config import ExperimentConfig, validate_config
+from fedmem.config import ExperimentConfig, FederatedConfig, validate_config
 from fedmem.data.federated_dataset import FederatedDataset
 from fedmem.errors import CheckpointError
 from fedmem.evaluation.evaluate import Split
@@ -76,23 +76,23 @@ def rung_config(rung: Rung, config: ExperimentConfig, num_clients: int, seed: in
     if rung.switch:
         tree["ablation"][rung.switch] = True
     if rung.pooled:
-        tree["federated"] |= _pooled(config, num_clients)
-        tree["evaluation"]["eval_every"] = _passes(config, POOLED_EVALUATION * config.evaluation.eval_every)
+        tree["federated"] |= _pooled(config.federated, num_clients)
+        tree["evaluation"]["eval_every"] = _passes(config.federated, POOLED_EVALUATION * config.evaluation.eval_every)
     return validate_config(tree, f"the rung {rung.name}")
 
 
-def _pooled(config: ExperimentConfig, num_clients: int) -> Record:
+def _pooled(config: FederatedConfig, num_clients: int) -> Record:
     """All users in every round, in mini-batches of the federated rungs' cohort."""
     return {
         "client_fraction": 1.0,
-        "centralised_batch": max(1, round(config.federated.client_fraction * num_clients)),
-        "num_rounds": _passes(config, POOLED_PASSES * config.federated.num_rounds),
+        "centralised_batch": max(1, round(config.client_fraction * num_clients)),
+        "num_rounds": _passes(config, POOLED_PASSES * config.num_rounds),
     }
 
 
-def _passes(config: ExperimentConfig, rounds: float) -> int:
+def _passes(config: FederatedConfig, rounds: float) -> int:
     """Passes over all users in so many federated rounds, at least one."""
-    return max(1, round(config.federated.client_fraction * rounds))
+    return max(1, round(config.client_fraction * rounds))
 
 
 def run_result(path: Path) -> Record:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from fedmem.checkpoint import DirectoryRecorder, Recorder, RunDirectory, RunRecord, Snapshot
-from fedmem.config import ExperimentConfig
+from fedmem.config import ExperimentConfig, ModelConfig
 from fedmem.data.federated_dataset import FederatedDataset
 from fedmem.data.split import HELD_OUT
 from fedmem.data.trainable import require_several_users
@@ -56,7 +56,7 @@ def take_snapshot(
     dataset = dataset.configured(config.data)
     require_several_users(dataset)
     if config.data.cold_user_fraction:
-        dataset = _with_cold_users(config, dataset)
+        dataset = _with_cold_users(config.data.cold_user_fraction, config.seed, dataset)
     _say_what_is_left_out(dataset)
     features, provenance = build_item_features(
         dataset.items,
@@ -66,7 +66,7 @@ def take_snapshot(
         image_model_name=config.features.image_model_name,
         progress=progress,
     )
-    _check_text_dim(config, features)
+    _check_text_dim(config.model, features)
     user_features, note = build_user_features(
         dataset,
         features,
@@ -79,9 +79,9 @@ def take_snapshot(
     return Snapshot(config, dataset, features, user_features, provenance | {"preference_text": note})
 
 
-def _with_cold_users(config: ExperimentConfig, dataset: FederatedDataset) -> FederatedDataset:
-    fraction, trainable = config.data.cold_user_fraction, len(dataset.trainable_users)
-    drawn = dataset.with_cold_users(fraction, numpy_generator(config.seed, "cold users"))
+def _with_cold_users(fraction: float, seed: int, dataset: FederatedDataset) -> FederatedDataset:
+    trainable = len(dataset.trainable_users)
+    drawn = dataset.with_cold_users(fraction, numpy_generator(seed, "cold users"))
     if not len(drawn.trainable_users):
         raise ConfigError(
             f"data.cold_user_fraction = {fraction} keeps all of the {trainable} users who are long enough out of "
@@ -147,11 +147,11 @@ def _say_what_repeats(dataset: FederatedDataset) -> None:
         logger.info("%s are items that their users took before; they are ranked and offered (data.repeats=offer)", what)
 
 
-def _check_text_dim(config: ExperimentConfig, features: ItemFeatures) -> None:
-    expected = config.model.text_embedding_dim
+def _check_text_dim(config: ModelConfig, features: ItemFeatures) -> None:
+    expected = config.text_embedding_dim
     if expected is not None and features.text is not None and features.text.shape[1] != expected:
         raise ConfigError(
-            f"model.text_embedding_dim = {expected}, but {config.model.text_model_name} gives vectors of "
+            f"model.text_embedding_dim = {expected}, but {config.text_model_name} gives vectors of "
             f"{features.text.shape[1]}. Set it to that, or to null."
         )
 

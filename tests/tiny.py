@@ -110,7 +110,7 @@ def population_of(snapshot: Snapshot, *, double: bool = False) -> SimulatedPopul
 
 def client_of(population: SimulatedPopulation, user: int) -> FedMemClient:
     """One user's device with an empty memory."""
-    return FedMemClient(population.config, population.host.chunk(np.array([user]), 0))
+    return FedMemClient(population.config.fedmem, population.host.chunk(np.array([user]), 0))
 
 
 def total(sums: Iterable[UpdateSum]) -> UpdateSum:

@@ -6,9 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from fedmem.config import ExperimentConfig
 from fedmem.data.client_dataset import ClientDataset
-from fedmem.federated.local_steps import LocalStep, draw_steps
+from fedmem.federated.local_steps import LocalStep, LocalSteps
 from fedmem.memory.memory_arrays import MemoryArrays
 
 
@@ -45,7 +44,7 @@ class Chunk:
         """Take the clients one at a time, each a chunk of one."""
         return (self.part(slice(row, row + 1)) for row in range(len(self)))
 
-    def steps(self, config: ExperimentConfig, round_number: int) -> list[list[LocalStep]]:
+    def steps(self, local: LocalSteps, round_number: int) -> list[list[LocalStep]]:
         """Draw every client's local steps of a round."""
         clients = zip(self.users, self.data, strict=True)
-        return [list(draw_steps(config, round_number, user, data)) for user, data in clients]
+        return [list(local.draw(round_number, user, data)) for user, data in clients]

@@ -9,7 +9,6 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from fedmem.config import ExperimentConfig
 from fedmem.federated.chunk import Chunk
 from fedmem.federated.local_steps import LocalStep
 from fedmem.memory.memory_arrays import MemoryArrays
@@ -98,7 +97,6 @@ class ChunkBatch:
 
 
 def batch_of(
-    config: ExperimentConfig,
     chunk: Chunk,
     steps: Sequence[LocalStep],
     tokens: ChunkTokens,
@@ -106,11 +104,12 @@ def batch_of(
     rows: Tensor | None,
     prototypes: PrototypeVectors | None,
     like: Tensor,
+    *,
+    reads_memory: bool,
 ) -> ChunkBatch:
     """Make the batch of one local step, in the precision and on the device of ``like``.
 
     Args:
-        config: what is read beside the sequence.
         chunk: its C clients.
         steps: their steps [C].
         tokens: the steps as tokens.
@@ -118,13 +117,14 @@ def batch_of(
         rows: item rows, as in ``ChunkBatch``.
         prototypes: the global abstract memory, or None.
         like: names precision and device.
+        reads_memory: whether anything is read beside the sequence.
     """
     device = like.device
     targets, inputs, index, chosen = (
         torch.from_numpy(a).to(device) for a in (tokens.targets, tokens.inputs, tokens.index, tokens.chosen)
     )
     preference = preference_from = None
-    if chunk.preference is not None and config.uses_memory:
+    if chunk.preference is not None and reads_memory:
         preference = torch.from_numpy(chunk.preference).to(like)
         preference_from = torch.tensor([step.preference_from for step in steps], device=device)
     return ChunkBatch(
@@ -136,7 +136,7 @@ def batch_of(
         rows=rows,
         packing=tokens.packing,
         reader=Reader(
-            memory=_retrieved(chunk.memories, prototypes, like) if config.uses_memory else None,
+            memory=_retrieved(chunk.memories, prototypes, like) if reads_memory else None,
             target_index=index,
             preference=preference,
             preference_from=preference_from,

@@ -7,14 +7,13 @@ import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 
-from fedmem.config import ExperimentConfig, FedMemConfig
+from fedmem.config import FedMemConfig
 from fedmem.federated.chunk import Chunk
 from fedmem.federated.chunk_batch import ChunkBatch, ChunkTokens
-from fedmem.federated.objective import Losses, Surprises, encode, gate_sums, losses, surprises
+from fedmem.federated.objective import Losses, Objective, Surprises, encode, gate_sums, losses, surprises
 from fedmem.federated.sums import Sum
 from fedmem.federated.training_metrics import Step, client_metrics, step_metrics
 from fedmem.memory.policies import MEMORY_POLICIES, Seen
-from fedmem.model.recommendation_losses import LOSSES
 from fedmem.model.recommender import UR4RecV2MoE
 from fedmem.model.sasrec import Dropout
 from fedmem.randomness import numpy_generator
@@ -38,20 +37,19 @@ class ChunkStep:
 
     @classmethod
     def of(
-        cls, model: UR4RecV2MoE, batch: ChunkBatch, config: ExperimentConfig, drop: Dropout, ids: Tensor | None
+        cls, objective: Objective, model: UR4RecV2MoE, batch: ChunkBatch, drop: Dropout, ids: Tensor | None
     ) -> "ChunkStep":
         """Run all parts of the objective; ``ids`` as in ``encode``."""
         encoded = encode(model, batch, drop, ids)
-        contrastive = config.fedmem if config.uses_contrastive else None
-        found = losses(model, encoded, batch, LOSSES[config.training.loss], contrastive)
+        found = losses(objective, model, encoded, batch)
         surprising = None
-        if config.uses_memory:
+        if objective.surprising:
             surprising = surprises(encoded.queries, encoded.table, batch.targets, batch.negatives)
         return cls(found, surprising, gate_sums(model, encoded.states, batch.chosen))
 
 
 def remember(
-    config: ExperimentConfig, chunk: Chunk, tokens: ChunkTokens, step: ChunkStep, round_number: int
+    config: FedMemConfig, seed: int, chunk: Chunk, tokens: ChunkTokens, step: ChunkStep, round_number: int
 ) -> dict[str, Sum]:
     """Write a step into the clients' memories, as the policy has it; sums of the step's metrics."""
     positions, found = float(tokens.chosen.sum()), step.surprises
@@ -59,11 +57,9 @@ def remember(
     if found is None:
         return step_metrics(shown)
     written = evicted = 0
-    if round_number >= config.fedmem.warmup_rounds:
+    if round_number >= config.warmup_rounds:
         items, index = tokens.targets.astype(np.int32), tokens.index.astype(np.int32)
-        written, evicted = write_memories(
-            config.fedmem, config.seed, chunk, items, index, tokens.chosen, found, round_number
-        )
+        written, evicted = write_memories(config, seed, chunk, items, index, tokens.chosen, found, round_number)
     return step_metrics(replace(shown, surprise=found.surprise[tokens.chosen], written=written, evicted=evicted))
 
 

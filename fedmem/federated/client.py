@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import numpy as np
 import numpy.typing as npt
 
-from fedmem.config import ExperimentConfig
+from fedmem.config import FedMemConfig
 from fedmem.federated.chunk import Chunk
 from fedmem.federated.chunk_trainer import ChunkTrainer
 from fedmem.federated.messages import Broadcast, ClientUpdate, UpdateSum
@@ -21,14 +21,13 @@ class FedMemClient:
     """One user.
 
     Args:
-        config: the run's configuration.
+        config: how its memory is written.
         chunk: the user alone: history, memory and preference text.
     """
 
-    def __init__(self, config: ExperimentConfig, chunk: Chunk) -> None:
-        self.config = config
+    def __init__(self, config: FedMemConfig, chunk: Chunk) -> None:
         self.chunk = chunk
-        self.memory = LocalDynamicMemory(config.fedmem, chunk.memories)
+        self.memory = LocalDynamicMemory(config, chunk.memories)
         self._received: tuple[ChunkTrainer, Broadcast] | None = None
         self._trained: UpdateSum | None = None
 

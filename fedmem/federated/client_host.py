@@ -96,7 +96,7 @@ class ClientHost:
         return functools.reduce(operator.add, (self._sent(one, broadcast, postprocessors) for one in chunk.singly()))
 
     def _sent(self, one: Chunk, broadcast: Broadcast, postprocessors: Postprocessors) -> UpdateSum:
-        update = FedMemClient(self.config, one).participate(self.trainer, broadcast)
+        update = FedMemClient(self.config.fedmem, one).participate(self.trainer, broadcast)
         rng = numpy_generator(self.config.seed, "postprocessed update", broadcast.round, one.users[0])
         return weighted(postprocessed_update(postprocessors, update, rng), self.config.federated, self.config.fedmem)
 

@@ -17,7 +17,9 @@ from fedmem.federated.chunk import Chunk
 from fedmem.federated.chunk_batch import ChunkTokens, batch_of
 from fedmem.federated.chunk_step import ChunkStep, ClientLosses, remember
 from fedmem.federated.dropout import chunk_dropout, dropout_generator
+from fedmem.federated.local_steps import LocalSteps
 from fedmem.federated.messages import ITEM_ROWS, Arrays, RowSum, UpdateSum
+from fedmem.federated.objective import Objective
 from fedmem.model.preference_retriever import PrototypeVectors
 from fedmem.model.recommendation_losses import LOSSES
 from fedmem.model.recommender import UR4RecV2MoE
@@ -51,7 +53,7 @@ class FedSGD:
         FedProx's proximal term has no gradient at the shared starting point, so it takes no part.
         """
         config, model = self.config, self.model
-        steps = [step for (step,) in chunk.steps(config, round_number)]
+        steps = [step for (step,) in chunk.steps(LocalSteps.of(config), round_number)]
         table, rows, ids = model.sasrec.item_embedding, None, None
         tokens = ChunkTokens.of(steps, table.device)
         if not LOSSES[config.training.loss].whole_catalogue:
@@ -60,15 +62,16 @@ class FedSGD:
             ids = table.detach()[rows].requires_grad_()
         weights = AGGREGATIONS[config.federated.aggregation_method].weight(chunk.samples)
         by_token = tokens.chosen * (weights / chunk.samples)[:, None]  # of a client's n_c tokens, w_c together
-        batch = batch_of(config, chunk, steps, tokens, by_token, rows, prototypes, table)
+        batch = batch_of(chunk, steps, tokens, by_token, rows, prototypes, table, reads_memory=config.uses_memory)
         generators = [dropout_generator(config.seed, round_number, user, 0) for user in chunk.users]
         drop = chunk_dropout(generators, tokens.counts.tolist(), torch.from_numpy(tokens.real))
         model.zero_grad()
-        step = ChunkStep.of(model, batch, config, drop, ids)
+        step = ChunkStep.of(Objective.of(config), model, batch, drop, ids)
         step.losses.total.backward()
         client_losses = ClientLosses.zeros(len(chunk))
         client_losses.add(step.losses.recommendation, tokens)
-        metrics = remember(config, chunk, tokens, step, round_number) | client_losses.metrics()
+        metrics = remember(config.fedmem, config.seed, chunk, tokens, step, round_number)
+        metrics |= client_losses.metrics()
         weight = float(weights.sum())
         delta, item_rows = self._sum(weight, rows, ids)
         return UpdateSum(delta, weight, item_rows, metrics=metrics, clients=len(chunk))

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from fedmem.config import ExperimentConfig
+from fedmem.config import ExperimentConfig, TrainingConfig
 from fedmem.data.client_dataset import ClientDataset
 from fedmem.features.preference_texts import preference_boundary
 from fedmem.randomness import numpy_generator
@@ -36,21 +36,40 @@ class LocalStep:
         return int(self.chosen.sum())
 
 
-def draw_steps(
-    config: ExperimentConfig, round_number: int, user: int, data: ClientDataset, *, cropped: bool = True
-) -> Iterator[LocalStep]:
-    """Draw every local step of a client's round; segments are cropped at random unless they are not to be."""
-    training = config.training
-    probability = training.crop_probability if cropped else 0.0
-    boundary = preference_boundary(len(data.history))
-    for epoch in range(config.federated.local_epochs):
-        rng = numpy_generator(config.seed, "client", round_number, user, epoch)
-        segments = data.segments(config.model.max_seq_len, probability, rng)
-        items = segments.items[:, : segments.length.max()]
-        for chosen in _batches(items > 0, training.batch_size, rng):
-            rows = chosen.any(1)
-            negatives = data.negatives(training.num_negatives, rng)
-            yield LocalStep(items[rows], segments.start[rows], chosen[rows], negatives, preference_from=boundary)
+@dataclass(frozen=True)
+class LocalSteps:
+    """How a client's round is cut into local steps.
+
+    Attributes:
+        seed: the run's, from which segments, batches and negatives are drawn.
+        max_seq_len: longest context L, in items.
+        epochs: passes over the client's data.
+        training: how segments are cropped, how large batches are, and how many negatives there are.
+    """
+
+    seed: int
+    max_seq_len: int
+    epochs: int
+    training: TrainingConfig
+
+    @classmethod
+    def of(cls, config: ExperimentConfig) -> "LocalSteps":
+        """Pick what this takes of a configuration."""
+        return cls(config.seed, config.model.max_seq_len, config.federated.local_epochs, config.training)
+
+    def draw(self, round_number: int, user: int, data: ClientDataset, *, cropped: bool = True) -> Iterator[LocalStep]:
+        """Draw every local step of a client's round; segments are cropped at random unless they are not to be."""
+        training = self.training
+        probability = training.crop_probability if cropped else 0.0
+        boundary = preference_boundary(len(data.history))
+        for epoch in range(self.epochs):
+            rng = numpy_generator(self.seed, "client", round_number, user, epoch)
+            segments = data.segments(self.max_seq_len, probability, rng)
+            items = segments.items[:, : segments.length.max()]
+            for chosen in _batches(items > 0, training.batch_size, rng):
+                rows = chosen.any(1)
+                negatives = data.negatives(training.num_negatives, rng)
+                yield LocalStep(items[rows], segments.start[rows], chosen[rows], negatives, preference_from=boundary)
 
 
 def _batches(

@@ -11,15 +11,36 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from fedmem.config import FedMemConfig
+from fedmem.config import ExperimentConfig, FedMemConfig
 from fedmem.federated.chunk_batch import ChunkBatch
 from fedmem.model.layers import take
 from fedmem.model.losses import bpr_loss
-from fedmem.model.recommendation_losses import RecommendationLoss, weighted_sums
+from fedmem.model.recommendation_losses import LOSSES, RecommendationLoss, weighted_sums
 from fedmem.model.recommender import ItemTable, UR4RecV2MoE
 from fedmem.model.sasrec import Dropout
 
 FloatArray = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Objective:
+    """What a local step minimises, and whether it measures surprise.
+
+    Attributes:
+        loss: L_rec.
+        contrastive: λ and the temperature of L_con, or None where it takes no part.
+        surprising: whether there are memories, which are written by surprise.
+    """
+
+    loss: RecommendationLoss
+    contrastive: FedMemConfig | None
+    surprising: bool
+
+    @classmethod
+    def of(cls, config: ExperimentConfig) -> "Objective":
+        """Pick what this takes of a configuration."""
+        contrastive = config.fedmem if config.uses_contrastive else None
+        return cls(LOSSES[config.training.loss], contrastive, config.uses_memory)
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,23 +107,10 @@ def surprises(queries: Tensor, table: ItemTable, targets: Tensor, negatives: Ten
     return Surprises(_array(bpr_loss(positive, negative)), _array(take(table.embedding, position)))
 
 
-def losses(
-    model: UR4RecV2MoE,
-    encoded: Encoded,
-    batch: ChunkBatch,
-    loss: RecommendationLoss,
-    contrastive: FedMemConfig | None,
-) -> Losses:
-    """Compute L = L_rec + λ·L_con of a batch.
-
-    Args:
-        model: made ``encoded``.
-        encoded: what it makes of the batch.
-        batch: the targets and their weights.
-        loss: L_rec.
-        contrastive: λ and the temperature of L_con, or None where it takes no part.
-    """
-    total, recommendation = loss.sums(encoded.queries, encoded.table, batch)
+def losses(objective: Objective, model: UR4RecV2MoE, encoded: Encoded, batch: ChunkBatch) -> Losses:
+    """Compute L = L_rec + λ·L_con of a batch, from what the model makes of it."""
+    contrastive = objective.contrastive
+    total, recommendation = objective.loss.sums(encoded.queries, encoded.table, batch)
     if contrastive is None:
         return Losses(total, recommendation, 0.0)
     by_position = model.compute_contrastive_loss(

@@ -4,11 +4,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fedmem.config import ExperimentConfig
+from fedmem.config import FedMemConfig
 from fedmem.data.client_dataset import ClientDataset
 from fedmem.federated.chunk import Chunk
 from fedmem.federated.chunk_step import write_memories
-from fedmem.federated.local_steps import LocalStep, draw_steps
+from fedmem.federated.local_steps import LocalStep, LocalSteps
 from fedmem.federated.objective import Surprises, surprises
 from fedmem.federated.scoring import stack_memories
 from fedmem.memory.entries import MemoryEntries
@@ -19,7 +19,8 @@ from fedmem.model.recommender import Reader, UR4RecV2MoE
 
 @torch.inference_mode()
 def replayed_memory(
-    config: ExperimentConfig,
+    local: LocalSteps,
+    config: FedMemConfig,
     model: UR4RecV2MoE,
     data: ClientDataset,
     prototypes: PrototypeVectors | None,
@@ -29,6 +30,7 @@ def replayed_memory(
     """Write the memory that a client with this history would have after one uncropped pass.
 
     Args:
+        local: how the history is cut into segments.
         config: how memories are written.
         model: reads the history.
         data: the history and what is no part of it.
@@ -36,14 +38,14 @@ def replayed_memory(
         stream: stands for a user in the derivation of randomness; no user's number.
         round_number: the model's round.
     """
-    memories = MemoryArrays.empty(1, config.fedmem.memory_capacity, config.model.sasrec_hidden_dim)
+    memories = MemoryArrays.empty(1, config.memory_capacity, model.sasrec.item_embedding.shape[-1])
     chunk = Chunk([stream], [data], memories)
-    for step in draw_steps(config, round_number, stream, data, cropped=False):
+    for step in local.draw(round_number, stream, data, cropped=False):
         found = _surprises(model, step, memories.entries(0), prototypes)
         index = np.add.outer(step.start, np.arange(step.items.shape[1])).astype(np.int32)
         items, index = step.items[step.chosen][None], index[step.chosen][None]  # [1, n]
         found = Surprises(found.surprise[step.chosen][None], found.embedding[step.chosen][None])
-        write_memories(config.fedmem, config.seed, chunk, items, index, np.ones(items.shape, bool), found, round_number)
+        write_memories(config, local.seed, chunk, items, index, np.ones(items.shape, bool), found, round_number)
     return memories.entries(0)
 
 

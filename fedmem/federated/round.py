@@ -13,7 +13,7 @@ from typing import Literal, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from fedmem.config import ExperimentConfig
+from fedmem.config import ExperimentConfig, FederatedConfig
 from fedmem.evaluation.metric_table import MetricTable
 from fedmem.federated.aggregation import FederatedAggregator
 from fedmem.federated.messages import Arrays, Broadcast, MetricSums, UpdateSum
@@ -70,31 +70,31 @@ def run_round(
         The server after the round, and what is to be told of it.
     """
     began = time.perf_counter()
-    clients = select_clients(config, client_ids, state.round)
+    clients = select_clients(config.federated, config.seed, client_ids, state.round)
     training = _Training(config, population, postprocessors, watch, len(clients))
     trained, total = training.cohort(state, clients)
     seconds = {"train": time.perf_counter() - began - training.aggregating, "aggregate": training.aggregating}
     trained = replace(trained, round=state.round + 1)
-    metrics = round_metrics(total, broadcast_of(config, trained), state.global_memory)
+    metrics = round_metrics(total, broadcast_of(trained), state.global_memory)
     if trained.round % config.evaluation.eval_every:  # nor because the run ends: longer ones would have other bests
         return trained, RoundReport(trained.round, metrics, seconds=seconds)
     began = time.perf_counter()
-    table = evaluate_model(config, trained, population, "validation", lambda: watch(len(clients), len(clients)))
+    table = evaluate_model(trained, population, "validation", lambda: watch(len(clients), len(clients)))
     validated = after_validation(trained, table.mean(STOPPING_METRIC))
     seconds["evaluate"] = time.perf_counter() - began
     return validated, RoundReport(trained.round, metrics, table, validated.best_round == trained.round, seconds)
 
 
-def select_clients(config: ExperimentConfig, client_ids: UserIndices, round_number: int) -> UserIndices:
+def select_clients(config: FederatedConfig, seed: int, client_ids: UserIndices, round_number: int) -> UserIndices:
     """Draw a round's cohort, a function of (seed, round): ``client_fraction`` of the clients, at least one."""
-    rng = numpy_generator(config.seed, "cohort", round_number)
-    count = max(1, round(config.federated.client_fraction * len(client_ids)))
+    rng = numpy_generator(seed, "cohort", round_number)
+    count = max(1, round(config.client_fraction * len(client_ids)))
     return rng.permutation(client_ids)[:count]
 
 
-def broadcast_of(config: ExperimentConfig, state: ServerState) -> Broadcast:
+def broadcast_of(state: ServerState) -> Broadcast:
     """Make the message that every selected client receives, with the global abstract memory where it is used."""
-    return Broadcast(state.round, state.parameters, state.global_memory if config.uses_prototypes else None)
+    return Broadcast(state.round, state.parameters, state.global_memory)
 
 
 def updated(
@@ -113,14 +113,10 @@ def aggregated(aggregator: FederatedAggregator, state: ServerState, total: Updat
 
 
 def evaluate_model(
-    config: ExperimentConfig,
-    state: ServerState,
-    population: Population,
-    split: Split,
-    after_group: Callable[[], None] = lambda: None,
+    state: ServerState, population: Population, split: Split, after_group: Callable[[], None] = lambda: None
 ) -> MetricTable:
     """Have the clients evaluate the averaged model; what ``after_group`` raises ends it."""
-    broadcast = replace(broadcast_of(config, state), parameters=state.averaged)
+    broadcast = replace(broadcast_of(state), parameters=state.averaged)
     total: MetricSums | None = None
     with contextlib.closing(population.evaluate(broadcast, split)) as sums:
         for group in sums:
@@ -163,7 +159,7 @@ class _Training:
 
     def _sum(self, state: ServerState, clients: UserIndices) -> UpdateSum:
         total: UpdateSum | None = None
-        chunks = self.population.train(clients, broadcast_of(self.config, state), self.postprocessors)
+        chunks = self.population.train(clients, broadcast_of(state), self.postprocessors)
         with contextlib.closing(chunks):
             for chunk in chunks:  # one after another, so that no more than two are held
                 total = chunk if total is None else total + chunk

@@ -55,11 +55,11 @@ class FedMemServer:
 
     def select_clients(self) -> UserIndices:
         """Draw this round's cohort, a function of (seed, round)."""
-        return select_clients(self.config, self.client_ids, self.state.round)
+        return select_clients(self.config.federated, self.config.seed, self.client_ids, self.state.round)
 
     def distribute_model(self) -> Broadcast:
         """Make the message that every selected client receives."""
-        return broadcast_of(self.config, self.state)
+        return broadcast_of(self.state)
 
     def distribute_global_abstract_memory(self) -> Prototypes | None:
         """Hand out the prototypes that clients append to what they read, and start their own clustering from."""
@@ -85,7 +85,7 @@ class FedMemServer:
         ``after_group`` is called after every group of clients; what it raises ends the evaluation.
         """
         wanted: Split = "validation" if split == "val" else split
-        return evaluate_model(self.config, self.state, self.population, wanted, after_group)
+        return evaluate_model(self.state, self.population, wanted, after_group)
 
     def run_round(self, watch: Watch = unwatched) -> RoundReport:
         """Run one round and keep its state; a round that ends in an error leaves the one before."""

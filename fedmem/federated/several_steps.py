@@ -11,15 +11,16 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from fedmem.config import ExperimentConfig
+from fedmem.config import ExperimentConfig, FederatedConfig, TrainingConfig
 from fedmem.federated.aggregation import AGGREGATIONS
 from fedmem.federated.chunk import Chunk
 from fedmem.federated.chunk_batch import ChunkTokens, batch_of
 from fedmem.federated.chunk_step import ChunkStep, ClientLosses, remember
 from fedmem.federated.dropout import chunk_dropout, dropout_generator
 from fedmem.federated.local_optimizer import local_optimizer
-from fedmem.federated.local_steps import LocalStep
+from fedmem.federated.local_steps import LocalStep, LocalSteps
 from fedmem.federated.messages import ITEM_ROWS, RowSum, UpdateSum
+from fedmem.federated.objective import Objective
 from fedmem.federated.parameters import set_parameter, twin
 from fedmem.federated.sums import Sum
 from fedmem.federated.training_metrics import added
@@ -45,8 +46,8 @@ class SeveralSteps:
 
     def __call__(self, chunk: Chunk, round_number: int, prototypes: PrototypeVectors | None) -> UpdateSum:
         """Train the clients of a chunk on their own: the weighted sum of their changes, and their metrics."""
-        plans = chunk.steps(self.config, round_number)
-        copies = ClientCopies(self.config, self.model, self.clients_model, chunk, plans)
+        plans = chunk.steps(LocalSteps.of(self.config), round_number)
+        copies = ClientCopies(self.config.training, self.config.federated, self.model, self.clients_model, chunk, plans)
         metrics: dict[str, Sum] = {}
         client_losses = ClientLosses.zeros(len(chunk))
         for number in range(len(plans[0])):
@@ -73,13 +74,15 @@ class SeveralSteps:
         like = self.model.sasrec.start_token
         tokens = ChunkTokens.of(steps, like.device)
         weight = tokens.chosen / tokens.chosen.sum(1, keepdims=True)
-        batch = batch_of(self.config, chunk, steps, tokens, weight, copies.rows, prototypes, like)
+        batch = batch_of(
+            chunk, steps, tokens, weight, copies.rows, prototypes, like, reads_memory=self.config.uses_memory
+        )
         generators = [dropout_generator(self.config.seed, round_number, user, number) for user in chunk.users]
         drop = chunk_dropout(generators, tokens.counts.tolist(), torch.from_numpy(tokens.real))
-        step = ChunkStep.of(self.clients_model, batch, self.config, drop, copies.ids)
+        step = ChunkStep.of(Objective.of(self.config), self.clients_model, batch, drop, copies.ids)
         step.losses.total.backward()
         client_losses.add(step.losses.recommendation, tokens)
-        metrics = remember(self.config, chunk, tokens, step, round_number)
+        metrics = remember(self.config.fedmem, self.config.seed, chunk, tokens, step, round_number)
         copies.step()
         return metrics
 
@@ -88,7 +91,8 @@ class ClientCopies:
     """The parameters of C clients, those that take most steps first, and their optimiser.
 
     Args:
-        config: the run's configuration.
+        training: the loss and the client's optimiser.
+        federated: the aggregation, by which clients are weighed and held to the common start.
         model: holds the common start.
         clients_model: is given the parameters with a leading dimension [C].
         chunk: the clients.
@@ -97,31 +101,32 @@ class ClientCopies:
 
     def __init__(
         self,
-        config: ExperimentConfig,
+        training: TrainingConfig,
+        federated: FederatedConfig,
         model: UR4RecV2MoE,
         clients_model: UR4RecV2MoE,
         chunk: Chunk,
         plans: Sequence[Sequence[LocalStep]],
     ) -> None:
-        aggregation = AGGREGATIONS[config.federated.aggregation_method]
+        aggregation = AGGREGATIONS[federated.aggregation_method]
         weights = aggregation.weight(chunk.samples)
         self.active = self.clients = len(chunk)
         self.weight = float(weights.sum())
         self.start = {name: p.detach() for name, p in model.named_parameters()}
-        self.proximal = aggregation.proximal(config.federated)
-        self.row_normalisation = config.federated.row_normalisation
+        self.proximal = aggregation.proximal(federated)
+        self.row_normalisation = federated.row_normalisation
         self.weights = torch.from_numpy(weights).to(self.start[ITEM_ROWS])
         self.touched: TouchedRows | None = None
         copied = dict(self.start)
-        if not LOSSES[config.training.loss].whole_catalogue:
-            decays = config.training.weight_decay > 0
+        if not LOSSES[training.loss].whole_catalogue:
+            decays = training.weight_decay > 0
             self.touched = TouchedRows(copied.pop(ITEM_ROWS), _rows_of(chunk, plans), self.weights, decays=decays)
         self.copies = {name: start.expand(self.active, *start.shape).clone() for name, start in copied.items()}
         if self.touched is not None:
             self.copies[ITEM_ROWS] = self.touched.start.clone()
         self.parameters = {name: set_parameter(clients_model, name, value) for name, value in self.copies.items()}
         idle = [] if self.touched is None or self.touched.idle is None else [self.touched.idle]
-        self.optimizer = local_optimizer([*self.parameters.values(), *idle], config.training, fused=True)
+        self.optimizer = local_optimizer([*self.parameters.values(), *idle], training, fused=True)
 
     @property
     def rows(self) -> Tensor | None:

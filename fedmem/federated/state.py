@@ -18,7 +18,7 @@ class ServerState:
         parameters: the global model that trains on.
         averaged: its moving average, which is evaluated and served.
         optimizer: moments of the server's optimiser.
-        global_memory: the global abstract memory, or None.
+        global_memory: the global abstract memory, or None where it is not used.
         best_round: the round of the best validation so far, 0 before the first.
         best_metric: its HR@10.
         stale: evaluations since then.

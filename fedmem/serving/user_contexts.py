@@ -12,6 +12,7 @@ from fedmem.contracts.recommendations import StrategyName
 from fedmem.data.client_dataset import ClientDataset
 from fedmem.data.federated_dataset import FederatedDataset
 from fedmem.features.store import ItemFeatures, UserFeatures
+from fedmem.federated.local_steps import LocalSteps
 from fedmem.federated.parameters import prototype_vectors
 from fedmem.federated.replay import replayed_memory
 from fedmem.federated.scoring import UserContext
@@ -100,7 +101,9 @@ class UserContexts:
         data = ClientDataset(trained, self.dataset.num_items)
         prototypes = prototype_vectors(self.global_memory, self.model.sasrec.item_embedding)
         stream = self.dataset.num_users  # no user's own
-        return replayed_memory(self.config, self.model, data, prototypes, stream, self.round)
+        return replayed_memory(
+            LocalSteps.of(self.config), self.config.fedmem, self.model, data, prototypes, stream, self.round
+        )
 
     def _was_trained(self, user: int) -> bool:
         return user in self._trained_users

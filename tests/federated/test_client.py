@@ -7,6 +7,7 @@ import pytest
 
 from fedmem.federated.chunk_trainer import ChunkTrainer
 from fedmem.federated.distributions import Counts
+from fedmem.federated.local_steps import LocalSteps
 from fedmem.federated.messages import Broadcast, ClientUpdate
 from fedmem.federated.simulation import SimulatedPopulation
 from fedmem.federated.start import initial_prototypes
@@ -76,7 +77,7 @@ def test_a_step_of_rate_one_is_the_gradient():
 def test_every_position_is_in_one_batch_of_an_epoch():
     found = population(training={"batch_size": 4}, federated={"local_epochs": 2})
     chunk = client_of(found, 0).chunk
-    (steps,) = chunk.steps(found.config, 3)
+    (steps,) = chunk.steps(LocalSteps.of(found.config), 3)
     n = len(chunk.data[0].history)
     assert [step.num_samples for step in steps] == 2 * [*[4] * (n // 4), *([n % 4] if n % 4 else [])]
     indices = [

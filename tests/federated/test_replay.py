@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from fedmem.data.client_dataset import ClientDataset
+from fedmem.federated.local_steps import LocalSteps
 from fedmem.federated.parameters import load_parameters, prototype_vectors
 from fedmem.federated.replay import replayed_memory
 from fedmem.federated.start import initial_prototypes, item_blocks
@@ -49,7 +50,7 @@ def test_a_replay_is_what_the_twin_remembers(changes, history):
     start = initial_prototypes(config, model, snapshot.features) if config.uses_prototypes else None
     prototypes = prototype_vectors(start, model.sasrec.item_embedding)
     data = ClientDataset(np.array(history, np.int32), ITEMS)
-    found = replayed_memory(config, model, data, prototypes, STREAM, ROUND)
+    found = replayed_memory(LocalSteps.of(config), config.fedmem, model, data, prototypes, STREAM, ROUND)
     expected = slowly(config, model, data, prototypes, snapshot.features)
     assert len(found) > 0
     for name in ("items", "index", "frequency"):
@@ -67,4 +68,5 @@ def test_a_replay_computes_no_loss(monkeypatch):
     snapshot = tiny_snapshot()
     model = population_of(snapshot).model
     data = ClientDataset(np.array(HISTORIES[2], np.int32), ITEMS)
-    assert len(replayed_memory(snapshot.config, model, data, None, STREAM, ROUND)) > 0
+    local = LocalSteps.of(snapshot.config)
+    assert len(replayed_memory(local, snapshot.config.fedmem, model, data, None, STREAM, ROUND)) > 0

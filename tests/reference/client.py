@@ -16,7 +16,7 @@ from fedmem.data.client_dataset import ClientDataset
 from fedmem.federated.distributions import CLIENT_LOSS, SURPRISE
 from fedmem.federated.dropout import chunk_dropout, dropout_generator
 from fedmem.federated.local_optimizer import local_optimizer
-from fedmem.federated.local_steps import LocalStep, draw_steps
+from fedmem.federated.local_steps import LocalStep, LocalSteps
 from fedmem.federated.messages import Broadcast, ClientUpdate
 from fedmem.federated.parameters import load_parameters, parameter_arrays, prototype_vectors
 from fedmem.federated.sums import Mean, Sum, Total
@@ -84,7 +84,7 @@ class SlowClient:
 
     def readings(self, round_number: int) -> Iterator[Reading]:
         """The local steps of a round; each reads the memory as it stands when its turn comes."""
-        for step in draw_steps(self.config, round_number, self.user, self.data):
+        for step in LocalSteps.of(self.config).draw(round_number, self.user, self.data):
             if self.config.uses_memory:
                 yield Reading(step, self.memory.entries(), self.preference)
             else:
