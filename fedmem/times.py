@@ -35,9 +35,9 @@ class Unit:
 
 
 # A number above the limit, in the next larger unit, would be no date. Good for dates from 1974 on.
-SECONDS = Unit("seconds", 1, 0.0)
+NANOSECONDS, SECONDS = Unit("nanoseconds", 10**9, 1e17), Unit("seconds", 1, 0.0)
 UNITS = (
-    Unit("nanoseconds", 10**9, 1e17),
+    NANOSECONDS,
     Unit("microseconds", 10**6, 1e14),
     Unit("milliseconds", 10**3, 1e11),
     SECONDS,

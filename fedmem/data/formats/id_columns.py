@@ -40,8 +40,10 @@ class IdColumn:
         reasons: dict[int, tuple[str, str]] = {}
         for code, value in enumerate(known):
             try:
-                text = read_id(value, self._name, exact_below)
-                ids[code] = self._interned.setdefault(text, text)
+                ids[code] = self._interned.get(value) if type(value) is str else None
+                if ids[code] is None:
+                    text = read_id(value, self._name, exact_below)
+                    ids[code] = self._interned.setdefault(text, text)
             except DataError as error:
                 usable[code] = False
                 kind = f"no {self._name}" if isinstance(error, MissingIdError) else f"unusable {self._name}"

@@ -1,6 +1,6 @@
 """Some rows of a table: what the reader of each format gives, and what the reader of each kind of column takes."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias
@@ -67,6 +67,9 @@ def distinct(values: Values) -> tuple[list[Any], npt.NDArray[np.int64]]:
 
 def _distinct_values(values: list[Any]) -> tuple[list[Any], npt.NDArray[np.int64]]:
     """By type and value: True, 1 and 1.0 are one key of a dictionary. What cannot be a key is itself distinct."""
+    if set(map(type, values)) == {str}:
+        places = {value: place for place, value in enumerate(dict.fromkeys(values))}
+        return list(places), np.fromiter(map(places.__getitem__, values), np.int64, len(values))
     found: dict[tuple[type, Any], int] = {}
     kept: list[Any] = []
     codes = np.empty(len(values), dtype=np.int64)
@@ -79,20 +82,3 @@ def _distinct_values(values: list[Any]) -> tuple[list[Any], npt.NDArray[np.int64
             kept.append(value)
         codes[row] = code
     return kept, codes
-
-
-def in_batches(
-    rows: Iterator[tuple[int, Mapping[str, Any]]], names: Sequence[str], size: int, path: Path
-) -> Iterator[Batch]:
-    """Rows that come one by one, as batches of ``size``; a value that a row lacks is None."""
-    columns: dict[str, list[Any]] = {name: [] for name in names}
-    lines: list[int] = []
-    for line, row in rows:
-        lines.append(line)
-        for name, column in columns.items():
-            column.append(row.get(name))
-        if len(lines) == size:
-            yield Batch(columns, np.array(lines, dtype=np.int64), path)
-            columns, lines = {name: [] for name in names}, []
-    if lines:
-        yield Batch(columns, np.array(lines, dtype=np.int64), path)

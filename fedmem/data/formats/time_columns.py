@@ -15,7 +15,7 @@ from fedmem.data.formats.table import Batch, LineNumbers
 from fedmem.data.formats.time_values import DATE, MISSING, NUMBER, UNREAD, Kinds, TimeValues, time_values
 from fedmem.data.interactions import NumericArray
 from fedmem.errors import DataError
-from fedmem.times import SECONDS, UNITS, YEAR_1, YEAR_10000, Unit, read_date
+from fedmem.times import NANOSECONDS, SECONDS, UNITS, YEAR_1, YEAR_10000, Unit, read_date
 
 _log = logging.getLogger(__name__)
 
@@ -111,7 +111,8 @@ class TimeColumn:
         self._note(beyond, lambda row: f"the timestamp {values[row]} is no time of the years 1 to 9999")
         if unit is not SECONDS:
             _log.info("%s: the times are taken as %s since 1970", self._places[0][1], unit.name)
-        return Times(seconds, valid & ~other & ~beyond, _order(seconds, values))
+        order = _order(seconds, values) if unit is NANOSECONDS else None
+        return Times(seconds, valid & ~other & ~beyond, order)
 
     def _ask_for_days(self, numbers: NumericArray) -> None:
         """``DataError`` for numbers such as 20251231, which all are days as they are written without signs between."""
