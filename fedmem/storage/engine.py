@@ -182,6 +182,7 @@ def _set_up_sqlite(connection: sqlite3.Connection, _: Any, *, foreign_keys: bool
     if connection.execute("PRAGMA journal_mode").fetchone() != ("wal",):
         connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = FULL")
+    connection.execute("PRAGMA secure_delete = ON")  # what is deleted leaves the file, not only the tables
     connection.execute(f"PRAGMA foreign_keys = {int(foreign_keys)}")
     # SQLite's own lower() knows ASCII alone, and a search for a title should find it in any case.
     connection.create_function("lower", 1, lambda text: text and text.lower(), deterministic=True)

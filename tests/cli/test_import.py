@@ -127,6 +127,20 @@ def test_a_file_without_times_that_was_changed_inside_is_refused(fedmem, importe
     assert listed(fedmem, url)[0]["interactions"] == 21
 
 
+def test_a_counter_in_the_column_of_times_is_no_row_number(fedmem, imported, url, tmp_path):
+    """It counts 0, 1, 2 as row numbers do, but it is the file's own: a row may be corrected."""
+    rows = [f"u{n // 6},i{n % 7},{n}" for n in range(18)]
+
+    def file(lines: list[str]) -> Path:
+        path = tmp_path / "steps.csv"
+        path.write_text("\n".join(["user_id,item_id,timestamp", *lines]) + "\n", encoding="utf-8")
+        return path
+
+    assert imported(file(rows))["new_interactions"] == 18
+    again = imported(file([rows[0], "u0,i6,1", *rows[2:]]))
+    assert (again["new_interactions"], again["known_interactions"]) == (1, 17)
+
+
 def test_the_database_is_that_of_the_environment(fedmem, data, url, monkeypatch):
     monkeypatch.setenv("DATABASE_URL", url)
     assert fedmem("data", "import", data, "--name", "here").code == 0

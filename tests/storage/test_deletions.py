@@ -10,6 +10,7 @@ from sqlalchemy import Engine
 from fedmem.storage import deletions
 from fedmem.storage.catalogue import CatalogueStore
 from fedmem.storage.catalogue_rows import Added, Event, Imported, InteractionColumns, ItemRow
+from fedmem.storage.engine import connect
 from tests.storage.builders import Clock, everything
 
 NOW = 1_700_000_000.0
@@ -114,6 +115,20 @@ def test_the_id_of_a_deleted_user_is_in_no_table(engine, store):
     store.write("other", "/data", InteractionColumns(["u"], ["a"], [NOW]), [])
     store.delete_user("other", "a-person@example.org")
     assert len({*digests, *(row.user_digest for row in _deletions(engine))}) == 2, "each data set has a salt of its own"
+
+
+def test_the_id_of_a_deleted_user_is_in_no_file_of_the_database(tmp_path, sqlite_migrated_url):
+    engine = connect(sqlite_migrated_url)
+    store = CatalogueStore(engine)
+    write(store, [(f"a-person-{number}@example.org", "a", NOW - number) for number in range(200)])
+    engine.dispose()
+    assert b"a-person-77@example" in (tmp_path / "fedmem.db").read_bytes()
+    store.delete_user("shop", "a-person-77@example.org")
+    engine.dispose()
+    for file in tmp_path.iterdir():
+        assert b"a-person-77@example" not in file.read_bytes()
+    assert len(store.user_ids("shop")) == 199
+    engine.dispose()
 
 
 def _deletions(engine: Engine):
