@@ -75,7 +75,7 @@ class CatalogueStore:
 
         Raises:
             DataError: if the name is none, or an item cannot be stored.
-            ConflictError: if ``numbered`` rows do not continue those of the last import.
+            ConflictError: if ``numbered`` rows do not continue those of the last import, or that had times.
         """
         check_name(name)
         described = {row.item_id: row for row in catalogue if row.described}
@@ -92,6 +92,8 @@ class CatalogueStore:
                 overwrite_edits=overwrite_edits,
             )
             earlier = interactions.count_up_to(connection, dataset_id, max(rows.timestamps)) if numbered else 0
+            if numbered and not earlier and interactions.any_row(connection, dataset_id):
+                raise _without_times(name, source)
             added = interactions.add_interactions(
                 connection, dataset_id, kept, lambda done: progress("interactions", done, len(kept))
             )
@@ -244,4 +246,11 @@ def _moved(name: str, source: str, moved: int) -> ConflictError:
         f"{source} has no times, so that its rows are told apart by their place, and {moved} rows of the data set "
         f"{name!r} are not at theirs: the file was changed before its end. Import it under another name, or remove the "
         f"data set first: fedmem data remove {name}"
+    )
+
+
+def _without_times(name: str, source: str) -> ConflictError:
+    return ConflictError(
+        f"{source} has no times, and the rows of the data set {name!r} have: it would come before all of them. Name "
+        "the column of times by --timestamp-column, or import it under another name"
     )

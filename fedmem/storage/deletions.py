@@ -9,9 +9,8 @@ up to the newest that the data set held. Later rows are of a user who has come b
 """
 
 import hashlib
-import itertools
 import secrets
-from collections.abc import Iterable
+from collections.abc import Collection
 
 import numpy as np
 from sqlalchemy import Connection, func, select, update
@@ -63,15 +62,14 @@ def _digest(salt: bytes, user_id: str) -> bytes:
     return hashlib.blake2b(user_id.encode(), digest_size=DIGEST_BYTES, key=salt).digest()
 
 
-def _limits(connection: Connection, dataset_id: int, salt: bytes, user_ids: Iterable[str]) -> dict[str, float]:
+def _limits(connection: Connection, dataset_id: int, salt: bytes, user_ids: Collection[str]) -> dict[str, float]:
     """Up to which time rows stay out, of those users who were deleted."""
-    limits: dict[str, float] = {}
-    rest = iter(user_ids)
-    while batch := {_digest(salt, user): user for user in itertools.islice(rest, ASKED_TOGETHER)}:
-        wanted = (deletions.c.dataset_id == dataset_id, deletions.c.user_digest.in_(batch))
-        found = connection.execute(select(deletions.c.user_digest, deletions.c.until).where(*wanted))
-        limits.update((batch[bytes(row.user_digest)], row.until) for row in found)
-    return limits
+    users = {_digest(salt, user): user for user in user_ids}
+    deleted = select(deletions.c.user_digest, deletions.c.until).where(deletions.c.dataset_id == dataset_id)
+    if len(users) <= ASKED_TOGETHER:  # of more users than that, it is quicker to look at every deletion
+        deleted = deleted.where(deletions.c.user_digest.in_(users))
+    found = connection.execute(deleted, execution_options={"yield_per": ASKED_TOGETHER})
+    return {users[row.user_digest]: row.until for row in found if row.user_digest in users}
 
 
 def _newest_to_leave_out(connection: Connection, dataset_id: int, user_id: str, now: float) -> float:

@@ -67,6 +67,13 @@ def count_up_to(connection: Connection, dataset_id: int, timestamp: float) -> in
     return int(connection.scalar(wanted) or 0)
 
 
+def any_row(connection: Connection, dataset_id: int) -> bool:
+    """Whether the data set has interactions."""
+    return (
+        connection.scalar(select(interactions.c.id).where(interactions.c.dataset_id == dataset_id).limit(1)) is not None
+    )
+
+
 def read_columns(connection: Connection, dataset_id: int, until_id: int | None) -> tuple[InteractionColumns, int]:
     """All rows up to an id, in the order of their ids, and the last one's id (0 where there is none)."""
     statement = _in_order(dataset_id)

@@ -138,6 +138,15 @@ def test_rows_known_by_their_number_must_continue_the_last_import(store):
     assert store.dataset("s").interactions == 6
 
 
+def test_rows_without_times_are_refused_where_others_have_times(store):
+    store.write("s", "/data", columns([("u", "a", 1.7e9)]), [])
+    with pytest.raises(
+        ConflictError, match=r"/rows.txt has no times, and the rows of the data set 's' have.* another name"
+    ):
+        store.write("s", "/rows.txt", columns([("u", "a", 0.0), ("u", "b", 1.0)]), [], numbered=True)
+    assert store.dataset("s").interactions == 1
+
+
 def test_every_method_names_the_data_sets_there_are(films):
     calls = (
         films.dataset, films.snapshot, films.items, films.find_items, films.users, films.remove,

@@ -136,11 +136,12 @@ def _deletions(engine: Engine):
         return connection.execute(deletions.deletions.select()).all()
 
 
-def test_as_many_deleted_users_as_rows_sent_at_once(store, monkeypatch):
-    monkeypatch.setattr(deletions, "ASKED_TOGETHER", 3)
+@pytest.mark.parametrize("asked_together", [3, 11])
+def test_however_many_users_are_asked_for(store, monkeypatch, asked_together):
+    monkeypatch.setattr(deletions, "ASKED_TOGETHER", asked_together)
     rows = [(f"user {number}", "a", NOW - number) for number in range(11)]
     write(store, rows)
-    for number in range(0, 11, 2):
+    for number in (*range(0, 11, 2), 99):
         store.delete_user("shop", f"user {number}")
     assert write(store, rows).deleted_interactions == 6
     assert store.user_ids("shop") == {f"user {number}" for number in range(1, 11, 2)}
