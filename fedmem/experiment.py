@@ -182,6 +182,7 @@ class TrainingRun:
         recorder: Recorder | None = None,
         postprocessors: Postprocessors = (),
     ) -> None:
+        _check_postprocessors(snapshot, postprocessors)
         config = snapshot.config
         self.directory = directory
         self.snapshot = snapshot
@@ -209,6 +210,7 @@ class TrainingRun:
         """
         directory = RunDirectory(path)
         directory.refuse_if_taken()
+        snapshot = replace(snapshot, postprocessors=_written(postprocessors))
         # Before anything is written: its device may be missing.
         run = cls(directory, snapshot, postprocessors=postprocessors)
         directory.write_snapshot(snapshot)
@@ -218,16 +220,16 @@ class TrainingRun:
     def resume(cls, path: Path, config: ExperimentConfig, postprocessors: Postprocessors = ()) -> "TrainingRun":
         """Continue a run from its last checkpoint, or from its beginning where it has none.
 
-        Postprocessors stand in no file: a run that had some is given the same again.
+        Of postprocessors only how they are written is stored: a run that had some is given the same again.
 
         Raises:
-            CheckpointError: if the configuration differs in anything that changes numbers.
+            CheckpointError: if the configuration differs in anything that changes numbers, or the postprocessors do.
         """
         directory = RunDirectory(path)
         snapshot = replace(directory.read_snapshot(), config=config)
         check_resumable(directory.read_config(), config)
-        directory.write_manifest(snapshot)
         run = cls(directory, snapshot, postprocessors=postprocessors)
+        directory.write_manifest(snapshot)
         if (path / "run.json").exists():
             run.recorder.record = directory.read_record()
             run.restore(run.record.last)
@@ -296,6 +298,20 @@ class TrainingRun:
         """Stand where the run stood after a round whose checkpoint is there."""
         self.server.state = self.directory.read_server(round_number)
         self.population.restore_memories(self.directory.read_memories(round_number), round_number)
+
+
+def _written(postprocessors: Postprocessors) -> tuple[str, ...]:
+    return tuple(repr(each) for each in postprocessors)
+
+
+def _check_postprocessors(snapshot: Snapshot, given: Postprocessors) -> None:
+    """Refuse to continue a run without what was done to its clients' updates, or with something else."""
+    if snapshot.postprocessors != _written(given):
+        before, now = (", ".join(names) or "none" for names in (snapshot.postprocessors, _written(given)))
+        raise CheckpointError(
+            f"the run's clients are postprocessed by {before}, and now by {now}: resume it from Python with the same, "
+            "TrainingRun.resume(.., postprocessors=[..]), or choose another --out."
+        )
 
 
 def check_resumable(old: ExperimentConfig, new: ExperimentConfig) -> None:

@@ -1,6 +1,6 @@
 """A training run: the same seed gives the same bytes, however often it is stopped, resumed, killed or prolonged."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
@@ -24,6 +24,16 @@ class Noise(Postprocessor):
 
     def postprocess_sum(self, total: UpdateSum, rng: np.random.Generator) -> UpdateSum:
         return replace(total, delta=noisy(total.delta, rng))
+
+
+@dataclass(frozen=True)
+class Scaled(Postprocessor):
+    """Multiplies a sum."""
+
+    factor: float
+
+    def postprocess_sum(self, total: UpdateSum, rng: np.random.Generator) -> UpdateSum:
+        return replace(total, delta={name: a * np.float32(self.factor) for name, a in total.delta.items()})
 
 
 def noisy(arrays: Arrays, rng: np.random.Generator) -> Arrays:
@@ -324,3 +334,16 @@ def test_the_share_of_repeated_targets_is_said_and_kept(tmp_path, caplog, repeat
 def test_one_user_is_refused_before_anything_is_trained():
     with pytest.raises(DataError, match="needs at least two clients"):
         take_snapshot(tiny_config(features={"text": "off", "image": "off"}), tiny_dataset(1))
+
+
+def test_a_run_is_not_resumed_without_its_postprocessors(tmp_path):
+    """By the command line or a trainer it would go on without noise, and say nothing."""
+    snapshot = snapshot_of("chunked")
+    stopped_after(TrainingRun.start(tmp_path / "run", snapshot, [Noise(), Scaled(0.5)]), 1)
+    for others, said in (((), "none"), ([Noise(), Scaled(0.25)], r"Scaled\(factor=0\.25\)")):
+        with pytest.raises(CheckpointError, match=rf"Noise\(\), Scaled\(factor=0\.5\), and now by .*{said}"):
+            TrainingRun.resume(tmp_path / "run", snapshot.config, others)
+    resumed = TrainingRun.resume(tmp_path / "run", snapshot.config, [Noise(), Scaled(0.5)])
+    assert resumed.server.state.round == 1
+    with pytest.raises(CheckpointError, match="by none, and now by Noise"):
+        TrainingRun.resume(trained(tmp_path / "plain", snapshot).directory.path, snapshot.config, [Noise()])

@@ -80,13 +80,14 @@ class RunRecord:
 
 @dataclass(frozen=True, eq=False)
 class Snapshot:
-    """What a run starts from and never changes."""
+    """What a run starts from and never changes; of its postprocessors, how they are written."""
 
     config: ExperimentConfig
     dataset: FederatedDataset
     features: ItemFeatures
     user_features: UserFeatures
     provenance: Mapping[str, str] = field(default_factory=dict)
+    postprocessors: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -146,6 +147,8 @@ class RunDirectory:
             "features": dict(snapshot.provenance),
             "config": snapshot.config.model_dump(mode="json"),
         }
+        if snapshot.postprocessors:
+            manifest["postprocessors"] = list(snapshot.postprocessors)
         write_json(self.path / "manifest.json", manifest)
 
     def read_manifest(self) -> dict[str, Any]:
@@ -180,6 +183,7 @@ class RunDirectory:
                 features=ItemFeatures.from_arrays(arrays),
                 user_features=UserFeatures.from_arrays(arrays),
                 provenance=manifest["features"],
+                postprocessors=tuple(manifest.get("postprocessors", ())),
             )
 
     def _read_dataset(self) -> FederatedDataset:

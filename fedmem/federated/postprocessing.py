@@ -12,7 +12,13 @@ from fedmem.federated.messages import ClientUpdate, UpdateSum
 
 
 class Postprocessor:
-    """Changes nothing; a subclass overrides one hook or both."""
+    """Changes nothing; a subclass overrides one hook or both.
+
+    Its representation, with its settings, stands in a run's manifest, so that no run is resumed without it.
+    """
+
+    def __repr__(self) -> str:
+        return f"{type(self).__qualname__}({', '.join(f'{name}={value!r}' for name, value in vars(self).items())})"
 
     def postprocess_one_client(self, update: ClientUpdate, rng: np.random.Generator) -> ClientUpdate:
         """Change what one client sends, on its own device.
