@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from fedmem.checkpoint import Snapshot
 from fedmem.config import ExperimentConfig
 from fedmem.data.federated_dataset import FederatedDataset
+from fedmem.federated.aggregation import AGGREGATIONS, Aggregation
 from fedmem.federated.fedsgd import is_fedsgd
 from fedmem.federated.messages import ITEM_ROWS, Broadcast, GatheredPrototypes, UpdateSum
 from fedmem.federated.postprocessing import Postprocessor, Postprocessors
@@ -235,6 +236,17 @@ def test_a_chunk_is_the_sum_of_its_clients_with_everything_on(loss, several):
     assert together.metrics["contrastive_loss"].value > 0
     assert together.metrics["memory_updates"].value > 0
     assert together.metrics["memory_evictions"].value > 0
+    assert_same_sums(together, one_by_one, config)
+
+
+@pytest.mark.parametrize("loss", ["bpr", "full_softmax"])
+@pytest.mark.parametrize("several", [{}, LOCAL_ADAM])
+def test_a_client_counts_for_what_the_aggregation_says(monkeypatch, loss, several):
+    monkeypatch.setitem(AGGREGATIONS, "fedavg", Aggregation(weight=lambda samples: samples // 2 + 1))
+    changes = {"training": {"weight_decay": 0.01, "loss": loss}}
+    config = together_config(**merged(several, changes))
+    together, one_by_one = both_ways(config)
+    assert together.weight == (ragged(0).training_lengths // 2 + 1).sum()
     assert_same_sums(together, one_by_one, config)
 
 
