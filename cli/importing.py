@@ -99,10 +99,11 @@ def _parts(row: ItemRow) -> dict[str, Any]:
 
 
 def _conclude(there: DatasetRow, imported: Imported, read: Interactions, seconds: float, *, as_json: bool) -> None:
-    left_out = _left_out(imported, read)
+    left_out, repeated = _left_out(imported, read), read.repeated_targets()
     if as_json:
         record = {**dataclasses.asdict(there), **dataclasses.asdict(imported)}
         reading = {"rows_skipped": read.rows_skipped, "not_liked": read.not_liked, "left_out": left_out}
+        reading["repeated_targets"] = repeated
         answer_json({**record, **reading, "seconds": round(seconds, 3)})
         return
     answers.print(
@@ -117,6 +118,9 @@ def _conclude(there: DatasetRow, imported: Imported, read: Interactions, seconds
             f"{imported.edits_kept:,} of the kept items are described otherwise here, but were edited by PUT /items: "
             "the edits stay, unless you import with --overwrite-edits"
         )
+    if repeated:
+        offered = "offered again" if there.repeats == "offer" else "never offered again (--repeats offer changes that)"
+        notes.print(f"{repeated:.1%} of the users' last items here are ones that they took before: {offered}")
     notes.print(f"it holds {there.users:,} users, {there.items:,} items and {there.interactions:,} interactions")
 
 

@@ -51,6 +51,13 @@ class Interactions:
             duplicates_dropped=self.duplicates_dropped + int(repeated.sum()),
         )
 
+    def repeated_targets(self) -> float:
+        """Share of the users whose last item, in time order, is one that they took before."""
+        codes = {name: pd.factorize(ids)[0] for name, ids in (("user", self.users), ("item", self.items))}
+        frame = pd.DataFrame(codes).iloc[np.argsort(self.timestamps, kind="stable")]
+        last = ~frame.duplicated("user", keep="last").to_numpy()
+        return float(frame.duplicated().to_numpy()[last].mean()) if len(frame) else 0.0
+
 
 @dataclass(frozen=True)
 class Item:

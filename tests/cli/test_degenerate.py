@@ -99,3 +99,11 @@ def test_a_text_of_a_megabyte_is_cut_with_a_word(fedmem, tmp_path):
     assert outcome.code == 0, outcome.err
     assert "the texts of 1 items are cut to their first 20,000 characters (item i3)" in outcome.err
     assert (tmp_path / "x.db").stat().st_size < 400_000
+
+
+def test_an_import_says_how_many_targets_repeat(fedmem, tmp_path):
+    (tmp_path / "log.csv").write_text(LOOPS, encoding="utf-8")
+    command = ("data", "import", tmp_path / "log.csv", "--database-url", f"sqlite:///{tmp_path / 'x.db'}")
+    assert "100.0% of the users' last items here are ones that they took before: never offered" in fedmem(*command).err
+    assert "took before: offered again" in fedmem(*command, "--repeats", "offer").err
+    assert json.loads(fedmem(*command, "--json").out)["repeated_targets"] == 1.0

@@ -42,3 +42,12 @@ def test_a_picture_that_was_found_is_described(tmp_path):
     item = Item("a", "A", described=frozenset({"title"}))
     assert item.with_image(tmp_path / "a.jpg").described == {"title", "image_path"}
     assert item.with_image(None) is item
+
+
+def test_the_share_of_users_whose_last_item_is_not_new_goes_by_time():
+    users = np.array(["a", "a", "a", "b", "b", "c"], dtype=object)
+    items = np.array(["x", "y", "x", "x", "y", "x"], dtype=object)
+    assert Interactions(users, items, np.array([1, 2, 3, 1, 2, 1])).repeated_targets() == 1 / 3
+    assert Interactions(users, items, np.array([1, 9, 3, 1, 2, 1])).repeated_targets() == 0
+    nothing = np.zeros(0, dtype=object)
+    assert Interactions(nothing, nothing, np.zeros(0)).repeated_targets() == 0
