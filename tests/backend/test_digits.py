@@ -1,4 +1,4 @@
-"""Numbers of thousands of digits, and bodies nested as deep, are a problem of the request and never an error of ours."""
+"""Numbers of thousands of digits, and bodies nested as deep, are a problem of the request and no error of ours."""
 
 import pytest
 
