@@ -4,8 +4,9 @@ import io
 import itertools
 import json
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import Any, cast
 
 import ijson
 import numpy as np
@@ -27,23 +28,28 @@ Blocks = Iterator[tuple[list[int], list[Row]]]
 
 def read_json_lines(path: Path, wanted: Wanted, bad_rows: BadRows) -> Iterator[Batch]:
     """Batches of the wanted columns of a file with a JSON object on each line; a line that is none is a bad row."""
-    with opened(path, "a file with a JSON object on each line") as file:
-        yield from _batches(_lines(_as_utf8(file), bad_rows), path, wanted, f"{path}:1")
+    with _text(path, "a file with a JSON object on each line") as text:
+        yield from _batches(_lines(text, bad_rows), path, wanted, f"{path}:1")
 
 
 def read_json_array(path: Path, wanted: Wanted, bad_rows: BadRows) -> Iterator[Batch]:
     """Batches of the wanted columns of a file that is one JSON array of objects."""
-    with opened(path, "a JSON array of objects") as file:
-        yield from _batches(_elements(_as_utf8(file), path, bad_rows), path, wanted, str(path))
+    with _text(path, "a JSON array of objects") as text:
+        yield from _batches(_elements(text, path, bad_rows), path, wanted, str(path))
 
 
-def _as_utf8(file: IO[bytes]) -> io.TextIOWrapper:
+@contextmanager
+def _text(path: Path, expected: str) -> Iterator[io.TextIOWrapper]:
     """The text of a file; JSON is UTF-8, unless a byte order mark says otherwise."""
-    buffered = io.BufferedReader(file)  # type: ignore[type-var]
-    encoding, mark = mark_of(buffered.peek(4)[:4])
-    buffered.read(len(mark))
-    # Bytes that are no UTF-8 become half characters, which no id may hold.
-    return io.TextIOWrapper(buffered, encoding or "utf-8", errors="surrogateescape", newline="\n")
+    with opened(path, expected) as file:
+        encoding, mark = mark_of(cast(Any, file).peek(4)[:4])
+        file.read(len(mark))
+        # Bytes that are no UTF-8 become half characters, which no id may hold.
+        text = io.TextIOWrapper(file, encoding or "utf-8", errors="surrogateescape", newline="\n")
+        try:
+            yield text
+        finally:
+            text.detach()
 
 
 def _batches(blocks: Blocks, path: Path, wanted: Wanted, where: str) -> Iterator[Batch]:
@@ -95,7 +101,7 @@ def _rows_one_by_one(numbered: list[tuple[int, str]], bad_rows: BadRows) -> tupl
         try:
             row = json.loads(line)
         except (ValueError, RecursionError) as error:
-            bad_rows.add(number, f"the line {shown(line.strip())} is no JSON object ({error})", NO_TEXT)
+            bad_rows.add(number, f"the line {shown(line.strip())} is no JSON object ({_why(error)})", NO_TEXT)
             continue
         if isinstance(row, dict):
             kept.append((number, line))
@@ -103,6 +109,12 @@ def _rows_one_by_one(numbered: list[tuple[int, str]], bad_rows: BadRows) -> tupl
         else:
             bad_rows.add(number, f"the line {shown(line.strip())} is no JSON object", NO_TEXT)
     return kept, rows
+
+
+def _why(error: Exception) -> str:
+    if isinstance(error, json.JSONDecodeError):
+        return str(error)
+    return "it is nested too deeply" if isinstance(error, RecursionError) else "a number has thousands of digits"
 
 
 class _Encoded:
@@ -113,7 +125,7 @@ class _Encoded:
 
     def read(self, size: int) -> bytes:
         """The next characters."""
-        return self._file.read(size).encode(errors="replace")
+        return self._file.read(size).encode(errors="surrogateescape")
 
 
 def _elements(file: io.TextIOWrapper, path: Path, bad_rows: BadRows) -> Blocks:

@@ -55,16 +55,24 @@ def _note_undecoded(lines: list[str], first: int, end: int, bad_rows: BadRows) -
 
 
 def _behind(lines: list[str], first: int, delimiter: str, path: Path) -> int:
-    """The index of the first line behind a row that cannot be read, as a reader sees it that forgives everything."""
+    """The index of the first line behind a row that cannot be read.
+
+    That is where a reader would go on that forgives everything, and no earlier than where every quote has its twin.
+    """
     rest = (lines[index].replace("\r", " ") for index in range(first, len(lines)))
     forgiving = csv.reader((line for part in (rest, ["\n"]) for line in part), delimiter=delimiter)
     next(forgiving)
-    if first + forgiving.line_num > len(lines):
+    end = first + forgiving.line_num
+    quotes = sum(line.count('"') for line in lines[first:end])
+    while quotes % 2 and end <= len(lines):
+        quotes += lines[end].count('"') if end < len(lines) else 0
+        end += 1
+    if end > len(lines):
         raise DataError(
             f"{path}:{first + 1}: a quoted value begins in this row and does not end before the file does, so that no "
             "later row can be told from it; mend the quotes"
         )
-    return first + forgiving.line_num
+    return end
 
 
 def _reason(error: csv.Error, first: int) -> str:

@@ -96,9 +96,14 @@ class _Rows:
         for judge in self._judges:
             judged, liked = judge.read(batch)
             usable, counts = usable & judged, counts & liked
+        numbered = self._time_column not in batch.columns
+        if self._parts and numbered != self._numbered:
+            raise DataError(
+                f"{batch.path}: of the parts of this table, some have a column {self._time_column!r}, some none"
+            )
+        self._numbered = numbered
         self._parts.append((users, items, usable, counts))
-        if self._time_column in batch.columns:
-            self._numbered = False
+        if not numbered:
             self._times.add(batch)
 
     def joined(self, path: Path) -> Interactions:

@@ -41,8 +41,7 @@ def read_text(path: Path, expected: str, encoding: str = "auto") -> bytes:
         ) from None
     if found != "utf-8":
         _log.info("%s: read as %s; if letters are wrong, give another --encoding", path, found)
-    # Where there is no other line end, the single carriage return of an old Macintosh is one.
-    return text if b"\n" in text else text.replace(b"\r", b"\n")
+    return text
 
 
 def as_utf8(content: bytes, encoding: str = "auto", errors: str = "strict") -> tuple[bytes, str]:
@@ -51,7 +50,9 @@ def as_utf8(content: bytes, encoding: str = "auto", errors: str = "strict") -> t
     if found is None:
         found = _detected(content) if encoding == "auto" else codecs.lookup(encoding).name
     content = content.removeprefix(mark)
-    return (content if found == "utf-8" else content.decode(found, errors).encode()), found
+    text = content if found == "utf-8" else content.decode(found, errors).encode()
+    # Where there is no other line end, the single carriage return of an old Macintosh is one.
+    return (text if b"\n" in text else text.replace(b"\r", b"\n")), found
 
 
 def mark_of(content: bytes) -> tuple[str | None, bytes]:

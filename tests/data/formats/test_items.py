@@ -1,5 +1,6 @@
 """Items files of every format from small files made by hand, good and bad."""
 
+import json
 import logging
 
 import pandas as pd
@@ -171,3 +172,80 @@ def test_what_a_file_says_of_an_item_is_told_from_what_it_leaves_open(written):
     said = read(written("item_id,title,text\na,Dune,\nb,Solaris (1972),Oceans.\n"))
     assert [item.described for item in said] == [{"title", "text"}, {"title", "text", "year"}]
     assert [item.description for item in said] == ["", "Oceans."]
+
+
+def test_columns_of_other_names(written, caplog):
+    content = "sku;product;labels;published;about;price\n7;Lamp;home, light;2001;Shines.;9\n"
+    columns = {"title_column": "product", "genres_column": "labels", "year_column": "published", "text_column": "about"}
+    with caplog.at_level(logging.INFO):
+        (lamp,) = read(written(content), items_id_column="sku", genre_separator=",", **columns)
+    assert (lamp.item_id, lamp.title, lamp.genres, lamp.year) == ("7", "Lamp", ("home", "light"), 2001)
+    assert lamp.text == "Lamp (2001). home, light. Shines."
+    assert lamp.described == {"title", "genres", "year", "text"}
+    assert "passed over: 'price'" in caplog.text
+    with pytest.raises(DataError, match=r"items:1: there is no column 'name' \(found: sku"):
+        read(written(content), items_id_column="sku", title_column="name")
+
+
+def test_a_file_may_describe_less_than_a_title(written):
+    (item,) = read(written("item_id,genres\na,Drama|War\n"))
+    assert (item.title, item.genres, item.described) == ("", ("Drama", "War"), {"genres"})
+
+
+LISTS = [["Comedy", "Drama"], [], None]
+
+
+@pytest.mark.parametrize(
+    "column",
+    [
+        pd.Series(LISTS),
+        pd.Series(['["Comedy", "Drama"]', "[]", None]),
+        pd.Series(["['Comedy', 'Drama']", "[]", None]),
+        pd.Series(["Comedy|Drama", "", None]),
+        pd.Series([[b"Comedy", b"Drama"], [], None]),
+    ],
+)
+def test_genres_as_lists(tmp_path, column):
+    path = tmp_path / "items.parquet"
+    pd.DataFrame({"item_id": [1, 2, 3], "title": ["A", "B", "C"], "genres": column}).to_parquet(path)
+    assert [item.genres for item in read(path)] == [("Comedy", "Drama"), (), ()]
+
+
+def test_genres_as_json_lists(written):
+    rows = [{"item_id": n, "title": "T", "genres": genres} for n, genres in enumerate(LISTS)]
+    for content in (json.dumps(rows), "\n".join(map(json.dumps, rows))):
+        assert [item.genres for item in read(written(content))] == [("Comedy", "Drama"), (), ()]
+
+
+def test_bytes_are_text(tmp_path):
+    path = tmp_path / "items.parquet"
+    pd.DataFrame({"item_id": [b"1"], "title": ["Amélie".encode()]}).to_parquet(path)
+    assert [(item.item_id, item.title) for item in read(path)] == [("1", "Amélie")]
+
+
+@pytest.mark.parametrize(
+    ("cells", "fault"),
+    [
+        ({"title": b"\xff"}, r"row 1: the title b'\\xff' is bytes that are no UTF-8 text"),
+        ({"title": ["A"]}, r"row 1: the title \['A'\] is a list"),
+        ({"title": {"en": "A"}}, "row 1: the title .* is a dict"),
+        ({"title": "A\0"}, r"row 1: the title 'A\\x00' holds the character"),
+        ({"title": "A", "genres": [{"id": 1}]}, "row 1: the genres .* are no texts"),
+        ({"title": "A", "year": "soon"}, "row 1: the year 'soon' is not a whole number"),
+        ({"title": "A", "year": 20251}, "row 1: the year '20251' is not a whole number of four digits"),
+        ({"title": "A", "year": [1]}, r"row 1: the year \[1\] is a list"),
+    ],
+)
+def test_a_cell_that_cannot_be_read_is_named(tmp_path, cells, fault):
+    path = tmp_path / "items.parquet"
+    pd.DataFrame({"item_id": [1], **{name: [cell] for name, cell in cells.items()}}).to_parquet(path)
+    with pytest.raises(DataError, match=f"items.parquet:{fault}"):
+        read(path)
+
+
+def test_a_title_is_one_line(written):
+    assert read(written('item_id,title\n1,"Two\nlines"\n'))[0].title == "Two lines"
+
+
+def test_whole_floats_are_the_ids_of_whole_numbers(written):
+    assert [item.item_id for item in read(written("item_id,title,year\n1.0,A,1990.0\n2.0,B,\n"))] == ["1", "2"]
