@@ -33,9 +33,9 @@ $(INSTALLED): pyproject.toml constraints.txt
 demo: $(INSTALLED) ## set up and start everything on an embedded catalogue: dashboard, API, trainer, a first training job
 	@$(BIN)/fedmem up --port $(PORT) --dashboard-port $(DASHBOARD_PORT)
 
-# A file's tests stay in one process, which makes what they share once. One that takes five minutes hangs: its stacks are shown.
+# A file's tests stay in one process, which makes what they share once. One that takes ten minutes hangs: its stacks are shown.
 test: check ## every check and every test; what continuous integration runs
-	$(BIN)/python -m pytest -n $(TEST_PROCESSES) --maxprocesses 8 --dist loadfile --no-loadscope-reorder --timeout 300
+	$(BIN)/python -m pytest -n $(TEST_PROCESSES) --maxprocesses 8 --dist loadfile --no-loadscope-reorder --timeout 600
 
 check: $(INSTALLED) ## the fast part: format, lint, types, import contracts
 	$(BIN)/ruff format --check .

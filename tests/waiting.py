@@ -8,9 +8,9 @@ T = TypeVar("T")
 PATIENCE = 180.0  # seconds; on a quiet machine nothing takes a tenth of it
 
 
-def until(happened: Callable[[], T], what: str = "what was waited for", pause: float = 0.02) -> T:
+def until(happened: Callable[[], T], what: str, patience: float = PATIENCE, *, pause: float = 0.02) -> T:
     """Wait until something is true, and return it."""
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + patience
     while not (found := happened()):
         assert time.monotonic() < deadline, f"in vain: {what}"
         time.sleep(pause)

@@ -3,7 +3,6 @@
 import contextlib
 import shutil
 import threading
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +29,7 @@ from fedmem.storage.catalogue_rows import InteractionColumns, ItemRow
 from fedmem.storage.engine import connect
 from fedmem.storage.jobs import JobStore, RoundResult, StoredPrototypes
 from tests.tiny import ITEMS, tiny_snapshot, trained, walks
+from tests.waiting import PATIENCE, until
 
 GENRES = (("Comedy",), ("Drama",), ("Comedy", "Drama"), ())
 ROUNDS = 6
@@ -213,12 +213,11 @@ def running(app: FastAPI) -> Iterator[tuple[Server, str]]:
         thread = threading.Thread(target=server.run, args=([listener],))
         thread.start()
         try:
-            while not server.started:
-                time.sleep(0.01)
+            until(lambda: server.started, "the server")
             yield server, f"http://127.0.0.1:{listener.getsockname()[1]}"
         finally:
             server.should_exit = True
-            thread.join(30)
+            thread.join(PATIENCE)
             assert not thread.is_alive()
 
 

@@ -13,6 +13,7 @@ from backend.app import create_app
 from fedmem.contracts import ItemPage, ItemResponse
 from fedmem.serving import new_items
 from tests.backend.conftest import ITEMS, problem, running, settings_of, wait_for_model
+from tests.waiting import PATIENCE
 
 
 class Encoder:
@@ -153,7 +154,7 @@ def test_while_a_text_is_encoded_others_store_and_are_answered(served, monkeypat
 def test_an_id_may_hold_what_a_path_does(served_world):
     """By a real server, because the test client takes paths apart in its own way."""
     app = create_app(settings_of(served_world))
-    with running(app) as (_, address), httpx.Client(base_url=address, timeout=20) as client:
+    with running(app) as (_, address), httpx.Client(base_url=address, timeout=PATIENCE) as client:
         app.state.services.keeper.look()
         for item_id in ("a/b", "a/similar", "a/image", "similar", "/", "a/b/similar", "a%2Fsimilar", "ü?#"):
             path = f"/items/{quote(item_id, safe='')}"

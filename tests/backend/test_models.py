@@ -26,6 +26,7 @@ from fedmem.storage.jobs import JobStore, RoundResult
 from fedmem.storage.models import ModelStore
 from tests.backend.conftest import ITEMS, World, problem, settings_of, wait_for_model
 from tests.backend.test_items import Encoder
+from tests.waiting import until
 
 
 def another_model(world: World, *, activate: bool, kind: str = "training") -> str:
@@ -80,11 +81,8 @@ def version(client: TestClient) -> str:
     return client.get("/recommend/u01").json()["model_version"]
 
 
-def until(client: TestClient, wanted: str) -> None:
-    deadline = time.monotonic() + 20
-    while version(client) != wanted:
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+def until_served(client: TestClient, wanted: str) -> None:
+    until(lambda: version(client) == wanted, f"{wanted} in service")
 
 
 def test_models_and_the_one_in_service(served, recommender):
@@ -96,7 +94,7 @@ def test_models_and_the_one_in_service(served, recommender):
 
 
 def test_a_finished_training_job_is_in_service_by_itself(served, served_world):
-    until(served, another_model(served_world, activate=True))
+    until_served(served, another_model(served_world, activate=True))
 
 
 def test_an_experiment_is_not(served, served_world, recommender):
@@ -144,7 +142,7 @@ def test_a_next_page_comes_from_the_model_of_the_first(served, served_world, rec
 
 def test_feedback_counts_in_every_version_in_memory(served, served_world, recommender):
     left = another_model(served_world, activate=True)
-    until(served, left)
+    until_served(served, left)
     body = {"events": [{"user_id": "new", "item_id": "7", "timestamp": 1}]}
     served.post("/feedback", json=body)
     for model in (left, recommender.model_version):
@@ -334,7 +332,7 @@ def busy(served, monkeypatch):
 
 def test_an_item_told_during_a_look_is_not_told_again_at_the_next_swap(served, served_world, recommender, busy):
     left = another_model(served_world, activate=True)
-    until(served, left)
+    until_served(served, left)
     busy(lambda: served.put("/items/3", json={"title": "Old"}))
     served.put("/items/3", json={"title": "New"})
     assert served.post(f"/models/{recommender.model_version}/activate").status_code == 200
@@ -344,7 +342,7 @@ def test_an_item_told_during_a_look_is_not_told_again_at_the_next_swap(served, s
 
 def test_a_deletion_during_a_look_is_not_done_again_at_the_next_swap(served, served_world, recommender, busy):
     left = another_model(served_world, activate=True)
-    until(served, left)
+    until_served(served, left)
     busy(lambda: served.delete("/users/u03"))
     served.post("/feedback", json={"events": [{"user_id": "u03", "item_id": "7", "timestamp": 1_900_000_000}]})
     assert served.post(f"/models/{recommender.model_version}/activate").status_code == 200

@@ -19,6 +19,7 @@ from fedmem.federated.scoring import ModelScorer, UserContext
 from fedmem.serving.user_contexts import UserContexts
 from fedmem.storage.jobs import RoundResult
 from tests.backend.conftest import GENRES, ITEMS, copy_of, dataset, problem, running, settings_of, wait_for_model
+from tests.waiting import PATIENCE, until
 
 USERS = [f"u{number:02d}" for number in range(12)]
 IDS = [str(number) for number in range(1, ITEMS + 1)]
@@ -251,7 +252,7 @@ def held(monkeypatch):
     def waiting(contexts, history):
         calls.append(len(history))
         begun.set()
-        assert let.wait(30)
+        assert let.wait(PATIENCE)
         return replay(contexts, history)
 
     monkeypatch.setattr(UserContexts, "replay", waiting)
@@ -267,10 +268,10 @@ def test_while_a_history_is_replayed_others_are_answered(served_world, monkeypat
     with running(app) as (_, address), ThreadPoolExecutor() as threads:
         app.state.services.keeper.look()  # a model is checked with a replay
         events = [{"user_id": "newcomer", "item_id": raw, "timestamp": 1} for raw in IDS[:20]]
-        with httpx.Client(base_url=address, timeout=20) as client, held(monkeypatch) as (begun, let, calls):
+        with httpx.Client(base_url=address, timeout=PATIENCE) as client, held(monkeypatch) as (begun, let, calls):
             assert client.post("/feedback", json={"events": events}).status_code == 200
-            later = threads.submit(httpx.get, f"{address}/recommend/newcomer?explain={explain}", timeout=60)
-            assert begun.wait(20)
+            later = threads.submit(httpx.get, f"{address}/recommend/newcomer?explain={explain}", timeout=PATIENCE)
+            assert begun.wait(PATIENCE)
             assert client.get("/health/live").json() == {"status": "live"}
             assert client.get("/recommend/u01").json()["user_id"] == "u01"
             assert not later.done()
@@ -287,12 +288,12 @@ def test_only_some_histories_are_replayed_at_once(served_world, monkeypatch):
         app.state.services.keeper.look()
         with held(monkeypatch) as (_, let, calls):
             asked = [
-                threads.submit(httpx.post, f"{address}/recommend", json={"history": IDS[: 6 + n]}, timeout=60)
+                threads.submit(httpx.post, f"{address}/recommend", json={"history": IDS[: 6 + n]}, timeout=PATIENCE)
                 for n in range(5)
             ]
             waiting = app.state.computing.statistics
-            while waiting().tasks_waiting < 3:
-                assert httpx.get(f"{address}/health/live").status_code == 200
+            until(lambda: waiting().tasks_waiting == 3 and len(calls) == 2, "two replays and three that wait")
+            assert httpx.get(f"{address}/health/live").status_code == 200
             assert len(calls) == waiting().borrowed_tokens == 2
             let.set()
             assert {answer(one.result()).strategy for one in asked} == {"model"}

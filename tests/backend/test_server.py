@@ -18,6 +18,7 @@ import pytest
 from backend.server import let_answers_go_first, listen
 from fedmem.errors import ConfigError
 from tests.backend.conftest import World
+from tests.waiting import PATIENCE, until
 
 ADDRESS = re.compile(r"(http://127\.0\.0\.1:\d+)")
 
@@ -50,12 +51,12 @@ def address(process: subprocess.Popen[str]) -> str:
 
 
 def client(process: subprocess.Popen[str]) -> httpx.Client:
-    return httpx.Client(base_url=address(process), transport=httpx.HTTPTransport(retries=5), timeout=60)
+    return httpx.Client(base_url=address(process), transport=httpx.HTTPTransport(retries=5), timeout=PATIENCE)
 
 
 def last_lines(process: subprocess.Popen[str]) -> str:
     """What it prints from now to its end, which is a regular one."""
-    out, err = process.communicate(timeout=30)
+    out, err = process.communicate(timeout=PATIENCE)
     assert process.returncode == 0, err
     assert "Traceback" not in err
     assert out == ""
@@ -89,8 +90,7 @@ def test_the_database_is_served_until_the_end_is_asked_for(served_world: World, 
     environment = {"DATABASE_URL": served_world.url, "FEDMEM_DATA_DIR": str(served_world.data_dir), "FEDMEM_PORT": "0"}
     with started(*command, **environment) as process, client(process) as asking:
         job = asking.post("/jobs", json={"dataset": "tiny"}).json()["id"]
-        while asking.get("/health/ready").status_code != 200:
-            pass
+        until(lambda: asking.get("/health/ready").status_code == 200, "a model")
         assert asking.get("/recommend/u03").json()["model_version"].startswith("job-1-round-")
         with asking.stream("GET", f"/jobs/{job}/events") as events:
             lines = events.iter_lines()
@@ -103,7 +103,7 @@ def test_the_database_is_served_until_the_end_is_asked_for(served_world: World, 
 def test_a_port_that_is_taken_is_one_line_that_names_it(run, taken):
     for command in (("cli", "serve", str(run), "--port", str(taken)), ("backend",)):
         with started(*command, FEDMEM_PORT=str(taken)) as process:
-            out, err = process.communicate(timeout=60)
+            out, err = process.communicate(timeout=PATIENCE)
         assert (process.returncode, out) == (2, "")
         assert err.count("\n") == 1
         assert f"cannot listen on 127.0.0.1:{taken}" in err
@@ -112,7 +112,7 @@ def test_a_port_that_is_taken_is_one_line_that_names_it(run, taken):
 
 def test_beyond_this_machine_it_needs_a_key(served_world):
     with started("backend", FEDMEM_HOST="0.0.0.0", DATABASE_URL=served_world.url) as process:
-        out, err = process.communicate(timeout=60)
+        out, err = process.communicate(timeout=PATIENCE)
     assert (process.returncode, out) == (2, "")
     assert "set FEDMEM_API_KEY" in err
 

@@ -2,7 +2,6 @@
 
 import shutil
 import sqlite3
-import time
 from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import quote
 
@@ -19,6 +18,7 @@ from fedmem.storage.engine import connect
 from fedmem.storage.jobs import JobStore
 from tests.backend.conftest import ITEMS, columns, problem, settings_of, wait_for_model
 from tests.backend.test_models import another_model
+from tests.waiting import until
 
 NOW = 1_800_000_000
 
@@ -92,10 +92,7 @@ def test_what_another_process_stored_counts_too(served, served_world):
     engine = connect(served_world.url)
     CatalogueStore(engine).add_feedback("tiny", [Event("new", "7", float(NOW))])
     engine.dispose()
-    deadline = time.monotonic() + 5
-    while "7" in recommended(served, "new"):
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+    until(lambda: "7" not in recommended(served, "new"), "what another process stored")
 
 
 def test_feedback_is_there_after_a_start(served, served_world):

@@ -15,6 +15,7 @@ from fedmem.evaluation.baselines import ItemItemCounts
 from fedmem.evaluation.evaluate import evaluate
 from tests.cli.test_interrupt import LONG, ROUNDS, process, wait_for
 from tests.tiny import files_of
+from tests.waiting import PATIENCE
 
 BASELINES = ["chance", "popularity", "item-item counts", "EASE + recency"]
 
@@ -138,7 +139,7 @@ def test_an_interrupted_ladder_continues_to_the_same_files(fedmem, command, tmp_
     with process(*command, stopped) as running:
         wait_for(stopped / "fedmem-42" / "run.json", running)
         running.send_signal(signal.SIGINT)
-        out, err = running.communicate(timeout=60)
+        out, err = running.communicate(timeout=PATIENCE)
     assert (running.returncode, out) == (130, ""), err
     assert "Traceback" not in err
     last = RunDirectory(stopped / "fedmem-42").read_record().last

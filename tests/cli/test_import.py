@@ -5,7 +5,6 @@ import signal
 import sqlite3
 import subprocess
 import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from fedmem.storage.catalogue import CatalogueStore
 from fedmem.storage.catalogue_rows import ItemRow
 from fedmem.storage.engine import connect
 from tests.cli.conftest import write_data
+from tests.waiting import PATIENCE
 
 
 @pytest.fixture
@@ -210,40 +210,37 @@ def test_import_leaves_a_newer_database_alone(fedmem, data, url, tmp_path):
 
 # --- Ctrl-C
 
+# The command, but for its progress: that says when the first rows of the transaction are written, and goes no further.
+HELD = """
+import contextlib, signal
+import cli, cli.importing
 
-def wait_for_writing(path: Path, running: subprocess.Popen[str]) -> None:
-    """Until rows of a transaction that is not committed are on the disk."""
-    log = path.with_name(f"{path.name}-wal")
-    deadline = time.monotonic() + 120
-    while not log.exists() or log.stat().st_size < 4_000_000:
-        if running.poll() is not None or time.monotonic() > deadline:
-            running.kill()
-            raise AssertionError(running.communicate())
-        time.sleep(0.002)
+@contextlib.contextmanager
+def stages():
+    def advance(stage, done, total):
+        if stage == "interactions" and done < total:
+            print("writing", flush=True)
+            signal.pause()
+    yield advance
 
-
-def interrupted(url: str, database: Path, rows: int) -> tuple[int, str, str]:
-    """Ctrl-C while an import writes: exit code and output."""
-    large = database.with_name(f"large-{rows}.csv")
-    lines = (f"user {n % 7919},item {n % 97},{n}\n" for n in range(rows))
-    large.write_text("user_id,item_id,timestamp\n" + "".join(lines), encoding="utf-8")
-    command = [sys.executable, "-m", "cli", "data", "import", str(large), "--database-url", url]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as running:
-        wait_for_writing(database, running)
-        running.send_signal(signal.SIGINT)
-        out, err = running.communicate(timeout=60)
-    return running.returncode, out, err
+cli.importing.stages = stages
+cli.main()
+"""
 
 
 def test_ctrl_c_in_the_middle_leaves_nothing(fedmem, imported, data, url, tmp_path):
     imported(data)
-    for rows in (400_000, 1_600_000):  # on a busy machine the first may be written before the signal is sent
-        before = listed(fedmem, url)
-        code, out, err = interrupted(url, tmp_path / "made" / "fedmem.db", rows)
-        if code:
-            break
-    assert (code, out) == (130, "")
-    assert f"interrupted: nothing was stored in large-{rows}.csv" in err
+    before = listed(fedmem, url)
+    large = tmp_path / "large.csv"
+    lines = (f"user {n % 7919},item {n % 97},{n}\n" for n in range(60_000))
+    large.write_text("user_id,item_id,timestamp\n" + "".join(lines), encoding="utf-8")
+    command = [sys.executable, "-c", HELD, "data", "import", str(large), "--database-url", url]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as running:
+        assert running.stdout.readline() == "writing\n", running.communicate()
+        running.send_signal(signal.SIGINT)
+        out, err = running.communicate(timeout=PATIENCE)
+    assert (running.returncode, out) == (130, "")
+    assert "interrupted: nothing was stored in large.csv" in err
     assert "Traceback" not in err
     assert listed(fedmem, url) == before
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from fedmem.checkpoint import RunDirectory
 from tests.tiny import files_of
+from tests.waiting import PATIENCE
 
 ROUNDS = 50
 LONG = (
@@ -22,7 +23,7 @@ def process(*arguments: object) -> subprocess.Popen[str]:
 
 
 def wait_for(path: Path, running: subprocess.Popen[str]) -> None:
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + PATIENCE
     while not path.exists():
         if running.poll() is not None or time.monotonic() > deadline:
             running.kill()
@@ -35,7 +36,7 @@ def test_an_interrupted_run_resumes_to_the_same_bytes(fedmem, data, config, quic
     with process(*command, tmp_path / "stopped") as running:
         wait_for(tmp_path / "stopped" / "run.json", running)
         running.send_signal(signal.SIGINT)
-        out, err = running.communicate(timeout=60)
+        out, err = running.communicate(timeout=PATIENCE)
     assert running.returncode == 130, err
     assert "Traceback" not in err
     assert out == ""
@@ -49,7 +50,7 @@ def test_an_interrupted_run_resumes_to_the_same_bytes(fedmem, data, config, quic
 
 def test_an_error_of_the_user_is_exit_code_2_and_one_line(tmp_path):
     with process("train", "--data", tmp_path / "nowhere", "--out", tmp_path / "run") as running:
-        out, err = running.communicate(timeout=60)
+        out, err = running.communicate(timeout=PATIENCE)
     assert (running.returncode, out) == (2, "")
     assert err.startswith("error: ")
     assert err.count("\n") == 1

@@ -1,6 +1,5 @@
 """One real backend on a database with two trained jobs and one under way, and one on an empty database."""
 
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -16,6 +15,7 @@ from tests.dashboard.example_rounds import Curves
 from tests.dashboard.pretended_trainer import PretendedTrainer
 from tests.dashboard.sites import backend_on, open_page
 from tests.end_to_end.products import Product
+from tests.waiting import until
 
 
 @dataclass(frozen=True)
@@ -44,10 +44,7 @@ class Filled:
     def activate(self, version: str) -> None:
         """Put a model into service, and see it there."""
         httpx.post(f"{self.api}/models/{version}/activate").raise_for_status()
-        deadline = time.monotonic() + 20
-        while self.get("/models")["serving"] != version:
-            assert time.monotonic() < deadline, f"{version} does not come into service"
-            time.sleep(0.05)
+        until(lambda: self.get("/models")["serving"] == version, f"{version} in service", pause=0.05)
 
 
 @pytest.fixture(scope="session")

@@ -2,11 +2,9 @@
 
 import html
 import os
-import socket
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,11 +16,12 @@ from streamlit.testing.v1 import AppTest
 from backend.app import create_app
 from backend.server import Server, listen
 from backend.settings import Settings
+from tests.ports import free_port
+from tests.waiting import PATIENCE, until
 
 ROOT = Path(__file__).resolve().parents[2]
 APP = ROOT / "dashboard" / "app.py"
 PAGES = sorted(path.stem for path in (ROOT / "dashboard" / "views").glob("[a-z]*.py"))
-START = 60.0
 POLL = 0.5
 
 
@@ -62,34 +61,26 @@ def dashboard_on(api: str) -> Iterator[str]:
         yield f"http://127.0.0.1:{port}"
     finally:
         process.terminate()
-        process.wait(30)
-
-
-def free_port() -> int:
-    """Find a port on which no process listens at this moment."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+        process.wait(PATIENCE)
 
 
 def wait_for(address: str) -> None:
     """Until it answers."""
-    deadline = time.monotonic() + START
-    while True:
-        try:
-            if httpx.get(address, timeout=5).is_success:
-                return
-        except httpx.TransportError:
-            pass
-        assert time.monotonic() < deadline, f"{address} does not answer"
-        time.sleep(0.1)
+    until(lambda: _answers(address), f"an answer of {address}", pause=0.1)
+
+
+def _answers(address: str) -> bool:
+    try:
+        return httpx.get(address, timeout=5).is_success
+    except httpx.TransportError:
+        return False
 
 
 def open_page(name: str, app: Path = APP, **query: object) -> AppTest:
     """A page after its first run in this process, without an exception; the API is the environment's."""
     st.cache_resource.clear()
     st.cache_data.clear()
-    opened = AppTest.from_file(str(app), default_timeout=30)
+    opened = AppTest.from_file(str(app), default_timeout=PATIENCE)
     asked = {key: str(value) for key, value in query.items()}
     opened.query_params.update(asked)
     opened.run().switch_page(f"views/{name}.py")

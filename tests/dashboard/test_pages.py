@@ -12,7 +12,8 @@ import pytest
 from dashboard.charts.drawing import axis_titles
 from dashboard.client import BackendAwayError
 from dashboard.words import share, size
-from tests.dashboard.sites import PAGES, free_port, read
+from tests.dashboard.sites import PAGES, read
+from tests.ports import free_port
 
 CHARTS = {  # of a job that was trained with everything on
     "overview": 1,

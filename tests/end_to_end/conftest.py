@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.end_to_end.visitor import CHROMIUM, FLAGS, visitor
+from tests.waiting import PATIENCE
 
 if TYPE_CHECKING:
     import playwright.sync_api as playwright
@@ -16,6 +17,7 @@ def browser() -> Iterator["playwright.Browser"]:
     playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
     if not CHROMIUM.is_file():
         pytest.skip(f"no browser: {CHROMIUM} is not there (apt-get install chromium)")
+    playwright.expect.set_options(timeout=1000 * PATIENCE)
     with playwright.sync_playwright() as started:
         browser = started.chromium.launch(executable_path=CHROMIUM, args=list(FLAGS))
         yield browser

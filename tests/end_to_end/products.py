@@ -22,6 +22,7 @@ from fedmem.storage.catalogue_rows import InteractionColumns, ItemRow
 from fedmem.storage.engine import connect, reading
 from fedmem.storage.jobs import JobRow, JobStore
 from tests.tiny import ITEMS, merged, tiny_config, walks
+from tests.waiting import PATIENCE
 
 ROOT = Path(__file__).resolve().parents[2]
 ROUNDS = 8
@@ -30,7 +31,6 @@ CONFIG: dict[str, Any] = {
     "features": {"text": "off", "image": "off"},
     "federated": {"num_rounds": ROUNDS, "patience": 100},
 }
-NOBODY = 60.0  # seconds to wait for a process
 
 
 @dataclass(frozen=True)
@@ -70,6 +70,7 @@ class Product:
             "FEDMEM_DATA_DIR": str(self.data_dir),
             "FEDMEM_LEASE_SECONDS": str(self.lease_seconds),
             "FEDMEM_POLL_SECONDS": "0.05",
+            "FEDMEM_TRAINER_NICE": "0",  # or it would wait for as long as others keep the machine busy
             "FEDMEM_MAX_ATTEMPTS": "50",
             "FEDMEM_KEEP_EVERY": "4",
             "PYTHONPATH": str(ROOT),
@@ -104,7 +105,7 @@ class Product:
         """Train what is queued to its end; the trainer's output."""
         with self.start("-m", "trainer", "--until-idle") as process:
             try:
-                output, _ = process.communicate(timeout=NOBODY)
+                output, _ = process.communicate(timeout=PATIENCE)
             finally:
                 process.kill()
         assert process.returncode == 0, output

@@ -13,9 +13,11 @@ from fedmem.contracts import Job
 from fedmem.storage.jobs import Lease
 from tests.dashboard.example_rounds import Curves
 from tests.dashboard.pretended_trainer import PretendedTrainer
-from tests.dashboard.sites import PAGES, POLL, backend_on, dashboard_on, free_port
+from tests.dashboard.sites import PAGES, POLL, backend_on, dashboard_on
 from tests.end_to_end.products import ROUNDS, Product
 from tests.end_to_end.visitor import Visitor
+from tests.ports import free_port
+from tests.waiting import PATIENCE
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 NARROW = 420
@@ -64,8 +66,8 @@ class Site:
 
     def polled(self, tab: Visitor, times: int) -> None:
         """Wait for so many questions more, and for what the last one but one has changed."""
-        until, deadline = self.polls() + times, time.monotonic() + 30
-        while self.polls() < until:
+        enough, deadline = self.polls() + times, time.monotonic() + PATIENCE
+        while self.polls() < enough:
             assert time.monotonic() < deadline, "the page asks for no news"
             tab.page.wait_for_timeout(50)
 
@@ -146,8 +148,8 @@ def test_a_new_round_appears_on_the_same_canvas_and_the_zoom_stays(site, running
     tab.page.evaluate("window.drawings = 0")
     before = drawn_on(total)
     trainer.train(lease, number + 3, Curves())
-    tab.page.get_by_text(f"Round {number + 3} of 100").wait_for(timeout=NEWS * 1000)
-    deadline = time.monotonic() + NEWS
+    tab.page.get_by_text(f"Round {number + 3} of 100").wait_for()
+    deadline = time.monotonic() + PATIENCE
     while drawn_on(total) == before:
         assert time.monotonic() < deadline, "the new rounds are not drawn"
         time.sleep(0.1)
@@ -172,7 +174,7 @@ def test_a_long_job_is_drawn_with_fewer_points_and_with_all_where_the_reader_zoo
     assert {number % 4 for number in zoomed} == {0, 1, 2, 3}
     assert max(zoomed) - min(zoomed) < LONG / 3
     trainer.train(lease, LONG + 3, Curves())
-    tab.page.get_by_text(f"Round {LONG + 3} of").wait_for(timeout=NEWS * 1000)
+    tab.page.get_by_text(f"Round {LONG + 3} of").wait_for()
     site.polled(tab, 2)
     assert rounds_shown(tab, canvas) == zoomed, "the zoom was lost"
     assert tab.page.evaluate(SAME), "a canvas was made anew, or one more"
@@ -294,13 +296,13 @@ def test_a_job_is_started_paused_resumed_and_stopped_from_the_page(site, visit):
         tab.has_no_complaints()
     finally:
         trainer.terminate()
-        trainer.communicate(timeout=30)
+        trainer.communicate(timeout=PATIENCE)
 
 
 def press(where: "playwright.Locator", name: str) -> None:
     """Press the button, once the copy is gone that Streamlit keeps for a moment of what it draws anew."""
     button = where.get_by_role("button", name=name)
-    playwright.expect(button).to_have_count(1, timeout=20_000)
+    playwright.expect(button).to_have_count(1)
     button.click()
 
 
@@ -311,7 +313,7 @@ def choose(tab: Visitor, label: str, option: str) -> None:
 
 def becomes(site: Site, tab: Visitor, job_id: int, state: str) -> None:
     """On the page, and then in the API and in the database."""
-    tab.page.locator(".stMarkdownBadge").get_by_text(state).first.wait_for(timeout=30_000)
+    tab.page.locator(".stMarkdownBadge").get_by_text(state).first.wait_for()
     assert site.job(job_id).state == state
 
 
@@ -323,7 +325,7 @@ def test_a_page_comes_back_by_itself_when_the_backend_does(site, running, visit)
         tab.open("memory", job=lease.job_id)
         tab.page.get_by_text("does not answer").wait_for()
         with backend_on(site.product.url, site.product.data_dir, port):
-            tab.page.locator("canvas").first.wait_for(timeout=15_000)
+            tab.page.locator("canvas").first.wait_for()
             assert tab.page.get_by_text("does not answer").count() == 0
             tab.settled()
             tab.page.wait_for_timeout(1000 * NEWS)
@@ -334,7 +336,7 @@ def test_a_page_comes_back_by_itself_when_the_backend_does(site, running, visit)
         assert tab.page.evaluate(SAME)
         assert places(tab) == before
         with backend_on(site.product.url, site.product.data_dir, port):
-            tab.page.get_by_text("You see what it said last").wait_for(state="detached", timeout=15_000)
+            tab.page.get_by_text("You see what it said last").wait_for(state="detached")
         tab.has_no_complaints()
 
 

@@ -12,7 +12,8 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.end_to_end.products import NOBODY, ROOT, Product
+from tests.end_to_end.products import ROOT, Product
+from tests.waiting import PATIENCE
 
 KEY = "the key of this test"
 ADDRESS = re.compile(r"listening on (http://127\.0\.0\.1:\d+)")
@@ -56,7 +57,7 @@ def generated(address: str, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     if importlib.util.find_spec("openapi_python_client") is None:
         pytest.skip("openapi-python-client is not installed: pip install 'fedmem[dev]'")
     folder = tmp_path_factory.mktemp("generated")
-    (folder / "openapi.json").write_text(httpx.get(f"{address}/openapi.json", timeout=NOBODY).text, encoding="utf-8")
+    (folder / "openapi.json").write_text(httpx.get(f"{address}/openapi.json", timeout=PATIENCE).text, encoding="utf-8")
     (folder / "config.json").write_text(json.dumps({"post_hooks": []}), encoding="utf-8")
     place = folder / "fedmem_api"
     options = ("--path", "openapi.json", "--config", "config.json", "--meta", "none", "--output-path", str(place))
@@ -65,7 +66,7 @@ def generated(address: str, tmp_path_factory: pytest.TempPathFactory) -> Iterato
         cwd=folder,
         capture_output=True,
         text=True,
-        timeout=NOBODY,
+        timeout=PATIENCE,
         check=False,
     )
     assert made.returncode == 0, made.stdout + made.stderr
@@ -168,7 +169,7 @@ def test_what_goes_wrong_is_a_problem_with_a_type_of_its_own(client, generated, 
 
 
 def test_the_document_asks_for_the_key_where_a_request_writes(address: str):
-    document = httpx.get(f"{address}/openapi.json", timeout=NOBODY).json()
+    document = httpx.get(f"{address}/openapi.json", timeout=PATIENCE).json()
     locked = {
         (method, path)
         for path, operations in document["paths"].items()

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from tests.end_to_end.killed_trainer import POINTS
-from tests.end_to_end.products import NOBODY, ROUNDS, Product
+from tests.end_to_end.products import ROUNDS, Product
+from tests.waiting import PATIENCE
 
 HERE = Path(__file__).parent
 # How often a run comes to each point, so that every moment of it can be drawn.
@@ -41,7 +42,7 @@ def killed_and_resumed(folder: Path, point: str, number: int, workers: int = 1) 
     product = Product.made(folder)
     job = product.queue({"workers": workers})
     process = product.start(str(HERE / "killed_trainer.py"), point, str(number))
-    output, _ = process.communicate(timeout=NOBODY)
+    output, _ = process.communicate(timeout=PATIENCE)
     assert process.returncode == -signal.SIGKILL, f"never came to {point!r} {number} times: {output}"
     product.train()
     assert product.jobs.get(job.id).attempts == 2

@@ -17,8 +17,9 @@ from dashboard.client import ApiClient, RefusedError
 from tests.dashboard import hostile
 from tests.dashboard.hostile import DATASET, ENCODER, KEY, LINE, MARKUP, MESSAGE, WORKER, Hostile, hostile_product
 from tests.dashboard.plain_texts import TEXTS
-from tests.dashboard.sites import PAGES, ROOT, dashboard_on, free_port, open_page, wait_for
+from tests.dashboard.sites import PAGES, ROOT, dashboard_on, open_page, wait_for
 from tests.end_to_end.visitor import Visitor
+from tests.ports import free_port
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 NARROW = 420

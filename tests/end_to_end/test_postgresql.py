@@ -3,7 +3,8 @@
 import signal
 from pathlib import Path
 
-from tests.end_to_end.products import NOBODY, Product
+from tests.end_to_end.products import Product
+from tests.waiting import PATIENCE
 
 HERE = Path(__file__).parent
 
@@ -16,7 +17,7 @@ def test_a_killed_trainers_job_ends_with_the_bits_that_it_has_on_sqlite(postgres
         job = product.queue()
         if url:
             process = product.start(str(HERE / "killed_trainer.py"), "before the commit", "4")
-            output, _ = process.communicate(timeout=NOBODY)
+            output, _ = process.communicate(timeout=PATIENCE)
             assert process.returncode == -signal.SIGKILL, output
         product.train()
         outcomes.append(product.outcome(job.id))

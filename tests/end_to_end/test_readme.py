@@ -14,7 +14,9 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.end_to_end.test_up import PATIENCE, answers, environment, free_port, until, up
+from tests.end_to_end.test_up import answers, environment, up
+from tests.ports import free_port
+from tests.waiting import PATIENCE, until
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")

@@ -4,10 +4,9 @@ import signal
 import sqlite3
 import subprocess
 import sys
-import threading
 import time
-from collections.abc import Callable
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -19,19 +18,12 @@ from fedmem.storage.catalogue import CatalogueStore
 from fedmem.storage.catalogue_rows import Event
 from fedmem.storage.engine import writing
 from fedmem.storage.metrics import MetricStore
-from tests.end_to_end.products import CONFIG, NOBODY, ROUNDS, Product
+from tests.end_to_end.products import CONFIG, ROUNDS, Product
 from tests.tiny import merged
+from tests.waiting import PATIENCE, until, until_it_says
 from trainer.dataset import load_dataset
 
 LONG = {"federated": {"num_rounds": 2000}}
-
-
-def until(happened: Callable[[], bool], what: str) -> None:
-    """Wait for something that another process does."""
-    deadline = time.monotonic() + NOBODY
-    while not happened():
-        assert time.monotonic() < deadline, f"in vain: {what}"
-        time.sleep(0.02)
 
 
 def round_of(product: Product, job_id: int) -> int:
@@ -48,8 +40,8 @@ def started(product):
     """``started()`` -> a trainer that is ended with the test."""
     processes = []
 
-    def start():
-        processes.append(product.start("-m", "trainer"))
+    def start(on=product):
+        processes.append(on.start("-m", "trainer"))
         return processes[-1]
 
     yield start
@@ -61,7 +53,7 @@ def started(product):
 
 
 def ended(process) -> tuple[int, str]:
-    output, _ = process.communicate(timeout=NOBODY)
+    output, _ = process.communicate(timeout=PATIENCE)
     return process.returncode, output
 
 
@@ -88,8 +80,11 @@ def test_a_frozen_trainer_that_lost_its_lease_writes_nothing_more(product, start
     product.train()
     assert product.jobs.get(job.id).state == "succeeded"
     before = product.rows(job.id), product.jobs.get(job.id), product.jobs.logs(job.id), product.files()
+    resumed = time.time()
     frozen.send_signal(signal.SIGCONT)
-    time.sleep(2)  # time enough for a round and a heartbeat
+    until(
+        lambda: any(trainer.seen_at > resumed for trainer in product.jobs.trainers()), "the thawed trainer's next look"
+    )
     assert (product.rows(job.id), product.jobs.get(job.id), product.jobs.logs(job.id), product.files()) == before
     frozen.terminate()
     code, output = ended(frozen)
@@ -99,7 +94,8 @@ def test_a_frozen_trainer_that_lost_its_lease_writes_nothing_more(product, start
 
 def test_two_trainers_share_ten_jobs_and_train_each_once(product, started):
     ids = [product.queue({"seed": seed}).id for seed in range(10)]
-    trainers = [started(), started()]
+    patient = replace(product, lease_seconds=60.0)  # so that a busy machine costs nobody a lease
+    trainers = [started(patient), started(patient)]
     until(lambda: all(product.jobs.get(number).state == "succeeded" for number in ids), "ten finished jobs")
     jobs = [product.jobs.get(number) for number in ids]
     assert [job.attempts for job in jobs] == [1] * 10
@@ -275,11 +271,10 @@ def test_a_read_only_database_is_said_and_changes_nothing(product, tmp_path):
     path = product.url.removeprefix("sqlite:///")
     read_only = Product(f"sqlite:///file:{path}?mode=ro&uri=true", product.data_dir)
     process = read_only.start("-m", "trainer")
-    time.sleep(5)
+    until_it_says(process.stdout, "read-only")
     process.terminate()
     code, output = ended(process)
     assert code == 0, output
-    assert "read-only" in output
     assert product.jobs.get(job.id).state == "queued"
 
 
@@ -336,11 +331,9 @@ def test_a_database_that_takes_no_more_fails_clearly_and_the_job_goes_on_later(p
         "from trainer.__main__ import main; sys.argv = ['trainer', '--until-idle']; main()"
     )
     process = product.start("-c", code)
-    watchdog = threading.Timer(20, process.kill)
-    watchdog.start()
-    output, _ = process.communicate()
-    watchdog.cancel()
-    assert "the disk is full" in output
+    until_it_says(process.stdout, "the disk is full")
+    process.kill()
+    ended(process)
     reached = product.jobs.get(job.id)
     assert reached.state in ("running", "queued")  # it goes on once there is room
     for number in range(1, reached.round + 1):

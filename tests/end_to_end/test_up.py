@@ -2,16 +2,17 @@
 
 import os
 import signal
-import socket
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+
+from tests.ports import free_port
+from tests.waiting import PATIENCE, until
 
 ROOT = Path(__file__).resolve().parents[2]
 SMALL = {
@@ -21,13 +22,6 @@ SMALL = {
     "evaluation": {"eval_every": 5},
     "save_interval": 5,
 }
-PATIENCE = 120.0
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def environment() -> dict[str, str]:
@@ -40,16 +34,6 @@ def up(folder: Path, *options: str, **variables: str) -> "subprocess.Popen[str]"
     """``fedmem up`` in a folder of its own."""
     command, env = [sys.executable, "-m", "cli", "up", *options], environment() | variables
     return subprocess.Popen(command, cwd=folder, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-
-
-def until(happened: Callable[[], Any], what: str, patience: float = PATIENCE) -> Any:
-    deadline = time.monotonic() + patience
-    while True:
-        found = happened()
-        if found:
-            return found
-        assert time.monotonic() < deadline, f"in vain: {what}"
-        time.sleep(0.1)
 
 
 @pytest.fixture(scope="module")

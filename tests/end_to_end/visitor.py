@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tests.waiting import PATIENCE
+
 if TYPE_CHECKING:
     import playwright.sync_api as playwright
 
@@ -70,5 +72,5 @@ class Visitor:
 def visitor(context: "playwright.BrowserContext", address: str, width: int) -> Visitor:
     page = context.new_page()
     page.set_viewport_size({"width": width, "height": 900})
-    page.set_default_timeout(20_000)
+    page.set_default_timeout(1000 * PATIENCE)
     return Visitor(page, address)

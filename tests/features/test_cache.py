@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from fedmem.features.cache import Cache, FloatArray, cached_rows, content_key, default_cache_dir
+from tests.waiting import PATIENCE
 
 
 def test_what_was_put_is_there_in_another_process_object(tmp_path: Path) -> None:
@@ -86,7 +87,7 @@ def test_two_processes_write_at_once(tmp_path: Path) -> None:
         "for n in range(60): Cache(sys.argv[1]).put({f'{sys.argv[2]}{n}': b'x' * 100})"
     )
     processes = [subprocess.Popen([sys.executable, "-c", code, str(tmp_path), name]) for name in "ab"]
-    assert [process.wait(timeout=60) for process in processes] == [0, 0]
+    assert [process.wait(timeout=PATIENCE) for process in processes] == [0, 0]
     keys = [f"{name}{number}" for name in "ab" for number in range(60)]
     assert len(Cache(tmp_path).get(keys)) == 120
 

