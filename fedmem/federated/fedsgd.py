@@ -4,7 +4,7 @@ The shared parameters need no copy per client: Σ w_c·Δ_c is the gradient of t
 2017).
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -17,7 +17,7 @@ from fedmem.federated.chunk import Chunk
 from fedmem.federated.chunk_batch import ChunkTokens, batch_of
 from fedmem.federated.chunk_step import ChunkStep, ClientLosses, remember
 from fedmem.federated.dropout import chunk_dropout, dropout_generator
-from fedmem.federated.local_steps import LocalSteps
+from fedmem.federated.local_steps import LocalStep, LocalSteps
 from fedmem.federated.messages import ITEM_ROWS, Arrays, RowSum, UpdateSum
 from fedmem.federated.objective import Objective
 from fedmem.model.preference_retriever import PrototypeVectors
@@ -54,15 +54,21 @@ class FedSGD:
         """
         config, model = self.config, self.model
         steps = [step for (step,) in chunk.steps(LocalSteps.of(config), round_number)]
-        table, rows, ids = model.sasrec.item_embedding, None, None
-        tokens = ChunkTokens.of(steps, table.device)
-        if not LOSSES[config.training.loss].whole_catalogue:
-            negatives = np.concatenate([step.negatives for step in steps])
-            rows = torch.from_numpy(np.union1d(tokens.targets, negatives)).to(table.device)
-            ids = table.detach()[rows].requires_grad_()
+        like = model.sasrec.item_embedding
+        tokens = ChunkTokens.of(steps, like.device)
+        rows, ids = self._taken_out(tokens, steps)
         weights = AGGREGATIONS[config.federated.aggregation_method].weight(chunk.samples)
         by_token = tokens.chosen * (weights / chunk.samples)[:, None]  # of a client's n_c tokens, w_c together
-        batch = batch_of(chunk, steps, tokens, by_token, rows, prototypes, table, reads_memory=config.uses_memory)
+        batch = batch_of(
+            chunk,
+            steps,
+            tokens,
+            by_token,
+            rows,
+            prototypes,
+            model.sasrec.item_embedding,
+            reads_memory=config.uses_memory,
+        )
         generators = [dropout_generator(config.seed, round_number, user, 0) for user in chunk.users]
         drop = chunk_dropout(generators, tokens.counts.tolist(), torch.from_numpy(tokens.real))
         model.zero_grad()
@@ -75,6 +81,15 @@ class FedSGD:
         weight = float(weights.sum())
         delta, item_rows = self._sum(weight, rows, ids)
         return UpdateSum(delta, weight, item_rows, metrics=metrics, clients=len(chunk))
+
+    def _taken_out(self, tokens: ChunkTokens, steps: Sequence[LocalStep]) -> tuple[Tensor, Tensor] | tuple[None, None]:
+        """Take out the item rows that the loss touches [n] and their embeddings [n, D]; none where it touches all."""
+        if LOSSES[self.config.training.loss].whole_catalogue:
+            return None, None
+        table = self.model.sasrec.item_embedding
+        negatives = np.concatenate([step.negatives for step in steps])
+        rows = torch.from_numpy(np.union1d(tokens.targets, negatives)).to(table.device)
+        return rows, table.detach()[rows].requires_grad_()
 
     def _sum(self, weight: float, rows: Tensor | None, ids: Tensor | None) -> tuple[Arrays, RowSum | None]:
         """The weighted sum, from the gradients that stand."""
