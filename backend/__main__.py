@@ -16,7 +16,7 @@ from fedmem.errors import FedMemError
 
 
 def main() -> int:
-    """The process's exit code: 0 at its regular end, 2 if it cannot start."""
+    """Run, and return the process's exit code: 0 at its regular end, 2 if it cannot start."""
     log_to_stderr()
     log = logging.getLogger("backend")
     try:

@@ -24,7 +24,7 @@ from fedmem import __version__
 from fedmem.serving import Recommender
 
 LOG = logging.getLogger(__name__)
-COMPUTING = 2  # threads that compute answers which take long, beside the one that answers everybody
+COMPUTING = 2  # threads that compute answers which take long, beside the one that answers every caller
 # The first in the list is the first that a request's path is compared with.
 WITHOUT_DATABASE = (recommend.router, items.without_database, operations.public)
 WITH_DATABASE = (
@@ -39,7 +39,7 @@ WITH_DATABASE = (
 
 
 def create_app(settings: Settings, recommender: Recommender | None = None) -> FastAPI:
-    """The application: it answers as long as its lifespan lasts.
+    """Make the application: it answers as long as its lifespan lasts.
 
     Args:
         settings: the process's.
@@ -100,7 +100,7 @@ async def _keep_looking(keeper: ModelKeeper, ending: anyio.Event, seconds: float
 
 
 def _look(keeper: ModelKeeper) -> str:
-    """What is wrong, in a line; nothing if nothing is."""
+    """Say what is wrong, in a line; nothing if nothing is."""
     try:
         keeper.look()
     except Exception as error:  # whatever it is, what is in service stays and the next look may find it mended

@@ -111,7 +111,7 @@ AskedDataset = Annotated[
 
 
 def dataset_name(asked: str | None, served: ServedModels, catalogue: CatalogueStore) -> str:
-    """Which data set is meant.
+    """Find out which data set is meant.
 
     Raises:
         ConflictError: if none is named, and there is not the one that could be meant.

@@ -1,4 +1,4 @@
-"""The page at /docs: Swagger UI, whose files come from a package, so that no browser asks anybody else for them."""
+"""The page at /docs: Swagger UI, whose files come from a package, so that no browser asks another server for them."""
 
 from fastapi import FastAPI
 from fastapi.openapi.docs import get_swagger_ui_html

@@ -53,12 +53,12 @@ UNEXPECTED = "something went wrong here; the log says what, under this request i
 
 
 def status_of(error: FedMemError) -> HTTPStatus:
-    """What an error of ours means in HTTP."""
+    """Look up what an error of ours means in HTTP."""
     return next(STATUS_OF[kind] for kind in type(error).__mro__ if kind in STATUS_OF)
 
 
 def problem(scope: Scope, status: int, detail: str, headers: Mapping[str, str] | None = None) -> Response:
-    """The answer that says what is wrong."""
+    """Make the answer that says what is wrong."""
     # A lone surrogate, which JSON can hold and UTF-8 cannot, is shown by its escape.
     detail = detail.encode("utf-8", "backslashreplace").decode()
     body = Problem(title=HTTPStatus(status).phrase, status=int(status), detail=detail, request_id=scope.get(REQUEST_ID))

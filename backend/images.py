@@ -16,14 +16,14 @@ LARGEST = 16 * 2**20
 
 
 def image_url(item_id: str, path: str | Path | None, dataset: str | None = None) -> str | None:
-    """The path of an item's picture in this API, None where it has none; of the data set in service or another."""
+    """Make the path of an item's picture in this API, None where it has none; of the data set in service or another."""
     if path is None:
         return None
     return f"/items/{quote(item_id, safe='')}/image" + (f"?dataset={quote(dataset)}" if dataset else "")
 
 
 def read_image(item_id: str, path: str | None) -> tuple[bytes, str]:
-    """A picture and its media type. The path is what an import has stored; nothing of a request is part of it.
+    """Read a picture and its media type. The path is what an import has stored; nothing of a request is part of it.
 
     Raises:
         UnknownItemError: if there is none, or the file is no picture.

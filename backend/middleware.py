@@ -133,7 +133,7 @@ class Limited:
 
 
 def _request_id(scope: Scope) -> str:
-    """The client's id where it is harmless in a log, else a new one."""
+    """Take the client's id where it is harmless in a log, else a new one."""
     for name, value in scope["headers"]:
         if name == b"x-request-id":
             if _USABLE_ID.fullmatch(value):

@@ -73,7 +73,7 @@ class ModelKeeper:
     _changing: threading.Lock = field(default_factory=threading.Lock)
     _erasing: threading.Lock = field(default_factory=threading.Lock)
     _not_erased: dict[int, float] = field(default_factory=dict)  # by job, when that was found
-    _loader: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1, "loader", step_back))
+    _loader: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1, "loader", lower_priority))
     _meanwhile: list[tuple[str, Change]] = field(default_factory=list)
     # By snapshot, the data set it was compared with, at which version of its items, and those that differed.
     _compared: WeakKeyDictionary[object, tuple[str, int, list[ItemRow]]] = field(default_factory=WeakKeyDictionary)
@@ -111,7 +111,7 @@ class ModelKeeper:
         """Read the interactions that came since the last look; they count from the next answer on."""
         with self._changing:
             for model in self.served.all():
-                self._read_news(model)
+                self._read_new_interactions(model)
 
     def put_item(self, dataset: str, row: ItemRow) -> None:
         """Store an item, and make it known to the models of this data set."""
@@ -138,7 +138,7 @@ class ModelKeeper:
             raise CheckpointError("; ".join(failures))
 
     def _awaited(self) -> str:
-        """What will bring the first model."""
+        """Say what will bring the first model."""
         states: tuple[JobState, ...] = ("running", "queued", "paused")
         jobs = (job for state in states for job in self.jobs.page(state=state, kind="training", limit=1))
         job = next(jobs, None)
@@ -198,7 +198,7 @@ class ModelKeeper:
             LOG.error("%s; what was in service stays", error)
 
     def _prepared(self, row: ModelRow) -> ServedModel:
-        """A version that has answered once, from memory if it is there."""
+        """Get a version that has answered once, from memory if it is there."""
         for model in self.served.all():
             if model.version == row.version:
                 return model
@@ -224,7 +224,7 @@ class ModelKeeper:
         self._forget_deleted(model, last_id)
         version, changed = self._described_anew(model)
         model = replace(self._with_items(model, changed), items_version=version)
-        self._read_news(model)
+        self._read_new_interactions(model)
         check(model.recommender)
         LOG.info("model %s loaded and checked in %.1f s", row.version, self.clock() - began)
         return model
@@ -233,22 +233,22 @@ class ModelKeeper:
         with self._changing:
             for dataset, change in self._meanwhile:
                 model = change(model) if dataset == model.dataset else model
-            self._read_news(model)
+            self._read_new_interactions(model)
             before = self.served.current
             self.served.swap(model)
             self._meanwhile.clear()
         self.metrics.swapped(model.version, model.recommender.round)
-        LOG.info("%s", _said_of_swap(model, before))
+        LOG.info("%s", _swap_message(model, before))
 
-    def _read_news(self, model: ServedModel) -> None:
+    def _read_new_interactions(self, model: ServedModel) -> None:
         assert model.dataset is not None
-        while rows := self.catalogue.since(model.dataset, model.news.last_id, PAGE):
-            model.news.add(rows)
+        while rows := self.catalogue.since(model.dataset, model.new_interactions.last_id, PAGE):
+            model.new_interactions.add(rows)
             if len(rows) < PAGE:
                 return
 
     def _described_anew(self, model: ServedModel) -> tuple[int, list[ItemRow]]:
-        """The version that the items are at, and those that the model's snapshot does not know or knows otherwise.
+        """Find the version that the items are at, and those that the model's snapshot does not know or knows otherwise.
 
         Only those are read that have changed since another model of the snapshot was compared with them.
         """
@@ -259,7 +259,7 @@ class ModelKeeper:
             version, changed = -1, []
         version, rows = self.catalogue.items_since(model.dataset, version)
         newest = {row.item_id: row for row in (*changed, *rows)}
-        changed = _unlike(model.recommender.catalogue, list(newest.values()))
+        changed = _changed_rows(model.recommender.catalogue, list(newest.values()))
         self._compared[snapshot] = model.dataset, version, changed
         return version, changed
 
@@ -268,7 +268,7 @@ class ModelKeeper:
         for model in self.served.all():
             assert model.dataset is not None
             _, rows = self.catalogue.items_since(model.dataset, model.items_version)
-            if changed := _unlike(model.recommender.catalogue, rows):
+            if changed := _changed_rows(model.recommender.catalogue, rows):
                 self._loader.submit(copy_context().run, _encode, model, changed).result()
             if rows:
                 with self._changing:
@@ -283,12 +283,12 @@ class ModelKeeper:
                 self.served.replace(replace(self._with_items(model, rows), items_version=now))
 
     def _with_items(self, model: ServedModel, rows: list[ItemRow]) -> ServedModel:
-        """The model with the items that it does not know as they are described now.
+        """Make the model with the items that it does not know as they are described now.
 
         An item without a text cannot be placed: it waits for a model that was trained with it.
         """
         known = model.recommender.catalogue
-        changed = [row for row in _unlike(known, rows) if row.item_id in known or row.text.strip()]
+        changed = [row for row in _changed_rows(known, rows) if row.item_id in known or row.text.strip()]
         if not changed:
             return model
         try:
@@ -312,7 +312,7 @@ class ModelKeeper:
         self.erasures.ask(model.job_id, deleted)
 
 
-def step_back() -> None:
+def lower_priority() -> None:
     """Let this thread run when no other of the process wants to: a model that is being loaded can wait, answers not."""
     if sys.platform == "linux":  # elsewhere priorities are of processes
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)
@@ -335,7 +335,7 @@ def check(recommender: Recommender) -> None:
             raise CheckpointError(f"{finite} of {items} items have a score that is a number")
 
 
-def _said_of_swap(model: ServedModel, before: ServedModel | None) -> str:
+def _swap_message(model: ServedModel, before: ServedModel | None) -> str:
     what = f"model {model.version} of data set {model.dataset}"
     if before is None or before.version == model.version:
         return f"{what} is in service"
@@ -350,13 +350,13 @@ def _encode(model: ServedModel, rows: list[ItemRow]) -> None:
 
 def _without_user(model: ServedModel, user_id: str, until_id: int) -> ServedModel:
     """Without what a user did up to an id; a model that was loaded meanwhile may know of a return already."""
-    model.news.forget(user_id, until_id)
+    model.new_interactions.forget(user_id, until_id)
     model.recommender.forget_user(user_id)
     return model
 
 
-def _unlike(known: ServedCatalogue, rows: list[ItemRow]) -> list[ItemRow]:
-    """The rows that are new, or described otherwise."""
+def _changed_rows(known: ServedCatalogue, rows: list[ItemRow]) -> list[ItemRow]:
+    """Find the rows that are new, or described otherwise."""
     return [row for row in rows if row.item_id not in known or _differs(known.item(known.index(row.item_id)), row)]
 
 

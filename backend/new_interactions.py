@@ -21,7 +21,7 @@ class NewInteractions:
         self._items: dict[str, tuple[str, ...]] = {}
 
     def of(self, user_id: str) -> Sequence[str]:
-        """The item ids of a user's interactions, oldest first."""
+        """Look up the item ids of a user's interactions, oldest first."""
         return self._items.get(user_id, ())
 
     def __contains__(self, user_id: object) -> bool:

@@ -35,17 +35,17 @@ Responses = dict[int | str, dict[str, Any]]
 
 
 def problems(*statuses: int) -> Responses:
-    """The problems that a route may answer with, beside those that every route may."""
+    """Document the problems that a route may answer with, beside those that every route may."""
     return {status: {"model": Problem, "description": MEANING[status]} for status in sorted({*ALWAYS, *statuses})}
 
 
 def operation_id(route: APIRoute) -> str:
-    """The function's name, because a generated client makes its method's name of it."""
+    """Use the function's name, because a generated client makes its method's name of it."""
     return route.name
 
 
 def document(app: FastAPI) -> dict[str, Any]:
-    """The document, made once: FastAPI's, with problems under their own media type."""
+    """Write the document, once: FastAPI's, with problems under their own media type."""
     if app.openapi_schema is None:
         made = get_openapi(
             title=app.title,

@@ -39,7 +39,7 @@ class KnownQueryRoute(APIRoute):
     """
 
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
-        """As Starlette's, but what follows the last parameter must have been sent as a part of the path's own."""
+        """Do as Starlette's, but what follows the last parameter must have been sent as a part of the path's own."""
         match, child = super().matches(scope)
         if match is not Match.NONE and not _ends_as_sent(self.path_format, scope.get("raw_path")):
             return Match.NONE, {}
@@ -71,7 +71,7 @@ class QueryRoute(APIRoute):
     """
 
     def get_route_handler(self) -> Handler:
-        """What is called instead of FastAPI's own reading of requests."""
+        """Make what is called instead of FastAPI's own reading of requests."""
         (in_path,), (in_query,) = self.dependant.path_params, self.dependant.query_params
         name, endpoint, model = in_path.name, self.endpoint, in_query.field_info.annotation
         lists, known = list_fields(model), frozenset(fields_of(model))
@@ -89,14 +89,14 @@ class QueryRoute(APIRoute):
 
 
 def parameters(dependant: Dependant) -> Iterable[str]:
-    """The names of all that an endpoint and its dependencies read of the query."""
+    """List the names of all that an endpoint and its dependencies read of the query."""
     yield from (field.alias for field in dependant.query_params)
     for further in dependant.dependencies:
         yield from parameters(further)
 
 
 def unknown(query: Mapping[str, Any], known: Collection[str]) -> list[dict[str, Any]]:
-    """An error, in FastAPI's form, for each parameter that there is not."""
+    """Make an error, in FastAPI's form, for each parameter that there is not."""
     return [
         {"type": "unknown_parameter", "loc": ("query", name), "msg": _no_such(name, known), "input": query[name]}
         for name in query
@@ -112,7 +112,7 @@ def _no_such(name: str, known: Collection[str]) -> str:
 
 
 def fields_of(model: Any) -> dict[str, FieldInfo]:
-    """The parameters that a model reads."""
+    """List the parameters that a model reads."""
     assert isinstance(model, type), "a query is read by one model"
     assert issubclass(model, BaseModel), "a query is read by one model"
     fields: dict[str, FieldInfo] = model.model_fields
@@ -128,7 +128,7 @@ def list_fields(model: Any) -> frozenset[str]:
 
 
 def given(query: QueryParams, lists: frozenset[str]) -> dict[str, Any]:
-    """The parameters as the model takes them."""
+    """Read the parameters as the model takes them."""
     values: dict[str, Any] = dict(query.multi_items())
     for name in lists & values.keys():
         values[name] = query.getlist(name)

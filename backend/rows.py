@@ -31,12 +31,12 @@ TRAINER_SILENCE = 60.0  # seconds after which a trainer is taken for dead
 
 
 def time_of(seconds: float) -> datetime:
-    """Seconds since 1970 as a time."""
+    """Take seconds since 1970 as a time."""
     return datetime.fromtimestamp(seconds, UTC)
 
 
 def job_of(row: JobRow) -> Job:
-    """A job; its lease, its token and its traceback stay inside."""
+    """Show a job; its lease, its token and its traceback stay inside."""
     config, refused = read_config(row.config)
     return Job(
         id=row.id,
@@ -64,7 +64,7 @@ def job_of(row: JobRow) -> Job:
 
 
 def round_of(row: RoundRow) -> RoundMetrics:
-    """A round with its metrics by split and name."""
+    """Show a round with its metrics by split and name."""
     return RoundMetrics(
         round=row.round,
         finished_at=time_of(row.finished_at),
@@ -75,12 +75,12 @@ def round_of(row: RoundRow) -> RoundMetrics:
 
 
 def log_line_of(row: LogRow) -> LogLine:
-    """A line of a job's log."""
+    """Show a line of a job's log."""
     return LogLine(id=row.id, time=time_of(row.time), level=row.level, message=row.message)
 
 
 def trainer_of(row: TrainerRow, now: float) -> Trainer:
-    """A trainer, alive if it was heard of lately."""
+    """Show a trainer, alive if it was heard of lately."""
     return Trainer(
         worker=row.worker,
         alive=now - row.seen_at < TRAINER_SILENCE,
@@ -91,7 +91,7 @@ def trainer_of(row: TrainerRow, now: float) -> Trainer:
 
 
 def model_of(row: ModelRow, refused: str | None) -> ModelVersion:
-    """A model version, and why it could not be served if it could not."""
+    """Show a model version, and why it could not be served if it could not."""
     return ModelVersion(
         version=row.version,
         job_id=row.job_id,
@@ -106,7 +106,7 @@ def model_of(row: ModelRow, refused: str | None) -> ModelVersion:
 
 
 def dataset_of(row: DatasetRow) -> Dataset:
-    """A data set and its counts."""
+    """Show a data set and its counts."""
     return Dataset(
         name=row.name,
         source=row.source,
@@ -119,7 +119,7 @@ def dataset_of(row: DatasetRow) -> Dataset:
 
 
 def item_of(row: ItemRow, dataset: str, served: ServedModel | None) -> ItemResponse:
-    """An item, and what the model in service knows of it."""
+    """Show an item, and what the model in service knows of it."""
     in_service = served is not None and served.dataset == dataset
     known = served.recommender.catalogue if served is not None and in_service else None
     recommendable = known is not None and row.item_id in known
@@ -136,7 +136,7 @@ def item_of(row: ItemRow, dataset: str, served: ServedModel | None) -> ItemRespo
 
 
 def history_of(user_id: str, rows: Sequence[InteractionRow], items: Mapping[str, ItemRow]) -> UserHistory:
-    """A user's interactions with the items' titles."""
+    """Show a user's interactions with the items' titles."""
     entries = tuple(
         HistoryEntry(item_id=row.item_id, title=_title(row.item_id, items), timestamp=row.timestamp) for row in rows
     )
@@ -148,7 +148,7 @@ def _title(item_id: str, items: Mapping[str, ItemRow]) -> str:
 
 
 def prototype_of(described: Mapping[str, Any], on: JobMap) -> Prototype:
-    """A prototype as the trainer described it, with the titles of its nearest items."""
+    """Show a prototype as the trainer described it, with the titles of its nearest items."""
     nearest = (
         NearestItem(item_id=item.item_id, title=item.label, similarity=similarity)
         for item, similarity in ((on.item(index), similarity) for index, similarity in described["nearest"])

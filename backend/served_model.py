@@ -19,19 +19,19 @@ class ServedModel:
         recommender: answers.
         dataset: the name of the data set it was trained on; None for a run without a database.
         job_id: the job that left it; None as above.
-        news: what users did since its snapshot.
+        new_interactions: what users did since its snapshot.
         items_version: the version of the data set's items that it knows.
     """
 
     recommender: Recommender
     dataset: str | None
     job_id: int | None
-    news: NewInteractions
+    new_interactions: NewInteractions
     items_version: int = -1
 
     @classmethod
     def of_run(cls, recommender: Recommender) -> "ServedModel":
-        """A run directory's model, without a database behind it."""
+        """Serve a run directory's model, without a database behind it."""
         return cls(recommender, None, None, NewInteractions(0))
 
     @property
@@ -40,8 +40,8 @@ class ServedModel:
         return self.recommender.model_version
 
     def knows(self, user_id: str) -> bool:
-        """Whether anything is known of a user."""
-        return user_id in self.news or self.recommender.user_index(user_id) is not None
+        """Say whether anything is known of a user."""
+        return user_id in self.new_interactions or self.recommender.user_index(user_id) is not None
 
 
 class ServedModels:
@@ -65,7 +65,7 @@ class ServedModels:
         return self._current
 
     def of(self, version: str | None = None, dataset: str | None = None) -> ServedModel:
-        """The one in service, or a version by its name: a list's next page comes from the model of its first.
+        """Find the one in service, or a version by its name: a list's next page comes from the model of its first.
 
         Raises:
             NotReadyError: if none is in service.
@@ -95,11 +95,11 @@ class ServedModels:
         )
 
     def all(self) -> tuple[ServedModel, ...]:
-        """Those in memory."""
+        """List those in memory."""
         return tuple(self._kept.values())
 
     def swap(self, model: ServedModel) -> None:
-        """Put a model into service. Whoever took the reference before goes on with the model of before."""
+        """Put a model into service. A caller that took the reference before goes on with that model."""
         kept = OrderedDict(self._kept)
         kept[model.version] = model
         kept.move_to_end(model.version)
@@ -109,7 +109,7 @@ class ServedModels:
         self._current = model
 
     def replace(self, model: ServedModel) -> None:
-        """Another state of a version that is in memory."""
+        """Take another state of a version that is in memory."""
         kept = OrderedDict(self._kept)
         assert model.version in kept, "only what is there is replaced"
         kept[model.version] = model

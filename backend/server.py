@@ -17,7 +17,7 @@ SWITCH_SECONDS = 0.00005  # a request needs the interpreter several times, and w
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """A socket bound to the address; port 0 takes a free one.
+    """Open a socket bound to the address; port 0 takes a free one.
 
     Raises:
         ConfigError: if the port is in use or the address is not this machine's.
@@ -72,7 +72,7 @@ def serve(app: FastAPI, listener: socket.socket) -> None:
 def let_answers_go_first() -> None:
     """Keep what other threads do, above all loading a model, from holding up requests.
 
-    By default a thread that computes keeps the interpreter for 5 ms each time that another one wants it; and whoever
+    By default a thread that computes keeps the interpreter for 5 ms each time that another one wants it; and one that
     makes many objects sets off a collection that looks at all of the libraries' for a tenth of a second.
     """
     sys.setswitchinterval(SWITCH_SECONDS)

@@ -10,7 +10,7 @@ from fedmem.config import ExperimentConfig
 
 
 def read_config(stored: Mapping[str, Any]) -> tuple[ExperimentConfig, tuple[str, ...]]:
-    """The configuration without the keys that this version refuses, which then have its defaults, and these keys."""
+    """Read a configuration without the keys that this version refuses (they have its defaults), and these keys."""
     try:
         return ExperimentConfig.model_validate(stored), ()
     except ValidationError:
@@ -32,7 +32,7 @@ def _without_refused(values: dict[str, Any]) -> tuple[ExperimentConfig, tuple[st
 
 
 def _key(values: Mapping[str, Any], place: Sequence[int | str]) -> tuple[str, ...]:
-    """The keys on the way to a problem; behind them may come an index in a list, or a member of a union."""
+    """Find the keys on the way to a problem; behind them may come an index in a list, or a member of a union."""
     key: list[str] = []
     node: Any = values
     for part in place:

@@ -27,7 +27,7 @@ class HttpMetrics:
 
     @classmethod
     def create(cls) -> "HttpMetrics":
-        """All at zero."""
+        """Start all at zero."""
         registry = CollectorRegistry()
         for collector in (ProcessCollector, PlatformCollector, GCCollector):
             collector(registry=registry)
@@ -68,7 +68,7 @@ class ModelMetrics:
 
     @classmethod
     def create(cls, registry: CollectorRegistry) -> "ModelMetrics":
-        """All at zero."""
+        """Start all at zero."""
         return cls(
             Gauge("fedmem_model_round", "The round of the model in service.", ("version",), registry=registry),
             Counter("fedmem_model_swaps", "Models that were put into service.", registry=registry),
@@ -76,7 +76,7 @@ class ModelMetrics:
         )
 
     def swapped(self, version: str, round: int) -> None:
-        """A model went into service."""
+        """Count that a model went into service."""
         self.in_service.clear()
         self.in_service.labels(version).set(round)
         self.swaps.inc()

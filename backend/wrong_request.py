@@ -11,7 +11,7 @@ Error = Mapping[str, Any]  # as FastAPI and Pydantic give it
 
 
 def what_is_wrong(errors: Sequence[Error], content_type: str | None = None) -> str:
-    """The first few things, each by name and value, and how many more there are."""
+    """Tell the first few things, each by name and value, and how many more there are."""
     more = len(errors) - SHOWN
     told = "; ".join(_told(error, content_type) for error in errors[:SHOWN])
     return told + (f" (and {more} more)" if more > 0 else "")
@@ -33,7 +33,7 @@ def _unread(content_type: str | None) -> str:
 
 
 def _shown(value: object) -> str:
-    """What was given, where it is short enough to be told."""
+    """Repeat what was given, where it is short enough to be told."""
     told = repr(value) if isinstance(value, str | int | float | bool) else ""
     return f" = {told}" if told and len(told) <= LONGEST_VALUE else ""
 

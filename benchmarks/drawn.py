@@ -9,13 +9,14 @@ from benchmarks.simulate import TEXT_DIM, configured
 from fedmem.checkpoint import Checkpoint, Snapshot
 from fedmem.data.federated_dataset import FederatedDataset
 from fedmem.data.interactions import Item
-from fedmem.features.store import ItemFeatures, Modality, UserFeatures
+from fedmem.features.store import FrozenVectors, ItemFeatures, UserFeatures
 from fedmem.federated.start import build_model, initial_state
 from fedmem.federated.state import ServerState
 from fedmem.memory.entries import MemoryEntries
+from fedmem.modality import Modality
 from fedmem.serving import Recommender
 
-IMAGE_DIM = 512
+DIMS = {Modality.TEXT: TEXT_DIM, Modality.VISUAL: 512}
 SHORTEST, LONGEST = 60, 200  # histories
 GENRES = ("Action", "Comedy", "Drama", "Horror", "Romance", "Thriller")
 
@@ -35,7 +36,7 @@ def snapshot_of(items: int, users: int, seed: int = 0) -> Snapshot:
     sequences.append((rng.permutation(items) + 1).tolist())
     dataset = FederatedDataset.from_sequences(sequences, items, name=f"{users} users of {items} items, generated")
     dataset = replace(dataset, items=tuple(map(film, dataset.vocabulary.items)))
-    features = ItemFeatures.from_modalities(items, drawn(rng, items, TEXT_DIM), drawn(rng, items, IMAGE_DIM))
+    features = ItemFeatures(items, {m: drawn(rng, items, dim) for m, dim in DIMS.items()})
     preference = rng.standard_normal((dataset.num_users, TEXT_DIM)).astype(np.float32)
     everybody = np.ones(dataset.num_users, bool)
     return Snapshot(configured(), dataset, features, UserFeatures(preference, everybody))
@@ -48,9 +49,9 @@ def film(item_id: str) -> Item:
     return Item(item_id, title, genres, 1995, text=f"{title}. {', '.join(genres)}")
 
 
-def drawn(rng: np.random.Generator, items: int, dim: int) -> Modality:
+def drawn(rng: np.random.Generator, items: int, dim: int) -> FrozenVectors:
     """Vectors of all items."""
-    return Modality.fitted(list(rng.standard_normal((items, dim)).astype(np.float32)))
+    return FrozenVectors.fitted(list(rng.standard_normal((items, dim)).astype(np.float32)))
 
 
 def checkpoint_of(snapshot: Snapshot, round: int = 0, seed: int = 0) -> Checkpoint:

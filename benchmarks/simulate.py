@@ -31,11 +31,12 @@ from benchmarks.workload import generated_dataset, p1_config
 from fedmem.config import ExperimentConfig, validate_config
 from fedmem.data.federated_dataset import FederatedDataset
 from fedmem.features.inference import one_thread
-from fedmem.features.store import ItemFeatures, Modality, UserFeatures
+from fedmem.features.store import FrozenVectors, ItemFeatures, UserFeatures
 from fedmem.federated.local_steps import LocalSteps
 from fedmem.federated.server import FedMemServer
 from fedmem.federated.simulation import SimulatedPopulation
 from fedmem.federated.start import build_model, initial_state
+from fedmem.modality import Modality
 
 CLIENTS = 64  # of W
 FEW_ITEMS, MANY_ITEMS = 3000, 100_000
@@ -89,11 +90,11 @@ def server_of(
     scratch: Path | None = None,
 ) -> FedMemServer:
     """A server and its clients, with drawn text vectors or without text."""
-    items, users = ItemFeatures.empty(dataset.num_items), UserFeatures.empty(dataset.num_users)
+    items, users = ItemFeatures(dataset.num_items), UserFeatures.empty(dataset.num_users)
     if text:
         rng = np.random.default_rng(0)
         drawn = rng.standard_normal((dataset.num_items, TEXT_DIM)).astype(np.float32)
-        items = ItemFeatures.from_modalities(dataset.num_items, Modality.fitted(list(drawn)), None)
+        items = ItemFeatures(dataset.num_items, {Modality.TEXT: FrozenVectors.fitted(list(drawn))})
         preference = rng.standard_normal((dataset.num_users, TEXT_DIM)).astype(np.float32)
         users = UserFeatures(preference, np.ones(dataset.num_users, bool))
     model = build_model(config, dataset.num_items, items)

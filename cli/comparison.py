@@ -24,6 +24,7 @@ from fedmem.evaluation.report import (
     differences,
 )
 from fedmem.evaluation.sampled import StoredNegatives, sampled_evaluate
+from fedmem.modality import Modality
 from fedmem.randomness import numpy_generator
 from fedmem.serving import Recommender
 
@@ -167,7 +168,7 @@ def _negatives(snapshot: Snapshot, path: Path, split: Split) -> StoredNegatives:
 
 def _list_measures(snapshot: Snapshot, scorers: Mapping[str, Scorer], split: Split) -> dict[str, dict[str, float]]:
     """Coverage, long-tail share and, where items have text, diversity of the recommended lists."""
-    dataset, vectors = snapshot.dataset, snapshot.features.text
+    dataset, texts = snapshot.dataset, snapshot.features.vectors.get(Modality.TEXT)
     popularity = dataset.training_popularity()
     found = {}
     for name, scorer in scorers.items():
@@ -175,7 +176,7 @@ def _list_measures(snapshot: Snapshot, scorers: Mapping[str, Scorer], split: Spl
         found[name] = {
             "coverage": catalogue_coverage(lists, dataset.num_items),
             "long-tail share": long_tail_share(lists, popularity),
-            **({} if vectors is None else {"text diversity": intra_list_diversity(lists, vectors)}),
+            **({} if texts is None else {"text diversity": intra_list_diversity(lists, texts.rows)}),
         }
     return found
 

@@ -6,8 +6,9 @@ from datetime import UTC, datetime, timedelta
 from fedmem.config import ExperimentConfig
 from fedmem.contracts import Job
 from fedmem.evaluation.ranking_metrics import RANKING_METRICS
+from fedmem.modality import Modality
 
-EXPERTS = {"gate_sequential": "Sequence", "gate_text": "Text", "gate_visual": "Image"}
+EXPERTS = {f"gate_{modality}": modality.label for modality in Modality}
 PHASES = {
     "seconds_train": "Training on clients",
     "seconds_aggregate": "Aggregation",

@@ -13,10 +13,11 @@ from typing import Annotated, Any, Literal, Self, get_args
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from fedmem.errors import ConfigError
+from fedmem.modality import Modality
 from fedmem.strict_yaml import parse_yaml
 
 # YAML reads a bare `off` as false.
-Modality = Annotated[Literal["required", "auto", "off"], BeforeValidator(lambda v: "off" if v is False else v)]
+Policy = Annotated[Literal["required", "auto", "off"], BeforeValidator(lambda v: "off" if v is False else v)]
 Fraction = Annotated[float, Field(gt=0, le=1)]
 Probability = Annotated[float, Field(ge=0, lt=1)]
 Positive = Annotated[int, Field(gt=0, le=1_000_000)]
@@ -68,16 +69,21 @@ class DataConfig(Section):
 class FeaturesConfig(Section):
     """Frozen features: a modality is required, auto (used where present) or off."""
 
-    text: Modality = setting("auto", "Item texts through the text encoder model.text_model_name.")
-    image: Modality = setting("auto", "Item images through image_model_name.")
+    text: Policy = setting("auto", "Item texts through the text encoder model.text_model_name.")
+    image: Policy = setting("auto", "Item images through image_model_name.")
     image_model_name: str = setting(
         "clip-ViT-B-32",
         "CLIP by name or local path; `descriptor` for a weight-free one; or a file of precomputed vectors.",
     )
-    preference_text: Modality = setting("auto", "Users' preference texts, written on the client; they need item texts.")
+    preference_text: Policy = setting("auto", "Users' preference texts, written on the client; they need item texts.")
     preference_source: Literal["template", "endpoint"] = setting(
         "template", "`template` works offline; `endpoint` asks an OpenAI-compatible language model before training."
     )
+
+    def policy(self, modality: Modality) -> Policy:
+        """Look up the policy of a modality that has frozen features."""
+        policy: Policy = getattr(self, modality.stored)
+        return policy
 
 
 class ModelConfig(Section):

@@ -11,6 +11,7 @@ import numpy as np
 from fedmem.checkpoint import Checkpoint, Snapshot
 from fedmem.memory.entries import MemoryEntries
 from fedmem.memory.prototypes import FloatArray, Prototypes
+from fedmem.modality import Modality
 from fedmem.randomness import numpy_generator
 from fedmem.serving import Recommender
 
@@ -35,7 +36,7 @@ def control_recommenders(snapshot: Snapshot, checkpoint: Checkpoint) -> dict[str
 
 
 def _memory_of_another(seed: int, memories: Mapping[int, MemoryEntries]) -> Callable[[int], MemoryEntries | None]:
-    """Somebody else's memory for every user, all of it readable whatever the length of the own history."""
+    """Another user's memory for every user, all of it readable whatever the length of the own history."""
     owners = numpy_generator(seed, "shuffled memories").permutation(sorted(memories))
 
     def memory_of(user: int) -> MemoryEntries | None:
@@ -51,7 +52,7 @@ def _memory_of_another(seed: int, memories: Mapping[int, MemoryEntries]) -> Call
 def random_prototypes(prototypes: Prototypes, rng: np.random.Generator) -> Prototypes:
     """Prototypes of the same masses and lengths that point in random directions."""
 
-    def redirect(block: str) -> FloatArray:
+    def redirect(block: Modality) -> FloatArray:
         old = prototypes.sums[block]
         drawn = rng.standard_normal(old.shape).astype(old.dtype)
         length = np.linalg.norm(old, axis=1, keepdims=True)

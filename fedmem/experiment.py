@@ -16,7 +16,7 @@ from fedmem.data.trainable import require_several_users
 from fedmem.errors import CheckpointError, ConfigError, TrainingError
 from fedmem.evaluation.evaluate import repeated_shares
 from fedmem.evaluation.metric_table import MetricTable
-from fedmem.features.build import StageProgress, build_item_features, build_user_features
+from fedmem.features.build import Encoding, StageProgress, build_item_features, build_user_features
 from fedmem.features.cache import Cache
 from fedmem.features.preference_endpoint import preference_writer
 from fedmem.features.store import ItemFeatures
@@ -29,6 +29,7 @@ from fedmem.federated.server_optimizers import SERVER_OPTIMIZERS
 from fedmem.federated.simulation import SimulatedPopulation
 from fedmem.federated.start import build_model, check_device, initial_state
 from fedmem.federated.state import RoundReport
+from fedmem.modality import Modality
 from fedmem.model.recommendation_losses import LOSSES
 from fedmem.randomness import numpy_generator
 
@@ -58,14 +59,8 @@ def take_snapshot(
     if config.data.cold_user_fraction:
         dataset = _with_cold_users(config.data.cold_user_fraction, config.seed, dataset)
     _say_what_is_left_out(dataset)
-    features, provenance = build_item_features(
-        dataset.items,
-        text=config.features.text,
-        image=config.features.image,
-        text_model_name=config.model.text_model_name,
-        image_model_name=config.features.image_model_name,
-        progress=progress,
-    )
+    encoding = Encoding(config.features, config.model.text_model_name, progress=progress)
+    features, provenance = build_item_features(dataset.items, encoding)
     _check_text_dim(config.model, features)
     user_features, note = build_user_features(
         dataset,
@@ -148,11 +143,11 @@ def _say_what_repeats(dataset: FederatedDataset) -> None:
 
 
 def _check_text_dim(config: ModelConfig, features: ItemFeatures) -> None:
-    expected = config.text_embedding_dim
-    if expected is not None and features.text is not None and features.text.shape[1] != expected:
+    expected, texts = config.text_embedding_dim, features.vectors.get(Modality.TEXT)
+    if expected is not None and texts is not None and len(texts.mean) != expected:
         raise ConfigError(
             f"model.text_embedding_dim = {expected}, but {config.text_model_name} gives vectors of "
-            f"{features.text.shape[1]}. Set it to that, or to null."
+            f"{len(texts.mean)}. Set it to that, or to null."
         )
 
 

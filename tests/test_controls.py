@@ -5,7 +5,10 @@ import pytest
 
 from fedmem.controls import control_recommenders, random_prototypes
 from fedmem.memory.prototypes import Prototypes
+from fedmem.modality import Modality
 from tests.tiny import tiny_config, tiny_snapshot, trained
+
+TEXT, ID = Modality.TEXT, Modality.SEQUENTIAL
 
 MOVED = {"server_learning_rate": 0.05, "num_rounds": 10, "server_averaging": 0.0}
 
@@ -66,8 +69,8 @@ def test_an_emptied_memory_is_empty_for_users_who_never_trained_too(full, name):
 def test_random_prototypes_keep_mass_and_length():
     rng = np.random.default_rng(0)
     old = Prototypes(
-        {block: rng.standard_normal((4, 6)).astype(np.float32) for block in ("text", "id")},
-        {block: rng.random(4).astype(np.float32) for block in ("text", "id")},
+        {block: rng.standard_normal((4, 6)).astype(np.float32) for block in (TEXT, ID)},
+        {block: rng.random(4).astype(np.float32) for block in (TEXT, ID)},
     )
     found = random_prototypes(old, np.random.default_rng(1))
     for block in old.blocks:

@@ -12,7 +12,7 @@ from fedmem.checkpoint import Snapshot
 from fedmem.config import ExperimentConfig, validate_config
 from fedmem.data.federated_dataset import FederatedDataset
 from fedmem.experiment import TrainingRun
-from fedmem.features.store import ItemFeatures, Modality, UserFeatures
+from fedmem.features.store import FrozenVectors, ItemFeatures, UserFeatures
 from fedmem.federated.client import FedMemClient
 from fedmem.federated.messages import Sum, UpdateSum
 from fedmem.federated.parameters import parameter_arrays
@@ -20,6 +20,7 @@ from fedmem.federated.postprocessing import Postprocessors
 from fedmem.federated.simulation import SCRATCH, SimulatedPopulation
 from fedmem.federated.start import build_model
 from fedmem.memory.entries import MemoryEntries
+from fedmem.modality import Modality
 
 ITEMS = 30
 
@@ -62,20 +63,19 @@ def tiny_dataset(num_users: int = 12, num_items: int = ITEMS, *, seed: int = 0, 
     return FederatedDataset.from_sequences(walks(num_users, num_items, seed=seed, **lengths), num_items, name="tiny")
 
 
-def vectors(n: int, dim: int, missing: Sequence[int], seed: int) -> Modality:
+def vectors(n: int, dim: int, missing: Sequence[int], seed: int) -> FrozenVectors:
     """Frozen vectors of n items of which some lack the modality."""
     rng = np.random.default_rng(seed)
     drawn = [rng.standard_normal(dim).astype(np.float32) for _ in range(n)]
-    return Modality.fitted([None if index in missing else vector for index, vector in enumerate(drawn)])
+    return FrozenVectors.fitted([None if index in missing else vector for index, vector in enumerate(drawn)])
 
 
 def tiny_features(num_items: int = ITEMS, *, text: bool = True, image: bool = True) -> ItemFeatures:
     """Frozen features, some items without text and some without image."""
-    return ItemFeatures.from_modalities(
-        num_items,
-        vectors(num_items, 7, (3, 4), seed=1) if text else None,
-        vectors(num_items, 5, (4, 9), seed=2) if image else None,
-    )
+    drawn = {Modality.TEXT: vectors(num_items, 7, (3, 4), seed=1)} if text else {}
+    if image:
+        drawn[Modality.VISUAL] = vectors(num_items, 5, (4, 9), seed=2)
+    return ItemFeatures(num_items, drawn)
 
 
 def tiny_preferences(num_users: int, dim: int = 7) -> UserFeatures:

@@ -19,6 +19,7 @@ from fedmem.federated.start import item_blocks
 from fedmem.federated.state import RoundReport, ServerState
 from fedmem.memory.prototype_map import PrototypeMap, describe
 from fedmem.memory.prototypes import FloatArray, Prototypes
+from fedmem.modality import Modality
 from fedmem.storage.jobs import JobRow, JobStore, Lease, RoundResult, StoredPrototypes
 from trainer.control import Control
 
@@ -154,31 +155,27 @@ class PrototypeDescriber:
         self._before = prototypes
         return StoredPrototypes(bytes_of(prototypes), description)
 
-    def _items(self, state: ServerState, block: str) -> tuple[FloatArray, npt.NDArray[np.bool_]]:
+    def _items(self, state: ServerState, block: Modality) -> tuple[FloatArray, npt.NDArray[np.bool_]]:
         """The items in the clustering block [I, D_block], and which have it [I]."""
-        if block == "text":
-            return self._blocks.vectors["text"][1:], self._blocks.masks["text"][1:]
+        if block is not Modality.SEQUENTIAL:
+            return self._blocks.vectors[block][1:], self._blocks.masks[block][1:]
         ids = np.asarray(state.averaged[ITEM_ROWS], np.float32)[1:]
         return ids, np.ones(len(ids), bool)
 
-    def _new_map(self, block: str, vectors: FloatArray, mask: npt.NDArray[np.bool_]) -> PrototypeMap:
+    def _new_map(self, block: Modality, vectors: FloatArray, mask: npt.NDArray[np.bool_]) -> PrototypeMap:
         made = PrototypeMap.of(block, vectors, mask)
         self._directory.write_map(made)
         return made
 
 
 def bytes_of(prototypes: Prototypes) -> bytes:
-    """Prototypes as safetensors: sums and counts by block."""
-    named = {f"sums/{block}": values for block, values in prototypes.sums.items()}
-    named |= {f"counts/{block}": values for block, values in prototypes.counts.items()}
-    return save({name: np.ascontiguousarray(values) for name, values in named.items()})
+    """Write prototypes as safetensors."""
+    return save({name: np.ascontiguousarray(values) for name, values in prototypes.to_arrays().items()})
 
 
 def prototypes_of(arrays: bytes) -> Prototypes:
-    """The inverse of ``bytes_of``."""
-    named = load(arrays)
-    parts = ({n.removeprefix(part): a for n, a in named.items() if n.startswith(part)} for part in ("sums/", "counts/"))
-    return Prototypes(*parts)
+    """Read what ``bytes_of`` has written."""
+    return Prototypes.from_arrays(load(arrays))
 
 
 def table_metrics(table: MetricTable) -> dict[str, float]:

@@ -43,7 +43,7 @@ def list_items(
     offset: Annotated[int, Query(ge=0, le=10_000_000, description="How many to skip; `next` holds it.")] = 0,
     limit: Annotated[int, Query(ge=1, le=500, description="How many.")] = 50,
 ) -> ItemPage:
-    """Items by title; those whose title begins with `q` come first."""
+    """List items by title; those whose title begins with `q` come first."""
     page = catalogue.find_items(dataset, search=q, category=category, offset=offset, limit=limit)
     following = None
     if offset + limit < page.total:
@@ -62,7 +62,7 @@ def list_similar_items(
     model: Version = None,
     dataset: OfDataset = None,
 ) -> SimilarItems:
-    """The items nearest to one in the model's space."""
+    """Find the items nearest to one in the model's space."""
     check_size(settings, k)
     similar = served.of(model, dataset).recommender.similar(item_id, k)
     return similar.response(lambda item: image_url(item.item_id, item.image_path))
@@ -77,7 +77,7 @@ def list_similar_items(
     },
 )
 def get_item_image(item_id: ItemIdInPath, dataset: DatasetName, catalogue: Catalogue) -> Response:
-    """The picture that the import found."""
+    """Send the picture that the import found."""
     content, media_type = read_image(item_id, catalogue.item(dataset, item_id).image_path)
     headers = {"Cache-Control": "public, max-age=3600", "X-Content-Type-Options": "nosniff"}
     return Response(content, media_type=media_type, headers=headers)
@@ -85,7 +85,7 @@ def get_item_image(item_id: ItemIdInPath, dataset: DatasetName, catalogue: Catal
 
 @router.get("/items/{item_id:id}", responses=problems(404, 409, 503))
 def get_item(item_id: ItemIdInPath, dataset: DatasetName, catalogue: Catalogue, served: Served) -> ItemResponse:
-    """One item."""
+    """Describe one item."""
     return item_of(catalogue.item(dataset, item_id), dataset, served.current)
 
 
@@ -110,7 +110,7 @@ def put_item(
 
 
 def _image_path(catalogue: CatalogueStore, dataset: str, item_id: str) -> str | None:
-    """A picture is not part of a description: it stays."""
+    """Find the picture; it is not part of a description, and stays."""
     try:
         return catalogue.item(dataset, item_id).image_path
     except UnknownItemError:

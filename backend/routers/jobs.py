@@ -72,7 +72,7 @@ def list_jobs(
 
 @router.get("/jobs/{job_id}", responses=problems(404, 503))
 def get_job(job_id: JobId, jobs: Jobs) -> Job:
-    """What was asked, what is wanted of it now, and how far it is."""
+    """Show what was asked, what is wanted of it now, and how far it is."""
     return job_of(jobs.get(job_id))
 
 

@@ -40,7 +40,7 @@ def get_prototypes(
         str | None, Query(max_length=255, pattern=PRINTABLE, description="A model version, instead of job and round.")
     ] = None,
 ) -> PrototypeRound:
-    """The prototypes after an evaluated round: mass, drift, place on the job's map, and the nearest titles."""
+    """Show the prototypes after an evaluated round: mass, drift, place on the job's map, and the nearest titles."""
     job_id, number = _job_and_round(services, served, job, round, version)
     row = services.metrics.prototypes(job_id, number)
     if row is None:
@@ -86,7 +86,7 @@ def _answer_by_prototype(served: ServedModel, index: int, k: int) -> Response:
 def get_item_map(
     services: CurrentServices, settings: CurrentSettings, served: Served, job: JobNumber = None
 ) -> ItemMap:
-    """Where the items are on the map of a job's prototypes; it stays the same throughout the job."""
+    """Show where the items are on the map of a job's prototypes; it stays the same throughout the job."""
     job_id = _job_id(services, served, job)
     drawn = JobMap.read(settings.data_dir / "jobs" / str(job_id))
     if drawn.points is None:

@@ -25,7 +25,7 @@ def list_models(
     served: Served,
     limit: Annotated[int, Query(ge=1, le=500, description="How many.")] = 100,
 ) -> ModelPage:
-    """The newest models, the one to serve, and the one that answers at this moment."""
+    """List the newest models, the one to serve, and the one that answers at this moment."""
     current = served.current
     refusals = {version: refusal.reason for version, refusal in keeper.refusals.items()}
     rows = models.page(limit)

@@ -22,7 +22,7 @@ of_run = APIRouter(tags=["operations"], route_class=KnownQueryRoute)  # instead 
 
 @public.get("/health/live", responses=problems())
 async def is_live() -> Live:
-    """Whether the process answers."""
+    """Say whether the process answers."""
     return Live()
 
 
@@ -39,7 +39,7 @@ async def get_metrics(request: Request) -> Response:
 
 @router.get("/health/ready", responses=problems(503))
 async def is_ready(services: CurrentServices, served: Served) -> Ready:
-    """Whether the database is at this version's schema and a model answers; else 503 says which is missing."""
+    """Say whether the database is at this version's schema and a model answers; else 503 says which is missing."""
     await anyio.to_thread.run_sync(check_schema, services.engine)
     refused = "; ".join(f"{version} was refused: {why.reason}" for version, why in services.keeper.refusals.items())
     try:
@@ -50,7 +50,7 @@ async def is_ready(services: CurrentServices, served: Served) -> Ready:
 
 @of_run.get("/health/ready", responses=problems(503), name="is_ready")
 async def has_model(served: Served) -> Ready:
-    """Whether a model answers."""
+    """Say whether a model answers."""
     return _ready(served)
 
 
@@ -67,7 +67,7 @@ def list_datasets(catalogue: Catalogue) -> DatasetList:
 
 @router.get("/trainers", responses=problems(503))
 def list_trainers(jobs: Jobs) -> TrainerList:
-    """Who trains, and who was last heard of when."""
+    """List the trainers, and when each was last heard of."""
     now = time.time()
     rows = sorted(jobs.trainers(), key=lambda row: row.seen_at, reverse=True)
     return TrainerList(trainers=tuple(trainer_of(row, now) for row in rows))

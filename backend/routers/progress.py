@@ -65,7 +65,7 @@ def _job_there_is(job_id: JobId, jobs: Jobs) -> JobRow:
 
 
 async def _one_of_few(request: Request) -> AsyncIterator[None]:
-    """One of the streams that may be open at a time, until it ends."""
+    """Take one of the streams that may be open at a time, until it ends."""
     streams: anyio.CapacityLimiter = request.app.state.streams
     stream = object()
     try:

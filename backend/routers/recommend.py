@@ -57,7 +57,7 @@ class KnownUserQuery(Selection):
 
 
 async def recommend(request: Request, user_id: UserId, query: Annotated[KnownUserQuery, Query()]) -> Response:
-    """The best items that the user has not seen, with titles and scores, and where the answer comes from.
+    """Recommend the best items that the user has not seen, with titles and scores, and where the answer comes from.
 
     `next` is the path of the following page, from the same model: pages of one list are disjoint.
     """
@@ -66,7 +66,7 @@ async def recommend(request: Request, user_id: UserId, query: Annotated[KnownUse
     served: ServedModel = state.served.of(query.model, query.dataset)
     if query.strict and not served.knows(user_id):
         raise UnknownUserError(f"nothing is known of a user {user_id!r}; with strict=false a new user is answered")
-    question = Question(user_id, since=served.news.of(user_id), selection=query)
+    question = Question(user_id, since=served.new_interactions.of(user_id), selection=query)
     resolved = served.recommender.resolve(question)
     if resolved.takes_long:
         answer = await run_sync(served.recommender.answer_resolved, resolved, limiter=state.computing)
@@ -94,7 +94,7 @@ async def recommend_for_history(
     model: Version = None,
     dataset: OfDataset = None,
 ) -> Response:
-    """For a history that is sent along: nothing of it is stored, and no log names it."""
+    """Recommend for a history that is sent along: nothing of it is stored, and no log names it."""
     check_size(settings, request.k)
     return await run_sync(_answer_history, served.of(model, dataset), request, limiter=computing)
 
@@ -113,7 +113,7 @@ async def recommend_batch(
     model: Version = None,
     dataset: OfDataset = None,
 ) -> Response:
-    """Many at once, of known users and of histories; each is what it would be alone, and nothing is stored."""
+    """Answer many at once, of known users and of histories; each is what it would be alone, and nothing is stored."""
     if len(request.requests) > settings.max_batch:
         raise ConfigError(f"{len(request.requests)} requests are more than FEDMEM_MAX_BATCH = {settings.max_batch}")
     for one in request.requests:
@@ -140,7 +140,7 @@ def check_size(settings: Settings, k: int) -> None:
 def _question(request: BatchQuestion, served: ServedModel) -> Question:
     if request.user_id is None:
         return Question(history=request.history, selection=request)
-    return Question(request.user_id, since=served.news.of(request.user_id), selection=request)
+    return Question(request.user_id, since=served.new_interactions.of(request.user_id), selection=request)
 
 
 def _response(answer: Recommendation, question: Question) -> RecommendationResponse:

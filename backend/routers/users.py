@@ -63,7 +63,7 @@ def list_users(
 
 @router.get("/users/{user_id:id}/history", responses=problems(404, 409, 503))
 def get_user_history(user_id: UserIdInPath, dataset: DatasetName, catalogue: Catalogue) -> UserHistory:
-    """Everything that is stored of a user's interactions, oldest first."""
+    """Export everything that is stored of a user's interactions, oldest first."""
     rows = catalogue.history(dataset, user_id)
     if not rows:
         raise UnknownUserError(f"the data set {dataset!r} has no interaction of a user {user_id!r}")

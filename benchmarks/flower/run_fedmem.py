@@ -19,7 +19,7 @@ from fedmem.federated.start import build_model, initial_state
 def server_of(dataset: FederatedDataset) -> FedMemServer:
     """A server on W of whose rounds every user is a part."""
     config = p1_config(federated={"client_fraction": 1.0})
-    features = ItemFeatures.empty(dataset.num_items)
+    features = ItemFeatures(dataset.num_items)
     model = build_model(config, dataset.num_items, features)
     population = SimulatedPopulation(config, dataset, features, UserFeatures.empty(dataset.num_users), model)
     return FedMemServer(config, dataset.trainable_users, population, initial_state(config, model, features))

@@ -9,7 +9,7 @@ import pandas as pd
 
 from dashboard.charts.drawing import HEIGHT, ROWS, Drawing, rows, specification, value_axis
 from dashboard.charts.lines import Row, Style, lines, plain
-from dashboard.charts.palette import BLUE, GREEN, INK, PURPLE, VERMILLION
+from dashboard.charts.palette import BLUE, GREEN, INK, ORANGE, PURPLE, VERMILLION
 from dashboard.charts.quantiles import quantile_chart
 from dashboard.charts.training import series
 from dashboard.words import EXPERTS
@@ -61,9 +61,8 @@ def gates_chart(rounds: Sequence[RoundMetrics]) -> Drawing:
     there = {name for each in rounds for name in each.metrics.get("train", {})}
     names = {name: label for name, label in EXPERTS.items() if name in there}
     rows = [row for name, label in names.items() for row in series(rounds, "train", name, label)]
-    return plain(
-        rows, "Mean weight of an expert (0 to 1)", list(names.values()), palette=(BLUE, GREEN, PURPLE), zero=True
-    )
+    palette = (BLUE, GREEN, PURPLE, ORANGE, VERMILLION)[: len(names)]
+    return plain(rows, "Mean weight of an expert (0 to 1)", list(names.values()), palette=palette, zero=True)
 
 
 def entropy_chart(rounds: Sequence[RoundMetrics]) -> Drawing:

@@ -7,19 +7,18 @@ import altair as alt
 import pandas as pd
 
 from dashboard.charts.drawing import ROWS, Drawing, legend, rows, specification
-from dashboard.charts.palette import BLUE, GREEN, GREY, INK, PURPLE, SKY
+from dashboard.charts.palette import BLUE, GREEN, GREY, INK, ORANGE, PURPLE, SKY, VERMILLION
 from fedmem.contracts import Explanation, RecommendationResponse, RecommendedItem
+from fedmem.modality import Modality
 
+EXPERTS = {modality.value: modality.label for modality in Modality}
 PARTS = {
     "sequence": "Sequence model",
-    "sequential": "Memory by sequence",
-    "text": "Memory by text",
-    "visual": "Memory by image",
+    **{name: f"Memory by {label.lower()}" for name, label in EXPERTS.items()},
     "availability": "Which features it has",
 }
-PART_COLOURS = (BLUE, SKY, GREEN, PURPLE, GREY)
-EXPERTS = {"sequential": "Sequence", "text": "Text", "visual": "Image"}
-EXPERT_COLOURS = (SKY, GREEN, PURPLE)
+EXPERT_COLOURS = (SKY, GREEN, PURPLE, ORANGE, VERMILLION)[: len(EXPERTS)]
+PART_COLOURS = (BLUE, *EXPERT_COLOURS, GREY)
 _TITLE: Any = {"titleAngle": 0, "titleAlign": "left", "titleAnchor": "end", "titleX": 0, "titleY": -10}
 BAR, THICK, MARGIN = 34, 10, 140
 READ = 10

@@ -10,6 +10,7 @@ from dashboard.components.history import Taken, history, history_strip
 from dashboard.components.states import backend_needed, empty
 from dashboard.plain_text import in_markdown
 from fedmem.contracts import Explanation, ModelVersion, RecommendationRequest, RecommendationResponse
+from fedmem.modality import Modality
 
 K = 10
 STRATEGIES = {
@@ -166,7 +167,7 @@ def _read(explanation: Explanation) -> None:
 
 
 def _gates(gates: dict[str, float], nothing: dict[str, float]) -> None:
-    words = {"sequential": "sequence", "text": "text", "visual": "image"}
+    words = {modality.value: modality.label.lower() for modality in Modality}
     weighed = ", ".join(f"{words[name]} {100 * weight:.0f} %" for name, weight in gates.items())
     unread = ", ".join(f"{words[name]} {100 * weight:.0f} %" for name, weight in nothing.items())
     st.caption(f"Weights of the experts: {weighed}. Left unread: {unread}.")

@@ -34,10 +34,10 @@ def server_arrays(state: ServerState) -> dict[str, Array]:
         "averaged": state.averaged,
         "first": state.optimizer.first,
         "second": state.optimizer.second,
-        "prototype_sums": {} if memory is None else memory.sums,
-        "prototype_counts": {} if memory is None else memory.counts,
     }
-    return {f"{group}/{name}": value for group, values in groups.items() for name, value in values.items()}
+    prototypes = {} if memory is None else memory.to_arrays()
+    named = {f"{group}/{name}": value for group, values in groups.items() for name, value in values.items()}
+    return named | {f"prototype_{name}": value for name, value in prototypes.items()}
 
 
 def server_record(state: ServerState) -> dict[str, Any]:
@@ -52,13 +52,13 @@ def server_state(arrays: Mapping[str, Array], record: Mapping[str, Any]) -> Serv
     def group(name: str) -> dict[str, Array]:
         return {key.removeprefix(f"{name}/"): value for key, value in arrays.items() if key.startswith(f"{name}/")}
 
-    sums = group("prototype_sums")
+    prototypes = {n.removeprefix("prototype_"): a for n, a in arrays.items() if n.startswith("prototype_")}
     rest = {name: value for name, value in record.items() if not name.startswith("memory_")}
     return ServerState(
         parameters=group("parameters"),
         averaged=group("averaged"),
         optimizer=OptimizerState(group("first"), group("second"), rest.pop("step")),
-        global_memory=Prototypes(sums, group("prototype_counts")) if sums else None,
+        global_memory=Prototypes.from_arrays(prototypes) if prototypes else None,
         **rest,
     )
 

@@ -60,6 +60,7 @@ from fedmem.federated.simulation import SCRATCH
 from fedmem.federated.state import RoundReport, ServerState
 from fedmem.memory.entries import MemoryEntries
 from fedmem.memory.prototype_map import PrototypeMap
+from fedmem.modality import Modality
 
 FORMAT = 2
 Memories = Mapping[int, MemoryEntries]
@@ -362,12 +363,14 @@ class RunDirectory:
     def write_map(self, drawn: PrototypeMap) -> None:
         """Keep the map on which the run's prototypes are shown."""
         arrays = {name: value for name, value in vars(drawn).items() if name != "block"}
-        write_arrays(self.path / f"map-{drawn.block}.safetensors", arrays)
+        write_arrays(self.path / f"map-{drawn.block.stored}.safetensors", arrays)
 
     def read_map(self) -> PrototypeMap | None:
         """The map, once there is one."""
-        for path in self.path.glob("map-*.safetensors"):
-            return PrototypeMap(path.stem.removeprefix("map-"), **read_arrays(path))
+        for block in Modality:
+            path = self.path / f"map-{block.stored}.safetensors"
+            if path.exists():
+                return PrototypeMap(block, **read_arrays(path))
         return None
 
     def copy_from(self, other: "RunDirectory", config: ExperimentConfig, rounds: Iterable[int]) -> None:

@@ -5,6 +5,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from fedmem.contracts.contract import STORED, Contract
+from fedmem.modality import Modality
 
 MAX_K = 1000
 MAX_OFFSET = 100_000
@@ -98,7 +99,7 @@ class ScoreParts(Contract):
 
     sequence: float = Field(description="Fusion weight times the sequence model's score.", examples=[2.65])
     experts: dict[str, float] = Field(
-        description="Fusion weight times gate times preference score, by expert: sequential, text, visual.",
+        description=f"Fusion weight times gate times preference score, by expert: {', '.join(Modality)}.",
         examples=[{"sequential": 0.31, "text": 1.24}],
     )
     availability: float = Field(

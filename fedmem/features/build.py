@@ -1,36 +1,32 @@
 """Catalogue and histories to frozen features, by the policy of each modality: required, auto or off."""
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 import numpy.typing as npt
 
+from fedmem.config import FeaturesConfig, Policy
 from fedmem.data.interactions import Item
 from fedmem.errors import FeatureError
 from fedmem.features.cache import FloatArray, Progress
 from fedmem.features.image import ImageEncoder
-from fedmem.features.precomputed import PrecomputedVectors, names_a_file, read_precomputed
+from fedmem.features.precomputed import names_a_file, read_precomputed
 from fedmem.features.preference_endpoint import EndpointWriter
 from fedmem.features.preference_texts import PreferenceWriter, preference_boundary, template_text
-from fedmem.features.store import ItemFeatures, Modality, UserFeatures
+from fedmem.features.store import FrozenVectors, ItemFeatures, UserFeatures
 from fedmem.features.text import TextEncoder
+from fedmem.modality import FROZEN, Modality
 
 logger = logging.getLogger(__name__)
 
-Policy = Literal["required", "auto", "off"]
 StageProgress = Callable[[str, int, int], None]  # (what is being done, done, total)
-
-_WHERE_FROM = {
-    "text": "give titles, genres or descriptions with --items FILE",
-    "image": "give images with --images DIR, or a file of vectors with --set features.image_model_name=FILE",
-}
 
 
 @dataclass(frozen=True, eq=False)
-class _Raw:
+class RawVectors:
     """What an encoder found: one vector or ``None`` per item, and the encoder's identity."""
 
     vectors: list[FloatArray | None]
@@ -39,6 +35,31 @@ class _Raw:
     @property
     def present(self) -> int:
         return sum(vector is not None for vector in self.vectors)
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """How vectors are made: the settings, the text encoder's name, the encoders' cache, and who is told of progress."""
+
+    config: FeaturesConfig
+    text_model_name: str
+    cache_dir: Path | str | None = None
+    progress: StageProgress | None = None
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a modality's raw vectors come from.
+
+    Attributes:
+        prepare: what is wrong already before anything is encoded is an error whatever the policy; returns the encoding.
+        absent: what is said where no item has the modality.
+        remedy: how to give it.
+    """
+
+    prepare: Callable[[Sequence[Item], Encoding], Callable[[], RawVectors]]
+    absent: str
+    remedy: str
 
 
 class TrainingHistories(Protocol):
@@ -53,36 +74,21 @@ class TrainingHistories(Protocol):
     def training_history(self, user: int, /) -> npt.NDArray[Any]: ...
 
 
-def build_item_features(
-    items: Sequence[Item],
-    *,
-    text: Policy,
-    image: Policy,
-    text_model_name: str,
-    image_model_name: str,
-    cache_dir: Path | str | None = None,
-    progress: StageProgress | None = None,
-) -> tuple[ItemFeatures, dict[str, str]]:
-    """Features of I items, and per modality what was used and what it covers, for the manifest.
+def build_item_features(items: Sequence[Item], encoding: Encoding) -> tuple[ItemFeatures, dict[str, str]]:
+    """Make the features of I items, and say per modality what was used and what it covers, for the manifest.
 
     ``required`` raises FeatureError where no item has the modality, its encoder cannot be had or an image is broken;
     ``auto`` does without and warns. Items without the modality are masked either way. A file of precomputed vectors
     that is named but unusable is an error under both.
     """
-
-    def raw_texts() -> _Raw:
-        return _text_vectors(items, TextEncoder(text_model_name, cache_dir), _stage(progress, "item texts"))
-
-    def raw_images() -> _Raw:
-        if vectors is not None:
-            return _Raw(vectors.rows_for([item.item_id for item in items]), vectors.identity)
-        encoder = ImageEncoder(image_model_name, cache_dir)
-        return _image_vectors(items, encoder, image == "auto", _stage(progress, "item images"))
-
-    vectors = _precomputed(image_model_name, items) if image != "off" else None
-    text_part, text_note = _modality("text", text, raw_texts)
-    image_part, image_note = _modality("image", image, raw_images)
-    return ItemFeatures.from_modalities(len(items), text_part, image_part), {"text": text_note, "image": image_note}
+    policies = {modality: encoding.config.policy(modality) for modality in FROZEN}
+    prepared = {m: SOURCES[m].prepare(items, encoding) for m, policy in policies.items() if policy != "off"}
+    vectors, notes = {}, {}
+    for modality, policy in policies.items():
+        used, notes[modality.stored] = _vectors(modality, policy, prepared.get(modality))
+        if used is not None:
+            vectors[modality] = used
+    return ItemFeatures(len(items), vectors), notes
 
 
 def build_user_features(
@@ -95,62 +101,98 @@ def build_user_features(
     cache_dir: Path | str | None = None,
     progress: StageProgress | None = None,
 ) -> tuple[UserFeatures, str]:
-    """Encoded preference texts of U users, from the first half of each training history, and a note for the manifest.
+    """Encode preference texts of U users, from the first half of each training history, with a note for the manifest.
 
     They are centred and scaled with the items' texts, hence need them: ``required`` raises FeatureError where the
     item texts are not used or no user has a text, ``auto`` does without.
     """
     if policy == "off":
         return UserFeatures.empty(dataset.num_users), "off"
-    reason = "preference texts need item texts" if item_features.text is None else "no user has a preference text"
-    texts = [] if item_features.text is None else _written(dataset, writer, _stage(progress, "preference texts"))
-    if not any(texts):
+    item_texts = item_features.vectors.get(Modality.TEXT)
+    reason = "preference texts need item texts" if item_texts is None else "no user has a preference text"
+    texts = [] if item_texts is None else _written(dataset, writer, _stage(progress, "preference texts"))
+    if item_texts is None or not any(texts):
         if policy == "required":
             raise FeatureError(
-                f"features.preference_text is required, but {reason}: {_WHERE_FROM['text']}, or train without it by "
-                "--set features.preference_text=off"
+                f"features.preference_text is required, but {reason}: {SOURCES[Modality.TEXT].remedy}, or train "
+                "without it by --set features.preference_text=off"
             )
         logger.info("preference texts are not used: %s", reason)
         return UserFeatures.empty(dataset.num_users), f"auto: {reason}, not used"
     encoder = TextEncoder(text_model_name, cache_dir)
     raw = _encoded_where_present(texts, encoder, _stage(progress, "preference vectors"))
-    assert item_features.text_mean is not None, "item texts are used"
-    fitted = Modality.transformed(raw, item_features.text_mean, item_features.text_scale)
+    fitted = item_texts.transformed(raw)
     note = f"{encoder.identity}, {int(fitted.mask.sum())} of {dataset.num_users} users"
     return UserFeatures(fitted.rows, fitted.mask), note
 
 
-def _modality(name: str, policy: Policy, obtain: Callable[[], _Raw]) -> tuple[Modality | None, str]:
-    if policy == "off":
+def _vectors(
+    modality: Modality, policy: Policy, obtain: Callable[[], RawVectors] | None
+) -> tuple[FrozenVectors | None, str]:
+    if obtain is None:
         return None, "off"
     try:
         raw = obtain()
     except FeatureError as error:
         if policy == "required":
             raise
-        logger.warning("%s features are not used: %s", name, error)
+        logger.warning("%s features are not used: %s", modality.stored, error)
         return None, f"auto: not used, {error}"
     if not raw.present:
-        return None, _absent(name, policy)
+        return None, _absent(modality, policy)
     note = f"{raw.identity}, {raw.present} of {len(raw.vectors)} items"
-    logger.info("%s features: %s", name, note)
-    return Modality.fitted(raw.vectors), note
+    logger.info("%s features: %s", modality.stored, note)
+    return FrozenVectors.fitted(raw.vectors), note
 
 
-def _absent(name: str, policy: Policy) -> str:
-    reason = "no item has an image" if name == "image" else "no item has a text"
+def _absent(modality: Modality, policy: Policy) -> str:
+    name, source = modality.stored, SOURCES[modality]
     if policy == "required":
         raise FeatureError(
-            f"features.{name} is required, but {reason}: {_WHERE_FROM[name]}, or train without it by "
+            f"features.{name} is required, but {source.absent}: {source.remedy}, or train without it by "
             f"--set features.{name}=off"
         )
-    logger.info("%s features are not used: %s", name, reason)
-    return f"auto: {reason}, not used"
+    logger.info("%s features are not used: %s", name, source.absent)
+    return f"auto: {source.absent}, not used"
 
 
-def _text_vectors(items: Sequence[Item], encoder: TextEncoder, progress: Progress | None) -> _Raw:
-    vectors = _encoded_where_present([item.text for item in items], encoder, progress)
-    return _Raw(vectors, encoder.identity if any(vector is not None for vector in vectors) else "")
+def _texts(items: Sequence[Item], encoding: Encoding) -> Callable[[], RawVectors]:
+    def encode() -> RawVectors:
+        encoder = TextEncoder(encoding.text_model_name, encoding.cache_dir)
+        texts = [item.text for item in items]
+        vectors = _encoded_where_present(texts, encoder, _stage(encoding.progress, "item texts"))
+        return RawVectors(vectors, encoder.identity if any(vector is not None for vector in vectors) else "")
+
+    return encode
+
+
+def _images(items: Sequence[Item], encoding: Encoding) -> Callable[[], RawVectors]:
+    name = encoding.config.image_model_name
+    if names_a_file(name):
+        return precomputed(name, items)
+
+    def encode() -> RawVectors:
+        encoder = ImageEncoder(name, encoding.cache_dir)
+        stage = _stage(encoding.progress, "item images")
+        return _image_vectors(items, encoder, encoding.config.image == "auto", stage)
+
+    return encode
+
+
+def precomputed(name: str, items: Sequence[Item]) -> Callable[[], RawVectors]:
+    """Read the items' vectors from a file.
+
+    Raises:
+        FeatureError: if it cannot be read, or knows none of the items.
+    """
+    vectors = read_precomputed(name)
+    item_ids = [item.item_id for item in items]
+    unknown = vectors.unknown_ids(item_ids)
+    if unknown and len(unknown) == len(vectors.item_ids):
+        raise FeatureError(f"{name} knows none of the catalogue's items: its ids are like {unknown[0]!r}")
+    if unknown:
+        logger.info("%s: %d of %d ids are not in the catalogue", name, len(unknown), len(vectors.item_ids))
+    return lambda: RawVectors(vectors.rows_for(item_ids), vectors.identity)
 
 
 def _encoded_where_present(
@@ -164,27 +206,17 @@ def _encoded_where_present(
     return vectors
 
 
-def _image_vectors(items: Sequence[Item], encoder: ImageEncoder, skip_broken: bool, progress: Progress | None) -> _Raw:
+def _image_vectors(
+    items: Sequence[Item], encoder: ImageEncoder, skip_broken: bool, progress: Progress | None
+) -> RawVectors:
     paths = {index: item.image_path for index, item in enumerate(items) if item.image_path is not None}
     vectors: list[FloatArray | None] = [None] * len(items)
     if not paths:
-        return _Raw(vectors, "")
+        return RawVectors(vectors, "")
     encoded, mask = encoder.encode(list(paths.values()), skip_broken=skip_broken, progress=progress)
     for index, vector, present in zip(paths, encoded, mask, strict=True):
         vectors[index] = vector if present else None
-    return _Raw(vectors, encoder.identity)
-
-
-def _precomputed(name: str, items: Sequence[Item]) -> PrecomputedVectors | None:
-    if not names_a_file(name):
-        return None
-    vectors = read_precomputed(name)
-    unknown = vectors.unknown_ids([item.item_id for item in items])
-    if unknown and len(unknown) == len(vectors.item_ids):
-        raise FeatureError(f"{name} knows none of the catalogue's items: its ids are like {unknown[0]!r}")
-    if unknown:
-        logger.info("%s: %d of %d ids are not in the catalogue", name, len(unknown), len(vectors.item_ids))
-    return vectors
+    return RawVectors(vectors, encoder.identity)
 
 
 def _written(dataset: TrainingHistories, writer: PreferenceWriter, progress: Progress | None) -> list[str]:
@@ -204,3 +236,13 @@ def _stage(progress: StageProgress | None, name: str) -> Progress | None:
     if progress is None:
         return None
     return lambda done, total: progress(name, done, total)
+
+
+SOURCES: Mapping[Modality, Source] = {
+    Modality.TEXT: Source(_texts, "no item has a text", "give titles, genres or descriptions with --items FILE"),
+    Modality.VISUAL: Source(
+        _images,
+        "no item has an image",
+        "give images with --images DIR, or a file of vectors with --set features.image_model_name=FILE",
+    ),
+}

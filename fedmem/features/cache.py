@@ -56,7 +56,7 @@ class Cache:
         self._usable = True
 
     def get(self, keys: Iterable[str]) -> dict[str, bytes]:
-        """The values that are there and whole; a damaged one is reported and left out."""
+        """Get the values that are there and whole; a damaged one is reported and left out."""
         wanted = list(dict.fromkeys(keys))
         if not wanted or not self.path.exists():
             return {}
@@ -140,7 +140,7 @@ def cached_rows(
     compute: Callable[[list[int]], Batches],
     progress: Progress | None = None,
 ) -> list[FloatArray | None]:
-    """One float32 vector per key, from the cache or from ``compute``.
+    """Get one float32 vector per key, from the cache or from ``compute``.
 
     ``compute`` gets the positions that are missing (one per distinct key) and yields (positions, [b, D]) batches;
     each batch is stored at once, so that an interrupted run goes on where it stopped. A position it never yields

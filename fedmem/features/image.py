@@ -40,7 +40,7 @@ class ImageEncoder:
     def encode(
         self, paths: Sequence[Path], *, skip_broken: bool, progress: Progress | None = None
     ) -> tuple[FloatArray, npt.NDArray[np.bool_]]:
-        """Vectors [n, D_v] and a mask [n] of the files that could be read; the others' rows are zero.
+        """Make vectors [n, D_v] and a mask [n] of the files that could be read; the others' rows are zero.
 
         A file that is missing or no image raises FeatureError, or is left out and counted with ``skip_broken``.
         """

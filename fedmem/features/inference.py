@@ -36,7 +36,7 @@ def load_model(files: ModelFiles) -> "SentenceTransformer":
 
 
 def encode_batch(model: "SentenceTransformer", inputs: Sequence[Any]) -> FloatArray:
-    """Vectors [b, D] of b ≤ BATCH_SIZE inputs of one shape, computed in a batch of exactly BATCH_SIZE."""
+    """Make vectors [b, D] of b ≤ BATCH_SIZE inputs of one shape, computed in a batch of exactly BATCH_SIZE."""
     assert 1 <= len(inputs) <= BATCH_SIZE, "one batch"
     filled = [*inputs, *[inputs[0]] * (BATCH_SIZE - len(inputs))]
     with one_thread():

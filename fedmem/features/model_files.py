@@ -42,7 +42,7 @@ class ModelFiles:
 
 
 def find_model(name: str, modality: str) -> ModelFiles:
-    """The files of a sentence-transformers model given by local path or name; ``modality`` words the remedy.
+    """Find the files of a sentence-transformers model given by local path or name; ``modality`` words the remedy.
 
     Raises FeatureError where they cannot be had, or where the offline package's weights are not the published ones.
     """

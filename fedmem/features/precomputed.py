@@ -26,12 +26,12 @@ class PrecomputedVectors:
     identity: str
 
     def rows_for(self, item_ids: Sequence[str]) -> list[FloatArray | None]:
-        """One vector per catalogue item, ``None`` where the file has none; ids the catalogue lacks are not used."""
+        """Find one vector per catalogue item, ``None`` where the file has none; other ids of the file are not used."""
         row_of = {item_id: row for row, item_id in enumerate(self.item_ids)}
         return [self.vectors[row_of[item_id]] if item_id in row_of else None for item_id in item_ids]
 
     def unknown_ids(self, item_ids: Sequence[str]) -> list[str]:
-        """The ids of the file that the catalogue does not hold."""
+        """List the ids of the file that the catalogue does not hold."""
         known = set(item_ids)
         return [item_id for item_id in self.item_ids if item_id not in known]
 

@@ -45,7 +45,7 @@ class EndpointWriter:
     rejected: int = field(default=0, init=False)
 
     def __call__(self, history: Sequence[Item]) -> str:
-        """The taste in words; empty for an empty history."""
+        """Put the taste into words; empty for an empty history."""
         told = [item for item in history if item.text.strip()][-MOST_ITEMS:]
         if not told:
             return template_text(history)
@@ -103,7 +103,7 @@ def preference_writer(
     model: str | None = None,
     api_key: str | None = None,
 ) -> PreferenceWriter:
-    """The writer of ``template`` or ``endpoint``; what is not given comes from FEDMEM_LLM_BASE_URL, _MODEL, _API_KEY.
+    """Make the writer of ``template`` or ``endpoint``, by default with FEDMEM_LLM_BASE_URL, _MODEL and _API_KEY.
 
     Raises FeatureError where the endpoint is not described or the ``openai`` package is not installed.
     """

@@ -23,12 +23,12 @@ _ARTICLE_BEHIND = re.compile(rf"^(?P<rest>.+),\s*(?P<article>{_ARTICLES})$", re.
 
 
 def preference_boundary(length: int) -> int:
-    """How many items of a training history of that length the preference text is written from (its first half)."""
+    """Count the items of a training history of that length that the preference text is written from: its first half."""
     return length // 2
 
 
 def template_text(history: Sequence[Item]) -> str:
-    """The most frequent genres, decades and pairs of genres of a history; empty where nothing can be said.
+    """Name the most frequent genres, decades and pairs of genres of a history; empty where nothing can be said.
 
     >>> template_text([Item("1", "Alien", ("Horror", "Sci-Fi"), 1979), Item("2", "Aliens", ("Sci-Fi",), 1986)])
     'Sci-Fi, Horror. From the 1970s and 1980s. Often Horror with Sci-Fi.'
@@ -66,7 +66,7 @@ def _words(text: str) -> str:
 
 @lru_cache(maxsize=1 << 16)
 def _forms(title: str) -> frozenset[str]:
-    """A title in words: without its year, with and without its article in front, and by each of its names."""
+    """Put a title into words: without its year, with and without its article in front, and by each of its names."""
     bare = _YEAR.sub("", title).strip()
     names = [name.strip() for name in (bare, *_OTHER_NAME.split(bare))]
     behind = [match for name in names if (match := _ARTICLE_BEHIND.match(name))]

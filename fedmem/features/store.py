@@ -1,21 +1,22 @@
 """Frozen features of all items and users as arrays, centred and scaled; what is missing is masked, never invented."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from fedmem.features.cache import FloatArray
+from fedmem.modality import FROZEN, Modality
 
 BoolArray = npt.NDArray[np.bool_]
 Arrays = Mapping[str, npt.NDArray[Any]]
 
 
 @dataclass(frozen=True, eq=False)
-class Modality:
-    """One kind of feature: ``rows`` [n, D], ``mask`` [n], and the (mean [D], scale) that were applied to raw vectors.
+class FrozenVectors:
+    """Frozen vectors of one modality: ``rows`` [n, D], ``mask`` [n], and the (mean [D], scale) applied to raw ones.
 
     x = (raw - mean) * scale, where mean is that of the catalogue's present rows and scale makes the mean of |x|² equal
     to D, so that a component is of order 1. A row that is not present is zero and its mask is False.
@@ -27,92 +28,68 @@ class Modality:
     scale: float
 
     @classmethod
-    def fitted(cls, raw: Sequence[FloatArray | None]) -> "Modality":
+    def fitted(cls, raw: Sequence[FloatArray | None]) -> "FrozenVectors":
         """Centre and scale the catalogue's raw vectors (one or more not ``None``); row 0 is added as padding."""
         present = np.stack([vector for vector in raw if vector is not None]).astype(np.float64)
         mean = present.mean(axis=0)
         spread = float(np.square(present - mean).sum(axis=1).mean())
         # Of one vector, or many equal ones, nothing is left after centring: there is nothing to scale.
         scale = float(np.float32(np.sqrt(present.shape[1] / spread))) if spread > 1e-12 else 1.0
-        return cls.transformed([None, *raw], mean.astype(np.float32), scale)
+        nothing = np.zeros((0, present.shape[1]), np.float32)
+        return cls(nothing, np.zeros(0, np.bool_), mean.astype(np.float32), scale).transformed([None, *raw])
 
-    @classmethod
-    def transformed(cls, raw: Sequence[FloatArray | None], mean: FloatArray, scale: float) -> "Modality":
-        """Apply a known mean [D] and scale to raw vectors, one row each."""
-        rows = np.zeros((len(raw), len(mean)), dtype=np.float32)
+    def transformed(self, raw: Sequence[FloatArray | None]) -> "FrozenVectors":
+        """Put other raw vectors, one row each, through the same mean and scale."""
+        rows = np.zeros((len(raw), len(self.mean)), dtype=np.float32)
         mask = np.array([vector is not None for vector in raw], dtype=np.bool_)
         for index, vector in enumerate(raw):
             if vector is not None:
-                rows[index] = transform(vector, mean, scale)
-        return cls(rows, mask, mean, scale)
+                rows[index] = self.transform(vector)
+        return FrozenVectors(rows, mask, self.mean, self.scale)
 
+    def transform(self, raw: FloatArray) -> FloatArray:
+        """Compute (raw - mean) * scale of one vector [D] or of many [n, D]."""
+        assert raw.shape[-1] == len(self.mean), f"vectors of {len(self.mean)} components"
+        return ((raw - self.mean) * np.float32(self.scale)).astype(np.float32)
 
-def transform(raw: FloatArray, mean: FloatArray, scale: float) -> FloatArray:
-    """(raw - mean) * scale of one vector [D] or of many [n, D]."""
-    assert raw.shape[-1] == len(mean), f"vectors of {len(mean)} components"
-    return ((raw - mean) * np.float32(scale)).astype(np.float32)
+    def to_arrays(self, name: str) -> dict[str, npt.NDArray[Any]]:
+        """Name the arrays for a checkpoint: NAME, NAME_mask, NAME_mean, NAME_scale."""
+        scale = np.array([self.scale], dtype=np.float32)
+        return {name: self.rows, f"{name}_mask": self.mask, f"{name}_mean": self.mean, f"{name}_scale": scale}
+
+    @classmethod
+    def from_arrays(cls, name: str, arrays: Arrays) -> "FrozenVectors":
+        """Read what ``to_arrays`` has named."""
+        return cls(arrays[name], arrays[f"{name}_mask"], arrays[f"{name}_mean"], float(arrays[f"{name}_scale"][0]))
 
 
 @dataclass(frozen=True, eq=False)
 class ItemFeatures:
-    """Row i belongs to item index i, row 0 is padding; a modality not used is ``None`` and its mask all False."""
+    """Frozen vectors of I items by modality: row i belongs to item index i, row 0 is padding.
 
-    text: FloatArray | None  # [I+1, D_t]
-    text_mask: BoolArray  # [I+1]
-    image: FloatArray | None  # [I+1, D_v]
-    image_mask: BoolArray  # [I+1]
-    text_mean: FloatArray | None = None  # [D_t]
-    text_scale: float = 1.0
-    image_mean: FloatArray | None = None  # [D_v]
-    image_scale: float = 1.0
+    Attributes:
+        num_items: I.
+        vectors: of the modalities that are used, in their order.
+    """
 
-    @classmethod
-    def from_modalities(cls, num_items: int, text: Modality | None, image: Modality | None) -> "ItemFeatures":
-        """Put both modalities of I items together."""
-        nothing = np.zeros(num_items + 1, dtype=np.bool_)
-        return cls(
-            text=text.rows if text else None,
-            text_mask=text.mask if text else nothing,
-            image=image.rows if image else None,
-            image_mask=image.mask if image else nothing.copy(),
-            text_mean=text.mean if text else None,
-            text_scale=text.scale if text else 1.0,
-            image_mean=image.mean if image else None,
-            image_scale=image.scale if image else 1.0,
-        )
-
-    @classmethod
-    def empty(cls, num_items: int) -> "ItemFeatures":
-        """No modality at all: what features off means."""
-        return cls.from_modalities(num_items, None, None)
-
-    def transform_text(self, raw: FloatArray) -> FloatArray:
-        """Raw text vectors [D_t] or [n, D_t] of new items or of preference texts, as the catalogue's were."""
-        assert self.text_mean is not None, "text features are not used"
-        return transform(raw, self.text_mean, self.text_scale)
+    num_items: int
+    vectors: Mapping[Modality, FrozenVectors] = field(default_factory=dict)
 
     def to_arrays(self) -> dict[str, npt.NDArray[Any]]:
-        """Arrays by field name, for a checkpoint; a modality not used has only its mask."""
-        arrays: dict[str, npt.NDArray[Any]] = {"text_mask": self.text_mask, "image_mask": self.image_mask}
-        if self.text is not None and self.text_mean is not None:
-            arrays |= {"text": self.text, "text_mean": self.text_mean, "text_scale": _one(self.text_scale)}
-        if self.image is not None and self.image_mean is not None:
-            arrays |= {"image": self.image, "image_mean": self.image_mean, "image_scale": _one(self.image_scale)}
+        """Name the arrays for a checkpoint; a modality that is not used has only its mask."""
+        arrays: dict[str, npt.NDArray[Any]] = {}
+        for modality in FROZEN:
+            used = self.vectors.get(modality)
+            nothing = {f"{modality.stored}_mask": np.zeros(self.num_items + 1, np.bool_)}
+            arrays |= nothing if used is None else used.to_arrays(modality.stored)
         return arrays
 
     @classmethod
     def from_arrays(cls, arrays: Arrays) -> "ItemFeatures":
-        """The inverse of ``to_arrays``."""
-        return cls(
-            text=arrays.get("text"),
-            text_mask=arrays["text_mask"],
-            image=arrays.get("image"),
-            image_mask=arrays["image_mask"],
-            text_mean=arrays.get("text_mean"),
-            text_scale=float(arrays["text_scale"][0]) if "text_scale" in arrays else 1.0,
-            image_mean=arrays.get("image_mean"),
-            image_scale=float(arrays["image_scale"][0]) if "image_scale" in arrays else 1.0,
-        )
+        """Read what ``to_arrays`` has named, also before a modality was added."""
+        num_items = len(arrays[f"{FROZEN[0].stored}_mask"]) - 1
+        used = {m: FrozenVectors.from_arrays(m.stored, arrays) for m in FROZEN if m.stored in arrays}
+        return cls(num_items, used)
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,27 +101,23 @@ class UserFeatures:
 
     @classmethod
     def empty(cls, num_users: int) -> "UserFeatures":
-        """No preference texts."""
+        """Make features without preference texts."""
         return cls(None, np.zeros(num_users, dtype=np.bool_))
 
     def of(self, user: int) -> FloatArray | None:
-        """One user's encoded text [D_t], or None."""
+        """Look up one user's encoded text [D_t], or None."""
         return self.preference[user] if self.preference is not None and self.mask[user] else None
 
     def of_all(self, users: npt.NDArray[np.integer]) -> FloatArray | None:
-        """Some users' encoded texts [C, D_t], zero where a user has none; None where nobody has."""
+        """Look up some users' encoded texts [C, D_t], zero where a user has none; None where no user has one."""
         return None if self.preference is None else self.preference[users] * self.mask[users, None]
 
     def to_arrays(self) -> dict[str, npt.NDArray[Any]]:
-        """Arrays by name, for a checkpoint."""
+        """Name the arrays for a checkpoint."""
         arrays: dict[str, npt.NDArray[Any]] = {"preference_mask": self.mask}
         return arrays if self.preference is None else arrays | {"preference": self.preference}
 
     @classmethod
     def from_arrays(cls, arrays: Arrays) -> "UserFeatures":
-        """The inverse of ``to_arrays``."""
+        """Read what ``to_arrays`` has named."""
         return cls(arrays.get("preference"), arrays["preference_mask"])
-
-
-def _one(value: float) -> npt.NDArray[np.float32]:
-    return np.array([value], dtype=np.float32)

@@ -32,7 +32,7 @@ class TextEncoder:
         return self._files.identity
 
     def encode(self, texts: Sequence[str], progress: Progress | None = None) -> FloatArray:
-        """Vectors [n, D_t] of n texts, none of them empty; a text's vector does not depend on the others."""
+        """Make vectors [n, D_t] of n texts, none of them empty; a text's vector does not depend on the others."""
         assert all(text.strip() for text in texts), "an empty text has no vector: mask it"
         keys = [content_key("text", self._files.fingerprint, text) for text in texts]
         rows = cached_rows(self._cache, keys, lambda missing: self._compute(texts, missing), progress)

@@ -175,5 +175,5 @@ def prototype_size(prototypes: Prototypes | None) -> int:
     """Count the bytes of prototypes as safetensors."""
     if prototypes is None:
         return 0
-    named = {f"{block}.sum": value for block, value in prototypes.sums.items()}
-    return wire_size(named | {f"{block}.count": value for block, value in prototypes.counts.items()})
+    named = {f"{block.stored}.sum": value for block, value in prototypes.sums.items()}
+    return wire_size(named | {f"{block.stored}.count": value for block, value in prototypes.counts.items()})

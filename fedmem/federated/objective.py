@@ -13,10 +13,12 @@ from torch import Tensor
 
 from fedmem.config import ExperimentConfig, FedMemConfig
 from fedmem.federated.chunk_batch import ChunkBatch
+from fedmem.modality import Modality
+from fedmem.model.item_vectors import ItemTable
 from fedmem.model.layers import take
 from fedmem.model.losses import bpr_loss
 from fedmem.model.recommendation_losses import LOSSES, RecommendationLoss, weighted_sums
-from fedmem.model.recommender import ItemTable, UR4RecV2MoE
+from fedmem.model.recommender import UR4RecV2MoE
 from fedmem.model.sasrec import Dropout
 
 FloatArray = npt.NDArray[np.float64]
@@ -56,7 +58,7 @@ class Encoded:
 
     table: ItemTable
     states: Tensor
-    read: dict[str, Tensor]
+    read: dict[Modality, Tensor]
     queries: Tensor
 
 

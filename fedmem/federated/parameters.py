@@ -10,6 +10,7 @@ from torch import nn
 
 from fedmem.federated.messages import Arrays
 from fedmem.memory.prototypes import Prototypes
+from fedmem.model.item_vectors import MaskedVectors
 from fedmem.model.preference_retriever import PrototypeVectors
 
 Model = TypeVar("Model", bound=nn.Module)
@@ -46,14 +47,10 @@ def prototype_vectors(prototypes: Prototypes | None, like: torch.Tensor) -> Prot
     """Put the global abstract memory as the model reads it, in the precision and on the device of ``like``."""
     if prototypes is None:
         return None
-
-    def block(name: str) -> tuple[torch.Tensor | None, torch.Tensor | None]:
-        if name not in prototypes.sums:
-            return None, None
-        mask = torch.from_numpy(prototypes.present(name)).to(like.device)
-        return torch.from_numpy(prototypes.centroids(name)).to(like), mask
-
-    (text, text_mask), (image, image_mask), (ids, id_mask) = block("text"), block("image"), block("id")
-    assert ids is not None
-    assert id_mask is not None
-    return PrototypeVectors(text, text_mask, image, image_mask, ids, id_mask)
+    return {
+        block: MaskedVectors(
+            torch.from_numpy(prototypes.centroids(block)).to(like),
+            torch.from_numpy(prototypes.present(block)).to(like.device),
+        )
+        for block in prototypes.blocks
+    }

@@ -14,8 +14,10 @@ from torch import Tensor
 from fedmem.federated.parameters import prototype_vectors
 from fedmem.memory.entries import MemoryEntries
 from fedmem.memory.prototypes import Prototypes
+from fedmem.modality import Modality
+from fedmem.model.item_vectors import ItemTable
 from fedmem.model.preference_retriever import PrototypeVectors, RetrievedMemory
-from fedmem.model.recommender import ItemTable, Reader, UR4RecV2MoE
+from fedmem.model.recommender import Reader, UR4RecV2MoE
 
 FloatArray = npt.NDArray[np.float32]
 IntArray = npt.NDArray[np.int32]
@@ -62,7 +64,7 @@ class ModelScorer:
             self.columns = table.matrix.T.contiguous()
             self.table = replace(table, matrix=self.columns.T)
             self.prototypes: PrototypeVectors | None = prototype_vectors(global_memory, table.embedding)
-            self._read_by_mass: dict[str, Tensor] = {}
+            self._read_by_mass: dict[Modality, Tensor] = {}
             if global_memory is not None and model.retriever is not None:
                 assert self.prototypes is not None
                 mass = torch.from_numpy(global_memory.mass).to(table.embedding)
@@ -98,7 +100,7 @@ class ModelScorer:
     def _knows_nothing(self, context: UserContext, history: npt.NDArray[np.integer]) -> bool:
         return bool(self._read_by_mass) and not len(history) and not context.remembers
 
-    def _read(self, h: Tensor, contexts: Sequence[UserContext], histories: Histories) -> dict[str, Tensor]:
+    def _read(self, h: Tensor, contexts: Sequence[UserContext], histories: Histories) -> dict[Modality, Tensor]:
         """What each expert reads [B, 1, D]."""
         new = [self._knows_nothing(*pair) for pair in zip(contexts, histories, strict=True)]
         if all(new):

@@ -1,9 +1,6 @@
 """What a run starts from: the model with its drawn weights, the server's state, the first prototypes."""
 
-from collections.abc import Sequence
-
 import numpy as np
-import numpy.typing as npt
 import torch
 
 from fedmem.config import ExperimentConfig
@@ -14,17 +11,18 @@ from fedmem.federated.parameters import load_parameters, parameter_arrays
 from fedmem.federated.server_optimizers import OptimizerState
 from fedmem.federated.state import ServerState
 from fedmem.memory.prototypes import FrozenItemBlocks, Prototypes, from_catalogue
-from fedmem.model.recommender import FrozenFeatures, UR4RecV2MoE
+from fedmem.modality import Modality
+from fedmem.model.item_vectors import FrozenFeatures, MaskedVectors
+from fedmem.model.recommender import UR4RecV2MoE
 from fedmem.randomness import numpy_generator, torch_generator
 
 
 def frozen_features(features: ItemFeatures) -> FrozenFeatures:
     """Put the item features as the model takes them."""
-
-    def pair(rows: npt.NDArray[np.float32] | None, mask: npt.NDArray[np.bool_]) -> Sequence[torch.Tensor | None]:
-        return (None, None) if rows is None else (torch.from_numpy(rows), torch.from_numpy(mask))
-
-    return FrozenFeatures(*pair(features.text, features.text_mask), *pair(features.image, features.image_mask))
+    return {
+        modality: MaskedVectors(torch.from_numpy(one.rows), torch.from_numpy(one.mask))
+        for modality, one in features.vectors.items()
+    }
 
 
 def build_model(
@@ -61,10 +59,8 @@ def check_device(device: str) -> None:
 
 def item_blocks(features: ItemFeatures) -> FrozenItemBlocks:
     """Gather the frozen vectors that prototypes are made of, by block."""
-    vectors = {"text": features.text, "image": features.image}
-    masks = {"text": features.text_mask, "image": features.image_mask}
-    present = {name: rows for name, rows in vectors.items() if rows is not None}
-    return FrozenItemBlocks(present, {name: masks[name] for name in present})
+    used = features.vectors.items()
+    return FrozenItemBlocks({block: one.rows for block, one in used}, {block: one.mask for block, one in used})
 
 
 def initial_state(config: ExperimentConfig, model: UR4RecV2MoE, features: ItemFeatures) -> ServerState:
@@ -79,8 +75,8 @@ def initial_prototypes(config: ExperimentConfig, model: UR4RecV2MoE, features: I
     catalogue = item_blocks(features)
     with torch.no_grad():
         ids = model.item_table().embedding[1:].float().cpu().numpy()
-    blocks = {name: rows[1:] for name, rows in catalogue.vectors.items()} | {"id": ids}
-    masks = {name: mask[1:] for name, mask in catalogue.masks.items()} | {"id": np.ones(len(ids), bool)}
+    blocks = {name: rows[1:] for name, rows in catalogue.vectors.items()} | {Modality.SEQUENTIAL: ids}
+    masks = {name: mask[1:] for name, mask in catalogue.masks.items()} | {Modality.SEQUENTIAL: np.ones(len(ids), bool)}
     return from_catalogue(
         blocks, masks, config.fedmem.num_memory_prototypes, numpy_generator(config.seed, "prototypes")
     )

@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fedmem.memory.prototypes import FloatArray, Prototypes
+from fedmem.modality import Modality
 
 Mask = npt.NDArray[np.bool_]
 NEAREST = 8
@@ -17,19 +18,19 @@ class PrototypeMap:
     """The first two principal components of the catalogue in the prototypes' clustering block.
 
     Attributes:
-        block: the clustering block, text or id.
+        block: the clustering block.
         mean: of the items' vectors [D_block].
         basis: two orthonormal directions [2, D_block], each with its largest component positive.
         points: the items on the map [I, 2], NaN where an item lacks the block.
     """
 
-    block: str
+    block: Modality
     mean: FloatArray
     basis: FloatArray
     points: FloatArray
 
     @classmethod
-    def of(cls, block: str, vectors: FloatArray, mask: Mask) -> "PrototypeMap":
+    def of(cls, block: Modality, vectors: FloatArray, mask: Mask) -> "PrototypeMap":
         """The map of a catalogue: vectors [I, D_block] and which items have one [I]."""
         mean: FloatArray = vectors[mask].mean(0)
         _, _, directions = np.linalg.svd(vectors[mask] - mean, full_matrices=False)

@@ -9,44 +9,58 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from fedmem.modality import FROZEN, Modality
+
 FloatArray = npt.NDArray[np.float32]
 IntArray = npt.NDArray[np.int64]
-
-BLOCKS = ("text", "image", "id")
 
 
 @dataclass(frozen=True, eq=False)
 class Prototypes:
-    """K prototypes with the blocks of an item; those of C clients, if a dimension [C] stands before every shape.
+    """K prototypes with a block for each modality; those of C clients, if a dimension [C] stands before every shape.
 
     Attributes:
         sums: per block, the sum of its members' vectors [K, D_block].
         counts: per block, how many members have that block [K] (weights: not always whole numbers).
     """
 
-    sums: Mapping[str, FloatArray]
-    counts: Mapping[str, FloatArray]
+    sums: Mapping[Modality, FloatArray]
+    counts: Mapping[Modality, FloatArray]
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, FloatArray]) -> "Prototypes":
+        """Read what ``to_arrays`` has named."""
+        blocks = [modality for modality in Modality if f"sums/{modality.stored}" in arrays]
+        return cls(
+            {block: arrays[f"sums/{block.stored}"] for block in blocks},
+            {block: arrays[f"counts/{block.stored}"] for block in blocks},
+        )
+
+    def to_arrays(self) -> dict[str, FloatArray]:
+        """Name the arrays for checkpoints and the database: sums/BLOCK and counts/BLOCK."""
+        sums = {f"sums/{block.stored}": values for block, values in self.sums.items()}
+        return sums | {f"counts/{block.stored}": values for block, values in self.counts.items()}
 
     @property
-    def blocks(self) -> tuple[str, ...]:
-        """The blocks present, in the order text, image, id."""
-        return tuple(block for block in BLOCKS if block in self.sums)
+    def blocks(self) -> tuple[Modality, ...]:
+        """The blocks present, those of frozen features first."""
+        return tuple(block for block in (*FROZEN, Modality.SEQUENTIAL) if block in self.sums)
 
     @property
     def mass(self) -> FloatArray:
-        """Members of each prototype [K]; every member has an id block."""
-        return self.counts["id"]
+        """Members of each prototype [K]; every member has an id embedding."""
+        return self.counts[Modality.SEQUENTIAL]
 
     @property
-    def clustering_block(self) -> str:
+    def clustering_block(self) -> Modality:
         """The block in which clusters are made: centred text, or the id embedding where there is no text."""
-        return "text" if "text" in self.sums else "id"
+        return Modality.TEXT if Modality.TEXT in self.sums else Modality.SEQUENTIAL
 
-    def present(self, block: str) -> npt.NDArray[np.bool_]:
+    def present(self, block: Modality) -> npt.NDArray[np.bool_]:
         """Tell which prototypes have anything in a block [K]."""
         return self.counts[block] > 0
 
-    def centroids(self, block: str) -> FloatArray:
+    def centroids(self, block: Modality) -> FloatArray:
         """Compute the mean vectors of a block [K, D_block]; zero where the prototype has no member there."""
         counts = self.counts[block][..., None]
         return np.divide(self.sums[block], counts, out=np.zeros_like(self.sums[block]), where=counts > 0)
@@ -81,8 +95,8 @@ class Prototypes:
 class FrozenItemBlocks:
     """Frozen item vectors by item index, for distilling: per block [I + 1, D_block] and mask [I + 1]."""
 
-    vectors: Mapping[str, FloatArray]
-    masks: Mapping[str, npt.NDArray[np.bool_]]
+    vectors: Mapping[Modality, FloatArray]
+    masks: Mapping[Modality, npt.NDArray[np.bool_]]
 
 
 def assign(vectors: FloatArray, centroids: FloatArray) -> IntArray:
@@ -135,7 +149,7 @@ def kmeans_plus_plus(vectors: FloatArray, k: int, rng: np.random.Generator) -> F
 
 
 def summarise(
-    blocks: Mapping[str, FloatArray], masks: Mapping[str, npt.NDArray[np.bool_]], assignment: IntArray, k: int
+    blocks: Mapping[Modality, FloatArray], masks: Mapping[Modality, npt.NDArray[np.bool_]], assignment: IntArray, k: int
 ) -> Prototypes:
     """Sum and count n members of k clusters, in the dtype of their vectors.
 
@@ -154,7 +168,7 @@ def summarise(
 
 
 def distil(
-    blocks: Mapping[str, FloatArray], masks: Mapping[str, npt.NDArray[np.bool_]], start: Prototypes
+    blocks: Mapping[Modality, FloatArray], masks: Mapping[Modality, npt.NDArray[np.bool_]], start: Prototypes
 ) -> Prototypes:
     """Distil a memory by k-means from the prototypes handed down: always K of them, zero counts allowed."""
     space = start.clustering_block
@@ -178,16 +192,21 @@ def distil_chunk(
         start: the prototypes handed down, the same for all.
     """
     used = items > 0
-    blocks = {block: rows.take(items, axis=0) for block, rows in features.vectors.items()} | {"id": id_embedding}
-    present = {block: mask[items] & used for block, mask in features.masks.items()} | {"id": used}
+    blocks = {block: rows.take(items, axis=0) for block, rows in features.vectors.items()} | {
+        Modality.SEQUENTIAL: id_embedding
+    }
+    present = {block: mask[items] & used for block, mask in features.masks.items()} | {Modality.SEQUENTIAL: used}
     return distil(blocks, present, start)
 
 
 def from_catalogue(
-    blocks: Mapping[str, FloatArray], masks: Mapping[str, npt.NDArray[np.bool_]], k: int, rng: np.random.Generator
+    blocks: Mapping[Modality, FloatArray],
+    masks: Mapping[Modality, npt.NDArray[np.bool_]],
+    k: int,
+    rng: np.random.Generator,
 ) -> Prototypes:
     """Make the server's first prototypes from the public catalogue: k-means++ and Lloyd, one member's mass each."""
-    space = "text" if "text" in blocks else "id"
+    space = Modality.TEXT if Modality.TEXT in blocks else Modality.SEQUENTIAL
     vectors, weights = blocks[space], masks[space].astype(np.float32)
     start = kmeans_plus_plus(vectors[masks[space]], k, rng)
     found = summarise(blocks, masks, kmeans(vectors, start, weights), k)

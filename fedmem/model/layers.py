@@ -62,7 +62,7 @@ class LayerNorm(nn.LayerNorm):
 
 
 def take(table: Tensor, index: Tensor) -> Tensor:
-    """Rows of a table: [n, D] at [..] -> [.., D], or of each client's own: [C, n, D] at [C, ..] -> [C, .., D]."""
+    """Take rows of a table: [n, D] at [..] -> [.., D], or of each client's own: [C, n, D] at [C, ..] -> [C, .., D]."""
     if table.dim() == 2:
         return F.embedding(index, table)
     first = torch.arange(len(table), device=index.device) * table.shape[1]
@@ -104,7 +104,7 @@ class NumpyLinear:
 
 
 def normalised(x: FloatArray, epsilon: np.float32) -> FloatArray:
-    """Rows of mean 0 and variance 1 [n, D]: ``LayerNorm`` in numpy, before its weights."""
+    """Give rows [n, D] mean 0 and variance 1: ``LayerNorm`` in numpy, before its weights."""
     mean = np.full((x.shape[1], 1), 1 / x.shape[1], np.float32)
     centred: FloatArray = np.subtract(x, x @ mean)
     variance = np.einsum("nd,nd->n", centred, centred)[:, None] / np.float32(x.shape[1])

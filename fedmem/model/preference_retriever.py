@@ -1,9 +1,10 @@
-"""TextPreferenceRetrieverMoE: text, visual and sequential experts that read the memory.
+"""TextPreferenceRetrieverMoE: an expert for each modality that reads the memory.
 
 An expert turns the user's state into a preference vector by attention over the retrieved memory in its own modality.
 The router weighs the experts by the user's state alone, so that the score stays one inner product.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,10 +12,16 @@ import numpy.typing as npt
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from fedmem.modality import Modality
+from fedmem.model.item_vectors import MaskedVectors
 from fedmem.model.layers import FloatArray, Linear, NumpyLinear, array_of, softmax
 from fedmem.model.sasrec import Dropout, join_heads, no_dropout, split_heads
 
 BoolArray = npt.NDArray[np.bool_]
+
+
+# Centroids of the global abstract memory by modality [K, D_m], and which of them hold anything.
+PrototypeVectors = Mapping[Modality, MaskedVectors]
 
 
 @dataclass(frozen=True)
@@ -31,22 +38,7 @@ class RetrievedMemory:
     items: Tensor
     index: Tensor
     id_embedding: Tensor
-    prototypes: "PrototypeVectors | None" = None
-
-
-@dataclass(frozen=True)
-class PrototypeVectors:
-    """Centroids of the global abstract memory by block, with a mask [K] of those that hold anything.
-
-    A modality that the features lack is None.
-    """
-
-    text: Tensor | None
-    text_mask: Tensor | None
-    image: Tensor | None
-    image_mask: Tensor | None
-    id: Tensor
-    id_mask: Tensor
+    prototypes: PrototypeVectors | None = None
 
 
 @dataclass(frozen=True)
@@ -79,7 +71,7 @@ class PreferenceExpert(nn.Module):
         self.output = Linear(state_dim, item_dim, bias=False)
 
     def read(self, h: Tensor, vectors: Tensor, readable: Tensor, preference: "Preference | None") -> Tensor:
-        """What each position reads.
+        """Read at each position.
 
         Args:
             h: states [B, T, D].
@@ -106,7 +98,7 @@ class PreferenceExpert(nn.Module):
         return weights
 
     def values_of(self, slots: Tensor, weights: Tensor) -> Tensor:
-        """What is read of [B, M + 1, Z] with weights [B, H, T, M + 1], or one [B, 1, T, M + 1] for all heads."""
+        """Sum what is read of [B, M + 1, Z] with weights [B, H, T, M + 1], or one [B, 1, T, M + 1] for all heads."""
         return join_heads(weights @ split_heads(self.value(slots), self.heads))
 
 
@@ -154,15 +146,14 @@ class NumpyExpert:
 
 
 class TextPreferenceRetrieverMoE(nn.Module):
-    """The mixture of experts. Experts exist for the modalities that the items have; `sequential` always does.
+    """The mixture of experts: a sequential one, and one for each modality that items have frozen features of.
 
     Args:
         state_dim: size D of the user's state and of the id block.
-        item_dim: size of the text and visual item vectors.
+        item_dim: size Z of the item vectors that frozen features are adapted to.
         heads: attention heads of an expert.
         dropout: probability on what an expert read.
-        text_dim: size D_t of frozen text features, or None.
-        image_dim: size D_v of frozen image features, or None.
+        feature_dims: size D_m of the frozen features by modality. The text expert's query sees preference texts, too.
         num_availability: number of patterns of modalities that items have (one needs no bias).
     """
 
@@ -172,36 +163,43 @@ class TextPreferenceRetrieverMoE(nn.Module):
         item_dim: int,
         heads: int,
         dropout: float,
-        text_dim: int | None,
-        image_dim: int | None,
+        feature_dims: Mapping[Modality, int],
         num_availability: int,
     ) -> None:
         super().__init__()
         self.dropout = dropout
         self.item_dim = item_dim
-        self.experts = nn.ModuleDict({"sequential": PreferenceExpert(state_dim, state_dim, heads)})
-        if text_dim:
-            self.text_adapter = Linear(text_dim, item_dim, bias=False)
-            self.experts["text"] = PreferenceExpert(state_dim, item_dim, heads, text_dim)
-        if image_dim:
-            self.visual_adapter = Linear(image_dim, item_dim, bias=False)
-            self.experts["visual"] = PreferenceExpert(state_dim, item_dim, heads)
+        self.experts = nn.ModuleDict({Modality.SEQUENTIAL.value: PreferenceExpert(state_dim, state_dim, heads)})
+        for modality, dim in feature_dims.items():
+            self.add_module(f"{modality}_adapter", Linear(dim, item_dim, bias=False))
+            preference_dim = dim if modality is Modality.TEXT else None
+            self.experts[modality.value] = PreferenceExpert(state_dim, item_dim, heads, preference_dim)
         self.router = Linear(state_dim, len(self.experts)) if len(self.experts) > 1 else None
         self.availability = Linear(state_dim, num_availability - 1) if num_availability > 1 else None
 
-    def gates(self, h: Tensor) -> dict[str, Tensor]:
-        """Router weights g_e(u) by expert, [B, T, 1] each, summing to one."""
-        if self.router is None:
-            return {name: h.new_ones(*h.shape[:-1], 1) for name in self.experts}
-        return dict(zip(self.experts, self.router(h).softmax(-1).split(1, dim=-1), strict=True))
+    def adapter(self, modality: Modality) -> Linear:
+        """Look up the matrix that adapts frozen features [.., D_m] to item vectors [.., Z]."""
+        adapter = getattr(self, f"{modality}_adapter")
+        assert isinstance(adapter, Linear)
+        return adapter
 
-    def preferences(self, h: Tensor, read: dict[str, Tensor], drop: Dropout = no_dropout) -> dict[str, Tensor]:
-        """Gated preference vectors g_e(u)·p_e(u) by expert: [B, T, Z_e]."""
+    def gates(self, h: Tensor) -> dict[Modality, Tensor]:
+        """Compute the router's weights g_e(u) by expert, [B, T, 1] each, summing to one."""
+        modalities = map(Modality, self.experts)
+        if self.router is None:
+            return {modality: h.new_ones(*h.shape[:-1], 1) for modality in modalities}
+        return dict(zip(modalities, self.router(h).softmax(-1).split(1, dim=-1), strict=True))
+
+    def preferences(
+        self, h: Tensor, read: Mapping[Modality, Tensor], drop: Dropout = no_dropout
+    ) -> dict[Modality, Tensor]:
+        """Compute the gated preference vectors g_e(u)·p_e(u) by expert: [B, T, Z_e]."""
         gates = self.gates(h)
         return {
-            name: gates[name] * expert.output(drop(read[name], self.dropout)) for name, expert in self.named_experts()
+            modality: gates[modality] * expert.output(drop(read[modality], self.dropout))
+            for modality, expert in self.by_modality()
         }
 
-    def named_experts(self) -> list[tuple[str, PreferenceExpert]]:
-        """Experts by name, typed."""
-        return [(name, expert) for name, expert in self.experts.items() if isinstance(expert, PreferenceExpert)]
+    def by_modality(self) -> list[tuple[Modality, PreferenceExpert]]:
+        """List the experts with their modalities, the sequential one first."""
+        return [(Modality(name), e) for name, e in self.experts.items() if isinstance(e, PreferenceExpert)]

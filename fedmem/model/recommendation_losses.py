@@ -12,9 +12,9 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from fedmem.model.item_vectors import ItemTable
 from fedmem.model.layers import take
 from fedmem.model.losses import bpr_loss, full_softmax_sum, sampled_softmax_sum
-from fedmem.model.recommender import ItemTable
 
 FloatArray = npt.NDArray[np.float64]
 Sums = tuple[Tensor, FloatArray]

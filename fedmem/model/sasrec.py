@@ -49,7 +49,7 @@ class CausalSelfAttention(nn.Module):
         return mixed
 
     def at(self, x: Tensor, own: Tensor, readable: Tensor | None) -> Tensor:
-        """As ``forward``, for one position per row.
+        """Do as ``forward``, for one position per row.
 
         Args:
             x: all positions [B, T, D].
@@ -93,7 +93,7 @@ class Block(nn.Module):
         return updated
 
     def at(self, x: Tensor, last: Tensor | None) -> Tensor:
-        """As ``forward`` without dropout, at one position per row: ``last`` [B], or the end for None -> [B, 1, D]."""
+        """Do as ``forward`` without dropout, at one position a row: ``last`` [B], or the end for None -> [B, 1, D]."""
         normal = self.attention_norm(x)
         own, readable = normal[:, -1:], None
         if last is None:
@@ -129,7 +129,7 @@ class SASRec(nn.Module):
         self.final_norm = LayerNorm(hidden_dim)
 
     def encode(self, embedded: Tensor, drop: Dropout = no_dropout) -> Tensor:
-        """States of all prefixes: [B, T, D] embedded items -> [B, T + 1, D], the first after START alone.
+        """Compute the states of all prefixes: [B, T, D] embedded items -> [B, T + 1, D], the first after START alone.
 
         Raises:
             ValueError: if T exceeds ``max_seq_len``.
@@ -137,7 +137,7 @@ class SASRec(nn.Module):
         return self._transform(self._inputs(embedded), drop)
 
     def encode_last(self, embedded: Tensor, length: Tensor | None = None) -> Tensor:
-        """The state after each whole context, without dropout: [B, T, D] embedded items -> [B, 1, D].
+        """Compute the state after each whole context, without dropout: [B, T, D] embedded items -> [B, 1, D].
 
         The last block has no use for the other positions' states, which saves most of its work.
 
@@ -162,7 +162,7 @@ class SASRec(nn.Module):
         return torch.cat([start, embedded], dim=1) + self.position_embedding[: length + 1]
 
     def encode_packed(self, embedded: Tensor, packing: Packing, drop: Dropout = no_dropout) -> Tensor:
-        """States of all tokens of packed segments: [C, P, D] embedded inputs -> [C, P, D].
+        """Compute the states of all tokens of packed segments: [C, P, D] embedded inputs -> [C, P, D].
 
         A token's input is the item before it or, at a segment's start (whatever stands in ``embedded``), START.
         """
@@ -178,7 +178,7 @@ class SASRec(nn.Module):
         return states
 
     def forward(self, items: Tensor, drop: Dropout = no_dropout) -> Tensor:
-        """States of all prefixes of [B, T] item indices -> [B, T + 1, D]."""
+        """Compute the states of all prefixes of [B, T] item indices -> [B, T + 1, D]."""
         return self.encode(self.item_embedding[items], drop)
 
 

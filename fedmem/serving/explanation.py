@@ -41,17 +41,17 @@ class Explainer:
     def explain(
         self, context: UserContext | None, history: Indices, found: Indices
     ) -> tuple[Explanation, list[ScoreParts]]:
-        """What the answer to a user was read from, and the parts of the score of each item found [n]."""
+        """Say what the answer to a user was read from, and find the parts of the score of each item found [n]."""
         read = self.queries.parts(context, history)
         memory, nothing = self._memory(context, read)
         fusion = dict(zip(("sequence", "retriever"), read.fusion, strict=True))
-        return Explanation(fusion=fusion, gates=read.gates, memory=memory, nothing=nothing), self._parts(read, found)
+        gates = {modality.value: gate for modality, gate in read.gates.items()}
+        return Explanation(fusion=fusion, gates=gates, memory=memory, nothing=nothing), self._parts(read, found)
 
     def _parts(self, read: QueryParts, found: Indices) -> list[ScoreParts]:
         table = self.scorer.table
-        vectors = {"sequential": table.embedding, "text": table.text, "visual": table.visual}
         sequence = _products(read.sequence, table.embedding, found)
-        experts = {name: _products(part, vectors[name], found) for name, part in read.experts.items()}
+        experts = {m.value: _products(part, table.vectors[m], found) for m, part in read.experts.items()}
         availability = np.zeros(len(found))
         if read.availability is not None:
             patterns = read.availability.shape[-1]
@@ -76,10 +76,10 @@ class Explainer:
             for k, title in enumerate(self.prototype_titles if self.scorer.global_memory is not None else ())
         ]
         weighed = [
-            one.model_copy(update={"weights": {name: float(weights[place]) for name, weights in read.weights.items()}})
+            one.model_copy(update={"weights": {m.value: float(weights[place]) for m, weights in read.weights.items()}})
             for place, one in enumerate(named)
         ]
-        nothing = {name: float(weights[-1]) for name, weights in read.weights.items()}
+        nothing = {m.value: float(weights[-1]) for m, weights in read.weights.items()}
         return tuple(sorted(weighed, key=lambda one: -max(one.weights.values()))), nothing
 
     def _entry(self, index: int) -> MemoryWeight:
@@ -97,14 +97,15 @@ class Explainer:
     def _clustered(self) -> npt.NDArray[np.float32]:
         """Item vectors [I + 1, D] in the clustering space."""
         assert self.scorer.global_memory is not None
-        if self.scorer.global_memory.clustering_block == "text" and self.features.text is not None:
-            return self.features.text
+        frozen = self.features.vectors.get(self.scorer.global_memory.clustering_block)
+        if frozen is not None:
+            return frozen.rows
         ids: npt.NDArray[np.float32] = self.scorer.table.embedding.detach().float().cpu().numpy()
         return ids
 
 
 def nearest_items(prototypes: Prototypes, vectors: npt.NDArray[np.float32]) -> Sequence[Indices]:
-    """The items of greatest cosine to each prototype, best first; none of an empty prototype."""
+    """Find the items of greatest cosine to each prototype, best first; none of an empty prototype."""
     space = prototypes.clustering_block
     centroids, present = prototypes.centroids(space), prototypes.present(space)
     length = np.maximum(np.linalg.norm(vectors, axis=1), 1e-12)
@@ -114,9 +115,8 @@ def nearest_items(prototypes: Prototypes, vectors: npt.NDArray[np.float32]) -> S
     return [row if there else row[:0] for row, there in zip(order, present, strict=True)]
 
 
-def _products(part: FloatArray, vectors: Tensor | None, found: Indices) -> Doubles:
+def _products(part: FloatArray, vectors: Tensor, found: Indices) -> Doubles:
     """⟨part, vector of each item⟩ in double precision: [Z], [n, Z] at [m] -> [m]."""
-    assert vectors is not None
     items = vectors[found].detach().double().cpu().numpy()
     products: Doubles = items @ part.astype(np.float64)
     return products

@@ -24,7 +24,7 @@ class JobMap:
 
     @classmethod
     def read(cls, path: Path) -> "JobMap":
-        """Of a run directory; nothing where no run has begun.
+        """Read the map of a run directory; it is empty where no run has begun.
 
         Raises:
             CheckpointError: if it is damaged.
@@ -36,11 +36,11 @@ class JobMap:
         return cls(directory.read_snapshot().dataset.items, None if drawn is None else drawn.points)
 
     def item(self, index: int) -> Item | None:
-        """The item of an index in 1..I; None where the run's folder is not there, and its items are not known."""
+        """Look up the item of an index in 1..I; None where the run's folder is gone, and its items are unknown."""
         return self.items[index - 1] if index <= len(self.items) else None
 
     def placed(self) -> list[tuple[Item, float, float]]:
-        """The items that have a place, each with its two coordinates."""
+        """List the items that have a place, each with its two coordinates."""
         points = np.zeros((0, 2), np.float32) if self.points is None else self.points
         rows = zip(self.items, points.tolist(), strict=False)
         return [(item, x, y) for item, (x, y) in rows if np.isfinite(x)]

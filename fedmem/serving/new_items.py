@@ -1,7 +1,7 @@
 """Items that a model was not trained with: their text is encoded as the catalogue's was and projected by the model."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
@@ -16,7 +16,9 @@ from fedmem.errors import FeatureError
 from fedmem.features.precomputed import names_a_file
 from fedmem.features.text import TextEncoder
 from fedmem.federated.scoring import ModelScorer
-from fedmem.model.recommender import FrozenFeatures, ItemTable, UR4RecV2MoE
+from fedmem.modality import Modality
+from fedmem.model.item_vectors import FrozenFeatures, ItemTable, MaskedVectors, availability_codes
+from fedmem.model.recommender import UR4RecV2MoE
 from fedmem.serving.catalogue import ServedCatalogue
 
 FloatArray = npt.NDArray[np.float32]
@@ -60,7 +62,8 @@ def encode(snapshot: Snapshot, texts: Mapping[int, str]) -> PlacedTexts:
     Raises:
         FeatureError: if the model uses no texts, or its texts were not encoded by a model that could encode these.
     """
-    if snapshot.features.text is None:
+    catalogue = snapshot.features.vectors.get(Modality.TEXT)
+    if catalogue is None:
         raise FeatureError(
             "the model in service uses no item texts, so a new item cannot be placed by its text: "
             "train with features.text=auto or required"
@@ -70,8 +73,8 @@ def encode(snapshot: Snapshot, texts: Mapping[int, str]) -> PlacedTexts:
         raise FeatureError(f"the item texts' vectors come from the file {name}, so a new text cannot be encoded")
     written = {index: text for index, text in texts.items() if text.strip()}
     raw = encoder_of(name).encode(list(written.values())) if written else ()
-    vectors = {index: snapshot.features.transform_text(one) for index, one in zip(written, raw, strict=True)}
-    absent = np.zeros(snapshot.features.text.shape[1], np.float32)
+    vectors = {index: catalogue.transform(one) for index, one in zip(written, raw, strict=True)}
+    absent = np.zeros(len(catalogue.mean), np.float32)
     return PlacedTexts(
         {index: vectors.get(index, absent) for index in texts}, {index: index in vectors for index in texts}
     )
@@ -91,11 +94,14 @@ def scorer_with(
 
 def place(model: UR4RecV2MoE, trained: UR4RecV2MoE, texts: PlacedTexts) -> UR4RecV2MoE:
     """Give a model other texts of items that it was trained with; ``trained`` is the one of before any of them."""
-    old, index = model.features, torch.tensor(sorted(texts.vectors))
+    index = torch.tensor(sorted(texts.vectors))
     rows = _frozen_rows(trained, texts, index)
-    text, text_mask = _changed(old.text, index, rows.text), _changed(old.text_mask, index, rows.text_mask)
-    patterns = None if model.availability is None else _changed(model.availability, index, _patterns(trained, rows))
-    return model.with_features(replace(old, text=text, text_mask=text_mask), patterns)
+    old, new = model.features[Modality.TEXT], rows[Modality.TEXT]
+    text = MaskedVectors(_changed(old.vectors, index, new.vectors), _changed(old.mask, index, new.mask))
+    patterns = _patterns(trained, rows)
+    if model.availability is not None and patterns is not None:
+        patterns = _changed(model.availability, index, patterns)
+    return model.with_features({**model.features, Modality.TEXT: text}, patterns)
 
 
 @torch.inference_mode()
@@ -111,44 +117,30 @@ def with_rows(table: ItemTable, trained: UR4RecV2MoE, texts: PlacedTexts, count:
     columns = table.matrix.T  # contiguous, and so a scorer wants it
     columns = torch.cat([columns, columns.new_zeros(len(columns), count + 1 - columns.shape[1])], dim=1)
     columns[:, index] = rows.matrix.T
-    embedding = _changed(table.embedding, index, rows.embedding, count + 1)
-    assert embedding is not None
-    return ItemTable(
-        rows=None,
-        embedding=embedding,
-        text=_changed(table.text, index, rows.text, count + 1),
-        visual=_changed(table.visual, index, rows.visual, count + 1),
-        matrix=columns.T,
-    )
+    vectors = {m: _changed(one, index, rows.vectors[m], count + 1) for m, one in table.vectors.items()}
+    return ItemTable(None, vectors, columns.T)
 
 
 def _frozen_rows(trained: UR4RecV2MoE, texts: PlacedTexts, index: Tensor) -> FrozenFeatures:
-    """The frozen features of some items: these texts, and the pictures that they were trained with."""
-    like = trained.text
-    assert like is not None
-    return FrozenFeatures(
-        torch.stack([torch.from_numpy(texts.vectors[int(one)]) for one in index]).to(like),
-        torch.tensor([texts.present[int(one)] for one in index]),
-        _rows(trained.image, index),
-        _rows(trained.image_mask, index),
-    )
+    """Make the frozen features of some items: these texts, and the pictures that they were trained with."""
+    vectors = torch.stack([torch.from_numpy(texts.vectors[int(one)]) for one in index])
+    present = torch.tensor([texts.present[int(one)] for one in index])
+    old = trained.features
+    return {m: MaskedVectors(_rows(one.vectors, index), _rows(one.mask, index)) for m, one in old.items()} | {
+        Modality.TEXT: MaskedVectors(vectors.to(old[Modality.TEXT].vectors), present)
+    }
 
 
-def _rows(table: Tensor | None, index: Tensor) -> Tensor | None:
-    """Rows of a trained table, zero where an item is newer."""
-    if table is None:
-        return None
+def _rows(table: Tensor, index: Tensor) -> Tensor:
+    """Take rows of a trained table, zero where an item is newer."""
     rows = table.new_zeros(len(index), *table.shape[1:])
     known = index < len(table)
     rows[known] = table[index[known]]
     return rows
 
 
-def _changed(table: Tensor | None, index: Tensor, rows: Tensor | None, count: int | None = None) -> Tensor | None:
-    """A copy with these rows and, behind the others, as many as to make ``count``."""
-    if table is None:
-        return None
-    assert rows is not None
+def _changed(table: Tensor, index: Tensor, rows: Tensor, count: int | None = None) -> Tensor:
+    """Copy a table with these rows and, behind the others, as many as to make ``count``."""
     added = 0 if count is None else count - len(table)
     changed = torch.cat([table, table.new_zeros(added, *table.shape[1:])])
     changed[index] = rows
@@ -156,9 +148,9 @@ def _changed(table: Tensor | None, index: Tensor, rows: Tensor | None, count: in
 
 
 def _patterns(trained: UR4RecV2MoE, rows: FrozenFeatures) -> Tensor | None:
-    """Each item's pattern of modalities by the model's own numbers; one that no trained item had has none of a bias."""
+    """Find each item's pattern of modalities by the model's numbers; one that no trained item had has no bias."""
     if trained.availability is None:
         return None
-    known, first = np.unique(trained.features.codes()[1:].numpy(), return_index=True)
+    known, first = np.unique(availability_codes(trained.features)[1:].numpy(), return_index=True)
     number = dict(zip(known.tolist(), trained.availability[1:][first].tolist(), strict=True))
-    return torch.tensor([number.get(code, 0) for code in rows.codes().tolist()])
+    return torch.tensor([number.get(code, 0) for code in availability_codes(rows).tolist()])

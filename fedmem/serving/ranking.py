@@ -77,7 +77,7 @@ class ExactRanking:
         self._free: list[FloatArray] = []  # scratch that is not in use: as many as ever computed at once
 
     def best(self, queries: FloatArray, wanted: Sequence[TopK]) -> list[Best]:
-        """As ``Ranking.best``."""
+        """Do as ``Ranking.best``."""
         if len(queries) == 1:
             return [self._best_of_one(queries[0], wanted[0])]
         found: list[Best] = []
@@ -86,7 +86,7 @@ class ExactRanking:
         return found
 
     def with_columns(self, columns: FloatArray, changed: Indices) -> "ExactRanking":
-        """As ``Ranking.with_columns``."""
+        """Do as ``Ranking.with_columns``."""
         return ExactRanking(columns)
 
     def _best_of_one(self, query: FloatArray, wanted: TopK) -> Best:
@@ -160,18 +160,18 @@ class FaissRanking:
         self._index.nprobe = min(probes, cells)  # type: ignore[attr-defined]
 
     def best(self, queries: FloatArray, wanted: Sequence[TopK]) -> list[Best]:
-        """As ``Ranking.best``, among the candidates."""
+        """Do as ``Ranking.best``, among the candidates."""
         return [self._best(query, asked) for query, asked in zip(queries, wanted, strict=True)]
 
     def with_columns(self, columns: FloatArray, changed: Indices) -> "FaissRanking":
-        """As ``Ranking.with_columns``: what changed is a candidate of every query from now on."""
+        """Do as ``Ranking.with_columns``: what changed is a candidate of every query from now on."""
         other = copy.copy(self)
         other.exact = ExactRanking(columns)
         other.always = np.union1d(self.always, changed)
         return other
 
     def _best(self, query: FloatArray, wanted: TopK) -> Best:
-        """The best of the cells searched and, behind them, of all others: for any count the head of one order."""
+        """Find the best of the cells searched and, behind them, of all others: for any count the head of one order."""
         if wanted.outside is not None:
             return self.exact.best(query[None], [wanted])[0]
         column, scores = self._best_of_cells(query, wanted)
@@ -183,7 +183,7 @@ class FaissRanking:
         return np.concatenate([column, more]), np.concatenate([scores, lower])
 
     def _best_of_cells(self, query: FloatArray, wanted: TopK) -> Best:
-        """The best of the items in the cells searched, all of them where there are not as many as wanted.
+        """Find the best of the items in the cells searched, all of them where there are not as many as wanted.
 
         What FAISS returns is cut off by its own rounding. It is asked for more until no item that it keeps back can be
         among the best by the scores that count here; otherwise pages, which want more and more, would not fit together.

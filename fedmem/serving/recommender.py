@@ -16,6 +16,7 @@ from fedmem.errors import ConfigError, ConflictError, UnknownError
 from fedmem.federated.scoring import ModelScorer, UserContext
 from fedmem.memory.entries import MemoryEntries
 from fedmem.memory.prototypes import Prototypes
+from fedmem.modality import Modality
 from fedmem.serving.answers import Recommendation, ScoredItem, SimilarTo
 from fedmem.serving.catalogue import ServedCatalogue
 from fedmem.serving.explanation import Explainer
@@ -219,7 +220,7 @@ class Recommender:
         if not items:
             return self
         catalogue = self.catalogue.with_items(items)
-        if self.trained.snapshot.features.text is None and len(catalogue) == catalogue.trained:
+        if Modality.TEXT not in self.trained.snapshot.features.vectors and len(catalogue) == catalogue.trained:
             return replace(self, catalogue=catalogue)
         texts = encode(self.trained.snapshot, {catalogue.index(item.item_id): item.text for item in items})
         scorer = scorer_with(self.scorer, self.trained.model, texts, catalogue)
@@ -288,14 +289,14 @@ class Recommender:
     # How a question becomes an answer
 
     def _kept_vector(self, question: Question, history: Indices) -> tuple[Slot | None, UserVector | None]:
-        """Where the user's vector is kept, and the vector if it is there. Without a user or a history there is none."""
+        """Find where the user's vector is kept, and the vector if it is there; nothing without a user or a history."""
         user_id = question.user_id
         if user_id is None or question.memory is not None or not question.selection.memory or not len(history):
             return None, None
         return self.vectors.find(VectorKey.of(user_id, history))
 
     def _vector(self, resolved: ResolvedQuestion) -> tuple[UserVector, UserContext | None]:
-        """The user's side of the score and, where it is needed, what it was read from: no history is replayed twice."""
+        """Find the user's side of the score and, if needed, what it was read from: no history is replayed twice."""
         context = resolved.context() if resolved.needs_context else None
         if resolved.vector is not None:
             return resolved.vector, context

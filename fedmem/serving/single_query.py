@@ -12,6 +12,7 @@ import torch
 
 from fedmem.federated.scoring import ModelScorer, UserContext
 from fedmem.memory.entries import MemoryEntries
+from fedmem.modality import Modality
 from fedmem.model.fusion import NumpyFusion
 from fedmem.model.layers import FloatArray, NumpyLinear, array_of, softmax
 from fedmem.model.preference_retriever import NumpyExpert
@@ -35,11 +36,11 @@ class QueryParts:
     """
 
     sequence: FloatArray
-    experts: dict[str, FloatArray]
+    experts: dict[Modality, FloatArray]
     availability: FloatArray | None
     fusion: tuple[float, float]
-    gates: dict[str, float]
-    weights: dict[str, FloatArray]
+    gates: dict[Modality, float]
+    weights: dict[Modality, FloatArray]
 
 
 class SingleQueries:
@@ -53,19 +54,20 @@ class SingleQueries:
     def __init__(self, scorer: ModelScorer) -> None:
         model = scorer.model
         self._sasrec = NumpySASRec(model.sasrec, array_of(scorer.table.embedding))
-        self._experts: dict[str, NumpyExpert] = {}
-        self._slots: dict[str, _Slots] = {}
+        self._experts: dict[Modality, NumpyExpert] = {}
+        self._slots: dict[Modality, _Slots] = {}
         self._item_dim = 0
         self._router = self._availability = None
         if model.retriever is not None:
             self._fusion = NumpyFusion(model.fusion)
-            for name, expert in model.retriever.named_experts():
-                self._experts[name] = NumpyExpert(expert)
-                self._slots[name] = _Slots(name, self._experts[name].item_dim, scorer)
+            for modality, expert in model.retriever.by_modality():
+                self._experts[modality] = NumpyExpert(expert)
+                self._slots[modality] = _Slots(modality, self._experts[modality].item_dim, scorer)
             self._router = None if model.retriever.router is None else NumpyLinear(model.retriever.router)
             biases = model.retriever.availability
             self._availability = None if biases is None else NumpyLinear(biases)
             self._item_dim = model.retriever.item_dim
+        self._modalities = model.modalities
         self._has_prototypes = scorer.prototypes is not None
 
     def query(self, context: UserContext | None, history: Indices) -> FloatArray:
@@ -73,9 +75,9 @@ class SingleQueries:
         parts = self.parts(context, history)
         if not self._experts:
             return parts.sequence
-        blocks = [parts.sequence + parts.experts["sequential"] if parts.experts else parts.sequence]
+        blocks = [parts.sequence + parts.experts[Modality.SEQUENTIAL] if parts.experts else parts.sequence]
         nothing = np.zeros(self._item_dim, np.float32)
-        blocks += [parts.experts.get(name, nothing) for name in ("text", "visual") if name in self._experts]
+        blocks += [parts.experts.get(modality, nothing) for modality in self._modalities]
         if parts.availability is not None:
             blocks.append(parts.availability)
         return np.concatenate(blocks)
@@ -92,14 +94,14 @@ class SingleQueries:
         gates, experts, weights = self._gates(h), {}, {}
         readable = None if context.memory is None else context.memory.index < len(history)
         by_mass = self._has_prototypes and not len(history) and not context.remembers
-        for name, expert in self._experts.items():
-            slots, present = self._slots[name].readable(context.memory, readable)
-            read = self._slots[name].mass if by_mass else expert.attend(h, slots, present, context.preference)
-            experts[name] = (b * gates[name]) * expert.preference(slots, read)
-            weights[name] = read.mean(0)
+        for modality, expert in self._experts.items():
+            slots, present = self._slots[modality].readable(context.memory, readable)
+            read = self._slots[modality].mass if by_mass else expert.attend(h, slots, present, context.preference)
+            experts[modality] = (b * gates[modality]) * expert.preference(slots, read)
+            weights[modality] = read.mean(0)
         return QueryParts(a * h, experts, biases, (a, b), gates, weights)
 
-    def _gates(self, h: FloatArray) -> dict[str, float]:
+    def _gates(self, h: FloatArray) -> dict[Modality, float]:
         if self._router is None:
             return dict.fromkeys(self._experts, 1.0)
         return dict(zip(self._experts, softmax(self._router(h)).tolist(), strict=True))
@@ -108,23 +110,23 @@ class SingleQueries:
 class _Slots:
     """What one expert may read: entries' vectors by item, the prototypes as it sees them, and the null slot behind."""
 
-    def __init__(self, name: str, item_dim: int, scorer: ModelScorer) -> None:
-        model, table = scorer.model, scorer.table
-        vectors, mask = {"text": (table.text, model.text_mask), "visual": (table.visual, model.image_mask)}.get(
-            name, (None, None)
-        )
+    def __init__(self, modality: Modality, item_dim: int, scorer: ModelScorer) -> None:
         # Where entries' vectors come from: the items' own, or, for None, the memory.
-        self.vectors = None if vectors is None else array_of(vectors)
-        self.present: BoolArray | None = None if mask is None or bool(mask[1:].all()) else mask.cpu().numpy()
-        self._place_prototypes(name, item_dim, scorer)
+        self.vectors: FloatArray | None = None
+        self.present: BoolArray | None = None
+        if modality is not Modality.SEQUENTIAL:
+            self.vectors, mask = array_of(scorer.table.vectors[modality]), scorer.model.features[modality].mask
+            self.present = None if bool(mask[1:].all()) else mask.cpu().numpy()
+        self._place_prototypes(modality, item_dim, scorer)
 
-    def _place_prototypes(self, name: str, item_dim: int, scorer: ModelScorer) -> None:
+    def _place_prototypes(self, modality: Modality, item_dim: int, scorer: ModelScorer) -> None:
         prototypes = np.zeros((0, item_dim), np.float32)
         present = np.zeros(0, bool)
         mass = np.zeros(0, np.float32)
         if scorer.prototypes is not None and scorer.global_memory is not None:
-            vectors, there = scorer.model.adapt_prototypes(name, scorer.prototypes)
-            prototypes, present, mass = array_of(vectors), there.cpu().numpy(), scorer.global_memory.mass
+            adapted = scorer.model.adapt_prototypes(modality, scorer.prototypes)
+            prototypes, present = array_of(adapted.vectors), adapted.mask.cpu().numpy()
+            mass = scorer.global_memory.mass
         self.always = np.concatenate([prototypes, np.zeros_like(prototypes, shape=(1, item_dim))])
         self.always_present = np.append(present, True)
         by_mass = np.append(mass * present, 0).astype(np.float32)

@@ -51,7 +51,7 @@ class UserContexts:
     memory_of: Callable[[int], MemoryEntries | None] | None = None
 
     def of_user(self, user: int, history: Indices) -> UserContext:
-        """Of a user of the data: the stored memory or, of one who was not trained, what the history replays."""
+        """Read a user of the data: the stored memory or, where it was not trained, what the history replays."""
         if not self.config.uses_memory:
             return UserContext()
         preference = self.user_features.of(user)
@@ -62,7 +62,7 @@ class UserContexts:
         return self.of_history(history)
 
     def of_history(self, history: Indices) -> UserContext:
-        """Of a history that arrives without a memory: its replay, or nothing of its own where it is too short."""
+        """Read a history that arrives without a memory: its replay, or nothing of its own where it is too short."""
         if not self.config.uses_memory:
             return UserContext()
         if not self.is_new(history):
@@ -73,7 +73,7 @@ class UserContexts:
         return UserContext(memory.query())
 
     def replays(self, user: int | None, history: Indices) -> bool:
-        """Whether a context of this history, of a user of the data or of nobody, is had by replaying it."""
+        """Whether a context of this history, of a user of the data or without one, is had by replaying it."""
         if not self.config.uses_memory:
             return False
         if user is not None and (self.memory_of is not None or self._was_trained(user)):
@@ -81,7 +81,7 @@ class UserContexts:
         return not self.is_new(history)
 
     def strategy(self, user: int | None, history: Indices, context: UserContext | None) -> StrategyName:
-        """What answers; no context is no memory, which was asked for."""
+        """Name what answers; no context is no memory, which was asked for."""
         if context is None:
             return "no_memory"
         if (user is not None and self._was_trained(user)) or context.remembers or not self.is_new(history):
@@ -96,7 +96,7 @@ class UserContexts:
         return too_short or len(np.unique(history)) >= self.dataset.num_items
 
     def replay(self, history: Indices) -> MemoryEntries:
-        """The memory that a client with this history would write in one uncropped pass of the served model."""
+        """Write the memory that a client with this history would write in one uncropped pass of the served model."""
         trained = np.asarray(history[-self.config.data.max_history :], np.int32)
         data = ClientDataset(trained, self.dataset.num_items)
         prototypes = prototype_vectors(self.global_memory, self.model.sasrec.item_embedding)

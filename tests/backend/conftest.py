@@ -23,6 +23,7 @@ from fedmem.contracts import Problem
 from fedmem.data.federated_dataset import FederatedDataset
 from fedmem.data.interactions import Interactions, Item
 from fedmem.memory.prototype_map import PrototypeMap, describe
+from fedmem.modality import Modality
 from fedmem.serving import Recommender
 from fedmem.storage.catalogue import CatalogueStore
 from fedmem.storage.catalogue_rows import InteractionColumns, ItemRow
@@ -128,8 +129,9 @@ def full_world(empty_world: World, run: Path, tmp_path_factory: pytest.TempPathF
 def draw(directory: RunDirectory, number: int):
     """The map of a run, and its prototypes as the trainer describes them."""
     features = directory.read_snapshot().features
-    vectors, mask = features.text[1:], features.text_mask[1:]
-    drawn = PrototypeMap.of("text", vectors, mask)
+    texts = features.vectors[Modality.TEXT]
+    vectors, mask = texts.rows[1:], texts.mask[1:]
+    drawn = PrototypeMap.of(Modality.TEXT, vectors, mask)
     return drawn, describe(directory.read_server(number).global_memory, None, drawn, vectors, mask)
 
 

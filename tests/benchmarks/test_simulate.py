@@ -19,7 +19,7 @@ def test_the_workload_is_that_of_the_goal():
     assert (min(lengths), max(lengths)) == (60, 130)
     assert sum(lengths) / 200 == pytest.approx(95, abs=3)
     assert (config.federated.local_epochs, config.training.optimizer) == (4, "adam")
-    model = build_model(config, 3000, ItemFeatures.empty(3000))
+    model = build_model(config, 3000, ItemFeatures(3000))
     assert model.sasrec.item_embedding.shape == (3001, 64)
     assert model.retriever is None
 

@@ -8,11 +8,13 @@ import pytest
 from huggingface_hub import constants
 from PIL import Image
 
+from fedmem.config import FeaturesConfig, Policy
 from fedmem.data.interactions import Item
 from fedmem.errors import FeatureError
-from fedmem.features.build import Policy, build_item_features, build_user_features
+from fedmem.features.build import Encoding, build_item_features, build_user_features
 from fedmem.features.store import ItemFeatures
 from fedmem.features.text import TextEncoder
+from fedmem.modality import Modality
 
 ITEMS = (
     Item("a", "Alien", ("Horror", "Sci-Fi"), 1979, text="Alien (1979). Horror, Sci-Fi"),
@@ -30,9 +32,8 @@ def _build(
     text_model_name: str = "all-MiniLM-L6-v2",
     image_model_name: str = "descriptor",
 ) -> tuple[ItemFeatures, dict[str, str]]:
-    return build_item_features(
-        items, text=text, image=image, text_model_name=text_model_name, image_model_name=image_model_name
-    )
+    config = FeaturesConfig(text=text, image=image, image_model_name=image_model_name)
+    return build_item_features(items, Encoding(config, text_model_name))
 
 
 @pytest.fixture
@@ -51,28 +52,26 @@ def no_hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 def test_texts_are_encoded_where_they_are(real_encoder: TextEncoder) -> None:
     features, notes = _build(ITEMS, "required", "off")
-    assert features.text is not None
-    assert features.text.shape == (5, 384)
-    assert features.text_mask.tolist() == [False, True, True, False, True]
-    assert not features.text[[0, 3]].any()
-    assert np.square(features.text).sum() == pytest.approx(3 * 384, rel=1e-4)
+    (texts,) = features.vectors.values()
+    assert texts.rows.shape == (5, 384)
+    assert texts.mask.tolist() == [False, True, True, False, True]
+    assert not texts.rows[[0, 3]].any()
+    assert np.square(texts.rows).sum() == pytest.approx(3 * 384, rel=1e-4)
     raw = real_encoder.encode([ITEMS[3].text])
-    assert features.transform_text(raw)[0].tobytes() == features.text[4].tobytes()
+    assert texts.transform(raw)[0].tobytes() == texts.rows[4].tobytes()
     assert notes == {"text": f"{real_encoder.identity}, 3 of 4 items", "image": "off"}
-    assert features.image is None
-    assert not features.image_mask.any()
+    assert list(features.vectors) == [Modality.TEXT]
 
 
 def test_off_touches_nothing() -> None:
     features, notes = _build(ITEMS, "off", "off", "./no-model", "./no-file.npz")
-    assert features.text is None
+    assert not features.vectors
     assert notes == {"text": "off", "image": "off"}
 
 
 def test_auto_does_without_what_no_item_has() -> None:
     features, notes = _build(NO_TEXTS, "auto", "auto", "./no-model", "./no-model")
-    assert features.text is None
-    assert features.image is None
+    assert not features.vectors
     assert notes == {"text": "auto: no item has a text, not used", "image": "auto: no item has an image, not used"}
 
 
@@ -87,14 +86,14 @@ def test_an_encoder_that_cannot_be_had(no_hub: None, caplog: pytest.LogCaptureFi
     with pytest.raises(FeatureError, match=r"no/such-model.*features\.text=off"):
         _build(ITEMS, "required", "off", "no/such-model")
     features, notes = _build(ITEMS, "auto", "off", "no/such-model")
-    assert features.text is None
+    assert not features.vectors
     assert notes["text"].startswith("auto: not used, no/such-model is not on this machine")
     assert [record.levelno for record in caplog.records if record.name == "fedmem.features.build"] == [logging.WARNING]
 
 
 def test_a_broken_image_is_left_out_or_an_error(with_images: tuple[Item, ...]) -> None:
     features, notes = _build(with_images, "off", "auto")
-    assert features.image_mask.tolist() == [False, True, False, False, True]
+    assert features.vectors[Modality.VISUAL].mask.tolist() == [False, True, False, False, True]
     assert notes["image"].startswith("descriptor (scikit-image")
     assert notes["image"].endswith("2 of 4 items")
     with pytest.raises(FeatureError, match=r"b\.png cannot be read as an image"):
@@ -103,8 +102,7 @@ def test_a_broken_image_is_left_out_or_an_error(with_images: tuple[Item, ...]) -
 
 def test_clip_by_path(with_images: tuple[Item, ...], tiny_clip: Path) -> None:
     features, notes = _build(with_images, "off", "auto", image_model_name=str(tiny_clip))
-    assert features.image is not None
-    assert features.image.shape == (5, 8)
+    assert features.vectors[Modality.VISUAL].rows.shape == (5, 8)
     assert notes["image"].startswith("tiny-clip sha256:")
 
 
@@ -113,7 +111,7 @@ def test_precomputed_vectors_go_by_item_id(tmp_path: Path, caplog: pytest.LogCap
     path = tmp_path / "vectors.npz"
     np.savez(path, item_ids=np.array(["d", "a", "not-sold-here"]), vectors=np.eye(3, 2))
     features, notes = _build(ITEMS, "off", "required", image_model_name=str(path))
-    assert features.image_mask.tolist() == [False, True, False, False, True]
+    assert features.vectors[Modality.VISUAL].mask.tolist() == [False, True, False, False, True]
     assert notes["image"].startswith("vectors.npz sha256:")
     assert "1 of 3 ids are not in the catalogue" in caplog.text
     for unusable in (_build_file(tmp_path, ["x"], [[1.0, 2.0]]), _build_file(tmp_path, ["a"], [[np.nan, 2.0]])):
@@ -131,11 +129,11 @@ def test_progress_names_the_stage(real_encoder: TextEncoder) -> None:
     calls: list[tuple[str, int, int]] = []
     build_item_features(
         ITEMS,
-        text="auto",
-        image="off",
-        text_model_name=real_encoder.model_name,
-        image_model_name="descriptor",
-        progress=lambda stage, done, total: calls.append((stage, done, total)),
+        Encoding(
+            FeaturesConfig(image="off"),
+            real_encoder.model_name,
+            progress=lambda stage, done, total: calls.append((stage, done, total)),
+        ),
     )
     assert calls[-1] == ("item texts", 3, 3)
 
@@ -170,7 +168,7 @@ def test_preference_texts_come_from_the_first_half_only(real_encoder: TextEncode
     assert features.mask.tolist() == [True, False, True, False]
     assert features.preference is not None
     assert not features.preference[[1, 3]].any()
-    expected = item_features.transform_text(real_encoder.encode(["Horror."]))[0]
+    expected = item_features.vectors[Modality.TEXT].transform(real_encoder.encode(["Horror."]))[0]
     assert features.preference[0].tobytes() == features.preference[2].tobytes() == expected.tobytes()
     assert note == f"{real_encoder.identity}, 2 of 4 users"
 
@@ -192,7 +190,7 @@ def test_what_comes_later_changes_no_preference(real_encoder: TextEncoder) -> No
 
 def test_preference_texts_need_item_texts() -> None:
     dataset = _Histories(ITEMS, [[1, 2]])
-    nothing = ItemFeatures.empty(4)
+    nothing = ItemFeatures(4)
     for policy, note in (("off", "off"), ("auto", "auto: preference texts need item texts, not used")):
         features, found = build_user_features(dataset, nothing, policy=policy, text_model_name="./no-model")  # type: ignore[arg-type]
         assert features.preference is None

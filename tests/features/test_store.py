@@ -3,7 +3,8 @@ import pytest
 from safetensors.numpy import load, save
 
 from fedmem.features.cache import FloatArray
-from fedmem.features.store import ItemFeatures, Modality, UserFeatures
+from fedmem.features.store import FrozenVectors, ItemFeatures, UserFeatures
+from fedmem.modality import Modality
 
 
 def _raw(count: int, dimension: int, seed: int = 0) -> list[FloatArray | None]:
@@ -14,7 +15,7 @@ def _raw(count: int, dimension: int, seed: int = 0) -> list[FloatArray | None]:
 def test_present_rows_are_centred_and_scaled() -> None:
     raw = _raw(50, 6)
     raw[4] = raw[10] = None
-    fitted = Modality.fitted(raw)
+    fitted = FrozenVectors.fitted(raw)
     assert fitted.rows.shape == (51, 6)
     assert fitted.rows.dtype == np.float32
     assert np.flatnonzero(~fitted.mask).tolist() == [0, 5, 11]
@@ -26,14 +27,14 @@ def test_present_rows_are_centred_and_scaled() -> None:
 
 def test_missing_rows_do_not_move_the_mean() -> None:
     raw = _raw(20, 4)
-    with_gaps = Modality.fitted([*raw, None, None])
-    np.testing.assert_array_equal(with_gaps.rows[:21], Modality.fitted(raw).rows)
+    with_gaps = FrozenVectors.fitted([*raw, None, None])
+    np.testing.assert_array_equal(with_gaps.rows[:21], FrozenVectors.fitted(raw).rows)
 
 
 def test_one_vector_or_equal_ones_become_zero_not_nan() -> None:
     vector = np.ones(3, dtype=np.float32)
     for raw in ([vector], [vector, vector]):
-        fitted = Modality.fitted(list(raw))
+        fitted = FrozenVectors.fitted(list(raw))
         assert not fitted.rows.any()
         assert fitted.scale == 1.0
         assert fitted.mask[1:].all()
@@ -41,38 +42,44 @@ def test_one_vector_or_equal_ones_become_zero_not_nan() -> None:
 
 def test_a_new_item_is_transformed_as_the_catalogue_was() -> None:
     raw = _raw(9, 5)
-    features = ItemFeatures.from_modalities(9, Modality.fitted(raw), Modality.fitted(_raw(9, 3)))
-    assert features.text is not None
+    vectors = FrozenVectors.fitted(raw)
     assert raw[2] is not None
-    assert features.transform_text(raw[2]).tobytes() == features.text[3].tobytes()
+    assert vectors.transform(raw[2]).tobytes() == vectors.rows[3].tobytes()
     with pytest.raises(AssertionError, match="5 components"):
-        features.transform_text(np.zeros(6, dtype=np.float32))
+        vectors.transform(np.zeros(6, dtype=np.float32))
 
 
 @pytest.mark.parametrize(("text", "image"), [(True, True), (True, False), (False, True), (False, False)])
 def test_through_a_checkpoint_and_back(text: bool, image: bool) -> None:
     raw = _raw(7, 5)
     raw[0] = None
-    features = ItemFeatures.from_modalities(
-        7, Modality.fitted(raw) if text else None, Modality.fitted(_raw(7, 3)) if image else None
-    )
-    back = ItemFeatures.from_arrays(load(save(features.to_arrays())))
-    for name in ("text", "text_mask", "image", "image_mask", "text_mean", "image_mean"):
-        before, after = getattr(features, name), getattr(back, name)
-        assert (before is None) == (after is None)
-        if before is not None:
-            assert before.dtype == after.dtype
-            assert before.tobytes() == after.tobytes()
-    assert (back.text_scale, back.image_scale) == (features.text_scale, features.image_scale)
+    vectors = {Modality.TEXT: FrozenVectors.fitted(raw)} if text else {}
+    vectors |= {Modality.VISUAL: FrozenVectors.fitted(_raw(7, 3))} if image else {}
+    arrays = ItemFeatures(7, vectors).to_arrays()
+    assert {"text_mask", "image_mask"} <= arrays.keys()
+    back = ItemFeatures.from_arrays(load(save(arrays)))
+    assert (back.num_items, back.vectors.keys()) == (7, vectors.keys())
+    for modality, before in vectors.items():
+        after = back.vectors[modality]
+        assert before.scale == after.scale
+        for one, other in ((before.rows, after.rows), (before.mask, after.mask), (before.mean, after.mean)):
+            assert one.dtype == other.dtype
+            assert one.tobytes() == other.tobytes()
 
 
 def test_no_features_at_all() -> None:
-    features = ItemFeatures.empty(4)
-    assert features.text is None
-    assert features.image is None
-    assert features.text_mask.tolist() == features.image_mask.tolist() == [False] * 5
-    with pytest.raises(AssertionError, match="not used"):
-        features.transform_text(np.zeros(3, dtype=np.float32))
+    arrays = ItemFeatures(4).to_arrays()
+    assert {name: mask.tolist() for name, mask in arrays.items()} == dict.fromkeys(
+        ("text_mask", "image_mask"), [False] * 5
+    )
+    assert ItemFeatures.from_arrays(arrays).vectors == {}
+
+
+def test_a_checkpoint_from_before_a_modality_is_read() -> None:
+    arrays = ItemFeatures(7, {Modality.TEXT: FrozenVectors.fitted(_raw(7, 5))}).to_arrays()
+    del arrays["image_mask"]
+    back = ItemFeatures.from_arrays(arrays)
+    assert (back.num_items, list(back.vectors)) == (7, [Modality.TEXT])
 
 
 def test_user_features_through_a_checkpoint() -> None:

@@ -15,7 +15,10 @@ from fedmem.federated.prototype_aggregation import reduce_prototypes
 from fedmem.federated.server_optimizers import OptimizerState
 from fedmem.federated.sums import Mean
 from fedmem.memory.prototypes import Prototypes
+from fedmem.modality import Modality
 from tests.tiny import tiny_config
+
+TEXT, ID = Modality.TEXT, Modality.SEQUENTIAL
 
 
 def aggregator(federated: dict[str, Any] | None = None, fedmem: dict[str, Any] | None = None) -> FederatedAggregator:
@@ -35,7 +38,7 @@ def sum_of(sent: ClientUpdate, **fedmem: Any) -> UpdateSum:
 
 def prototypes(sums: list[list[float]], counts: list[float]) -> Prototypes:
     """Of one block."""
-    return Prototypes({"id": np.array(sums, np.float32)}, {"id": np.array(counts, np.float32)})
+    return Prototypes({ID: np.array(sums, np.float32)}, {ID: np.array(counts, np.float32)})
 
 
 # FedAvg
@@ -174,21 +177,21 @@ def merged(aggregation: str, current: Prototypes = NOTHING, momentum: float = 0.
 
 def test_mean_counts_every_client_that_has_the_index_once():
     found = merged("mean")
-    np.testing.assert_allclose(found.centroids("id"), [[1.0, 2.0], [(3 + 1) / 2, (0 + 2) / 2]], rtol=1e-6)
+    np.testing.assert_allclose(found.centroids(ID), [[1.0, 2.0], [(3 + 1) / 2, (0 + 2) / 2]], rtol=1e-6)
     np.testing.assert_allclose(found.mass, [1, 2])
 
 
 def test_weighted_by_samples_as_in_the_original():
     found = merged("weighted")
     np.testing.assert_allclose(
-        found.centroids("id"), [[1.0, 2.0], [(10 * 3 + 30 * 1) / 40, (10 * 0 + 30 * 2) / 40]], rtol=1e-6
+        found.centroids(ID), [[1.0, 2.0], [(10 * 3 + 30 * 1) / 40, (10 * 0 + 30 * 2) / 40]], rtol=1e-6
     )
     np.testing.assert_allclose(found.mass, [10, 40])
 
 
 def test_weighted_by_counts():
     found = merged("weighted", prototype_weights="counts")
-    np.testing.assert_allclose(found.centroids("id"), [[1.0, 2.0], [7 / 5, 8 / 5]], rtol=1e-6)
+    np.testing.assert_allclose(found.centroids(ID), [[1.0, 2.0], [7 / 5, 8 / 5]], rtol=1e-6)
     np.testing.assert_allclose(found.mass, [2, 5])
 
 
@@ -200,7 +203,7 @@ def test_recluster_groups_all_uploads_by_distance():
     ]
     current = prototypes([[0.0, 0.0], [9.0, 9.0]], [1, 1])
     found = merge(uploads, current, prototype_aggregation="recluster", prototype_momentum=0.0)
-    np.testing.assert_allclose(found.sums["id"], [[6.0, 8.0], [30.0, 30.0]], rtol=1e-6)
+    np.testing.assert_allclose(found.sums[ID], [[6.0, 8.0], [30.0, 30.0]], rtol=1e-6)
     np.testing.assert_allclose(found.mass, [6, 3])
 
 
@@ -208,7 +211,7 @@ def test_the_moving_average_keeps_what_this_round_did_not_see():
     current = prototypes([[8.0, 8.0], [1.0, 1.0]], [4, 1])
     found = merged("weighted", current, 0.75, prototype_weights="counts")
     np.testing.assert_allclose(
-        found.sums["id"],
+        found.sums[ID],
         [[0.75 * 8 + 0.25 * 2, 0.75 * 8 + 0.25 * 4], [0.75 + 0.25 * 7, 0.75 + 0.25 * 8]],
         rtol=1e-6,
     )
@@ -218,14 +221,14 @@ def test_the_moving_average_keeps_what_this_round_did_not_see():
 def test_an_index_nobody_uploads_keeps_its_centroid():
     current = prototypes([[8.0, 4.0], [1.0, 1.0]], [4, 1])
     found = merge([(prototypes([[0.0, 0.0], [5.0, 5.0]], [0, 1]), 3.0)], current, prototype_momentum=0.9)
-    np.testing.assert_allclose(found.centroids("id")[0], [2.0, 1.0], rtol=1e-6)
+    np.testing.assert_allclose(found.centroids(ID)[0], [2.0, 1.0], rtol=1e-6)
 
 
 @pytest.mark.parametrize("aggregation", ["mean", "weighted", "recluster"])
 def test_empty_memories_move_no_centroid(aggregation):
     current = prototypes([[1.0, 2.0], [4.0, 4.0]], [1, 2])
     found = merge([(NOTHING, 5.0), (NOTHING, 7.0)], current, prototype_aggregation=aggregation)
-    np.testing.assert_allclose(found.centroids("id"), current.centroids("id"), rtol=1e-6)
+    np.testing.assert_allclose(found.centroids(ID), current.centroids(ID), rtol=1e-6)
 
 
 # What a chunk of clients is reduced to
@@ -239,7 +242,7 @@ def uploads_of(draw: st.DrawFn) -> tuple[list[Prototypes], list[int]]:
     found = []
     for _ in range(clients):
         ids = rng.integers(0, 3, k)
-        counts = {"text": rng.integers(0, ids + 1).astype(np.float32), "id": ids.astype(np.float32)}
+        counts = {TEXT: rng.integers(0, ids + 1).astype(np.float32), ID: ids.astype(np.float32)}
         sums = {block: rng.normal(size=(k, 3)).astype(np.float32) * n[:, None] for block, n in counts.items()}
         found.append(Prototypes(sums, counts))
     return found, rng.integers(1, 50, clients).tolist()

@@ -12,7 +12,10 @@ from fedmem.federated.messages import Broadcast, ClientUpdate
 from fedmem.federated.simulation import SimulatedPopulation
 from fedmem.federated.start import initial_prototypes
 from fedmem.federated.sums import Mean, Total
+from fedmem.modality import Modality
 from tests.tiny import client_of, noisy_parameters, numbers, population_of, tiny_config, tiny_dataset, tiny_snapshot
+
+ID = Modality.SEQUENTIAL
 
 LONG = tiny_dataset(6, shortest=20, longest=40)
 
@@ -162,7 +165,7 @@ def test_what_a_client_does_step_by_step_is_what_it_sends():
     assert numbers(client.train_local_model()) == numbers(whole.metrics)
     for name, delta in client.get_model_parameters().items():
         np.testing.assert_array_equal(delta, whole.delta[name])
-    np.testing.assert_array_equal(client.get_memory_prototypes().sums["id"], whole.prototypes.sums["id"])
+    np.testing.assert_array_equal(client.get_memory_prototypes().sums[ID], whole.prototypes.sums[ID])
     client.release_model()
     assert len(client.memory) > 0
 

@@ -6,19 +6,22 @@ from safetensors.numpy import save
 
 from fedmem.federated.messages import Broadcast, ClientUpdate, prototype_size, wire_size
 from fedmem.memory.prototypes import Prototypes
+from fedmem.modality import Modality
+
+ID = Modality.SEQUENTIAL
 
 PARAMETERS = {"a": np.ones((3, 4), np.float32), "b": np.ones(5, np.float32)}
 
 
 def prototypes(k: int, dim: int = 8) -> Prototypes:
-    return Prototypes({"id": np.ones((k, dim), np.float32)}, {"id": np.ones(k, np.float32)})
+    return Prototypes({ID: np.ones((k, dim), np.float32)}, {ID: np.ones(k, np.float32)})
 
 
 def test_sizes_are_those_of_the_safetensors_payload():
     memory = prototypes(5)
     expected = {
         "weights": len(save(PARAMETERS)),
-        "prototypes": len(save({"id.sum": memory.sums["id"], "id.count": memory.counts["id"]})),
+        "prototypes": len(save({"id.sum": memory.sums[ID], "id.count": memory.counts[ID]})),
     }
     assert Broadcast(0, PARAMETERS, memory).num_bytes() == expected
     assert ClientUpdate(1, PARAMETERS, memory).num_bytes() == expected
@@ -42,5 +45,5 @@ def test_fifty_entries_as_five_prototypes_are_ten_times_fewer():
     entries, distilled = np.zeros((50, dim), np.float32), prototypes(5, dim)
     assert len(entries) / len(distilled.mass) == 10
     header = wire_size({"id": np.zeros((0, dim), np.float32)})
-    assert (wire_size({"id": entries}) - header) / (distilled.sums["id"].nbytes) == pytest.approx(10, rel=0.01)
+    assert (wire_size({"id": entries}) - header) / (distilled.sums[ID].nbytes) == pytest.approx(10, rel=0.01)
     assert prototype_size(distilled) < wire_size({"id": entries}) / 8  # counts and header included

@@ -7,6 +7,7 @@ from fedmem.errors import ConfigError
 from fedmem.federated.messages import Broadcast
 from fedmem.federated.simulation import LONG_HISTORY, chunks
 from fedmem.federated.start import build_model, initial_prototypes, initial_state
+from fedmem.modality import Modality
 from tests.tiny import (
     memories_of,
     noisy_parameters,
@@ -17,6 +18,8 @@ from tests.tiny import (
     tiny_snapshot,
     total,
 )
+
+TEXT, IMAGE, ID = Modality.TEXT, Modality.VISUAL, Modality.SEQUENTIAL
 
 
 def broadcast_of(population, features=None):
@@ -82,11 +85,11 @@ def test_the_first_prototypes_are_of_the_catalogue_alone():
     config, features = tiny_config(), tiny_features()
     model = build_model(config, 30, features)
     found = initial_prototypes(config, model, features)
-    assert found.blocks == ("text", "image", "id")
+    assert found.blocks == (TEXT, IMAGE, ID)
     assert found.mass.tolist() == [1, 1, 1]
     other_seed = initial_prototypes(tiny_config(seed=5), model, features)
-    assert np.array_equal(found.sums["text"], initial_prototypes(config, model, features).sums["text"])
-    assert not np.array_equal(found.sums["text"], other_seed.sums["text"])
+    assert np.array_equal(found.sums[TEXT], initial_prototypes(config, model, features).sums[TEXT])
+    assert not np.array_equal(found.sums[TEXT], other_seed.sums[TEXT])
 
 
 def test_a_run_starts_from_its_seed():

@@ -12,7 +12,10 @@ from fedmem.config import FedMemConfig
 from fedmem.memory.entries import MemoryEntries
 from fedmem.memory.local_memory import LocalDynamicMemory
 from fedmem.memory.prototypes import FrozenItemBlocks, Prototypes, distil
+from fedmem.modality import Modality
 from tests.reference.memory import SlowMemory
+
+TEXT, ID = Modality.TEXT, Modality.SEQUENTIAL
 
 DIM = 3
 Write = tuple[int, int, float]  # item, history index, surprise
@@ -217,7 +220,7 @@ def test_a_memory_starts_empty() -> None:
 
 
 def test_initialised_from_global_it_holds_nothing_of_its_own() -> None:
-    memory, prototypes = filled(), Prototypes({"id": np.ones((2, DIM), np.float32)}, {"id": np.ones(2, np.float32)})
+    memory, prototypes = filled(), Prototypes({ID: np.ones((2, DIM), np.float32)}, {ID: np.ones(2, np.float32)})
     memory.initialize_from_global(prototypes)
     assert memory.global_memory is prototypes
     assert len(memory) == len(memory.query()) == 0
@@ -269,24 +272,24 @@ def test_prototypes_are_distilled_from_the_entries_and_the_features_of_their_ite
     mask = np.ones(51, bool)
     mask[20], text[20] = False, 0
     start = Prototypes(
-        {"text": text[[10, 40]], "id": np.zeros((2, DIM), np.float32)},
-        {"text": np.ones(2, np.float32), "id": np.ones(2, np.float32)},
+        {TEXT: text[[10, 40]], ID: np.zeros((2, DIM), np.float32)},
+        {TEXT: np.ones(2, np.float32), ID: np.ones(2, np.float32)},
     )
     memory = filled()
-    found = memory.extract_prototypes(start, FrozenItemBlocks({"text": text}, {"text": mask}))
+    found = memory.extract_prototypes(start, FrozenItemBlocks({TEXT: text}, {TEXT: mask}))
     entries = memory.entries()
-    blocks = {"text": text[[10, 20, 30, 40]], "id": entries.id_embedding}
-    expected = distil(blocks, {"text": mask[[10, 20, 30, 40]], "id": np.ones(4, bool)}, start)
-    for block in ("text", "id"):
+    blocks = {TEXT: text[[10, 20, 30, 40]], ID: entries.id_embedding}
+    expected = distil(blocks, {TEXT: mask[[10, 20, 30, 40]], ID: np.ones(4, bool)}, start)
+    for block in (TEXT, ID):
         np.testing.assert_array_equal(found.sums[block], expected.sums[block])
         np.testing.assert_array_equal(found.counts[block], expected.counts[block])
     assert found.mass.sum() == 4
-    assert found.counts["text"].sum() == 3
+    assert found.counts[TEXT].sum() == 3
 
 
 def test_an_empty_memory_distils_into_prototypes_that_hold_nothing() -> None:
-    start = Prototypes({"id": np.ones((2, DIM), np.float32)}, {"id": np.ones(2, np.float32)})
+    start = Prototypes({ID: np.ones((2, DIM), np.float32)}, {ID: np.ones(2, np.float32)})
     found = make_memory().extract_prototypes(start, FrozenItemBlocks({}, {}))
-    assert found.sums["id"].shape == (2, DIM)
-    assert not found.sums["id"].any()
+    assert found.sums[ID].shape == (2, DIM)
+    assert not found.sums[ID].any()
     assert not found.mass.any()

@@ -5,6 +5,9 @@ import pytest
 
 from fedmem.memory.prototype_map import NEAREST, PrototypeMap, describe
 from fedmem.memory.prototypes import Prototypes
+from fedmem.modality import Modality
+
+TEXT, ID = Modality.TEXT, Modality.SEQUENTIAL
 
 RNG = np.random.default_rng(0)
 # Three directions of falling spread; the last item has no vector.
@@ -14,12 +17,12 @@ MASK = np.arange(40) != 39
 
 def prototypes_at(centroids: np.ndarray, counts: list[float]) -> Prototypes:
     mass = np.array(counts, np.float32)
-    blocks = {"text": centroids.astype(np.float32), "id": np.ones((len(counts), 2), np.float32)}
+    blocks = {TEXT: centroids.astype(np.float32), ID: np.ones((len(counts), 2), np.float32)}
     return Prototypes({name: v * mass[:, None] for name, v in blocks.items()}, dict.fromkeys(blocks, mass))
 
 
 def test_the_map_shows_the_two_directions_in_which_items_differ_most():
-    drawn = PrototypeMap.of("text", VECTORS, MASK)
+    drawn = PrototypeMap.of(TEXT, VECTORS, MASK)
     spread = drawn.points[MASK].std(0)
     assert spread[0] > spread[1] > 1
     np.testing.assert_allclose(drawn.basis @ drawn.basis.T, np.eye(2), atol=1e-5)
@@ -28,20 +31,20 @@ def test_the_map_shows_the_two_directions_in_which_items_differ_most():
 
 
 def test_the_map_does_not_depend_on_the_sign_that_the_decomposition_chose():
-    drawn = PrototypeMap.of("text", VECTORS, MASK)
+    drawn = PrototypeMap.of(TEXT, VECTORS, MASK)
     largest = np.abs(drawn.basis).argmax(1)
     assert (drawn.basis[np.arange(2), largest] > 0).all()
 
 
 def test_a_catalogue_of_one_item_has_a_map():
-    drawn = PrototypeMap.of("text", VECTORS[:1], MASK[:1])
+    drawn = PrototypeMap.of(TEXT, VECTORS[:1], MASK[:1])
     np.testing.assert_allclose(drawn.points, 0, atol=1e-5)
 
 
 def test_a_prototype_is_told_by_its_nearest_items_its_mass_and_its_drift():
     found = prototypes_at(np.stack([VECTORS[7], VECTORS[20], np.zeros(6)]), [3.0, 1.0, 0.0])
     moved = prototypes_at(np.stack([VECTORS[7] * 2, -VECTORS[20], np.zeros(6)]), [1.0, 1.0, 0.0])
-    drawn = PrototypeMap.of("text", VECTORS, MASK)
+    drawn = PrototypeMap.of(TEXT, VECTORS, MASK)
     first, second, empty = describe(found, moved, drawn, VECTORS, MASK)
     assert [p["mass"] for p in (first, second, empty)] == [0.75, 0.25, 0.0]
     assert first["nearest"][0] == [8, pytest.approx(1)]
@@ -55,6 +58,6 @@ def test_a_prototype_is_told_by_its_nearest_items_its_mass_and_its_drift():
 
 
 def test_the_first_time_there_is_no_drift():
-    drawn = PrototypeMap.of("text", VECTORS, MASK)
+    drawn = PrototypeMap.of(TEXT, VECTORS, MASK)
     (only,) = describe(prototypes_at(VECTORS[:1], [2.0]), None, drawn, VECTORS, MASK)
     assert only["drift"] is None

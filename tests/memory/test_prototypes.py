@@ -20,6 +20,9 @@ from fedmem.memory.prototypes import (
     spread,
     summarise,
 )
+from fedmem.modality import Modality
+
+TEXT, IMAGE, ID = Modality.TEXT, Modality.VISUAL, Modality.SEQUENTIAL
 
 FloatArray = np.ndarray
 
@@ -28,11 +31,11 @@ def floats(values: object) -> FloatArray:
     return np.array(values, np.float32)
 
 
-def of_centroids(centroids: object, counts: object | None = None, block: str = "text") -> Prototypes:
+def of_centroids(centroids: object, counts: object | None = None, block: Modality = TEXT) -> Prototypes:
     """Prototypes of one block, and an id block of the same counts."""
     vectors = floats(centroids)
     n = np.ones(len(vectors), np.float32) if counts is None else floats(counts)
-    return Prototypes({block: vectors * n[:, None], "id": vectors * n[:, None]}, {block: n, "id": n})
+    return Prototypes({block: vectors * n[:, None], ID: vectors * n[:, None]}, {block: n, ID: n})
 
 
 def means(vectors: FloatArray, assignment: FloatArray, k: int) -> FloatArray:
@@ -131,21 +134,21 @@ def test_kmeans_plus_plus_survives_fewer_points_than_prototypes() -> None:
 
 
 def test_summarise_by_hand() -> None:
-    blocks = {"text": floats([[1, 2], [3, 4], [5, 6]]), "id": floats([[1], [10], [100]])}
-    masks = {"text": np.array([True, False, True]), "id": np.ones(3, bool)}
+    blocks = {TEXT: floats([[1, 2], [3, 4], [5, 6]]), ID: floats([[1], [10], [100]])}
+    masks = {TEXT: np.array([True, False, True]), ID: np.ones(3, bool)}
     found = summarise(blocks, masks, np.array([0, 0, 2]), 3)
-    assert found.sums["text"].tolist() == [[1, 2], [0, 0], [5, 6]]
-    assert found.counts["text"].tolist() == [1, 0, 1]
-    assert found.sums["id"].tolist() == [[11], [0], [100]]
+    assert found.sums[TEXT].tolist() == [[1, 2], [0, 0], [5, 6]]
+    assert found.counts[TEXT].tolist() == [1, 0, 1]
+    assert found.sums[ID].tolist() == [[11], [0], [100]]
     assert found.mass.tolist() == [2, 0, 1]
-    assert found.present("text").tolist() == [True, False, True]
-    assert found.centroids("id").tolist() == [[5.5], [0], [100]]
+    assert found.present(TEXT).tolist() == [True, False, True]
+    assert found.centroids(ID).tolist() == [[5.5], [0], [100]]
 
 
 def test_the_sum_of_parts_is_the_whole() -> None:
     rng = np.random.default_rng(2)
-    blocks = {"text": floats(rng.normal(size=(9, 4))), "id": floats(rng.normal(size=(9, 2)))}
-    masks, assignment = {"text": rng.random(9) < 0.7, "id": np.ones(9, bool)}, rng.integers(0, 3, 9)
+    blocks = {TEXT: floats(rng.normal(size=(9, 4))), ID: floats(rng.normal(size=(9, 2)))}
+    masks, assignment = {TEXT: rng.random(9) < 0.7, ID: np.ones(9, bool)}, rng.integers(0, 3, 9)
 
     def part(rows: slice) -> Prototypes:
         return summarise(
@@ -153,7 +156,7 @@ def test_the_sum_of_parts_is_the_whole() -> None:
         )
 
     both, whole = part(slice(0, 4)) + part(slice(4, 9)), part(slice(0, 9))
-    for block in ("text", "id"):
+    for block in (TEXT, ID):
         np.testing.assert_allclose(both.sums[block], whole.sums[block], atol=1e-6)
         np.testing.assert_array_equal(both.counts[block], whole.counts[block])
 
@@ -162,63 +165,63 @@ def test_the_sum_of_parts_is_the_whole() -> None:
 def test_scaling_keeps_centroids_and_dtype(factor: float | FloatArray) -> None:
     prototypes = of_centroids([[1, 2], [3, 4], [5, 6]], [2, 4, 0])
     scaled = prototypes.scaled(factor)
-    np.testing.assert_allclose(scaled.centroids("text"), prototypes.centroids("text"))
+    np.testing.assert_allclose(scaled.centroids(TEXT), prototypes.centroids(TEXT))
     np.testing.assert_allclose(scaled.mass, prototypes.mass * factor)
     assert {v.dtype for v in (*scaled.sums.values(), *scaled.counts.values())} == {np.dtype(np.float32)}
 
 
 def test_adding_weighs_by_mass() -> None:
     both = of_centroids([[0.0]], [3]) + of_centroids([[4.0]], [1])
-    assert both.centroids("text").tolist() == [[1.0]]
-    assert (both.scaled(0.5) + both).centroids("text").tolist() == [[1.0]]
+    assert both.centroids(TEXT).tolist() == [[1.0]]
+    assert (both.scaled(0.5) + both).centroids(TEXT).tolist() == [[1.0]]
 
 
 def test_blocks_and_clustering_block() -> None:
     with_text = of_centroids([[1.0]])
-    with_image = of_centroids([[1.0]], block="image")
-    assert with_text.blocks == ("text", "id")
-    assert with_image.blocks == ("image", "id")
-    assert (with_text.clustering_block, with_image.clustering_block) == ("text", "id")
+    with_image = of_centroids([[1.0]], block=IMAGE)
+    assert with_text.blocks == (TEXT, ID)
+    assert with_image.blocks == (IMAGE, ID)
+    assert (with_text.clustering_block, with_image.clustering_block) == (TEXT, ID)
 
 
 def test_distil_starts_from_what_was_handed_down() -> None:
     """Index k stays index k whatever the order of the memory, and an index without members counts zero."""
     vectors = floats([[10.1, 0], [0, 10.2], [9.9, 0], [0, 9.8]])
-    blocks, masks = {"text": vectors, "id": vectors}, {"text": np.ones(4, bool), "id": np.ones(4, bool)}
+    blocks, masks = {TEXT: vectors, ID: vectors}, {TEXT: np.ones(4, bool), ID: np.ones(4, bool)}
     start = of_centroids([[0, 10], [-10, -10], [10, 0]])
     for order in ([0, 1, 2, 3], [3, 2, 1, 0]):
         found = distil({b: v[order] for b, v in blocks.items()}, masks, start)
         assert found.mass.tolist() == [2, 0, 2]
-        np.testing.assert_allclose(found.centroids("text"), [[0, 10], [0, 0], [10, 0]], atol=1e-5)
+        np.testing.assert_allclose(found.centroids(TEXT), [[0, 10], [0, 0], [10, 0]], atol=1e-5)
 
 
 def test_without_text_clusters_are_made_on_ids() -> None:
     start = Prototypes(
-        {"image": floats([[5], [-5]]), "id": floats([[-1], [1]])}, {"image": floats([1, 1]), "id": floats([1, 1])}
+        {IMAGE: floats([[5], [-5]]), ID: floats([[-1], [1]])}, {IMAGE: floats([1, 1]), ID: floats([1, 1])}
     )
-    blocks = {"image": floats([[5], [-5]]), "id": floats([[1], [-1]])}
-    found = distil(blocks, {"image": np.ones(2, bool), "id": np.ones(2, bool)}, start)
-    assert found.sums["id"].tolist() == [[-1], [1]]
-    assert found.sums["image"].tolist() == [[-5], [5]]
+    blocks = {IMAGE: floats([[5], [-5]]), ID: floats([[1], [-1]])}
+    found = distil(blocks, {IMAGE: np.ones(2, bool), ID: np.ones(2, bool)}, start)
+    assert found.sums[ID].tolist() == [[-1], [1]]
+    assert found.sums[IMAGE].tolist() == [[-5], [5]]
 
 
 def test_the_catalogues_prototypes_have_one_members_mass_each() -> None:
     rng = np.random.default_rng(3)
-    blocks = {"text": floats(rng.normal(size=(30, 4))), "id": floats(rng.normal(size=(30, 2)))}
-    masks = {"text": np.ones(30, bool), "id": np.ones(30, bool)}
+    blocks = {TEXT: floats(rng.normal(size=(30, 4))), ID: floats(rng.normal(size=(30, 2)))}
+    masks = {TEXT: np.ones(30, bool), ID: np.ones(30, bool)}
     found = from_catalogue(blocks, masks, 5, np.random.default_rng(1))
     np.testing.assert_allclose(found.mass, np.ones(5), rtol=1e-6)
-    np.testing.assert_allclose(found.counts["text"], np.ones(5), rtol=1e-6)
-    members = kmeans(blocks["text"], kmeans_plus_plus(blocks["text"], 5, np.random.default_rng(1)))
-    np.testing.assert_allclose(found.centroids("text"), means(blocks["text"], members, 5), atol=1e-5)
-    np.testing.assert_allclose(found.centroids("id"), means(blocks["id"], members, 5), atol=1e-5)
+    np.testing.assert_allclose(found.counts[TEXT], np.ones(5), rtol=1e-6)
+    members = kmeans(blocks[TEXT], kmeans_plus_plus(blocks[TEXT], 5, np.random.default_rng(1)))
+    np.testing.assert_allclose(found.centroids(TEXT), means(blocks[TEXT], members, 5), atol=1e-5)
+    np.testing.assert_allclose(found.centroids(ID), means(blocks[ID], members, 5), atol=1e-5)
 
 
 def test_a_catalogue_smaller_than_k_leaves_prototypes_that_hold_nothing() -> None:
     vectors = floats([[0.0, 1.0], [1.0, 0.0]])
-    found = from_catalogue({"id": vectors}, {"id": np.ones(2, bool)}, 4, np.random.default_rng(0))
+    found = from_catalogue({ID: vectors}, {ID: np.ones(2, bool)}, 4, np.random.default_rng(0))
     assert sorted(found.mass.tolist()) == [0, 0, 1, 1]
-    assert np.isfinite(found.centroids("id")).all()
+    assert np.isfinite(found.centroids(ID)).all()
 
 
 # Collapse and drift
@@ -270,33 +273,33 @@ def test_drift_is_of_prototypes_present_before_and_after() -> None:
 
 # Alignment
 
-CLUSTERS, CLIENTS, MEMORY, TEXT = 5, 60, 50, 16
+CLUSTERS, CLIENTS, MEMORY, TEXT_DIM = 5, 60, 50, 16
 
 
 def client_memories(rng: np.random.Generator, shared: float) -> tuple[FloatArray, list[FloatArray]]:
     """Five true clusters around a shared mean of that length, and clients who know them unevenly."""
-    truth = rng.normal(size=(CLUSTERS, TEXT))
+    truth = rng.normal(size=(CLUSTERS, TEXT_DIM))
     truth = 4 * (truth - truth.mean(0)) / np.linalg.norm(truth - truth.mean(0), axis=1, keepdims=True)
-    truth += shared * np.eye(TEXT)[0]
+    truth += shared * np.eye(TEXT_DIM)[0]
     tastes = rng.dirichlet(np.full(CLUSTERS, 0.8), size=CLIENTS)
     drawn = [rng.choice(CLUSTERS, MEMORY, p=taste) for taste in tastes]
-    return floats(truth), [floats(truth[of] + 0.3 * rng.normal(size=(MEMORY, TEXT))) for of in drawn]
+    return floats(truth), [floats(truth[of] + 0.3 * rng.normal(size=(MEMORY, TEXT_DIM))) for of in drawn]
 
 
 def start_of_catalogue(truth: FloatArray, rng: np.random.Generator) -> FloatArray:
     """What the server hands down: k-means++ and Lloyd on a public catalogue of all clusters."""
-    catalogue = floats(np.repeat(truth, 40, axis=0) + 0.3 * rng.normal(size=(40 * CLUSTERS, TEXT)))
+    catalogue = floats(np.repeat(truth, 40, axis=0) + 0.3 * rng.normal(size=(40 * CLUSTERS, TEXT_DIM)))
     everyone = np.ones(len(catalogue), bool)
-    blocks, masks = {"text": catalogue, "id": catalogue}, {"text": everyone, "id": everyone}
-    return from_catalogue(blocks, masks, CLUSTERS, rng).centroids("text")
+    blocks, masks = {TEXT: catalogue, ID: catalogue}, {TEXT: everyone, ID: everyone}
+    return from_catalogue(blocks, masks, CLUSTERS, rng).centroids(TEXT)
 
 
 def mean_by_index(memories: list[FloatArray], starts: list[FloatArray]) -> Prototypes:
     """Every client's k-means from its start; per index, the mean over the clients that have it."""
-    total = of_centroids(np.zeros((CLUSTERS, TEXT)), np.zeros(CLUSTERS))
+    total = of_centroids(np.zeros((CLUSTERS, TEXT_DIM)), np.zeros(CLUSTERS))
     for vectors, start in zip(memories, starts, strict=True):
         everyone = np.ones(len(vectors), bool)
-        upload = distil({"text": vectors, "id": vectors}, {"text": everyone, "id": everyone}, of_centroids(start))
+        upload = distil({TEXT: vectors, ID: vectors}, {TEXT: everyone, ID: everyone}, of_centroids(start))
         total += upload.scaled(np.divide(1, upload.mass, out=np.zeros_like(upload.mass), where=upload.mass > 0))
     return total
 
@@ -332,30 +335,30 @@ def test_in_centred_space_the_unaligned_mean_collapses_onto_the_origin() -> None
 
 def test_the_aligned_aggregate_finds_every_true_cluster() -> None:
     truth, aligned, _ = both_aggregations(shared=0.0)
-    nearest = assign(truth, aligned.centroids("text"))
+    nearest = assign(truth, aligned.centroids(TEXT))
     assert sorted(nearest.tolist()) == list(range(CLUSTERS))
-    error = np.linalg.norm(aligned.centroids("text")[nearest] - truth, axis=1)
+    error = np.linalg.norm(aligned.centroids(TEXT)[nearest] - truth, axis=1)
     assert error.max() < 0.4  # of length 4
 
 
 def test_spread_by_hand():
     counts = np.ones(2, np.float32)
-    apart = Prototypes({"id": np.array([[3.0, 0.0], [-3.0, 0.0]], np.float32)}, {"id": counts})
-    together = Prototypes({"id": np.zeros((2, 2), np.float32)}, {"id": counts})
+    apart = Prototypes({ID: np.array([[3.0, 0.0], [-3.0, 0.0]], np.float32)}, {ID: counts})
+    together = Prototypes({ID: np.zeros((2, 2), np.float32)}, {ID: counts})
     assert spread(apart) == pytest.approx(3.0)
     assert spread(together) == 0.0
 
 
 def test_an_item_without_text_moves_no_text_centroid():
-    blocks = {"text": np.array([[1.0, 0.0], [0.9, 0.1], [0.0, 0.0]], np.float32), "id": np.ones((3, 2), np.float32)}
-    masks = {"text": np.array([True, True, False]), "id": np.ones(3, bool)}
+    blocks = {TEXT: np.array([[1.0, 0.0], [0.9, 0.1], [0.0, 0.0]], np.float32), ID: np.ones((3, 2), np.float32)}
+    masks = {TEXT: np.array([True, True, False]), ID: np.ones(3, bool)}
     start = Prototypes(
-        {"text": np.array([[0.4, 0.0], [-9.0, 0.0]], np.float32), "id": np.zeros((2, 2), np.float32)},
-        {"text": np.ones(2, np.float32), "id": np.ones(2, np.float32)},
+        {TEXT: np.array([[0.4, 0.0], [-9.0, 0.0]], np.float32), ID: np.zeros((2, 2), np.float32)},
+        {TEXT: np.ones(2, np.float32), ID: np.ones(2, np.float32)},
     )
     found = distil(blocks, masks, start)
-    assert found.counts["text"].tolist() == [2, 0]
-    assert found.centroids("text")[0] == pytest.approx([0.95, 0.05])
+    assert found.counts[TEXT].tolist() == [2, 0]
+    assert found.centroids(TEXT)[0] == pytest.approx([0.95, 0.05])
 
 
 # A chunk of memories
@@ -366,15 +369,15 @@ def chunks(draw: st.DrawFn) -> dict[str, object]:
     """Ragged memories of items of which some lack a text or an image, and prototypes handed down, some empty."""
     rng = np.random.default_rng(draw(st.integers(0, 2**32)))
     dtype = draw(st.sampled_from([np.float32, np.float64]))
-    k, capacity, sizes = draw(st.integers(1, 5)), 12, {"text": 9, "image": 4, "id": 3}
+    k, capacity, sizes = draw(st.integers(1, 5)), 12, {TEXT: 9, IMAGE: 4, ID: 3}
     lengths = draw(st.lists(st.integers(0, capacity), min_size=1, max_size=5))
-    blocks = draw(st.sampled_from([("text", "image"), ("text",), ("image",), ()]))
+    blocks = draw(st.sampled_from([(TEXT, IMAGE), (TEXT,), (IMAGE,), ()]))
     vectors = {block: rng.normal(size=(31, sizes[block])).astype(dtype) for block in blocks}
     items, embedding = np.zeros((len(lengths), capacity), np.int32), np.zeros((len(lengths), capacity, 3), dtype)
     for client, n in enumerate(lengths):
         items[client, :n] = rng.permutation(30)[:n] + 1
         embedding[client, :n] = rng.normal(size=(n, 3))
-    counts = {block: rng.integers(0, 3, k).astype(dtype) for block in (*blocks, "id")}
+    counts = {block: rng.integers(0, 3, k).astype(dtype) for block in (*blocks, ID)}
     start = Prototypes(
         {b: rng.normal(size=(k, sizes[b])).astype(dtype) * n[:, None] for b, n in counts.items()}, counts
     )
@@ -388,10 +391,8 @@ def one_by_one(chunk: dict[str, object]) -> list[Prototypes]:
     found = []
     for items, embedding in zip(chunk["items"], chunk["id_embedding"], strict=True):
         held = items[items > 0]
-        blocks = {block: rows[held] for block, rows in chunk["features"].vectors.items()} | {"id": embedding[items > 0]}
-        masks = {block: mask[held] for block, mask in chunk["features"].masks.items()} | {
-            "id": np.ones(len(held), bool)
-        }
+        blocks = {block: rows[held] for block, rows in chunk["features"].vectors.items()} | {ID: embedding[items > 0]}
+        masks = {block: mask[held] for block, mask in chunk["features"].masks.items()} | {ID: np.ones(len(held), bool)}
         found.append(distil(blocks, masks, chunk["start"]))
     return found
 
@@ -439,9 +440,20 @@ def test_in_a_chunk_ties_take_the_lowest_index_and_who_lacks_the_block_moves_non
     start = of_centroids([[0.0], [0.0], [60.0]])
     embedding = floats([[[1], [10], [100], [1000]], [[5], [7], [0], [0]]])
     items = np.array([[1, 2, 3, 0], [2, 1, 0, 0]])
-    features = FrozenItemBlocks({"text": text}, {"text": np.array([True, True, True, False])})
+    features = FrozenItemBlocks({TEXT: text}, {TEXT: np.array([True, True, True, False])})
     found = distil_chunk(items, embedding, features, start)
-    assert found.counts["text"].tolist() == [[2, 0, 0], [2, 0, 0]]
-    assert found.sums["text"][..., 0].tolist() == [[4, 0, 0], [4, 0, 0]]
+    assert found.counts[TEXT].tolist() == [[2, 0, 0], [2, 0, 0]]
+    assert found.sums[TEXT][..., 0].tolist() == [[4, 0, 0], [4, 0, 0]]
     assert found.mass.tolist() == [[2, 0, 1], [2, 0, 0]]
-    assert found.sums["id"][..., 0].tolist() == [[11, 0, 100], [12, 0, 0]]
+    assert found.sums[ID][..., 0].tolist() == [[11, 0, 100], [12, 0, 0]]
+
+
+def test_its_arrays_have_the_names_that_checkpoints_always_had_and_come_back() -> None:
+    prototypes = of_centroids([[1.0, 2.0], [3.0, 4.0]], [2, 3], block=IMAGE)
+    arrays = prototypes.to_arrays()
+    assert arrays.keys() == {"sums/image", "sums/id", "counts/image", "counts/id"}
+    back = Prototypes.from_arrays(arrays)
+    assert set(back.blocks) == {IMAGE, ID}
+    for block in back.blocks:
+        np.testing.assert_array_equal(back.sums[block], prototypes.sums[block])
+        np.testing.assert_array_equal(back.counts[block], prototypes.counts[block])

@@ -8,8 +8,10 @@ import torch
 from torch import Tensor
 
 from fedmem.config import ExperimentConfig, validate_config
+from fedmem.modality import Modality
+from fedmem.model.item_vectors import FrozenFeatures, MaskedVectors
 from fedmem.model.preference_retriever import PrototypeVectors, RetrievedMemory
-from fedmem.model.recommender import FrozenFeatures, Reader, UR4RecV2MoE
+from fedmem.model.recommender import Reader, UR4RecV2MoE
 from fedmem.model.sasrec import Dropout
 
 NUM_ITEMS, DIM, ITEM_DIM, TEXT_DIM, IMAGE_DIM, CONTEXT = 20, 8, 6, 7, 5, 8
@@ -57,12 +59,12 @@ def tiny_features(*, text: bool = True, image: bool = True) -> FrozenFeatures:
     text_mask, image_mask = torch.ones(2, NUM_ITEMS + 1, dtype=torch.bool)
     text_mask[[0, NO_TEXT, NEITHER]] = False
     image_mask[[0, NO_IMAGE, NEITHER]] = False
-    return FrozenFeatures(
-        normal(NUM_ITEMS + 1, TEXT_DIM, seed=1) * text_mask[:, None] if text else None,
-        text_mask if text else None,
-        normal(NUM_ITEMS + 1, IMAGE_DIM, seed=2) * image_mask[:, None] if image else None,
-        image_mask if image else None,
-    )
+    drawn = {
+        Modality.TEXT: MaskedVectors(normal(NUM_ITEMS + 1, TEXT_DIM, seed=1) * text_mask[:, None], text_mask),
+        Modality.VISUAL: MaskedVectors(normal(NUM_ITEMS + 1, IMAGE_DIM, seed=2) * image_mask[:, None], image_mask),
+    }
+    used = {Modality.TEXT: text, Modality.VISUAL: image}
+    return {modality: vectors for modality, vectors in drawn.items() if used[modality]}
 
 
 def untrained_model(
@@ -99,17 +101,15 @@ def trained_model(fusion: str = "weighted", features: FrozenFeatures | None = No
     return stirred(untrained_model(fusion, features, **options))
 
 
-def tiny_prototypes(k: int = 3) -> PrototypeVectors:
+def tiny_prototypes(k: int = 3) -> dict[Modality, MaskedVectors]:
     """Prototypes of which the last holds nothing, and the last but one has no image."""
     held = torch.arange(k) < k - 1
-    return PrototypeVectors(
-        normal(k, TEXT_DIM, seed=11) * held[:, None],
-        held,
-        normal(k, IMAGE_DIM, seed=12) * (torch.arange(k) < k - 2)[:, None],
-        torch.arange(k) < k - 2,
-        normal(k, DIM, seed=13) * held[:, None],
-        held,
-    )
+    with_image = torch.arange(k) < k - 2
+    return {
+        Modality.TEXT: MaskedVectors(normal(k, TEXT_DIM, seed=11) * held[:, None], held),
+        Modality.VISUAL: MaskedVectors(normal(k, IMAGE_DIM, seed=12) * with_image[:, None], with_image),
+        Modality.SEQUENTIAL: MaskedVectors(normal(k, DIM, seed=13) * held[:, None], held),
+    }
 
 
 def tiny_memory(prototypes: PrototypeVectors | None = None) -> RetrievedMemory:

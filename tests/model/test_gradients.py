@@ -12,6 +12,7 @@ from fedmem.federated.parameters import prototype_vectors
 from fedmem.federated.scoring import ModelScorer, UserContext
 from fedmem.memory.entries import MemoryEntries
 from fedmem.memory.prototypes import Prototypes, from_catalogue
+from fedmem.modality import Modality
 from fedmem.model.recommender import UR4RecV2MoE
 from tests.model.builders import (
     CONTEXT,
@@ -42,12 +43,14 @@ def entries(rng: np.random.Generator, history: np.ndarray) -> MemoryEntries:
 
 
 def catalogue_prototypes(model: UR4RecV2MoE) -> Prototypes:
+    features = model.features
     blocks = {
-        "text": model.text[1:].float().numpy(),
-        "image": model.image[1:].float().numpy(),
-        "id": model.item_table().embedding[1:].detach().float().numpy(),
+        Modality.TEXT: features[Modality.TEXT].vectors[1:].float().numpy(),
+        Modality.VISUAL: features[Modality.VISUAL].vectors[1:].float().numpy(),
+        Modality.SEQUENTIAL: model.item_table().embedding[1:].detach().float().numpy(),
     }
-    masks = {"text": model.text_mask[1:].numpy(), "image": model.image_mask[1:].numpy(), "id": np.ones(NUM_ITEMS, bool)}
+    masks = {modality: one.mask[1:].numpy() for modality, one in features.items()}
+    masks[Modality.SEQUENTIAL] = np.ones(NUM_ITEMS, bool)
     return from_catalogue(blocks, masks, 3, np.random.default_rng(0))
 
 
@@ -133,10 +136,10 @@ def test_frozen_features_never_move(loss: str) -> None:
     assert not frozen & {id(parameter) for parameter in model.parameters()}
     reached(model, full_batch(model, "both"), full_config(loss=loss))
     scores = evaluate(model)
-    for name, value in vars(before).items():
-        now = getattr(model, name)
-        assert not now.requires_grad
-        assert torch.equal(now, value), f"{name} moved"
+    for modality, now in model.features.items():
+        assert not now.vectors.requires_grad
+        assert torch.equal(now.vectors, before[modality].vectors), f"{modality} moved"
+        assert torch.equal(now.mask, before[modality].mask), f"{modality} moved"
     assert np.isfinite(scores).all()
 
 
@@ -162,10 +165,10 @@ def test_the_memory_that_is_read_is_not_written_by_training() -> None:
     model = untrained_model()
     batch = full_batch(model, "both")
     memory = batch.reader.memory
-    before = memory.id_embedding.clone(), memory.prototypes.text.clone()
+    before = memory.id_embedding.clone(), memory.prototypes[Modality.TEXT].vectors.clone()
     reached(model, batch, full_config())
     assert torch.equal(memory.id_embedding, before[0])
-    assert torch.equal(memory.prototypes.text, before[1])
+    assert torch.equal(memory.prototypes[Modality.TEXT].vectors, before[1])
     assert not memory.id_embedding.requires_grad
 
 

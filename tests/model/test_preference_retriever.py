@@ -6,6 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fedmem.modality import Modality
 from fedmem.model.preference_retriever import (
     NumpyExpert,
     Preference,
@@ -121,7 +122,9 @@ def preference_of_first(preference: Preference) -> Preference:
 
 def make_retriever(text_dim: int | None, image_dim: int | None, patterns: int = 1) -> TextPreferenceRetrieverMoE:
     torch.manual_seed(0)
-    return TextPreferenceRetrieverMoE(DIM, ITEM_DIM, HEADS, 0.4, text_dim, image_dim, patterns).double()
+    dims = {Modality.TEXT: text_dim, Modality.VISUAL: image_dim}
+    used = {modality: dim for modality, dim in dims.items() if dim is not None}
+    return TextPreferenceRetrieverMoE(DIM, ITEM_DIM, HEADS, 0.4, used, patterns).double()
 
 
 @pytest.mark.parametrize(
@@ -135,7 +138,7 @@ def make_retriever(text_dim: int | None, image_dim: int | None, patterns: int = 
 )
 def test_experts_are_those_of_the_modalities(text_dim: int | None, image_dim: int | None, names: list[str]) -> None:
     retriever = make_retriever(text_dim, image_dim)
-    assert [name for name, _ in retriever.named_experts()] == names
+    assert [name for name, _ in retriever.by_modality()] == names
     gates = retriever.gates(normal(2, 3, DIM, seed=5))
     assert list(gates) == names
     torch.testing.assert_close(sum(gates.values()), torch.ones(2, 3, 1, dtype=torch.float64))
@@ -153,7 +156,7 @@ def test_preferences_are_gated_outputs_of_what_was_read() -> None:
     retriever, h = make_retriever(TEXT_DIM, IMAGE_DIM), normal(2, 3, DIM, seed=5)
     read = {name: normal(2, 3, DIM, seed=6 + i) for i, name in enumerate(retriever.experts)}
     gates, found = retriever.gates(h), retriever.preferences(h, read)
-    for name, expert in retriever.named_experts():
+    for name, expert in retriever.by_modality():
         torch.testing.assert_close(found[name], gates[name] * (read[name] @ expert.output.weight.T))
     assert [found[name].shape[-1] for name in ("sequential", "text", "visual")] == [DIM, ITEM_DIM, ITEM_DIM]
 

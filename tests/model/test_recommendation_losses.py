@@ -7,9 +7,10 @@ import pytest
 import torch
 from torch import Tensor
 
+from fedmem.modality import Modality
+from fedmem.model.item_vectors import ItemTable
 from fedmem.model.losses import bpr_loss, full_softmax_loss, sampled_softmax_loss
 from fedmem.model.recommendation_losses import LOSSES
-from fedmem.model.recommender import ItemTable
 
 C, P, N, ITEMS, D = 2, 5, 3, 9, 4
 
@@ -45,7 +46,7 @@ def positions() -> Drawn:
 
 
 def table(matrix: Tensor) -> ItemTable:
-    return ItemTable(None, matrix, None, None, matrix)
+    return ItemTable(None, {Modality.SEQUENTIAL: matrix}, matrix)
 
 
 def plain(name: str, queries: Tensor, matrix: Tensor, positions: Drawn) -> Tensor:

@@ -6,9 +6,11 @@ import pytest
 import torch
 from torch import Tensor
 
+from fedmem.modality import Modality
+from fedmem.model.item_vectors import MaskedVectors
 from fedmem.model.losses import info_nce
 from fedmem.model.preference_retriever import RetrievedMemory
-from fedmem.model.recommender import FrozenFeatures, Reader, UR4RecV2MoE
+from fedmem.model.recommender import Reader, UR4RecV2MoE
 from tests.model.builders import (
     DIM,
     FUSIONS,
@@ -31,7 +33,7 @@ from tests.model.builders import (
 )
 
 EXPERTS = ("sequential", "text", "visual")
-NO_FEATURES = FrozenFeatures()
+NO_FEATURES: dict[Modality, MaskedVectors] = {}
 
 
 def close(actual: Tensor, expected: Tensor, tolerance: float = 1e-12) -> None:
@@ -54,7 +56,7 @@ def plain_sasrec(model: UR4RecV2MoE, items: Tensor) -> Tensor:
 
 
 def sasrec_with_text(model: UR4RecV2MoE, items: Tensor) -> Tensor:
-    embedding = model.sasrec.item_embedding + model.text @ model.text_embedding.weight.T
+    embedding = model.sasrec.item_embedding + model.features[Modality.TEXT].vectors @ model.text_embedding.weight.T
     return model.sasrec.encode(embedding[items]) @ embedding.T
 
 
@@ -129,8 +131,8 @@ def test_the_score_is_the_formula_of_the_method(fusion: str) -> None:
     table = model.item_table()
     h = model.states(table, tiny_contexts())
     read, gates = model.read_memory(h, table, reader), model.retriever.gates(h)
-    z = {"sequential": table.embedding, "text": table.text, "visual": table.visual}
-    retriever = sum(gates[e] * (expert.output(read[e]) @ z[e].T) for e, expert in model.retriever.named_experts())
+    z = table.vectors
+    retriever = sum(gates[e] * (expert.output(read[e]) @ z[e].T) for e, expert in model.retriever.by_modality())
     bias = torch.cat([h.new_zeros(2, 8, 1), model.retriever.availability(h)], dim=-1)
     a, b = model.fusion(h)
     expected = a * (h @ table.embedding.T) + b * (retriever + bias[..., model.availability])
@@ -150,7 +152,7 @@ def test_the_item_side_is_blind_to_the_user_and_the_user_side_to_the_candidates(
     before = queries(model, reader)
     with torch.no_grad():
         model.sasrec.item_embedding[16] += 1  # in no context and no memory
-        model.text[16] += 1
+        model.features[Modality.TEXT].vectors[16] += 1
     assert torch.equal(queries(model, reader), before)
     assert 16 not in tiny_contexts()
 
@@ -160,8 +162,9 @@ def test_some_rows_of_the_item_table_are_those_of_the_whole() -> None:
     full = model.item_table()
     rows = torch.tensor([0, 2, NO_TEXT, NO_IMAGE, NEITHER, 20])
     part = model.item_table(rows)
-    for name in ("embedding", "text", "visual", "matrix"):
-        close(getattr(part, name), getattr(full, name)[rows], 1e-14)
+    close(part.matrix, full.matrix[rows], 1e-14)
+    for modality, vectors in part.vectors.items():
+        close(vectors, full.vectors[modality][rows], 1e-14)
     wanted = torch.tensor([[20, NO_TEXT], [0, NEITHER]])
     close(part.matrix[part.position(wanted)], full.matrix[full.position(wanted)], 1e-14)
 
@@ -193,8 +196,9 @@ def test_one_position_reads_as_it_does_among_all() -> None:
 
 def test_items_without_a_modality_have_a_zero_there_and_a_pattern_of_their_own() -> None:
     table = trained_model().item_table()
-    for item, missing in ((NO_TEXT, "text"), (NO_IMAGE, "visual"), (NEITHER, "text"), (NEITHER, "visual")):
-        assert torch.equal(getattr(table, missing)[item], torch.zeros(ITEM_DIM, dtype=torch.float64))
+    text, visual = Modality.TEXT, Modality.VISUAL
+    for item, missing in ((NO_TEXT, text), (NO_IMAGE, visual), (NEITHER, text), (NEITHER, visual)):
+        assert torch.equal(table.vectors[missing][item], torch.zeros(ITEM_DIM, dtype=torch.float64))
     assert torch.equal(table.embedding[NO_TEXT], trained_model().sasrec.item_embedding[NO_TEXT])
     patterns = trained_model().availability
     assert len({int(patterns[item]) for item in (NO_TEXT, NO_IMAGE, NEITHER, 1)}) == 4
@@ -208,9 +212,9 @@ def test_a_modality_that_is_off_takes_no_part(text: bool, image: bool) -> None:
     model = trained_model(features=tiny_features(text=text, image=image))
     prototypes = tiny_prototypes()
     if not text:
-        prototypes = replace(prototypes, text=None, text_mask=None)
+        del prototypes[Modality.TEXT]
     if not image:
-        prototypes = replace(prototypes, image=None, image_mask=None)
+        del prototypes[Modality.VISUAL]
     scores = model(tiny_contexts(), tiny_reader(tiny_memory(prototypes), preference=text))
     assert scores.shape == (2, 8, NUM_ITEMS + 1)
     assert list(model.retriever.experts) == ["sequential"] + ["text"] * text + ["visual"] * image
@@ -218,7 +222,7 @@ def test_a_modality_that_is_off_takes_no_part(text: bool, image: bool) -> None:
 
 def test_all_items_with_everything_need_no_availability() -> None:
     features = tiny_features()
-    everything = replace(features, text_mask=features.text_mask | True, image_mask=features.image_mask | True)
+    everything = {modality: replace(one, mask=one.mask | True) for modality, one in features.items()}
     model = untrained_model(features=everything)
     assert model.availability is None
     assert model.retriever.availability is None
@@ -271,14 +275,18 @@ def test_the_scores_of_a_target_do_not_see_it_in_the_memory() -> None:
         close(full[:, position], model(items, Reader(past, target))[:, position])
 
 
+def shifted(prototypes: dict[Modality, MaskedVectors], by: torch.Tensor) -> dict[Modality, MaskedVectors]:
+    return {modality: replace(one, vectors=one.vectors + by) for modality, one in prototypes.items()}
+
+
 def test_prototypes_are_read_everywhere_unless_they_hold_nothing() -> None:
     model, prototypes = trained_model(), tiny_prototypes()
     before = reads(model, tiny_reader(tiny_memory(prototypes)))
     held = torch.tensor([[1.0], [0.0], [0.0]], dtype=torch.float64)
-    moved = replace(prototypes, text=prototypes.text + held, image=prototypes.image + held, id=prototypes.id + held)
+    moved = shifted(prototypes, held)
     after = reads(model, tiny_reader(tiny_memory(moved)))
     empty = held.flip(0)
-    same = replace(prototypes, text=prototypes.text + empty, image=prototypes.image + empty, id=prototypes.id + empty)
+    same = shifted(prototypes, empty)
     untouched = reads(model, tiny_reader(tiny_memory(same)))
     for name in EXPERTS:
         assert (before[name] != after[name]).any(-1).all(), name
@@ -338,7 +346,7 @@ def test_an_empty_memory_reads_as_exactly_nothing(kind: str, fusion: str) -> Non
 def test_emptying_local_memory_and_prototypes_is_the_model_without_memory(kind: str) -> None:
     model, prototypes = trained_model(), tiny_prototypes()
     none = torch.zeros(3, dtype=torch.bool)
-    emptied = replace(prototypes, text_mask=none, image_mask=none, id_mask=none)
+    emptied = {modality: replace(one, mask=none) for modality, one in prototypes.items()}
     nothing = model(tiny_contexts(), tiny_reader(None))
     assert torch.equal(model(tiny_contexts(), tiny_reader(replace(EMPTY[kind], prototypes=emptied))), nothing)
     with_prototypes = model(tiny_contexts(), tiny_reader(replace(EMPTY[kind], prototypes=prototypes)))
@@ -397,7 +405,7 @@ def test_the_contrastive_loss_is_info_nce_of_its_parts() -> None:
     model, reader = trained_model(), tiny_reader(tiny_memory(tiny_prototypes()))
     table, read = model.item_table(), reads(model, reader)
     positives, negatives = torch.cat([tiny_contexts(), tiny_contexts()[:, :1]], 1), torch.tensor([[13, 15], [18, 19]])
-    vectors = table.embedding + table.visual @ model.image_projection.weight.T
+    vectors = table.embedding + table.vectors[Modality.VISUAL] @ model.image_projection.weight.T
     expected = info_nce(read["text"], vectors[positives], vectors[negatives], 0.1)
     close(model.compute_contrastive_loss(read, table, positives, negatives, 0.1), expected)
 
@@ -417,7 +425,8 @@ def test_positions_that_read_nothing_have_no_contrastive_loss_and_a_finite_gradi
 
 def test_without_texts_there_is_no_contrastive_loss() -> None:
     model = trained_model(features=tiny_features(text=False))
-    prototypes = replace(tiny_prototypes(), text=None, text_mask=None)
+    prototypes = tiny_prototypes()
+    del prototypes[Modality.TEXT]
     read = reads(model, tiny_reader(tiny_memory(prototypes), preference=False))
     assert model.get_user_preference_embeddings(read) is None
     assert model.compute_contrastive_loss(read, model.item_table(), tiny_contexts(), tiny_contexts(), 0.1) is None

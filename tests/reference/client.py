@@ -22,10 +22,13 @@ from fedmem.federated.parameters import load_parameters, parameter_arrays, proto
 from fedmem.federated.sums import Mean, Sum, Total
 from fedmem.memory.entries import MemoryEntries
 from fedmem.memory.prototypes import FrozenItemBlocks, Prototypes, distil
+from fedmem.modality import Modality
 from fedmem.model.recommender import UR4RecV2MoE
 from fedmem.randomness import numpy_generator
 from tests.reference.memory import SlowMemory
 from tests.reference.objective import Reading, collate, local_objective
+
+ID = Modality.SEQUENTIAL
 
 
 @dataclass
@@ -78,8 +81,8 @@ class SlowClient:
         if start is None:
             return None
         found = self.memory.entries()
-        blocks = {b: v[found.items] for b, v in self.features.vectors.items()} | {"id": found.id_embedding}
-        masks = {b: m[found.items] for b, m in self.features.masks.items()} | {"id": np.ones(len(found), bool)}
+        blocks = {b: v[found.items] for b, v in self.features.vectors.items()} | {ID: found.id_embedding}
+        masks = {b: m[found.items] for b, m in self.features.masks.items()} | {ID: np.ones(len(found), bool)}
         return distil(blocks, masks, start)
 
     def readings(self, round_number: int) -> Iterator[Reading]:

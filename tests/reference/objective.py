@@ -11,9 +11,10 @@ from torch import Tensor
 from fedmem.config import ExperimentConfig
 from fedmem.federated.local_steps import LocalStep
 from fedmem.memory.entries import MemoryEntries
+from fedmem.model.item_vectors import ItemTable
 from fedmem.model.losses import bpr_loss, full_softmax_loss, sampled_softmax_loss
 from fedmem.model.preference_retriever import PrototypeVectors, RetrievedMemory
-from fedmem.model.recommender import ItemTable, Reader, UR4RecV2MoE
+from fedmem.model.recommender import Reader, UR4RecV2MoE
 from fedmem.model.sasrec import Dropout
 
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from fedmem.errors import FeatureError, UnknownItemError
+from fedmem.modality import Modality
 from fedmem.serving import Recommender, described_item
 from tests.serving.builders import ask, drawn_checkpoint, drawn_recommender, drawn_snapshot
 from tests.tiny import ITEMS
@@ -53,15 +54,17 @@ def test_a_new_item_is_recommended_in_the_next_answer_and_this_one_stays(recomme
 
 def test_its_vector_is_that_of_its_text_alone(recommender):
     more = recommender.with_items([NEW])
-    model, features = recommender.scorer.model, recommender.trained.snapshot.features
-    text = features.transform_text(DrawnEncoder().encode([NEW.text])[0])
+    model, features = recommender.scorer.model, recommender.trained.snapshot.features.vectors
+    text = features[Modality.TEXT].transform(DrawnEncoder().encode([NEW.text])[0])
     column = more.scorer.columns[:, ITEMS + 1].numpy()
     embedding = model.text_embedding.weight.detach().numpy() @ text
     adapted = model.retriever.text_adapter.weight.detach().numpy() @ text
     np.testing.assert_allclose(column[:8], embedding, atol=1e-5)
     np.testing.assert_allclose(column[8:14], adapted, atol=1e-5)
     assert not column[14:20].any(), "it has no image"
-    alike = next(i for i in range(1, ITEMS + 1) if features.text_mask[i] and not features.image_mask[i])
+    alike = next(
+        i for i in range(1, ITEMS + 1) if features[Modality.TEXT].mask[i] and not features[Modality.VISUAL].mask[i]
+    )
     np.testing.assert_array_equal(column[20:], recommender.scorer.columns[20:, alike])
     np.testing.assert_array_equal(more.scorer.columns[:, : ITEMS + 1], recommender.scorer.columns)
 
@@ -96,14 +99,15 @@ def test_a_known_item_described_anew_is_as_if_it_had_been_so(index, recommender)
     """The same answers as by the same parameters on features with the new text."""
     snapshot = drawn_snapshot()
     changed = described_item(str(index), "Another title", ("War",))
-    features = snapshot.features
-    text, mask = features.text.copy(), features.text_mask.copy()
-    text[index], mask[index] = features.transform_text(DrawnEncoder().encode([changed.text])[0]), True
+    texts = snapshot.features.vectors[Modality.TEXT]
+    rows, mask = texts.rows.copy(), texts.mask.copy()
+    rows[index], mask[index] = texts.transform(DrawnEncoder().encode([changed.text])[0]), True
+    changed_texts = {Modality.TEXT: replace(texts, rows=rows, mask=mask)}
     items = list(snapshot.dataset.items)
     items[index - 1] = changed
     told = replace(
         snapshot,
-        features=replace(features, text=text, text_mask=mask),
+        features=replace(snapshot.features, vectors={**snapshot.features.vectors, **changed_texts}),
         dataset=replace(snapshot.dataset, items=tuple(items)),
     )
     checkpoint = drawn_checkpoint(snapshot)

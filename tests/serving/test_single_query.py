@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from fedmem.federated.scoring import UserContext
+from fedmem.modality import Modality
 from fedmem.serving.single_query import SingleQueries
 from tests.serving.builders import drawn_memory, drawn_recommender
 
@@ -57,10 +58,10 @@ def test_who_knows_nothing_reads_the_prototypes_by_their_mass():
     recommender = drawn_recommender()
     parts = SingleQueries(recommender.scorer).parts(UserContext(), np.zeros(0, np.int32))
     prototypes = recommender.scorer.global_memory
-    mass = prototypes.mass * prototypes.present("id")
+    mass = prototypes.mass * prototypes.present(Modality.SEQUENTIAL)
     np.testing.assert_allclose(parts.weights["sequential"], [*(mass / mass.sum()), 0], atol=1e-6)
-    expert = dict(recommender.scorer.model.retriever.named_experts())["sequential"]
-    mean = (mass[:, None] * prototypes.centroids("id")).sum(0) / mass.sum()
+    expert = dict(recommender.scorer.model.retriever.by_modality())[Modality.SEQUENTIAL]
+    mean = (mass[:, None] * prototypes.centroids(Modality.SEQUENTIAL)).sum(0) / mass.sum()
     read = expert.value.weight.detach().numpy() @ mean
     expected = parts.fusion[1] * parts.gates["sequential"] * (expert.output.weight.detach().numpy() @ read)
     np.testing.assert_allclose(parts.experts["sequential"], expected, atol=1e-5)
