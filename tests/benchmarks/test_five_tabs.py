@@ -16,6 +16,7 @@ from benchmarks.five_tabs import Sizes, Stretch, figures
 from benchmarks.lock_waits import count_waits, noted
 from fedmem.data.demo import write_demo
 from fedmem.storage.engine import connect, writing
+from tests.waiting import PATIENCE
 
 SECONDS = 0.3
 
@@ -59,11 +60,11 @@ def test_only_a_write_that_finds_the_lock_taken_is_counted(tmp_path):
     # In a process of its own: what listens to every engine cannot be taken back.
     process = multiprocessing.get_context("spawn").Process(target=wait_for_lock, args=(tmp_path,))
     process.start()
-    process.join(60)
+    process.join(PATIENCE)
     assert process.exitcode == 0
     ((first, at_once), (second, waited)) = noted(tmp_path / "locks")
     assert (first, second, at_once) == ("MainThread", "MainThread", 0.0)
-    assert SECONDS / 2 < waited < 30
+    assert waited > SECONDS / 2
 
 
 def wait_for_lock(folder: Path) -> None:
