@@ -62,12 +62,12 @@ class PlannedRun:
 def planned_runs(
     config: ExperimentConfig, num_clients: int, rungs: Sequence[Rung], seeds: Sequence[int]
 ) -> list[PlannedRun]:
-    """Every run, a whole ladder per seed; ``config`` is that of FedMem-Full."""
+    """List every run, a whole ladder per seed; ``config`` is FedMem-Full's."""
     return [PlannedRun(rung, rung_config(rung, config, num_clients, seed)) for seed in seeds for rung in rungs]
 
 
 def rung_config(rung: Rung, config: ExperimentConfig, num_clients: int, seed: int) -> ExperimentConfig:
-    """Full's configuration with what makes the rung; ``num_clients`` take part in training.
+    """Turn Full's configuration into the rung's; ``num_clients`` take part in training.
 
     Raises:
         ConfigError: if the configuration demands what the rung turns off.
@@ -82,7 +82,7 @@ def rung_config(rung: Rung, config: ExperimentConfig, num_clients: int, seed: in
 
 
 def _pooled(config: FederatedConfig, num_clients: int) -> Record:
-    """All users in every round, in mini-batches of the federated rungs' cohort."""
+    """Train all users in every round, in mini-batches as large as a federated rung's clients of a round."""
     return {
         "client_fraction": 1.0,
         "centralised_batch": max(1, round(config.client_fraction * num_clients)),
@@ -91,12 +91,12 @@ def _pooled(config: FederatedConfig, num_clients: int) -> Record:
 
 
 def _passes(config: FederatedConfig, rounds: float) -> int:
-    """Passes over all users in so many federated rounds, at least one."""
+    """Convert federated rounds to passes over all users, at least one."""
     return max(1, round(config.client_fraction * rounds))
 
 
 def run_result(path: Path) -> Record:
-    """What a finished run measured: its best model on both splits, rounds, seconds, bytes per client and round.
+    """Report a finished run: its best model on both splits, rounds, seconds, bytes per client and round.
 
     ``validation`` is null where the run ended before its first validation, ``bytes`` where nothing is sent.
 
@@ -126,7 +126,7 @@ def _mean_bytes(metrics: Sequence[Mapping[str, float]]) -> dict[str, float]:
 
 
 def ablation_record(dataset: FederatedDataset, models: Sequence[Record]) -> Record:
-    """Everything a table is made of; a model is {name, runs}, a run what ``run_result`` gives or metrics alone."""
+    """Return what a table is made from; a model is {name, runs}, a run what ``run_result`` gives or metrics alone."""
     return {
         "fedmem": __version__,
         "commit": source_commit(),
@@ -137,9 +137,9 @@ def ablation_record(dataset: FederatedDataset, models: Sequence[Record]) -> Reco
 
 
 def source_commit() -> str | None:
-    """The commit of this source, with ``+changes`` where files differ from it; None outside a git checkout."""
+    """Return the commit of this source, with ``+changes`` if files differ from it; None outside a git checkout."""
     try:
-        # The second name fails where the source lies in somebody else's checkout, untracked.
+        # The second name fails if the source lies untracked in another project's checkout.
         found = _git("rev-parse", "HEAD", "HEAD:./ablation.py")
         changed = _git("diff", "--quiet", "HEAD", "--", ".").returncode != 0
     except OSError:  # no git
@@ -154,7 +154,7 @@ def _git(*words: str) -> "subprocess.CompletedProcess[str]":
 
 
 def as_markdown(record: Record) -> str:
-    """The table, and below it one line that says what it is of."""
+    """Render the table, and below it one line that says what it shows."""
     metrics = [f"{split} {metric}" for split in SPLITS for metric in SHOWN]
     head = ["model", *metrics, "best / last round", "KB down", "KB up", "minutes"]
     rows = [head, ["---"] * len(head), *(_row(model) for model in record["models"])]
@@ -173,7 +173,7 @@ def _row(model: Record) -> list[str]:
 
 
 def _metric_cell(runs: Sequence[Record], split: str, metric: str) -> str:
-    """Mean ± standard error over users or, of several seeds, the mean and the range over seeds."""
+    """Format mean ± standard error over users or, for several seeds, the mean and the range over seeds."""
     found = [run[split][metric] for run in runs if metric in (run[split] or {})]
     means = [value["mean"] for value in found]
     if len(found) > 1:
@@ -187,7 +187,7 @@ def _short(value: float) -> str:
 
 
 def _kilobytes(runs: Sequence[Record], direction: str) -> str:
-    """Weights and prototypes together, mean over seeds; empty where nothing is sent."""
+    """Format weights and prototypes together, mean over seeds; empty if nothing is sent."""
     if any(run["bytes"] is None for run in runs):
         return ""
     totals = [sum(size for part, size in run["bytes"].items() if part.startswith(f"{direction}_")) for run in runs]

@@ -29,7 +29,7 @@ WholeHistory = Literal["random", "last"]
 
 
 def setting(default: Any, description: str, original: Any = None) -> Any:
-    """A field with its meaning and the original's default where that differs from ours."""
+    """Make a field with its meaning, and the original's default if that differs from ours."""
     extra = None if original is None else {"original": original}
     return Field(default=default, description=description, json_schema_extra=extra)
 
@@ -317,7 +317,7 @@ def load_config(path: Path | None, overrides: Sequence[str] = ()) -> ExperimentC
 
 
 def validate_config(values: Mapping[str, Any], source: str) -> ExperimentConfig:
-    """The configuration of a nested mapping, or one ConfigError that names the first wrong key."""
+    """Build the configuration from a nested mapping, or raise one ConfigError that names the first wrong key."""
     try:
         return ExperimentConfig.model_validate(values)
     except ValidationError as error:
@@ -337,7 +337,7 @@ def _first_problem(error: ValidationError, source: str) -> str:
 
 
 def _shown(value: object) -> str:
-    """A value as a message names it, on a line."""
+    """Format a value for a message, on one line."""
     try:
         shown = repr(value)
     except ValueError:  # Python writes no number of more than some thousand digits
@@ -346,7 +346,7 @@ def _shown(value: object) -> str:
 
 
 def nearest_key(key: Sequence[int | str]) -> str:
-    """Did you mean ..? for a mistyped key, given by its parts: a name that nobody knows may hold a dot."""
+    """Suggest the nearest key for a mistyped one, given by its parts, as an unknown name may hold a dot."""
     *parents, leaf = map(str, key)
     section: type[BaseModel] = ExperimentConfig
     for parent in parents:

@@ -17,7 +17,7 @@ from fedmem.serving import Recommender
 
 
 def control_recommenders(snapshot: Snapshot, checkpoint: Checkpoint) -> dict[str, Recommender]:
-    """The trained model and the same parameters reading something else, by name."""
+    """Return the trained model and the same parameters reading something else, by name."""
     controls = {"trained model": Recommender.of(snapshot, checkpoint, "trained model")}
     if snapshot.config.uses_memory:
         another = _memory_of_another(snapshot.config.seed, checkpoint.memories)
@@ -36,7 +36,7 @@ def control_recommenders(snapshot: Snapshot, checkpoint: Checkpoint) -> dict[str
 
 
 def _memory_of_another(seed: int, memories: Mapping[int, MemoryEntries]) -> Callable[[int], MemoryEntries | None]:
-    """Another user's memory for every user, all of it readable whatever the length of the own history."""
+    """Give every user another user's memory, all of it readable whatever the length of their own history."""
     owners = numpy_generator(seed, "shuffled memories").permutation(sorted(memories))
 
     def memory_of(user: int) -> MemoryEntries | None:
@@ -50,7 +50,7 @@ def _memory_of_another(seed: int, memories: Mapping[int, MemoryEntries]) -> Call
 
 
 def random_prototypes(prototypes: Prototypes, rng: np.random.Generator) -> Prototypes:
-    """Prototypes of the same masses and lengths that point in random directions."""
+    """Draw prototypes of the same masses and lengths that point in random directions."""
 
     def redirect(block: Modality) -> FloatArray:
         old = prototypes.sums[block]

@@ -37,12 +37,12 @@ def read_environment() -> None:
 
 
 def is_ours(name: str) -> bool:
-    """Whether a variable of this name is meant for FedMem."""
+    """Say whether a variable of this name is meant for FedMem."""
     return name == DATABASE or name.startswith(PREFIX)
 
 
 def origin(name: str) -> Origin:
-    """Where the present value of a variable comes from."""
+    """Say where the present value of a variable comes from."""
     value = os.environ.get(name)
     if not value:
         return "default"
@@ -73,6 +73,6 @@ def _bindings() -> Iterator[Binding]:
 
 
 def _blank_lines(binding: Binding) -> int:
-    """How many empty lines the parser counts to a binding that follows them."""
+    """Count the empty lines that the parser adds to the binding after them."""
     text = binding.original.string
     return text[: len(text) - len(text.lstrip())].count("\n")

@@ -50,7 +50,7 @@ RESUMABLE = {
 def take_snapshot(
     config: ExperimentConfig, dataset: FederatedDataset, progress: StageProgress | None = None
 ) -> Snapshot:
-    """Everything a run starts from: the data with its cold users drawn, and the frozen features."""
+    """Prepare everything a run starts from: the data with its cold users drawn, and the frozen features."""
     check_device(config.device)
     _warn_of_weak_settings(config)
     writer = preference_writer(config.features.preference_source, Cache())
@@ -86,7 +86,7 @@ def _with_cold_users(fraction: float, seed: int, dataset: FederatedDataset) -> F
 
 
 def _warn_of_weak_settings(config: ExperimentConfig) -> None:
-    """Combinations that are allowed and yet hardly what was meant."""
+    """Warn of combinations that are allowed and yet hardly intended."""
     federated, training = config.federated, config.training
     if config.uses_memory and federated.num_rounds <= config.fedmem.warmup_rounds:
         logger.warning(
@@ -111,7 +111,7 @@ def _warn_of_weak_settings(config: ExperimentConfig) -> None:
 
 
 def _say_what_is_left_out(dataset: FederatedDataset) -> None:
-    """Histories that are too long to be trained on as a whole, and targets that repeat."""
+    """Log which histories are too long to be trained on as a whole, and how many targets repeat."""
     trainable = dataset.trainable_users
     longer = trainable[dataset.lengths[trainable] - HELD_OUT > dataset.training_lengths[trainable]]
     if len(longer):

@@ -19,12 +19,12 @@ def _entropy(seed: int, purpose: str, *path: int) -> list[int]:
 
 
 def numpy_generator(seed: int, purpose: str, *path: int) -> np.random.Generator:
-    """The generator of one purpose at one place, e.g. ``numpy_generator(seed, "negatives", round, client)``."""
+    """Return the generator of one purpose at one place, e.g. ``numpy_generator(seed, "negatives", round, client)``."""
     return np.random.Generator(np.random.PCG64(np.random.SeedSequence(_entropy(seed, purpose, *path))))
 
 
 def torch_generator(seed: int, purpose: str, *path: int) -> "torch.Generator":
-    """As ``numpy_generator``, for draws that torch makes (weights, dropout)."""
+    """Return the torch counterpart of ``numpy_generator`` (for weights, dropout)."""
     import torch  # slow to import, and the data package needs only numpy
 
     state = np.random.SeedSequence(_entropy(seed, purpose, *path)).generate_state(1, np.uint64)[0]

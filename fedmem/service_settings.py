@@ -26,7 +26,7 @@ class ServiceSettings(BaseSettings):
 
     @classmethod
     def load(cls, **given: object) -> Self:
-        """The settings of the environment, with what was given (and is not None) instead.
+        """Load the settings from the environment; what is given (and is not None) overrides it.
 
         Raises:
             ConfigError: naming the variable and, where it is no secret, its value.
@@ -39,7 +39,7 @@ class ServiceSettings(BaseSettings):
 
     @classmethod
     def variable(cls, name: str) -> str:
-        """The environment variable of a setting."""
+        """Return the environment variable of a setting."""
         alias = cls.model_fields[name].validation_alias
         return str(alias) if alias else f"{cls.model_config['env_prefix']}{name.upper()}"
 

@@ -11,7 +11,7 @@ SHOWN = 40  # characters of a value that cannot be read
 
 
 def parse_yaml(text: str, source: str) -> Any:
-    """The value of a YAML text.
+    """Parse a YAML text.
 
     Raises:
         ConfigError: naming the source and the line, and the key where one stands twice.
@@ -36,7 +36,7 @@ class _Loader(yaml.SafeLoader):
         self.source = source
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
-        """As PyYAML; before it merges ``<<``, which may be overridden."""
+        """Refuse a key that stands twice, then do as PyYAML: before it merges ``<<``, which may be overridden."""
         lines: dict[str, int] = {}
         for key_node, _ in node.value:
             if not isinstance(key_node, yaml.ScalarNode):  # which PyYAML refuses
@@ -50,7 +50,7 @@ class _Loader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
     def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
-        """As PyYAML; a date of a 13th month and a number of thousands of digits are named."""
+        """Do as PyYAML, but name a date of a 13th month and a number of thousands of digits."""
         try:
             return super().construct_object(node, deep)
         except ConfigError:

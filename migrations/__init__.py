@@ -36,7 +36,7 @@ def downgrade(url: str, revision: str = "base") -> None:
 
 
 def current(url: str) -> str | None:
-    """The revision that a database is at, None where it holds nothing yet."""
+    """Return the revision that a database is at, None if it holds nothing yet."""
     engine = connect(url)
     try:
         return schema_revision(engine)
@@ -45,12 +45,12 @@ def current(url: str) -> str | None:
 
 
 def head() -> str | None:
-    """The newest revision there is."""
+    """Return the newest revision."""
     return ScriptDirectory.from_config(_config("")).get_current_head()
 
 
 def _config(url: str) -> Config:
-    """Alembic's settings, without alembic.ini: an installed package has none, and wherever it is called from."""
+    """Return Alembic's settings without alembic.ini, which an installed package lacks, for any working directory."""
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent).replace("%", "%%"))
     config.attributes["url"] = url

@@ -9,7 +9,7 @@ from fedmem.environment import read_environment
 from fedmem.storage.engine import DEFAULT_URL, connect, writing
 from fedmem.storage.schema import metadata
 
-# Any number will do that nobody else locks: two services that migrate at once on PostgreSQL take turns.
+# Any number will do that no other program locks: two services that migrate at once on PostgreSQL take turns.
 ADVISORY_LOCK = 7_403_914
 
 

@@ -29,7 +29,7 @@ class Shutdown:
         self._asked = False
 
     def ask(self) -> None:
-        """From a signal handler."""
+        """Ask for a shutdown; safe in a signal handler."""
         self._asked = True
 
     def __bool__(self) -> bool:
@@ -74,7 +74,7 @@ class Control:
         self.end()
 
     def end(self) -> None:
-        """No more heartbeats: what is written next ends the lease itself."""
+        """End the heartbeats: what is written next ends the lease itself."""
         self._ended.set()
         if self._thread.is_alive():
             self._thread.join()
@@ -85,7 +85,7 @@ class Control:
         return "shutdown" if self._shutdown and self._desired == "running" else self._desired
 
     def stop(self) -> bool:
-        """Whether training is to end; asked after every chunk of clients.
+        """Say whether training is to end; asked after every chunk of clients.
 
         Raises:
             LeaseLostError: if the lease ran out or another trainer holds it.
@@ -125,7 +125,7 @@ class Control:
             self._ask()
 
     def _ask(self) -> None:
-        """A look, which waits for nobody, or a renewal once a third of the lease has passed."""
+        """Look at the user's wish without waiting, or renew once a third of the lease has passed."""
         began = time.monotonic()
         try:
             if began < self._renewed + self._seconds / 3:

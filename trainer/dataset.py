@@ -19,13 +19,13 @@ logger = logging.getLogger(__name__)
 def load_dataset(
     store: CatalogueStore, name: str, *, min_sequence_length: int, until_id: int | None = None
 ) -> tuple[FederatedDataset, int]:
-    """The interactions up to an id, all of them for None, and the id of the last: a snapshot that can be had again.
+    """Load the interactions up to an id, all of them for None, and the last one's id, for loading the same again.
 
     It equals, digest and all, what is read from the files that were imported.
 
     Raises:
         UnknownDatasetError: if there is no such data set.
-        DataError: if nobody in it can be trained on.
+        DataError: if it has no user to train on.
     """
     snapshot = store.snapshot(name, until_id)
     rows = snapshot.interactions
@@ -46,7 +46,7 @@ def _items(rows: Iterable[ItemRow]) -> Iterator[Item]:
 
 
 def _existing_images(items: Iterable[Item]) -> Iterator[Item]:
-    """The items without the pictures that were removed since the import."""
+    """Yield the items without the pictures that were removed since the import."""
     missing = 0
     for item in items:
         gone = item.image_path is not None and not item.image_path.is_file()

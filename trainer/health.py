@@ -16,7 +16,7 @@ SILENCE = 30.0  # seconds: six times what an idle trainer lets pass between two 
 
 
 def main() -> int:
-    """0 if a trainer of this host was heard of lately, else 1."""
+    """Return 0 if a trainer of this host was heard of lately, else 1."""
     try:
         settings = Settings.load()
         silence = silence_of(JobStore(connect(settings.database_url)), socket.gethostname())
@@ -31,7 +31,7 @@ def main() -> int:
 
 
 def silence_of(jobs: JobStore, host: str) -> float:
-    """Seconds since any trainer of the host was heard of; infinite where none ever was, or all have ended."""
+    """Return the seconds since any trainer of the host was heard of; infinite if none ever was, or all have ended."""
     seen = (row.seen_at for row in jobs.trainers() if row.worker.startswith(f"{host}:"))
     return time.time() - max(seen, default=float("-inf"))
 

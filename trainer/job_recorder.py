@@ -69,19 +69,19 @@ class JobRecorder:
         self._pending: Future[None] | None = None
 
     def begin(self) -> None:
-        """As ``Recorder``."""
+        """See ``Recorder``."""
 
     def put(self, report: RoundReport, state: ServerState, clients: RememberingClients) -> None:
-        """As ``Recorder``."""
+        """See ``Recorder``."""
         self._wait()
         self._pending = self._writer.submit(self._write, report, state, clients)
 
     def flush(self, state: ServerState, clients: RememberingClients) -> None:
-        """As ``Recorder``."""
+        """See ``Recorder``."""
         self._wait()
 
     def finish(self, test: MetricTable) -> None:
-        """As ``Recorder``: who runs the job writes the result with the job's end."""
+        """See ``Recorder``; the result is written with the job's end, by the caller."""
 
     def close(self) -> None:
         """Wait for the round that is being written, however it ends."""
@@ -93,7 +93,7 @@ class JobRecorder:
             pending.result()
 
     def _write(self, report: RoundReport, state: ServerState, clients: RememberingClients) -> None:
-        """The checkpoint first, then its name with the metrics in one transaction."""
+        """Write the checkpoint first, then its name with the metrics in one transaction."""
         self._control.check()
         began = time.perf_counter()
         whole = report.is_best or report.round % self._whole_every == 0 or report.round == 1
@@ -119,7 +119,7 @@ class JobRecorder:
         return RoundResult(report.round, report.is_best, checkpoint, metrics, prototypes)
 
     def _remove_old(self) -> None:
-        """The database forgets a checkpoint before the disk does, so that it never names what is not there."""
+        """Remove old checkpoints, from the database first, so that it never names a missing one."""
         there = self._directory.rounds()
         wanted = {self.record.last, self.record.best, *(n for n in there if n % self._keep_every == 0)}
         unneeded = set(there) - self._directory.needed(wanted)
@@ -148,7 +148,7 @@ class PrototypeDescriber:
         self._before = None if before is None else prototypes_of(before)
 
     def stored(self, state: ServerState, prototypes: Prototypes) -> StoredPrototypes:
-        """As the database keeps them."""
+        """Convert to what the database keeps."""
         vectors, mask = self._items(state, prototypes.clustering_block)
         on = self._directory.read_map() or self._new_map(prototypes.clustering_block, vectors, mask)
         description = describe(prototypes, self._before, on, vectors, mask)
@@ -156,7 +156,7 @@ class PrototypeDescriber:
         return StoredPrototypes(bytes_of(prototypes), description)
 
     def _items(self, state: ServerState, block: Modality) -> tuple[FloatArray, npt.NDArray[np.bool_]]:
-        """The items in the clustering block [I, D_block], and which have it [I]."""
+        """Return the items in the clustering block [I, D_block], and a mask of those that have it [I]."""
         if block is not Modality.SEQUENTIAL:
             return self._blocks.vectors[block][1:], self._blocks.masks[block][1:]
         ids = np.asarray(state.averaged[ITEM_ROWS], np.float32)[1:]
@@ -179,13 +179,13 @@ def prototypes_of(arrays: bytes) -> Prototypes:
 
 
 def table_metrics(table: MetricTable) -> dict[str, float]:
-    """Means by name, standard errors as ``<name>_se`` where there is one, and the number of users."""
+    """Return means by name, standard errors as ``<name>_se`` if defined, and the number of users."""
     means = {name: mean for name, (mean, _) in table.values.items()}
     errors = {f"{name}_se": error for name, (_, error) in table.values.items() if not math.isnan(error)}
     return means | errors | {"users": float(table.num_users)}
 
 
 def system_metrics(seconds: Mapping[str, float]) -> dict[str, float]:
-    """What differs from run to run: seconds by phase, and the peak of this process's memory."""
+    """Return what differs from run to run: seconds by phase, and the peak of this process's memory."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / _RSS_UNITS_PER_MIB
     return {f"seconds_{phase}": value for phase, value in seconds.items()} | {"peak_memory_mib": peak}

@@ -102,7 +102,7 @@ class JobRun:
             self._conclude(run)
 
     def _snapshot(self, config: ExperimentConfig) -> Snapshot:
-        """What the job trains on: as an earlier attempt left it, as the job has it that this one continues, or new."""
+        """Read what the job trains on: what an earlier attempt left, else a copy from the job it continues, or new."""
         continues = self.job.start_from is not None and not self._recorded()
         if self.job.round > 0 and not self.directory.exists:
             raise WrongFolderError(
@@ -116,7 +116,7 @@ class JobRun:
         return self.directory.read_snapshot()
 
     def _refuse_to_add_nothing(self, run: TrainingRun) -> None:
-        """A job that continues one which ended early would end at once, and serve the same model again."""
+        """Refuse to continue a job that ended early: it would end at once, and serve the same model again."""
         if self.job.start_from is None or not run.server.finished:
             return
         parent = self.stores.jobs.get(self.job.start_from)
@@ -128,11 +128,11 @@ class JobRun:
             )
 
     def _recorded(self) -> bool:
-        """Whether any round stands in the database, if only the start."""
+        """Say whether any round is in the database, even if only the start."""
         return bool(self.stores.metrics.rounds(self.job.id, after_round=-1, limit=1))
 
     def _take(self, config: ExperimentConfig) -> None:
-        """The data set as it is now, or as it was when the job first began."""
+        """Take the data set as it is now, or as it was when the job first began."""
         logger.info("reading the data set %s", self.job.dataset)
         dataset, last = load_dataset(
             self.stores.catalogue,
@@ -148,7 +148,7 @@ class JobRun:
         self.directory.write_snapshot(snapshot)
 
     def _take_over(self, config: ExperimentConfig, parent_id: int) -> None:
-        """Copies of the other job's data, last and best checkpoint, and of its rounds."""
+        """Copy the other job's data, last and best checkpoint, and its rounds."""
         parent, directory = self.stores.jobs.get(parent_id), job_directory(self.settings, parent_id)
         check_resumable(directory.read_config(), config)
         logger.info("continuing job %d after its round %d", parent_id, parent.round)
@@ -179,7 +179,7 @@ class JobRun:
         logger.info("round %d: loss %.3f, validation HR@10 %.4f%s", report.round, loss, table.mean("HR@10"), best)
 
     def _conclude(self, run: TrainingRun) -> None:
-        """The best model tested, and activated unless the job is an experiment."""
+        """Test the best model, and activate it unless the job is an experiment."""
         last = run.server.state.round
         result = run.finish(self._go_on)
         logger.info("test HR@10 %.4f, model of round %d", result.table.mean("HR@10"), result.round)
@@ -198,7 +198,7 @@ class JobRun:
         )
 
     def _leave_record(self, record: RunRecord) -> None:
-        """What makes the job's folder a run for ``fedmem evaluate`` and its like."""
+        """Write the record that makes the job's folder a run for ``fedmem evaluate`` and the like."""
         self.control.check()
         self.directory.write_record(record)
 
@@ -213,7 +213,7 @@ class JobRun:
             raise _Interrupted
 
     def _end_as_wished(self) -> None:
-        """Stopped with the model of the best round so far, paused, or back in the queue; the store logs which."""
+        """End the job as stopped with its best model so far, as paused, or back in the queue; the store logs which."""
         job = self.stores.jobs.get(self.job.id)
         wish = self.control.wish
         self.control.end()
@@ -252,5 +252,5 @@ def _start(dataset: FederatedDataset, go_on: Callable[[], None]) -> RoundResult:
 
 
 def job_directory(settings: Settings, job_id: int) -> RunDirectory:
-    """Where a job's snapshot and checkpoints are."""
+    """Return where a job's snapshot and checkpoints are."""
     return RunDirectory(settings.data_dir / "jobs" / str(job_id))

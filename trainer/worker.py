@@ -59,7 +59,7 @@ class Worker:
         logger.info("trainer %s ends", self.name)
 
     def _train_next(self) -> bool:
-        """Whether there was a job to train. A database that is away for a while is waited for."""
+        """Train a job and say whether there was one. Wait while the database is away."""
         try:
             self._sign_of_life(None)
             asked = time.monotonic()
@@ -73,7 +73,7 @@ class Worker:
         return True
 
     def _anything_left(self) -> bool:
-        """Whether a job is queued, or is trained by somebody who might die."""
+        """Say whether a job is queued, or is trained by a trainer that might die."""
         return any(self.stores.jobs.page(state=state, limit=1) for state in ("queued", "running"))
 
     def _train(self, job: JobRow, lease: Lease, asked: float) -> None:
@@ -86,7 +86,7 @@ class Worker:
         self._sign_of_life(None)
 
     def _sign_of_life(self, job_id: int | None) -> None:
-        """Seen at once with a job, and now and then without; while it trains, the lease's heartbeat says so."""
+        """Report at once with a job, and now and then without; while it trains, the lease's heartbeat does so."""
         if job_id is not None or time.monotonic() - self._seen > SEEN_EVERY:
             self._quietly(lambda: self.stores.jobs.seen(self.name, job_id))
             self._seen = time.monotonic() if job_id is None else 0.0
@@ -112,7 +112,7 @@ def serve_jobs(settings: Settings, *, until_idle: bool = False) -> None:
 
 @contextmanager
 def _log_of(jobs: JobStore, lease: Lease) -> Iterator[None]:
-    """The log lines of what happens meanwhile stand in the job's log too."""
+    """Copy the log lines of what happens meanwhile to the job's log."""
     handler = _JobLog(jobs, lease)
     loggers = [logging.getLogger(name) for name in LOGGED]
     for each in loggers:
@@ -145,7 +145,7 @@ def _level(number: int) -> LogLevel:
 
 
 def stop_on_signals(shutdown: Shutdown) -> None:
-    """SIGTERM and Ctrl-C ask for a shutdown; a second one ends the process at once, and the lease runs out."""
+    """Let SIGTERM and Ctrl-C ask for a shutdown; a second one ends the process at once, and the lease runs out."""
 
     def ask(number: int, frame: FrameType | None) -> None:
         if shutdown:

@@ -22,17 +22,17 @@ DAMAGE = (SafetensorError, ValueError, LookupError, TypeError, AssertionError)
 
 
 def write_arrays(path: Path, arrays: Mapping[str, Array]) -> None:
-    """Arrays by name, as safetensors."""
+    """Write arrays by name as safetensors."""
     write_bytes(path, save({name: np.ascontiguousarray(value) for name, value in arrays.items()}))
 
 
 def write_json(path: Path, value: Mapping[str, Any]) -> None:
-    """One JSON object."""
+    """Write one JSON object."""
     write_bytes(path, (json.dumps(value, indent=1, ensure_ascii=False) + "\n").encode())
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Whole or not at all: written beside, synced, renamed."""
+    """Write a file whole or not at all: beside the target first, synced, then renamed."""
     beside = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}")
     with writing(path):
         try:
@@ -80,7 +80,7 @@ def reading(path: Path) -> Iterator[None]:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """One JSON object."""
+    """Read one JSON object."""
     with reading(path):
         value = json.loads(path.read_text(encoding="utf-8"))
         assert isinstance(value, dict), "not a JSON object"
@@ -88,7 +88,7 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def read_arrays(path: Path) -> dict[str, Array]:
-    """Arrays by name, from safetensors.
+    """Read arrays by name from safetensors.
 
     The library reads the head and checks it. The numbers are read here, because the library would keep all other
     threads waiting meanwhile, milliseconds for a model, and answers with them.

@@ -14,11 +14,11 @@ class RememberingClients(Protocol):
     """Whose memories a checkpoint holds."""
 
     def memories(self, round_number: int) -> Iterator[Memories]:
-        """What every client remembers after a round, some clients at a time."""
+        """Iterate over what every client remembers after a round, some clients at a time."""
         ...
 
     def changed_memories(self, round_number: int) -> Iterator[Memories]:
-        """The same of the clients that the round has changed."""
+        """Iterate over the memories of the clients that the round has changed."""
         ...
 
 
@@ -28,19 +28,19 @@ class Recorder(Protocol):
     record: RunRecord
 
     def begin(self) -> None:
-        """Training goes on from here."""
+        """Note that training begins or goes on from here."""
         ...
 
     def put(self, report: RoundReport, state: ServerState, clients: RememberingClients) -> None:
-        """A round is done."""
+        """Record a finished round."""
         ...
 
     def flush(self, state: ServerState, clients: RememberingClients) -> None:
-        """No round follows for now: put down what is not yet."""
+        """Record what is not recorded yet, because no round follows for now."""
         ...
 
     def finish(self, test: MetricTable) -> None:
-        """The best model was evaluated on test."""
+        """Record the best model's test result."""
         ...
 
 
@@ -55,17 +55,17 @@ class DirectoryRecorder:
         self._began = time.monotonic()
 
     def begin(self) -> None:
-        """As ``Recorder``: time counts from here."""
+        """See ``Recorder``; time counts from here."""
         self._began = time.monotonic() - self.record.seconds
 
     def put(self, report: RoundReport, state: ServerState, clients: RememberingClients) -> None:
-        """As ``Recorder``."""
+        """See ``Recorder``."""
         self._unsaved.append(report)
         if report.is_best or report.round % self.save_interval == 0:
             self.flush(state, clients)
 
     def flush(self, state: ServerState, clients: RememberingClients) -> None:
-        """As ``Recorder``."""
+        """See ``Recorder``."""
         if not self._unsaved:
             return
         seconds = round(time.monotonic() - self._began, 1)
@@ -74,6 +74,6 @@ class DirectoryRecorder:
         self._unsaved = []
 
     def finish(self, test: MetricTable) -> None:
-        """As ``Recorder``."""
+        """See ``Recorder``."""
         self.record = replace(self.record, finished=True, test=test.to_dict())
         self.directory.write_record(self.record)

@@ -18,7 +18,7 @@ from fedmem.memory.prototypes import Prototypes
 
 
 def report_line(report: RoundReport) -> dict[str, Any]:
-    """A round as one JSON object; timings are left out, so that the same run writes the same bytes."""
+    """Return a round as one JSON object, without timings, so that the same run writes the same bytes."""
     line: dict[str, Any] = {"round": report.round, "metrics": dict(report.metrics)}
     if report.validation is not None:
         line["validation"] = report.validation.to_dict()["metrics"]
@@ -27,7 +27,7 @@ def report_line(report: RoundReport) -> dict[str, Any]:
 
 
 def server_arrays(state: ServerState) -> dict[str, Array]:
-    """The server's arrays, named group/name."""
+    """Return the server's arrays, named group/name."""
     memory = state.global_memory
     groups: dict[str, Mapping[str, Array]] = {
         "parameters": state.parameters,
@@ -41,13 +41,13 @@ def server_arrays(state: ServerState) -> dict[str, Array]:
 
 
 def server_record(state: ServerState) -> dict[str, Any]:
-    """What of the server is no array."""
+    """Return the part of the server's state that is not arrays."""
     names = ("round", "best_round", "best_metric", "stale")
     return {name: getattr(state, name) for name in names} | {"step": state.optimizer.step}
 
 
 def server_state(arrays: Mapping[str, Array], record: Mapping[str, Any]) -> ServerState:
-    """The inverse of ``server_arrays`` and ``server_record``."""
+    """Restore the state from ``server_arrays`` and ``server_record``."""
 
     def group(name: str) -> dict[str, Array]:
         return {key.removeprefix(f"{name}/"): value for key, value in arrays.items() if key.startswith(f"{name}/")}
@@ -64,7 +64,7 @@ def server_state(arrays: Mapping[str, Array], record: Mapping[str, Any]) -> Serv
 
 
 def memory_arrays(memories: Mapping[int, MemoryEntries]) -> dict[str, Array]:
-    """Memories, one or more, end to end, with each user's number of entries."""
+    """Join one or more memories end to end, with each user's number of entries."""
     users = sorted(memories)
     names = vars(memories[users[0]])
     joined = {name: np.concatenate([getattr(memories[user], name) for user in users]) for name in names}
@@ -72,7 +72,7 @@ def memory_arrays(memories: Mapping[int, MemoryEntries]) -> dict[str, Array]:
 
 
 def memories_of(arrays: Mapping[str, Array]) -> dict[int, MemoryEntries]:
-    """The inverse of ``memory_arrays``."""
+    """Split what ``memory_arrays`` joined."""
     users, lengths = arrays["users"], arrays["lengths"]
     columns = {name: values for name, values in arrays.items() if name not in ("users", "lengths")}
     ends = np.cumsum(lengths)
@@ -83,12 +83,12 @@ def memories_of(arrays: Mapping[str, Array]) -> dict[int, MemoryEntries]:
 
 
 def dataset_arrays(dataset: FederatedDataset) -> dict[str, Array]:
-    """The sequences."""
+    """Return the sequences."""
     return {"offsets": dataset.offsets, "sequence": dataset.sequence, "cold_users": dataset.cold_users}
 
 
 def dataset_record(dataset: FederatedDataset) -> dict[str, Any]:
-    """Vocabulary and catalogue."""
+    """Return the vocabulary and the catalogue."""
     return {
         "name": dataset.name,
         "digest": dataset.digest,
@@ -111,7 +111,7 @@ def _item(record: dict[str, Any]) -> Item:
 
 
 def dataset_of(record: Mapping[str, Any], arrays: Mapping[str, Array]) -> FederatedDataset:
-    """The inverse of ``dataset_record`` and ``dataset_arrays``."""
+    """Restore the data set from ``dataset_record`` and ``dataset_arrays``."""
     items = tuple(_item(item) for item in record["items"])
     return FederatedDataset(
         vocabulary=Vocabulary(tuple(record["users"]), tuple(item.item_id for item in items)),

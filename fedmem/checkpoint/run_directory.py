@@ -153,7 +153,7 @@ class RunDirectory:
         write_json(self.path / "manifest.json", manifest)
 
     def read_manifest(self) -> dict[str, Any]:
-        """The manifest.
+        """Read the manifest.
 
         Raises:
             CheckpointError: if there is no run here, or it is of another format.
@@ -170,11 +170,11 @@ class RunDirectory:
         return manifest
 
     def read_config(self) -> ExperimentConfig:
-        """The run's configuration."""
+        """Return the run's configuration."""
         return validate_config(self.read_manifest()["config"], str(self.path / "manifest.json"))
 
     def read_snapshot(self) -> Snapshot:
-        """Everything the run started from."""
+        """Read everything the run started from."""
         manifest = self.read_manifest()
         with reading(self.path):
             arrays = read_arrays(self.path / "features.safetensors")
@@ -188,7 +188,7 @@ class RunDirectory:
             )
 
     def _read_dataset(self) -> FederatedDataset:
-        """The data set; the same object as long as one of the same content is in use."""
+        """Read the data set; return the same object as long as one with the same content is in use."""
         record, sequences = self.path / "dataset.json", self.path / "dataset.safetensors"
         digest = hashlib.sha256(record.read_bytes() + sequences.read_bytes()).digest()
         found = _DATASETS.get(digest)
@@ -197,7 +197,7 @@ class RunDirectory:
         return found
 
     def read_record(self) -> RunRecord:
-        """What was reached.
+        """Read how far the run has come.
 
         Raises:
             CheckpointError: if no checkpoint was written yet, or it is damaged.
@@ -253,20 +253,20 @@ class RunDirectory:
         write_json(self.path / "run.json", vars(record))
 
     def read_checkpoint(self, round_number: int) -> Checkpoint:
-        """The state after a round that ``run.json`` names, all memories included."""
+        """Read the state after a round that ``run.json`` names, including all memories."""
         memories: dict[int, MemoryEntries] = {}
         for some in self.read_memories(round_number):
             memories |= some
         return Checkpoint(self.read_server(round_number), memories)
 
     def read_server(self, round_number: int) -> ServerState:
-        """The server's part of a checkpoint."""
+        """Read the server's part of a checkpoint."""
         folder = self._round_folder(round_number)
         with reading(folder):
             return server_state(read_arrays(folder / "server.safetensors"), read_json(folder / "server.json"))
 
     def read_memories(self, round_number: int) -> Iterator[Memories]:
-        """The memories of a checkpoint, some at a time; of a user who comes twice the later ones count."""
+        """Read the memories of a checkpoint, some at a time; if a user comes twice, the later ones count."""
         for number in reversed(list(self._with_bases(round_number))):
             folder = self._round_folder(number)
             with reading(folder):
@@ -277,7 +277,7 @@ class RunDirectory:
                 yield some
 
     def erase_memories(self, user_ids: Collection[str]) -> list[Path]:
-        """Empty these users' memories in every checkpoint that is there; where none of them is known, nothing is done.
+        """Empty these users' memories in every checkpoint; do nothing if none of them is known.
 
         A file of memories that is damaged cannot be searched, nor can any model be read from it: it is removed.
 
@@ -303,14 +303,14 @@ class RunDirectory:
         return removed
 
     def prepare(self) -> None:
-        """Before working files are put there: make the folder, and remove those that a killed run has left."""
+        """Make the folder and remove what a killed run left, before working files are put there."""
         with writing(self.path):
             self.path.mkdir(parents=True, exist_ok=True)
         for folder in (*self.path.glob(f"{SCRATCH}*"), *self.path.glob("rounds/.*")):
             shutil.rmtree(folder, ignore_errors=True)
 
     def read_best(self) -> Checkpoint:
-        """The best checkpoint; read anew if training replaced it meanwhile."""
+        """Read the best checkpoint, anew if training replaced it meanwhile."""
         best = self.read_record().best
         try:
             return self.read_checkpoint(best)
@@ -320,7 +320,7 @@ class RunDirectory:
             return self.read_best()
 
     def read_metrics(self) -> list[dict[str, Any]]:
-        """A line per round, in order.
+        """Read one line per round, in order.
 
         Raises:
             CheckpointError: if the file is damaged.
@@ -332,7 +332,7 @@ class RunDirectory:
             return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
     def _write_metrics(self, reports: Sequence[RoundReport], last: int) -> None:
-        """Rewrites the file whole: lines of rounds that a crash left behind are replaced or dropped, never doubled."""
+        """Rewrite the whole file: lines of rounds that a crash left behind are replaced or dropped, never doubled."""
         lines = {line["round"]: line for line in self.read_metrics() if line["round"] <= last}
         lines |= {report.round: report_line(report) for report in reports}
         ordered = [json.dumps(lines[number]) for number in sorted(lines)]
@@ -342,11 +342,11 @@ class RunDirectory:
         return self.path / "rounds" / f"{round_number:06d}"
 
     def rounds(self) -> list[int]:
-        """The rounds whose checkpoints are there, in order."""
+        """List the rounds that have a checkpoint, in order."""
         return sorted(int(folder.name) for folder in (self.path / "rounds").glob("[0-9]*"))
 
     def needed(self, rounds: Iterable[int]) -> set[int]:
-        """These rounds, as far as their checkpoints are there, and those that they stand on."""
+        """Return those of these rounds that have a checkpoint, and the rounds they build on."""
         there = [number for number in rounds if self._round_folder(number).exists()]
         return {base for number in there for base in self._with_bases(number)}
 
@@ -366,7 +366,7 @@ class RunDirectory:
         write_arrays(self.path / f"map-{drawn.block.stored}.safetensors", arrays)
 
     def read_map(self) -> PrototypeMap | None:
-        """The map, once there is one."""
+        """Read the map, or return None if there is none yet."""
         for block in Modality:
             path = self.path / f"map-{block.stored}.safetensors"
             if path.exists():
@@ -385,7 +385,7 @@ class RunDirectory:
         self.write_manifest(dataclasses.replace(other.read_snapshot(), config=config))
 
     def _with_bases(self, round_number: int) -> Iterator[int]:
-        """A round and those whose memories its checkpoint changes, back to one that holds all."""
+        """Yield a round and those whose memories its checkpoint changes, back to one that holds all."""
         base: int | None = round_number
         while base is not None:
             yield base
@@ -393,7 +393,7 @@ class RunDirectory:
 
 
 def _erase(path: Path, users: Collection[int]) -> bool:
-    """Whether the file made sense; else it is gone."""
+    """Erase these users from a file of memories; if it is unreadable, remove it and return False."""
     with reading(path):
         content = path.read_bytes()
     try:

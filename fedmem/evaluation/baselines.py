@@ -37,7 +37,7 @@ def chance(
     metrics: Sequence[str] = METRICS,
     users: IntArray | None = None,
 ) -> MetricTable:
-    """The exact expectation of a uniformly random ranking, no draw and no ties: rank uniform on 1..C per user.
+    """Compute the exact expectation of a uniformly random ranking, no draw and no ties: rank uniform on 1..C per user.
 
     C = I − |items not offered|; E[HR@k] = min(k / C, 1), the others likewise (1/C)·Σ_{r≤C} metric(r), and all 0 where
     the target is not offered.
@@ -70,7 +70,7 @@ def _running_mean(values: FloatArray) -> FloatArray:
 
 
 def recency_weights(length: int, power: float) -> Float32Array:
-    """Weights (1 + age)^(−power) of a history's items, oldest first; the most recent has age 0 and weight 1."""
+    """Weight a history's items, oldest first, by (1 + age)^(−power); the most recent has age 0 and weight 1."""
     return (np.arange(length, 0, -1, dtype=np.float64) ** -power).astype(np.float32)
 
 
@@ -81,7 +81,7 @@ class Popularity:
         self.counts: Float32Array = dataset.training_popularity().astype(np.float32)  # [I+1]
 
     def score(self, users: IntArray, histories: Sequence[IntArray]) -> Scores:
-        """Counts [B, I+1]."""
+        """Return the counts [B, I+1]."""
         return np.tile(self.counts, (len(users), 1))
 
 
@@ -112,7 +112,7 @@ class ItemItemCounts:
         self.row_starts = np.searchsorted(sources, np.arange(dataset.num_items + 2))
 
     def score(self, users: IntArray, histories: Sequence[IntArray]) -> Scores:
-        """Scores [B, I+1]."""
+        """Return the scores [B, I+1]."""
         scores = self.popularity.score(users, histories)
         for row, history in enumerate(histories):
             if len(history):
@@ -128,7 +128,7 @@ class ItemItemCounts:
 
 
 def _transitions(dataset: FederatedDataset, window: int) -> tuple[IntArray, IntArray, FloatArray]:
-    """Sources, targets and Σ 1/distance of the ordered pairs within the window, sorted by (source, target)."""
+    """Sum 1/distance over the ordered pairs within the window: sources, targets, sums, sorted by (source, target)."""
     owners, items = _training_interactions(dataset)
     width = dataset.num_items + 1
     keys, weights = [np.zeros(0, dtype=np.int64)], [np.zeros(0)]
@@ -142,7 +142,7 @@ def _transitions(dataset: FederatedDataset, window: int) -> tuple[IntArray, IntA
 
 
 def _training_interactions(dataset: FederatedDataset) -> tuple[IntArray, IntArray]:
-    """User and item of every training interaction, users one after the other, each in time order."""
+    """Return user and item of every training interaction, users one after the other, each in time order."""
     histories = [dataset.training_history(user) for user in dataset.trainable_users.tolist()]
     if not histories:
         raise DataError(f"{dataset.name!r} has no user to train on; lower data.min_sequence_length")
@@ -175,7 +175,7 @@ class EASE:
         self.weights = _ease_weights(_co_occurrences(dataset), regularisation)  # [I+1, I+1]
 
     def score(self, users: IntArray, histories: Sequence[IntArray]) -> Scores:
-        """Scores [B, I+1]."""
+        """Return the scores [B, I+1]."""
         inputs = np.zeros((len(users), len(self.weights)), dtype=np.float32)
         for row, history in enumerate(histories):
             np.add.at(inputs[row], history, recency_weights(len(history), self.recency_power))
@@ -184,7 +184,7 @@ class EASE:
 
 
 def _co_occurrences(dataset: FederatedDataset) -> FloatArray:
-    """XᵀX [I, I] without the padding; exact, as float32 counts integers up to 2²⁴."""
+    """Compute XᵀX [I, I] without the padding; exact, as float32 counts integers up to 2²⁴."""
     owners, items = _training_interactions(dataset)
     rows = np.searchsorted(dataset.trainable_users, owners)
     total = np.zeros((dataset.num_items, dataset.num_items), dtype=np.float32)
@@ -198,7 +198,7 @@ def _co_occurrences(dataset: FederatedDataset) -> FloatArray:
 
 
 def _ease_weights(gram: FloatArray, regularisation: float) -> Float32Array:
-    """B [I+1, I+1] with a zero diagonal and zeros for the padding."""
+    """Compute B [I+1, I+1] with a zero diagonal and zeros for the padding."""
     precision = np.linalg.inv(gram + regularisation * np.eye(len(gram)))
     weights = np.zeros((len(gram) + 1, len(gram) + 1), dtype=np.float32)
     weights[1:, 1:] = precision / -np.diag(precision)

@@ -29,7 +29,7 @@ class ColdStartRow:
 
 
 def users_who_never_trained(dataset: FederatedDataset, interactions: Sequence[int] = INTERACTIONS) -> IntArray:
-    """The ``cold_users`` who have the largest n of ``interactions`` before their last one: the same users in every row.
+    """Return the ``cold_users`` with the largest n of ``interactions`` before their last one, the same for every row.
 
     Raises ``DataError`` if there are none.
     """
@@ -53,7 +53,7 @@ def evaluate_cold_start(
     batch_size: int = BATCH_SIZE,
     progress: Progress | None = None,
 ) -> list[ColdStartRow]:
-    """Every scorer at every n: input are the n most recent interactions before the last, the target is the last.
+    """Evaluate every scorer at every n, on the n most recent interactions before the last, which is the target.
 
     All rows have the same users, targets and candidates (what a user knows stays hidden at every n, see ``evaluate``),
     so that rows compare in pairs. ``progress(done, total)`` counts rows.

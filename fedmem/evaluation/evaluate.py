@@ -24,20 +24,20 @@ class Scorer(Protocol):
     """Scores every item for a batch of users from the histories handed in, and from nothing later than those."""
 
     def score(self, users: IntArray, histories: Sequence[IntArray]) -> Scores:
-        """Scores [B, I+1], greater is better; ``users`` [B], ``histories`` B arrays of item indices, oldest first.
+        """Return scores [B, I+1], greater is better, for ``users`` [B] and their ``histories`` of item indices.
 
-        A history may be empty. Column 0 is padding and never read.
+        A history is oldest first and may be empty. Column 0 is padding and never read.
         """
         ...
 
 
 def known_prefix(dataset: FederatedDataset, user: int, split: Split) -> IntArray:
-    """What is known of a user when the split's target is predicted: all items before it, oldest first."""
+    """Return what is known of a user when the split's target is predicted: all items before it, oldest first."""
     return dataset.validation_input(user) if split == "validation" else dataset.test_input(user)
 
 
 def hidden_items(dataset: FederatedDataset, user: int, split: Split) -> IntArray:
-    """What is left out of a user's ranking, as serving leaves it out: what is known, or nothing if repeats count."""
+    """Return what a user's ranking leaves out, as in serving: the known items, or none if repeats count."""
     known = known_prefix(dataset, user, split)
     return known if dataset.repeats == "hide" else known[:0]
 
@@ -49,13 +49,13 @@ def repeated_targets(dataset: FederatedDataset, split: Split, users: IntArray | 
 
 
 def repeated_shares(dataset: FederatedDataset) -> dict[Split, float]:
-    """``repeated_targets`` of both splits."""
+    """Compute ``repeated_targets`` of both splits."""
     splits: tuple[Split, ...] = ("validation", "test")
     return {split: repeated_targets(dataset, split) for split in splits}
 
 
 def target_item(dataset: FederatedDataset, user: int, split: Split) -> int:
-    """The item index to be predicted: the last but one (validation) or the last (test)."""
+    """Return the item index to predict: the last but one (validation) or the last (test)."""
     return dataset.validation_target(user) if split == "validation" else dataset.test_target(user)
 
 
@@ -90,7 +90,7 @@ def evaluate(
 
 
 def chosen_users(dataset: FederatedDataset, split: Split, users: IntArray | None) -> IntArray:
-    """The users to evaluate [B]; ``DataError`` if there are none or one is too short to have a target in the split."""
+    """Return the users to evaluate [B]; ``DataError`` if there are none or one is too short for the split."""
     chosen = dataset.evaluated_users if users is None else np.asarray(users, dtype=np.int64)
     if len(chosen) == 0:
         raise DataError(f"no user of {dataset.name!r} can be evaluated; lower data.min_sequence_length")
@@ -113,7 +113,7 @@ def target_ranks(
     interactions: int | None,
     progress: Progress | None,
 ) -> FloatArray:
-    """Middle rank [len(users)] of each target, ``hidden(batch)`` being what is left out of each user's ranking."""
+    """Compute the middle rank [len(users)] of each target; ``hidden(batch)`` is what each user's ranking leaves out."""
     if interactions is not None and interactions < 0:
         raise ConfigError(f"interactions = {interactions} is below 0; use 0 for an empty input")
     ranks = np.empty(len(users))
@@ -137,7 +137,7 @@ def _score(
 
 
 def most_recent(history: IntArray, interactions: int | None) -> IntArray:
-    """The last ``interactions`` items of a history, all of them for None."""
+    """Return the last ``interactions`` items of a history, all of them for None."""
     return history if interactions is None else history[max(len(history) - interactions, 0) :]
 
 
@@ -150,7 +150,7 @@ def recommended_lists(
     users: IntArray | None = None,
     batch_size: int = BATCH_SIZE,
 ) -> npt.NDArray[np.int64]:
-    """The k best items that each user may be offered [B, k], best first, ties by item index; 0 pads short lists.
+    """List the k best items that each user may be offered [B, k], best first, ties by item index; 0 pads short lists.
 
     The input of ``catalogue_coverage``, ``intra_list_diversity`` and ``long_tail_share``.
     """

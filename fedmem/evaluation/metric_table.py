@@ -14,12 +14,12 @@ METRICS: Sequence[str] = EvaluationConfig().metrics
 
 
 def metric_names(k_list: Sequence[int] = K_LIST, metrics: Sequence[str] = METRICS) -> list[str]:
-    """Names in table order, such as HR@5, HR@10, NDCG@5, NDCG@10, MRR (which has no cut-off)."""
+    """List the metrics' names in table order, such as HR@5, HR@10, NDCG@5, NDCG@10, MRR (which has no cut-off)."""
     return [name for metric in metrics for name in RANKING_METRICS[metric].names(k_list)]
 
 
 def metric_values(name: str, ranks: FloatArray) -> FloatArray:
-    """One metric, such as ``NDCG@10`` or ``MRR``, of each rank [B]; ``ConfigError`` if there is no such metric."""
+    """Compute one metric, such as ``NDCG@10`` or ``MRR``, of each rank [B]; ``ConfigError`` if it does not exist."""
     known, at, cut_off = name.partition("@")
     metric = RANKING_METRICS.get(known)
     if metric is not None and not at and not metric.cut_off:
@@ -47,19 +47,19 @@ class MetricTable:
     ranks: FloatArray = field(default_factory=lambda: np.zeros(0))
 
     def mean(self, name: str) -> float:
-        """Mean over users; ``ConfigError`` if the metric was not measured."""
+        """Return the mean over users; ``ConfigError`` if the metric was not measured."""
         return self._value(name)[0]
 
     def standard_error(self, name: str) -> float:
-        """Standard error of the mean over users, NaN for a single user."""
+        """Return the standard error of the mean over users, NaN for a single user."""
         return self._value(name)[1]
 
     def per_user(self, name: str) -> FloatArray:
-        """The metric of each user in ``users``, any cut-off; empty where the table was made of sums."""
+        """Compute the metric, at any cut-off, of each user in ``users``; empty if the table was made from sums."""
         return metric_values(name, self.ranks)
 
     def to_dict(self) -> dict[str, object]:
-        """As JSON knows it: {num_users, metrics: {name: {mean, standard_error}}}, an undefined error being null."""
+        """Return a JSON object {num_users, metrics: {name: {mean, standard_error}}}; an undefined error is null."""
         metrics = {
             name: {"mean": mean, "standard_error": None if np.isnan(error) else error}
             for name, (mean, error) in self.values.items()
@@ -82,11 +82,11 @@ class Moments:
 
     @classmethod
     def of(cls, values: FloatArray) -> "Moments":
-        """The moments of these users' values [B]."""
+        """Sum the values [B] of these users."""
         return cls(float(values.sum()), float(np.square(values).sum()), len(values))
 
     def __add__(self, other: "Moments") -> "Moments":
-        """The moments over both groups of users, which must not overlap."""
+        """Add the moments of two groups of users, which must not overlap."""
         return Moments(self.total + other.total, self.squares + other.squares, self.count + other.count)
 
     @property
@@ -112,11 +112,11 @@ class MetricSums:
 
     @classmethod
     def of(cls, ranks: FloatArray, k_list: Sequence[int] = K_LIST, metrics: Sequence[str] = METRICS) -> "MetricSums":
-        """The sums of these ranks [B]; B may be 1 (one client) or 0."""
+        """Sum the metrics of these ranks [B]; B may be 1 (one client) or 0."""
         return cls({name: Moments.of(metric_values(name, ranks)) for name in metric_names(k_list, metrics)})
 
     def __add__(self, other: "MetricSums") -> "MetricSums":
-        """The sums over both groups of users, which must not overlap and must share their metrics."""
+        """Add the sums of two groups of users, which must not overlap and must share their metrics."""
         assert self.moments.keys() == other.moments.keys(), "sums of different metrics cannot be added"
         return MetricSums({name: found + other.moments[name] for name, found in self.moments.items()})
 
@@ -126,14 +126,14 @@ class MetricSums:
         return next(iter(self.moments.values())).count
 
     def table(self) -> MetricTable:
-        """Means and standard errors; ``DataError`` if no user was counted."""
+        """Return means and standard errors; ``DataError`` if no user was counted."""
         if self.count == 0:
             raise DataError("no user was evaluated: every user is shorter than data.min_sequence_length or excluded")
         return MetricTable({name: (m.mean, m.standard_error) for name, m in self.moments.items()}, self.count)
 
 
 def paired_difference(first: MetricTable, second: MetricTable, name: str) -> tuple[float, float]:
-    """Mean and standard error over users of (first − second), the two tables being of the same users in order.
+    """Return mean and standard error of (first − second) over users; both tables hold the same users in order.
 
     Far sharper than two separate errors, as most of the spread between users is common to both rankings.
     """

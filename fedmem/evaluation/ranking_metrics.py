@@ -20,7 +20,7 @@ Seen = BoolArray | Sequence[IntArray]
 
 
 def seen_mask(seen: Seen, num_columns: int) -> BoolArray:
-    """Seen items as a mask [B, I+1]; lists of item indices, one per user, are scattered into it."""
+    """Return the seen items as a mask [B, I+1]; lists of item indices, one per user, are scattered into it."""
     if isinstance(seen, np.ndarray) and seen.dtype == np.bool_:
         return seen
     mask = np.zeros((len(seen), num_columns), dtype=np.bool_)
@@ -31,7 +31,7 @@ def seen_mask(seen: Seen, num_columns: int) -> BoolArray:
 
 
 def target_rank(scores: npt.NDArray[np.floating[Any]], targets: IntArray, seen: Seen) -> FloatArray:
-    """Middle rank [B] of each user's target among the items 1..I that the user has not seen.
+    """Compute the middle rank [B] of each user's target among the items 1..I that the user has not seen.
 
     rank = 1 + #{better} + #{equal others} / 2, over all items but the padding column 0 and the seen ones; infinite for
     a target that stands among the seen, which no list can hold. ``scores`` is [B, I+1], ``targets`` [B], ``seen`` a
@@ -60,7 +60,7 @@ def _require_numbers(scores: npt.NDArray[np.floating[Any]]) -> None:
 
 
 def hit_ratio(ranks: FloatArray, k: int) -> FloatArray:
-    """HR@k per user [B]: 1 if rank ≤ k, else 0.
+    """Compute HR@k per user [B]: 1 if rank ≤ k, else 0.
 
     A middle rank counts as it stands: two items tied at 10 and 11 have rank 10.5 and are no hit at 10.
     With one relevant item it equals recall@k (Deshpande & Karypis 2004, Item-based top-N recommendation algorithms).
@@ -69,7 +69,7 @@ def hit_ratio(ranks: FloatArray, k: int) -> FloatArray:
 
 
 def ndcg(ranks: FloatArray, k: int) -> FloatArray:
-    """NDCG@k per user [B] with one relevant item: 1 / log2(rank + 1) if rank ≤ k, else 0 (the ideal DCG is 1).
+    """Compute NDCG@k per user [B] with one relevant item: 1 / log2(rank + 1) if rank ≤ k, else 0 (the ideal DCG is 1).
 
     Järvelin & Kekäläinen 2002, Cumulated gain-based evaluation of IR techniques.
     """
@@ -77,7 +77,7 @@ def ndcg(ranks: FloatArray, k: int) -> FloatArray:
 
 
 def reciprocal_rank(ranks: FloatArray) -> FloatArray:
-    """Reciprocal rank per user [B]: 1 / rank, without a cut-off; its mean is MRR (Voorhees 1999, TREC-8 QA report)."""
+    """Compute 1 / rank per user [B], without a cut-off; its mean is MRR (Voorhees 1999, TREC-8 QA report)."""
     return 1.0 / ranks
 
 
@@ -98,7 +98,7 @@ class RankingMetric:
     cut_off: bool = True
 
     def names(self, k_list: Sequence[int]) -> list[str]:
-        """Its name at each cut-off, such as NDCG@5 and NDCG@10, or its name alone where it has none."""
+        """List its name at each cut-off, such as NDCG@5 and NDCG@10, or its name alone if it has none."""
         return [f"{self.name}@{k}" for k in k_list] if self.cut_off else [self.name]
 
 
@@ -111,7 +111,7 @@ RANKING_METRICS: Mapping[str, RankingMetric] = {metric.name: metric for metric i
 
 
 def standard_error(values: FloatArray) -> float:
-    """Standard error of the mean, s / √n with s² = Σ(x − x̄)² / (n − 1); NaN for fewer than two values."""
+    """Compute the standard error of the mean, s / √n with s² = Σ(x − x̄)² / (n − 1); NaN for fewer than two values."""
     if len(values) < 2:
         return float("nan")
     return float(np.std(values, ddof=1) / np.sqrt(len(values)))
@@ -126,7 +126,7 @@ def catalogue_coverage(lists: IntArray, num_items: int) -> float:
 
 
 def intra_list_diversity(lists: IntArray, item_vectors: npt.NDArray[np.floating[Any]]) -> float:
-    """Mean over lists of the mean 1 − cos(x_i, x_j) over a list's pairs i ≠ j, in [0, 2].
+    """Compute the mean over lists of the mean 1 − cos(x_i, x_j) over a list's pairs i ≠ j, in [0, 2].
 
     ``lists`` is [B, K], ``item_vectors`` [I+1, D]. Padding and items whose vector is zero (a missing modality) take no
     part; a list with fewer than two items left is skipped, and NaN is returned if every list is.

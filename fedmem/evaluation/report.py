@@ -14,17 +14,17 @@ Tables = Mapping[str, MetricTable]
 
 
 def cold_start_tables(rows: Sequence[ColdStartRow]) -> dict[str, MetricTable]:
-    """The rows of a cold-start evaluation as named tables, in their order."""
+    """Return the rows of a cold-start evaluation as named tables, in their order."""
     return {row.label: row.table for row in rows}
 
 
 def as_records(tables: Tables) -> list[dict[str, object]]:
-    """One record per table: its name and what ``MetricTable.to_dict`` gives."""
+    """Return one record per table: its name and what ``MetricTable.to_dict`` gives."""
     return [{"name": name, **table.to_dict()} for name, table in tables.items()]
 
 
 def as_rich(tables: Tables, title: str | None = None, width: int | None = None) -> Table:
-    """A rich table, each cell ``mean ±standard error``; whoever owns the console prints it.
+    """Render a rich table, each cell ``mean ±standard error``, for the owner of the console to print.
 
     Where ``width`` characters are too few for every metric, those at 10 and without a cut-off stand for all.
     """
@@ -39,7 +39,7 @@ def as_rich(tables: Tables, title: str | None = None, width: int | None = None) 
 
 
 def differences(tables: Tables, reference: str) -> dict[str, dict[str, tuple[float, float]]]:
-    """Paired difference to the reference and its standard error, over the same users, by name and metric.
+    """Compute paired differences to the reference and their standard errors over the same users, by name and metric.
 
     Tables without ranks (chance) are left out.
     """
@@ -51,7 +51,7 @@ def differences(tables: Tables, reference: str) -> dict[str, dict[str, tuple[flo
 
 
 def differences_as_rich(tables: Tables, reference: str) -> Table:
-    """Paired differences ± standard error in NDCG@10 and MRR, or in whatever was measured."""
+    """Render paired differences ± standard error in NDCG@10 and MRR, or in whatever was measured."""
     names = [name for name in _metric_names(tables) if name in ("NDCG@10", "MRR")] or _metric_names(tables)
     rendered = _table(f"paired difference to the {reference}", "name", names)
     for name, pairs in differences(tables, reference).items():
@@ -60,7 +60,7 @@ def differences_as_rich(tables: Tables, reference: str) -> Table:
 
 
 def values_as_rich(rows: Mapping[str, Mapping[str, float]], title: str) -> Table:
-    """Plain values by row and column."""
+    """Render plain values by row and column."""
     columns = list(dict.fromkeys(column for row in rows.values() for column in row))
     rendered = _table(title, "name", columns)
     for name, row in rows.items():
@@ -69,7 +69,7 @@ def values_as_rich(rows: Mapping[str, Mapping[str, float]], title: str) -> Table
 
 
 def cold_start_as_rich(rows: Sequence[ColdStartRow], title: str) -> Table:
-    """NDCG@10, or the first metric there is, of every scorer (down) at every n (across)."""
+    """Render NDCG@10, or else the first metric, of every scorer (down) at every n (across)."""
     metric = "NDCG@10" if "NDCG@10" in rows[0].table.values else next(iter(rows[0].table.values))
     rendered = _table(title, metric, [f"n = {n}" for n in dict.fromkeys(row.interactions for row in rows)])
     for scorer in dict.fromkeys(row.scorer for row in rows):

@@ -51,7 +51,7 @@ class StoredNegatives:
         count: int = 100,
         users: IntArray | None = None,
     ) -> "StoredNegatives":
-        """Uniform without replacement, user by user; ``DataError`` if a user has fewer than ``count`` such items."""
+        """Draw without replacement, user by user; ``DataError`` if a user has fewer than ``count`` such items."""
         chosen = chosen_users(dataset, split, users)
         items = [_draw_one(dataset, split, user, count, generator) for user in chosen.tolist()]
         return cls(chosen.astype(np.int64), np.stack(items), split, dataset.digest, dataset.repeats)

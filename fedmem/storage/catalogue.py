@@ -109,29 +109,29 @@ class CatalogueStore:
             datasets.remove_dataset(connection, name)
 
     def datasets(self) -> list[DatasetRow]:
-        """Every data set with its counts."""
+        """List the data sets with their counts."""
         with reading(self._engine) as connection:
             return datasets.list_datasets(connection)
 
     def dataset(self, name: str) -> DatasetRow:
-        """One data set with its counts."""
+        """Return one data set with its counts."""
         with reading(self._engine) as connection:
             return datasets.count_dataset(connection, name)
 
     def snapshot(self, name: str, until_id: int | None = None) -> CatalogueSnapshot:
-        """Interactions up to an id (all of them for None) and items, as they are at one moment."""
+        """Read the interactions up to an id (all for None) and the items, as they are at one moment."""
         with reading(self._engine) as connection:
             dataset_id = datasets.find_dataset(connection, name)
             columns, last = interactions.read_columns(connection, dataset_id, until_id)
             return CatalogueSnapshot(columns, tuple(items.all_items(connection, dataset_id)), last)
 
     def items(self, name: str) -> list[ItemRow]:
-        """Every item, by id."""
+        """List the items by id."""
         with reading(self._engine) as connection:
             return items.all_items(connection, datasets.find_dataset(connection, name))
 
     def items_since(self, name: str, version: int = -1) -> tuple[int, list[ItemRow]]:
-        """The version that the items are at, and those that have changed since another, by id; -1 is before all."""
+        """Return the items' version, and those that have changed since another, by id; -1 is before all."""
         with reading(self._engine) as connection:
             dataset_id = datasets.find_dataset(connection, name)
             now = items.items_version(connection, dataset_id)
@@ -140,13 +140,13 @@ class CatalogueStore:
     def find_items(
         self, name: str, *, search: str = "", category: str | None = None, offset: int = 0, limit: int = 50
     ) -> ItemPage:
-        """Items whose title contains ``search`` in any case, those that begin with it first, then by title."""
+        """Find items whose title contains ``search`` in any case, those that begin with it first, then by title."""
         with reading(self._engine) as connection:
             dataset_id = datasets.find_dataset(connection, name)
             return items.find_items(connection, dataset_id, search, category, offset, limit)
 
     def item(self, name: str, item_id: str) -> ItemRow:
-        """One item, or ``UnknownItemError``."""
+        """Return one item, or raise ``UnknownItemError``."""
         with reading(self._engine) as connection:
             found = items.items_by_id(connection, datasets.find_dataset(connection, name), [item_id])
         if item_id not in found:
@@ -154,7 +154,7 @@ class CatalogueStore:
         return found[item_id]
 
     def items_by_id(self, name: str, item_ids: Iterable[str]) -> dict[str, ItemRow]:
-        """Those items that there are."""
+        """Return those of the items that exist."""
         found: dict[str, ItemRow] = {}
         wanted = list(item_ids)
         with reading(self._engine) as connection:
@@ -170,24 +170,24 @@ class CatalogueStore:
             return items.put_item(connection, dataset_id, item, self._clock())
 
     def users(self, name: str, *, search: str = "", after: str | None = None, limit: int = 50) -> list[UserRow]:
-        """Users whose id contains ``search``, in a fixed order, behind the user ``after``."""
+        """List the users whose id contains ``search``, in a fixed order, after the user ``after``."""
         with reading(self._engine) as connection:
             dataset_id = datasets.find_dataset(connection, name)
             return interactions.users_page(connection, dataset_id, search, after, limit)
 
     def user_ids(self, name: str, until_id: int | None = None) -> set[str]:
-        """Everyone with an interaction up to an id (any for None)."""
+        """Return the ids of all users with an interaction up to an id (any for None)."""
         with reading(self._engine) as connection:
             dataset_id = datasets.find_dataset(connection, name)
             return set(connection.scalars(interactions.each_user(dataset_id, until_id=until_id)))
 
     def history(self, name: str, user_id: str) -> list[InteractionRow]:
-        """A user's interactions in the order of time; empty for a user who is not known."""
+        """List a user's interactions in order of time; empty for an unknown user."""
         with reading(self._engine) as connection:
             return interactions.history_of(connection, datasets.find_dataset(connection, name), user_id)
 
     def since(self, name: str, after_id: int, limit: int = interactions.BATCH) -> list[InteractionRow]:
-        """The next interactions behind an id, in the order of ids. None is ever added below one that was seen."""
+        """List the next interactions after an id, in order of ids. None is ever added below one that was seen."""
         with reading(self._engine) as connection:
             return interactions.rows_after(connection, datasets.find_dataset(connection, name), after_id, limit)
 
@@ -218,7 +218,7 @@ class CatalogueStore:
 
 
 def check_name(name: str) -> None:
-    """``DataError`` unless people and programs can write the name down."""
+    """Raise ``DataError`` unless the name is printable and has no space around it."""
     if not name.strip() or name != name.strip() or not name.isprintable():
         raise DataError(f"{name!r} cannot name a data set: use letters, digits, dots and dashes")
 

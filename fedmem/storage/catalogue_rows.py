@@ -40,7 +40,7 @@ class ItemPage:
 
 @dataclass(frozen=True)
 class Event:
-    """One interaction that somebody reports; ``timestamp`` is in seconds since 1970."""
+    """One reported interaction; ``timestamp`` is in seconds since 1970."""
 
     user_id: str
     item_id: str
@@ -146,12 +146,12 @@ class InteractionColumns:
         return len(self.users)
 
     def where(self, wanted: npt.NDArray[np.bool_]) -> "InteractionColumns":
-        """The rows of a mask [n], in their order."""
+        """Return the rows of a mask [n], in their order."""
         users, items = (np.asarray(column, dtype=object) for column in (self.users, self.items))
         return InteractionColumns(users[wanted], items[wanted], np.asarray(self.timestamps)[wanted])
 
     def batches(self, size: int) -> "Iterator[InteractionColumns]":
-        """The rows in pieces of so many at most."""
+        """Split the rows into pieces of at most ``size``."""
         for first in range(0, len(self), size):
             part = slice(first, first + size)
             yield InteractionColumns(self.users[part], self.items[part], self.timestamps[part])

@@ -12,7 +12,7 @@ from fedmem.storage.schema import datasets, interactions, items, jobs
 
 
 def find_dataset(connection: Connection, name: str) -> int:
-    """The id of a data set.
+    """Return the id of a data set.
 
     Raises:
         UnknownDatasetError: if there is none of this name; the message names those there are.
@@ -24,7 +24,7 @@ def find_dataset(connection: Connection, name: str) -> int:
 
 
 def lock_dataset(connection: Connection, name: str) -> int:
-    """The id of a data set that nobody else writes to until this transaction ends.
+    """Return the id of a data set, locked against other writers until this transaction ends.
 
     So its interactions become visible in the order of their ids: who has seen row n has seen every row before it.
     Jobs that refer to it are not held up.
@@ -38,7 +38,7 @@ def lock_dataset(connection: Connection, name: str) -> int:
 
 
 def claim_dataset(connection: Connection, name: str, source: str, repeats: Repeats | None, now: float) -> int:
-    """The id of a data set, made if there is none, locked, and noted as imported from ``source``.
+    """Return the id of a data set, created if missing, locked, and noted as imported from ``source``.
 
     Where ``repeats`` is None, what an earlier import has said of it stays.
     """
@@ -50,18 +50,18 @@ def claim_dataset(connection: Connection, name: str, source: str, repeats: Repea
 
 
 def list_datasets(connection: Connection) -> list[DatasetRow]:
-    """Every data set by name, with its counts."""
+    """List the data sets by name, with their counts."""
     return [_counted(connection, row) for row in connection.execute(select(datasets).order_by(datasets.c.name))]
 
 
 def count_dataset(connection: Connection, name: str) -> DatasetRow:
-    """One data set with its counts."""
+    """Return one data set with its counts."""
     dataset_id = find_dataset(connection, name)
     return _counted(connection, connection.execute(select(datasets).where(datasets.c.id == dataset_id)).one())
 
 
 def dataset_repeats(connection: Connection, dataset_id: int) -> Repeats | None:
-    """Whether items that a user has taken are offered again; None where no import has said it."""
+    """Say whether items that a user has taken are offered again; None if no import has said so."""
     repeats: Repeats | None = connection.scalar(select(datasets.c.repeats).where(datasets.c.id == dataset_id))
     return repeats
 

@@ -42,7 +42,7 @@ def remember_deletion(connection: Connection, dataset_id: int, user_id: str, now
 
 
 def without_deleted(connection: Connection, dataset_id: int, rows: InteractionColumns) -> InteractionColumns:
-    """The rows but those of deleted users from before their deletion; the data set must be locked."""
+    """Leave out the rows of deleted users from before their deletion; the data set must be locked."""
     salt = _salt(connection, dataset_id)
     if salt is None:
         return rows
@@ -63,7 +63,7 @@ def _digest(salt: bytes, user_id: str) -> bytes:
 
 
 def _limits(connection: Connection, dataset_id: int, salt: bytes, user_ids: Collection[str]) -> dict[str, float]:
-    """Up to which time rows stay out, of those users who were deleted."""
+    """Return the time up to which rows are left out, of those users who were deleted."""
     users = {_digest(salt, user): user for user in user_ids}
     deleted = select(deletions.c.user_digest, deletions.c.until).where(deletions.c.dataset_id == dataset_id)
     if len(users) <= ASKED_TOGETHER:  # of more users than that, it is quicker to look at every deletion

@@ -1,7 +1,7 @@
 """Connections: SQLite or PostgreSQL by URL, transactions to read and to write in, and errors in one sentence.
 
 On SQLite a writing transaction takes the write lock at its start (BEGIN IMMEDIATE), so that what it read stands when it
-writes; in WAL mode readers see the last commit meanwhile and wait for nobody. A commit is synced to the disk before it
+writes; in WAL mode readers see the last commit meanwhile and never wait. A commit is synced to the disk before it
 returns: the trainer deletes a checkpoint once the database no longer names it, so a power cut may undo no commit.
 """
 
@@ -31,7 +31,7 @@ _to_json = functools.partial(json.dumps, allow_nan=False, ensure_ascii=False)
 
 
 def connect(url: str = DEFAULT_URL, *, foreign_keys: bool = True) -> Engine:
-    """An engine for an SQLite or a PostgreSQL URL. It connects at its first use; the folder of an SQLite file is made.
+    """Make an engine for an SQLite or a PostgreSQL URL; it connects on first use. An SQLite file's folder is created.
 
     Args:
         url: ``sqlite:///FILE`` or ``postgresql://USER:PASSWORD@HOST/DATABASE``.
@@ -53,7 +53,7 @@ def connect(url: str = DEFAULT_URL, *, foreign_keys: bool = True) -> Engine:
 
 
 def parse_url(url: str) -> URL:
-    """The URL with its driver; ``postgres://`` and ``postgresql://`` mean psycopg.
+    """Parse a URL and add its driver; ``postgres://`` and ``postgresql://`` mean psycopg.
 
     Raises:
         StorageError: if it is the URL of neither an SQLite file nor a PostgreSQL database; it hides the password.
@@ -84,14 +84,14 @@ def require(url: str) -> None:
 
 
 def shown(url: URL) -> str:
-    """A URL to print: its password masked, also one that stands behind the question mark."""
+    """Format a URL for printing, its password masked, even one after the question mark."""
     secrets = {name: HIDDEN for name in url.query if "password" in name.lower()}
     return url.update_query_dict(secrets).render_as_string(hide_password=True).replace(quote(HIDDEN), HIDDEN)
 
 
 @contextlib.contextmanager
 def reading(engine: Engine) -> Iterator[Connection]:
-    """A transaction that only reads: one snapshot of the database, which keeps no writer waiting."""
+    """Open a transaction that only reads: one snapshot of the database, which keeps no writer waiting."""
     snapshot = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
     options = snapshot if engine.dialect.name == "postgresql" else {}
     with database_errors(engine.url), engine.connect() as connection:
@@ -102,7 +102,7 @@ def reading(engine: Engine) -> Iterator[Connection]:
 
 @contextlib.contextmanager
 def writing(engine: Engine) -> Iterator[Connection]:
-    """A transaction that writes: committed at its end, or undone by whatever is raised inside."""
+    """Open a transaction that writes: committed at its end, or undone by whatever is raised inside."""
     with database_errors(engine.url), engine.connect() as connection:
         connection.execution_options(**{_WRITES: True})
         with connection.begin():
@@ -129,7 +129,7 @@ def database_errors(url: URL) -> Iterator[None]:
 
 
 def schema_revision(engine: Engine) -> str | None:
-    """The migration that the database is at, None where none was made."""
+    """Return the migration that the database is at, None if there is none yet."""
     with reading(engine) as connection:
         if not inspect(connection).has_table(_versions.name):
             return None
@@ -138,12 +138,12 @@ def schema_revision(engine: Engine) -> str | None:
 
 
 def head_revision() -> str:
-    """The migration that this version of FedMem needs."""
+    """Return the migration that this version of FedMem needs."""
     return REVISION
 
 
 def check_schema(engine: Engine) -> None:
-    """Whether the database can be used.
+    """Check that the database can be used.
 
     Raises:
         StorageError: if it cannot be reached or is at another schema.
@@ -217,7 +217,7 @@ _CAUSES = {
 
 
 def _worded(error: exc.DBAPIError, url: URL) -> Exception:
-    """The error to raise instead, or the same where it is the caller's mistake and no state of the database."""
+    """Return the error to raise instead, or the same if it is the caller's mistake and not the database's state."""
     code, first_line = _code(error), str(error.orig).partition("\n")[0]
     known = next((words for start, words in _CAUSES.items() if code.startswith(start)), None)
     if known:
@@ -232,7 +232,7 @@ def _worded(error: exc.DBAPIError, url: URL) -> Exception:
 
 
 def _code(error: exc.DBAPIError) -> str:
-    """SQLite's name or PostgreSQL's SQLSTATE of an error, or the latter's class where no server answered."""
+    """Return SQLite's name or PostgreSQL's SQLSTATE of an error, or the latter's class if no server answered."""
     message = str(error.orig)
     if isinstance(error.orig, sqlite3.Error):
         missing = message.startswith(("no such table", "no such column")) or "has no column named" in message

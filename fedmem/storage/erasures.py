@@ -31,13 +31,13 @@ class ErasureStore:
         self.engine = engine
 
     def ask(self, job_id: int, user_ids: Collection[str]) -> None:
-        """Users to be erased from one job's files."""
+        """Ask for users to be erased from one job's files."""
         with writing(self.engine) as connection:
             for user_id in user_ids:
                 _ask(connection, user_id, jobs.c.id == job_id)
 
     def pending(self) -> list[Erasure]:
-        """By job: those that no trainer holds, unless they were erased since one last did."""
+        """List, by job, the erasures of jobs that no trainer holds, unless they were done since one last did."""
         to_do = or_(erasures.c.token.is_(None), erasures.c.token != jobs.c.token, jobs.c.state.in_(ENDED))
         columns = (erasures.c.job_id, jobs.c.token, erasures.c.user_id)
         rows = select(*columns).join(jobs).where(jobs.c.state != "running", to_do)
@@ -46,7 +46,7 @@ class ErasureStore:
         return list(_by_job([(row.job_id, row.token, row.user_id) for row in found]))
 
     def done(self, erasure: Erasure) -> None:
-        """The files are erased: for good if the job has ended, else until a trainer has held it again."""
+        """Note that the files are erased: for good if the job has ended, else until a trainer has held it again."""
         of_user = (erasures.c.job_id == erasure.job_id, erasures.c.user_id == bindparam("user"))
         same = (jobs.c.id == erasure.job_id, jobs.c.token == erasure.token)
         users = [{"user": user_id} for user_id in erasure.user_ids]
@@ -57,12 +57,12 @@ class ErasureStore:
 
 
 def ask_of_dataset(connection: Connection, dataset_id: int, user_id: str) -> None:
-    """A user to be erased from the files of all jobs of a data set, in the transaction that deletes the user."""
+    """Ask for a user's erasure from the files of all jobs of a data set, in the transaction that deletes the user."""
     _ask(connection, user_id, jobs.c.dataset_id == dataset_id)
 
 
 def inherit(connection: Connection, job_id: int, start_from: int) -> None:
-    """A job that begins with copies of another's files has to be rid of the same users; the data set is locked."""
+    """Pass a job's pending erasures on to one that begins with copies of its files; the data set is locked."""
     pending = select(literal(job_id), erasures.c.user_id).where(erasures.c.job_id == start_from)
     connection.execute(insert(erasures).from_select(("job_id", "user_id"), pending))
 

@@ -18,7 +18,7 @@ Progress = Callable[[int], None]
 
 
 def insert_new(connection: Connection, table: Table) -> Insert:
-    """An INSERT that leaves out what would break a unique constraint, and whose rowcount is what it inserted."""
+    """Return an INSERT that skips rows that break a unique constraint, and whose rowcount is what it inserted."""
     dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
     statement: Insert = dialect.insert(table).on_conflict_do_nothing()
     return statement.execution_options(preserve_rowcount=True)
@@ -45,7 +45,7 @@ def _insert_rows(connection: Connection, dataset_id: int, batch: InteractionColu
 
 
 def _insert_arrays(connection: Connection, dataset_id: int, batch: InteractionColumns) -> int:
-    """One statement for the batch: five times as fast on PostgreSQL as one per row, and it counts its rows."""
+    """Insert the batch in one statement: five times as fast on PostgreSQL as one per row, and it counts its rows."""
     arrays = [
         literal(list(map(convert, column)), ARRAY(kind))
         for convert, kind, column in (
@@ -61,21 +61,21 @@ def _insert_arrays(connection: Connection, dataset_id: int, batch: InteractionCo
 
 
 def count_up_to(connection: Connection, dataset_id: int, timestamp: float) -> int:
-    """How many rows have at most this timestamp."""
+    """Count the rows with at most this timestamp."""
     rows = select(func.count()).select_from(interactions)
     wanted = rows.where(interactions.c.dataset_id == dataset_id, interactions.c.timestamp <= float(timestamp))
     return int(connection.scalar(wanted) or 0)
 
 
 def any_row(connection: Connection, dataset_id: int) -> bool:
-    """Whether the data set has interactions."""
+    """Say whether the data set has interactions."""
     return (
         connection.scalar(select(interactions.c.id).where(interactions.c.dataset_id == dataset_id).limit(1)) is not None
     )
 
 
 def read_columns(connection: Connection, dataset_id: int, until_id: int | None) -> tuple[InteractionColumns, int]:
-    """All rows up to an id, in the order of their ids, and the last one's id (0 where there is none)."""
+    """Read all rows up to an id, in order of ids, and the last one's id (0 if there is none)."""
     statement = _in_order(dataset_id)
     if until_id is not None:
         statement = statement.where(interactions.c.id <= until_id)
@@ -105,7 +105,7 @@ class _Column:
 
 
 def rows_after(connection: Connection, dataset_id: int, after_id: int, limit: int) -> list[InteractionRow]:
-    """The next rows behind an id."""
+    """List the next rows after an id."""
     newest = connection.scalar(select(func.max(interactions.c.id))) or 0
     if newest <= after_id:
         return []
@@ -120,7 +120,7 @@ def _in_order(dataset_id: int) -> Select[Any]:
 
 
 def history_of(connection: Connection, dataset_id: int, user_id: str) -> list[InteractionRow]:
-    """A user's rows in the order of time, ties as they came."""
+    """List a user's rows in order of time, ties as they came."""
     order = (interactions.c.timestamp, interactions.c.id)
     statement = select(*_ROW).where(*_of_user(dataset_id, user_id)).order_by(*order)
     return [InteractionRow(*row) for row in connection.execute(statement)]
@@ -138,7 +138,7 @@ def _of_user(dataset_id: int, user_id: str) -> tuple[Any, Any]:
 
 
 def each_user(dataset_id: int, after: str | None = None, until_id: int | None = None) -> Select[tuple[str]]:
-    """The distinct user ids behind ``after``, each found by one look into the index instead of one per interaction.
+    """Select the distinct user ids after ``after``, each found by one index look-up instead of one per interaction.
 
     With ``until_id``, only those with an interaction up to that id.
     """
@@ -155,7 +155,7 @@ def each_user(dataset_id: int, after: str | None = None, until_id: int | None = 
 
 
 def users_page(connection: Connection, dataset_id: int, search: str, after: str | None, limit: int) -> list[UserRow]:
-    """Users behind ``after``, in the order of the database, whose id contains ``search``."""
+    """List the users after ``after``, in the order of the database, whose id contains ``search``."""
     users = each_user(dataset_id, after)
     column = users.selected_columns.user_id
     if search:
@@ -171,7 +171,7 @@ def users_page(connection: Connection, dataset_id: int, search: str, after: str 
 
 
 def as_columns(events: Sequence[Event]) -> InteractionColumns:
-    """Events as columns."""
+    """Turn events into columns."""
     return InteractionColumns(
         [event.user_id for event in events],
         [event.item_id for event in events],

@@ -106,7 +106,7 @@ class _Settled:
 
 
 def _settled(stored: ItemRow, said: ItemRow, merge: Merge, overwrite_edits: bool) -> _Settled:
-    """What an item becomes; a picture is not part of what is put by hand."""
+    """Decide what a stored item becomes; an edit by hand keeps all but the imported picture."""
     merged = merge(stored, said)
     if stored.edited_at is None or overwrite_edits:
         return _Settled(replace(merged, edited_at=None), False)
@@ -156,31 +156,31 @@ class _Change:
 
 
 def all_items(connection: Connection, dataset_id: int) -> list[ItemRow]:
-    """Every item, by id."""
+    """List the items by id."""
     statement = select(*_ROW).where(items.c.dataset_id == dataset_id).order_by(items.c.item_id)
     return [_item(row) for row in connection.execute(statement, execution_options={"yield_per": BATCH})]
 
 
 def items_version(connection: Connection, dataset_id: int) -> int:
-    """How often the items have changed."""
+    """Count how often the items have changed."""
     version: int = connection.execute(select(datasets.c.items_version).where(datasets.c.id == dataset_id)).scalar_one()
     return version
 
 
 def items_since(connection: Connection, dataset_id: int, version: int) -> list[ItemRow]:
-    """The items that have changed since a version, by id; every one for -1."""
+    """List the items that have changed since a version, by id; all of them for -1."""
     wanted = (items.c.dataset_id == dataset_id, items.c.version > version)
     return [_item(row) for row in connection.execute(select(*_ROW).where(*wanted).order_by(items.c.item_id))]
 
 
 def items_by_id(connection: Connection, dataset_id: int, item_ids: Sequence[str]) -> dict[str, ItemRow]:
-    """Those of at most ``BATCH`` items that there are."""
+    """Return those of at most ``BATCH`` items that exist."""
     statement = select(*_ROW).where(items.c.dataset_id == dataset_id, items.c.item_id.in_(item_ids))
     return {row.item_id: _item(row) for row in connection.execute(statement)}
 
 
 def missing_items(connection: Connection, dataset_id: int, item_ids: Iterable[str]) -> list[str]:
-    """Those item ids that there are not, sorted."""
+    """List the item ids that do not exist, sorted."""
     missing: set[str] = set()
     for batch in _batches(sorted(set(item_ids))):
         statement = select(items.c.item_id).where(items.c.dataset_id == dataset_id, items.c.item_id.in_(batch))
@@ -191,7 +191,7 @@ def missing_items(connection: Connection, dataset_id: int, item_ids: Iterable[st
 def find_items(
     connection: Connection, dataset_id: int, search: str, category: str | None, offset: int, limit: int
 ) -> ItemPage:
-    """Items whose title contains ``search``, those that begin with it first, and which are of a category."""
+    """Find items of a category whose title contains ``search``, those that begin with it first."""
     wanted = [items.c.dataset_id == dataset_id]
     order: list[ColumnElement[Any]] = [items.c.title, items.c.item_id]
     if search:
@@ -211,7 +211,7 @@ def _has_genre(connection: Connection, genre: str) -> ColumnElement[bool]:
 
 
 def _refuse_nul(row: ItemRow) -> None:
-    """PostgreSQL stores no NUL, or worse, stores it in a genre and fails at each search for one."""
+    """Refuse NUL: PostgreSQL does not store it or, worse, stores it in a genre and fails at each search for one."""
     if any("\0" in text for text in (row.item_id, row.title, *row.genres, row.image_path or "", row.text)):
         raise DataError(f"the item {row.item_id!r} holds the character U+0000, which is not text")
 

@@ -15,12 +15,12 @@ from fedmem.storage.schema import jobs
 
 
 def request_digest(request: list[Any]) -> str:
-    """What tells one request from another."""
+    """Compute a digest that tells one request from another."""
     return hashlib.sha256(json.dumps(request, sort_keys=True, allow_nan=False).encode()).hexdigest()
 
 
 def earlier_job(connection: Connection, key: str | None, digest: str) -> JobRow | None:
-    """The job that the same request with the same idempotency key has queued before.
+    """Find the job that the same request with the same idempotency key queued earlier.
 
     Raises:
         ConflictError: if the key came with another request.
@@ -38,7 +38,7 @@ def earlier_job(connection: Connection, key: str | None, digest: str) -> JobRow 
 
 
 def with_repeats_of(connection: Connection, dataset: str, config: dict[str, Any]) -> dict[str, Any]:
-    """The configuration with ``data.repeats`` as the data set has it; the same where no import has said it."""
+    """Set ``data.repeats`` to the data set's value; leave the configuration as it is if no import has given one."""
     repeats = dataset_repeats(connection, find_dataset(connection, dataset))
     return config if repeats is None else {**config, "data": {**config["data"], "repeats": repeats}}
 
@@ -57,7 +57,7 @@ def insert_job(connection: Connection, dataset: str, values: dict[str, Any], now
     job_id = connection.scalar(jobs.insert().values(**values, **fresh).returning(jobs.c.id))
     assert job_id is not None
     if start_from is not None:
-        lock_dataset(connection, dataset)  # whom somebody deletes at this moment is seen here, or sees this job
+        lock_dataset(connection, dataset)  # a deletion at this moment is seen here, or sees this job
         inherit(connection, job_id, start_from)
     return job_row(connection, job_id)
 

@@ -97,7 +97,7 @@ class TrainerRow:
 
 
 def select_jobs() -> Select[Any]:
-    """Every job as a ``JobRow``'s fields."""
+    """Select all jobs with a ``JobRow``'s fields."""
     newest_model = (
         select(models.c.version)
         .where(models.c.job_id == jobs.c.id)
@@ -109,7 +109,7 @@ def select_jobs() -> Select[Any]:
 
 
 def job_row(connection: Connection, job_id: int, *, lock: bool = False) -> JobRow:
-    """One job; locked, nobody else changes it before the transaction's end.
+    """Return one job; ``lock`` keeps other writers from it until the transaction's end.
 
     Raises:
         UnknownJobError: if there is none of that number.
@@ -124,5 +124,5 @@ def job_row(connection: Connection, job_id: int, *, lock: bool = False) -> JobRo
 
 
 def add_log(connection: Connection, job_id: int, level: LogLevel, message: str, now: float) -> None:
-    """One more line in a job's log."""
+    """Add a line to a job's log."""
     connection.execute(logs.insert().values(job_id=job_id, time=now, level=level, message=message))

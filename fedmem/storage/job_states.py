@@ -49,7 +49,7 @@ _PAST = {"stop": "stopped", "pause": "paused", "resume": "resumed"}
 
 
 def after_wish(job_id: int, now: Situation, wish: Wish) -> Situation:
-    """The situation that a wish leads to.
+    """Return the situation that a wish leads to.
 
     Raises:
         ConflictError: if it is not possible now; the message says what is.

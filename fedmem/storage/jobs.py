@@ -93,7 +93,7 @@ class JobStore:
             return earlier, False
 
     def get(self, job_id: int) -> JobRow:
-        """One job.
+        """Return one job.
 
         Raises:
             UnknownJobError: if there is none of that number.
@@ -110,7 +110,7 @@ class JobStore:
         before: int | None = None,
         limit: int = 50,
     ) -> list[JobRow]:
-        """Jobs, newest first, older than job ``before``; each filter that is given must hold."""
+        """List jobs, newest first, older than job ``before``; each filter that is given must hold."""
         filters = [(jobs.c.state, state), (jobs.c.kind, kind), (datasets.c.name, dataset)]
         where = [column == value for column, value in filters if value is not None]
         if before is not None:
@@ -164,7 +164,7 @@ class JobStore:
             leave_model(connection, job.id, job.best_round or job.round, now)
 
     def claim(self, worker: str, lease_seconds: float, max_attempts: int) -> tuple[JobRow, Lease] | None:
-        """The oldest job that is queued or whose trainer died, leased to this trainer; None where there is none.
+        """Lease the oldest job that is queued or whose trainer died to this trainer; return None if there is none.
 
         A job whose trainers died ``max_attempts`` times without a round in between becomes failed instead.
         """
@@ -176,7 +176,7 @@ class JobStore:
             return None if lease is None else (job_row(connection, lease.job_id), lease)
 
     def renew(self, lease: Lease, lease_seconds: float, clients_done: int, clients_selected: int) -> DesiredState:
-        """The heartbeat: hold on to the job, say how far its round is, and hear what its user wants."""
+        """Send a heartbeat: keep the job, report how far its round is, and return what its user wants."""
         now, values = self.clock(), {"clients_done": clients_done, "clients_selected": clients_selected}
         with writing(self.engine) as connection:
             job = leases.fenced_update(connection, lease, lease_expires_at=now + lease_seconds, **values)
@@ -185,7 +185,7 @@ class JobStore:
             return desired
 
     def wish(self, lease: Lease) -> DesiredState:
-        """What the job's user wants of it, by a look that waits for no writer."""
+        """Return what the job's user wants of it, without waiting for a writer."""
         with reading(self.engine) as connection:
             return leases.desired_state(connection, lease)
 
@@ -204,7 +204,7 @@ class JobStore:
             training_writes.inherit(connection, lease, parent)
 
     def commit_round(self, lease: Lease, result: RoundResult) -> None:
-        """All that a round leaves, or nothing of it. Round 0 is the start, before any training.
+        """Commit all that a round leaves, or nothing of it. Round 0 is the start, before any training.
 
         Raises:
             ValueError: if a metric is NaN or infinite.
@@ -270,19 +270,19 @@ class JobStore:
             return training_writes.forget_checkpoints(connection, lease, numbers)
 
     def kept_checkpoints(self, job_id: int) -> list[int]:
-        """The rounds whose checkpoints are kept, in order."""
+        """List the rounds whose checkpoints are kept, in order."""
         where = (rounds.c.job_id == job_id, rounds.c.checkpoint.is_not(None))
         with reading(self.engine) as connection:
             return list(connection.scalars(select(rounds.c.round).where(*where).order_by(rounds.c.round)))
 
     def log(self, job: int | Lease, level: LogLevel, message: str) -> None:
-        """A line in a job's log; with a lease, only while it holds."""
+        """Add a line to a job's log; with a lease, only while it holds."""
         with writing(self.engine) as connection:
             job_id = leases.held_job(connection, job).id if isinstance(job, Lease) else job
             add_log(connection, job_id, level, message, self.clock())
 
     def logs(self, job_id: int, after_id: int = 0, limit: int = 1000, before_id: int | None = None) -> list[LogRow]:
-        """The log's lines after one, in order: the first of them, or with ``before_id`` the last ones before that."""
+        """List the log's lines after one, in order: the first ones, or with ``before_id`` the last ones before that."""
         where = [logs.c.job_id == job_id, logs.c.id > after_id]
         order = logs.c.id.asc()
         if before_id is not None:
@@ -294,7 +294,7 @@ class JobStore:
             return sorted((LogRow(*row) for row in found), key=lambda row: row.id)
 
     def seen(self, worker: str, job_id: int | None) -> None:
-        """A trainer's sign of life; those that died and were not seen for a day are forgotten."""
+        """Note a trainer's sign of life; forget those that died and were not seen for a day."""
         now = self.clock()
         with writing(self.engine) as connection:
             known = trainers.update().where(trainers.c.worker == worker).values(seen_at=now, job_id=job_id)
@@ -304,12 +304,12 @@ class JobStore:
                 connection.execute(trainers.delete().where(trainers.c.seen_at < now - FORGET_TRAINERS_AFTER))
 
     def leave(self, worker: str) -> None:
-        """A trainer that ends orderly."""
+        """Remove a trainer that ends in an orderly way."""
         with writing(self.engine) as connection:
             connection.execute(trainers.delete().where(trainers.c.worker == worker))
 
     def trainers(self) -> list[TrainerRow]:
-        """The trainers, by name; whether one still lives is told by when it was last seen."""
+        """List the trainers by name; whether one still lives is told by when it was last seen."""
         columns = (trainers.c.worker, trainers.c.started_at, trainers.c.seen_at, trainers.c.job_id)
         with reading(self.engine) as connection:
             return [TrainerRow(*row) for row in connection.execute(select(*columns).order_by(trainers.c.worker))]

@@ -19,12 +19,12 @@ FREE = {"worker": None, "lease_expires_at": None, "clients_done": 0, "clients_se
 
 
 def anything_to_claim(connection: Connection, now: float) -> bool:
-    """Whether a claim would find a job; asked without any lock, because an idle trainer asks often."""
+    """Say whether a claim would find a job, without any lock, because an idle trainer asks often."""
     return connection.execute(_claimable(now)).first() is not None
 
 
 def claim(connection: Connection, worker: str, lease_seconds: float, max_attempts: int, now: float) -> Lease | None:
-    """The oldest job that waits for a trainer, leased to this one.
+    """Lease the oldest job that waits for a trainer to this one.
 
     A job whose trainer died is settled as its user wished, or failed if that happened ``max_attempts`` times without
     a round in between, and the search goes on.
@@ -50,7 +50,7 @@ def fenced_update(connection: Connection, lease: Lease, **values: Any) -> Row[An
 
 
 def held_job(connection: Connection, lease: Lease) -> Row[Any]:
-    """The job of a lease, locked until the transaction's end.
+    """Return the job of a lease, locked until the transaction's end.
 
     Raises:
         LeaseLostError: if the lease no longer holds.
@@ -59,7 +59,7 @@ def held_job(connection: Connection, lease: Lease) -> Row[Any]:
 
 
 def desired_state(connection: Connection, lease: Lease) -> DesiredState:
-    """What the user of the lease's job wants of it; no lock is taken.
+    """Return what the user of the lease's job wants of it; no lock is taken.
 
     Raises:
         LeaseLostError: if the lease no longer holds.

@@ -40,7 +40,7 @@ class MetricStore:
     def rounds(
         self, job_id: int, after_round: int = 0, limit: int | None = None, splits: Sequence[Split] | None = None
     ) -> list[RoundRow]:
-        """The rounds after one, in order; ``after_round=-1`` begins with round 0, which holds the baselines."""
+        """List the rounds after one, in order; ``after_round=-1`` begins with round 0, which holds the baselines."""
         where = (rounds.c.job_id == job_id, rounds.c.round > after_round)
         with reading(self.engine) as connection:
             found = connection.execute(select(rounds).where(*where).order_by(rounds.c.round).limit(limit)).all()
@@ -53,7 +53,7 @@ class MetricStore:
         ]
 
     def prototypes(self, job_id: int, round: int | None = None) -> PrototypesRow | None:
-        """The prototypes after a round, by default the last that has any; None where there are none."""
+        """Return the prototypes after a round, by default the last that has any; None if there are none."""
         where = prototypes.c.job_id == job_id
         if round is not None:
             where &= prototypes.c.round == round
@@ -63,7 +63,7 @@ class MetricStore:
         return None if row is None else PrototypesRow(*row)
 
     def prototype_rounds(self, job_id: int) -> list[int]:
-        """The rounds whose prototypes are kept, in order."""
+        """List the rounds whose prototypes are kept, in order."""
         statement = select(prototypes.c.round).where(prototypes.c.job_id == job_id).order_by(prototypes.c.round)
         with reading(self.engine) as connection:
             return list(connection.scalars(statement))
@@ -72,7 +72,7 @@ class MetricStore:
 def _metrics(
     connection: Connection, job_id: int, first: int, last: int, splits: Sequence[Split] | None
 ) -> dict[int, dict[Split, dict[str, float]]]:
-    """By round, split and name, in the order of names."""
+    """Return metrics by round, split and name, in order of names."""
     where = (metrics.c.job_id == job_id) & metrics.c.round.between(first, last)
     if splits is not None:
         where &= metrics.c.split.in_(splits)

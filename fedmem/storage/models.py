@@ -40,7 +40,7 @@ class ModelStore:
         self.clock = clock
 
     def page(self, limit: int = 100) -> list[ModelRow]:
-        """The newest models, newest first."""
+        """List the newest models, newest first."""
         newest_first = _select_models().order_by(
             models.c.created_at.desc(), models.c.job_id.desc(), models.c.round.desc()
         )
@@ -48,7 +48,7 @@ class ModelStore:
             return _model_rows(connection, connection.execute(newest_first.limit(limit)).all())
 
     def get(self, version: str) -> ModelRow:
-        """One model.
+        """Return one model.
 
         Raises:
             UnknownModelError: if there is none of that name.
@@ -57,7 +57,7 @@ class ModelStore:
             return _model_row(connection, version)
 
     def active(self) -> ModelRow | None:
-        """The model to serve, None before the first was activated."""
+        """Return the model to serve, None before the first was activated."""
         with reading(self.engine) as connection:
             version = connection.scalar(_active_version())
             return None if version is None else _model_row(connection, version)
@@ -77,7 +77,7 @@ class ModelStore:
             return _model_row(connection, version)
 
     def versions_ever_active(self) -> list[str]:
-        """Every version that was ever served, the last activated first."""
+        """List every version that was ever served, the last activated first."""
         newest = func.max(activations.c.id)
         statement = select(activations.c.version).group_by(activations.c.version).order_by(newest.desc())
         with reading(self.engine) as connection:
@@ -85,7 +85,7 @@ class ModelStore:
 
 
 def version_name(job_id: int, round: int) -> str:
-    """The name of the model that a job leaves after a round.
+    """Name the model that a job leaves after a round.
 
     >>> version_name(7, 120)
     'job-7-round-120'
@@ -142,7 +142,7 @@ def _model_row(connection: Connection, version: str) -> ModelRow:
 
 
 def _model_rows(connection: Connection, found: Sequence[Row[Any]]) -> list[ModelRow]:
-    """The models with their metrics, which one query brings for all."""
+    """Return the models with their metrics, which one query fetches for all."""
     of_round = (metrics.c.job_id == models.c.job_id) & (metrics.c.round == models.c.round)
     statement = (
         select(models.c.version, metrics.c.split, metrics.c.name, metrics.c.value)

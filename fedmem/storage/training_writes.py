@@ -16,7 +16,7 @@ from fedmem.storage.schema import jobs, metrics, models, prototypes, rounds
 
 
 def check_numbers(table: Mapping[Split, Mapping[str, float]]) -> None:
-    """The door that NaN does not pass.
+    """Refuse NaN and infinity, so that they never reach the database.
 
     Raises:
         ValueError: if a metric is NaN or infinite.
@@ -74,7 +74,7 @@ def inherit(connection: Connection, lease: Lease, parent: int) -> None:
 
 
 def commit_round(connection: Connection, lease: Lease, result: RoundResult, now: float) -> None:
-    """One round: its row, its metrics, its prototypes and the job's progress.
+    """Commit one round: its row, its metrics, its prototypes and the job's progress.
 
     Raises:
         LeaseLostError: if the lease no longer holds.
@@ -98,11 +98,11 @@ def commit_round(connection: Connection, lease: Lease, result: RoundResult, now:
 def end(
     connection: Connection, lease: Lease, state: EndState, message: str | None, traceback: str | None, now: float
 ) -> Row[Any]:
-    """The job's end, with a sentence for the user and the traceback for the operator; the ended row.
+    """End the job, with a sentence for the user and the traceback for the operator; return the ended row.
 
     Raises:
         LeaseLostError: if the lease no longer holds.
-        ConflictError: if it ends as stopped and nobody asked for that.
+        ConflictError: if it ends as stopped though its user did not ask for that.
     """
     values = FREE | {"state": state, "finished_at": now, "message": message, "traceback": traceback}
     job = fenced_update(connection, lease, **values)
@@ -114,7 +114,7 @@ def end(
 
 
 def add_test_metrics(connection: Connection, job_id: int, round: int, test: Mapping[str, float]) -> None:
-    """The test result, measured once with the model of one round."""
+    """Add the test result, measured once with the model of one round."""
     _add_metrics(connection, {"job_id": job_id, "round": round}, {"test": test})
 
 

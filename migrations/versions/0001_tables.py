@@ -33,7 +33,7 @@ def downgrade() -> None:
 
 
 def create_catalogue() -> None:
-    """Data sets, their items and their interactions."""
+    """Create data sets, their items and their interactions."""
     op.create_table(
         "datasets",
         sa.Column("id", Id, nullable=False),
@@ -65,7 +65,7 @@ def create_catalogue() -> None:
 
 
 def create_items() -> None:
-    """Items with what is known of them."""
+    """Create items."""
     op.create_table(
         "items",
         sa.Column("dataset_id", Id, nullable=False),
@@ -82,7 +82,7 @@ def create_items() -> None:
 
 
 def create_jobs() -> None:
-    """Jobs: what was asked, the lease, the snapshot, the progress, the end."""
+    """Create jobs: the request, the lease, the snapshot, the progress, the end."""
     op.create_table(
         "jobs",
         sa.Column("id", Id, nullable=False),
@@ -117,7 +117,7 @@ def create_jobs() -> None:
 
 
 def constraints_of_jobs() -> list[sa.schema.SchemaItem]:
-    """Keys, references and allowed words of the jobs table."""
+    """Return keys, references and allowed words of the jobs table."""
     states = "'queued', 'running', 'paused', 'succeeded', 'failed', 'stopped'"
     return [
         sa.PrimaryKeyConstraint("id", name="pk_jobs"),
@@ -131,7 +131,7 @@ def constraints_of_jobs() -> list[sa.schema.SchemaItem]:
 
 
 def create_rounds() -> None:
-    """What each round leaves: its checkpoint's name, its metrics, its prototypes."""
+    """Create what each round leaves: its checkpoint's name, its metrics, its prototypes."""
     op.create_table(
         "rounds",
         sa.Column("job_id", Id, nullable=False),
@@ -166,7 +166,7 @@ def create_rounds() -> None:
 
 
 def create_logs() -> None:
-    """Lines of a job's log."""
+    """Create the lines of jobs' logs."""
     op.create_table(
         "logs",
         sa.Column("id", Id, nullable=False),
@@ -181,7 +181,7 @@ def create_logs() -> None:
 
 
 def create_models() -> None:
-    """Models that jobs have left, and which was put into service when."""
+    """Create the models that jobs have left, and which of them was activated when."""
     op.create_table(
         "models",
         sa.Column("version", sa.String(), nullable=False),
@@ -204,7 +204,7 @@ def create_models() -> None:
 
 
 def create_trainers() -> None:
-    """Trainers and when they were last seen."""
+    """Create trainers and when they were last seen."""
     op.create_table(
         "trainers",
         sa.Column("worker", sa.String(), nullable=False),
@@ -217,5 +217,5 @@ def create_trainers() -> None:
 
 
 def foreign_key(table: str, column: str, target: str, ondelete: str | None = None) -> sa.ForeignKeyConstraint:
-    """A reference, named as the schema names it."""
+    """Return a reference, named as the schema names it."""
     return sa.ForeignKeyConstraint([column], [target], name=f"fk_{table}_{column}", ondelete=ondelete)

@@ -41,7 +41,7 @@ def downgrade() -> None:
 
 
 def add_counter(table: str, column: str) -> None:
-    """A whole number that begins at 0 in the rows that there are, and is written with every other."""
+    """Add a whole number that begins at 0 in the existing rows and is written with every new one."""
     with op.batch_alter_table(table) as altered:
         altered.add_column(sa.Column(column, sa.Integer(), nullable=False, server_default="0"))
     with op.batch_alter_table(table) as altered:
@@ -49,7 +49,7 @@ def add_counter(table: str, column: str) -> None:
 
 
 def create_deletions() -> None:
-    """Deleted users, by a salted digest of their ids."""
+    """Create deleted users, by a salted digest of their ids."""
     op.create_table(
         "deletions",
         sa.Column("dataset_id", Id, nullable=False),
