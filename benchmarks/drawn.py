@@ -22,13 +22,13 @@ GENRES = ("Action", "Comedy", "Drama", "Horror", "Romance", "Thriller")
 
 
 def recommender_of(items: int, users: int) -> Recommender:
-    """A recommender of users with long histories and full memories, that keeps no user vector."""
+    """Make a recommender for users with long histories and full memories, one that keeps no user vector."""
     snapshot = snapshot_of(items, users)
     return Recommender.of(snapshot, checkpoint_of(snapshot), "drawn", kept_vectors=0)
 
 
 def snapshot_of(items: int, users: int, seed: int = 0) -> Snapshot:
-    """What a run starts from: so many users, and one more who knows all items."""
+    """Draw what a run starts from: ``users`` users, and one more who knows all items."""
     rng = np.random.default_rng(seed)
     lengths = rng.integers(SHORTEST, LONGEST, users)
     sequences = [(rng.permutation(items)[:n] + 1).tolist() for n in lengths]
@@ -38,24 +38,24 @@ def snapshot_of(items: int, users: int, seed: int = 0) -> Snapshot:
     dataset = replace(dataset, items=tuple(map(film, dataset.vocabulary.items)))
     features = ItemFeatures(items, {m: drawn(rng, items, dim) for m, dim in DIMS.items()})
     preference = rng.standard_normal((dataset.num_users, TEXT_DIM)).astype(np.float32)
-    everybody = np.ones(dataset.num_users, bool)
-    return Snapshot(configured(), dataset, features, UserFeatures(preference, everybody))
+    present = np.ones(dataset.num_users, bool)
+    return Snapshot(configured(), dataset, features, UserFeatures(preference, present))
 
 
 def film(item_id: str) -> Item:
-    """An item whose title and genres are as long as a film's."""
+    """Make an item whose title and genres are as long as a film's."""
     number = int(item_id)
     title, genres = f"The Return of Film {number} (1995)", (GENRES[number % 6], GENRES[(number + 1) % 6])
     return Item(item_id, title, genres, 1995, text=f"{title}. {', '.join(genres)}")
 
 
 def drawn(rng: np.random.Generator, items: int, dim: int) -> FrozenVectors:
-    """Vectors of all items."""
+    """Draw vectors for all items."""
     return FrozenVectors.fitted(list(rng.standard_normal((items, dim)).astype(np.float32)))
 
 
 def checkpoint_of(snapshot: Snapshot, round: int = 0, seed: int = 0) -> Checkpoint:
-    """Parameters and full memories of all users but the last."""
+    """Draw parameters, and full memories for all users but the last."""
     rng, dataset = np.random.default_rng(seed), snapshot.dataset
     dim, capacity = snapshot.config.model.sasrec_hidden_dim, snapshot.config.fedmem.memory_capacity
     memories = {user: memory_of(rng, dataset.history(user), capacity, dim) for user in range(dataset.num_users - 1)}
@@ -63,7 +63,7 @@ def checkpoint_of(snapshot: Snapshot, round: int = 0, seed: int = 0) -> Checkpoi
 
 
 def drawn_state(rng: np.random.Generator, snapshot: Snapshot, round: int) -> ServerState:
-    """The server before the first round, with noise on all parameters: nothing is zero any more."""
+    """Return the server before the first round, with noise on all parameters so that none is zero."""
     model = build_model(snapshot.config, snapshot.dataset.num_items, snapshot.features)
     state = initial_state(snapshot.config, model, snapshot.features)
     noisy = {
@@ -74,7 +74,7 @@ def drawn_state(rng: np.random.Generator, snapshot: Snapshot, round: int) -> Ser
 
 
 def memory_of(rng: np.random.Generator, history: npt.NDArray[np.int32], capacity: int, dim: int) -> MemoryEntries:
-    """A full memory of a history's items."""
+    """Draw a full memory of a history's items."""
     index = np.sort(rng.permutation(len(history) - 2)[:capacity]).astype(np.int32)
     ones = np.ones(capacity, np.int32)
     vectors = rng.standard_normal((capacity, dim)).astype(np.float32)

@@ -87,11 +87,11 @@ class Site:
         return self.round
 
     def cpu_seconds(self) -> dict[str, float]:
-        """Of each service so far."""
+        """Read each service's CPU seconds so far."""
         return {name: service.cpu_seconds() for name, service in self.services.items()}
 
     def answers(self) -> Counter[tuple[str, str]]:
-        """The backend's answers so far, by route and status."""
+        """Count the backend's answers so far, by route and status."""
         with self.made.client as client:
             told = client.get("/metrics").text
         return Counter({(route, status): int(float(count)) for route, status, count in REQUESTS.findall(told)})
@@ -117,7 +117,7 @@ class Stretch:
 
 
 def five_tabs(sizes: Sizes | None = None) -> dict[str, Any]:
-    """Everything, as one record."""
+    """Measure everything; return one record."""
     sizes = sizes or Sizes()
     with site() as at, chromium() as browser:
         found: dict[str, list[Stretch]] = {side: [] for side in SIDES}
@@ -134,7 +134,7 @@ def five_tabs(sizes: Sizes | None = None) -> dict[str, Any]:
 
 
 def figures(found: dict[str, list[Stretch]]) -> dict[str, Any]:
-    """The record of the stretches: between any two without come one with tabs and one of polls in turn."""
+    """Make the record from the stretches: one with tabs and one of polls take turns between those without either."""
     cpu = {side: [each.cpu for each in found[side]] for side in SIDES}
     around = [(before + after) / 2 for before, after in pairwise(cpu["without"])]
     ratios = [tabbed / plain for tabbed, plain in zip(cpu["with"], around[::2], strict=True)]
@@ -166,7 +166,7 @@ def figures(found: dict[str, list[Stretch]]) -> dict[str, Any]:
 
 @contextmanager
 def site() -> Iterator[Site]:
-    """The demo in training, far enough that every page has something to show."""
+    """Train on the demo until every page has something to show."""
     with product() as made:
         made.store_demo()
         locks = {name: made.folder / f"{name}.locks" for name in ("backend", "trainer")}
@@ -187,7 +187,7 @@ def site() -> Iterator[Site]:
 
 @contextmanager
 def chromium() -> Iterator[Browser]:
-    """The system's, or the one that Playwright has installed."""
+    """Start the system's Chromium, or the one that Playwright has installed."""
     with sync_playwright() as started:
         browser = started.chromium.launch(executable_path=shutil.which("chromium"), args=list(FLAGS))
         yield browser
@@ -196,7 +196,7 @@ def chromium() -> Iterator[Browser]:
 
 @contextmanager
 def tabs(browser: Browser, at: Site) -> Iterator[list[Page]]:
-    """One of each page, all drawn."""
+    """Open one tab of each page, all drawn."""
     context = browser.new_context(viewport={"width": 1400, "height": 900})
     context.set_default_timeout(1000 * PATIENCE)
     yield [opened(context, f"{at.home}/{page}?job={at.job}") for page in PAGES]
@@ -205,7 +205,7 @@ def tabs(browser: Browser, at: Site) -> Iterator[list[Page]]:
 
 @contextmanager
 def polls(at: Site) -> Iterator[None]:
-    """Meanwhile, the questions of five tabs: the job, and its rounds since the last time."""
+    """Ask, meanwhile, what five tabs ask: the job, and its rounds since the last time."""
     ended = Event()
     threads = [Thread(target=poll, args=(at, ended)) for _ in PAGES]
     for thread in threads:
@@ -219,7 +219,7 @@ def polls(at: Site) -> Iterator[None]:
 
 
 def poll(at: Site, ended: Event) -> None:
-    """One tab's."""
+    """Ask as one tab does."""
     last = -1
     with at.made.client as client:
         while not ended.wait(POLL_SECONDS):
@@ -229,7 +229,7 @@ def poll(at: Site, ended: Event) -> None:
 
 
 def opened(context: BrowserContext, address: str) -> Page:
-    """A page with its first chart."""
+    """Open a page and wait for its first chart."""
     page = context.new_page()
     page.add_init_script(NOTE_ERRORS)
     page.goto(address)
@@ -238,7 +238,7 @@ def opened(context: BrowserContext, address: str) -> Page:
 
 
 def with_tabs(at: Site, pages: list[Page], rounds: int) -> Stretch:
-    """A stretch while the tabs look on.
+    """Measure a stretch while the tabs are open.
 
     Raises:
         BenchmarkError: if one of them did not keep up.
@@ -252,7 +252,7 @@ def with_tabs(at: Site, pages: list[Page], rounds: int) -> Stretch:
 
 
 def stretch(at: Site, rounds: int) -> Stretch:
-    """So many rounds, from the end of one to the end of another."""
+    """Measure ``rounds`` rounds, from the end of one to the end of another."""
     first = at.reach(at.round + 1)
     locks, answered = {name: len(noted(file)) for name, file in at.locks.items()}, at.answers()
     began, before = time.perf_counter(), at.cpu_seconds()

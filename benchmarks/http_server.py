@@ -21,7 +21,7 @@ HELLO, CPU = "/bench/hello", "/bench/cpu"
 
 
 def with_peers(app: FastAPI) -> FastAPI:
-    """The application with the two routes before its own."""
+    """Add the two routes to the application, before its own."""
     for path, answer in ((CPU, cpu), (HELLO, hello)):
         # response_model=None is what leaving the annotation out means: the answer is not validated.
         app.add_api_route(path, answer, response_model=None, include_in_schema=False)
@@ -30,17 +30,17 @@ def with_peers(app: FastAPI) -> FastAPI:
 
 
 async def hello() -> dict[str, str]:
-    """FastAPI's first example."""
+    """Answer as FastAPI's first example does."""
     return {"message": "Hello World"}
 
 
 async def cpu() -> float:
-    """Also of the threads that look into the database."""
+    """Return this process's CPU seconds, with those of the threads that query the database."""
     return time.process_time()
 
 
 def main() -> None:
-    """As ``python -m backend``."""
+    """Run as ``python -m backend`` does."""
     log_to_stderr()
     settings = Settings.load()
     serve(with_peers(create_app(settings)), listen(settings.host, settings.port))

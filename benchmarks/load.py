@@ -50,13 +50,13 @@ class Load:
     wrong: Counter[str] = field(default_factory=Counter)
 
     def add(self, other: "Load") -> None:
-        """Those of another load, too."""
+        """Add another load's requests."""
         self.seconds += other.seconds
         self.late += other.late
         self.wrong += other.wrong
 
     def milliseconds(self, percent: float) -> float:
-        """A percentile of the answers' times."""
+        """Return a percentile of the answers' times."""
         return 1000 * float(np.percentile(self.seconds, percent))
 
 
@@ -70,11 +70,11 @@ class Connection:
 
     @classmethod
     async def opened(cls, port: int) -> "Connection":
-        """To a backend on this machine."""
+        """Connect to a backend on this machine."""
         return cls(*await asyncio.open_connection("127.0.0.1", port))
 
     async def ask(self, request: Request) -> tuple[int, bytes]:
-        """Status and body."""
+        """Return status and body."""
         head = f"{request.method} {request.path} HTTP/1.1\r\nHost: 127.0.0.1\r\n"
         if request.body:
             head += f"Content-Type: application/json\r\nContent-Length: {len(request.body)}\r\n"
@@ -86,7 +86,7 @@ class Connection:
         return int(answer.split(b" ", 2)[1]), body
 
     def close(self) -> None:
-        """Without waiting."""
+        """Close without waiting."""
         self.writer.close()
 
 
@@ -136,7 +136,7 @@ class Generator:
             load.wrong[str(status)] += 1
 
     def _kept(self) -> Connection | None:
-        """The connection used last, unless it has lain so long that the backend may be closing it."""
+        """Return the connection used last, unless it has been idle so long that the backend may be closing it."""
         while self._idle:
             connection = self._idle.pop()
             if time.perf_counter() - connection.used < KEPT_SECONDS and not connection.reader.at_eof():
@@ -151,14 +151,14 @@ class Generator:
 
 
 def recommendations(users: list[str], seed: int = 0) -> Iterator[Request]:
-    """The ten best of anybody, again and again."""
+    """Ask for the ten best items of a random user, again and again."""
     rng = np.random.default_rng(seed)
     while True:
         yield Request("GET", f"/recommend/{users[int(rng.integers(len(users)))]}?k=10")
 
 
 def mixed(users: list[str], items: list[str], job: int, seed: int = 0) -> Iterator[Request]:
-    """Mostly the ten best of known users, some with reasons; some of a history; and what the dashboard asks."""
+    """Ask mostly for the ten best of known users, some with reasons; some of a history; and what the dashboard asks."""
     rng, known = np.random.default_rng(seed), recommendations(users, seed)
     while True:
         drawn = rng.random()
@@ -174,7 +174,7 @@ def mixed(users: list[str], items: list[str], job: int, seed: int = 0) -> Iterat
 
 
 def load(rate: float, seconds: float, warm_up: float = WARM_UP) -> dict[str, Any]:
-    """Everything, as one record."""
+    """Measure everything; return one record."""
     with product() as made:
         made.store_demo()
         backend = made.start("backend")
@@ -232,7 +232,7 @@ async def under_load(
 
 
 def users_and_items(made: Product) -> tuple[list[str], list[str]]:
-    """The demo's."""
+    """Return the demo's users and items."""
     interactions, items = read_dataset(made.data_dir / DEMO)
     return sorted(set(interactions.users.tolist())), [item.item_id for item in items]
 

@@ -23,7 +23,7 @@ TAKES_LOCK = "BEGIN IMMEDIATE"
 
 
 def count_waits(file: Path, *, every: bool = False) -> None:
-    """From now on, of every engine in this process."""
+    """Write down, from now on, the waits of every engine in this process."""
 
     def note(seconds: float) -> None:
         with file.open("a", encoding="utf-8") as lines:
@@ -43,7 +43,7 @@ def count_waits(file: Path, *, every: bool = False) -> None:
 
 
 def noted(file: Path) -> list[tuple[str, float]]:
-    """What stands in such a file: thread and seconds."""
+    """Read what such a file holds: thread and seconds."""
     lines = (line.split("\t") for line in file.read_text(encoding="utf-8").splitlines())
     return [(thread, float(seconds)) for thread, seconds in lines]
 

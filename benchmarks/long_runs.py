@@ -22,7 +22,7 @@ ROUNDS = 500
 
 
 def ladder(data: Path, out: Path) -> dict[str, Any]:
-    """``fedmem ablate``: five rungs, one seed, two workers."""
+    """Run ``fedmem ablate``: five rungs, one seed, two workers."""
     command = [*FEDMEM, "ablate", "--data", str(data), "--out", str(out), "--workers", "2", "--json"]
     done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
     record: dict[str, Any] = json.loads(done.stdout)
@@ -30,7 +30,7 @@ def ladder(data: Path, out: Path) -> dict[str, Any]:
 
 
 def movielens_1m(data: Path, items: Path | None, out: Path, workers: int) -> dict[str, Any]:
-    """``fedmem train`` for 500 rounds with contexts of 200 items."""
+    """Run ``fedmem train`` for 500 rounds with contexts of 200 items."""
     command = [*FEDMEM, "train", "--data", str(data), "--out", str(out), "--resume", "--workers", str(workers)]
     command += ["--items", str(items)] if items else []
     settings = ("model.max_seq_len=200", f"federated.num_rounds={ROUNDS}", "features.image=off")
@@ -40,7 +40,7 @@ def movielens_1m(data: Path, items: Path | None, out: Path, workers: int) -> dic
 
 
 def figures(ladder_record: dict[str, Any], ml_1m: dict[str, Any]) -> dict[str, Any]:
-    """Minutes against the goals, and the records that they are taken from."""
+    """Return minutes, whether they meet the goals, and the records that they come from."""
     trained = [run for model in ladder_record["models"] for run in model["runs"] if "seconds" in run]
     minutes = {"ladder": sum(run["seconds"] for run in trained) / 60, "ml_1m": ml_1m["seconds"] / 60}
     met = {

@@ -21,7 +21,7 @@ Seconds = dict[str, list[float]]
 
 
 def interleaved(sides: Mapping[str, Callable[[], object]], repetitions: int) -> Seconds:
-    """CPU seconds of each side, turn by turn; the first turn of each warms up and is left out."""
+    """Measure CPU seconds of each side, turn by turn; the first turn of each warms up and is left out."""
     seconds: Seconds = {name: [] for name in sides}
     for turn in range(repetitions + 1):
         for name, side in sides.items():
@@ -33,12 +33,12 @@ def interleaved(sides: Mapping[str, Callable[[], object]], repetitions: int) -> 
 
 
 def ratio(seconds: Seconds, side: str, peer: str) -> float:
-    """Of the medians."""
+    """Return the ratio of the medians."""
     return statistics.median(seconds[side]) / statistics.median(seconds[peer])
 
 
 def sgemm() -> Callable[[], object]:
-    """One product of two float32 matrices of 1024 × 1024, ``SGEMM_GFLOP`` of arithmetic."""
+    """Return the product of two float32 matrices of 1024 × 1024, ``SGEMM_GFLOP`` of arithmetic, as a function."""
     a, b, product = torch.ones(3, SGEMM_SIZE, SGEMM_SIZE)
     return lambda: torch.mm(a, b, out=product)  # no new memory, which would slow the yardstick down
 
@@ -47,7 +47,7 @@ SGEMM_GFLOP = 2 * SGEMM_SIZE**3 / 1e9
 
 
 def machine() -> dict[str, Any]:
-    """What the figures were measured on, and with which source."""
+    """Describe what the figures were measured on, and with which source."""
     return {
         "date": str(datetime.date.today()),
         "commit": source_commit(),

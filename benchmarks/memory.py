@@ -33,7 +33,7 @@ Size = dict[str, int]
 
 
 def generated(num_users: int) -> FederatedDataset:
-    """Sparse users, made as arrays."""
+    """Generate sparse users, as arrays."""
     rng = np.random.default_rng(0)
     offsets = np.concatenate([[0], np.cumsum(rng.integers(10, 21, num_users))])
     items = tuple(str(item) for item in range(1, ITEMS + 1))
@@ -48,13 +48,13 @@ def generated(num_users: int) -> FederatedDataset:
 
 
 def status(field: str) -> int:
-    """A field of this process's status, in bytes."""
+    """Read a field of this process's status, in bytes."""
     lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
     return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{field}:"))
 
 
 def measure(num_users: int, folder: Path) -> Size:
-    """One size, in this process, in bytes."""
+    """Measure one size, in this process, in bytes."""
     torch.set_num_threads(1)
     config = configured(training={"loss": "sampled_softmax"}, federated={"client_fraction": FRACTION})
     small = server_of(config, generated(1000), text=False, scratch=folder)
@@ -71,12 +71,12 @@ def measure(num_users: int, folder: Path) -> Size:
 
 
 def ratio(few: Size, many: Size) -> float:
-    """Of the two peaks, each less its data set."""
+    """Return the ratio of the two peaks, each less its data set."""
     return (many["peak"] - many["data"]) / (few["peak"] - few["data"])
 
 
 def main() -> None:
-    """Both sizes, the ratio, and benchmarks/results/memory.json."""
+    """Measure both sizes; print the ratio and write benchmarks/results/memory.json."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--users", type=int, help="measure one size in this process and print it as JSON")
     arguments = parser.parse_args()

@@ -57,20 +57,20 @@ def train(run: Run, data: Path, out: Path) -> None:
 
 
 def evaluate(run: Run, out: Path) -> dict[str, Any]:
-    """The test tables of a finished run; of Full also with parts of its memory changed."""
+    """Compute the test tables of a finished run; for Full also with parts of its memory changed."""
     command = [*FEDMEM, "evaluate", str(out / run.name), "--json", *(["--controls"] if run.config == "fedmem" else [])]
     done = subprocess.run(command, check=True, capture_output=True, text=True)
     return {"config": run.config, "seed": run.seed, "test": json.loads(done.stdout)}
 
 
 def paired(result: dict[str, Any], name: str) -> str:
-    """The paired difference of a row to the trained model in NDCG@10."""
+    """Format a row's paired difference to the trained model in NDCG@10."""
     difference = result["test"]["differences"].get(name, {}).get("NDCG@10")
     return f"{difference[0]:+.4f} ± {difference[1]:.4f}" if difference else ""
 
 
 def full_markdown(results: list[dict[str, Any]]) -> str:
-    """What the trained Full models lose when parts of their memory are changed, by seed."""
+    """Render what the trained Full models lose when parts of their memory are changed, by seed."""
     lines = [f"| the trained model with .. | {' | '.join(str(r['seed']) for r in results)} |"]
     lines.append("|---" * (1 + len(results)) + "|")
     names = [name for name in results[0]["test"]["differences"] if name not in BASELINES]
@@ -78,7 +78,7 @@ def full_markdown(results: list[dict[str, Any]]) -> str:
 
 
 def controls_markdown(results: list[dict[str, Any]]) -> str:
-    """NDCG@10 of warm users and of users who never trained, by run and by what the trained model reads."""
+    """Render NDCG@10 of warm users and of users who never trained, by run and by what the trained model reads."""
     head = "| | warm | paired difference to the trained model | cold, 0 | 1 | 2 | 3 | 5 |"
     lines = [head, "|---" * 8 + "|"]
     for result in results:

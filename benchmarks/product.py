@@ -58,7 +58,7 @@ class Service:
         os.killpg(self.process.pid, signal.SIGCONT)
 
     def check(self) -> None:
-        """BenchmarkError if it has ended."""
+        """Raise BenchmarkError if it has ended."""
         if (code := self.process.poll()) is not None:
             last = self.log.read_text(encoding="utf-8", errors="replace").splitlines()[-5:]
             raise BenchmarkError(f"the {self.name} has ended with exit code {code}: " + " | ".join(last))
@@ -76,7 +76,7 @@ class Service:
             self.process.wait()
 
     def cpu_seconds(self) -> float:
-        """What its threads have taken so far, in the system too; its own children are not counted.
+        """Return the CPU seconds of its threads so far, user and system; its own children are not counted.
 
         Raises:
             BenchmarkError: where there is no /proc.
@@ -89,7 +89,7 @@ class Service:
         return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
 
     def resident_mib(self) -> float | None:
-        """Its memory, or None where there is no /proc."""
+        """Return its memory, or None if there is no /proc."""
         try:
             status = Path(f"/proc/{self.process.pid}/status").read_text(encoding="ascii")
         except OSError:
@@ -122,7 +122,7 @@ class Product:
         return httpx.Client(base_url=f"http://127.0.0.1:{self.port}", timeout=PATIENCE)
 
     def start(self, module: str, *arguments: str, **more: str) -> Service:
-        """``python -m module`` with this product's settings, and more of them."""
+        """Start ``python -m module`` with this product's settings, and ``more``."""
         log = self.folder / f"{module}.log"
         kept = {name: value for name, value in os.environ.items() if not name.startswith("FEDMEM_") or "CACHE" in name}
         settings = {
@@ -145,7 +145,7 @@ class Product:
         return self.running[-1]
 
     def wait(self, happened: Callable[[], Any], what: str, every: float = 0.1) -> None:
-        """Until it has happened; BenchmarkError if it does not, or if a service ends."""
+        """Wait until it has happened; BenchmarkError if it does not, or if a service ends."""
         deadline = time.monotonic() + PATIENCE
         while not happened():
             for service in self.running:
@@ -155,7 +155,7 @@ class Product:
             time.sleep(every)
 
     def answers(self, path: str) -> bool:
-        """Whether the backend answers with 2xx there."""
+        """Say whether the backend answers this path with 2xx."""
         try:
             with self.client as client:
                 return client.get(path).is_success
@@ -174,24 +174,24 @@ class Product:
         engine.dispose()
 
     def store_demo(self) -> None:
-        """The embedded demo."""
+        """Store the embedded demo."""
         interactions, items = read_dataset(write_demo(self.data_dir / DEMO))
         self.store(DEMO, interactions.without_duplicates(), items)
 
     def queue_demo(self) -> int:
-        """An endless job on the demo."""
+        """Queue an endless job on the demo."""
         with self.client as client:
             return int(client.post("/jobs", json={"dataset": DEMO, "config": ENDLESS}).raise_for_status().json()["id"])
 
     def rounds(self, job: int) -> int:
-        """How many a job has completed."""
+        """Return how many rounds a job has completed."""
         with self.client as client:
             return int(client.get(f"/jobs/{job}").raise_for_status().json()["round"])
 
 
 @contextmanager
 def product() -> Iterator[Product]:
-    """A migrated database in a folder of its own; all services end with the block."""
+    """Make a migrated database in a folder of its own; all services end with the block."""
     with tempfile.TemporaryDirectory(prefix="fedmem-bench-") as folder:
         made = Product(Path(folder), free_port())
         made.data_dir.mkdir()
@@ -204,7 +204,7 @@ def product() -> Iterator[Product]:
 
 
 def free_port() -> int:
-    """A port that nothing listens on."""
+    """Find a port that nothing listens on."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

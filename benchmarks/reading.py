@@ -47,7 +47,7 @@ SIDES: dict[str, tuple[str, Callable[[Path], object]]] = {
 
 
 def write_table(rows: int, folder: Path) -> None:
-    """The same rows as JSON lines and as csv."""
+    """Write the same rows as JSON lines and as csv."""
     rng = np.random.default_rng(0)
     users, items = rng.integers(0, USERS, rows), rng.integers(0, ITEMS, rows)
     times = 1_700_000_000 + np.sort(rng.integers(0, 10_000_000, rows))
@@ -64,7 +64,7 @@ def write_table(rows: int, folder: Path) -> None:
 
 
 def measure(side: str, rows: int, folder: Path) -> Turn:
-    """CPU seconds and bytes of one reading, in this process."""
+    """Measure CPU seconds and bytes of one reading, in this process."""
     form, read = SIDES[side]
     small = folder / f"small.{form}"
     with (folder / f"{rows}.{form}").open(encoding="utf-8") as whole:
@@ -79,7 +79,7 @@ def measure(side: str, rows: int, folder: Path) -> Turn:
 
 
 def summary(turns: dict[str, list[Turn]]) -> dict[str, Any]:
-    """Medians by side and rows, CPU time of a row at the larger size to that at the smaller, and ratios to the peer."""
+    """Compute medians by side and rows, CPU time of a row at the larger size to the smaller, and ratios to the peer."""
     medians = {
         name: {key: statistics.median(turn[key] for turn in taken) for key in ("seconds", "bytes")}
         for name, taken in turns.items()
@@ -98,7 +98,7 @@ def summary(turns: dict[str, list[Turn]]) -> dict[str, Any]:
 
 
 def main() -> None:
-    """All sides by turns, and the ratios; kept in benchmarks/results/reading.json if asked."""
+    """Measure all sides in turn, and the ratios; keep them in benchmarks/results/reading.json if asked."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--keep", action="store_true", help="keep the record in benchmarks/results")
     parser.add_argument("--one", nargs=3, metavar=("SIDE", "ROWS", "DIR"), help="one reading, printed as JSON")

@@ -50,7 +50,7 @@ class NoRecorder:
 
 
 def measure(data: Path | None) -> dict[str, object]:
-    """The ratio of the medians, and the seconds of each turn."""
+    """Return the ratio of the medians, and the seconds of each turn."""
     dataset = generated_movielens() if data is None else load_dataset(data)
     config = validate_config({"federated": {"patience": 1000}}, "the benchmark")
     snapshot = take_snapshot(config, dataset)
@@ -66,7 +66,7 @@ def measure(data: Path | None) -> dict[str, object]:
 
 
 def take_turns(runs: dict[str, TrainingRun]) -> dict[str, list[float]]:
-    """Wall seconds of ten rounds, turn by turn; the first turn of each warms up and is left out."""
+    """Measure wall seconds of ten rounds, turn by turn; the first turn of each warms up and is left out."""
     rounds: dict[str, Iterator[RoundReport]] = {name: run.rounds() for name, run in runs.items()}
     seconds: dict[str, list[float]] = {name: [] for name in runs}
     for turn in range(TURNS + 1):
@@ -81,12 +81,12 @@ def take_turns(runs: dict[str, TrainingRun]) -> dict[str, list[float]]:
 
 
 def unrecorded(folder: Path, snapshot: Snapshot) -> TrainingRun:
-    """A run that is put down nowhere."""
+    """Make a run that is not recorded."""
     return TrainingRun(RunDirectory(folder / "without"), snapshot, recorder=NoRecorder())
 
 
 def recorded(folder: Path, snapshot: Snapshot) -> TrainingRun:
-    """A run that is put down as a job of a trainer."""
+    """Make a run that is recorded as a trainer's job."""
     url = f"sqlite:///{folder / 'fedmem.db'}"
     migrations.upgrade(url)
     CatalogueStore(connect(url)).write("one", "here", InteractionColumns(["u"], ["i"], [0.0]), [ItemRow("i")])

@@ -53,7 +53,7 @@ Part = Callable[[int], dict[str, float]]
 
 
 def serve(repetitions: int = 15, advance: Advance = lambda *_: None) -> dict[str, Any]:
-    """All of them, as one record.
+    """Measure everything; return one record.
 
     Raises:
         FedMemError: if faiss or lenskit, the peers, are not installed.
@@ -81,7 +81,7 @@ def require_peers() -> None:
 
 
 def top_k(repetitions: int) -> dict[str, float]:
-    """R1 and R2."""
+    """Measure R1 and R2."""
     few = nearest(FEW_ITEMS, 100, repetitions)
     many = nearest(MANY_ITEMS, 10, repetitions)
     return {
@@ -94,7 +94,7 @@ def top_k(repetitions: int) -> dict[str, float]:
 
 
 def nearest(items: int, calls: int, repetitions: int) -> dict[str, float]:
-    """Exact top 10 of one query and of 32, each over FAISS' time."""
+    """Measure exact top 10 of one query and of 32, each over FAISS' time."""
     import faiss
 
     rng = np.random.default_rng(0)
@@ -129,12 +129,12 @@ def nearest(items: int, calls: int, repetitions: int) -> dict[str, float]:
 
 
 def columns_of(rows: FloatArray) -> FloatArray:
-    """The item matrix of vectors [I, D] as rankings take it [D, I + 1]."""
+    """Turn vectors [I, D] into the item matrix that rankings take [D, I + 1]."""
     return np.ascontiguousarray(np.concatenate([np.zeros((1, rows.shape[1]), np.float32), rows]).T)
 
 
 def answers(repetitions: int) -> dict[str, float]:
-    """R3 and R7."""
+    """Measure R3 and R7."""
     few, many = recommender_of(MOVIELENS_ITEMS, USERS), recommender_of(FEW_ITEMS, USERS)
     against_few = against_sasrec(few, repetitions)
     against_many = against_sasrec(many, repetitions)
@@ -148,7 +148,7 @@ def answers(repetitions: int) -> dict[str, float]:
 
 
 def against_sasrec(recommender: Recommender, repetitions: int) -> dict[str, float]:
-    """An answer's time over that of a plain SASRec."""
+    """Measure an answer's time over that of a plain SASRec."""
     users, plain = recommender.dataset.vocabulary.users[:USERS], plain_sasrec(recommender)
     seconds = interleaved(
         {
@@ -162,7 +162,7 @@ def against_sasrec(recommender: Recommender, repetitions: int) -> dict[str, floa
 
 
 def plain_sasrec(recommender: Recommender) -> Callable[[int], torch.Tensor]:
-    """The exact top 10 of the same sequence model alone, as one would write it with torch."""
+    """Return a function that finds the exact top 10 of the sequence model alone, as one would write it with torch."""
     sasrec, dataset = recommender.scorer.model.sasrec, recommender.dataset
     columns = sasrec.item_embedding.detach().T.contiguous()
 
@@ -178,7 +178,7 @@ def plain_sasrec(recommender: Recommender) -> Callable[[int], torch.Tensor]:
 
 
 def against_lenskit(recommender: Recommender, repetitions: int) -> float:
-    """An answer's time over that of LensKit."""
+    """Measure an answer's time over that of LensKit."""
     some, lenskit = recommender.dataset.vocabulary.users[:50], lenskit_of(recommender.dataset)
     seconds = interleaved(
         {
@@ -191,7 +191,7 @@ def against_lenskit(recommender: Recommender, repetitions: int) -> float:
 
 
 def lenskit_of(dataset: FederatedDataset) -> Callable[[str], object]:
-    """LensKit's recommendations by implicit matrix factorisation, trained on the same users and items."""
+    """Train LensKit's implicit matrix factorisation on the same users and items; return its recommend function."""
     import pandas as pd
     from lenskit import recommend, topn_pipeline
     from lenskit.als import ImplicitMFScorer
@@ -210,5 +210,5 @@ PARTS: tuple[Part, ...] = (top_k, answers)
 
 
 def is_met(name: str, value: float) -> bool:
-    """Whether a figure reaches its goal."""
+    """Say whether a figure reaches its goal."""
     return value <= GOALS[name]

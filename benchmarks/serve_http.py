@@ -69,7 +69,7 @@ class Sizes:
 
 
 def serve_http(sizes: Sizes | None = None, advance: Advance = lambda *_: None) -> dict[str, float]:
-    """All of them, as one record."""
+    """Measure everything; return one record."""
     sizes = sizes or Sizes()
     with product() as made:
         advance("measuring over HTTP", 0, 4)
@@ -81,7 +81,7 @@ def serve_http(sizes: Sizes | None = None, advance: Advance = lambda *_: None) -
 
 
 async def measured(made: Product, sizes: Sizes, advance: Advance) -> dict[str, float]:
-    """R4 and R5, R9, then R6, whose trainer is not there before."""
+    """Measure R4 and R5, R9, then R6, whose trainer starts only then."""
     advance("measuring over HTTP", 1, 4)
     record = await cpu_of_requests(made.port, sizes)
     async with generator_of(made.port, sizes) as generator:
@@ -98,7 +98,7 @@ async def measured(made: Product, sizes: Sizes, advance: Advance) -> dict[str, f
 
 @asynccontextmanager
 async def generator_of(port: int, sizes: Sizes) -> AsyncIterator[Generator]:
-    """An even load of everybody's recommendations, warm."""
+    """Start a steady load of recommendations for all users, and warm it up."""
     generator = Generator(port, recommendations(sizes.users), sizes.rate)
     await generator.run_for(sizes.seconds / 2)
     try:
@@ -111,7 +111,7 @@ async def generator_of(port: int, sizes: Sizes) -> AsyncIterator[Generator]:
 
 
 async def cpu_of_requests(port: int, sizes: Sizes) -> dict[str, float]:
-    """CPU of the first and the second request of a user, turn by turn with the hello-world."""
+    """Measure CPU of a user's first and second request, turn by turn with the hello-world."""
     connection = await Connection.opened(port)
     milliseconds: Sides = {"hello": [], "first": [], "known": []}
     for turn in range(sizes.turns + 1):
@@ -133,7 +133,7 @@ async def cpu_of_requests(port: int, sizes: Sizes) -> dict[str, float]:
 
 
 async def cpu_of(connection: Connection, paths: Sequence[str]) -> float:
-    """CPU seconds of the backend's process for these requests."""
+    """Measure CPU seconds of the backend's process for these requests."""
     before = float(await answer(connection, CPU))
     for path in paths:
         await answer(connection, path)
@@ -141,7 +141,7 @@ async def cpu_of(connection: Connection, paths: Sequence[str]) -> float:
 
 
 async def answer(connection: Connection, path: str) -> bytes:
-    """The body; BenchmarkError for anything but 200."""
+    """Return the body; BenchmarkError for anything but 200."""
     status, body = await connection.ask(Request("GET", path))
     if status != 200:
         raise BenchmarkError(f"GET {path} was answered with {status}: {body.decode()}")
@@ -154,7 +154,7 @@ async def answer(connection: Connection, path: str) -> bytes:
 async def while_training(
     made: Product, generator: Generator, trainer: Service, job: int, sizes: Sizes
 ) -> dict[str, float]:
-    """The load, turn by turn without and with a trainer that runs.
+    """Measure the load, turn by turn without and with a trainer that runs.
 
     Raises:
         BenchmarkError: if the job got no further.
@@ -174,7 +174,7 @@ async def while_training(
 
 
 def refuse_errors(*loads: Load) -> None:
-    """BenchmarkError if a request was not answered: there is no percentile of what did not come."""
+    """Raise BenchmarkError if a request was not answered: a missing answer has no percentile."""
     for load in loads:
         if load.wrong:
             raise BenchmarkError(f"requests went wrong: {dict(load.wrong)}")
@@ -184,7 +184,7 @@ def refuse_errors(*loads: Load) -> None:
 
 
 async def while_swapping(made: Product, generator: Generator, sizes: Sizes) -> dict[str, float]:
-    """The load, turn by turn without and with activations."""
+    """Measure the load, turn by turn without and with activations."""
     idle, swapping = Load(), Load()
     versions = cycle([version_of(job) for job in range(1, MODELS + 1)])
     activated: list[int] = []
@@ -202,14 +202,14 @@ async def while_swapping(made: Product, generator: Generator, sizes: Sizes) -> d
 
 
 async def swapped(port: int, generator: Generator, versions: Sequence[str], sizes: Sizes) -> tuple[list[int], Load]:
-    """The load while these versions are activated, and the statuses of the activations."""
+    """Run the load while these versions are activated; return the statuses of the activations, and the load."""
     swaps = asyncio.create_task(swap(port, versions, sizes))
     load = await generator.run(lambda _: not swaps.done())
     return await swaps, load
 
 
 async def swap(port: int, versions: Sequence[str], sizes: Sizes) -> list[int]:
-    """Activate one after another; the statuses of the answers."""
+    """Activate one version after another; return the statuses of the answers."""
     statuses = []
     for version in versions:
         connection = await Connection.opened(port)
@@ -221,7 +221,7 @@ async def swap(port: int, versions: Sequence[str], sizes: Sizes) -> list[int]:
 
 
 def percentiles(name: str, side: Load, idle: Load) -> dict[str, float]:
-    """The ratio of both sides' p99, and what it is made of."""
+    """Return the ratio of both sides' p99, and what it is made from."""
     return {
         name: side.milliseconds(99) / idle.milliseconds(99),
         f"{name}_p50_ms": side.milliseconds(50),
@@ -236,7 +236,7 @@ def percentiles(name: str, side: Load, idle: Load) -> dict[str, float]:
 
 
 def store_models(made: Product, sizes: Sizes) -> None:
-    """A data set of drawn users and items, and finished jobs whose models can be activated; the first one is."""
+    """Store drawn users and items, and finished jobs whose models can be activated; activate the first."""
     snapshot = snapshot_of(sizes.items, len(sizes.users))
     made.store(DATASET, interactions_of(snapshot.dataset), list(snapshot.dataset.items))
     folders = [made.data_dir / "jobs" / str(job) for job in range(1, MODELS + 1)]
@@ -250,21 +250,21 @@ def store_models(made: Product, sizes: Sizes) -> None:
 
 
 def interactions_of(dataset: FederatedDataset) -> Interactions:
-    """A data set as rows."""
+    """Return a data set as rows."""
     users = np.repeat(np.array(dataset.vocabulary.users, object), dataset.lengths)
     items = np.array(dataset.vocabulary.items, object)[dataset.sequence - 1]
     return Interactions(users, items, np.arange(len(users), dtype=np.float64))
 
 
 def write_run(directory: RunDirectory, snapshot: Snapshot) -> None:
-    """A run of one round."""
+    """Write a run of one round."""
     checkpoint = checkpoint_of(snapshot, round=1)
     directory.write_snapshot(snapshot)
     directory.write_checkpoint(checkpoint.server, [checkpoint.memories], [], RunRecord(1, 1, finished=True))
 
 
 def finish_job(jobs: JobStore, snapshot: Snapshot, *, activate: bool) -> None:
-    """A job that a trainer would have left like this."""
+    """Finish a job as a trainer would leave it."""
     jobs.create(kind="training", dataset=DATASET, config=snapshot.config.model_dump(mode="json"), num_rounds=1)
     claimed = jobs.claim("benchmark", 600, 3)
     assert claimed is not None, "it was just created"
@@ -275,5 +275,5 @@ def finish_job(jobs: JobStore, snapshot: Snapshot, *, activate: bool) -> None:
 
 
 def version_of(job: int) -> str:
-    """The model that a job has left."""
+    """Name the model that a job has left."""
     return f"job-{job}-round-1"

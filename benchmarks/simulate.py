@@ -58,7 +58,7 @@ Advance = Callable[[str, int, int], None]
 def simulate(
     ml100k: FederatedDataset | None, repetitions: int = 5, advance: Advance = lambda *_: None
 ) -> dict[str, Any]:
-    """All of them, as one record; ``ml100k`` is None where it is absent."""
+    """Measure everything; return one record. ``ml100k`` is None if it is absent."""
     dataset = generated_movielens() if ml100k is None else ml100k
     parts: list[Callable[[], dict[str, float]]] = [
         lambda: arithmetic(generated_dataset(CLIENTS, FEW_ITEMS), 2 * repetitions),
@@ -75,7 +75,7 @@ def simulate(
 
 
 def generated_movielens(seed: int = 0) -> FederatedDataset:
-    """943 users of 1,682 items with ML-100K's spread of activity."""
+    """Generate 943 users of 1,682 items with ML-100K's spread of activity."""
     rng = np.random.default_rng(seed)
     lengths = np.clip(rng.lognormal(4.18, 0.93, 943), 20, 737).astype(int)
     sequences = [(rng.permutation(1682)[:n] + 1).tolist() for n in lengths]
@@ -89,7 +89,7 @@ def server_of(
     text: bool = True,
     scratch: Path | None = None,
 ) -> FedMemServer:
-    """A server and its clients, with drawn text vectors or without text."""
+    """Make a server and its clients, with drawn text vectors or without text."""
     items, users = ItemFeatures(dataset.num_items), UserFeatures.empty(dataset.num_users)
     if text:
         rng = np.random.default_rng(0)
@@ -103,13 +103,13 @@ def server_of(
 
 
 def configured(**changes: dict[str, Any]) -> ExperimentConfig:
-    """The tested defaults, without validation, memories written from the first round on."""
+    """Return the tested defaults, without validation, memories written from the first round on."""
     base: dict[str, Any] = {"fedmem": {"warmup_rounds": 0}, "evaluation": {"eval_every": 1_000_000}}
     return validate_config(base | changes, "the benchmark")
 
 
 def counted_gflop(config: ExperimentConfig, dataset: FederatedDataset, users: list[int], round_number: int) -> float:
-    """The model's own arithmetic in these clients' updates of SASRec, as counted for P1."""
+    """Count the model's own arithmetic in these clients' updates of SASRec, as P1 counts it."""
     model, negatives = config.model, config.training.num_negatives
     dim, blocks = model.sasrec_hidden_dim, model.sasrec_num_blocks
     total = 0
@@ -121,7 +121,7 @@ def counted_gflop(config: ExperimentConfig, dataset: FederatedDataset, users: li
 
 
 def arithmetic(dataset: FederatedDataset, repetitions: int) -> dict[str, float]:
-    """P1."""
+    """Measure P1."""
     config = p1_config(federated={"client_fraction": 1.0})
     server = server_of(config, dataset, text=False)
     users = dataset.trainable_users
@@ -142,7 +142,7 @@ def arithmetic(dataset: FederatedDataset, repetitions: int) -> dict[str, float]:
 
 
 def against_one_at_a_time(dataset: FederatedDataset, repetitions: int) -> dict[str, float]:
-    """P3."""
+    """Measure P3."""
     together, alone = (server_of(config, dataset) for config in (configured(), configured(federated={"chunk_size": 1})))
     users = together.select_clients()
     for server in (together, alone):
@@ -163,7 +163,7 @@ def against_one_at_a_time(dataset: FederatedDataset, repetitions: int) -> dict[s
 
 
 def full_round(dataset: FederatedDataset, repetitions: int) -> dict[str, float]:
-    """P4."""
+    """Measure P4."""
     full = server_of(configured(), dataset)
     plain = server_of(configured(ablation={"disable_moe": True}), dataset)
     list(full.population.train(dataset.trainable_users, full.distribute_model()))  # fills every user's memory
@@ -172,7 +172,7 @@ def full_round(dataset: FederatedDataset, repetitions: int) -> dict[str, float]:
 
 
 def catalogue(few: int, many: int, repetitions: int) -> dict[str, float]:
-    """P5."""
+    """Measure P5."""
     rng = np.random.default_rng(0)
     lengths = np.clip(rng.lognormal(4.18, 0.93, 94), 20, 737).astype(int)
     sequences = [(rng.permutation(few)[: min(n, few - 1)] + 1).tolist() for n in lengths]
@@ -186,12 +186,12 @@ def catalogue(few: int, many: int, repetitions: int) -> dict[str, float]:
 
 
 def is_met(name: str, value: float) -> bool:
-    """Whether a figure reaches its goal."""
+    """Say whether a figure reaches its goal."""
     return value >= GOALS[name] if name in AT_LEAST else value <= GOALS[name]
 
 
 def find_movielens() -> Path | None:
-    """ML-100K where ``fedmem data fetch`` or the tests put it."""
+    """Find ML-100K where ``fedmem data fetch`` or the tests put it."""
     root = Path(__file__).parent.parent
     places = (Path("data/ml-100k"), root / "data" / "ml-100k", root.parent / "shared" / "data" / "ml-100k")
     return next((place for place in places if place.exists()), None)

@@ -33,7 +33,7 @@ _NOTHING = np.zeros(0, np.int64)
 def top_k(
     items: int = ITEMS, probes: int = PROBES, repetitions: int = 5, advance: Advance = lambda *_: None
 ) -> dict[str, Any]:
-    """Recall, ratio and time to build, as one record.
+    """Measure recall, ratio and time to build; return one record.
 
     Raises:
         FedMemError: if faiss is not installed.
@@ -66,12 +66,12 @@ def top_k(
 
 
 def lists(ranking: Ranking, queries: FloatArray) -> list[npt.NDArray[np.integer[Any]]]:
-    """The top 10 of each query, asked one by one."""
+    """List the top 10 of each query, asked one by one."""
     return [ranking.best(query[None], [TopK(K, _NOTHING)])[0][0] for query in queries]
 
 
 def catalogue(rng: np.random.Generator, items: int) -> tuple[FloatArray, FloatArray]:
-    """Item vectors [I, D] around themes, and queries [QUERIES, D] between two of them."""
+    """Draw item vectors [I, D] around themes, and queries [QUERIES, D] between two of them."""
     themes = rng.standard_normal((min(THEMES, items), DIM)).astype(np.float32)
     width = rng.uniform(0.3, 0.9, len(themes)).astype(np.float32)
     of = rng.integers(len(themes), size=items)

@@ -43,7 +43,7 @@ W: dict[str, dict[str, Any]] = {
 
 
 def p1_config(**changes: Any) -> ExperimentConfig:
-    """W's configuration with changes by section: ``p1_config(seed=3, federated={"client_fraction": 0.25})``."""
+    """Change W's configuration by section: ``p1_config(seed=3, federated={"client_fraction": 0.25})``."""
     values: dict[str, Any] = dict(W)
     for name, change in changes.items():
         values[name] = {**values.get(name, {}), **change} if isinstance(change, Mapping) else change
@@ -51,7 +51,7 @@ def p1_config(**changes: Any) -> ExperimentConfig:
 
 
 def generated_dataset(num_users: int, num_items: int, seed: int = 0) -> FederatedDataset:
-    """Users with 60 to 130 training interactions, drawn with probability ∝ 1 / (rank + 50) of the item."""
+    """Draw users with 60 to 130 training interactions, of probability ∝ 1 / (rank + 50) of the item."""
     rng = np.random.default_rng(seed)
     # The last two items of a sequence are validation and test.
     lengths = rng.integers(SHORTEST, LONGEST + 1, size=num_users) + 2

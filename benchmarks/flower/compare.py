@@ -53,7 +53,7 @@ def prepare(folder: Path, users: int, items: int) -> None:
 
 
 def settings_of(server: FedMemServer, items: int) -> dict[str, Any]:
-    """The model's sizes and the local training's settings, as Flower's side needs them."""
+    """Return the model's sizes and the local training's settings for Flower's side."""
     model, training = server.config.model, server.config.training
     return {
         "model": {
@@ -85,7 +85,7 @@ def run_side(name: str, python: Path, folder: Path, options: dict[str, int]) -> 
 
 
 def difference(folder: Path) -> float:
-    """The distance of the two sides' parameters after the first round, relative to how far the round went."""
+    """Compute the distance of the two sides' parameters after the first round, relative to how far the round went."""
     start, flower, fedmem = (np.load(folder / f"{name}.npz") for name in ("initial", "flower", "fedmem"))
     apart = sum(float(np.square(flower[n] - fedmem[PREFIX + n]).sum()) for n in start)
     moved = sum(float(np.square(fedmem[PREFIX + n] - start[n]).sum()) for n in start)
@@ -93,7 +93,7 @@ def difference(folder: Path) -> float:
 
 
 def compare(arguments: argparse.Namespace, items: int) -> dict[str, Any]:
-    """All pairs at one catalogue size."""
+    """Measure all pairs at one catalogue size."""
     users, rounds, pairs = arguments.users, arguments.rounds, []
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -122,14 +122,14 @@ def compare(arguments: argparse.Namespace, items: int) -> dict[str, Any]:
 
 
 def report(items: int, pair: dict[str, Any]) -> None:
-    """One line of one pair."""
+    """Print one pair on one line."""
     rates = " ".join(f"{side} {pair[side]['updates_per_cpu_second']:.1f}" for side in ("flower", "fedmem"))
     sys.stdout.write(f"{items} items: updates per CPU-second: {rates}, ratio {pair['ratio']:.1f}\n")
     sys.stdout.flush()
 
 
 def commit() -> str:
-    """The commit of the working tree, marked where it holds changes besides."""
+    """Return the commit of the working tree, marked if it has uncommitted changes."""
     command = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True).stdout.strip()
 

@@ -43,13 +43,13 @@ class Workload:
     @classmethod
     @functools.cache
     def of(cls, folder: str) -> "Workload":
-        """The workload of a folder, read once per worker."""
+        """Read the workload of a folder, once per worker."""
         return cls(Path(folder))
 
 
 @client_app.train()
 def train(message: Message, context: Context) -> Message:
-    """One client update: load the global model, four epochs of one Adam step each, send the model back."""
+    """Do one client update: load the global model, four epochs of one Adam step each, send the model back."""
     config = message.content["config"]
     workload = Workload.of(config["folder"])
     workload.model.load_state_dict(message.content["arrays"].to_torch_state_dict(keep_input=False), assign=True)
@@ -61,7 +61,7 @@ def train(message: Message, context: Context) -> Message:
 
 
 def train_locally(workload: Workload, user: int, server_round: int) -> None:
-    """The local epochs of one user, one step over the whole history each."""
+    """Train one user's local epochs, one step over the whole history each."""
     model, data, settings = workload.model, workload.clients[user], workload.settings
     optimizer = torch.optim.Adam(model.parameters(), settings["learning_rate"], fused=True)
     for epoch in range(settings["local_epochs"]):
@@ -75,7 +75,7 @@ def train_locally(workload: Workload, user: int, server_round: int) -> None:
 
 
 def mean_loss(model: SASRec, items: Tensor, negatives: Tensor) -> Tensor:
-    """Sampled softmax of every item of the segments [S, T] given those before it, against negatives [N]."""
+    """Compute sampled softmax of every item of the segments [S, T] given those before it, against negatives [N]."""
     # One look-up, hence one gradient of the whole table.
     rows = F.embedding(torch.cat([items.flatten(), negatives]), model.item_embedding)
     targets = rows[: items.numel()].view(*items.shape, -1)
@@ -107,7 +107,7 @@ class MeasuredFedAvg(FedAvg):  # type: ignore[misc]
 
 
 def server_app(folder: Path, rounds: int, strategy: MeasuredFedAvg) -> ServerApp:
-    """A server that starts from the folder's initial parameters."""
+    """Make a server that starts from the folder's initial parameters."""
     app = ServerApp()
 
     @app.main()

@@ -34,7 +34,7 @@ class Reading:
         return cls(cpu, time.perf_counter())
 
     def since(self, earlier: "Reading") -> dict[str, object]:
-        """CPU-seconds, by command name too, and wall seconds between two readings."""
+        """Compute CPU-seconds, in all and by command name, and wall seconds between two readings."""
         ticks = {name: self.cpu[name] - earlier.cpu[name] for name in self.cpu}
         return {
             "cpu_seconds": sum(ticks.values()) / TICKS,
@@ -44,7 +44,7 @@ class Reading:
 
 
 def _processes() -> dict[int, tuple[int, str, int]]:
-    """Parent, command name and ticks (own and of waited-for children) of every process by its id."""
+    """Return parent, command name and ticks (own and of waited-for children) of every process by its id."""
     found = {}
     for folder in Path("/proc").iterdir():
         if not folder.name.isdigit():
@@ -60,7 +60,7 @@ def _processes() -> dict[int, tuple[int, str, int]]:
 
 
 def _tree(root: int, parents: dict[int, int]) -> set[int]:
-    """The root and its descendants."""
+    """Return the root and its descendants."""
     children: dict[int, list[int]] = {}
     for pid, parent in parents.items():
         children.setdefault(parent, []).append(pid)

@@ -17,7 +17,7 @@ from fedmem.federated.start import build_model, initial_state
 
 
 def server_of(dataset: FederatedDataset) -> FedMemServer:
-    """A server on W of whose rounds every user is a part."""
+    """Make a server on W in whose rounds every user takes part."""
     config = p1_config(federated={"client_fraction": 1.0})
     features = ItemFeatures(dataset.num_items)
     model = build_model(config, dataset.num_items, features)
@@ -26,7 +26,7 @@ def server_of(dataset: FederatedDataset) -> FedMemServer:
 
 
 def main() -> None:
-    """One warm-up round, then the measured ones; the figures and the warm-up's parameters go into the folder."""
+    """Run one warm-up round, then the measured ones; save the figures and the warm-up's parameters in the folder."""
     parser = argparse.ArgumentParser()
     parser.add_argument("folder", type=Path)
     for name in ("users", "items", "rounds"):

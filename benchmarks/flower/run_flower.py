@@ -17,7 +17,7 @@ from benchmarks.flower.process_time import adopt_orphans
 
 
 def main() -> None:
-    """One warm-up round, then the measured ones; the figures and the warm-up's parameters go into the folder."""
+    """Run one warm-up round, then the measured ones; save the figures and the warm-up's parameters in the folder."""
     parser = argparse.ArgumentParser()
     parser.add_argument("folder", type=Path)
     parser.add_argument("--rounds", type=int, required=True)
