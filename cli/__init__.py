@@ -9,7 +9,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
 def main() -> None:
-    """Entry point of ``fedmem``."""
+    """Run ``fedmem``."""
     from cli.app import app
     from cli.screen import explain, replace_what_the_encoding_lacks
     from fedmem.environment import read_environment

@@ -51,7 +51,7 @@ def ablate(
 
 
 def rungs_of(names: str | None) -> "list[Rung]":
-    """The rungs that are named, separated by commas, in the ladder's order; all of them for None."""
+    """Return the named rungs, separated by commas, in the ladder's order; all of them for None."""
     from fedmem.ablation import LADDER
 
     by_name = {rung.name: rung for rung in LADDER}
@@ -63,7 +63,7 @@ def rungs_of(names: str | None) -> "list[Rung]":
 
 
 def seeds_of(numbers: str | None, default: int) -> list[int]:
-    """The seeds that are named, separated by commas, each once; the configuration's for None."""
+    """Return the named seeds, separated by commas, each once; the configuration's for None."""
     if numbers is None:
         return [default]
     seeds = [number.strip() for number in numbers.split(",")]

@@ -16,7 +16,7 @@ PARTS = ("weights", "prototypes")
 
 
 def audit(job: JobId, database_url: DatabaseUrl = None, as_json: AsJson = False) -> None:
-    """The ledger of what a job's clients and server have sent each other."""
+    """Show the ledger of what a job's clients and server have sent each other."""
     from fedmem.storage.metrics import MetricStore
 
     with job_store(database_url) as jobs:
@@ -44,7 +44,7 @@ def audit(job: JobId, database_url: DatabaseUrl = None, as_json: AsJson = False)
 
 
 def ledger(rounds: "Sequence[RoundRow]") -> dict[str, Any]:
-    """Sums over a job's rounds of what its clients received and sent, counted on the serialized messages."""
+    """Sum, over a job's rounds, what its clients received and sent, counted on the serialized messages."""
     of_rounds = [row.metrics.get("train", {}) for row in rounds]
     counted: list[Mapping[str, float]] = [metrics for metrics in of_rounds if "clients" in metrics]
     return {

@@ -30,7 +30,7 @@ def simulate(
     keep: Annotated[bool, typer.Option("--keep", help="Write benchmarks/results/simulate.json too.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """The speed of simulated training, in about three minutes."""
+    """Measure the speed of simulated training, in about three minutes."""
     from benchmarks import simulate as benchmark
     from fedmem.data.formats import load_dataset
 
@@ -53,7 +53,7 @@ def serve(
     keep: Annotated[bool, typer.Option("--keep", help="Write benchmarks/results/serve.json too.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """The speed of recommendations, in about four minutes."""
+    """Measure the speed of recommendations, in about four minutes."""
     from benchmarks import serve as benchmark
 
     with stages() as advance:
@@ -71,7 +71,7 @@ def topk(
     keep: Annotated[bool, typer.Option("--keep", help="Write benchmarks/results/topk.json too.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """How much of the exact top 10 FAISS finds in a large catalogue, and in what share of the time."""
+    """Measure how much of the exact top 10 FAISS finds in a large catalogue, and in what share of the time."""
     from benchmarks import topk as benchmark
 
     with stages() as advance:

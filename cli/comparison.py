@@ -59,7 +59,7 @@ class Comparison:
     repeated_targets: float
 
     def record(self) -> dict[str, Any]:
-        """All of it for a program to read."""
+        """Return all of it for a program to read."""
         return {
             "split": self.asked.split,
             "round": self.round,
@@ -109,7 +109,7 @@ def _beside(path: Path, dataset: FederatedDataset) -> Recommender:
 
 
 def baseline_scorers(dataset: FederatedDataset) -> Mapping[str, Scorer]:
-    """The fitted baselines by name; without EASE, and with a note, where the catalogue is too large for it."""
+    """Fit the baselines, by name; without EASE, and with a note, if the catalogue is too large for it."""
     found: dict[str, Scorer] = {"popularity": Popularity(dataset), "item-item counts": ItemItemCounts(dataset)}
     try:
         found["EASE + recency"] = EASE(dataset)
@@ -139,7 +139,7 @@ def full_tables(
     *,
     with_chance: bool,
 ) -> dict[str, MetricTable]:
-    """Each scorer's full ranking, with a bar."""
+    """Evaluate each scorer's full ranking, with a progress bar."""
     tables = {}
     if with_chance:
         tables["chance"] = chance(dataset, split, k_list=config.k_list, metrics=config.metrics)
@@ -157,7 +157,7 @@ def full_tables(
 
 
 def _negatives(snapshot: Snapshot, path: Path, split: Split) -> StoredNegatives:
-    """The stored negatives, drawn from the run's seed and stored where the file is not there yet."""
+    """Load the stored negatives; draw them from the run's seed and store them if the file is not there yet."""
     if path.exists():
         return StoredNegatives.load(path)
     drawn = StoredNegatives.draw(snapshot.dataset, split, numpy_generator(snapshot.config.seed, "stored negatives"))
@@ -167,7 +167,7 @@ def _negatives(snapshot: Snapshot, path: Path, split: Split) -> StoredNegatives:
 
 
 def _list_measures(snapshot: Snapshot, scorers: Mapping[str, Scorer], split: Split) -> dict[str, dict[str, float]]:
-    """Coverage, long-tail share and, where items have text, diversity of the recommended lists."""
+    """Compute coverage, long-tail share and, if items have text, diversity of the recommended lists."""
     dataset, texts = snapshot.dataset, snapshot.features.vectors.get(Modality.TEXT)
     popularity = dataset.training_popularity()
     found = {}
@@ -182,7 +182,7 @@ def _list_measures(snapshot: Snapshot, scorers: Mapping[str, Scorer], split: Spl
 
 
 def _cold_rows(snapshot: Snapshot, scorers: Mapping[str, Scorer]) -> list[ColdStartRow]:
-    """The cold-start rows; none, with a note, where users were kept out of training but all are too short."""
+    """Evaluate cold start; no rows, with a note, if all users kept out of training are too short."""
     dataset, config = snapshot.dataset, snapshot.config.evaluation
     if not len(dataset.cold_users):
         return []

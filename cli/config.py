@@ -25,7 +25,7 @@ def show(
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Every setting with its value, its meaning and, where it differs, the original's default."""
+    """Show every setting with its value, its meaning and, where it differs, the original's default."""
     if services:
         from cli.service_table import show_services
 

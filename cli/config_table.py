@@ -14,7 +14,7 @@ WIDTH = 118
 
 
 def settings(section: BaseModel, prefix: str = "") -> Iterator[tuple[str, object, FieldInfo]]:
-    """Every setting as (dotted key, value, field)."""
+    """Yield every setting as (dotted key, value, field)."""
     for name, info in type(section).model_fields.items():
         value = getattr(section, name)
         if isinstance(value, BaseModel):
@@ -24,7 +24,7 @@ def settings(section: BaseModel, prefix: str = "") -> Iterator[tuple[str, object
 
 
 def as_table(config: ExperimentConfig) -> Table:
-    """A rich table; the last column is the original description's default where it differs from ours."""
+    """Render a rich table; the last column is the original description's default where it differs from ours."""
     table = Table(box=None, header_style="bold", pad_edge=False)
     for column in ("key", "value", "meaning", "original"):
         table.add_column(column, overflow="fold")
@@ -34,7 +34,7 @@ def as_table(config: ExperimentConfig) -> Table:
 
 
 def as_yaml(config: ExperimentConfig) -> str:
-    """The configuration as a YAML file in which every setting is documented."""
+    """Render the configuration as a YAML file in which every setting is documented."""
     return "\n".join([*_yaml_lines(config, ""), ""])
 
 

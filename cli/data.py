@@ -80,7 +80,7 @@ def import_files(
 
 @app.command("list")
 def show_datasets(database_url: DatabaseUrl = None, as_json: AsJson = False) -> None:
-    """The data sets in the database, with their counts."""
+    """List the data sets in the database, with their counts."""
     with catalogue(database_url) as store:
         rows = store.datasets()
     if as_json:

@@ -40,7 +40,7 @@ def prepare_services(
 
 @app.command("current")
 def show_current(database_url: DatabaseUrl = None) -> None:
-    """The revision that the database's tables are at."""
+    """Show the revision that the database's tables are at."""
     import migrations
     from fedmem.storage.engine import DEFAULT_URL, parse_url, shown
 
@@ -53,7 +53,7 @@ def show_current(database_url: DatabaseUrl = None) -> None:
 
 @contextmanager
 def catalogue(url: str | None, *, migrate: bool = False) -> "Iterator[CatalogueStore]":
-    """The catalogue in a database; ``StorageError`` where it is at another schema and may not be migrated."""
+    """Open the catalogue in a database; ``StorageError`` if it is at another schema and may not be migrated."""
     from fedmem.storage.catalogue import CatalogueStore
     from fedmem.storage.engine import DEFAULT_URL, check_schema, connect, require
 

@@ -70,13 +70,13 @@ def import_dataset(
 
 
 def item_row(item: Item) -> ItemRow:
-    """An item as the database holds it."""
+    """Convert an item to what the database holds."""
     path = None if item.image_path is None else str(item.image_path.absolute())
     return ItemRow(item.item_id, item.title, item.genres, item.year, path, item.text, item.described)
 
 
 def merged(stored: ItemRow, said: ItemRow) -> ItemRow:
-    """What a stored item becomes: what the file describes is the file's, everything else stays.
+    """Merge an item of the file into a stored one: what the file describes is the file's, everything else stays.
 
     A picture that the file's folder or its column lacks stays, unless the column says that there is none.
     """
@@ -93,7 +93,7 @@ def merged(stored: ItemRow, said: ItemRow) -> ItemRow:
 
 
 def _parts(row: ItemRow) -> dict[str, Any]:
-    """What an item's text is made of."""
+    """Return what an item's text is made from."""
     description = description_in(row.text, row.title, row.year, row.genres)
     return {"title": row.title, "year": row.year, "genres": row.genres, "text": description}
 
@@ -125,7 +125,7 @@ def _conclude(there: DatasetRow, imported: Imported, read: Interactions, seconds
 
 
 def _left_out(imported: Imported, read: Interactions) -> dict[str, int]:
-    """How many rows were left out, by reason."""
+    """Count the rows that were left out, by reason."""
     own = {
         "of users who were deleted since": imported.deleted_interactions,
         "the same user, item and time as another row": read.duplicates_dropped,

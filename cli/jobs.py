@@ -22,7 +22,7 @@ JobId = Annotated[int, typer.Argument(metavar="JOB", help="As `fedmem jobs list`
 
 @app.command("list")
 def show_jobs(database_url: DatabaseUrl = None, as_json: AsJson = False) -> None:
-    """The newest jobs."""
+    """List the newest jobs."""
     with job_store(database_url) as store:
         rows = store.page()
     if as_json:
@@ -42,7 +42,7 @@ def show_jobs(database_url: DatabaseUrl = None, as_json: AsJson = False) -> None
 
 @app.command()
 def show(job: JobId, database_url: DatabaseUrl = None, as_json: AsJson = False) -> None:
-    """One job: how far it is, why it ended, its traceback if it failed."""
+    """Show one job: how far it is, why it ended, its traceback if it failed."""
     with job_store(database_url) as store:
         row = store.get(job)
     if as_json:
@@ -108,7 +108,7 @@ def show_log(
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Until the job has ended.")] = False,
     database_url: DatabaseUrl = None,
 ) -> None:
-    """A job's log."""
+    """Show a job's log."""
     with job_store(database_url) as store:
         last = 0
         while True:
@@ -124,7 +124,7 @@ def show_log(
 
 @contextmanager
 def job_store(url: str | None) -> "Iterator[JobStore]":
-    """The jobs of a database; ``StorageError`` where it is at another schema."""
+    """Open the jobs of a database; ``StorageError`` if it is at another schema."""
     from fedmem.storage.engine import DEFAULT_URL, check_schema, connect, require
     from fedmem.storage.jobs import JobStore
 
@@ -138,7 +138,7 @@ def job_store(url: str | None) -> "Iterator[JobStore]":
 
 
 def state_of(row: "JobRow") -> str:
-    """What the job does and, where its trainer has not heard of it yet, what its user wants."""
+    """Say what the job does and, as long as its trainer has not heard of it, what its user wants."""
     waits = row.state == "running" and row.desired_state != "running"
     return f"{row.state}, to be {row.desired_state}" if waits else row.state
 
@@ -150,7 +150,7 @@ def _wish(url: str | None, job: int, what: Literal["stop", "pause", "resume"]) -
 
 
 def summary(row: "JobRow") -> dict[str, Any]:
-    """What a reader wants of a job."""
+    """Return what a reader wants to know about a job."""
     names = (
         "id", "kind", "dataset", "state", "desired_state", "round", "num_rounds", "best_round", "worker", "attempts",
         "start_from", "snapshot_digest", "model_version", "message",

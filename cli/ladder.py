@@ -54,7 +54,7 @@ def run_ablation(
 
 
 def _refuse_other_runs(plan: Sequence[PlannedRun], out: Path, dataset: FederatedDataset) -> None:
-    """Before anything is trained: whatever stands in ``out`` must be continuable."""
+    """Refuse, before anything is trained, a run in ``out`` that cannot be continued."""
     for planned in plan:
         directory = RunDirectory(out / planned.name)
         if directory.exists:

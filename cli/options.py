@@ -34,5 +34,5 @@ Workers = Annotated[
 
 
 def with_workers(overrides: list[str] | None, workers: int | None) -> list[str]:
-    """The overrides and what ``--workers`` is short for."""
+    """Add to the overrides what ``--workers`` is short for."""
     return [*(overrides or ()), *([] if workers is None else [f"workers={workers}"])]

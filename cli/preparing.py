@@ -41,7 +41,7 @@ def prepare(data_dir: Path, database_url: str, *, train: bool) -> None:
 
 @contextmanager
 def one_at_a_time(folder: Path) -> Iterator[None]:
-    """Whoever prepares the same folder at the same time waits for the first."""
+    """Make others who prepare the same folder at the same time wait for the first."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with (folder / ".preparing").open("w") as lock:
@@ -60,7 +60,7 @@ def put_demo(catalogue: CatalogueStore, folder: Path) -> None:
 
 
 def queue_first_job(jobs: JobStore) -> None:
-    """A training job on the demo, so that there is something to see."""
+    """Queue a training job on the demo, so that there is something to see."""
     config = validate_config(DEMO_CHANGES, "the demo's configuration")
     jobs.create(
         kind="training",

@@ -38,7 +38,7 @@ class Services:
     running: list[Service] = field(default_factory=list)
 
     def start(self, name: str, **environment: str) -> None:
-        """``python -m name``, started again if it should die."""
+        """Start ``python -m name``, and restart it if it dies."""
         self.folder.mkdir(parents=True, exist_ok=True)
         log = self.folder / f"{name}.log"
         self.running.append(Service(name, _process(name, environment, log), log, environment))
@@ -57,7 +57,7 @@ class Services:
             service.process = _process(service.name, service.environment, service.log)
 
     def end(self) -> None:
-        """SIGTERM to all, then SIGKILL to whoever takes longer than the grace."""
+        """Send SIGTERM to all, then SIGKILL to those that take longer than the grace period."""
         for service in self.running:
             service.process.terminate()
         deadline = time.monotonic() + GRACE
@@ -71,7 +71,7 @@ class Services:
 
 
 def _process(name: str, environment: dict[str, str], log: Path) -> "subprocess.Popen[bytes]":
-    """``python -m name`` in a session of its own, so that a terminal's Ctrl-C reaches the parent alone."""
+    """Start ``python -m name`` in a session of its own, so that a terminal's Ctrl-C reaches the parent alone."""
     with log.open("ab") as output:
         return subprocess.Popen(
             [sys.executable, "-m", name],

@@ -54,7 +54,7 @@ class Reading:
     text_column: Annotated[str | None, typer.Option(help="Items: the column of descriptions; default text.")] = None
 
     def arguments(self) -> dict[str, Any]:
-        """The keyword arguments of ``load_dataset`` and ``read_dataset``."""
+        """Return the keyword arguments of ``load_dataset`` and ``read_dataset``."""
         return {field.name: getattr(self, field.name) for field in fields(self)}
 
 

@@ -64,7 +64,7 @@ def for_one(run: Path, user_id: str, k: int, *, as_json: bool) -> None:
 
 
 def title(item: "Item") -> str:
-    """The title with the year, unless it is in the title already; the id where no title is known."""
+    """Return the title with the year, unless it is in the title already; the id if no title is known."""
     year = f" ({item.year})" if item.year and f"({item.year})" not in item.label else ""
     return f"{item.label}{year}"
 

@@ -30,18 +30,18 @@ notes = Console(stderr=True, soft_wrap=True, highlight=False, markup=False, emoj
 
 
 def explain(error: FedMemError) -> None:
-    """One line for an error that the user can mend."""
+    """Print one line for an error that the user can mend."""
     notes.print("error:", style="bold red", end=" ")
     notes.print(" ".join(str(error).split()))
 
 
 def answer_json(value: Any) -> None:
-    """A value for a program to read; what the output's encoding may lack is escaped, so that nothing is lost."""
+    """Print a value for a program to read; characters that the output's encoding lacks are escaped, so none is lost."""
     answers.print(json.dumps(value, ensure_ascii=not answers.encoding.lower().startswith("utf")))
 
 
 def replace_what_the_encoding_lacks() -> None:
-    """A title on a terminal of another encoding is shown with question marks, rather than not at all."""
+    """Show question marks for what a terminal's encoding lacks, rather than fail on a title."""
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")
 
@@ -64,7 +64,7 @@ class _Notes(logging.Handler):
 
 @contextmanager
 def stages() -> Iterator[Callable[[str, int, int], None]]:
-    """A bar per named stage: ``advance(stage, done, total)``."""
+    """Show a bar per named stage: ``advance(stage, done, total)``."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=notes, transient=True) as progress:
         tasks: dict[str, Any] = {}
@@ -79,7 +79,7 @@ def stages() -> Iterator[Callable[[str, int, int], None]]:
 
 @contextmanager
 def download(name: str) -> Iterator[Callable[[int, int | None], None]]:
-    """A bar for a download: ``advance(done, total)`` in bytes."""
+    """Show a bar for a download: ``advance(done, total)`` in bytes."""
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
     with Progress(*columns, console=notes) as progress:
         task = progress.add_task(f"fetching {name}", total=None)
@@ -88,7 +88,7 @@ def download(name: str) -> Iterator[Callable[[int, int | None], None]]:
 
 @contextmanager
 def rounds(total: int, done: int) -> Iterator[Callable[[int, str], None]]:
-    """A bar for training rounds with a column of metrics: ``advance(round, metrics)``."""
+    """Show a bar for training rounds with a column of metrics: ``advance(round, metrics)``."""
     columns = (
         SpinnerColumn(),
         TextColumn("round"),

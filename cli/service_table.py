@@ -78,7 +78,7 @@ def _masked(name: str, value: str) -> str:
 
 
 def _unknown(known: set[str]) -> Iterator[str]:
-    """Names that look like ours and are read by no service."""
+    """Name the variables that look like ours and are read by no service."""
     for name in sorted(os.environ):
         if is_ours(name) and name not in known:
             close = get_close_matches(name, known, n=1)

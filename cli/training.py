@@ -82,7 +82,7 @@ def open_run(config: "ExperimentConfig", dataset: "FederatedDataset", out: Path,
 
 
 def refuse_other_data(directory: "RunDirectory", dataset: "FederatedDataset") -> None:
-    """``CheckpointError`` where the run was started on data other than these."""
+    """Raise ``CheckpointError`` if the run was started on other data."""
     if directory.read_manifest()["dataset"]["digest"] != dataset.digest:
         raise CheckpointError(
             f"{directory.path}: the run was started on other data. Give the same --data, or another --out."
@@ -129,7 +129,7 @@ def _validation(report: "RoundReport") -> str:
 
 
 def _warn(run: "TrainingRun", report: "RoundReport") -> None:
-    """The original's troubleshooting, said at run time where it applies."""
+    """Warn as the original's troubleshooting does, at run time and where it applies."""
     from fedmem.memory.policies import MEMORY_POLICIES
 
     config = run.snapshot.config
@@ -166,7 +166,7 @@ def _conclude(run: "TrainingRun", seconds: float, trained: int, *, as_json: bool
 
 
 def out_hint(run: "TrainingRun") -> str:
-    """Where the run is and what to do next."""
+    """Say where the run is and what to do next."""
     path = run.directory.path
     return f"{path}; next: fedmem evaluate {path}, fedmem recommend {path} --user ID"
 
@@ -177,7 +177,7 @@ _RSS_UNITS_PER_MIB = 2**20 if sys.platform == "darwin" else 2**10
 
 @contextmanager
 def stop_on_interrupt() -> Iterator["list[bool]"]:
-    """The first Ctrl-C, SIGTERM or closed terminal lets the chunk of clients in progress end; the second interrupts."""
+    """Let the first Ctrl-C, SIGTERM or closed terminal end the run after its present chunk; interrupt on the second."""
     asked: list[bool] = []
 
     def note(signum: int, frame: FrameType | None) -> None:

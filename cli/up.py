@@ -84,7 +84,7 @@ def run_up(backend: Address, dashboard: Address, data_dir: Path, database_url: s
 
 
 def refuse_taken(address: Address, option: str) -> None:
-    """ConfigError where something listens at an address already."""
+    """Raise ConfigError if an address is already taken."""
     family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -141,7 +141,7 @@ def _follow(jobs: "JobStore", backend: Address, services: Services, stopping: Se
 
 
 def _say_how_to_ask(backend: Address) -> bool:
-    """Once a model is in service, a request that it answers; whether there was one."""
+    """Print, once a model is in service, a request that it answers; say whether there was one."""
     import httpx
 
     with contextlib.suppress(httpx.HTTPError, LookupError):

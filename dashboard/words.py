@@ -18,7 +18,7 @@ PHASES = {
 
 
 def ranking_title(metric: str) -> str:
-    """What HR@10 and its like measure, with the unit; the bare name of a metric of another version."""
+    """Say what a metric such as HR@10 measures, with the unit; return the bare name of an unknown one."""
     name, _, k = metric.partition("@")
     return RANKING_METRICS[name].title.format(k=k) if name in RANKING_METRICS else metric
 

@@ -33,7 +33,7 @@ def add_feedback(
 ) -> FeedbackResponse:
     """Store interactions, all or none. They count from the next recommendation on; a retry adds nothing.
 
-    Events of a deleted user from before the deletion are left out: a retry does not bring anybody back.
+    Events of a deleted user from before the deletion are left out: a retry does not bring a user back.
     """
     events = [Event(event.user_id, event.item_id, float(event.timestamp)) for event in request.events]
     added = catalogue.add_feedback(dataset_name(dataset, served, catalogue), events)

@@ -54,7 +54,7 @@ class ClientDataset:
 
 
 def _segment_edges(n: int, width: int, rng: np.random.Generator) -> npt.NDArray[np.int64]:
-    """Boundaries 0 = e_0 < .. < e_S = n, at most ``width`` apart."""
+    """Draw boundaries 0 = e_0 < .. < e_S = n, at most ``width`` apart."""
     if n == 0:
         return np.zeros(1, dtype=np.int64)
     offset = int(rng.integers(width)) if n > width else 0

@@ -64,7 +64,7 @@ def _manifest(seed: int, num_users: int, num_items: int) -> dict[str, int]:
 
 
 def _is_there(directory: Path, manifest: dict[str, int]) -> bool:
-    """Whether `directory` holds this very demo; False where it may be written, an error where it may not."""
+    """Say whether `directory` holds this very demo; False if it may be written, an error if it may not."""
     if not directory.exists():
         return False
     if directory.is_dir() and not any(directory.iterdir()):
@@ -106,7 +106,7 @@ def _write(directory: Path, manifest: dict[str, int], progress: Progress | None)
 
 
 def _ids(letter: str, count: int) -> list[str]:
-    """Ids of one width, at least three digits, so that they sort as they count: u001, u002, .."""
+    """Return ids of one width, at least three digits, so that they sort as they count: u001, u002, .."""
     width = max(3, len(str(count)))
     return [f"{letter}{number:0{width}d}" for number in range(1, count + 1)]
 

@@ -51,7 +51,7 @@ class _GenreWriter:
         self._shades = {name: _Deck(WORDS[name].shades, rng) for name in words.companions}
 
     def films(self, taken: set[str], series: int | None, parts: int) -> Iterator[Film]:
-        """One film, or the `parts` films of a series, under a title that is not in `taken` yet."""
+        """Yield one film, or the `parts` films of a series, under a title that is not in `taken` yet."""
         title, place = self._title(taken)
         genres = (self._genre, self._companions.deal()) if self._rng.random() < 0.45 else (self._genre,)
         hero, year = self._heroes.deal(), self._year()
@@ -85,7 +85,7 @@ def _sentence(hero: str, plot: str, title: str, part: int) -> str:
 
 
 def make_catalogue(num_items: int, rng: np.random.Generator) -> list[Film]:
-    """`num_items` invented films with unique titles, sorted by year; about a third belong to series of 2 or 3."""
+    """Invent `num_items` films with unique titles, sorted by year; about a third belong to series of 2 or 3."""
     writers = [_GenreWriter(genre, rng) for genre in GENRES]
     taken: set[str] = set()
     films: list[Film] = []

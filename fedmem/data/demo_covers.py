@@ -13,7 +13,7 @@ _SEPIA_BEFORE, _SEPIA = 1965, (222, 196, 150)
 
 
 def draw_cover(film: Film, rng: np.random.Generator) -> Image.Image:
-    """The film's cover, RGB, 200 x 300; `rng` varies palette and motif within the genre."""
+    """Draw the film's cover, RGB, 200 x 300; `rng` varies palette and motif within the genre."""
     style = STYLES[film.genres[0]]
     palette = style.palette(rng)
     image = _gradient(palette[0], palette[1])
@@ -30,14 +30,14 @@ def _gradient(top: Colour, bottom: Colour) -> Image.Image:
 
 
 def _darken_foot(image: Image.Image) -> Image.Image:
-    """A soft shadow under the title, so that light ink reads on every palette."""
+    """Add a soft shadow under the title, so that light ink is legible on every palette."""
     rows = np.clip((np.arange(CANVAS_HEIGHT) - (_TITLE_TOP - 90)) / 120, 0, 1)[:, None]
     mask = Image.fromarray(np.broadcast_to(rows * 215, (CANVAS_HEIGHT, CANVAS_WIDTH)).round().astype(np.uint8))
     return Image.composite(Image.new("RGB", image.size, (12, 12, 18)), image, mask)
 
 
 def _aged(image: Image.Image, year: int) -> Image.Image:
-    """Old films get the paper tone of an old print."""
+    """Give old films the paper tone of an old print."""
     if year >= _SEPIA_BEFORE:
         return image
     grey = np.asarray(image.convert("L"), dtype=np.float64)[:, :, None] / 255
@@ -65,7 +65,7 @@ def _font(size: int) -> ImageFont.FreeTypeFont:
 
 
 def _fitted(draw: ImageDraw.ImageDraw, title: str) -> tuple[list[str], ImageFont.FreeTypeFont]:
-    """The title in the largest size at which its lines fit the title block."""
+    """Wrap the title in the largest size at which its lines fit the title block."""
     for size in range(54, 26, -3):
         font = _font(size)
         lines = _wrapped(draw, title, font)

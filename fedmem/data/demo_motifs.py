@@ -22,7 +22,7 @@ class Style:
     motif: Motif
 
     def palette(self, rng: np.random.Generator) -> list[Colour]:
-        """One of the palettes."""
+        """Draw one of the palettes at random."""
         return [_rgb(code) for code in self.palettes[int(rng.integers(len(self.palettes)))].split()]
 
 
@@ -31,7 +31,7 @@ def _rgb(code: str) -> Colour:
 
 
 def mix(a: Colour, b: Colour, share: float) -> Colour:
-    """The colour `share` of the way from `a` to `b`."""
+    """Return the colour `share` of the way from `a` to `b`."""
     red, green, blue = (round(x + (y - x) * share) for x, y in zip(a, b, strict=True))
     return red, green, blue
 
@@ -43,7 +43,7 @@ def _disc(draw: ImageDraw.ImageDraw, x: float, y: float, radius: float, fill: Co
 def _ridge(
     draw: ImageDraw.ImageDraw, base: float, height: float, fill: Colour, rng: np.random.Generator, jag: bool
 ) -> None:
-    """A mountain range (jagged) or rolling hills, filled down to the foot."""
+    """Draw a mountain range (jagged) or rolling hills, filled down to the foot."""
     xs = np.linspace(0, _W, 9 if jag else 41)
     if jag:
         ys = base - height * rng.uniform(0.15, 1.0, size=xs.size) * np.where(np.arange(xs.size) % 2, 1.0, 0.35)
@@ -59,7 +59,7 @@ def _stars(draw: ImageDraw.ImageDraw, fill: Colour, rng: np.random.Generator, co
 
 
 def _adventure(draw: ImageDraw.ImageDraw, palette: Sequence[Colour], rng: np.random.Generator) -> None:
-    """A sun over mountains; on half of the covers a sail on the sea before them."""
+    """Draw a sun over mountains; on half of the covers a sail on the sea before them."""
     top, bottom, accent, dark = palette
     _disc(draw, rng.uniform(110, 290), rng.uniform(110, 170), rng.uniform(48, 70), accent)
     for depth, (base, height) in enumerate(((330, 190), (380, 150), (430, 110))):
@@ -73,7 +73,7 @@ def _adventure(draw: ImageDraw.ImageDraw, palette: Sequence[Colour], rng: np.ran
 
 
 def _animation(draw: ImageDraw.ImageDraw, palette: Sequence[Colour], rng: np.random.Generator) -> None:
-    """Hot-air balloons over green hills."""
+    """Draw hot-air balloons over green hills."""
     _top, _bottom, accent, dark = palette
     for _ in range(5):
         x, y = rng.uniform(20, _W - 20), rng.uniform(50, 180)
@@ -93,7 +93,7 @@ def _animation(draw: ImageDraw.ImageDraw, palette: Sequence[Colour], rng: np.ran
 
 
 def _comedy(draw: ImageDraw.ImageDraw, palette: Sequence[Colour], rng: np.random.Generator) -> None:
-    """Sun rays and a laughing face under a bowler hat, among confetti."""
+    """Draw sun rays and a laughing face under a bowler hat, among confetti."""
     top, _bottom, accent, dark = palette
     x, y, turn = _W / 2, 235, rng.uniform(0, 0.3)
     for ray in range(12):
@@ -113,7 +113,7 @@ def _comedy(draw: ImageDraw.ImageDraw, palette: Sequence[Colour], rng: np.random
 
 
 def _crime(draw: ImageDraw.ImageDraw, palette: Sequence[Colour], rng: np.random.Generator) -> None:
-    """A city at night, a few windows lit, a search light in the sky."""
+    """Draw a city at night, a few windows lit, a search light in the sky."""
     _top, bottom, accent, dark = palette
     x = rng.uniform(60, 340)
     lean = rng.uniform(-140, 140)
@@ -139,7 +139,7 @@ def _windows(
 
 
 def _drama(draw: ImageDraw.ImageDraw, palette: Sequence[Colour], rng: np.random.Generator) -> None:
-    """A lighthouse with its beam, or a lone tree, on quiet hills."""
+    """Draw a lighthouse with its beam, or a lone tree, on quiet hills."""
     _top, bottom, accent, dark = palette
     pale = mix(accent, (255, 255, 255), 0.5)
     _disc(draw, rng.uniform(60, 340), rng.uniform(80, 160), 40, pale)
@@ -161,7 +161,7 @@ def _drama(draw: ImageDraw.ImageDraw, palette: Sequence[Colour], rng: np.random.
 
 
 def _fantasy(draw: ImageDraw.ImageDraw, palette: Sequence[Colour], rng: np.random.Generator) -> None:
-    """A castle of pointed towers before a great moon."""
+    """Draw a castle of pointed towers before a great moon."""
     _top, bottom, accent, dark = palette
     _stars(draw, (255, 255, 255), rng, 45)
     _disc(draw, rng.uniform(150, 250), 180, rng.uniform(95, 125), mix(accent, (255, 255, 255), 0.35))
@@ -175,7 +175,7 @@ def _fantasy(draw: ImageDraw.ImageDraw, palette: Sequence[Colour], rng: np.rando
 
 
 def _horror(draw: ImageDraw.ImageDraw, palette: Sequence[Colour], rng: np.random.Generator) -> None:
-    """A crooked house and a bare tree before a blood moon."""
+    """Draw a crooked house and a bare tree before a blood moon."""
     _top, bottom, accent, dark = palette
     _disc(draw, 200, 190, rng.uniform(105, 140), accent)
     _ridge(draw, 435, 40, dark, rng, jag=False)
@@ -200,7 +200,7 @@ def _branch(
 
 
 def _romance(draw: ImageDraw.ImageDraw, palette: Sequence[Colour], rng: np.random.Generator) -> None:
-    """Two hearts that overlap, and petals in the air."""
+    """Draw two hearts that overlap, and petals in the air."""
     top, _bottom, accent, dark = palette
     for x, y, size in rng.uniform((0, 0, 5), (_W, 420, 13), size=(26, 3)).tolist():
         draw.ellipse([x - size, y - size * 0.55, x + size, y + size * 0.55], fill=mix(top, (255, 255, 255), 0.45))
@@ -217,7 +217,7 @@ def _heart(draw: ImageDraw.ImageDraw, x: float, y: float, size: float, fill: Col
 
 
 def _scifi(draw: ImageDraw.ImageDraw, palette: Sequence[Colour], rng: np.random.Generator) -> None:
-    """A ringed planet, a small moon and, now and then, a rocket."""
+    """Draw a ringed planet, a small moon and, now and then, a rocket."""
     _top, bottom, accent, dark = palette
     _stars(draw, (255, 255, 255), rng)
     x, y, radius = rng.uniform(150, 250), rng.uniform(190, 240), rng.uniform(80, 112)
@@ -235,7 +235,7 @@ def _scifi(draw: ImageDraw.ImageDraw, palette: Sequence[Colour], rng: np.random.
 
 
 def _western(draw: ImageDraw.ImageDraw, palette: Sequence[Colour], rng: np.random.Generator) -> None:
-    """A low sun, table mountains and cacti."""
+    """Draw a low sun, table mountains and cacti."""
     _top, bottom, accent, dark = palette
     _disc(draw, rng.uniform(120, 280), rng.uniform(190, 250), rng.uniform(78, 105), accent)
     for _ in range(3):

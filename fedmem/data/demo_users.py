@@ -47,7 +47,7 @@ class _Taste:
     years: tuple[float, float]
 
     def at(self, progress: float) -> tuple[np.ndarray, float]:
-        """Genre weights [G] and favourite year after the fraction `progress` of the history."""
+        """Return genre weights [G] and favourite year after the fraction `progress` of the history."""
         leg, share = (0, 2 * progress) if progress < 0.5 else (1, 2 * progress - 1)
         weights = (1 - share) * self.genres[leg] + share * self.genres[leg + 1]
         return weights, (1 - progress) * self.years[0] + progress * self.years[1]
@@ -60,7 +60,7 @@ def _taste(rng: np.random.Generator) -> _Taste:
 
 
 def _lengths(num_users: int, num_items: int, rng: np.random.Generator) -> np.ndarray:
-    """History lengths [U]: log-normal between 8 and 80, and a few cold users with 1 to 4."""
+    """Draw history lengths [U]: log-normal between 8 and 80, and a few cold users with 1 to 4."""
     longest = min(MAX_HISTORY, num_items // 2)
     drawn = np.exp(rng.normal(np.log(MEDIAN_HISTORY), 0.55, size=num_users))
     lengths = np.clip(np.rint(drawn), min(MIN_HISTORY, longest), longest).astype(int)
@@ -71,7 +71,7 @@ def _lengths(num_users: int, num_items: int, rng: np.random.Generator) -> np.nda
 
 
 def _watch(shelf: _Shelf, length: int, rng: np.random.Generator) -> np.ndarray:
-    """One user's films in the order watched, each at most once: item positions 0..I-1, [length]."""
+    """Draw one user's films in the order watched, each at most once: item positions 0..I-1, [length]."""
     taste, seen = _taste(rng), np.zeros(len(shelf.year), dtype=bool)
     history: list[int] = []
     for step in range(length):
@@ -88,7 +88,7 @@ def _watch(shelf: _Shelf, length: int, rng: np.random.Generator) -> np.ndarray:
 
 
 def _momentum(shelf: _Shelf, history: list[int], seen: np.ndarray) -> np.ndarray:
-    """What the last films change in the log-odds of the next one [I]: their genre, and the series they opened."""
+    """Compute what the last films change in the next one's log-odds [I]: their genre, and the series they opened."""
     is_sequel = shelf.predecessor >= 0
     bonus = np.where(is_sequel & ~seen[shelf.predecessor], -SKIPPED_PART_PENALTY, 0.0)
     if history:
@@ -98,13 +98,13 @@ def _momentum(shelf: _Shelf, history: list[int], seen: np.ndarray) -> np.ndarray
 
 
 def _timestamps(length: int, rng: np.random.Generator) -> np.ndarray:
-    """Strictly increasing seconds [length]: evenings some days apart, from a first day of the user's own."""
+    """Draw strictly increasing seconds [length]: evenings some days apart, from a first day of the user's own."""
     gaps = 5_400 + np.rint(rng.exponential(4 * 86_400, size=length)).astype(np.int64)
     return int(rng.integers(FIRST_DAY, LAST_DAY)) + np.cumsum(gaps)
 
 
 def watch_histories(films: list[Film], num_users: int, rng: np.random.Generator) -> list[tuple[np.ndarray, np.ndarray]]:
-    """For every user the films watched (positions in `films`) and when (UTC seconds), oldest first."""
+    """Draw, for every user, the films watched (positions in `films`) and when (UTC seconds), oldest first."""
     shelf = _shelf(films, rng)
     lengths = _lengths(num_users, len(films), rng)
     return [(_watch(shelf, int(n), rng), _timestamps(int(n), rng)) for n in lengths]

@@ -93,7 +93,7 @@ class FederatedDataset:
     def from_sequences(
         cls, sequences: Sequence[Sequence[int]], num_items: int, *, min_sequence_length: int = 5, name: str = "unnamed"
     ) -> "FederatedDataset":
-        """Users "0".."U-1" with these item indices in 1..I, items "1".."I" without texts: for tests and simulations."""
+        """Make users "0".."U-1" with these item indices, and items "1".."I" without texts: for tests, simulations."""
         vocabulary = Vocabulary(
             tuple(str(user) for user in range(len(sequences))), tuple(str(item) for item in range(1, num_items + 1))
         )
@@ -131,7 +131,7 @@ class FederatedDataset:
     def trainable_users(self) -> LongArray:
         """Users with at least ``min_sequence_length`` interactions that are not cold, in ascending order.
 
-        Someone who has seen the whole catalogue cannot be trained on: no negative is left.
+        A user who has seen the whole catalogue cannot be trained on: no negative is left.
         """
         long_enough = self.lengths >= self.min_sequence_length
         long_enough[self.cold_users] = False
@@ -145,12 +145,12 @@ class FederatedDataset:
         return self.trainable_users
 
     def history(self, user: int) -> IntArray:
-        """Everything known of a user, in time order (a view)."""
+        """Return everything known of a user, in time order (a view)."""
         assert 0 <= user < self.num_users, f"user index {user} is outside 0..{self.num_users - 1}"
         return self.sequence[self.offsets[user] : self.offsets[user + 1]]
 
     def training_history(self, user: int) -> IntArray:
-        """What may be learned from: the newest ``max_history`` of all but the last two items.
+        """Return what may be learned from: the newest ``max_history`` of all but the last two items.
 
         It is empty for a user who is too short or cold.
         """
@@ -167,37 +167,37 @@ class FederatedDataset:
         return lengths if self.max_history is None else np.minimum(lengths, self.max_history)
 
     def client(self, user: int) -> ClientDataset:
-        """The training data that lives on this user's client."""
+        """Return the training data that lives on this user's client."""
         return ClientDataset(self.training_history(user), self.num_items)
 
     def validation_input(self, user: int) -> IntArray:
-        """All but the last two items."""
+        """Return all but the last two items."""
         return split.validation_input(self.history(user))
 
     def validation_target(self, user: int) -> int:
-        """The last item but one, as an index."""
+        """Return the last item but one, as an index."""
         return split.validation_target(self.history(user))
 
     def test_input(self, user: int) -> IntArray:
-        """All but the last item, the validation item included."""
+        """Return all but the last item, the validation item included."""
         return split.test_input(self.history(user))
 
     def test_target(self, user: int) -> int:
-        """The last item, as an index."""
+        """Return the last item, as an index."""
         return split.test_target(self.history(user))
 
     def training_popularity(self) -> LongArray:
-        """How often each item stands in a training history [I+1], index 0 is padding and 0."""
+        """Count how often each item occurs in a training history [I+1]; index 0 is padding and 0."""
         position_from_end = np.repeat(self.offsets[1:], self.lengths) - np.arange(len(self.sequence)) - split.HELD_OUT
         trained = (position_from_end > 0) & (position_from_end <= np.repeat(self.training_lengths, self.lengths))
         return np.bincount(self.sequence[trained], minlength=self.num_items + 1).astype(np.int64)
 
     def configured(self, config: DataConfig) -> "FederatedDataset":
-        """The same data under a configuration's ``repeats`` and ``max_history``."""
+        """Apply a configuration's ``repeats`` and ``max_history`` to the same data."""
         return dataclasses.replace(self, repeats=config.repeats, max_history=config.max_history)
 
     def with_cold_users(self, fraction: float, generator: np.random.Generator) -> "FederatedDataset":
-        """The same data with this fraction of the trainable users, drawn from the generator, never trained on."""
+        """Return the same data with this fraction of the trainable users, drawn at random, never trained on."""
         if not 0 <= fraction < 1:
             raise ConfigError(f"data.cold_user_fraction = {fraction} must be at least 0 and below 1")
         count = round(fraction * len(self.trainable_users))
@@ -217,7 +217,7 @@ def _catalogue(vocabulary: Vocabulary, items: Iterable[Item]) -> tuple[Item, ...
 
 
 def _digest(vocabulary: Vocabulary, offsets: LongArray, sequence: IntArray) -> str:
-    """SHA-256 over ids (each with its length, so that no two lists read alike) and sequences, little-endian."""
+    """Compute SHA-256 over ids (each with its length, so that no two lists read alike) and sequences, little-endian."""
     digest = hashlib.sha256()
     for raw_ids in (vocabulary.users, vocabulary.items):
         lengths = np.fromiter((len(raw.encode()) for raw in raw_ids), "<i8", len(raw_ids))

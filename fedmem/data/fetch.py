@@ -133,7 +133,7 @@ def _message(source: DatasetSource, error: Exception) -> str:
 
 
 def _is_there(source: DatasetSource, target: Path) -> bool:
-    """Whether `target` holds the data set; False where it may be written, an error where it holds something else."""
+    """Say whether `target` holds the data set; False if it may be written, an error if it holds something else."""
     if not target.exists() or (target.is_dir() and not any(target.iterdir())):
         return False
     try:
@@ -195,7 +195,7 @@ def _extract(body: Path, folder: Path, archive_folder: str, source: DatasetSourc
 
 
 def _refuse_escape(name: str) -> None:
-    """Only named files are written, so none can escape; but an archive that tries is not the one that was published."""
+    """Refuse a member outside the folder: only named files are written, but this archive is not the published one."""
     path = PurePosixPath(name.replace("\\", "/"))
     if path.is_absolute() or ".." in path.parts or ":" in name:
         raise _Mismatch(f"the archive holds a member outside its folder, {name!r}")

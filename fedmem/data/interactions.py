@@ -83,7 +83,7 @@ class Item:
         return self.title or self.item_id
 
     def with_image(self, path: Path | None) -> "Item":
-        """This item with a picture, unless it has one or there is none."""
+        """Add a picture, unless the item has one or ``path`` is None."""
         if self.image_path or path is None:
             return self
         return replace(self, image_path=path, described=self.described | {"image_path"})

@@ -13,7 +13,7 @@ SHORTEST_SPLIT = HELD_OUT + 1
 
 
 def check_min_sequence_length(min_sequence_length: int) -> None:
-    """``ConfigError`` unless a sequence of this length has a training item and both targets."""
+    """Raise ``ConfigError`` unless a sequence of this length has a training item and both targets."""
     if min_sequence_length < SHORTEST_SPLIT:
         raise ConfigError(
             f"data.min_sequence_length = {min_sequence_length} is too small: leave-one-out needs at least "
@@ -22,25 +22,25 @@ def check_min_sequence_length(min_sequence_length: int) -> None:
 
 
 def train_prefix(sequence: Sequence32) -> Sequence32:
-    """All but the last two items."""
+    """Return all but the last two items."""
     return sequence[:-2]
 
 
 def validation_input(sequence: Sequence32) -> Sequence32:
-    """What is known when the validation target is predicted: the training prefix."""
+    """Return what is known when the validation target is predicted: the training prefix."""
     return sequence[:-2]
 
 
 def validation_target(sequence: Sequence32) -> int:
-    """The last item but one."""
+    """Return the last item but one."""
     return int(sequence[-2])
 
 
 def test_input(sequence: Sequence32) -> Sequence32:
-    """What is known when the test target is predicted: all but the last item, the validation item included."""
+    """Return what is known when the test target is predicted: all but the last item, the validation item included."""
     return sequence[:-1]
 
 
 def test_target(sequence: Sequence32) -> int:
-    """The last item."""
+    """Return the last item."""
     return int(sequence[-1])

@@ -8,7 +8,7 @@ from fedmem.errors import DataError, UnknownUserError
 
 
 def sorted_ids(raw_ids: Iterable[str]) -> tuple[str, ...]:
-    """Distinct ids in numeric order if every one is a whole number, else in lexicographic order."""
+    """Sort distinct ids in numeric order if every one is a whole number, else in lexicographic order."""
     distinct = set(raw_ids)
     if all(raw.isascii() and raw.isdecimal() for raw in distinct):
         return tuple(sorted(distinct, key=lambda raw: (int(raw), raw)))
@@ -28,7 +28,7 @@ class Vocabulary:
 
     @classmethod
     def from_ids(cls, users: Iterable[str], items: Iterable[str]) -> "Vocabulary":
-        """The vocabulary of these ids, in an order that depends on the ids alone."""
+        """Make the vocabulary of these ids, in an order that depends on the ids alone."""
         return cls(sorted_ids(users), sorted_ids(items))
 
     @property
@@ -59,17 +59,17 @@ class Vocabulary:
             raise UnknownUserError(message) from None
 
     def find_user(self, raw: str) -> int | None:
-        """As ``user_index``, with None for no such user."""
+        """Return what ``user_index`` does, or None for an unknown user."""
         return self._user_indices.get(raw)
 
     def item_id(self, index: int) -> str:
-        """Raw id of an item index in 1..I."""
+        """Return the raw id of an item index in 1..I."""
         if not 1 <= index <= self.num_items:
             raise DataError(f"item index {index} is outside 1..{self.num_items} (0 is padding)")
         return self.items[index - 1]
 
     def user_id(self, index: int) -> str:
-        """Raw id of a user index in 0..U-1."""
+        """Return the raw id of a user index in 0..U-1."""
         if not 0 <= index < self.num_users:
             raise UnknownUserError(f"user index {index} is outside 0..{self.num_users - 1}")
         return self.users[index]

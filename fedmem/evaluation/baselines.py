@@ -75,7 +75,7 @@ def recency_weights(length: int, power: float) -> Float32Array:
 
 
 class Popularity:
-    """s(u, i) = number of training interactions of i, the same for everyone."""
+    """s(u, i) = number of training interactions of i, the same for every user."""
 
     def __init__(self, dataset: FederatedDataset) -> None:
         self.counts: Float32Array = dataset.training_popularity().astype(np.float32)  # [I+1]

@@ -34,7 +34,7 @@ class BadRows:
         self._reasons.setdefault((path or self._path, line), (reason, kind))
 
     def check(self) -> None:
-        """``DataError`` naming the first row beyond what is tolerated."""
+        """Raise ``DataError`` naming the first row beyond what is tolerated."""
         if len(self) <= self._tolerated:
             return
         path, line = sorted(self._reasons)[self._tolerated]

@@ -13,7 +13,7 @@ FORMS = tuple(day.format(sign) + clock for sign in "./-" for day in _DAYS for cl
 
 
 def form_of(texts: Sequence[str], path: Path, column: str) -> str | None:
-    """The form that all texts have, None if there is none; ``DataError`` if it may be one of several."""
+    """Find the form that all texts have, None if there is none; ``DataError`` if it may be one of several."""
     forms = [form for form in FORMS if all(_fits(text, form) for text in texts)]
     if len(forms) > 1:
         raise DataError(

@@ -46,7 +46,7 @@ class Source:
 
 
 def check_format(format: str) -> None:
-    """``ConfigError`` for a name that is neither ``auto`` nor one of ``FORMATS``."""
+    """Raise ``ConfigError`` for a name that is neither ``auto`` nor one of ``FORMATS``."""
     if format != "auto" and format not in FORMATS:
         raise ConfigError(f"format {format!r} is unknown; use auto or one of {', '.join(FORMATS)}")
 
@@ -64,7 +64,7 @@ def locate(data: Path, reading: Reading | None = None) -> Source:
 
 
 def detect_format(path: Path, reading: Reading | None = None) -> str:
-    """The format of an interactions file; ``DataError`` if its name and first lines fit none."""
+    """Detect the format of an interactions file; ``DataError`` if its name and first lines fit none."""
     reading = reading or Reading()
     told, head = sniff(path, "a ratings file", reading.encoding)
     if told is not None:
@@ -85,7 +85,7 @@ def detect_format(path: Path, reading: Reading | None = None) -> str:
 
 
 def _check_text(path: Path, head: bytes) -> None:
-    """One bad line is a bad row; a file whose first lines are mostly no text is another kind of file."""
+    """Refuse a file whose first lines are mostly not text, as another kind of file; one bad line is a bad row."""
     lines = head.split(b"\n")[:_LINES_LOOKED_AT]
     if sum(not is_text(line) for line in lines) * 2 > len(lines):
         raise DataError(
@@ -146,6 +146,6 @@ def _expected_names(formats: tuple[str, ...]) -> list[str]:
 
 
 def _first_present(folder: Path, names: tuple[str, ...]) -> Path | None:
-    """The first file of these names, packed or not; a folder of this name, if it holds the parts of a parquet file."""
+    """Find the first file of these names, packed or not; a folder counts if it holds the parts of a parquet file."""
     paths = (folder / (name + suffix) for name in names for suffix in PACKED_SUFFIXES)
     return next((path for path in paths if path.is_file() or (path.suffix == ".parquet" and parts_of(path))), None)

@@ -15,14 +15,14 @@ from fedmem.errors import DataError
 
 _log = logging.getLogger(__name__)
 
-# Excel keeps 15 digits of a number: ids with more have been rounded before anybody reads them.
+# Excel keeps 15 digits of a number: ids with more are already rounded in the file.
 _EXACT_BELOW = 10**15
 
 Rows = list[list[Any]]
 
 
 def read_workbook(path: Path, wanted: Wanted) -> Iterator[Batch]:
-    """One batch of the wanted columns of a sheet whose first row holds the names."""
+    """Read the wanted columns of a sheet, with names in its first row, as one batch."""
     content = read_bytes(path, "an Excel workbook")
     try:
         workbook = CalamineWorkbook.from_filelike(io.BytesIO(content))
@@ -38,7 +38,7 @@ def read_workbook(path: Path, wanted: Wanted) -> Iterator[Batch]:
 
 
 def _chosen(sheets: dict[str, Rows], path: Path, wanted: Wanted) -> tuple[str, Rows]:
-    """The sheet with most of the columns that are looked for, the first of those."""
+    """Choose the sheet with the most of the wanted columns, the first if several tie."""
     name = max(sheets, key=lambda sheet: len(wanted.candidates & set(_names(sheets[sheet]))))
     if len(sheets) > 1:
         _log.info("%s: of %d sheets, %r is read", path, len(sheets), name)

@@ -28,7 +28,7 @@ class IdColumn:
         self._interned: dict[str, str] = {}
 
     def read(self, batch: Batch) -> tuple[StrArray, npt.NDArray[np.bool_]]:
-        """Ids [n], and which of the rows have one [n]; the others are noted as bad."""
+        """Return ids [n] and a mask of the rows that have one [n]; the others are noted as bad."""
         values = batch.columns[self._name]
         check_flat(values, self._name, batch)
         known, codes = distinct(values)
@@ -62,7 +62,7 @@ class IdColumn:
             self._bad_rows.add(int(batch.lines[row]), *reasons[int(codes[row])], batch.path)
 
     def _without_point(self, known: list[Any], batch: Batch) -> list[Any]:
-        """Ids without ``.0`` where all have one: a tool that knows no gaps in whole numbers wrote them as floats."""
+        """Drop ``.0`` if all ids end in it: a tool that knows no gaps in whole numbers wrote them as floats."""
         texts = [value.strip() for value in known]
         there = [text for text in texts if text and not is_missing_marker(text)]
         if not there or not all(map(_WHOLE_FLOAT.fullmatch, there)):
@@ -88,7 +88,7 @@ def _exact_below(values: Values, batch: Batch) -> int:
 
 
 def check_flat(values: Values, name: str, batch: Batch) -> None:
-    """``DataError`` for a column whose every value is a list or an object."""
+    """Raise ``DataError`` for a column whose every value is a list or an object."""
     if isinstance(values, pa.ChunkedArray) and pa.types.is_nested(values.type):
         raise DataError(
             f"{batch.path}: the column {name!r} holds values of type {values.type}, where single ones are expected; "

@@ -8,7 +8,7 @@ _SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
 
 
 def find_images(folder: Path) -> dict[str, Path]:
-    """Pictures ``<item id>.<jpg|jpeg|png|webp>`` by item id; ``DataError`` if the folder is missing or has none."""
+    """Find pictures ``<item id>.<jpg|jpeg|png|webp>`` by item id; ``DataError`` if there is no folder or no picture."""
     expected = f"a folder of pictures named <item id> with one of {', '.join(_SUFFIXES)}"
     if not folder.is_dir():
         raise DataError(f"{folder} is not a folder; {expected} was expected there")

@@ -17,7 +17,7 @@ _LARGEST_YEAR = 9999
 
 
 def text_in(value: Any, what: str) -> str:
-    """A cell as text without surrounding blanks, empty where there is nothing; ``DataError`` for what is no text."""
+    """Return a cell as text without surrounding blanks, empty if it has no value; ``DataError`` if it is not text."""
     if value is None or (isinstance(value, (float, Decimal)) and value != value):
         return ""
     if isinstance(value, bytes):
@@ -37,12 +37,12 @@ def text_in(value: Any, what: str) -> str:
 
 
 def line_in(value: Any, what: str) -> str:
-    """A cell as text on one line."""
+    """Return a cell as text on one line."""
     return _BLANKS.sub(" ", text_in(value, what))
 
 
 def year_in_cell(value: Any) -> int | None:
-    """1995 of 1995, "1995" and "1995.0", as a column with gaps is often written; None where there is nothing."""
+    """Read 1995 from 1995, "1995" or "1995.0", as a column with gaps is often written; None for an empty cell."""
     text = text_in(value, "year")
     if not text or is_missing_marker(text):
         return None
@@ -53,7 +53,7 @@ def year_in_cell(value: Any) -> int | None:
 
 
 def genres_in(value: Any, separator: str) -> tuple[str, ...]:
-    """Genres of a list, of a text that writes one, or of a text with the separator between them, each once."""
+    """Read genres from a list, from a text that writes one, or from a text that a separator splits, each once."""
     if isinstance(value, str) and value.strip().startswith("["):
         value = _written_list(value.strip())
     if not isinstance(value, (list, tuple)):
@@ -64,7 +64,7 @@ def genres_in(value: Any, separator: str) -> tuple[str, ...]:
 
 
 def _written_list(text: str) -> Any:
-    """What JSON or Python writes as a list; the text itself if it is neither."""
+    """Parse a list written as JSON or Python; return the text itself if it is neither."""
     for read in (json.loads, ast.literal_eval):
         try:
             found = read(text)

@@ -43,7 +43,7 @@ DescribedRows = Iterator[tuple[int, str, Row]]
 
 
 def read_items(path: Path, reading: Reading | None = None, images: Path | None = None) -> tuple[list[Item], int]:
-    """Items of one file in file order, and how many bad rows were left out (at most ``skip_bad_rows``).
+    """Read one file's items in file order, and count the bad rows left out (at most ``skip_bad_rows``).
 
     The format is found out, whatever that of the interactions. ``images`` is a folder of pictures named by item id.
     ``DataError`` names file and line.
@@ -89,7 +89,7 @@ def _titles(path: Path) -> bytes:
 
 
 def _with_ids(rows: Iterator[tuple[int, Row]], bad_rows: BadRows) -> DescribedRows:
-    """Rows of a format that has its own names, with what they say of an item."""
+    """Yield the rows of a format with its own names, with what they say about an item."""
     for number, row in rows:
         try:
             item_id = read_id(row["item_id"], "item id")
@@ -170,7 +170,7 @@ def _to_items(rows: DescribedRows, folder: Path, reading: Reading, bad_rows: Bad
 
 
 def _shortened(item: Item) -> Item:
-    """An item whose description, with which its text ends, is no longer than the API takes it."""
+    """Cut the description, with which the text ends, to the length that the API allows."""
     surplus = len(item.description) - MAX_DESCRIPTION_LENGTH
     if surplus <= 0:
         return item

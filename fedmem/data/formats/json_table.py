@@ -27,20 +27,20 @@ Blocks = Iterator[tuple[list[int], list[Row]]]
 
 
 def read_json_lines(path: Path, wanted: Wanted, bad_rows: BadRows) -> Iterator[Batch]:
-    """Batches of the wanted columns of a file with a JSON object on each line; a line that is none is a bad row."""
+    """Read the wanted columns, in batches, of a file with a JSON object on each line; any other line is a bad row."""
     with _text(path, "a file with a JSON object on each line") as text:
         yield from _batches(_lines(text, bad_rows), path, wanted, f"{path}:1")
 
 
 def read_json_array(path: Path, wanted: Wanted, bad_rows: BadRows) -> Iterator[Batch]:
-    """Batches of the wanted columns of a file that is one JSON array of objects."""
+    """Read the wanted columns, in batches, of a file that is one JSON array of objects."""
     with _text(path, "a JSON array of objects") as text:
         yield from _batches(_elements(text, path, bad_rows), path, wanted, str(path))
 
 
 @contextmanager
 def _text(path: Path, expected: str) -> Iterator[io.TextIOWrapper]:
-    """The text of a file; JSON is UTF-8, unless a byte order mark says otherwise."""
+    """Open a file as text; JSON is UTF-8, unless a byte order mark says otherwise."""
     with opened(path, expected) as file:
         encoding, mark = mark_of(cast(Any, file).peek(4)[:4])
         file.read(len(mark))
@@ -65,7 +65,7 @@ def _batches(blocks: Blocks, path: Path, wanted: Wanted, where: str) -> Iterator
 
 
 def _check_late(late: frozenset[str], numbers: list[int], rows: list[Row], path: Path) -> None:
-    """``DataError`` if a row has a column that would have been read, had the first block had it."""
+    """Raise ``DataError`` if a row has a column that would have been read, had the first block had it."""
     for number, row in zip(numbers, rows, strict=True) if late else ():
         if not late.isdisjoint(row):
             name = sorted(late & row.keys())[0]
@@ -86,7 +86,7 @@ def _lines(file: io.TextIOWrapper, bad_rows: BadRows) -> Blocks:
 
 
 def _rows_at_once(lines: list[str]) -> list[Row] | None:
-    """The objects of lines that all are one, twice as fast as one by one; None if some is none."""
+    """Parse lines that are all objects, twice as fast as one by one; None if any is not."""
     try:
         rows = json.loads(f"[{','.join(lines)}]")
     except (ValueError, RecursionError):
@@ -95,7 +95,7 @@ def _rows_at_once(lines: list[str]) -> list[Row] | None:
 
 
 def _rows_one_by_one(numbered: list[tuple[int, str]], bad_rows: BadRows) -> tuple[list[tuple[int, str]], list[Row]]:
-    """The lines that are an object, and the objects; the other lines are noted as bad."""
+    """Return the lines that are objects, and the objects; the other lines are noted as bad."""
     kept, rows = [], []
     for number, line in numbered:
         try:
@@ -124,7 +124,7 @@ class _Encoded:
         self._file = file
 
     def read(self, size: int) -> bytes:
-        """The next characters."""
+        """Read the next characters."""
         return self._file.read(size).encode(errors="surrogateescape")
 
 

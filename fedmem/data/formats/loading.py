@@ -31,7 +31,7 @@ def load_dataset(
 
     ``items`` defaults to the items file that the format keeps beside the interactions; ``options`` are the fields of
     ``Reading``. At most ``skip_bad_rows`` bad rows of both files together are left out. The vocabulary is that of the
-    interactions: described items that nobody took are no part of training, and a model places them by their text.
+    interactions: described items without interactions are no part of training, and a model places them by their text.
     ``DataError`` names file and line, ``ConfigError`` a value out of range.
     """
     check_min_sequence_length(min_sequence_length)
@@ -49,7 +49,7 @@ def load_dataset(
 def read_dataset(
     data: Path, *, items: Path | None = None, images: Path | None = None, **options: Any
 ) -> tuple[Interactions, list[Item]]:
-    """What ``load_dataset`` reads, before anything is numbered: every row, and all items.
+    """Read what ``load_dataset`` reads, before anything is numbered: every row, and all items.
 
     These are one Item for each id in the rows, in the order of their first rows, then those that are described and in
     no row, in the order of the items file.
@@ -80,7 +80,7 @@ def _read(
 def _read_described(
     path: Path | None, source: Source, original_ids: dict[str, str], reading: Reading, *, training: bool
 ) -> tuple[dict[str, Item], int]:
-    """Items by original id, and how many bad rows were left out."""
+    """Read items by original id, and count the bad rows left out."""
     if path is None:
         return {}, 0
     items, skipped = read_items(path, reading)
@@ -95,7 +95,7 @@ def _read_described(
 
 
 def _catalogue(original_ids: dict[str, str], described: dict[str, Item], pictures: dict[str, Path]) -> list[Item]:
-    """Items under the ids of the interactions, joined by original id to what is known of them, then the others."""
+    """List items under the ids of the interactions, joined by original id to what is known of them, then the others."""
     catalogue = []
     for raw, original in original_ids.items():
         item = described.get(original, Item(original)).with_image(pictures.get(original))
@@ -109,7 +109,7 @@ def _catalogue(original_ids: dict[str, str], described: dict[str, Item], picture
 
 
 def _original_ids(source: Source, interactions: Interactions) -> dict[str, str]:
-    """The id under which titles and pictures know each interacted item: its own, unless a SASRec map gives another."""
+    """Map each interacted item to the id of its title and picture: its own, unless a SASRec map gives another."""
     own = {raw: raw for raw in dict.fromkeys(interactions.items.tolist())}
     path = source.interactions.with_name(SASREC_ITEM_MAP)
     if source.format != "sasrec" or not path.is_file():

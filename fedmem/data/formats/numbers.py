@@ -10,10 +10,10 @@ _THOUSANDS = re.compile(r"[+-]?\d{1,3},\d{3}")
 
 
 def numbers_in(texts: Sequence[str]) -> list[int | float | None]:
-    """Each text as a number, None where it is none.
+    """Convert each text to a number, or to None if it is not one.
 
-    A comma stands before a fraction where nothing else is possible: 4,5 beside 1,700 is 4.5. In a column where every
-    comma has three digits behind it, it may mean thousands: those are no numbers.
+    A comma is a decimal point if it can be nothing else: 4,5 beside 1,700 is 4.5. In a column where three digits follow
+    every comma, it may mean thousands: those are not numbers.
     """
     stripped = [text.strip() for text in texts]
     commas = [text for text in stripped if _COMMA.fullmatch(text)]

@@ -52,7 +52,7 @@ def opened(path: Path, expected: str) -> Iterator[IO[bytes]]:
 
 
 def read_bytes(path: Path, expected: str) -> bytes:
-    """Everything in a file, unpacked; ``DataError`` if it is missing, damaged or empty."""
+    """Read a whole file, unpacked; ``DataError`` if it is missing, damaged or empty."""
     with opened(path, expected) as file:
         content = file.read()
     if not content.strip():
@@ -98,11 +98,11 @@ def _open_zip(file: IO[bytes], path: Path) -> IO[bytes]:
 
 
 def is_workbook(archive: zipfile.ZipFile) -> bool:
-    """Whether an archive is an Excel workbook, which is a zip archive too."""
+    """Say whether an archive is an Excel workbook, which is a zip archive too."""
     return any(name.startswith("xl/") for name in archive.namelist())
 
 
 def damaged(path: Path, what: str, error: Any) -> DataError:
-    """What is said of a file that a library cannot read."""
+    """Word the error for a file that a library cannot read."""
     reason = " ".join(str(error).split())
     return DataError(f"{path} is not {what} that can be read ({reason}); write it again")

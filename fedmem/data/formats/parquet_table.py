@@ -15,7 +15,7 @@ _BATCH = 1_000_000
 
 
 def parts_of(path: Path) -> list[Path]:
-    """The parquet files in a folder and its folders, by name, without hidden ones (.name) and notes (_name)."""
+    """List the parquet files in a folder and its subfolders by name, without hidden ones (.name) and notes (_name)."""
     files = sorted(path.rglob("*.parquet"))
     return [
         file for file in files if file.is_file() and not any(_is_note(part) for part in file.relative_to(path).parts)
@@ -27,7 +27,7 @@ def _is_note(name: str) -> bool:
 
 
 def read_parquet(path: Path, wanted: Wanted) -> Iterator[Batch]:
-    """Batches of the wanted columns of a file, or of each part of a folder in the order of their names."""
+    """Read the wanted columns, in batches, of a file, or of each part of a folder in the order of their names."""
     parts = parts_of(path) if path.is_dir() else [path]
     for part in parts:
         content = read_bytes(part, "a parquet file")

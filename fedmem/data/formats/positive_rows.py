@@ -38,7 +38,7 @@ class Ratings:
         self.below = 0
 
     def read(self, batch: Batch) -> tuple[Mask, Mask]:
-        """Which rows have a rating [n], and which of them count [n]."""
+        """Return a mask of the rows that have a rating [n], and of those of them that count [n]."""
         values = batch.columns[self._name]
         check_flat(values, self._name, batch)
         known, codes = distinct(values)
@@ -82,7 +82,7 @@ class Events:
         self._counts: Counter[str] = Counter()
 
     def read(self, batch: Batch) -> tuple[Mask, Mask]:
-        """Which rows name a kind [n], and which of them count [n]."""
+        """Return a mask of the rows that name a kind [n], and of those of them that count [n]."""
         values = batch.columns[self._name]
         check_flat(values, self._name, batch)
         known, codes = distinct(values)

@@ -18,7 +18,7 @@ csv.field_size_limit(2**31 - 1)
 def quoted_rows(
     content: bytes, delimiter: str, bad_rows: BadRows, path: Path, skip: int
 ) -> Iterator[tuple[int, list[str]]]:
-    """Rows with the number of their first line, without empty ones and the first ``skip`` lines.
+    """Yield rows with the number of their first line, without empty ones and the first ``skip`` lines.
 
     A row with broken quotes, or with bytes that are no UTF-8, is noted as bad, with every line that it takes in.
     ``DataError`` if a quoted value does not end before the file does: no row behind its beginning can be told from it.
@@ -44,7 +44,7 @@ def quoted_rows(
 
 
 def _note_undecoded(lines: list[str], first: int, end: int, bad_rows: BadRows) -> bool:
-    """Whether some byte of these lines is no UTF-8, which makes the row bad."""
+    """Note the row as bad if a byte of its lines is not UTF-8; say whether there is one."""
     found = _UNDECODED.search("".join(lines[first:end]))
     if found is None:
         return False
@@ -55,9 +55,9 @@ def _note_undecoded(lines: list[str], first: int, end: int, bad_rows: BadRows) -
 
 
 def _behind(lines: list[str], first: int, delimiter: str, path: Path) -> int:
-    """The index of the first line behind a row that cannot be read.
+    """Find the first line after a row that cannot be read.
 
-    That is where a reader would go on that forgives everything, and no earlier than where every quote has its twin.
+    A reader that forgives everything would go on there, and it is not before every quote has its twin.
     """
     rest = (lines[index].replace("\r", " ") for index in range(first, len(lines)))
     forgiving = csv.reader((line for part in (rest, ["\n"]) for line in part), delimiter=delimiter)

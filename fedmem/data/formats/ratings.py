@@ -107,7 +107,7 @@ class _Rows:
             self._times.add(batch)
 
     def joined(self, path: Path) -> Interactions:
-        """The rows that are usable and count."""
+        """Return the rows that are usable and count."""
         if not self._parts:
             return Interactions(np.zeros(0, object), np.zeros(0, object), np.zeros(0, np.int64))
         users, items, usable, counts = (np.concatenate(column) for column in zip(*self._parts, strict=True))
@@ -140,7 +140,7 @@ def _judges(reading: Reading, rating: str | None, bad_rows: BadRows) -> list[Rat
 
 
 def _with_columns_of(format: str, reading: Reading) -> Reading:
-    """The columns of a format that has no others."""
+    """Set the columns of a format that has no others."""
     if format == "movielens-csv":
         return replace(reading, user_column=MOVIELENS_USER, item_column=MOVIELENS_ITEM, timestamp_column="timestamp")
     if format in _PLAIN:

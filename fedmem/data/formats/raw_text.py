@@ -26,7 +26,7 @@ _NOT_CP1252 = re.compile(rb"[\x81\x8d\x8f\x90\x9d\xff]")
 
 
 def read_text(path: Path, expected: str, encoding: str = "auto") -> bytes:
-    """Content of a text file as UTF-8 without a byte order mark; a note says if it was in another encoding.
+    """Read a text file as UTF-8 without a byte order mark; log its encoding if it was another.
 
     A byte order mark decides before ``encoding``. Bytes that are no UTF-8, in a file of which they may be, are left.
     """
@@ -45,7 +45,7 @@ def read_text(path: Path, expected: str, encoding: str = "auto") -> bytes:
 
 
 def as_utf8(content: bytes, encoding: str = "auto", errors: str = "strict") -> tuple[bytes, str]:
-    """The content as UTF-8 without a byte order mark, and the encoding that it was in."""
+    """Convert content to UTF-8 without a byte order mark; return it and the encoding that it was in."""
     found, mark = mark_of(content)
     if found is None:
         found = _detected(content) if encoding == "auto" else codecs.lookup(encoding).name
@@ -56,12 +56,12 @@ def as_utf8(content: bytes, encoding: str = "auto", errors: str = "strict") -> t
 
 
 def mark_of(content: bytes) -> tuple[str | None, bytes]:
-    """The encoding that a byte order mark names, and the mark."""
+    """Return the encoding that a byte order mark names, and the mark."""
     return next(((name, mark) for mark, name in _MARKS if content.startswith(mark)), (None, b""))
 
 
 def _detected(content: bytes) -> str:
-    """UTF-8, or cp1252 if nothing beyond ASCII is UTF-8 and all of it may be letters of cp1252."""
+    """Guess UTF-8, or cp1252 if nothing beyond ASCII is UTF-8 and all of it may be letters of cp1252."""
     if content.isascii() or b"\0" in content:
         return "utf-8"
     try:
@@ -82,7 +82,7 @@ def _is_utf8(line: bytes) -> bool:
 
 
 def text_lines_only(content: bytes, bad_rows: BadRows) -> bytes:
-    """The content as UTF-8, each line that is no text noted as bad and emptied, so that line numbers stay."""
+    """Note each line that is not text as bad, and empty it, so that line numbers stay."""
     if is_text(content):
         return content
     lines = content.split(b"\n")
@@ -94,7 +94,7 @@ def text_lines_only(content: bytes, bad_rows: BadRows) -> bytes:
 
 
 def decode_titles(content: bytes) -> bytes:
-    """MovieLens wrote its titles in latin-1; a copy that was turned into UTF-8 is taken as that. Returns UTF-8."""
+    """Decode MovieLens's titles, latin-1 as published, or UTF-8 in a converted copy; return UTF-8."""
     try:
         content.decode()
     except UnicodeDecodeError:
@@ -103,7 +103,7 @@ def decode_titles(content: bytes) -> bytes:
 
 
 def is_text(content: bytes) -> bool:
-    """UTF-8 without control characters other than tab and line ends."""
+    """Say whether it is UTF-8 without control characters other than tab and line ends."""
     return _is_utf8(content) and _CONTROL.search(content) is None
 
 

@@ -22,7 +22,7 @@ class Wanted(Protocol):
         """The names of all columns that could be, present or not."""
 
     def pick(self, names: Sequence[str], where: str) -> list[str]:
-        """The names of those that are among the file's; ``DataError`` where one that is needed is not."""
+        """Return those of the wanted names that the file has; ``DataError`` if a required one is missing."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,12 +44,12 @@ class Batch:
 
 
 def as_list(values: Values) -> list[Any]:
-    """The values of a column as Python has them [n]."""
+    """Return the values of a column as Python objects [n]."""
     return values if isinstance(values, list) else list(values.to_pylist())
 
 
 def distinct(values: Values) -> tuple[list[Any], npt.NDArray[np.int64]]:
-    """The distinct values of a column, as Python values, and for each row which one it is [n]."""
+    """Return the distinct values of a column, as Python objects, and for each row which one it is [n]."""
     if isinstance(values, list):
         return _distinct_values(values)
     combined = values.combine_chunks()
@@ -66,7 +66,7 @@ def distinct(values: Values) -> tuple[list[Any], npt.NDArray[np.int64]]:
 
 
 def _distinct_values(values: list[Any]) -> tuple[list[Any], npt.NDArray[np.int64]]:
-    """By type and value: True, 1 and 1.0 are one key of a dictionary. What cannot be a key is itself distinct."""
+    """Tell values apart by type too, as True, 1 and 1.0 are one key of a dictionary; an unhashable one is distinct."""
     if set(map(type, values)) == {str}:
         places = {value: place for place, value in enumerate(dict.fromkeys(values))}
         return list(places), np.fromiter(map(places.__getitem__, values), np.int64, len(values))

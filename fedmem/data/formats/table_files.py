@@ -20,7 +20,7 @@ _OLD_WORKBOOK = b"\xd0\xcf\x11\xe0"
 
 
 def read_table(path: Path, format: str, encoding: str, wanted: Wanted, bad_rows: BadRows) -> Iterator[Batch]:
-    """The wanted columns of a file, or of a folder of parquet parts, some rows at a time."""
+    """Read the wanted columns of a file, or of a folder of parquet parts, some rows at a time."""
     if format == "parquet":
         return read_parquet(path, wanted)
     if format == "xlsx":
@@ -33,12 +33,12 @@ def read_table(path: Path, format: str, encoding: str, wanted: Wanted, bad_rows:
 
 
 def unit_of_rows(format: str) -> str:
-    """What stands before the number of a row in a message."""
+    """Return what precedes a row's number in a message."""
     return "row " if format in _WITHOUT_LINES else ""
 
 
 def sniff(path: Path, expected: str, encoding: str = "auto") -> tuple[str | None, bytes]:
-    """The format that the first bytes of a file tell, None for delimited text; and the first 64 KiB, text as UTF-8."""
+    """Return the format that a file's first bytes reveal, None for delimited text; and its first 64 KiB, as UTF-8."""
     if path.is_dir():
         return "parquet", b""
     with opened(path, expected) as file:

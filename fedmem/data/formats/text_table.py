@@ -26,7 +26,7 @@ _DELIMITER_LINE = re.compile(rb'"?sep=([^\r\n"])"?\r?\n', re.IGNORECASE)
 
 
 def read_csv(path: Path, encoding: str, wanted: Wanted, bad_rows: BadRows) -> Iterator[Batch]:
-    """One batch of a text table whose first line holds the names; a quoted value may hold delimiters and line ends."""
+    """Read a text table, names in its first line, as one batch; a quoted value may hold delimiters and line ends."""
     content = read_text(path, "a csv file with a header line", encoding)
     told = _DELIMITER_LINE.match(content)
     skip = 2 if told else 1
@@ -49,7 +49,7 @@ def read_csv(path: Path, encoding: str, wanted: Wanted, bad_rows: BadRows) -> It
 
 
 def header_of(content: bytes, wanted: Collection[str] = ()) -> tuple[list[str], str]:
-    """Column names in the first line, and the delimiter between them.
+    """Return the column names in the first line, and the delimiter between them.
 
     That is the one by which most of the wanted names are found, among equals the usual one that makes the most names.
     """
@@ -109,7 +109,7 @@ def _parse_unquoted(
 
 
 def _filled(table: pa.Table) -> npt.NDArray[np.bool_]:
-    """Blank lines (among them those emptied because they are no text) come out of the parser as empty rows."""
+    """Mark the filled rows: blank lines (also those emptied because they are not text) come out of the parser empty."""
     filled = np.zeros(table.num_rows, dtype=bool)
     for column in table.columns:
         filled |= np.asarray(pc.not_equal(column, ""))
@@ -137,5 +137,5 @@ def _strings(values: list[str]) -> pa.ChunkedArray:
 
 
 def wrong_width(found: int, expected: int) -> str:
-    """What is said of a row with too few or too many fields."""
+    """Word the error for a row with too few or too many fields."""
     return f"the row has {found} field{'' if found == 1 else 's'} where {expected} are expected"

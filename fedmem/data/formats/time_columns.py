@@ -52,7 +52,7 @@ class TimeColumn:
         self._places.append((batch.lines, batch.path))
 
     def finish(self) -> Times:
-        """Every row's time; rows without one are noted as bad."""
+        """Return every row's time; rows without one are noted as bad."""
         if not self._parts:
             return Times(np.zeros(0, np.int64), np.zeros(0, bool))
         values, kinds = self._with_other_dates()
@@ -68,7 +68,7 @@ class TimeColumn:
         return Times(values.astype(np.float64), kinds == DATE, order)
 
     def _with_other_dates(self) -> tuple[NumericArray, Kinds]:
-        """All values, after the unread texts were read in the one form that all of them have, if there is one."""
+        """Return all values, after reading the unread texts in the one form that all of them have, if there is one."""
         values: Any = np.concatenate([part.values for part in self._parts])
         kinds = np.concatenate([part.kinds for part in self._parts])
         texts = [text for part in self._parts for text in part.texts]
@@ -115,7 +115,7 @@ class TimeColumn:
         return Times(seconds, valid & ~other & ~beyond, order)
 
     def _ask_for_days(self, numbers: NumericArray) -> None:
-        """``DataError`` for numbers such as 20251231, which all are days as they are written without signs between."""
+        """Raise ``DataError`` for numbers such as 20251231, if all of them are days written without separators."""
         if numbers.min() < _FIRST_DAY or numbers.max() > _LAST_DAY:
             return
         if not all(_is_day(number) for number in np.unique(numbers).tolist()):
@@ -137,7 +137,7 @@ class TimeColumn:
 
 
 def _unit(values: NumericArray, valid: Mask) -> tuple[Unit, Mask]:
-    """The unit that most numbers are in which tell theirs, seconds if none does; and those that are in another [n]."""
+    """Find the unit of most of the numbers that reveal one, else seconds; and mark those in another unit [n]."""
     sizes = np.abs(values.astype(np.float64))
     tells = valid & (sizes >= _TELLS) & (sizes < YEAR_10000 * 1e9)
     units = np.digitize(sizes, [unit.above for unit in _SMALLER_UNITS[1:]], right=True)
@@ -146,7 +146,7 @@ def _unit(values: NumericArray, valid: Mask) -> tuple[Unit, Mask]:
 
 
 def _order(seconds: NumericArray, ticks: NumericArray) -> npt.NDArray[np.int64] | None:
-    """The order in time of rows whose seconds became one though their finer times differ; they stand in it then."""
+    """Return the time order of rows whose finer times differ though their seconds do not, else None."""
     if ticks.dtype != np.int64 or len(np.unique(seconds)) == len(np.unique(ticks)):
         return None
     return np.argsort(ticks, kind="stable")

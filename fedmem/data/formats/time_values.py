@@ -103,7 +103,7 @@ def _of_distinct(column: Values, date_format: str | None) -> TimeValues:
 
 
 def _numbers(known: list[Any], texts: list[str]) -> list[float | None]:
-    """The numbers that fit into a float, of the values that are numbers or write one."""
+    """Return, for the values that are numbers or write one, those that fit into a float."""
     written = numbers_in(
         [text if isinstance(value, (str, bytes)) else "" for value, text in zip(known, texts, strict=True)]
     )
@@ -140,7 +140,7 @@ def _date(value: Any, text: str, date_format: str | None) -> tuple[float, int]:
 
 
 def _as_text(value: Any) -> str:
-    """A value as its file shows it."""
+    """Show a value as its file does."""
     if isinstance(value, str):
         return value
     if isinstance(value, bytes):

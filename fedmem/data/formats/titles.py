@@ -10,7 +10,7 @@ _YEAR = re.compile(r"\((\d{4})(?:[-\u2013]\d{0,4})?\)")  # a series has the year
 
 
 def readable_title(title: str) -> str:
-    """The title with a leading article: ``Matrix, The (1999)`` becomes ``The Matrix (1999)``."""
+    """Move an article to the front: ``Matrix, The (1999)`` becomes ``The Matrix (1999)``."""
     match = _ARTICLE_LAST.match(title.strip())
     if not match:
         return title.strip()
@@ -20,13 +20,13 @@ def readable_title(title: str) -> str:
 
 
 def year_in(title: str) -> int | None:
-    """The last year in brackets in a title, the first of a span such as ``(2006-2007)``."""
+    """Return the last year in brackets in a title, the first of a span such as ``(2006-2007)``."""
     years = _YEAR.findall(title)
     return int(years[-1]) if years else None
 
 
 def item_text(title: str, year: int | None, genres: tuple[str, ...], description: str) -> str:
-    """``Title (year). Genre, Genre. Description`` of what is known; empty if nothing is."""
+    """Join what is known to ``Title (year). Genre, Genre. Description``; empty if nothing is."""
     headline = f"{title} ({year})" if title and year and year_in(title) is None else title
     return ". ".join(part for part in (headline, ", ".join(genres), description) if part)
 

@@ -44,7 +44,7 @@ class InteractionColumns:
         return frozenset((*self._required, self._reading.timestamp_column))
 
     def pick(self, names: Sequence[str], where: str) -> list[str]:
-        """The names of those that are among the file's; ``DataError`` where one that is needed is not."""
+        """Return those of the wanted names that the file has; ``DataError`` if a required one is missing."""
         check_names(names, where)
         for name in self._required:
             if name not in names:
@@ -95,7 +95,7 @@ def tell_passed_over(names: Sequence[str], where: str) -> None:
 
 
 def check_names(names: Sequence[str], where: str) -> None:
-    """``DataError`` if two columns have one name."""
+    """Raise ``DataError`` if two columns have one name."""
     repeated = sorted({name for name in names if list(names).count(name) > 1})
     if repeated:
         raise DataError(f"{where}: the column {repeated[0]!r} stands twice in the header; remove one")
@@ -127,7 +127,7 @@ class ItemColumns:
         return frozenset((*self._ids, *self._columns.values()))
 
     def pick(self, names: Sequence[str], where: str) -> list[str]:
-        """The names of those that are among the file's; sets ``id_column`` and ``fields``, the column of each field.
+        """Return those of the wanted names that the file has; set ``id_column``, and ``fields`` to each field's column.
 
         ``DataError`` where the id, all fields, or one that an option names is missing.
         """
