@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -335,6 +336,7 @@ class Recommender:
         return tuple(map(ScoredItem, items, scores, parts)), explanation
 
 
+@lru_cache(maxsize=256)
 def best_of(k: int) -> Selection:
     """Select the k best, also more than one answer over HTTP may hold.
 

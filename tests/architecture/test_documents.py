@@ -70,3 +70,7 @@ def test_every_module_says_what_it_is_for(project_root):
     files = [path for name in PACKAGES for path in project_root.glob(f"{name}/**/*.py") if path.stat().st_size]
     silent = [str(path) for path in files if not ast.get_docstring(ast.parse(path.read_text(encoding="utf-8")))]
     assert silent == []
+
+
+def test_the_readme_is_short(project_root):
+    assert len((project_root / "README.md").read_text(encoding="utf-8").split()) <= 900

@@ -57,7 +57,7 @@ def port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
     try:
         with httpx.Client(base_url=f"http://127.0.0.1:{api}", timeout=10) as client:
             # A job of 150 rounds: seconds on a machine of its own, minutes on a busy one.
-            until(lambda: process.poll() is not None or answers(client, "/health/ready"), "the first model", 900)
+            until(lambda: process.poll() is not None or answers(client, "/health/ready"), "the first model", 500)
         assert process.poll() is None, process.communicate()[0]
         yield api
     finally:
