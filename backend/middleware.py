@@ -105,7 +105,7 @@ class Limited:
         await self._with_body(scope, receive, send)
 
     async def _with_body(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Refused by its Content-Length or, where there is none, when too much has arrived."""
+        """Refuse a long body by its Content-Length or, if there is none, once too much has arrived."""
         if _content_length(scope) > self.max_body_bytes:
             await problem(scope, TOO_LONG, self._too_long, CLOSE)(scope, receive, send)
             return

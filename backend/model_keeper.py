@@ -299,7 +299,7 @@ class ModelKeeper:
         return replace(model, recommender=model.recommender.with_items(trained)) if trained else model
 
     def _forget_deleted(self, model: ServedModel, last_id: int | None) -> None:
-        """Users of the snapshot of whose interactions up to its last the database has none were deleted since.
+        """Forget the snapshot's users without interactions in the database up to its last: they were deleted since.
 
         What is behind that id is of those who came back: they begin anew.
         """
@@ -349,7 +349,7 @@ def _encode(model: ServedModel, rows: list[ItemRow]) -> None:
 
 
 def _without_user(model: ServedModel, user_id: str, until_id: int) -> ServedModel:
-    """Without what a user did up to an id; a model that was loaded meanwhile may know of a return already."""
+    """Forget what a user did up to an id; a model that was loaded meanwhile may know of a return already."""
     model.new_interactions.forget(user_id, until_id)
     model.recommender.forget_user(user_id)
     return model

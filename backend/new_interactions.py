@@ -28,7 +28,7 @@ class NewInteractions:
         return user_id in self._items
 
     def add(self, rows: Iterable[InteractionRow]) -> None:
-        """More of them, in the order of their ids; those seen before are left out."""
+        """Add more of them, in the order of their ids; those seen before are left out."""
         changed = set()
         for row in rows:
             if row.id > self.last_id:

@@ -46,7 +46,7 @@ class KnownQueryRoute(APIRoute):
         return match, child
 
     def get_route_handler(self) -> Handler:
-        """FastAPI's own, behind a look at the names."""
+        """Wrap FastAPI's own handler in a check of the parameters' names."""
         known, answer = frozenset(parameters(self.dependant)), super().get_route_handler()
 
         async def handler(request: Request) -> Response:

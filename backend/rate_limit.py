@@ -16,7 +16,7 @@ class RateLimit:
         self._buckets: dict[str, tuple[float, float]] = {}  # client -> (tokens, when counted)
 
     def take(self, client: str) -> float:
-        """0 if the client may ask now, else the seconds until it may."""
+        """Return 0 if the client may ask now, else the seconds until it may."""
         now = self.clock()
         tokens = self._tokens(client, now)
         if tokens < 1:

@@ -30,7 +30,7 @@ class Services:
 
     @classmethod
     def start(cls, settings: Settings, served: ServedModels, registry: CollectorRegistry) -> "Services":
-        """Connects at the first use, so that a database that is away is a problem of a request and not of the start."""
+        """Connect at the first use, so that a missing database is a problem of a request and not of the start."""
         engine = connect(settings.database_url)
         jobs, models, catalogue = JobStore(engine), ModelStore(engine), CatalogueStore(engine)
         erasures, metrics = ErasureStore(engine), ModelMetrics.create(registry)

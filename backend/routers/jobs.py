@@ -60,7 +60,7 @@ def list_jobs(
     cursor: Annotated[int | None, Query(ge=1, le=LARGEST_ID, description="Only older jobs; `next` holds it.")] = None,
     limit: Annotated[int, Query(ge=1, le=500, description="How many.")] = 50,
 ) -> JobPage:
-    """Jobs, newest first."""
+    """List jobs, newest first."""
     filters = {"state": state, "kind": kind, "dataset": dataset}
     rows = jobs.page(state=state, kind=kind, dataset=dataset, before=cursor, limit=limit + 1)
     following = None

@@ -32,7 +32,7 @@ async def is_live() -> Live:
     responses={**problems(), 200: {"description": "Prometheus text.", "content": {"text/plain": {}}}},
 )
 async def get_metrics(request: Request) -> Response:
-    """Counters in the Prometheus text format."""
+    """Return counters in the Prometheus text format."""
     text = generate_latest(request.app.state.http_metrics.registry)
     return Response(text, headers={"Content-Type": CONTENT_TYPE_LATEST})
 
@@ -61,7 +61,7 @@ def _ready(served: ServedModels) -> Ready:
 
 @router.get("/datasets", responses=problems(503))
 def list_datasets(catalogue: Catalogue) -> DatasetList:
-    """Imported data sets, and how much is in them."""
+    """List imported data sets, and how much is in them."""
     return DatasetList(datasets=tuple(dataset_of(row) for row in catalogue.datasets()))
 
 

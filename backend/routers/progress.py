@@ -37,7 +37,7 @@ def get_job_metrics(
     limit: Annotated[int, Query(ge=1, le=MOST_ROUNDS, description="How many rounds at most.")] = MOST_ROUNDS,
     split: Annotated[list[Split] | None, Query(description="Only these splits; repeatable. Default all.")] = None,
 ) -> JobMetrics:
-    """Metrics of the rounds after one, in order: ask again with the last round you have."""
+    """List the metrics of the rounds after one, in order: ask again with the last round you have."""
     job = jobs.get(job_id)
     rows = metrics.rounds(job_id, after_round=after_round, limit=limit, splits=split)
     return JobMetrics(job_id=job_id, state=job.state, rounds=tuple(round_of(row) for row in rows))
@@ -54,13 +54,13 @@ def get_job_logs(
     ] = None,
     limit: Annotated[int, Query(ge=1, le=1000, description="How many lines at most.")] = 200,
 ) -> JobLogs:
-    """Lines of the log, in order: the first ones after `after`, or the last ones before `before`."""
+    """List lines of the log, in order: the first ones after `after`, or the last ones before `before`."""
     jobs.get(job_id)
     return JobLogs(job_id=job_id, lines=tuple(log_line_of(row) for row in jobs.logs(job_id, after, limit, before)))
 
 
 def _job_there_is(job_id: JobId, jobs: Jobs) -> JobRow:
-    """Asked before the stream begins, while the answer may still be 404."""
+    """Look up the job before the stream begins, while the answer may still be 404."""
     return jobs.get(job_id)
 
 
@@ -97,7 +97,7 @@ async def watch_job(
         int | None, Header(ge=-1, le=LARGEST_ID, description="Sent by a browser that connects again; as `after_round`.")
     ] = None,
 ) -> AsyncIterator[ServerSentEvent]:
-    """Server-sent events: `job` whenever the job or its rounds changed, and `end` once, as the last.
+    """Send server-sent events: `job` whenever the job or its rounds changed, and `end` once, as the last.
 
     The data is a JobEvent, the id the last round that was sent. So many streams may be open at a time, then 503.
     """

@@ -49,7 +49,7 @@ def list_users(
     after: Annotated[str | None, Query(pattern=STORED, description="Only users behind this one.")] = None,
     limit: Annotated[int, Query(ge=1, le=500, description="How many.")] = 50,
 ) -> UserPage:
-    """Users by id, with the length of their histories."""
+    """List users by id, with the length of their histories."""
     rows = catalogue.users(dataset, search=q, after=after, limit=limit + 1)
     following = None
     if len(rows) > limit:

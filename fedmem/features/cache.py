@@ -33,13 +33,13 @@ _SECONDS_TO_WAIT_FOR_A_LOCK = 30
 
 
 def default_cache_dir() -> Path:
-    """``FEDMEM_CACHE_DIR`` where it is set, else the user's cache directory of this platform."""
+    """Return ``FEDMEM_CACHE_DIR`` if it is set, else the user's cache directory of this platform."""
     chosen = FeatureSettings.load().cache_dir
     return chosen.expanduser() if chosen else Path(platformdirs.user_cache_dir("fedmem"))
 
 
 def content_key(*parts: str | bytes) -> str:
-    """SHA-256 over the parts, each with its length before it, so that no two lists of parts share a key."""
+    """Compute SHA-256 over the parts, each with its length before it, so that no two lists of parts share a key."""
     digest = hashlib.sha256()
     for part in parts:
         raw = part.encode() if isinstance(part, str) else part

@@ -115,7 +115,7 @@ def _broken(path: Path, error: Exception) -> FeatureError:
 
 
 def _stack(rows: Sequence[FloatArray | None]) -> FloatArray:
-    """[n, D] with zeros for ``None``; D is 0 where every row is missing."""
+    """Stack to [n, D] with zeros for ``None``; D is 0 if every row is missing."""
     dimension = next((len(row) for row in rows if row is not None), 0)
     empty = np.zeros(dimension, dtype=np.float32)
     return np.array([empty if row is None else row for row in rows], dtype=np.float32).reshape(len(rows), dimension)

@@ -20,7 +20,7 @@ def descriptor_identity() -> str:
 
 
 def describe_image(image: Image.Image) -> FloatArray:
-    """[452] = square-rooted HSV histogram [128] beside HOG [324], each of unit norm (HOG zero for a flat image)."""
+    """Compute [452] = square-rooted HSV histogram [128] beside HOG [324], each of unit norm (HOG zero if flat)."""
     from skimage.color import rgb2hsv
     from skimage.feature import hog
 

@@ -52,7 +52,7 @@ def batches(positions: Sequence[int]) -> Iterator[list[int]]:
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """torch computes in the calling thread alone, whatever the environment says."""
+    """Let torch compute in the calling thread alone, whatever the environment says."""
     import torch
 
     before = torch.get_num_threads()

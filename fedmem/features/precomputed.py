@@ -37,7 +37,7 @@ class PrecomputedVectors:
 
 
 def names_a_file(name: str) -> bool:
-    """Whether an image encoder's name means a file of vectors rather than a model."""
+    """Say whether an image encoder's name means a file of vectors rather than a model."""
     path = Path(name).expanduser()
     return path.suffix in SUFFIXES or path.is_file()
 

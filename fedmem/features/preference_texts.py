@@ -49,7 +49,7 @@ def template_text(history: Sequence[Item]) -> str:
 
 
 def names_a_title(text: str, titles: Iterable[str]) -> bool:
-    """Whether a title stands in the text as whole words, whatever case, punctuation, year or place of its article."""
+    """Say whether the text has a title as whole words, whatever case, punctuation, year or place of its article."""
     words = f" {_words(text)} "
     return any(f" {form} " in words for title in titles for form in _forms(title))
 

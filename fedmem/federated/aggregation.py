@@ -56,7 +56,7 @@ class FederatedAggregator:
         self.fedmem = fedmem
 
     def average(self, total: UpdateSum) -> MutableArrays:
-        """FedAvg: Σ w_c·Δ_c / Σ w_c (McMahan et al., AISTATS 2017, with w_c = n_c).
+        """Average as FedAvg: Σ w_c·Δ_c / Σ w_c (McMahan et al., AISTATS 2017, with w_c = n_c).
 
         With ``row_normalisation`` an item row is divided by the w_c of the clients that touched it instead.
         """
@@ -75,7 +75,7 @@ class FederatedAggregator:
         return SERVER_OPTIMIZERS[config.server_optimizer].step(parameters, mean_delta, state, rate, config)
 
     def moving_average(self, averaged: Arrays, parameters: Arrays, step: int) -> MutableArrays:
-        """The averaged model after a step (Polyak and Juditsky, 1992); the decay rises to the configured one."""
+        """Average the model over steps (Polyak and Juditsky, 1992); the decay rises to the configured one."""
         decay = min(self.federated.server_averaging, step / (step + 9))
         return {n: lerp(averaged[n], p, 1 - decay) for n, p in parameters.items()}
 

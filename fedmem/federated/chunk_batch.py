@@ -145,7 +145,7 @@ def batch_of(
 
 
 def _retrieved(memories: MemoryArrays, prototypes: PrototypeVectors | None, like: Tensor) -> RetrievedMemory:
-    """The clients' memories as the model reads them, no wider than the fullest."""
+    """Return the clients' memories as the model reads them, no wider than the fullest."""
     used = int(memories.lengths.max())
     items, index, embedding = (
         torch.from_numpy(a[:, :used]).to(like.device) for a in (memories.items, memories.index, memories.id_embedding)

@@ -92,7 +92,7 @@ class FedSGD:
         return rows, table.detach()[rows].requires_grad_()
 
     def _sum(self, weight: float, rows: Tensor | None, ids: Tensor | None) -> tuple[Arrays, RowSum | None]:
-        """The weighted sum, from the gradients that stand."""
+        """Return the weighted sum, from the gradients that are there."""
         table = self.model.sasrec.item_embedding
         gradients = {name: p.grad for name, p in self.model.named_parameters()}
         item_rows = None
@@ -106,7 +106,7 @@ class FedSGD:
         return self._changes(gradients, weight), item_rows
 
     def _changes(self, gradients: Mapping[str, Tensor | None], weight: float) -> Arrays:
-        """−η·(Σ w_c·∇L_c + weight decay), the weighted sums of the clients' SGD steps."""
+        """Compute −η·(Σ w_c·∇L_c + weight decay), the weighted sums of the clients' SGD steps."""
         training = self.config.training
         parameters = dict(self.model.named_parameters())
 

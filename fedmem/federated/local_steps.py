@@ -75,7 +75,7 @@ class LocalSteps:
 def _batches(
     valid: npt.NDArray[np.bool_], batch_size: int | None, rng: np.random.Generator
 ) -> Iterator[npt.NDArray[np.bool_]]:
-    """Masks [S, T] of the positions of each local step: all at once, or shuffled groups of ``batch_size``."""
+    """Yield masks [S, T] of the positions of each local step: all at once, or shuffled groups of ``batch_size``."""
     if batch_size is None:
         yield valid
         return

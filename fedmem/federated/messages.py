@@ -167,7 +167,7 @@ def wire_size(arrays: Arrays) -> int:
 
 @functools.cache
 def _size_of(layout: tuple[tuple[str, tuple[int, ...], str], ...]) -> int:
-    """The size depends on names, shapes and types alone."""
+    """Count the bytes, which depend on names, shapes and types alone."""
     return len(save({name: np.zeros(shape, dtype) for name, shape, dtype in layout})) if layout else 0
 
 

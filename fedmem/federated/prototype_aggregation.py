@@ -47,7 +47,7 @@ def _sum(clients: Prototypes) -> Prototypes:
 
 
 def _normalised(clients: Prototypes, weight: npt.NDArray[np.number]) -> Prototypes:
-    """Each client's non-empty prototypes with a mass of its weight instead of their own counts."""
+    """Give each client's non-empty prototypes a mass of its weight instead of their own counts."""
     mass = clients.mass  # [C, K]
     factor = np.divide(weight[:, None], mass, out=np.zeros_like(mass), where=mass > 0)
     return clients.scaled(factor)
@@ -68,7 +68,7 @@ def merge_prototypes(sent: Reduced | None, current: Prototypes | None, momentum:
 
 
 def _reclustered(together: Prototypes, current: Prototypes) -> Prototypes:
-    """Weighted k-means of all centroids, from the current prototypes."""
+    """Cluster all centroids by weighted k-means, from the current prototypes."""
     space = current.clustering_block
     present = together.mass > 0
     assignment = kmeans(together.centroids(space)[present], current.centroids(space), together.counts[space][present])

@@ -52,7 +52,7 @@ def replayed_memory(
 def _surprises(
     model: UR4RecV2MoE, step: LocalStep, remembered: MemoryEntries, prototypes: PrototypeVectors | None
 ) -> Surprises:
-    """Each position's surprise [S, T] by the forward pass of evaluation and serving, over padded segments."""
+    """Compute each position's surprise [S, T] by the forward pass of evaluation and serving, over padded segments."""
     like = model.sasrec.item_embedding
     items, negatives = (torch.from_numpy(a).long().to(like.device) for a in (step.items, step.negatives))
     memory = _memory(remembered, len(items), prototypes, like)
@@ -67,7 +67,7 @@ def _surprises(
 def _memory(
     remembered: MemoryEntries, segments: int, prototypes: PrototypeVectors | None, like: Tensor
 ) -> RetrievedMemory:
-    """One client's memory beside each of its segments."""
+    """Repeat one client's memory for each of its segments."""
     stacked = stack_memories([remembered], like)
     items, index, embedding = (values.repeat_interleave(segments, 0).to(like.device) for values in stacked)
     return RetrievedMemory(items, index, embedding.to(like.dtype), prototypes)

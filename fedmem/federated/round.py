@@ -146,7 +146,7 @@ class _Training:
     aggregating: float = 0.0
 
     def cohort(self, state: ServerState, clients: UserIndices) -> tuple[ServerState, UpdateSum]:
-        """One aggregation over the whole cohort; pooled training takes several, one a mini-batch."""
+        """Aggregate once over all clients of the round; pooled training does so once per mini-batch."""
         size = self.config.federated.centralised_batch or len(clients)
         reported: UpdateSum | None = None
         for first in range(0, len(clients), size):

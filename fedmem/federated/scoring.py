@@ -82,7 +82,7 @@ class ModelScorer:
         return self.model.queries(h, self._read(h, contexts, histories))[:, 0]
 
     def _states(self, histories: Histories) -> Tensor:
-        """The state after the last L items of each history [B, 1, D]."""
+        """Return the state after the last L items of each history [B, 1, D]."""
         longest = self.model.sasrec.max_seq_len
         windows = [history[-longest:] for history in histories]
         device = self.columns.device
@@ -101,7 +101,7 @@ class ModelScorer:
         return bool(self._read_by_mass) and not len(history) and not context.remembers
 
     def _read(self, h: Tensor, contexts: Sequence[UserContext], histories: Histories) -> dict[Modality, Tensor]:
-        """What each expert reads [B, 1, D]."""
+        """Return what each expert reads [B, 1, D]."""
         new = [self._knows_nothing(*pair) for pair in zip(contexts, histories, strict=True)]
         if all(new):
             return {name: read.expand(len(h), -1, -1) for name, read in self._read_by_mass.items()}
@@ -124,7 +124,7 @@ class ModelScorer:
         return RetrievedMemory(items, index, embedding.to(like.dtype), self.prototypes)
 
     def _preferences(self, contexts: Sequence[UserContext], like: Tensor) -> tuple[Tensor | None, Tensor | None]:
-        """The preference texts, all of them readable; ``None`` where no user has one."""
+        """Return the preference texts, all of them readable; ``None`` if no user has one."""
         text_dim = self.model.text_dim
         if text_dim is None or all(context.preference is None for context in contexts):
             return None, None

@@ -45,14 +45,14 @@ class ServerOptimizer:
 
 
 def plain(parameters: Arrays, update: Arrays, state: OptimizerState, rate: float, config: FederatedConfig) -> Stepped:
-    """θ + η·Δ."""
+    """Step to θ + η·Δ."""
     return _along(parameters, update, state, rate, 0.0)
 
 
 def momentum(
     parameters: Arrays, update: Arrays, state: OptimizerState, rate: float, config: FederatedConfig
 ) -> Stepped:
-    """θ + η·m, m ← βm + Δ (Hsu et al., 2019)."""
+    """Step to θ + η·m, m ← βm + Δ (Hsu et al., 2019)."""
     return _along(parameters, update, state, rate, config.server_momentum)
 
 
@@ -63,7 +63,7 @@ def _along(parameters: Arrays, update: Arrays, state: OptimizerState, rate: floa
 
 
 def adam(parameters: Arrays, update: Arrays, state: OptimizerState, rate: float, config: FederatedConfig) -> Stepped:
-    """θ + η·m̂ / (√v̂ + ε) with Adam's moments of Δ (Reddi et al., ICLR 2021)."""
+    """Step to θ + η·m̂ / (√v̂ + ε) with Adam's moments of Δ (Reddi et al., ICLR 2021)."""
     b1, b2 = config.server_beta1, config.server_beta2
     step = state.step + 1
     first = {n: lerp(state.first[n], d, 1 - b1) for n, d in update.items()}
@@ -88,7 +88,7 @@ SERVER_OPTIMIZERS: Mapping[str, ServerOptimizer] = {
 
 
 def lerp(start: npt.NDArray[np.floating], end: npt.NDArray[np.floating], share: float) -> npt.NDArray[np.floating]:
-    """start + share·(end − start)."""
+    """Compute start + share·(end − start)."""
     moved = end - start
     moved *= share
     moved += start

@@ -163,11 +163,11 @@ class ClientCopies:
         self.optimizer.zero_grad()
 
     def _start_of(self, name: str) -> Tensor:
-        """[C, ..] or, where it is the same for all clients, [1, ..]."""
+        """Return [C, ..] or, if it is the same for all clients, [1, ..]."""
         return self.start[name][None] if name != ITEM_ROWS or self.touched is None else self.touched.start
 
     def trained(self, metrics: Mapping[str, Sum]) -> UpdateSum:
-        """Σ w_c·(θ_c − θ) of every parameter."""
+        """Return Σ w_c·(θ_c − θ) of every parameter."""
         names = [name for name in self.copies if name != ITEM_ROWS or self.touched is None]
         moved = {name: self.copies[name] - self.start[name] for name in names}
         delta = {name: torch.tensordot(self.weights, values, 1).cpu().numpy() for name, values in moved.items()}
@@ -176,7 +176,7 @@ class ClientCopies:
         return UpdateSum(delta, self.weight, item_rows, row_weight, metrics=metrics, clients=self.clients)
 
     def _row_weight(self) -> npt.NDArray[np.float64]:
-        """Σ w_c by item row over the clients that changed it [I + 1]."""
+        """Sum w_c by item row over the clients that changed it [I + 1]."""
         if self.touched is not None:
             return self.touched.weight(self.copies[ITEM_ROWS])
         changed = (self.copies[ITEM_ROWS] != self.start[ITEM_ROWS]).any(-1)  # [C, I + 1]
@@ -220,7 +220,7 @@ class TouchedRows:
         self.untouched[finished] = self.idle.detach()[self.rows[finished]]
 
     def sum(self, trained: Tensor) -> RowSum:
-        """Σ w_c·Δ_c of the item rows, from what they came to [C, n, D]."""
+        """Return Σ w_c·Δ_c of the item rows, from their trained values [C, n, D]."""
         distinct, place = self.rows.unique(return_inverse=True)
         moved = ((trained - self.untouched) * self.row_weights.unsqueeze(-1)).flatten(0, 1)
         total = moved.new_zeros(len(distinct), moved.shape[-1]).index_add_(0, place.flatten(), moved)
@@ -229,7 +229,7 @@ class TouchedRows:
         return RowSum(distinct.cpu().numpy(), total.cpu().numpy(), len(self.table))
 
     def weight(self, trained: Tensor) -> npt.NDArray[np.float64]:
-        """Σ w_c by row over the clients that changed it [I + 1]."""
+        """Sum w_c by row over the clients that changed it [I + 1]."""
         changed, would_have = ((x != self.start).any(-1).to(trained.dtype) for x in (trained, self.untouched))
         more = (self.row_weights * (changed - would_have)).flatten()
         weight: npt.NDArray[np.float64] = (
@@ -239,7 +239,7 @@ class TouchedRows:
 
 
 def _rows_of(chunk: Chunk, plans: Sequence[Sequence[LocalStep]]) -> IntArray:
-    """Each client's items and negatives, ascending, the last repeated to the longest list [C, n]."""
+    """List each client's items and negatives, ascending, the last repeated to the longest list [C, n]."""
     rows = [
         np.unique(np.concatenate([data.history, *(step.negatives for step in plan)]))
         for data, plan in zip(chunk.data, plans, strict=True)

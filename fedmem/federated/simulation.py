@@ -88,7 +88,7 @@ class SimulatedPopulation:
         yield from self._each("evaluate", groups, broadcast, split)
 
     def _each(self, what: str, groups: Iterable[UserIndices], *arguments: Any) -> Iterator[Any]:
-        """The host's answers for each group of users, in their order, wherever they are computed."""
+        """Yield the host's answers for each group of users, in their order, wherever they are computed."""
         if self.workers is not None:
             yield from self.workers.each(what, groups, *arguments)
         else:
@@ -125,7 +125,7 @@ def _scratch_folder(place: Path | None) -> Path:
 
 
 def chunks(clients: UserIndices, lengths: UserIndices, size: int) -> Iterator[UserIndices]:
-    """Groups of at most ``size`` clients, and of fewer where their padded positions would be too many.
+    """Yield groups of at most ``size`` clients, and of fewer if their padded positions would be too many.
 
     ``lengths`` are their training items, the longest first: a chunk's memory grows with clients times the longest.
     """

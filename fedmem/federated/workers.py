@@ -81,7 +81,7 @@ class Workers:
             wait([future for future in running if not future.cancel()], PATIENCE)
 
     def _result(self, future: Future[Any]) -> Any:
-        """A future's result, or BrokenProcessPool; also of a worker that died while it wrote its answer.
+        """Return a future's result, or raise BrokenProcessPool, even if a worker died while it wrote its answer.
 
         The pool then waits for the rest of the answer as long as any process could write it: other workers, and itself.
         """
@@ -96,7 +96,7 @@ class Workers:
         return future.result()
 
     def _published(self, broadcast: Broadcast) -> Path:
-        """The file that holds a broadcast; that of the one before is removed."""
+        """Write a broadcast to a file and return its path; the file of the one before is removed."""
         if self._last is not None and self._last[0] is broadcast:
             return self._last[1]
         number = 0 if self._last is None else int(self._last[1].suffix[1:]) + 1
@@ -121,7 +121,7 @@ _received: tuple[Path, Broadcast] | None = None
 
 @contextmanager
 def _signals_wait() -> Iterator[None]:
-    """Ctrl-C and SIGTERM are for the parent to handle, even while a worker does not yet stand aside."""
+    """Leave Ctrl-C and SIGTERM to the parent, even while a worker does not yet ignore them."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING)
     try:
         yield
@@ -145,7 +145,7 @@ def _start(snapshot: Snapshot, threads: int) -> None:
 
 
 def _end_with_parent() -> None:
-    """A parent that is killed cannot end its workers."""
+    """End the process with its parent, which cannot end its workers when it is killed."""
     parent = multiprocessing.parent_process()
     assert parent is not None
     parent.join()

@@ -166,7 +166,7 @@ class _Writing:
         worths[at] = utility_by(self.config, self.last_index[:n] - index, frequency)
 
     def _least(self, n: int) -> npt.NDArray[np.int64]:
-        """The slots of least utility, the oldest of equals, of the first n clients."""
+        """Find the slots of least utility, the oldest of equals, of the first n clients."""
         worth = self.worth[:n]
         least = worth == worth.min(1, keepdims=True)
         oldest: npt.NDArray[np.int64] = np.where(least, self.index[:n], np.iinfo(np.int32).max).argmin(1)

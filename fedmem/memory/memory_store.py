@@ -107,7 +107,7 @@ class MemoryStore:
         return found
 
     def _holding(self, round_number: int) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.int64]]:
-        """Whether each user holds anything [U], and since which round [U]."""
+        """Say whether each user holds anything [U], and since which round [U]."""
         holds, written = np.zeros(self.num_users, bool), np.zeros(self.num_users, np.int64)
         with self._disk():
             for first in range(0, self.num_users, BLOCK):
@@ -145,7 +145,7 @@ class MemoryStore:
         return np.array([self._headers(user, 1)[0] for user in users], HEADER)
 
     def _read(self, dtype: np.dtype[np.void], n: int, place: int) -> Records:
-        """n records; zeros where the file ends."""
+        """Read n records; zeros beyond the file's end."""
         size, data = int(n) * dtype.itemsize, b""
         while len(data) < size and (more := os.pread(self._file, size - len(data), place + len(data))):
             data += more
@@ -170,7 +170,7 @@ class MemoryStore:
 
 
 def _current(headers: Records, round_number: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """The versions [n] that count after a round, and their lengths [n]: 0 where there is none."""
+    """Return the versions [n] that count after a round, and their lengths [n]: 0 if there is none."""
     rounds = np.where(headers["round"] <= round_number, headers["round"], 0)
     version = rounds.argmax(1)
     rows = np.arange(len(headers))

@@ -34,7 +34,7 @@ class Seen:
     generator: Callable[[int], np.random.Generator]
 
     def entries(self, client: int) -> MemoryEntries:
-        """A client's chosen positions as entries of a memory, in their order."""
+        """Return a client's chosen positions as entries of a memory, in their order."""
         chosen = self.chosen[client]
         columns = (self.items, self.index, np.ones_like(self.items), self.surprise, self.id_embedding)
         return MemoryEntries(*(values[client, chosen] for values in columns))

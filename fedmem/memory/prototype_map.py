@@ -31,7 +31,7 @@ class PrototypeMap:
 
     @classmethod
     def of(cls, block: Modality, vectors: FloatArray, mask: Mask) -> "PrototypeMap":
-        """The map of a catalogue: vectors [I, D_block] and which items have one [I]."""
+        """Make the map of a catalogue: vectors [I, D_block] and which items have one [I]."""
         mean: FloatArray = vectors[mask].mean(0)
         _, _, directions = np.linalg.svd(vectors[mask] - mean, full_matrices=False)
         basis = np.zeros((2, vectors.shape[1]), vectors.dtype)
@@ -41,7 +41,7 @@ class PrototypeMap:
         return cls(block, mean, basis, points)
 
     def place(self, vectors: FloatArray) -> FloatArray:
-        """Vectors [n, D_block] on the map [n, 2]."""
+        """Place vectors [n, D_block] on the map [n, 2]."""
         placed: FloatArray = np.asarray((vectors - self.mean) @ self.basis.T, np.float32)
         return placed
 
@@ -49,7 +49,7 @@ class PrototypeMap:
 def describe(
     prototypes: Prototypes, before: Prototypes | None, on: PrototypeMap, vectors: FloatArray, mask: Mask
 ) -> list[dict[str, Any]]:
-    """Each prototype as one JSON object: its share of the mass, its drift, its place on the map, its nearest items.
+    """Describe each prototype in a JSON object: share of the mass, drift, place on the map, nearest items.
 
     Args:
         prototypes: the global abstract memory.
@@ -83,6 +83,6 @@ def describe(
 
 
 def unit(vectors: FloatArray) -> FloatArray:
-    """Vectors [n, D] of length one; zero stays zero."""
+    """Scale vectors [n, D] to length one; zero stays zero."""
     scaled: FloatArray = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
     return scaled

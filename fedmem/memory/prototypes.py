@@ -84,7 +84,7 @@ class Prototypes:
         )
 
     def __add__(self, other: "Prototypes") -> "Prototypes":
-        """Members of both."""
+        """Add the members of both."""
         return Prototypes(
             {block: self.sums[block] + other.sums[block] for block in self.sums},
             {block: self.counts[block] + other.counts[block] for block in self.counts},
@@ -131,7 +131,7 @@ def kmeans(
 
 
 def _members(assignment: IntArray, k: int) -> npt.NDArray[np.bool_]:
-    """Who belongs to which of k clusters: [..., n] -> [..., K, n]."""
+    """Mark the members of each of k clusters: [..., n] -> [..., K, n]."""
     members: npt.NDArray[np.bool_] = assignment[..., None, :] == np.arange(k)[:, None]
     return members
 

@@ -10,7 +10,7 @@ LONGEST_EXPLICIT = 128
 
 
 def causal_attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    """softmax(q·kᵀ/√d)·v where a position sees itself and those before it (Vaswani et al., 2017): three [n, T, d]."""
+    """Compute causal softmax(q·kᵀ/√d)·v (Vaswani et al., 2017) of three [n, T, d]; a position sees none after it."""
     length = q.shape[1]
     if length > LONGEST_EXPLICIT:
         # The blocked kernel takes four dimensions only.

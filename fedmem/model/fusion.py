@@ -28,7 +28,7 @@ class Fusion(nn.Module):
             self.gate = Linear(dim, 2)
 
     def forward(self, h: Tensor) -> tuple[Tensor | float, Tensor | float]:
-        """State [B, T, D] -> the two factors, each a float or broadcast to [B, T, 1]."""
+        """Map the state [B, T, D] to the two factors, each a float or broadcast to [B, T, 1]."""
         if self.method == "weighted":
             return 1.0, self.ratio
         if self.method == "learned":

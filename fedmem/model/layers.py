@@ -43,7 +43,7 @@ class Linear(nn.Linear):
     bias: nn.Parameter | None  # type: ignore[assignment]
 
     def forward(self, x: Tensor) -> Tensor:
-        """[.., in] -> [.., out]."""
+        """Map [.., in] to [.., out]."""
         if self.weight.dim() == 2:
             return F.linear(x, self.weight, self.bias)
         mapped: Tensor = _ClientLinear.apply(x, self.weight, self.bias)  # type: ignore[no-untyped-call]
@@ -54,7 +54,7 @@ class LayerNorm(nn.LayerNorm):
     """Layer normalisation (Ba et al., 2016) with weight and bias [D] or, for inputs [C, n, D], [C, D]."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """[.., D] -> [.., D]."""
+        """Map [.., D] to [.., D]."""
         if self.weight.dim() == 1:
             return super().forward(x)
         normal = F.layer_norm(x, self.normalized_shape, eps=self.eps)
@@ -96,7 +96,7 @@ class NumpyLinear:
         return both
 
     def __call__(self, x: FloatArray) -> FloatArray:
-        """[.., in] -> [.., out]."""
+        """Map [.., in] to [.., out]."""
         y: FloatArray = x @ self.weight
         if self.bias is not None:
             y += self.bias

@@ -10,22 +10,22 @@ _BLOCK_LOGITS = 2**18  # logits held at a time: 1 MB in float32
 
 
 def bpr_loss(positive: Tensor, negative: Tensor) -> Tensor:
-    """Mean over negatives of −log σ(s⁺ − s⁻) (Rendle et al., UAI 2009): [B, T], [B, T, N] -> [B, T], in nats."""
+    """Average −log σ(s⁺ − s⁻) over negatives (Rendle et al., UAI 2009): [B, T], [B, T, N] -> [B, T], in nats."""
     return F.softplus(negative - positive.unsqueeze(-1)).mean(-1)
 
 
 def sampled_softmax_loss(positive: Tensor, negative: Tensor) -> Tensor:
-    """Cross-entropy of the positive among itself and its negatives: [B, T], [B, T, N] -> [B, T], in nats."""
+    """Compute the positive's cross-entropy among itself and its negatives: [B, T], [B, T, N] -> [B, T], in nats."""
     return torch.logaddexp(positive, negative.logsumexp(-1)) - positive
 
 
 def full_softmax_loss(positive: Tensor, logits: Tensor) -> Tensor:
-    """Cross-entropy of the positive among all items: [B, T], [B, T, I] (no padding column) -> [B, T], in nats."""
+    """Compute the positive's cross-entropy among all items: [B, T], [B, T, I] (without padding) -> [B, T], in nats."""
     return logits.logsumexp(-1) - positive
 
 
 def info_nce(user: Tensor, positive: Tensor, negative: Tensor, temperature: float) -> Tensor:
-    """InfoNCE with cosine similarity (van den Oord et al., 2018).
+    """Compute InfoNCE with cosine similarity (van den Oord et al., 2018).
 
     Args:
         user: preference vectors [B, T, D].
@@ -73,7 +73,7 @@ class _FullSoftmaxSum(torch.autograd.Function):
 
 
 def full_softmax_sum(queries: Tensor, matrix: Tensor, targets: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
-    """Σ_t weight_t · cross-entropy of target t among all items, without keeping the logits.
+    """Compute Σ_t weight_t · cross-entropy of target t among all items, without keeping the logits.
 
     Args:
         queries: [n, D_x].
@@ -116,7 +116,7 @@ class _SampledSoftmaxSum(torch.autograd.Function):
 
 
 def sampled_softmax_sum(queries: Tensor, positives: Tensor, negatives: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
-    """Σ weight · cross-entropy of each token's positive among itself and its client's negatives.
+    """Compute Σ weight · cross-entropy of each token's positive among itself and its client's negatives.
 
     Args:
         queries: [C, P, D_x].

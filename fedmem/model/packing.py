@@ -18,13 +18,13 @@ class _Move(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, index: Tensor, back: Tensor, absent: Tensor) -> Tensor:
-        """[n, D] at [m] -> [m, D]."""
+        """Take [n, D] at [m] to [m, D]."""
         ctx.save_for_backward(back, absent)
         return x.index_select(0, index)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None, None]:
-        """[m, D] -> [n, D]."""
+        """Take [m, D] back to [n, D]."""
         back, absent = ctx.saved_tensors
         return gradient.index_select(0, back).index_fill_(0, absent, 0), None, None, None
 
@@ -100,14 +100,14 @@ class Packing:
         return Moves(*(torch.from_numpy(indices).to(self._device) for indices in found))
 
     def to_segments(self, x: Tensor, heads: int = 1) -> Tensor:
-        """[C, P, D] -> [S·H, T, D/H], a segment's heads one after the other."""
+        """Move [C, P, D] to [S·H, T, D/H], a segment's heads one after the other."""
         moves = self.moves(heads)
         pieces = x.reshape(-1, x.shape[-1] // heads)
         moved: Tensor = _Move.apply(pieces, moves.token, moves.place, moves.empty_tokens)  # type: ignore[no-untyped-call]
         return moved.view(-1, self.width, moved.shape[-1])
 
     def to_rows(self, x: Tensor, heads: int = 1) -> Tensor:
-        """[S·H, T, D/H] -> [C, P, D]."""
+        """Move [S·H, T, D/H] to [C, P, D]."""
         moves = self.moves(heads)
         moved: Tensor = _Move.apply(x.flatten(0, 1), moves.place, moves.token, moves.empty_places)  # type: ignore[no-untyped-call]
         return moved.view(-1, self._row_width, moved.shape[-1] * heads)

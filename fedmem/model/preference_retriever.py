@@ -86,7 +86,7 @@ class PreferenceExpert(nn.Module):
         return self.values_of(slots, self.attend(h, slots, readable, preference))
 
     def attend(self, h: Tensor, slots: Tensor, readable: Tensor, preference: "Preference | None") -> Tensor:
-        """Attention weights by head over ``slots`` [B, M + 1, Z], the null slot last -> [B, H, T, M + 1]."""
+        """Compute attention weights by head over ``slots`` [B, M + 1, Z], the null slot last -> [B, H, T, M + 1]."""
         query = self.query(h)
         if self.preference_query is not None and preference is not None:
             text = self.preference_query(preference.text.unsqueeze(1))  # [B, 1, D]
@@ -103,7 +103,7 @@ class PreferenceExpert(nn.Module):
 
 
 def with_null_slot(vectors: Tensor) -> Tensor:
-    """[B, M, Z] -> [B, M + 1, Z], the last of them zero."""
+    """Append a zero slot: [B, M, Z] -> [B, M + 1, Z]."""
     return F.pad(vectors, (0, 0, 0, 1))
 
 

@@ -68,7 +68,7 @@ def _by_client(loss: Tensor, positions: Positions) -> FloatArray:
 
 
 def _vectors(table: ItemTable, positions: Positions) -> tuple[Tensor, Tensor]:
-    """The targets' item vectors [C, P, D_x] and the negatives' [C, N, D_x], looked up at once."""
+    """Look up the targets' item vectors [C, P, D_x] and the negatives' [C, N, D_x] at once."""
     sizes = [positions.targets.shape[1], positions.negatives.shape[1]]
     items = torch.cat([positions.targets, positions.negatives], dim=1)
     targets, negatives = take(table.matrix, table.position(items)).split(sizes, 1)
@@ -81,7 +81,7 @@ def _sampled_softmax(queries: Tensor, table: ItemTable, positions: Positions) ->
 
 
 def _full_softmax(queries: Tensor, table: ItemTable, positions: Positions) -> Sums:
-    """One pass for a shared table; client by client where each has its own."""
+    """Sum in one pass for a shared table, client by client if each has its own."""
     chosen, targets, weight = positions.chosen, positions.targets, positions.weight
     if table.matrix.dim() == 2:
         total, loss = full_softmax_sum(queries[chosen], table.matrix, targets[chosen], weight[chosen])

@@ -21,7 +21,7 @@ Dropout = Callable[[Tensor, float], Tensor]
 
 
 def no_dropout(x: Tensor, probability: float) -> Tensor:
-    """Evaluation: nothing is dropped."""
+    """Drop nothing, as in evaluation."""
     return x
 
 
@@ -37,7 +37,7 @@ class CausalSelfAttention(nn.Module):
         self.output = Linear(dim, dim)
 
     def forward(self, x: Tensor, packing: Packing | None = None) -> Tensor:
-        """[B, T, D] -> [B, T, D]; padding stands at the end, where causality already hides it."""
+        """Attend: [B, T, D] -> [B, T, D]; padding is at the end, where causality already hides it."""
         q, k, v = self.query(x), self.key(x), self.value(x)
         if packing is None:
             q, k, v = (split_heads(y, self.heads) for y in (q, k, v))
@@ -65,13 +65,13 @@ class CausalSelfAttention(nn.Module):
 
 
 def split_heads(x: Tensor, heads: int) -> Tensor:
-    """[B, T, D] -> [B, H, T, D / H]."""
+    """Split [B, T, D] into [B, H, T, D / H]."""
     split: Tensor = x.unflatten(-1, (heads, -1))
     return split.transpose(1, 2)
 
 
 def join_heads(x: Tensor) -> Tensor:
-    """[B, H, T, D / H] -> [B, T, D]."""
+    """Join [B, H, T, D / H] to [B, T, D]."""
     return x.transpose(1, 2).flatten(-2)
 
 
@@ -87,7 +87,7 @@ class Block(nn.Module):
         self.contract = Linear(dim, dim)
 
     def forward(self, x: Tensor, drop: Dropout, probability: float, packing: Packing | None = None) -> Tensor:
-        """[B, T, D] -> [B, T, D]."""
+        """Apply the block: [B, T, D] -> [B, T, D]."""
         x = x + drop(self.attention(self.attention_norm(x), packing), probability)
         updated: Tensor = x + drop(self._feed_forward(x), probability)
         return updated
@@ -154,7 +154,7 @@ class SASRec(nn.Module):
         return state
 
     def _inputs(self, embedded: Tensor) -> Tensor:
-        """START and the items with their positions: [B, T, D] -> [B, T + 1, D]."""
+        """Return START and the items with their positions: [B, T, D] -> [B, T + 1, D]."""
         batch, length, _ = embedded.shape
         if length > self.max_seq_len:
             raise ValueError(f"a context of {length} items exceeds max_seq_len = {self.max_seq_len}")
@@ -200,7 +200,7 @@ class NumpyBlock:
         )
 
     def __call__(self, x: FloatArray, own: FloatArray, mask: FloatArray | None) -> FloatArray:
-        """[t, D] seen from [n, D] with the mask [t, n] -> [n, D]."""
+        """Apply the block to ``own`` [n, D], which attends to ``x`` [t, D] under the mask [t, n]; return [n, D]."""
         own = own + self.output(self._attended(x, own, mask))
         hidden = self.expand(normalised(own, self.epsilon))
         return own + self.contract(np.maximum(hidden, 0, out=hidden))
@@ -216,7 +216,7 @@ class NumpyBlock:
         return attended
 
     def _projected(self, normal: FloatArray, own: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
-        """Queries [H, n, D/H], keys and values [H, t, D/H]."""
+        """Return queries [H, n, D/H], keys and values [H, t, D/H]."""
         t, n = len(normal), len(own)
         if n == t:
             q, k, v = self.all(normal).reshape(t, 3, self.heads, -1).transpose(1, 2, 0, 3)

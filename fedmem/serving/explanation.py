@@ -116,7 +116,7 @@ def nearest_items(prototypes: Prototypes, vectors: npt.NDArray[np.float32]) -> S
 
 
 def _products(part: FloatArray, vectors: Tensor, found: Indices) -> Doubles:
-    """⟨part, vector of each item⟩ in double precision: [Z], [n, Z] at [m] -> [m]."""
+    """Compute ⟨part, vector of each item⟩ in double precision: [Z], [n, Z] at [m] -> [m]."""
     items = vectors[found].detach().double().cpu().numpy()
     products: Doubles = items @ part.astype(np.float64)
     return products

@@ -124,7 +124,7 @@ class ExactRanking:
         return self._error * squared**0.5
 
     def _scratch(self, rows: int) -> FloatArray:
-        """Memory for scores [rows or more, I + 1], to be given back: asking for more costs as much as the product."""
+        """Borrow memory for scores [rows or more, I + 1]: allocating it costs as much as the product."""
         try:
             scratch = self._free.pop()
         except IndexError:

@@ -73,7 +73,7 @@ class UserContexts:
         return UserContext(memory.query())
 
     def replays(self, user: int | None, history: Indices) -> bool:
-        """Whether a context of this history, of a user of the data or without one, is had by replaying it."""
+        """Say whether a context of this history, of a user of the data or without one, is had by replaying it."""
         if not self.config.uses_memory:
             return False
         if user is not None and (self.memory_of is not None or self._was_trained(user)):
@@ -91,7 +91,7 @@ class UserContexts:
         return "global_memory" if len(history) else "prototypes"
 
     def is_new(self, history: Indices) -> bool:
-        """Whether a history is too short to train on, or has seen everything: the global memory is then the memory."""
+        """Say whether a history is too short to train on, or has all items: the global memory is then the memory."""
         too_short = len(history) < self.config.data.min_sequence_length
         return too_short or len(np.unique(history)) >= self.dataset.num_items
 
