@@ -2,6 +2,7 @@
 
 import ast
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -64,6 +65,26 @@ def packages(project_root: Path) -> set[str]:
 def test_the_documented_tree_names_every_package(project_root):
     written = folders_in_tree((project_root / "docs" / "architecture.md").read_text(encoding="utf-8"))
     assert written == packages(project_root)
+
+
+def test_the_architecture_names_every_single_module_of_the_core(project_root):
+    text = (project_root / "docs" / "architecture.md").read_text(encoding="utf-8")
+    modules = {path.name for path in project_root.glob("fedmem/*.py")} - {"__init__.py"}
+    assert {name for name in modules if f"`{name}`" not in text} == set()
+
+
+def test_the_architecture_draws_the_arrows_that_are_checked(project_root):
+    contracts = tomllib.loads((project_root / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["importlinter"]
+    floors = next(each["layers"] for each in contracts["contracts"] if each["id"] == "core-layers")
+    drawn = (project_root / "docs" / "architecture.md").read_text(encoding="utf-8").split("## Arrows\n```\n")[1]
+    column = " ".join(drawn.split("\n```")[0].splitlines()[3:])
+    assert [set(floor.split(" | ")) for floor in re.split(r"\s*>\s*", column)] == [set(f.split(" | ")) for f in floors]
+
+
+def test_the_readme_says_where_a_clients_round_is(project_root):
+    readme = (project_root / "README.md").read_text(encoding="utf-8")
+    name, path = re.findall(r"A client's round starts in `([\w.]+)` of `([\w/]+)\.py`", readme)[0]
+    assert resolves(project_root, f"{path.replace('/', '.')}.{name}")
 
 
 def test_every_module_says_what_it_is_for(project_root):
