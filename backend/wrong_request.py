@@ -12,9 +12,17 @@ Error = Mapping[str, Any]  # as FastAPI and Pydantic give it
 
 def what_is_wrong(errors: Sequence[Error], content_type: str | None = None) -> str:
     """Tell the first few things, each by name and value, and how many more there are."""
+    errors = _without_sequels(errors)
     more = len(errors) - SHOWN
     told = "; ".join(_told(error, content_type) for error in errors[:SHOWN])
     return told + (f" (and {more} more)" if more > 0 else "")
+
+
+def _without_sequels(errors: Sequence[Error]) -> list[Error]:
+    """Leave out that a list is too short where it is only for its wrong members, which Pydantic does not count."""
+    places = [tuple(error["loc"]) for error in errors]
+    wrong_inside = {place[:length] for place in places for length in range(len(place))}
+    return [error for error in errors if error["type"] != "too_short" or tuple(error["loc"]) not in wrong_inside]
 
 
 def _told(error: Error, content_type: str | None) -> str:

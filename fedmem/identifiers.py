@@ -26,6 +26,8 @@ _MISSING = frozenset(("NA", "#NA", "NaT"))
 # Control characters, which no database, log or header is to hold, and halves of characters, which are no UTF-8.
 _FORBIDDEN = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
 _SHORTENED = re.compile(r"-?\d([.,]\d+)?[eE]\+\d+")
+# How programs write what no whole number is: pandas and numpy the first, JSON writers the second.
+_INFINITE = re.compile(r"[+-]?(inf|Infinity)")
 # Clients resolve these in an address, so that no request could ever reach what bears the name.
 _PATH_STEPS = frozenset((".", ".."))
 _SHOWN = 60
@@ -120,5 +122,7 @@ def _check_text(text: str, what: str) -> None:
         )
     if text in _PATH_STEPS:
         raise DataError(f"the {what} {text!r} cannot be reached in an address (it means a folder there); give another")
+    if _INFINITE.fullmatch(text):
+        raise DataError(f"the {what} {text!r} is how an infinite number is written, so it names nothing")
     if _SHORTENED.fullmatch(text):
         raise DataError(f"the {what} {text!r} is a number that a program has rounded; save the column as text")

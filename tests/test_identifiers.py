@@ -58,7 +58,9 @@ def test_a_marker_of_a_missing_value_is_named(value):
     assert repr(value.strip()) in str(error.value)
 
 
-@pytest.mark.parametrize("value", ["Na", "na", "Nat", "nil", "Nullarbor", "none of them", "NULL-1", "-", "0"])
+@pytest.mark.parametrize(
+    "value", ["Na", "na", "Nat", "nil", "Nullarbor", "none of them", "INF", "infinity", "NULL-1", "-", "0"]
+)
 def test_what_only_looks_like_a_marker_is_an_id(value):
     assert not is_missing_marker(value)
     assert read_id(value) == value
@@ -80,6 +82,8 @@ def test_what_only_looks_like_a_marker_is_an_id(value):
         ("1e+20", "a number that a program has rounded"),
         (float("inf"), "the item_id inf is no whole number"),
         (float("-inf"), "the item_id -inf is no whole number"),
+        ("inf", "the item_id 'inf' is how an infinite number is written"),
+        ("-Infinity", "is how an infinite number is written"),
         (12.5, "the item_id 12.5 is no whole number"),
         (Decimal("0.1"), r"the item_id 0\.1 is no whole number"),
         (2.0**53, "a float, which cannot tell whole numbers from 9007199254740992 on apart"),

@@ -1,5 +1,6 @@
 """Feedback that counts from the next request on, export, and deletion."""
 
+import re
 import shutil
 import sqlite3
 from concurrent.futures import ThreadPoolExecutor
@@ -75,7 +76,14 @@ def test_an_unknown_item_is_named_and_nothing_is_stored(served):
 @pytest.mark.parametrize("timestamp", [-1, 1e300, "now", None])
 def test_a_time_that_is_none(served, timestamp):
     body = {"events": [{"user_id": "u03", "item_id": "1", "timestamp": timestamp}]}
-    assert "events.0.timestamp" in problem(served.post("/feedback", json=body), 422).detail
+    detail = problem(served.post("/feedback", json=body), 422).detail
+    assert "events.0.timestamp" in detail
+    assert "at least 1 item" not in detail  # there is one, and it is the one that is wrong
+
+
+def test_no_event_at_all(served):
+    detail = problem(served.post("/feedback", json={"events": []}), 422).detail
+    assert re.match("events: .*at least 1 item", detail)
 
 
 def test_feedback_in_the_order_of_time_whenever_it_comes(served, recommender):

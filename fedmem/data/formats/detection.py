@@ -33,6 +33,7 @@ _LAYOUTS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "sasrec": ((), ()),
 }
 _LINES_LOOKED_AT = 20
+_NAME_IT = "name the file of interactions itself (several, one after another, with the same --name)"
 _SASREC_LINE = re.compile(r"[\w.-]+[ \t][\w.-]+\s*$")
 
 
@@ -56,7 +57,7 @@ def locate(data: Path, reading: Reading | None = None) -> Source:
     reading = reading or Reading()
     check_format(reading.format)
     if not data.exists():
-        raise DataError(f"{data} does not exist; a ratings file or a folder with one was expected there")
+        raise DataError(f"{data} does not exist; a file of interactions or a folder with one was expected there")
     if data.is_dir():
         return _locate_in_folder(data, reading)
     found = detect_format(data, reading) if reading.format == "auto" else reading.format
@@ -66,7 +67,7 @@ def locate(data: Path, reading: Reading | None = None) -> Source:
 def detect_format(path: Path, reading: Reading | None = None) -> str:
     """Detect the format of an interactions file; ``DataError`` if its name and first lines fit none."""
     reading = reading or Reading()
-    told, head = sniff(path, "a ratings file", reading.encoding)
+    told, head = sniff(path, "a file of interactions", reading.encoding)
     if told is not None:
         return told
     _check_text(path, head)
@@ -89,8 +90,8 @@ def _check_text(path: Path, head: bytes) -> None:
     lines = head.split(b"\n")[:_LINES_LOOKED_AT]
     if sum(not is_text(line) for line in lines) * 2 > len(lines):
         raise DataError(
-            f"{path}:1: the file is no UTF-8 text (binary data or another encoding); a ratings file was expected. "
-            "If it is text, give its --encoding"
+            f"{path}:1: the file is no UTF-8 text (binary data or another encoding); a file of interactions was "
+            "expected. If it is text, give its --encoding"
         )
 
 
@@ -117,7 +118,7 @@ def _locate_in_folder(folder: Path, reading: Reading) -> Source:
         return Source(folder, "parquet", _first_present(folder.parent, _LAYOUTS["parquet"][1]))
     if "sasrec" in layouts:
         return Source(_only_sasrec_file(folder), "sasrec")
-    raise DataError(f"{folder} holds none of {', '.join(_expected_names(candidates))}; name the ratings file itself")
+    raise DataError(f"{folder} holds none of {', '.join(_expected_names(candidates))}; {_NAME_IT}")
 
 
 def _only_sasrec_file(folder: Path) -> Path:
@@ -129,9 +130,7 @@ def _only_sasrec_file(folder: Path) -> Path:
         names = ", ".join(path.name for path in fitting)
         raise DataError(f"{folder} holds several files that may be the sequences ({names}); name one of them")
     expected = ", ".join(_expected_names(FORMATS))
-    raise DataError(
-        f"{folder} holds none of {expected} and no text file of `user item` lines; name the ratings file itself"
-    )
+    raise DataError(f"{folder} holds none of {expected} and no text file of `user item` lines; {_NAME_IT}")
 
 
 def _reads_as_sasrec(path: Path) -> bool:

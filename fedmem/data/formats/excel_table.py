@@ -22,7 +22,7 @@ Rows = list[list[Any]]
 
 
 def read_workbook(path: Path, wanted: Wanted) -> Iterator[Batch]:
-    """Read the wanted columns of a sheet, with names in its first row, as one batch."""
+    """Read the wanted columns of a sheet, with names in its first row that is not empty, as one batch."""
     content = read_bytes(path, "an Excel workbook")
     try:
         workbook = CalamineWorkbook.from_filelike(io.BytesIO(content))
@@ -46,16 +46,22 @@ def _chosen(sheets: dict[str, Rows], path: Path, wanted: Wanted) -> tuple[str, R
 
 
 def _batch(sheet: str, rows: Rows, path: Path, wanted: Wanted) -> Batch:
+    header = _header(rows)
     names = _names(rows)
     picked = wanted.pick([name for name in names if name], f"{path} (sheet {sheet!r})")
-    numbered = [(number, row) for number, row in enumerate(rows[1:], start=2) if _is_filled(row)]
+    numbered = [(number, row) for number, row in enumerate(rows[header + 1 :], start=header + 2) if _is_filled(row)]
     columns = {name: [_value(row[names.index(name)]) for _, row in numbered] for name in picked}
     lines = np.array([number for number, _ in numbered], dtype=np.int64)
     return Batch(columns, lines, path, exact_below=_EXACT_BELOW)
 
 
 def _names(rows: Rows) -> list[str]:
-    return [str(value).strip() for value in rows[0]]
+    return [str(value).strip() for value in rows[_header(rows)]]
+
+
+def _header(rows: Rows) -> int:
+    """Give the index of the first row that holds anything."""
+    return next(index for index, row in enumerate(rows) if _is_filled(row))
 
 
 def _is_filled(row: list[Any]) -> bool:

@@ -90,7 +90,7 @@ def _read_described(
         if training:
             raise DataError(f"{reason}; give the items file of this data set")
         _log.warning("%s; if it should, look at which columns hold the items' ids", reason)
-    _log.info("titles from %s", path)
+    _log.info("items from %s", path)
     return described, skipped
 
 

@@ -17,7 +17,7 @@ from fedmem.errors import DataError
 
 HEAD = 65_536
 PACKED_SUFFIXES = ("", ".gz", ".zip", ".bz2", ".xz", ".zst")
-_ZIP_MAGIC = b"PK\x03\x04"
+_ZIP_MAGICS = (b"PK\x03\x04", b"PK\x05\x06")  # the second of an archive that holds nothing
 _DAMAGES = (OSError, EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, NotImplementedError, RuntimeError)
 
 
@@ -39,7 +39,7 @@ def opened(path: Path, expected: str) -> Iterator[IO[bytes]]:
     with _file(path, expected) as file:
         start = file.read(8)
         file.seek(0)
-        if start.startswith(_ZIP_MAGIC):
+        if start.startswith(_ZIP_MAGICS):
             with _unpacking(path, "zip"):
                 yield _open_zip(file, path)
             return

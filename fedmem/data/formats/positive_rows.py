@@ -55,7 +55,8 @@ class Ratings:
         """Say how many rows were left out, and give the number under a name."""
         least = f"{self._least:g}"
         if self.below:
-            _log.info("%s: %d rows with a %s below %s do not count as liked", path, self.below, self._name, least)
+            below = f"{self.below:,}"
+            _log.info("%s: %s rows with a %s below %s do not count as liked", path, below, self._name, least)
         return {f"{self._name} below {least}": self.below} if self.below else {}
 
 

@@ -22,6 +22,8 @@ _LARGEST_BLOCK = 2**30
 _USUAL_DELIMITERS = (",", "\t", ";", "|")
 _SEPARATES = re.compile(r"[^\w\s\"'.-]|\t")
 # The first line of a file by which a spreadsheet says its delimiter.
+# A line that holds nothing, as spreadsheets leave them above the header.
+_EMPTY_LINE = re.compile(rb"[ \t,;|]*\r?\n")
 _DELIMITER_LINE = re.compile(rb'"?sep=([^\r\n"])"?\r?\n', re.IGNORECASE)
 
 
@@ -29,8 +31,9 @@ def read_csv(path: Path, encoding: str, wanted: Wanted, bad_rows: BadRows) -> It
     """Read a text table, names in its first line, as one batch; a quoted value may hold delimiters and line ends."""
     content = read_text(path, "a csv file with a header line", encoding)
     told = _DELIMITER_LINE.match(content)
-    skip = 2 if told else 1
-    header = content[told.end() if told else 0 :]
+    begin = _header_at(content, told.end() if told else 0)
+    skip = content.count(b"\n", 0, begin) + 1
+    header = content[begin:]
     first = header.split(b"\n", 1)[0]
     if not is_text(first):
         raise DataError(
@@ -46,6 +49,13 @@ def read_csv(path: Path, encoding: str, wanted: Wanted, bad_rows: BadRows) -> It
         yield _parse_quoted(content, names, delimiter, bad_rows, path, skip)
     else:
         yield _parse_unquoted(text_lines_only(content, bad_rows), names, delimiter, bad_rows, path, skip)
+
+
+def _header_at(content: bytes, begin: int) -> int:
+    """Find where the first line begins that holds anything."""
+    while found := _EMPTY_LINE.match(content, begin):
+        begin = found.end()
+    return begin
 
 
 def header_of(content: bytes, wanted: Collection[str] = ()) -> tuple[list[str], str]:

@@ -1,6 +1,7 @@
 """Columns of times, numbers in one unit or dates of one form, as seconds since 1970: the rules of ``fedmem.times``."""
 
 import logging
+import re
 from collections.abc import Callable
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -15,7 +16,7 @@ from fedmem.data.formats.table import Batch, LineNumbers
 from fedmem.data.formats.time_values import DATE, MISSING, NUMBER, UNREAD, Kinds, TimeValues, time_values
 from fedmem.data.interactions import NumericArray
 from fedmem.errors import DataError
-from fedmem.times import NANOSECONDS, SECONDS, UNITS, YEAR_1, YEAR_10000, Unit, read_date
+from fedmem.times import NANOSECONDS, SECONDS, UNITS, YEAR_1, YEAR_10000, Unit, read_date, unit_of
 
 _log = logging.getLogger(__name__)
 
@@ -23,6 +24,8 @@ _log = logging.getLogger(__name__)
 _TELLS = 1e8
 _SMALLER_UNITS = UNITS[::-1]
 _FIRST_DAY, _LAST_DAY = 19_000_101, 21_001_231  # as %Y%m%d
+# What dates that are not ISO 8601 begin with: 31.12.25, 12/31/2025, Dec 31, 2025.
+_OTHER_DATE = re.compile(r"\D*\d{1,2}[ ,./-]")
 _NO_TIME, _UNUSABLE = "no timestamp", "unusable timestamp"
 
 Mask = npt.NDArray[np.bool_]
@@ -97,15 +100,19 @@ class TimeColumn:
         try:
             read_date(text, self._format)
         except DataError as error:
-            return str(error)
+            return str(error) + self._advice(text)
         raise AssertionError("the text is a date")
+
+    def _advice(self, text: str) -> str:
+        """Say what to do about a text that may be a date of another form."""
+        return "" if self._format or not _OTHER_DATE.match(text) else "; say the form of other dates by --date-format"
 
     def _of_numbers(self, values: NumericArray, valid: Mask) -> Times:
         if not valid.any():
             return Times(values, valid)
         self._ask_for_days(values[valid])
         unit, other = _unit(values, valid)
-        self._note(other, lambda row: f"the timestamp {values[row]} is no {unit.name}, as most of its column")
+        self._note(other, lambda row: _in_another_unit(values[row], unit))
         seconds = values if unit is SECONDS else np.asarray(unit.in_seconds(values), dtype=np.float64)
         beyond = valid & ~other & ((seconds < YEAR_1) | (seconds >= YEAR_10000))
         self._note(beyond, lambda row: f"the timestamp {values[row]} is no time of the years 1 to 9999")
@@ -143,6 +150,10 @@ def _unit(values: NumericArray, valid: Mask) -> tuple[Unit, Mask]:
     units = np.digitize(sizes, [unit.above for unit in _SMALLER_UNITS[1:]], right=True)
     most = int(np.bincount(units[tells], minlength=1).argmax())
     return _SMALLER_UNITS[most], tells & (units != most)
+
+
+def _in_another_unit(number: float, unit: Unit) -> str:
+    return f"the timestamp {number} is in {unit_of(number).name} by its size, most of its column in {unit.name}"
 
 
 def _order(seconds: NumericArray, ticks: NumericArray) -> npt.NDArray[np.int64] | None:

@@ -1,6 +1,7 @@
 """Which columns of a file are read as what, and what is said of the others."""
 
 import logging
+import re
 from collections.abc import Sequence
 
 from fedmem.data.formats.positive_rows import EVENT_NAMES, RATING_NAMES
@@ -21,6 +22,7 @@ _EVENTS_PASSED_OVER = (
     "%s: the column %r looks like kinds of events, and every row counts as liked, whatever its kind; to count some: "
     "--event-column %s --positive purchase,like"
 )
+_NUMBER = re.compile(r"[+-]?\d+([.,]\d+)?")
 _TIME_NAMES = frozenset(("time", "date", "datetime", "ts", "unixreviewtime", "when"))
 _TIME_ENDINGS = ("_at", "_time", "_date", "timestamp")
 
@@ -50,7 +52,7 @@ class InteractionColumns:
             if name not in names:
                 raise DataError(
                     f"{where}: there is no column {name!r} (found: {', '.join(names)}); name the one that holds it by "
-                    f"{self._option(name)}"
+                    f"{self._option(name)}{_no_header_advice(names)}"
                 )
         picked = [name for name in names if name in self.candidates]
         if not self._told:
@@ -99,6 +101,12 @@ def check_names(names: Sequence[str], where: str) -> None:
     repeated = sorted({name for name in names if list(names).count(name) > 1})
     if repeated:
         raise DataError(f"{where}: the column {repeated[0]!r} stands twice in the header; remove one")
+
+
+def _no_header_advice(names: Sequence[str]) -> str:
+    """Say what a number among the names means: a file that begins with its first row."""
+    numbers = [name for name in names if _NUMBER.fullmatch(name)]
+    return f". If {numbers[0]!r} is a value, the header is missing: write one above the rows" if numbers else ""
 
 
 def _is_time_name(name: str) -> bool:

@@ -157,8 +157,14 @@ def test_days_without_signs_between_are_asked_for(read):
 @pytest.mark.parametrize(
     ("times", "fault"),
     [
-        ((1700000000, 1700000001, 1700000000000), "log.csv:4: the timestamp 1700000000000 is no seconds"),
-        ((1700000000000, 1700000000, 1700000000001), "log.csv:3: the timestamp 1700000000 is no milliseconds"),
+        (
+            (1700000000, 1700000001, 1700000000000),
+            "log.csv:4: the timestamp 1700000000000 is in milliseconds by its size, most .* in seconds",
+        ),
+        (
+            (1700000000000, 1700000000, 1700000000001),
+            "log.csv:3: the timestamp 1700000000 is in seconds by its size, most .* in milliseconds",
+        ),
         ((1, 99999999999999999999999, 2), r"log.csv:3: the timestamp 1e\+23 is no time of the years 1 to 9999"),
         (("2025-12-31", 17, "2025-01-01"), "log.csv:3: the timestamp 17.0 is a number where others are dates"),
         (
@@ -173,6 +179,16 @@ def test_days_without_signs_between_are_asked_for(read):
 def test_a_time_that_does_not_fit_its_column_is_named(read, times, fault):
     with pytest.raises(DataError, match=fault):
         read(at(*times))
+
+
+@pytest.mark.parametrize(("time", "advised"), [("01.02.25", True), ("Dec 31 2025", True), ("yesterday", False)])
+def test_a_date_of_another_form_comes_with_the_option_for_it(read, time, advised):
+    with pytest.raises(DataError, match=f"the timestamp '{time}' is neither") as error:
+        read(at(time, time))
+    assert ("say the form of other dates by --date-format" in str(error.value)) is advised
+    with pytest.raises(DataError) as error:
+        read(at(time, time), date_format="%d/%m/%Y")
+    assert "say the form" not in str(error.value)
 
 
 @pytest.mark.parametrize("unit", ["s", "ms", "us", "ns"])

@@ -81,7 +81,7 @@ def test_a_folder_without_ratings_names_what_was_expected(tmp_path):
     (tmp_path / "movies.dat").write_text("1::Toy Story (1995)::Comedy\n")
     with pytest.raises(DataError, match=r"holds none of ratings.dat, u.data, ratings.csv, .*`user item`"):
         locate(tmp_path)
-    with pytest.raises(DataError, match=r"holds none of ratings.dat; name the ratings file"):
+    with pytest.raises(DataError, match=r"holds none of ratings.dat; name the file of interactions itself"):
         locate(tmp_path, Reading(format="movielens-1m"))
 
 

@@ -155,6 +155,14 @@ def test_a_number_that_excel_has_rounded_is_refused(book):
         read_interactions(book({"orders": rows}))
 
 
+def test_empty_rows_above_the_header_of_a_sheet(book):
+    rows = [["", ""], ["", ""], ["user_id", "item_id"], ["u", "a"], ["", ""], ["v", "NULL"]]
+    path = book({"orders": rows})
+    assert read_interactions(path, Reading(skip_bad_rows=1)).items.tolist() == ["a"]
+    with pytest.raises(DataError, match=r"log.xlsx:row 6: the item_id 'NULL'"):
+        read_interactions(path)
+
+
 @pytest.mark.parametrize(
     ("sheets", "fault"),
     [

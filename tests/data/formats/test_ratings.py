@@ -257,6 +257,21 @@ def test_a_missing_column(written):
         read(written("user,item_id\na,x\n"))
 
 
+def test_a_file_without_a_header_is_told_so(written):
+    with pytest.raises(DataError, match=r"\(found: u, x, 17\).* If '17' is a value, the header is missing: write one"):
+        read(written("u,x,17\nv,y,18\n"), "csv")
+
+
+@pytest.mark.parametrize("above", ["\n", " \r\n\n", ",,\n,,\n"])
+@pytest.mark.parametrize("quote", ["", '"'])
+def test_empty_lines_above_the_header(written, above, quote):
+    path = written(f"{above}user_id,item_id,timestamp\n{quote}a{quote},x,1\nb,,2\n")
+    assert rows_of(read(path, skip_bad_rows=1)) == [("a", "x", 1)]
+    line = above.count("\n") + 3
+    with pytest.raises(DataError, match=rf"data.txt:{line}: there is no item_id"):
+        read(path)
+
+
 def test_a_column_that_stands_twice(written):
     with pytest.raises(DataError, match=r"data.txt:1: the column 'user_id' stands twice"):
         read(written("user_id,user_id,item_id\na,a,x\n"))
@@ -288,7 +303,7 @@ def test_values_out_of_range(written):
 
 
 def test_a_file_that_is_not_there(tmp_path):
-    with pytest.raises(DataError, match=r"nothing.dat does not exist; .*rating.* was expected there"):
+    with pytest.raises(DataError, match=r"nothing.dat does not exist; .*interactions.* was expected there"):
         read(tmp_path / "nothing.dat")
     with pytest.raises(DataError, match="is a folder"):
         read(tmp_path, "csv")

@@ -152,6 +152,8 @@ def test_an_archive_of_several_files_is_refused_with_their_names(read):
         DataError, match=r"log.zip: the archive holds a.csv, b.csv, where one file was expected; unpack"
     ):
         read(packed("a.csv", "b.csv"), "log.zip")
+    with pytest.raises(DataError, match="the archive holds nothing, where one file was expected"):
+        read(packed(), "log.zip")
     with pytest.raises(DataError, match="the archive holds nothing"):
         read(packed("folder/"), "log.zip")
 
