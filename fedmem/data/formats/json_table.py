@@ -8,12 +8,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
 
-import ijson
 import numpy as np
 
 from fedmem.data.formats.bad_rows import NO_TEXT, BadRows
+from fedmem.data.formats.json_array import THOUSANDS_OF_DIGITS, TOO_DEEP, BrokenArrayError, JsonArray
 from fedmem.data.formats.opening import damaged, opened
-from fedmem.data.formats.raw_text import mark_of
+from fedmem.data.formats.raw_text import mark_of, why_undecoded
 from fedmem.data.formats.table import Batch, Wanted
 from fedmem.errors import DataError
 from fedmem.identifiers import shown
@@ -26,28 +26,31 @@ Row = dict[str, Any]
 Blocks = Iterator[tuple[list[int], list[Row]]]
 
 
-def read_json_lines(path: Path, wanted: Wanted, bad_rows: BadRows) -> Iterator[Batch]:
+def read_json_lines(path: Path, encoding: str, wanted: Wanted, bad_rows: BadRows) -> Iterator[Batch]:
     """Read the wanted columns, in batches, of a file with a JSON object on each line; any other line is a bad row."""
-    with _text(path, "a file with a JSON object on each line") as text:
+    with _text(path, "a file with a JSON object on each line", encoding) as text:
         yield from _batches(_lines(text, bad_rows), path, wanted, f"{path}:1")
 
 
-def read_json_array(path: Path, wanted: Wanted, bad_rows: BadRows) -> Iterator[Batch]:
-    """Read the wanted columns, in batches, of a file that is one JSON array of objects."""
-    with _text(path, "a JSON array of objects") as text:
+def read_json_array(path: Path, encoding: str, wanted: Wanted, bad_rows: BadRows) -> Iterator[Batch]:
+    """Read the wanted columns, in batches, of a file that is one JSON array; other elements are bad rows."""
+    with _text(path, "a JSON array of objects", encoding) as text:
         yield from _batches(_elements(text, path, bad_rows), path, wanted, str(path))
 
 
 @contextmanager
-def _text(path: Path, expected: str) -> Iterator[io.TextIOWrapper]:
-    """Open a file as text; JSON is UTF-8, unless a byte order mark says otherwise."""
+def _text(path: Path, expected: str, encoding: str) -> Iterator[io.TextIOWrapper]:
+    """Open a file as text; JSON is UTF-8, unless a byte order mark or ``encoding`` says otherwise."""
     with opened(path, expected) as file:
-        encoding, mark = mark_of(cast(Any, file).peek(4)[:4])
+        marked, mark = mark_of(cast(Any, file).peek(4)[:4])
         file.read(len(mark))
-        # Bytes that are no UTF-8 become half characters, which no id may hold.
-        text = io.TextIOWrapper(file, encoding or "utf-8", errors="surrogateescape", newline="\n")
+        told = "utf-8" if encoding == "auto" else encoding
+        # Bytes that do not decode become half characters, by which their row is known to be bad.
+        text = io.TextIOWrapper(file, marked or told, errors="surrogateescape", newline="\n")
         try:
             yield text
+        except UnicodeDecodeError as error:  # of encodings that have no half characters
+            raise damaged(path, f"text in {error.encoding}", error) from error
         finally:
             text.detach()
 
@@ -86,57 +89,58 @@ def _lines(file: io.TextIOWrapper, bad_rows: BadRows) -> Blocks:
 
 
 def _rows_at_once(lines: list[str]) -> list[Row] | None:
-    """Parse lines that are all objects, twice as fast as one by one; None if any is not."""
+    """The objects of lines that all are one, twice as fast as one by one; None if some is none."""
+    joined = ",".join(lines)
     try:
-        rows = json.loads(f"[{','.join(lines)}]")
+        rows = None if why_undecoded(joined) else json.loads(f"[{joined}]")
     except (ValueError, RecursionError):
         return None
-    return rows if len(rows) == len(lines) and all(type(row) is dict for row in rows) else None
+    return rows if rows and len(rows) == len(lines) and all(type(row) is dict for row in rows) else None
 
 
 def _rows_one_by_one(numbered: list[tuple[int, str]], bad_rows: BadRows) -> tuple[list[tuple[int, str]], list[Row]]:
     """Return the lines that are objects, and the objects; the other lines are noted as bad."""
     kept, rows = [], []
     for number, line in numbered:
-        try:
-            row = json.loads(line)
-        except (ValueError, RecursionError) as error:
-            bad_rows.add(number, f"the line {shown(line.strip())} is no JSON object ({_why(error)})", NO_TEXT)
-            continue
-        if isinstance(row, dict):
+        row, why = _decoded(line)
+        if _is_row(row, line, why, number, "line", bad_rows):
             kept.append((number, line))
             rows.append(row)
-        else:
-            bad_rows.add(number, f"the line {shown(line.strip())} is no JSON object", NO_TEXT)
     return kept, rows
 
 
-def _why(error: Exception) -> str:
-    if isinstance(error, json.JSONDecodeError):
-        return str(error)
-    return "it is nested too deeply" if isinstance(error, RecursionError) else "a number has thousands of digits"
+def _decoded(line: str) -> tuple[Any, str]:
+    """Give the value of a line, and why it has none, empty if it has one."""
+    try:
+        return json.loads(line), ""
+    except json.JSONDecodeError as error:
+        return None, str(error)
+    except RecursionError:
+        return None, TOO_DEEP
+    except ValueError:
+        return None, THOUSANDS_OF_DIGITS
 
 
-class _Encoded:
-    """A text file as the bytes of its UTF-8, which the parser takes."""
-
-    def __init__(self, file: io.TextIOWrapper) -> None:
-        self._file = file
-
-    def read(self, size: int) -> bytes:
-        """Read the next characters."""
-        return self._file.read(size).encode(errors="surrogateescape")
+def _is_row(row: Any, text: str, why: str, number: int, what: str, bad_rows: BadRows) -> bool:
+    """Tell whether a line or an element is an object of text; note it as bad if not."""
+    undecoded = why_undecoded(text)
+    if undecoded is None and isinstance(row, dict):
+        return True
+    reason = f"the {what} {shown(text.strip())} is no JSON object{f' ({why})' if why else ''}"
+    bad_rows.add(number, undecoded or reason, NO_TEXT)
+    return False
 
 
 def _elements(file: io.TextIOWrapper, path: Path, bad_rows: BadRows) -> Blocks:
-    numbered = enumerate(ijson.items(_Encoded(file), "item"), start=1)
+    numbered = enumerate(JsonArray(file), start=1)
     try:
         while block := list(itertools.islice(numbered, BATCH)):
-            for number, row in block:
-                if not isinstance(row, dict):
-                    bad_rows.add(number, f"the element {shown(row)} is no JSON object", NO_TEXT)
-            kept = [(number, row) for number, row in block if isinstance(row, dict)]
+            kept = [
+                (number, row)
+                for number, (row, text, why) in block
+                if _is_row(row, text, why, number, "element", bad_rows)
+            ]
             if kept:
                 yield [number for number, _ in kept], [row for _, row in kept]
-    except (ijson.JSONError, UnicodeDecodeError) as error:
+    except BrokenArrayError as error:
         raise damaged(path, "a JSON array", error) from error

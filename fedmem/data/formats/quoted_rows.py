@@ -2,15 +2,14 @@
 
 import csv
 import io
-import re
 from collections.abc import Iterator
 from pathlib import Path
 
 from fedmem.data.formats.bad_rows import NO_TEXT, BadRows
+from fedmem.data.formats.raw_text import why_undecoded
 from fedmem.errors import DataError
 
 _QUOTES = "broken quotes"
-_UNDECODED = re.compile("[\udc80-\udcff]")
 # The library's own limit is 128 KiB for one value; a review may be longer.
 csv.field_size_limit(2**31 - 1)
 
@@ -25,7 +24,7 @@ def quoted_rows(
     """
     text = content.decode(errors="surrogateescape")
     lines = list(io.StringIO(text, newline="\n"))
-    whole = not _UNDECODED.search(text)
+    whole = why_undecoded(text) is None
     begin = skip
     while begin < len(lines):
         reader = csv.reader((lines[index] for index in range(begin, len(lines))), delimiter=delimiter, strict=True)
@@ -45,11 +44,9 @@ def quoted_rows(
 
 def _note_undecoded(lines: list[str], first: int, end: int, bad_rows: BadRows) -> bool:
     """Note the row as bad if a byte of its lines is not UTF-8; say whether there is one."""
-    found = _UNDECODED.search("".join(lines[first:end]))
-    if found is None:
+    reason = why_undecoded("".join(lines[first:end]))
+    if reason is None:
         return False
-    byte = f"0x{ord(found[0]) - 0xDC00:02x}"
-    reason = f"the byte {byte} does not decode as UTF-8 (save the file as UTF-8, or give its --encoding)"
     bad_rows.add(first + 1, reason, NO_TEXT)
     return True
 

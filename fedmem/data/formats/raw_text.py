@@ -11,6 +11,7 @@ from fedmem.errors import DataError
 
 _log = logging.getLogger(__name__)
 
+_UNDECODED = re.compile("[\udc80-\udcff]")
 # Tab and line ends (\n or \r\n) are the only control characters of a text table.
 _CONTROL = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f]|\r(?!\n|\Z)")
 # UTF-32 before UTF-16, whose mark it begins with.
@@ -111,9 +112,15 @@ def _why_no_text(line: bytes) -> str:
     control = _CONTROL.search(line)
     if control:
         return f"the byte 0x{control.group()[0]:02x} is not text (binary data?)"
-    try:
-        line.decode()
-    except UnicodeDecodeError as error:
-        byte = f"0x{line[error.start]:02x}"
-        return f"the byte {byte} does not decode as UTF-8 (save the file as UTF-8, or give its --encoding)"
-    raise AssertionError("the line is text")
+    reason = why_undecoded(line.decode(errors="surrogateescape"))
+    assert reason is not None, "the line is text"
+    return reason
+
+
+def why_undecoded(text: str) -> str | None:
+    """Say what is wrong with the first byte that was no UTF-8 and became half a character, None if there is none."""
+    found = None if text.isascii() else _UNDECODED.search(text)
+    if found is None:
+        return None
+    byte = f"0x{ord(found[0]) - 0xDC00:02x}"
+    return f"the byte {byte} does not decode as UTF-8 (save the file as UTF-8, or give its --encoding)"

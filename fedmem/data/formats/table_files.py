@@ -26,9 +26,9 @@ def read_table(path: Path, format: str, encoding: str, wanted: Wanted, bad_rows:
     if format == "xlsx":
         return read_workbook(path, wanted)
     if format == "jsonl":
-        return read_json_lines(path, wanted, bad_rows)
+        return read_json_lines(path, encoding, wanted, bad_rows)
     if format == "json":
-        return read_json_array(path, wanted, bad_rows)
+        return read_json_array(path, encoding, wanted, bad_rows)
     return read_csv(path, encoding, wanted, bad_rows)
 
 

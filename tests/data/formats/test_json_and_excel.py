@@ -58,10 +58,19 @@ def test_a_bad_line_is_named_and_can_be_left_out(log, line, fault):
     assert len(read_interactions(path, Reading(skip_bad_rows=1))) == 3
 
 
-def test_bytes_that_are_no_utf8(log):
-    path = log(lines(ROWS).encode() + b'{"user_id": "\xff", "item_id": "c", "timestamp": 3}\n')
-    with pytest.raises(DataError, match=r"log.jsonl:3: the user_id '\\udcff' holds the character"):
+@pytest.mark.parametrize(("name", "row"), [("log.jsonl", "log.jsonl:3"), ("log.json", "log.json:row 3")])
+def test_bytes_that_are_no_utf8(log, name, row):
+    rows = [*ROWS, {"user_id": "Zo\u00eb", "item_id": "\u00e9", "timestamp": 3}]
+    written = json.dumps(rows, ensure_ascii=False) if name == "log.json" else "".join(
+        json.dumps(row, ensure_ascii=False) + "\n" for row in rows
+    )  # fmt: skip
+    path = log(written.encode("cp1252"), name)
+    with pytest.raises(DataError, match=rf"{row}: the byte 0xeb does not decode as UTF-8 .* or give its --encoding"):
         read_interactions(path)
+    assert len(read_interactions(path, Reading(skip_bad_rows=1))) == 2
+    assert rows_of(read_interactions(path, Reading(encoding="cp1252")))[2] == ("Zo\u00eb", "\u00e9", 3)
+    with pytest.raises(DataError, match=rf"{name} is not text in utf-16"):
+        read_interactions(log(written.encode("utf-16")[:-1], name))
 
 
 def test_rows_are_read_in_batches(log, monkeypatch):
@@ -102,8 +111,9 @@ def test_without_times_the_rows_are_the_order(log):
     [
         ('[{"user_id": "u"', "log.json is not a JSON array that can be read"),
         ('[{"user_id": "u", "item_id": "a"}, oops]', "log.json is not a JSON array that can be read"),
-        ('[{"user_id": "u", "item_id": "a"}, 7]', "log.json:row 2: the element 7 is no JSON object"),
-        (b'[{"user_id": "\xff", "item_id": "a"}]', "log.json is not a JSON array that can be read"),
+        ('[{"user_id": "u", "item_id": "a"}, 7]', "log.json:row 2: the element '7' is no JSON object"),
+        ('[{"user_id": 9' + "9" * 5000 + "}]", "log.json:row 1: the element .* .a number has thousands of digits"),
+        ('[{"user_id": 9007199254740993.0, "item_id": "a"}]', "log.json:row 1: the user_id 9007199254740992.0 is a fl"),
         ("[]", "log.json: the file holds no interactions"),
         ('[{"user_id": "u"}]', r"log.json: there is no column 'item_id' \(found: user_id\)"),
     ],
