@@ -1,8 +1,9 @@
 """Every type that crosses between client and server: what one sends the other, and sums of what clients send.
 
 Down goes a ``Broadcast``. Up comes a ``ClientUpdate`` of one client, or an ``UpdateSum`` of several, which shows the
-server less; after an evaluation ``MetricSums``. Nothing else crosses: server code cannot import client data or a local
-memory (an import contract checks it). What is sent is clipped, noised or masked in ``postprocessing``.
+server less (but for ``GatheredPrototypes``); after an evaluation ``MetricSums``. Nothing else crosses: server code
+cannot import client data or a local memory (an import contract checks it). What is sent is clipped, noised or masked
+in ``postprocessing``.
 """
 
 import functools

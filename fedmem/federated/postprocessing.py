@@ -8,11 +8,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from fedmem.federated.messages import ClientUpdate, UpdateSum
+from fedmem.federated.messages import ClientUpdate, MetricSums, UpdateSum
 
 
 class Postprocessor:
-    """Changes nothing; a subclass overrides one hook or both.
+    """Changes nothing; a subclass overrides one hook or several.
 
     Its representation, with its settings, stands in a run's manifest, so that no run is resumed without it.
     """
@@ -35,6 +35,15 @@ class Postprocessor:
         Args:
             total: the sum, with the number of its clients.
             rng: drawn from (seed, step of the server's optimiser).
+        """
+        return total
+
+    def postprocess_metrics(self, total: MetricSums, rng: np.random.Generator) -> MetricSums:
+        """Change the sums of what clients measured in an evaluation, before the server reads them.
+
+        Args:
+            total: the sums over all clients that evaluated.
+            rng: drawn from (seed, split, round).
         """
         return total
 
@@ -61,4 +70,11 @@ def postprocessed_sum(postprocessors: Postprocessors, total: UpdateSum, rng: np.
     """Run the sum over a cohort through all hooks, in order."""
     for each in postprocessors:
         total = each.postprocess_sum(total, rng)
+    return total
+
+
+def postprocessed_metrics(postprocessors: Postprocessors, total: MetricSums, rng: np.random.Generator) -> MetricSums:
+    """Run the metric sums of an evaluation through all hooks, in order."""
+    for each in postprocessors:
+        total = each.postprocess_metrics(total, rng)
     return total

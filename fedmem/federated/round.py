@@ -17,7 +17,7 @@ from fedmem.config import ExperimentConfig, FederatedConfig
 from fedmem.evaluation.metric_table import MetricTable
 from fedmem.federated.aggregation import FederatedAggregator
 from fedmem.federated.messages import Arrays, Broadcast, MetricSums, UpdateSum
-from fedmem.federated.postprocessing import Postprocessors, postprocessed_sum
+from fedmem.federated.postprocessing import Postprocessors, postprocessed_metrics, postprocessed_sum
 from fedmem.federated.round_metrics import round_metrics
 from fedmem.federated.state import RoundReport, ServerState
 from fedmem.memory.prototypes import Prototypes
@@ -62,7 +62,7 @@ def run_round(
         client_ids: the clients that may be selected.
         state: the server before the round.
         population: how the clients are reached.
-        postprocessors: what is done to their updates and to the sum of them.
+        postprocessors: what is done to their updates, to the sum of them, and to the sums of their metrics.
         watch: is told after every chunk how many of how many clients are done, and again after every group that has
             evaluated. What it raises ends the round.
 
@@ -79,7 +79,9 @@ def run_round(
     if trained.round % config.evaluation.eval_every:  # nor because the run ends: longer ones would have other bests
         return trained, RoundReport(trained.round, metrics, seconds=seconds)
     began = time.perf_counter()
-    table = evaluate_model(trained, population, "validation", lambda: watch(len(clients), len(clients)))
+    table = evaluate_model(
+        config.seed, trained, population, "validation", postprocessors, lambda: watch(len(clients), len(clients))
+    )
     validated = after_validation(trained, table.mean(STOPPING_METRIC))
     seconds["evaluate"] = time.perf_counter() - began
     return validated, RoundReport(trained.round, metrics, table, validated.best_round == trained.round, seconds)
@@ -113,7 +115,12 @@ def aggregated(aggregator: FederatedAggregator, state: ServerState, total: Updat
 
 
 def evaluate_model(
-    state: ServerState, population: Population, split: Split, after_group: Callable[[], None] = lambda: None
+    seed: int,
+    state: ServerState,
+    population: Population,
+    split: Split,
+    postprocessors: Postprocessors = (),
+    after_group: Callable[[], None] = lambda: None,
 ) -> MetricTable:
     """Have the clients evaluate the averaged model; what ``after_group`` raises ends it."""
     broadcast = replace(broadcast_of(state), parameters=state.averaged)
@@ -123,7 +130,8 @@ def evaluate_model(
             total = group if total is None else total + group
             after_group()
     assert total is not None, "there are clients to evaluate"
-    return total.table()
+    rng = numpy_generator(seed, f"postprocessed {split} metrics", state.round)
+    return postprocessed_metrics(postprocessors, total, rng).table()
 
 
 def after_validation(state: ServerState, metric: float) -> ServerState:
@@ -166,12 +174,11 @@ class _Training:
                 self.trained += chunk.clients
                 self.watch(self.trained, self.selected)
         assert total is not None, "a cohort has clients"
-        return total
+        rng = numpy_generator(self.config.seed, "postprocessed sum", state.optimizer.step)
+        return postprocessed_sum(self.postprocessors, total, rng)
 
     def _aggregated(self, state: ServerState, total: UpdateSum) -> ServerState:
         began = time.perf_counter()
-        rng = numpy_generator(self.config.seed, "postprocessed sum", state.optimizer.step)
-        total = postprocessed_sum(self.postprocessors, total, rng)
         found = aggregated(FederatedAggregator(self.config.federated, self.config.fedmem), state, total)
         self.aggregating += time.perf_counter() - began
         return found

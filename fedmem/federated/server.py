@@ -85,7 +85,7 @@ class FedMemServer:
         ``after_group`` is called after every group of clients; what it raises ends the evaluation.
         """
         wanted: Split = "validation" if split == "val" else split
-        return evaluate_model(self.state, self.population, wanted, after_group)
+        return evaluate_model(self.config.seed, self.state, self.population, wanted, self.postprocessors, after_group)
 
     def run_round(self, watch: Watch = unwatched) -> RoundReport:
         """Run one round and keep its state; a round that ends in an error leaves the one before."""

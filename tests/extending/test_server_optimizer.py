@@ -1,4 +1,4 @@
-"""The recipe of a server optimiser: two files, and a run of it learns, and is the same run when it is resumed."""
+"""The recipe of a server optimiser: two files, and a run of it learns."""
 
 from pathlib import Path
 

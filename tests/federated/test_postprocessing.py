@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from fedmem.federated.chunk_trainer import ChunkTrainer
-from fedmem.federated.messages import ClientUpdate, UpdateSum
+from fedmem.federated.messages import ClientUpdate, Mean, UpdateSum
 from fedmem.federated.postprocessing import (
     Postprocessor,
     Postprocessors,
@@ -47,6 +47,18 @@ class NoisySum(Postprocessor):
     def postprocess_sum(self, total, rng):
         self.seen.append(total)
         return replace(total, delta={name: delta + rng.normal(size=delta.shape) for name, delta in total.delta.items()})
+
+
+class FalseMetrics(Postprocessor):
+    """Makes other metrics of the sums of training and of evaluations."""
+
+    def postprocess_sum(self, total, rng):
+        return replace(total, metrics={**total.metrics, "recommendation_loss": Mean(6.0, 2.0)})
+
+    def postprocess_metrics(self, total, rng):
+        return replace(
+            total, moments={name: replace(m, total=m.count * rng.random()) for name, m in total.moments.items()}
+        )
 
 
 class Draws(Postprocessor):
@@ -145,3 +157,22 @@ def test_noise_on_sums_is_a_function_of_seed_and_step():
 
     assert after(2) == after(2)
     assert len({after(1), after(2), after(2, seed=2)}) == 3
+
+
+def test_what_is_reported_is_what_the_postprocessed_sums_say():
+    def reported(postprocessors):
+        server = server_of(postprocessors, evaluation={"eval_every": 1})
+        report = server.run_round()
+        return server, report
+
+    server, report = reported([FalseMetrics()])
+    assert report.metrics["recommendation_loss"] == 3.0
+    assert report.validation.mean("HR@10") == server.state.best_metric
+    assert report.validation.values == reported([FalseMetrics()])[1].validation.values
+    plain = reported([])[1]
+    assert plain.metrics["recommendation_loss"] != 3.0
+    for split in ("validation", "test"):
+        table = server.evaluate_global_model(split)
+        assert all(table.mean(name) != plain.validation.mean(name) for name in table.values)
+    assert server.evaluate_global_model("validation").values == report.validation.values
+    assert server.evaluate_global_model("test").mean("MRR") != report.validation.mean("MRR")
