@@ -53,7 +53,7 @@ def start_server(folder: Path):
 
 
 def forget_durability(url: str) -> None:
-    """Let a server that nobody needs tomorrow write without waiting for the disk."""
+    """Let a server that is not needed tomorrow write without waiting for the disk."""
     admin = create_engine(parse_url(url), isolation_level="AUTOCOMMIT")
     with admin.connect() as connection:
         for setting in ("fsync", "synchronous_commit", "full_page_writes"):

@@ -10,7 +10,7 @@ _numbers = itertools.cycle(range(_EACH))
 
 
 def free_port() -> int:
-    """A port that nobody listens on, and that no other test process is given."""
+    """A port that is not listened on, and that no other test process is given."""
     process = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
     for number in itertools.islice(_numbers, _EACH):
         port = _FIRST + _EACH * (process % 10) + number

@@ -148,7 +148,7 @@ def test_the_commit_is_that_of_the_source(tmp_path, monkeypatch):
     monkeypatch.setattr(ablation, "__file__", str(source))
     assert ablation.source_commit() is None  # no checkout
     git("init")
-    git("commit", "--allow-empty", "-m", "somebody else's")
+    git("commit", "--allow-empty", "-m", "another project's")
     assert ablation.source_commit() is None  # a checkout of something else, in which the source is untracked
     git("add", "ablation.py")
     git("commit", "-m", "ours")

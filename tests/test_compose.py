@@ -161,7 +161,7 @@ def test_what_is_written_lies_in_the_volume(services):
     assert "data" in read("docker-compose.yml")["volumes"]
 
 
-def test_the_image_runs_as_nobody_special():
+def test_the_image_runs_as_an_unprivileged_user():
     last_stage = (ROOT / "Dockerfile").read_text(encoding="utf-8").split("\nFROM ")[-1]
     users = re.findall(r"^USER (\S+)$", last_stage, re.MULTILINE)
     assert users

@@ -290,7 +290,7 @@ def test_preference_texts_are_not_written_where_no_memory_is_read():
     assert snapshot.provenance["preference_text"] == "off"
 
 
-def test_a_cold_fraction_that_leaves_nobody_is_refused_by_its_name():
+def test_a_cold_fraction_that_leaves_no_user_is_refused_by_its_name():
     config = tiny_config(data={"cold_user_fraction": 0.97}, features={"text": "off", "image": "off"})
     with pytest.raises(
         ConfigError, match=r"data.cold_user_fraction = 0.97 keeps all of the 12 users .* out of training"

@@ -3,12 +3,18 @@
 import ast
 import re
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 NAME = re.compile(r"`([a-z_]+(?:\.\w+)+)`")
 PACKAGES = ("cli", "fedmem", "backend", "trainer", "dashboard", "migrations")
+NO_VERB = re.compile(
+    r"(?:a|all|an|as|each|every|for|how|in|it|of|that|the|these|this|those|what|where|whether|which|who)\b",
+    re.IGNORECASE,
+)
+PROPERTIES = ("property", "cached_property", "functools.cached_property")
 TREE_LINE = re.compile(r"^(?P<indent> *)(?P<name>\w+/)(?: |$)")
 
 
@@ -95,3 +101,39 @@ def test_every_module_says_what_it_is_for(project_root):
 
 def test_the_readme_is_short(project_root):
     assert len((project_root / "README.md").read_text(encoding="utf-8").split()) <= 900
+
+
+def without_verb(source: str) -> Iterator[tuple[int, str]]:
+    """Yield line and docstring of each function, properties excepted, that begins with a word that is no verb."""
+    for node in ast.walk(ast.parse(source)):
+        if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            continue
+        docstring = ast.get_docstring(node) or ""
+        is_property = any(ast.unparse(decorator) in PROPERTIES for decorator in node.decorator_list)
+        if not is_property and NO_VERB.match(docstring):
+            yield node.lineno, docstring
+
+
+def test_docstrings_of_functions_begin_with_a_verb(project_root):
+    files = [path for name in (*PACKAGES, "benchmarks") for path in sorted(project_root.glob(f"{name}/**/*.py"))]
+    assert [
+        f"{path.relative_to(project_root)}:{line}: {docstring}"
+        for path in files
+        for line, docstring in without_verb(path.read_text(encoding="utf-8"))
+    ] == []
+
+
+def test_a_docstring_without_a_verb_is_noticed():
+    source = """
+class Table:
+    def rows(self):
+        '''The rows.'''
+
+    @property
+    def width(self):
+        '''The width.'''
+
+    async def close(self):
+        '''Close it.'''
+"""
+    assert list(without_verb(source)) == [(3, "The rows.")]

@@ -72,7 +72,7 @@ def test_its_picture(served, empty_world):
     assert response.headers["x-content-type-options"] == "nosniff"
     problem(served.get("/items/2/image"), 404)
     problem(served.get("/items/nothing/image"), 404)
-    answered = {item["item_id"]: item["image_url"] for item in served.get("/recommend/nobody?k=30").json()["items"]}
+    answered = {item["item_id"]: item["image_url"] for item in served.get("/recommend/stranger?k=30").json()["items"]}
     assert {url for item, url in answered.items() if item != "1"} == {None}
 
 
@@ -101,14 +101,14 @@ def test_a_new_item_is_in_the_next_answer(served):
     assert [item["item_id"] for item in found] == ["new one"]
     assert served.get("/items/new one").json()["text"] == item.text
     assert served.get("/items/new one/similar").status_code == 200
-    assert len(served.get("/recommend/nobody?k=40").json()["items"]) == ITEMS + 1
+    assert len(served.get("/recommend/stranger?k=40").json()["items"]) == ITEMS + 1
 
 
 def test_an_item_is_described_anew_and_keeps_its_picture(served):
     served.put("/items/1", json={"title": "Another title", "genres": ["Western"]})
     item = served.get("/items/1").json()
     assert (item["title"], item["image_url"], item["trained"]) == ("Another title", "/items/1/image", True)
-    (found,) = served.get("/recommend/nobody", params={"category": "Western"}).json()["items"]
+    (found,) = served.get("/recommend/stranger", params={"category": "Western"}).json()["items"]
     assert (found["item_id"], found["title"]) == ("1", "Another title")
 
 

@@ -282,7 +282,7 @@ def test_items_are_read_again_only_if_one_was_changed_by_whomever(served, served
 
     def title_after_activating(version: str) -> str:
         assert served.post(f"/models/{version}/activate").status_code == 200
-        found = served.get("/recommend/nobody?k=50").json()
+        found = served.get("/recommend/stranger?k=50").json()
         assert found["model_version"] == version
         return next(item["title"] for item in found["items"] if item["item_id"] == "3")
 
@@ -336,7 +336,7 @@ def test_an_item_told_during_a_look_is_not_told_again_at_the_next_swap(served, s
     busy(lambda: served.put("/items/3", json={"title": "Old"}))
     served.put("/items/3", json={"title": "New"})
     assert served.post(f"/models/{recommender.model_version}/activate").status_code == 200
-    found = served.get("/recommend/nobody?k=50").json()["items"]
+    found = served.get("/recommend/stranger?k=50").json()["items"]
     assert [item["title"] for item in found if item["item_id"] == "3"] == ["New"]
 
 

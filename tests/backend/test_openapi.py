@@ -145,7 +145,7 @@ def api(full_world, lines, tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch, running(app) as (_, address):
         patch.setattr(new_items, "encoder_of", lambda name: Encoder())
         app.state.services.keeper.look()
-        app.state.ending.set()  # or the events of a job that nobody trains would never end
+        app.state.ending.set()  # or the events of a job that no trainer takes would never end
         yield schemathesis.openapi.from_url(f"{address}/openapi.json")
     # A request's line is written when its answer has been sent: now the last one, too.
     assert any('"logger": "backend.access"' in line for line in lines)

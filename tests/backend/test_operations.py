@@ -22,12 +22,12 @@ def test_it_is_alive_and_ready(served, recommender):
 
 
 def test_metrics_name_routes_and_the_model(served, recommender):
-    served.get("/recommend/somebody")
+    served.get("/recommend/stranger")
     text = served.get("/metrics").text
     assert 'fedmem_http_requests_total{method="GET",route="/recommend/{user_id}",status="200"} 1.0' in text
     assert f'fedmem_model_round{{version="{recommender.model_version}"}} {recommender.round}.0' in text
     assert "process_resident_memory_bytes" in text
-    assert "somebody" not in text
+    assert "stranger" not in text
 
 
 def test_data_sets_and_how_much_is_in_them(client):
@@ -54,7 +54,7 @@ def test_the_start_page_leads_to_the_documentation(client):
     assert client.get("/").url.path == "/docs"
 
 
-def test_the_documentation_asks_nobody_else(client):
+def test_the_documentation_asks_no_other_host(client):
     page = client.get("/docs").text
     assert '"validatorUrl": null' in page
     files = re.findall(r'(?:src|href)="(/[^"]+)"', page)

@@ -53,10 +53,10 @@ def test_an_answer_says_where_it_comes_from(shared, recommender):
     assert found.items[0].title.startswith("Film ")
 
 
-def test_somebody_unknown_is_answered_or_not(shared):
-    found = answer(shared.get("/recommend/nobody at all"))
-    assert (found.user_id, found.strategy, len(found.items)) == ("nobody at all", "prototypes", 10)
-    assert "nobody" in problem(shared.get("/recommend/nobody", params={"strict": True}), 404).detail
+def test_an_unknown_user_is_answered_or_not(shared):
+    found = answer(shared.get("/recommend/no such user"))
+    assert (found.user_id, found.strategy, len(found.items)) == ("no such user", "prototypes", 10)
+    assert "stranger" in problem(shared.get("/recommend/stranger", params={"strict": True}), 404).detail
     assert answer(shared.get("/recommend/u01", params={"strict": True})).strategy == "model"
 
 
@@ -154,7 +154,7 @@ parameters = st.fixed_dictionaries(
 )
 
 
-@given(user=st.sampled_from([*USERS, "nobody"]), asked=parameters)
+@given(user=st.sampled_from([*USERS, "stranger"]), asked=parameters)
 def test_pages_together_are_what_brute_force_finds(shared, recommender, user, asked):
     """Seen items hidden, exclusions and categories kept, pages disjoint, in order, from one version, to the end."""
     expected = brute_force(recommender, user, **{name: value for name, value in asked.items() if name != "k"})
@@ -173,7 +173,7 @@ def test_pages_together_are_what_brute_force_finds(shared, recommender, user, as
     assert [s for _, s in found] == sorted((s for _, s in found), reverse=True)
 
 
-@given(questions=st.lists(st.tuples(st.sampled_from([None, *USERS, "nobody"]), parameters), min_size=1, max_size=8))
+@given(questions=st.lists(st.tuples(st.sampled_from([None, *USERS, "stranger"]), parameters), min_size=1, max_size=8))
 def test_a_batch_is_its_questions_one_by_one(shared, questions):
     requests = [
         {**asked, **({"history": ["3", "4", "5"]} if user is None else {"user_id": user})} for user, asked in questions
@@ -195,7 +195,7 @@ def test_a_batch_has_its_limit(shared):
     problem(shared.post("/recommend/batch", json={"requests": []}), 422)
 
 
-@pytest.mark.parametrize("user", ["u03", "nobody"])
+@pytest.mark.parametrize("user", ["u03", "stranger"])
 def test_the_parts_of_an_explanation_sum_to_the_score(shared, user):
     found = answer(shared.get(f"/recommend/{user}", params={"explain": True, "k": 5}))
     assert found.explanation is not None
@@ -340,7 +340,7 @@ def test_no_answer_asks_the_database(served, monkeypatch):
     app = served.app
     monkeypatch.setattr(app.state, "services", None)
     assert served.get("/recommend/u01").status_code == 200
-    assert served.get("/recommend/nobody?explain=true").status_code == 200
+    assert served.get("/recommend/stranger?explain=true").status_code == 200
 
 
 def test_requests_at_once_do_not_mix(shared, recommender):

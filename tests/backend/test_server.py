@@ -65,7 +65,7 @@ def last_lines(process: subprocess.Popen[str]) -> str:
 
 @pytest.fixture
 def taken():
-    """A port that somebody listens on."""
+    """A port that is listened on."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         listener.listen()

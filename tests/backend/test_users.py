@@ -117,7 +117,7 @@ def test_the_export_is_everything_in_order(served):
     known = [(item, at) for user, item, at in zip(users, items, times, strict=True) if user == "u03"]
     assert [(entry.item_id, entry.timestamp) for entry in history.interactions] == [*known, ("1", float(NOW))]
     assert history.interactions[-1].title == "Film 1"
-    problem(served.get("/users/nobody/history"), 404)
+    problem(served.get("/users/stranger/history"), 404)
 
 
 def test_users_are_picked_by_a_part_of_their_id(served):
@@ -205,7 +205,7 @@ def test_deletions_at_once_are_all_done(served, served_world):
     assert not any(remembers(directory, user) for user in users)
 
 
-def test_a_damaged_file_is_removed_and_holds_up_nobody(served, served_world, caplog):
+def test_a_damaged_file_is_removed_and_holds_up_no_deletion(served, served_world, caplog):
     left = another_model(served_world, activate=False)
     first, second = (RunDirectory(served_world.data_dir / "jobs" / str(number)) for number in (1, 2))
     damaged = second.path / "rounds" / "000000"

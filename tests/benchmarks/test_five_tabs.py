@@ -68,7 +68,7 @@ def test_only_a_write_that_finds_the_lock_taken_is_counted(tmp_path):
 
 
 def wait_for_lock(folder: Path) -> None:
-    """A write that waits for nobody, and one that waits for another connection's."""
+    """A write that does not wait, and one that waits for another connection's."""
     import threading
 
     count_waits(folder / "locks", every=True)

@@ -141,7 +141,7 @@ def test_resuming_with_another_configuration(refused, data, config, quick, train
         (("evaluate", "{empty}"), "no run here"),
         (("recommend", "{empty}", "--user", "u01"), "no run here"),
         (("serve", "{empty}", "--port", "0"), "no run here"),
-        (("recommend", "{trained}", "--user", "nobody"), "nobody"),
+        (("recommend", "{trained}", "--user", "stranger"), "stranger"),
         (("recommend", "{trained}", "--all-users", "--out", "{empty}/no/recs.csv"), "recs.csv: cannot be written"),
         (("config", "show", "--set", "nothing=1"), "unknown key 'nothing'"),
     ],

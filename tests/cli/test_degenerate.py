@@ -8,7 +8,8 @@ import sys
 
 import pytest
 
-from tests.end_to_end.products import NOBODY, ROOT
+from tests.end_to_end.products import ROOT
+from tests.waiting import PATIENCE
 
 HEADER = "user_id,item_id,timestamp\n"
 DIGITS = "9" * 5000
@@ -81,7 +82,7 @@ def test_an_output_that_lacks_characters_shows_others_and_json_loses_none(train,
     environment = os.environ | {"PYTHONIOENCODING": encoding, "PYTHONPATH": str(ROOT), "COLUMNS": "120"}
     command = [sys.executable, "-m", "cli", "recommend", str(tmp_path / "run"), "--user", "u1", "-k", "2"]
     shown, as_json = (
-        subprocess.run([*command, *more], env=environment, capture_output=True, timeout=NOBODY, check=True).stdout
+        subprocess.run([*command, *more], env=environment, capture_output=True, timeout=PATIENCE, check=True).stdout
         for more in ([], ["--json"])
     )
     assert ("Am\u00e9lie ??" if encoding != "ascii" else "Am?lie ??") in shown.decode(encoding)

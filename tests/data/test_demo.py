@@ -183,7 +183,7 @@ def test_a_demo_of_other_parameters_is_not_overwritten(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("manifest", [None, "no json {", "[]"])
-def test_a_directory_of_someone_else_is_not_touched(tmp_path: Path, manifest: str | None) -> None:
+def test_a_directory_with_other_content_is_not_touched(tmp_path: Path, manifest: str | None) -> None:
     (tmp_path / "notes.txt").write_text("mine")
     if manifest is not None:
         (tmp_path / "demo.json").write_text(manifest)

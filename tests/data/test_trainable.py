@@ -30,7 +30,7 @@ FULL = [1, 2, 1, 2, 1, 2]
         ([[1] * 6, [1] * 9], 1, 5, "all of the 1 items"),
     ],
 )
-def test_nobody_to_train_on_is_explained(sequences, items, least, why):
+def test_no_user_to_train_on_is_explained(sequences, items, least, why):
     dataset = FederatedDataset.from_sequences(sequences, items, min_sequence_length=least)
     with pytest.raises(DataError, match=f"^plays.csv: .*{why}"):
         require_trainable(dataset, "plays.csv")

@@ -39,8 +39,8 @@ def test_unknown_ids_are_named():
     vocabulary = Vocabulary.from_ids(["u1"], ["4"])
     with pytest.raises(DataError, match="no item '5'"):
         vocabulary.item_index("5")
-    with pytest.raises(UnknownUserError, match="no user 'nobody'"):
-        vocabulary.user_index("nobody")
+    with pytest.raises(UnknownUserError, match="no user 'stranger'"):
+        vocabulary.user_index("stranger")
 
 
 @pytest.mark.parametrize("index", [0, -1, 2])

@@ -26,7 +26,7 @@ POINTS = (
     "before the commit",  # the checkpoint is there, the rows are in the transaction
     "after the commit",
     "removal",  # an old checkpoint has lost its name, and is still there
-    "the end",  # the best model was tested, and nobody was told
+    "the end",  # the best model was tested, and the result was not recorded
 )
 
 

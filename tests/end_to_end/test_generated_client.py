@@ -130,12 +130,12 @@ def test_a_history_sent_along_and_a_batch_of_both(client):
 
 
 def test_feedback_counts_from_the_next_answer_on(client):
-    _, before = call("recommendations.recommend", "somebody new", client=client, k=1)
+    _, before = call("recommendations.recommend", "newcomer", client=client, k=1)
     best = before.items[0].item_id
-    event = models().FeedbackEvent(user_id="somebody new", item_id=best, timestamp=1e9)
+    event = models().FeedbackEvent(user_id="newcomer", item_id=best, timestamp=1e9)
     _, stored = call("users.add_feedback", client=client, body=models().FeedbackRequest(events=[event]))
     assert stored.accepted == 1
-    _, after = call("recommendations.recommend", "somebody new", client=client, k=50)
+    _, after = call("recommendations.recommend", "newcomer", client=client, k=50)
     assert best not in {item.item_id for item in after.items}
 
 

@@ -10,7 +10,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.end_to_end.products import NOBODY, ROOT
+from tests.end_to_end.products import ROOT
+from tests.waiting import PATIENCE
 
 SECRETS = ("Geheim-7", "other-secret", "key-of-mine", "llm-key")
 LOG = "user_id,item_id,timestamp\n" + "".join(f"u{n % 6},i{n * 5 % 14},{n}\n" for n in range(60))
@@ -30,7 +31,7 @@ def fedmem(folder: Path, *arguments: str, code: int = 0, **changes: str) -> str:
     """What a command prints, on both streams."""
     command = [sys.executable, "-m", *arguments]
     done = subprocess.run(
-        command, cwd=folder, env=environment(**changes), capture_output=True, text=True, timeout=NOBODY, check=False
+        command, cwd=folder, env=environment(**changes), capture_output=True, text=True, timeout=PATIENCE, check=False
     )
     assert done.returncode == code, (arguments, done.stdout, done.stderr)
     assert "Traceback" not in done.stderr

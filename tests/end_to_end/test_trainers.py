@@ -58,7 +58,7 @@ def ended(process) -> tuple[int, str]:
 
 
 def freeze(trainer: "subprocess.Popen[str]", product: Product) -> None:
-    """Stop a trainer where it stands, but not within a transaction, which would lock everybody else out of SQLite."""
+    """Stop a trainer where it stands, but not within a transaction, which would lock all others out of SQLite."""
     for _ in range(100):
         trainer.send_signal(signal.SIGSTOP)
         try:
@@ -94,7 +94,7 @@ def test_a_frozen_trainer_that_lost_its_lease_writes_nothing_more(product, start
 
 def test_two_trainers_share_ten_jobs_and_train_each_once(product, started):
     ids = [product.queue({"seed": seed}).id for seed in range(10)]
-    patient = replace(product, lease_seconds=60.0)  # so that a busy machine costs nobody a lease
+    patient = replace(product, lease_seconds=60.0)  # so that a busy machine costs no trainer its lease
     trainers = [started(patient), started(patient)]
     until(lambda: all(product.jobs.get(number).state == "succeeded" for number in ids), "ten finished jobs")
     jobs = [product.jobs.get(number) for number in ids]
@@ -193,7 +193,7 @@ def test_feedback_that_arrives_meanwhile_waits_for_the_next_job(product, started
     job = product.queue(LONG)
     first = started()
     until(lambda: round_of(product, job.id) >= 1, "a round")
-    catalogue.add_feedback("tiny", [Event("u00", "m01", 1e6), Event("somebody new", "m02", 1e6)])
+    catalogue.add_feedback("tiny", [Event("u00", "m01", 1e6), Event("newcomer", "m02", 1e6)])
     first.kill()
     second = started()
     until(lambda: product.jobs.get(job.id).attempts == 2, "a second trainer")

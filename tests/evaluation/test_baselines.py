@@ -113,7 +113,7 @@ def test_ease_refuses_a_catalogue_it_cannot_hold(chains: FederatedDataset, monke
 
 
 @pytest.mark.parametrize("baseline", [ItemItemCounts, EASE])
-def test_nobody_to_learn_from_is_an_error(baseline: Callable[[FederatedDataset], Scorer]) -> None:
+def test_no_user_to_learn_from_is_an_error(baseline: Callable[[FederatedDataset], Scorer]) -> None:
     with pytest.raises(DataError, match="no user to train on"):
         baseline(FederatedDataset.from_sequences([[1, 2]], 2))
 

@@ -69,7 +69,7 @@ def test_a_user_without_a_target_is_named() -> None:
         evaluate(dataset, Recorder(10), "validation", users=np.array([0]))
 
 
-def test_nobody_to_evaluate_is_an_error() -> None:
+def test_no_user_to_evaluate_is_an_error() -> None:
     with pytest.raises(DataError, match="no user"):
         evaluate(FederatedDataset.from_sequences([[1, 2]], 2), Recorder(2), "test")
 

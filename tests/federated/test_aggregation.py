@@ -218,7 +218,7 @@ def test_the_moving_average_keeps_what_this_round_did_not_see():
     np.testing.assert_allclose(found.mass, [0.75 * 4 + 0.25 * 2, 0.75 + 0.25 * 5], rtol=1e-6)
 
 
-def test_an_index_nobody_uploads_keeps_its_centroid():
+def test_an_index_without_uploads_keeps_its_centroid():
     current = prototypes([[8.0, 4.0], [1.0, 1.0]], [4, 1])
     found = merge([(prototypes([[0.0, 0.0], [5.0, 5.0]], [0, 1]), 3.0)], current, prototype_momentum=0.9)
     np.testing.assert_allclose(found.centroids(ID)[0], [2.0, 1.0], rtol=1e-6)

@@ -70,7 +70,7 @@ def test_the_cohort_is_a_fraction_of_the_clients_and_never_empty(fraction, size)
     assert set(chosen) <= set(range(20))
 
 
-def test_everybody_is_selected_in_time():
+def test_all_clients_are_selected_in_time():
     assert set().union(*(cohort(1, number) for number in range(40))) == set(range(20))
 
 

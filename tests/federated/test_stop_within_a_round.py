@@ -12,7 +12,7 @@ from fedmem.federated.start import initial_state
 from tests.tiny import files_of, memories_of, population_of, tiny_config, tiny_snapshot, trained
 
 # Twelve users by threes: a round of all of them is four chunks.
-EVERYONE = {"federated": {"client_fraction": 1.0, "num_rounds": 3}}
+ALL_CLIENTS = {"federated": {"client_fraction": 1.0, "num_rounds": 3}}
 POOLED = {"federated": {"client_fraction": 1.0, "num_rounds": 3, "centralised_batch": 6}}
 
 
@@ -27,14 +27,14 @@ class Interrupted(Exception):
     pass
 
 
-@pytest.mark.parametrize("changes", [EVERYONE, POOLED])
+@pytest.mark.parametrize("changes", [ALL_CLIENTS, POOLED])
 def test_progress_is_told_after_every_chunk(changes):
     told: list[tuple[int, int]] = []
     server_of(**changes).run_round(lambda trained, selected: told.append((trained, selected)))
     assert told == [(3, 12), (6, 12), (9, 12), (12, 12)]
 
 
-@pytest.mark.parametrize("changes", [EVERYONE, POOLED])
+@pytest.mark.parametrize("changes", [ALL_CLIENTS, POOLED])
 @pytest.mark.parametrize("chunks", [1, 3, 4])
 def test_an_abandoned_round_leaves_state_and_memories_as_they_were(changes, chunks):
     server = server_of(**changes)
@@ -61,7 +61,7 @@ def stop_after(chunks: int):
     return lambda: next(asked) > chunks
 
 
-@pytest.mark.parametrize("changes", [EVERYONE, POOLED])
+@pytest.mark.parametrize("changes", [ALL_CLIENTS, POOLED])
 @pytest.mark.parametrize("chunks", [0, 1, 6, 11])
 def test_stopped_after_any_chunk_and_resumed_gives_the_same_bytes(tmp_path: Path, changes, chunks):
     config = tiny_config(**changes)

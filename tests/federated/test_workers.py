@@ -115,8 +115,8 @@ def kill_workers(population: SimulatedPopulation) -> None:
         os.kill(pid, signal.SIGKILL)
 
 
-def nobody_trains(population: SimulatedPopulation) -> bool:
-    """Whether no chunk is with a worker, who would write into a round that is over."""
+def no_worker_trains(population: SimulatedPopulation) -> bool:
+    """Whether no chunk is with a worker, which would write into a round that is over."""
     items = list(population.workers._pool._pending_work_items.values())
     return not any(item.future.running() for item in items)
 
@@ -128,7 +128,7 @@ def test_stopped_within_a_round_and_then_killed_it_resumes_to_the_same_bytes(tmp
     run = TrainingRun.start(tmp_path / "run", tiny_snapshot(config.model_copy(update={"workers": 2})))
     asked = count(1)
     list(run.rounds(stop=lambda: next(asked) > 26))  # two rounds of 12 chunks and their ends, one chunk of the third
-    assert nobody_trains(run.population)
+    assert no_worker_trains(run.population)
     assert run.server.state.round == run.record.last == 2
 
     def lose(trained_clients: int, selected: int) -> None:

@@ -19,7 +19,7 @@ from fedmem.memory.memory_arrays import MemoryArrays
 from fedmem.memory.memory_store import MemoryStore
 
 USERS, CAPACITY, DIM = 7, 4, 3
-EVERYONE = np.arange(USERS)
+ALL_USERS = np.arange(USERS)
 NOTHING = MemoryArrays.empty(1, CAPACITY, DIM).entries(0)
 
 
@@ -42,11 +42,11 @@ def write(store: MemoryStore, memories: dict[int, MemoryEntries], round_number: 
 
 
 def assert_holds(store: MemoryStore, model: dict[int, MemoryEntries], round_number: int) -> None:
-    found = store.read(EVERYONE, round_number)
+    found = store.read(ALL_USERS, round_number)
     for user in range(USERS):
         for name, column in vars(model.get(user, NOTHING)).items():
             np.testing.assert_array_equal(getattr(found.entries(user), name), column, err_msg=f"{name} of {user}")
-    assert store.occupied(EVERYONE, round_number).tolist() == [u for u in range(USERS) if len(model.get(u, NOTHING))]
+    assert store.occupied(ALL_USERS, round_number).tolist() == [u for u in range(USERS) if len(model.get(u, NOTHING))]
 
 
 # The users of each attempt at each round: the last attempt counts, and takes in all users of those before.
@@ -59,8 +59,8 @@ def test_a_dictionary_of_rounds(tmp_path_factory: pytest.TempPathFactory, attemp
     store = MemoryStore(tmp_path_factory.mktemp("store") / "memories", USERS, CAPACITY, DIM)
     committed: dict[int, MemoryEntries] = {}
     for completed, several in enumerate(attempts):
-        everyone_of_the_round = set().union(*several)
-        for users in [*several, everyone_of_the_round]:
+        users_of_the_round = set().union(*several)
+        for users in [*several, users_of_the_round]:
             attempt = {u: entries(int(rng.integers(0, CAPACITY + 1)), int(rng.integers(2**32))) for u in users}
             write(store, attempt, completed + 1)
             assert_holds(store, committed, completed)
@@ -83,7 +83,7 @@ def test_users_stand_in_the_order_asked_for(store: MemoryStore) -> None:
     assert store.occupied(np.array([6, 5, 0, 1]), 3).tolist() == [5, 1]
     found.set_entries(0, NOTHING)  # what was read can be written
     store.write(np.array([1, 0, 5]), found, 4)
-    assert store.occupied(EVERYONE, 4).tolist() == [5]
+    assert store.occupied(ALL_USERS, 4).tolist() == [5]
 
 
 def test_rounds_that_come_after_the_one_written_are_forgotten(store: MemoryStore) -> None:
@@ -128,12 +128,12 @@ def test_processes_write_users_of_their_own(store: MemoryStore) -> None:
     memories = {user: entries(1 + user % CAPACITY, seed=user) for user in range(USERS)}
     arrays = MemoryArrays.of(list(memories.values()), CAPACITY, DIM)
     with ProcessPoolExecutor(2, get_context("spawn")) as pool:
-        shares = [EVERYONE[::2], EVERYONE[1::2]]
+        shares = [ALL_USERS[::2], ALL_USERS[1::2]]
         written = [pool.submit(store.write, share, some_of(arrays, share), 1) for share in shares]
         assert [done.result() for done in written] == [None, None]
         assert_holds(store, memories, 1)
         write(store, {0: entries(2, seed=9)}, 2)
-        assert pool.submit(store.read, EVERYONE[:1], 2).result().lengths.tolist() == [2]
+        assert pool.submit(store.read, ALL_USERS[:1], 2).result().lengths.tolist() == [2]
 
 
 def test_a_million_users_take_no_room(tmp_path: Path) -> None:
@@ -209,7 +209,7 @@ def test_closed_or_forgotten_it_holds_no_file(store: MemoryStore) -> None:
     with pytest.raises(OSError, match="Bad file descriptor"):
         os.fstat(descriptor)
     with pytest.raises(CheckpointError, match="Bad file descriptor"):
-        copy.read(EVERYONE, 1)
+        copy.read(ALL_USERS, 1)
     descriptor = one._file
     del one
     with pytest.raises(OSError, match="Bad file descriptor"):

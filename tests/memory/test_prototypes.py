@@ -289,8 +289,8 @@ def client_memories(rng: np.random.Generator, shared: float) -> tuple[FloatArray
 def start_of_catalogue(truth: FloatArray, rng: np.random.Generator) -> FloatArray:
     """What the server hands down: k-means++ and Lloyd on a public catalogue of all clusters."""
     catalogue = floats(np.repeat(truth, 40, axis=0) + 0.3 * rng.normal(size=(40 * CLUSTERS, TEXT_DIM)))
-    everyone = np.ones(len(catalogue), bool)
-    blocks, masks = {TEXT: catalogue, ID: catalogue}, {TEXT: everyone, ID: everyone}
+    present = np.ones(len(catalogue), bool)
+    blocks, masks = {TEXT: catalogue, ID: catalogue}, {TEXT: present, ID: present}
     return from_catalogue(blocks, masks, CLUSTERS, rng).centroids(TEXT)
 
 
@@ -298,8 +298,8 @@ def mean_by_index(memories: list[FloatArray], starts: list[FloatArray]) -> Proto
     """Every client's k-means from its start; per index, the mean over the clients that have it."""
     total = of_centroids(np.zeros((CLUSTERS, TEXT_DIM)), np.zeros(CLUSTERS))
     for vectors, start in zip(memories, starts, strict=True):
-        everyone = np.ones(len(vectors), bool)
-        upload = distil({TEXT: vectors, ID: vectors}, {TEXT: everyone, ID: everyone}, of_centroids(start))
+        present = np.ones(len(vectors), bool)
+        upload = distil({TEXT: vectors, ID: vectors}, {TEXT: present, ID: present}, of_centroids(start))
         total += upload.scaled(np.divide(1, upload.mass, out=np.zeros_like(upload.mass), where=upload.mass > 0))
     return total
 

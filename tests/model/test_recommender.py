@@ -390,12 +390,12 @@ def test_a_context_longer_than_the_window_is_an_error() -> None:
 
 
 def test_an_empty_history_is_scored_and_reads_prototypes() -> None:
-    model, nobody = trained_model(), torch.zeros(1, 0, dtype=torch.long)
-    memory = RetrievedMemory(nobody, nobody, torch.zeros(1, 0, DIM).double(), tiny_prototypes())
-    scores = model(nobody, Reader(memory, torch.zeros(1, 1, dtype=torch.long)))
+    model, empty = trained_model(), torch.zeros(1, 0, dtype=torch.long)
+    memory = RetrievedMemory(empty, empty, torch.zeros(1, 0, DIM).double(), tiny_prototypes())
+    scores = model(empty, Reader(memory, torch.zeros(1, 1, dtype=torch.long)))
     assert scores.shape == (1, 1, NUM_ITEMS + 1)
     assert torch.isfinite(scores).all()
-    assert not torch.allclose(scores, model(nobody, Reader(None, torch.zeros(1, 1, dtype=torch.long))))
+    assert not torch.allclose(scores, model(empty, Reader(None, torch.zeros(1, 1, dtype=torch.long))))
 
 
 # The contrastive loss

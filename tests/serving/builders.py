@@ -18,7 +18,7 @@ from tests.tiny import ITEMS, tiny_config, tiny_dataset, tiny_snapshot
 DIM = 8
 CAPACITY = 6
 GENRES = ("Comedy", "Drama", "War")
-SHORT_USER, EMPTY_USER = "0", "nobody"
+SHORT_USER, EMPTY_USER = "0", "stranger"
 
 
 def dataset_with_genres() -> FederatedDataset:

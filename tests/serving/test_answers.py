@@ -32,7 +32,7 @@ CHECKPOINT = drawn_checkpoint(SNAPSHOT)
 RECOMMENDER = Recommender.of(SNAPSHOT, CHECKPOINT, "drawn")
 NO_MEMORY_AT_ALL = control_recommenders(SNAPSHOT, CHECKPOINT)["no memory at all"]
 IDS = st.sampled_from([str(item) for item in range(1, ITEMS + 1)] + ["no such item", " "])
-USERS = st.sampled_from([*RECOMMENDER.dataset.vocabulary.users, "nobody"])
+USERS = st.sampled_from([*RECOMMENDER.dataset.vocabulary.users, "stranger"])
 
 
 @st.composite
@@ -220,13 +220,13 @@ def test_only_some_genres_columns_are_kept():
         (ask("0"), "global_memory"),
         (ask("0", since=("9",)), "global_memory"),
         (ask("0", since=("9", "12", "14")), "model"),
-        (ask("nobody"), "prototypes"),
-        (ask("nobody", since=("9",)), "global_memory"),
+        (ask("stranger"), "prototypes"),
+        (ask("stranger", since=("9",)), "global_memory"),
         (ask(history=()), "prototypes"),
         (ask(history=("no such item",)), "prototypes"),
         (ask(history=("1", "2", "3", "4", "5")), "model"),
         (ask("3", memory=False), "no_memory"),
-        (ask("nobody", memory=False), "no_memory"),
+        (ask("stranger", memory=False), "no_memory"),
         (ask(history=("9",), memory=False), "no_memory"),
     ],
 )
@@ -319,8 +319,8 @@ def test_so_many_vectors_are_kept_and_no_more(monkeypatch):
 
 def test_nothing_is_kept_of_an_empty_history():
     recommender = drawn_recommender()
-    recommender.answer(ask("nobody"))
-    recommender.answer(ask("nobody else"))
+    recommender.answer(ask("stranger"))
+    recommender.answer(ask("another stranger"))
     assert len(recommender.vectors) == 0
 
 
@@ -347,9 +347,9 @@ def test_who_is_forgotten_is_unknown():
     recommender.forget_user("3")
     assert 3 not in recommender.trained.memories
     assert len(recommender.vectors) == 0
-    assert recommender.answer(ask("3")) == recommender.answer(ask("nobody"))
+    assert recommender.answer(ask("3")) == recommender.answer(ask("stranger"))
     recommender.forget_user("3")
-    recommender.forget_user("nobody")
+    recommender.forget_user("stranger")
     assert recommender.trained.forgotten == {"3"}
 
 

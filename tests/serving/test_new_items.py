@@ -29,7 +29,7 @@ def recommender() -> Recommender:
     return drawn_recommender()
 
 
-NEW = described_item("new", "A Film (2031)", ("Comedy",), description="Somebody laughs.")
+NEW = described_item("new", "A Film (2031)", ("Comedy",), description="A clown laughs.")
 
 
 def everything(recommender: Recommender, **options) -> list[str]:
@@ -37,7 +37,7 @@ def everything(recommender: Recommender, **options) -> list[str]:
 
 
 def test_a_text_is_what_a_catalogue_would_have_made_of_it():
-    assert (NEW.text, NEW.year) == ("A Film (2031). Comedy. Somebody laughs.", 2031)
+    assert (NEW.text, NEW.year) == ("A Film (2031). Comedy. A clown laughs.", 2031)
     assert described_item("x", "A Film", year=2031).text == "A Film (2031)"
 
 

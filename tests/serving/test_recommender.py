@@ -128,18 +128,18 @@ def test_none_is_an_error(recommender, k):
 def test_each_kind_of_user_has_a_strategy(recommender):
     assert recommender.recommend("3").strategy == "model"
     assert recommender.recommend(str(SHORT_USER)).strategy == "global_memory"
-    assert recommender.recommend("nobody").strategy == "prototypes"
+    assert recommender.recommend("stranger").strategy == "prototypes"
     assert recommender.answer(ask(history=["4", "5", "6", "7", "8"])).strategy == "model"
 
 
 def test_without_a_global_memory_a_new_user_is_cold(snapshot, checkpoint):
     bare = Recommender.of(snapshot, with_prototypes(checkpoint, None), "bare")
-    assert bare.recommend("nobody").strategy == "cold_model"
+    assert bare.recommend("stranger").strategy == "cold_model"
 
 
 def test_an_unknown_user_gets_what_an_empty_history_gets(recommender):
     empty = recommender.answer(ask(history=(), k=ITEMS))
-    assert recommender.recommend("nobody", ITEMS) == empty
+    assert recommender.recommend("stranger", ITEMS) == empty
     assert len(empty.items) == ITEMS
 
 
@@ -173,7 +173,7 @@ def test_the_experts_have_moved(checkpoint):
         assert np.abs(weight).max() > 0.01
 
 
-def test_another_memory_changes_its_user_and_nobody_else(snapshot, checkpoint, recommender):
+def test_another_memory_changes_its_user_and_no_other(snapshot, checkpoint, recommender):
     user = max(checkpoint.memories, key=lambda one: len(checkpoint.memories[one]))
     changed = checkpoint.memories | {user: other_memory(checkpoint.memories[user], 8)}
     found = Recommender.of(snapshot, replace(checkpoint, memories=changed), "changed")
@@ -187,7 +187,7 @@ def test_another_global_memory_changes_a_cold_user(snapshot, checkpoint, recomme
     old = checkpoint.server.global_memory
     turned = Prototypes({block: -3 * sums for block, sums in old.sums.items()}, old.counts)
     found = Recommender.of(snapshot, with_prototypes(checkpoint, turned), "changed")
-    for user_id in ("nobody", str(SHORT_USER)):
+    for user_id in ("stranger", str(SHORT_USER)):
         assert ranking(found, user_id) != ranking(recommender, user_id)
 
 
@@ -201,7 +201,7 @@ def test_emptying_both_is_the_model_without_memory(snapshot, checkpoint, recomme
         np.testing.assert_array_equal(scores(emptied, user), scores(without, user))
         changed += not np.array_equal(scores(emptied, user), scores(recommender, user))
     assert changed == snapshot.dataset.num_users
-    assert ranking(emptied, "nobody") == ranking(without, "nobody")
+    assert ranking(emptied, "stranger") == ranking(without, "stranger")
 
 
 def test_a_preference_text_is_read(snapshot, checkpoint, recommender):

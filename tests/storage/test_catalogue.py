@@ -161,7 +161,7 @@ def test_every_method_names_the_data_sets_there_are(films):
 
 def test_a_history_is_in_the_order_of_time_and_ties_as_they_came(films):
     assert triples(films.history("films", "u1")) == [ROWS[1], ROWS[3], ROWS[0]]
-    assert films.history("films", "nobody") == []
+    assert films.history("films", "stranger") == []
 
 
 def test_a_snapshot_is_what_was_there_up_to_an_id(films):
@@ -270,7 +270,7 @@ def test_users_are_paged_counted_and_searched(store):
     assert len(found) == len(lengths) == store.dataset("s").users
     assert [user.user_id for user in store.users("s", search="%")] == ["a%b"]
     assert {user.user_id for user in store.users("s", search="r 3")} == {"user 3", *(f"user 3{n}" for n in range(7))}
-    assert store.users("s", search="nobody") == []
+    assert store.users("s", search="stranger") == []
 
 
 def test_deleting_a_user_says_how_many_rows_went_and_what_was_the_newest(films):

@@ -79,7 +79,7 @@ def test_rows_from_the_future_that_were_stored_stay_out_too(store):
     assert store.add_feedback("shop", [Event("u", "a", NOW + 501)]).accepted == 1
 
 
-def test_another_users_row_from_the_future_keeps_nobody_out(store):
+def test_another_users_row_from_the_future_keeps_no_user_out(store):
     write(store, [*ROWS, ("v", "c", NOW + 10**9)])
     store.delete_user("shop", "u")
     assert store.add_feedback("shop", [Event("u", "a", NOW + 1)]).accepted == 1

@@ -35,8 +35,8 @@ def test_a_deletion_is_asked_of_all_jobs_of_the_data_set(store, erasures, catalo
     first, _, second = finished(store), finished(store, dataset="other"), finished(store)
     assert erasures.pending() == []
     catalogue.delete_user("demo", "u")
-    catalogue.delete_user("demo", "nobody")
-    assert erasures.pending() == [Erasure(job, 1, ("nobody", "u")) for job in (first, second)]
+    catalogue.delete_user("demo", "stranger")
+    assert erasures.pending() == [Erasure(job, 1, ("stranger", "u")) for job in (first, second)]
 
 
 def test_what_is_done_of_an_ended_job_is_done(store, erasures, catalogue):

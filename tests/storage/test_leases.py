@@ -50,7 +50,7 @@ def test_a_dead_trainers_job_is_taken_over(store, clock):
     assert [line.level for line in store.logs(job_id)] == ["INFO", "WARNING", "INFO"]
 
 
-def test_a_late_trainer_that_nobody_replaced_goes_on(store, clock):
+def test_a_late_trainer_that_was_not_replaced_goes_on(store, clock):
     queue(store)
     lease = claim(store)
     clock.advance(10 * LEASE)

@@ -10,7 +10,7 @@ from fedmem.storage.jobs import Lease
 from tests.waiting import PATIENCE, until
 from trainer.control import Control, Shutdown
 
-LEASE = Lease(7, 3, "somebody")
+LEASE = Lease(7, 3, "a trainer")
 SECONDS = 3.0  # of a lease: a busy machine may stop a process for one
 
 
@@ -46,7 +46,7 @@ def test_a_heartbeat_tells_how_far_the_round_is_and_learns_what_is_wanted():
         assert control.stop()
 
 
-def test_a_lease_that_somebody_else_holds_is_lost_and_not_asked_for_again():
+def test_a_lease_that_another_trainer_holds_is_lost_and_not_asked_for_again():
     jobs = ScriptedJobs(LeaseLostError("job 7 was taken over"))
     with Control(jobs, LEASE, SECONDS, Shutdown(), time.monotonic()) as control:
         jobs.renewed.wait(PATIENCE)
@@ -64,7 +64,7 @@ def test_a_lease_outlives_a_database_that_is_away_for_a_moment_but_not_for_long(
         until(lambda: len(jobs.renewals) == 2, "two renewals")
         control.check()
         until(lambda: time.monotonic() > control._renewed + SECONDS, "the end of the lease")
-        with pytest.raises(LeaseLostError, match="somebody"):
+        with pytest.raises(LeaseLostError, match="a trainer"):
             control.check()
 
 

@@ -20,7 +20,7 @@ from fedmem.storage.catalogue import CatalogueStore
 from fedmem.storage.catalogue_rows import Event, ItemRow
 from trainer.dataset import load_dataset
 
-# Someone who can be trained on, in every data set.
+# A user who can be trained on, in every data set.
 TRAINABLE = [("u", "a", 0), ("u", "b", 1), ("u", "c", 2), ("u", "d", 3)]
 
 
@@ -108,7 +108,7 @@ def test_feedback_waits_for_the_next_snapshot(store):
     assert after.lengths.tolist() == [5, 1]
 
 
-def test_nobody_to_train_on_is_an_error_that_says_why(store):
+def test_no_user_to_train_on_is_an_error_that_says_why(store):
     a_few(store)
     with pytest.raises(
         DataError,
