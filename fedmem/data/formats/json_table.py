@@ -89,7 +89,7 @@ def _lines(file: io.TextIOWrapper, bad_rows: BadRows) -> Blocks:
 
 
 def _rows_at_once(lines: list[str]) -> list[Row] | None:
-    """The objects of lines that all are one, twice as fast as one by one; None if some is none."""
+    """Parse lines that are all objects, twice as fast as one by one; None if any is not."""
     joined = ",".join(lines)
     try:
         rows = None if why_undecoded(joined) else json.loads(f"[{joined}]")
