@@ -12,7 +12,7 @@ from fedmem.data.formats.bad_rows import BadRows
 from fedmem.data.formats.table import Batch, Values, distinct
 from fedmem.data.interactions import StrArray
 from fedmem.errors import DataError, MissingIdError
-from fedmem.identifiers import FLOAT16_EXACT, FLOAT32_EXACT, is_missing_marker, read_id
+from fedmem.identifiers import FLOAT16_EXACT, FLOAT32_EXACT, FLOAT64_EXACT, is_missing_marker, read_id
 
 _log = logging.getLogger(__name__)
 
@@ -75,7 +75,12 @@ class IdColumn:
             example,
             example.split(".")[0],
         )
-        return [text.split(".")[0] if _WHOLE_FLOAT.fullmatch(text) else text for text in texts]
+        return [_whole(text) if _WHOLE_FLOAT.fullmatch(text) else text for text in texts]
+
+
+def _whole(text: str) -> str | float:
+    """Give what stands before the point, or the float where that is one of several numbers it may have been."""
+    return text.split(".")[0] if abs(float(text)) < FLOAT64_EXACT else float(text)
 
 
 def _exact_below(values: Values, batch: Batch) -> int:

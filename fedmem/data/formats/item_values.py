@@ -13,7 +13,6 @@ from fedmem.identifiers import is_missing_marker, shown
 # Not what a text may hold in a database or on a line; tab and line ends stand for blanks.
 _BLANKS = re.compile(r"[\t\r\n]+")
 _FORBIDDEN = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff]")
-_LARGEST_YEAR = 9999
 
 
 def text_in(value: Any, what: str) -> str:
@@ -33,7 +32,7 @@ def text_in(value: Any, what: str) -> str:
     forbidden = _FORBIDDEN.search(text)
     if forbidden:
         raise DataError(f"the {what} {shown(text)} holds the character {forbidden[0]!r}, which no text may")
-    return text
+    return "" if is_missing_marker(text) else text
 
 
 def line_in(value: Any, what: str) -> str:
@@ -44,7 +43,7 @@ def line_in(value: Any, what: str) -> str:
 def year_in_cell(value: Any) -> int | None:
     """Read 1995 from 1995, "1995" or "1995.0", as a column with gaps is often written; None for an empty cell."""
     text = text_in(value, "year")
-    if not text or is_missing_marker(text):
+    if not text:
         return None
     digits = text.removesuffix(".0")
     if not re.fullmatch(r"-?[0-9]{1,4}", digits):

@@ -11,6 +11,7 @@ import numpy as np
 from fedmem.data.formats.bad_rows import WIDTH, BadRows
 from fedmem.data.formats.id_columns import IdColumn
 from fedmem.data.formats.images import find_images
+from fedmem.data.formats.item_remarks import Remarks
 from fedmem.data.formats.item_values import genres_in, line_in, text_in, year_in_cell
 from fedmem.data.formats.opening import read_bytes
 from fedmem.data.formats.raw_text import decode_titles, text_lines_only
@@ -52,7 +53,7 @@ def read_items(path: Path, reading: Reading | None = None, images: Path | None =
     found, head = sniff(path, _EXPECTED, reading.encoding)
     format = found or _format_of_text(head, path, reading)
     bad_rows = BadRows(path, reading.skip_bad_rows, unit_of_rows(format))
-    items = list(_to_items(_rows(path, format, reading, bad_rows), path.parent, reading, bad_rows))
+    items = list(_to_items(_rows(path, format, reading, bad_rows), path, reading, bad_rows))
     bad_rows.check()
     if not items:
         raise DataError(f"{path}: the file holds no items")
@@ -144,9 +145,9 @@ def _ml_100k_genres(path: Path) -> tuple[str, ...]:
     return names
 
 
-def _to_items(rows: DescribedRows, folder: Path, reading: Reading, bad_rows: BadRows) -> Iterator[Item]:
+def _to_items(rows: DescribedRows, path: Path, reading: Reading, bad_rows: BadRows) -> Iterator[Item]:
     first_line: dict[str, int] = {}
-    too_long: list[str] = []
+    remarks = Remarks(path, reading.genre_separator)
     for number, item_id, row in rows:
         if item_id in first_line:
             reason = f"the item {item_id!r} stands already on line {first_line[item_id]}"
@@ -154,19 +155,13 @@ def _to_items(rows: DescribedRows, folder: Path, reading: Reading, bad_rows: Bad
             continue
         first_line[item_id] = number
         try:
-            item = _to_item(item_id, row, folder, reading.genre_separator)
+            item = _to_item(item_id, row, path.parent, reading.genre_separator)
         except DataError as error:
             bad_rows.add(number, str(error), "unusable description")
             continue
-        too_long += [item_id] * (len(item.description) > MAX_DESCRIPTION_LENGTH)
+        remarks.note(row, item)
         yield _shortened(item)
-    if too_long:
-        _log.warning(
-            "the texts of %d items are cut to their first %s characters (item %s)",
-            len(too_long),
-            f"{MAX_DESCRIPTION_LENGTH:,}",
-            too_long[0],
-        )
+    remarks.tell()
 
 
 def _shortened(item: Item) -> Item:

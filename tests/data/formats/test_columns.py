@@ -54,6 +54,10 @@ def test_floats_in_a_text_are_whole_numbers_if_all_of_them_are(read, caplog):
         assert read(ids("7.0", "NULL", "12.0"), skip_bad_rows=1).items.tolist() == ["7", "12"]
     assert "every item_id is a whole number with a point, as 7.0: read as 7" in caplog.text
     assert read(ids("7.0", "7", "1.1")).items.tolist() == ["7.0", "7", "1.1"]
+    assert read(ids("007.0", "9007199254740991.0")).items.tolist() == ["007", "9007199254740991"]
+    for beyond in ("9007199254740992.0", "9" * 400 + ".0"):
+        with pytest.raises(DataError, match=r"log.csv:3: the item_id (9007199254740992.0|inf) is "):
+            read(ids("7.0", beyond))
 
 
 @pytest.mark.parametrize(
@@ -320,6 +324,7 @@ def test_everything_left_out_is_an_error_that_says_why(read):
         ({"date_format": "DD.MM.YYYY"}, "the date format 'DD.MM.YYYY' names no part of a date"),
         ({"encoding": "klingon"}, "the encoding 'klingon' is unknown"),
         ({"encoding": "base64"}, "the encoding 'base64' is unknown"),
+        ({"encoding": "undefined"}, "the encoding 'undefined' is unknown"),
         ({"genre_separator": ""}, "the genre separator is empty"),
         ({"skip_bad_rows": -1}, "skip_bad_rows = -1 must be 0 or more"),
     ],

@@ -217,6 +217,40 @@ def test_genres_as_json_lists(written):
         assert [item.genres for item in read(written(content))] == [("Comedy", "Drama"), (), ()]
 
 
+def test_what_is_written_for_a_missing_value_describes_nothing(written, caplog):
+    bare_row, told_row = "1\t\\N\t\\N\t\\N\tNULL", "2\tNone but the Brave\tDrama|NULL\t1965\tnull and void"
+    content = f"item_id\ttitle\tgenres\tyear\ttext\n{bare_row}\n{told_row}\n"
+    bare, told = read(written(content, "items.tsv"))
+    assert (bare.title, bare.genres, bare.year, bare.text) == ("", (), None, "")
+    assert bare.described == {"title", "genres", "year", "text"}
+    assert (told.title, told.genres, told.description) == ("None but the Brave", ("Drama",), "null and void")
+    assert r"1 titles are written as a missing value is ('\\N' of item 1)" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("genres", "sign"),
+    [
+        (("Comedy, Drama", "Crime"), ","),
+        (("Comedy;Drama", "Crime;War", "War"), ";"),
+        (("Comedy/Drama",), "/"),
+        (("Comedy, Drama", "Crime|War"), None),  # a genre of two words
+        (("Rock, Paper, Scissors", "Crime", "War", "Crime", "Drama"), None),
+        (("Comedy", ""), None),
+        (('["Comedy", "Drama"]',), None),
+    ],
+)
+def test_a_separator_of_genres_that_may_be_another_is_named(written, caplog, genres, sign):
+    rows = "".join(f"{number}\tTitle\t{text}\n" for number, text in enumerate(genres))
+    found = read(written(f"item_id\ttitle\tgenres\n{rows}", "items.tsv"))
+    assert ("--genre-separator" in caplog.text) == (sign is not None)
+    if sign:
+        assert found[0].genres == (genres[0],)
+        assert f"--genre-separator '{sign}'" in caplog.text
+        caplog.clear()
+        read_items(written(f"item_id\ttitle\tgenres\n{rows}", "items.tsv"), Reading(genre_separator=sign))
+        assert not caplog.text
+
+
 def test_bytes_are_text(tmp_path):
     path = tmp_path / "items.parquet"
     pd.DataFrame({"item_id": [b"1"], "title": ["Amélie".encode()]}).to_parquet(path)
