@@ -1,6 +1,7 @@
 """Tables with named columns, whatever the format: csv, parquet, JSON lines, JSON arrays, Excel workbooks."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from fedmem.data.formats.bad_rows import BadRows
@@ -13,28 +14,45 @@ from fedmem.data.formats.table import Batch, Wanted
 from fedmem.data.formats.text_table import read_csv
 from fedmem.errors import DataError
 
-TABLE_FORMATS = ("csv", "parquet", "jsonl", "json", "xlsx")
-# A row of these has a number, not a line.
-_WITHOUT_LINES = ("parquet", "json", "xlsx")
-_OLD_WORKBOOK = b"\xd0\xcf\x11\xe0"
+
+@dataclass(frozen=True)
+class TableFormat:
+    """A format of tables with named columns.
+
+    Attributes:
+        read: gives the wanted columns of a file in batches; is told the encoding, and notes the bad rows.
+        starts: the first bytes of such a file, one of these; none for text.
+        has_lines: whether a row is named by the number of its line.
+    """
+
+    read: Callable[[Path, str, Wanted, BadRows], Iterator[Batch]]
+    starts: tuple[bytes, ...] = ()
+    has_lines: bool = True
+
+
+def binary(read: Callable[[Path, Wanted], Iterator[Batch]], *starts: bytes) -> TableFormat:
+    """Make a format of a reader that knows no encodings and no bad rows, and of the first bytes of its files."""
+    return TableFormat(lambda path, encoding, wanted, bad_rows: read(path, wanted), starts, has_lines=False)
+
+
+# By the name that ``--format`` has for it, which is also the suffix of the files that are looked for in a folder.
+TABLE_FORMATS: Mapping[str, TableFormat] = {
+    "csv": TableFormat(read_csv),
+    "parquet": binary(read_parquet, b"PAR1"),
+    "jsonl": TableFormat(read_json_lines),
+    "json": TableFormat(read_json_array, has_lines=False),
+    "xlsx": binary(read_workbook, b"PK\x03\x04", b"\xd0\xcf\x11\xe0"),  # and the workbooks before 2007
+}
 
 
 def read_table(path: Path, format: str, encoding: str, wanted: Wanted, bad_rows: BadRows) -> Iterator[Batch]:
     """Read the wanted columns of a file, or of a folder of parquet parts, some rows at a time."""
-    if format == "parquet":
-        return read_parquet(path, wanted)
-    if format == "xlsx":
-        return read_workbook(path, wanted)
-    if format == "jsonl":
-        return read_json_lines(path, encoding, wanted, bad_rows)
-    if format == "json":
-        return read_json_array(path, encoding, wanted, bad_rows)
-    return read_csv(path, encoding, wanted, bad_rows)
+    return TABLE_FORMATS[format].read(path, encoding, wanted, bad_rows)
 
 
 def unit_of_rows(format: str) -> str:
     """Return what precedes a row's number in a message."""
-    return "row " if format in _WITHOUT_LINES else ""
+    return "" if format not in TABLE_FORMATS or TABLE_FORMATS[format].has_lines else "row "
 
 
 def sniff(path: Path, expected: str, encoding: str = "auto") -> tuple[str | None, bytes]:
@@ -45,10 +63,9 @@ def sniff(path: Path, expected: str, encoding: str = "auto") -> tuple[str | None
         head = file.read(HEAD)
     if not head.strip():
         raise DataError(f"{path}: the file is empty; {expected} was expected")
-    if head.startswith(b"PAR1"):
-        return "parquet", head
-    if head.startswith(_OLD_WORKBOOK) or head.startswith(b"PK\x03\x04"):
-        return "xlsx", head
+    for name, format in TABLE_FORMATS.items():
+        if head.startswith(format.starts):
+            return name, head
     text, _ = as_utf8(head, encoding, errors="ignore")
     return _json_kind(text), text
 
