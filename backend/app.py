@@ -24,7 +24,7 @@ from fedmem import __version__
 from fedmem.serving import Recommender
 
 LOG = logging.getLogger(__name__)
-COMPUTING = 2  # threads that compute answers which take long, beside the one that answers every caller
+COMPUTING = 2  # threads that compute answers which take long, besides the one that answers every caller
 # The first in the list is the first that a request's path is compared with.
 WITHOUT_DATABASE = (recommend.router, items.without_database, operations.public)
 WITH_DATABASE = (

@@ -5,7 +5,7 @@ import logging
 from datetime import UTC, datetime
 
 ACCESS = logging.getLogger("backend.access")
-EXTRA = "fields"  # logger.info("..", extra={EXTRA: {..}}): what is put beside the message
+EXTRA = "fields"  # logger.info("..", extra={EXTRA: {..}}): what is logged with the message
 
 
 class JsonLines(logging.Formatter):

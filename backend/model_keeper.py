@@ -79,7 +79,7 @@ class ModelKeeper:
     _compared: WeakKeyDictionary[object, tuple[str, int, list[ItemRow]]] = field(default_factory=WeakKeyDictionary)
 
     def look(self) -> None:
-        """Serve what is active by now, and read what users did and what became of items meanwhile."""
+        """Serve what is active by now, and read what users did and how items changed meanwhile."""
         with self._loading:
             self._meanwhile.clear()
             active = self.models.active()
@@ -314,7 +314,7 @@ class ModelKeeper:
 
 def lower_priority() -> None:
     """Let this thread run when no other of the process wants to: a model that is being loaded can wait, answers not."""
-    if sys.platform == "linux":  # elsewhere priorities are of processes
+    if sys.platform == "linux":  # elsewhere priorities belong to processes
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)
 
 

@@ -35,7 +35,7 @@ Responses = dict[int | str, dict[str, Any]]
 
 
 def problems(*statuses: int) -> Responses:
-    """Document the problems that a route may answer with, beside those that every route may."""
+    """Document the problems that a route may answer with, besides those that every route may."""
     return {status: {"model": Problem, "description": MEANING[status]} for status in sorted({*ALWAYS, *statuses})}
 
 

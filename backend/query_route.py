@@ -96,7 +96,7 @@ def parameters(dependant: Dependant) -> Iterable[str]:
 
 
 def unknown(query: Mapping[str, Any], known: Collection[str]) -> list[dict[str, Any]]:
-    """Make an error, in FastAPI's form, for each parameter that there is not."""
+    """Make an error, in FastAPI's form, for each unknown parameter."""
     return [
         {"type": "unknown_parameter", "loc": ("query", name), "msg": _no_such(name, known), "input": query[name]}
         for name in query

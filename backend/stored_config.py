@@ -32,7 +32,7 @@ def _without_refused(values: dict[str, Any]) -> tuple[ExperimentConfig, tuple[st
 
 
 def _key(values: Mapping[str, Any], place: Sequence[int | str]) -> tuple[str, ...]:
-    """Find the keys on the way to a problem; behind them may come an index in a list, or a member of a union."""
+    """Find the keys on the way to a problem; an index in a list or a member of a union may follow them."""
     key: list[str] = []
     node: Any = values
     for part in place:

@@ -47,7 +47,7 @@ FLAGS = ("--no-sandbox", "--disable-gpu", "--disable-background-networking", "--
 REQUESTS = re.compile(r'fedmem_http_requests_total\{.*route="(.*)",status="(\d+)"\} (\S+)')
 SIDES = ("without", "with", "polls")
 POLL_SECONDS = 2.0  # the dashboard's own
-# Also what stands there for a moment only.
+# Also what is shown for a moment only.
 NOTE_ERRORS = """
     window.errors = new Set();
     const wrong = '[data-testid=stAlertContentError], [data-testid=stAlertContentWarning], [data-testid=stException]';

@@ -53,7 +53,7 @@ class Sizes:
     """How much is measured."""
 
     items: int = 3706
-    turns: int = 15  # of R4 and R5, beside the first, which warms up
+    turns: int = 15  # of R4 and R5, besides the first, which warms up
     per_turn: int = 60  # users
     rate: float = 100.0  # requests a second of R6 and R9
     seconds: float = 4.0  # of one side's turn

@@ -18,7 +18,7 @@ class PrototypeBook:
         self._maps: Shelf[ItemMap | None] = Shelf(MOST_JOBS)
 
     def read(self, job: Job, *, at_most: int) -> tuple[PrototypeRound, ...]:
-        """Read the kept rounds in order, as far as known after so many questions; the last one is asked for first.
+        """Read the kept rounds in order, as far as known after this many questions; the last one is asked for first.
 
         Of more than MOST_ROUNDS, every second is left out, or three of four, and so on.
 

@@ -1,4 +1,4 @@
-"""The environment of every process: the file ``.env`` of the folder it is started in stands in for what is not set.
+"""The environment of every process: the file ``.env`` in its working directory supplies what is not set.
 
 ``.env`` is found and read here and nowhere else. What stands in the environment already wins, and an empty variable
 counts as unset. Only names of ours are taken, for the file may serve other programs too.

@@ -23,7 +23,7 @@ _MISSING_IN_ANY_CASE = frozenset(
     ("null", "none", "nan", "-nan", "n/a", "#n/a", "<na>", "<null>", "(null)", "[null]", r"\n", "undefined")
 )
 _MISSING = frozenset(("NA", "#NA", "NaT"))
-# Control characters, which no database, log or header is to hold, and halves of characters, which are no UTF-8.
+# Control characters, which no database, log or header should hold, and lone surrogates, which are not UTF-8.
 _FORBIDDEN = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
 _SHORTENED = re.compile(r"-?\d([.,]\d+)?[eE]\+\d+")
 # How programs write what no whole number is: pandas and numpy the first, JSON writers the second.

@@ -4,7 +4,7 @@ from enum import StrEnum
 
 
 class Modality(StrEnum):
-    """A kind of evidence, by which items are compared with what is remembered; an expert exists for each that there is.
+    """A kind of evidence by which items are compared with what is remembered; each that is present has an expert.
 
     The value names it everywhere: parameters, gates, metrics, explanations. All but the first have frozen features.
 

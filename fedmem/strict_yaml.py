@@ -29,14 +29,14 @@ def parse_yaml(text: str, source: str) -> Any:
 
 
 class _Loader(yaml.SafeLoader):
-    """The safe loader, which refuses keys that stand twice and says where a value is that is none."""
+    """The safe loader, which refuses repeated keys and says where an unusable value is."""
 
     def __init__(self, text: str, source: str) -> None:
         super().__init__(text)
         self.source = source
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
-        """Refuse a key that stands twice, then do as PyYAML: before it merges ``<<``, which may be overridden."""
+        """Refuse a repeated key, then do as PyYAML: before it merges ``<<``, which may be overridden."""
         lines: dict[str, int] = {}
         for key_node, _ in node.value:
             if not isinstance(key_node, yaml.ScalarNode):  # which PyYAML refuses

@@ -103,7 +103,7 @@ def number_in(text: str) -> int | float | None:
 
 
 def _from_iso(text: str) -> datetime:
-    """Read ISO 8601, also with a blank before the zone or its name behind, as databases write it."""
+    """Read ISO 8601, also with a blank before the zone or the zone's name after it, as databases write it."""
     try:
         return datetime.fromisoformat(text)
     except ValueError:

@@ -23,7 +23,7 @@ from fedmem.modality import Modality
 from fedmem.storage.jobs import JobRow, JobStore, Lease, RoundResult, StoredPrototypes
 from trainer.control import Control
 
-LONGEST_CHAIN = 50  # checkpoints that stand on each other, at most
+LONGEST_CHAIN = 50  # checkpoints that build on each other, at most
 
 # getrusage counts KiB on Linux and bytes on macOS.
 _RSS_UNITS_PER_MIB = 2**20 if sys.platform == "darwin" else 2**10

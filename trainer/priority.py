@@ -1,4 +1,4 @@
-"""The trainer's share of the processor: what is left by those who wait for an answer."""
+"""The trainer's share of the processor: what those waiting for an answer leave."""
 
 import os
 from contextlib import suppress

@@ -130,11 +130,11 @@ class _JobLog(logging.Handler):
     def __init__(self, jobs: JobStore, lease: Lease) -> None:
         super().__init__(logging.INFO)
         self._jobs, self._lease = jobs, lease
-        # What is said of a database that does not answer is not said to the database.
+        # What is logged about a database that does not answer is not logged to the database.
         self.addFilter(lambda record: record.name != "trainer.control")
 
     def emit(self, record: logging.LogRecord) -> None:
-        with contextlib.suppress(FedMemError):  # it stands in the process's own log
+        with contextlib.suppress(FedMemError):  # it is in the process's own log
             self._jobs.log(self._lease, _level(record.levelno), record.getMessage())
 
 

@@ -11,7 +11,7 @@ Label = tuple[str, str, float, float]
 
 @dataclass(frozen=True)
 class Disc:
-    """A disc on the screen, in pixels from the middle to the right and down, and what there is to say of it."""
+    """A disc on the screen, in pixels from the middle to the right and down, and its label."""
 
     number: str
     title: str

@@ -1,4 +1,4 @@
-"""The Recommend page's charts: what a score is made of, and what was read from memory."""
+"""The Recommend page's charts: a score's parts, and what was read from memory."""
 
 from functools import cache
 from typing import Any

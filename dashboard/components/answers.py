@@ -1,4 +1,4 @@
-"""Recommendations as a list: cover, title, genres, score, what it is made of, and where the item stands elsewhere."""
+"""Recommendations as a list: cover, title, genres, score, its parts, and the item's rank elsewhere."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass

@@ -22,7 +22,7 @@ _OPEN = "The last bar holds all that is above."
 
 
 def memory() -> None:
-    """Show sums and quantiles over the clients' memories; what stands in them stays on the devices."""
+    """Show sums and quantiles over the clients' memories; their content stays on the devices."""
     st.title("Memory")
     live_job(_draw)
 

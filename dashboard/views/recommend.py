@@ -60,7 +60,7 @@ def _model_in_service() -> ModelVersion | None:
 
 
 def _answers(model: ModelVersion, taken: Taken) -> None:
-    """Show the answer warm, without memory and colder, side by side, and what the chosen one is made of."""
+    """Show the answer warm, without memory and colder, side by side, and the parts of the chosen one."""
     count = len(taken.items)
     history_strip(taken, model.dataset)
     latest = _latest(taken)

@@ -351,11 +351,11 @@ class RunDirectory:
         return {base for number in there for base in self._with_bases(number)}
 
     def keep_rounds(self, rounds: Iterable[int]) -> None:
-        """Remove every checkpoint but those of these rounds and what they stand on."""
+        """Remove every checkpoint but those of these rounds and those they build on."""
         self.remove_rounds(set(self.rounds()) - self.needed(rounds))
 
     def remove_rounds(self, rounds: Iterable[int]) -> None:
-        """Remove the checkpoints of these rounds. Killed meanwhile, it leaves none that is there in part."""
+        """Remove the checkpoints of these rounds. If killed meanwhile, leave none half removed."""
         with writing(self.path):
             for number in rounds:
                 _put_away(self._round_folder(number))

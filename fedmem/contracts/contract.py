@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 # Of ids and names that enter: something, and no control character, which no database and no log is to hold.
 PRINTABLE = r"^[^\x00-\x1f\x7f]+$"
-# Of ids by which something is looked up: whatever may stand in a database, which was filled before there was a rule.
+# For ids to look up: whatever a database may hold that was filled before there was a rule.
 STORED = r"^[^\x00]+$"
 
 Time = Annotated[datetime, Field(description="UTC, RFC 3339.", examples=["2026-11-25T08:30:00Z"])]

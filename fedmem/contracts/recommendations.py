@@ -135,7 +135,7 @@ class MemoryWeight(Contract):
 
 
 class Explanation(Contract):
-    """What an answer was made from; the parts of each score stand beside the item."""
+    """What an answer was made from; the parts of each score are given with the item."""
 
     fusion: dict[str, float] = Field(
         description="Weights of the two scores: sequence and retriever.",

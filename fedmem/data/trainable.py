@@ -14,7 +14,7 @@ def require_trainable(dataset: FederatedDataset, source: str) -> None:
 
 
 def require_several_users(dataset: FederatedDataset) -> None:
-    """Raise DataError where all that is left is of one user."""
+    """Raise DataError if only one user's rows are left."""
     if dataset.num_users == 1:
         raise DataError(
             f"the data set {dataset.name!r} holds one user ({dataset.vocabulary.user_id(0)!r}), and federated training "

@@ -43,7 +43,7 @@ def hidden_items(dataset: FederatedDataset, user: int, split: Split) -> IntArray
 
 
 def repeated_targets(dataset: FederatedDataset, split: Split, users: IntArray | None = None) -> float:
-    """Share of the users whose target stands in their known prefix: what ``data.repeats`` decides about."""
+    """Share of the users whose target is in their known prefix: what ``data.repeats`` decides about."""
     chosen = chosen_users(dataset, split, users).tolist()
     return sum(target_item(dataset, user, split) in known_prefix(dataset, user, split) for user in chosen) / len(chosen)
 

@@ -118,7 +118,7 @@ def standard_error(values: FloatArray) -> float:
 
 
 def catalogue_coverage(lists: IntArray, num_items: int) -> float:
-    """Share of the catalogue that stands in at least one list: |∪ lists| / I (Ge et al. 2010, Beyond accuracy).
+    """Share of the catalogue that is in at least one list: |∪ lists| / I (Ge et al. 2010, Beyond accuracy).
 
     ``lists`` is [B, K] of item indices; 0 pads a list that is shorter than K.
     """

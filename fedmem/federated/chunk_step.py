@@ -109,7 +109,7 @@ class ClientLosses:
         return cls(np.zeros(clients), np.zeros(clients))
 
     def add(self, recommendation: npt.NDArray[np.float64], tokens: ChunkTokens) -> None:
-        """Add a step of the first so many clients."""
+        """Add a step of the first clients, as many as ``recommendation`` has."""
         active = len(recommendation)
         self.sums[:active] += recommendation
         self.positions[:active] += tokens.chosen.sum(1)

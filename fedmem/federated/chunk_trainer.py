@@ -1,4 +1,4 @@
-"""ChunkTrainer: the local round of many clients together, and the one client step that there is."""
+"""ChunkTrainer: the local round of many clients together, and the only client step."""
 
 from dataclasses import replace
 

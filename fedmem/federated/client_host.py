@@ -107,7 +107,7 @@ class ClientHost:
         return MetricSums.of(evaluate(self.dataset, scorer, split, users=users).ranks, asked.k_list, asked.metrics)
 
     def contexts(self, users: UserIndices, round_number: int) -> dict[int, UserContext]:
-        """Gather what stands beside these users' histories after a number of completed rounds."""
+        """Gather what is known of these users besides their histories after a number of completed rounds."""
         if not self.config.uses_memory:
             return dict.fromkeys(users.tolist(), UserContext())
         memories = self.store.read(users, round_number)

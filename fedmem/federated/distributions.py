@@ -59,7 +59,7 @@ class Counts:
         return {f"{name}_p{q:02d}": float(value) for q, value in zip(QUANTILES, values, strict=True)}
 
     def shares(self, name: str) -> dict[str, float]:
-        """Tell the share of all in each bar of the histogram."""
+        """Return each bar's share of the histogram's total."""
         if not self.distribution.together:
             return {}
         grouped = np.add.reduceat(self.by_bin, np.arange(0, self.distribution.bins, self.distribution.together))

@@ -135,7 +135,7 @@ def evaluate_model(
 
 
 def after_validation(state: ServerState, metric: float) -> ServerState:
-    """Note a validation: a new best, or one more that is none."""
+    """Note a validation: a new best, or one more without improvement."""
     if metric > state.best_metric:
         return replace(state, best_round=state.round, best_metric=metric, stale=0)
     return replace(state, stale=state.stale + 1)

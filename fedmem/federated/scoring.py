@@ -26,7 +26,7 @@ Histories = Sequence[npt.NDArray[np.integer]]
 
 @dataclass(frozen=True, eq=False)
 class UserContext:
-    """What stands beside a user's history: nothing for a new user.
+    """What is known of a user besides the history: nothing for a new user.
 
     Attributes:
         memory: the user's own entries, or None.

@@ -139,7 +139,7 @@ class ClientCopies:
         return None if self.touched is None else self.parameters[ITEM_ROWS]
 
     def narrow(self, active: int) -> None:
-        """Go on with the first so many clients; the others have taken all their steps."""
+        """Go on with the first ``active`` clients; the others have taken all their steps."""
         if active == self.active:
             return
         if self.touched is not None:

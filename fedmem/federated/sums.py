@@ -12,7 +12,7 @@ class Sum(Protocol):
         ...
 
     def report(self, name: str) -> dict[str, float]:
-        """Say what it came to, under a metric's name or names made of it."""
+        """Return the result under the metric's name, or under names derived from it."""
         ...
 
 

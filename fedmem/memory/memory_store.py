@@ -1,4 +1,4 @@
-"""All clients' memories on disk, where they stand for the devices' own. A chunk reads and writes its own clients'.
+"""All clients' memories on disk, in place of the devices' own. A chunk reads and writes its own clients'.
 
 One file, little-endian and sparse: what was never written is a hole, which reads as zeros and takes no room. ::
 
@@ -58,7 +58,7 @@ class MemoryStore:
         return MemoryStore, (self.path, self.num_users, self.capacity, self.dim)
 
     def close(self) -> None:
-        """Close the file; the store is of no use any more."""
+        """Close the file; the store cannot be used after that."""
         self._close()
         self._file = -1
 

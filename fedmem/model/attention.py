@@ -4,8 +4,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-# Up to so many positions the table of weights is small enough to be written out, which on a CPU is quicker than torch's
-# blocked kernel.
+# Up to this many positions the table of weights is small enough to be written out, which on a CPU is quicker than
+# torch's blocked kernel.
 LONGEST_EXPLICIT = 128
 
 

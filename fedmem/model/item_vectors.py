@@ -11,7 +11,7 @@ from fedmem.modality import Modality
 
 @dataclass(frozen=True)
 class MaskedVectors:
-    """Vectors of one modality [n, D_m], zero where the mask [n] says that there is none."""
+    """Vectors of one modality [n, D_m], zero where the mask [n] is False."""
 
     vectors: Tensor
     mask: Tensor
@@ -56,7 +56,7 @@ class ItemTable:
         return self.vectors[Modality.SEQUENTIAL]
 
     def position(self, items: Tensor) -> Tensor:
-        """Find where the items stand in this table; they must be in ``rows``."""
+        """Find the items' rows in this table; they must be in ``rows``."""
         if self.rows is None:
             return items
         if self.rows.dim() == 1:

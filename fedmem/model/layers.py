@@ -1,4 +1,4 @@
-"""Layers whose parameters are shared by a batch or stand once per client.
+"""Layers whose parameters are shared by a batch or given once per client.
 
 A parameter may have a leading client dimension [C, ..]. What it is applied to then has C as its leading dimension too,
 and client c is served by its own slice: C models in one call.

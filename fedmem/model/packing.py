@@ -82,7 +82,7 @@ class Packing:
         self._segment, self._place, self._token = segment, position, row * row_width + column
 
     def moves(self, heads: int) -> Moves:
-        """Make the moves for so many heads."""
+        """Make the moves for ``heads`` heads."""
         if heads not in self._moves:
             self._moves[heads] = self._find_moves(heads)
         return self._moves[heads]

@@ -33,7 +33,7 @@ INITIAL_STD = 0.02
 
 @dataclass(frozen=True)
 class Reader:
-    """What stands beside the sequence when a query is made.
+    """What a query is made from besides the sequence.
 
     Attributes:
         memory: what may be read, or None.

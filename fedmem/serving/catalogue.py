@@ -1,4 +1,4 @@
-"""The items that a model version can recommend: those it was trained with and, behind them, new ones."""
+"""The items that a model version can recommend: those it was trained with and, after them, new ones."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -60,7 +60,7 @@ class ServedCatalogue:
         return item_id in self._index
 
     def indices(self, item_ids: Iterable[str]) -> tuple[IntArray, list[str]]:
-        """Find the indices of the ids that there are, in order, and the ids that there are not."""
+        """Find the indices of the known ids, in order, and the unknown ids."""
         get = self._index.get
         asked = list(item_ids)
         found = [get(item_id, 0) for item_id in asked]

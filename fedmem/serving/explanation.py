@@ -1,4 +1,4 @@
-"""What an answer is made of: the parts of each score, and what of the memory was read. Computed only when asked for."""
+"""What an answer is made from: the parts of each score, and the memory that was read. Computed only when asked for."""
 
 from collections.abc import Sequence
 from functools import cached_property

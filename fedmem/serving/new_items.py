@@ -106,7 +106,7 @@ def place(model: UR4RecV2MoE, trained: UR4RecV2MoE, texts: PlacedTexts) -> UR4Re
 
 @torch.inference_mode()
 def with_rows(table: ItemTable, trained: UR4RecV2MoE, texts: PlacedTexts, count: int) -> ItemTable:
-    """Make the vectors of ``count`` items: anew or, behind the others, new where there is a text; else as before.
+    """Make the vectors of ``count`` items: anew or, after the others, new if there is a text; else as before.
 
     Of a new item the trained row is zero, its text is not. ``trained`` is the model as it was trained.
     """
@@ -140,7 +140,7 @@ def _rows(table: Tensor, index: Tensor) -> Tensor:
 
 
 def _changed(table: Tensor, index: Tensor, rows: Tensor, count: int | None = None) -> Tensor:
-    """Copy a table with these rows and, behind the others, as many as to make ``count``."""
+    """Copy a table with these rows, extended at the end to ``count`` rows."""
     added = 0 if count is None else count - len(table)
     changed = torch.cat([table, table.new_zeros(added, *table.shape[1:])])
     changed[index] = rows

@@ -69,7 +69,7 @@ class ResolvedQuestion:
 
     @property
     def needs_context(self) -> bool:
-        """Whether what stands beside the history is needed for the answer."""
+        """Whether the answer needs the user's context besides the history."""
         return self.vector is None or self.selection.explain
 
     @property
@@ -79,7 +79,7 @@ class ResolvedQuestion:
         return self.needs_context and reads_own and self.contexts.replays(self.user, self.history)
 
     def context(self) -> UserContext | None:
-        """Find what is read beside the history; None where no memory is to be read at all."""
+        """Find what is read besides the history; None if no memory is read at all."""
         if not self.selection.memory:
             return None
         if self.question.memory is not None and self.contexts.config.uses_memory:
@@ -89,5 +89,5 @@ class ResolvedQuestion:
         return self.contexts.of_user(self.user, self.history)
 
     def top_k(self) -> TopK:
-        """Say what is to be found; one item more than is wanted, to see if another page follows."""
+        """Say what to find; one item more than is wanted, to see if another page follows."""
         return TopK(self.selection.end + 1, self.hidden, self.outside)

@@ -20,7 +20,7 @@ Best = tuple[Indices, FloatArray]
 
 logger = logging.getLogger(__name__)
 
-# Up to so many items the exact product takes about a millisecond and a half at D_x = 128, one thread.
+# Up to this many items the exact product takes about a millisecond and a half at D_x = 128, one thread.
 EXACT_ITEMS = 200_000
 # Cells that FAISS searches of √I. Measured by fedmem bench topk.
 PROBES = 32
@@ -37,7 +37,7 @@ _HALF_ULP = float(np.finfo(np.float32).eps) / 2
 
 @dataclass(frozen=True, eq=False)
 class TopK:
-    """What is to be found for one query.
+    """What to find for one query.
 
     Attributes:
         count: how many items at most.
@@ -58,7 +58,7 @@ class Ranking(Protocol):
         ...
 
     def with_columns(self, columns: FloatArray, changed: Indices) -> "Ranking":
-        """Make the ranking of a matrix in which these items changed or, behind the others, are new."""
+        """Make the ranking of a matrix in which these items changed or were appended."""
         ...
 
 
@@ -171,7 +171,7 @@ class FaissRanking:
         return other
 
     def _best(self, query: FloatArray, wanted: TopK) -> Best:
-        """Find the best of the cells searched and, behind them, of all others: for any count the head of one order."""
+        """Find the best of the cells searched and, after them, of all others: for any count the head of one order."""
         if wanted.outside is not None:
             return self.exact.best(query[None], [wanted])[0]
         column, scores = self._best_of_cells(query, wanted)

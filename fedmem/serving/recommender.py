@@ -284,7 +284,7 @@ class Recommender:
         return self.trained.user_index(user_id)
 
     def context(self, user: int, history: Indices) -> UserContext:
-        """Find what stands beside a user's history: the stored memory, or what a history without one replays."""
+        """Find a user's context: the stored memory, or what replaying a history without one yields."""
         return self.contexts.of_user(user, history)
 
     # How a question becomes an answer

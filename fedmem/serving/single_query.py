@@ -108,7 +108,7 @@ class SingleQueries:
 
 
 class _Slots:
-    """What one expert may read: entries' vectors by item, the prototypes as it sees them, and the null slot behind."""
+    """What one expert may read: entries' vectors by item, the prototypes as it sees them, and the null slot last."""
 
     def __init__(self, modality: Modality, item_dim: int, scorer: ModelScorer) -> None:
         # Where entries' vectors come from: the items' own, or, for None, the memory.

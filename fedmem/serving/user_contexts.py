@@ -1,4 +1,4 @@
-"""What stands beside a history when it is scored: a stored memory, a replayed one, or the global one alone."""
+"""What a history is scored with: a stored memory, a replayed one, or the global one alone."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -73,7 +73,7 @@ class UserContexts:
         return UserContext(memory.query())
 
     def replays(self, user: int | None, history: Indices) -> bool:
-        """Say whether a context of this history, of a user of the data or without one, is had by replaying it."""
+        """Say whether the context of this history, of a known user or none, comes from replaying it."""
         if not self.config.uses_memory:
             return False
         if user is not None and (self.memory_of is not None or self._was_trained(user)):

@@ -22,7 +22,7 @@ class UserVector:
 
 @dataclass(frozen=True)
 class VectorKey:
-    """What a user vector depends on beside the model: the user, and what of the history is known."""
+    """What a user vector depends on besides the model: the user, and what of the history is known."""
 
     user_id: str
     length: int

@@ -1,1 +1,1 @@
-"""Jobs, metrics, models and the catalogue in SQL. Every table stands in ``schema``; no tensor is known here."""
+"""Jobs, metrics, models and the catalogue in SQL. Every table is defined in ``schema``; tensors are unknown here."""

@@ -60,7 +60,7 @@ class CatalogueStore:
         repeats: Repeats | None = None,
         progress: Progress = _silent,
     ) -> Imported:
-        """Import into a data set, made if need be: what is there already stays, and so does what nothing is said of.
+        """Import into a data set, created if missing: existing rows stay, and so does what the import does not mention.
 
         Args:
             name: of the data set.

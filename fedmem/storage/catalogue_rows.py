@@ -76,7 +76,7 @@ class Added:
 
 @dataclass(frozen=True)
 class Deleted:
-    """How many interactions went, and the newest id there was: what a user does afterwards is behind it."""
+    """How many interactions were deleted, and the newest id then: what a user does afterwards has a larger one."""
 
     interactions: int
     last_id: int

@@ -109,7 +109,7 @@ def rows_after(connection: Connection, dataset_id: int, after_id: int, limit: in
     newest = connection.scalar(select(func.max(interactions.c.id))) or 0
     if newest <= after_id:
         return []
-    # Between two ids, which every planner knows to be few, unlike what lies behind one.
+    # Between two ids, which every planner knows to be few, unlike all ids after one.
     statement = _in_order(dataset_id).where(interactions.c.id.between(after_id + 1, newest)).limit(limit)
     return [InteractionRow(*row) for row in connection.execute(statement)]
 

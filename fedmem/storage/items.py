@@ -30,7 +30,7 @@ _DESCRIPTION = (items.c.title, items.c.genres, items.c.year, items.c.image_path,
 _ROW = (items.c.item_id, *_DESCRIPTION, items.c.changed_at, items.c.edited_at)
 
 T = TypeVar("T")
-Merge = Callable[[ItemRow, ItemRow], ItemRow]  # of a stored item and what is said of it, what it becomes
+Merge = Callable[[ItemRow, ItemRow], ItemRow]  # (stored item, new description) -> what it becomes
 
 
 def merge_items(

@@ -1,4 +1,4 @@
-"""Jobs as rows: what stands in the database of them, and what trainers write."""
+"""Jobs as rows: what the database holds of them, and what trainers write."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

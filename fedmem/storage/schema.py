@@ -79,7 +79,7 @@ interactions = Table(
     sqlite_autoincrement=True,  # an id is never used again: snapshots and pollers remember the last one they saw
 )
 
-# Deleted users, by a salted digest of their ids: whoever reads the table is told no name.
+# Deleted users, by a salted digest of their ids: the table itself reveals no name.
 deletions = Table(
     "deletions",
     metadata,

@@ -1,4 +1,4 @@
-"""What stands in a cell of an items file: a text, a year, genres as a list or with signs between them."""
+"""What a cell of an items file holds: a text, a year, genres as a list or with separators between them."""
 
 import ast
 import json
@@ -10,7 +10,7 @@ from typing import Any
 from fedmem.errors import DataError
 from fedmem.identifiers import is_missing_marker, shown
 
-# Not what a text may hold in a database or on a line; tab and line ends stand for blanks.
+# Not what a text may hold in a database or on a line; tab and line ends count as blanks.
 _BLANKS = re.compile(r"[\t\r\n]+")
 _FORBIDDEN = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff]")
 

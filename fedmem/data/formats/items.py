@@ -39,7 +39,7 @@ _NO_GENRE = {"unknown", "(no genres listed)", ""}
 _NO_TITLE = "unknown"
 
 Row = dict[str, Any]
-# Line (or row) number, id, and what is said of the item, by field.
+# Line (or row) number, id, and the item's description, by field.
 DescribedRows = Iterator[tuple[int, str, Row]]
 
 

@@ -27,7 +27,7 @@ _log = logging.getLogger(__name__)
 Mask = npt.NDArray[np.bool_]
 
 _RATING_NAMES = ("user_id", "item_id", "rating", "timestamp")
-# Formats without a header: their columns, what stands between them, and what a row looks like.
+# Formats without a header: their columns, the separator, and what a row looks like.
 _PLAIN: dict[str, tuple[tuple[str, ...], str, str]] = {
     "movielens-1m": (_RATING_NAMES, "::", "user::item::rating::timestamp"),
     "movielens-100k": (_RATING_NAMES, "\t", "tab-separated user, item, rating, timestamp"),

@@ -1,4 +1,4 @@
-"""Bytes of a text file to UTF-8: its encoding found out, and lines that are no text set aside."""
+"""Bytes of a text file to UTF-8: its encoding detected, and lines that are not text set aside."""
 
 import codecs
 import logging

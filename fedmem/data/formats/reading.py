@@ -69,7 +69,7 @@ class Reading:
 
 def _check_encoding(name: str) -> None:
     try:
-        "a".encode(codecs.lookup(name).name)  # some codecs are of no text
+        "a".encode(codecs.lookup(name).name)  # some codecs do not encode text
     except (LookupError, UnicodeError):
         raise ConfigError(
             f"the encoding {name!r} is unknown; give auto, utf-8, cp1252, latin-1, utf-16 or another of Python's"

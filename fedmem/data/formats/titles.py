@@ -2,7 +2,7 @@
 
 import re
 
-# "Matrix, The (1999)": film lists put the article behind the name so that they sort.
+# "Matrix, The (1999)": film lists put the article after the name so that they sort.
 _ARTICLE_LAST = re.compile(
     r"^(?P<name>[^(]+), (?P<article>The|A|An|La|Le|Les|L'|El|Los|Las|Il|Lo|Der|Die|Das|Det|Den)(?P<rest>\s*\(.*)?$"
 )
