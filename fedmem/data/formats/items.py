@@ -107,9 +107,10 @@ def _table_rows(path: Path, format: str, reading: Reading, bad_rows: BadRows) ->
     for batch in read_table(path, format, reading.encoding, columns, bad_rows):
         ids = ids or IdColumn(columns.id_column, bad_rows)
         found, usable = ids.read(batch)
+        unsaid = {field: batch.unsaid.get(name, ()) for field, name in columns.fields.items()}
         cells = {field: as_list(batch.columns[name]) for field, name in columns.fields.items()}
         for index in np.flatnonzero(usable).tolist():
-            row = {field: values[index] for field, values in cells.items()}
+            row = {field: values[index] for field, values in cells.items() if index not in unsaid[field]}
             yield int(batch.lines[index]), found[index], row
 
 

@@ -64,7 +64,12 @@ def _batches(blocks: Blocks, path: Path, wanted: Wanted, where: str) -> Iterator
             picked, late = wanted.pick(names, where), wanted.candidates.difference(names)
         _check_late(late, numbers, rows, path)
         columns = {name: [row.get(name) for row in rows] for name in picked}
-        yield Batch(columns, np.array(numbers, dtype=np.int64), path)
+        unsaid = {name: _without(name, rows) for name, column in columns.items() if None in column}
+        yield Batch(columns, np.array(numbers, dtype=np.int64), path, unsaid=unsaid)
+
+
+def _without(name: str, rows: list[Row]) -> frozenset[int]:
+    return frozenset(place for place, row in enumerate(rows) if name not in row)
 
 
 def _check_late(late: frozenset[str], numbers: list[int], rows: list[Row], path: Path) -> None:

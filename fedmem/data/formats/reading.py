@@ -39,6 +39,7 @@ class Reading:
     def __post_init__(self) -> None:
         if self.skip_bad_rows < 0:
             raise ConfigError(f"skip_bad_rows = {self.skip_bad_rows} must be 0 or more")
+        self._check_columns()
         if self.encoding != "auto":
             _check_encoding(self.encoding)
         if self.date_format is not None and "%" not in self.date_format:
@@ -55,6 +56,12 @@ class Reading:
             raise ConfigError("say which kinds of events count: --positive purchase,like beside --event-column")
         if not self.genre_separator:
             raise ConfigError("the genre separator is empty; give what stands between two genres, such as , or |")
+
+    def _check_columns(self) -> None:
+        named = (self.user_column, self.item_column, self.timestamp_column, self.rating_column, self.event_column)
+        twice = sorted({name for name in named if name is not None and named.count(name) > 1})
+        if twice:
+            raise ConfigError(f"the column {twice[0]!r} is named for two things; give each its own")
 
     @property
     def timestamp_is_optional(self) -> bool:

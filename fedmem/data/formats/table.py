@@ -1,7 +1,7 @@
 """Some rows of a table: what the reader of each format gives, and what the reader of each kind of column takes."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias
 
@@ -30,7 +30,8 @@ class Batch:
     """n rows of a file: its columns by name, and the number of each row's first line [n].
 
     ``untyped``: the file writes everything as text, so that a number and a text look alike. ``exact_below`` is the
-    first number that the file's floats do not hold exactly, where the column's type does not tell it.
+    first number that the file's floats do not hold exactly, where the column's type does not tell it. ``unsaid`` has,
+    by column, the places of the rows that lack it, where a row may.
     """
 
     columns: Mapping[str, Values]
@@ -38,6 +39,7 @@ class Batch:
     path: Path
     untyped: bool = False
     exact_below: int = 2**53
+    unsaid: Mapping[str, Collection[int]] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.lines)

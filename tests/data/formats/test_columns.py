@@ -323,6 +323,7 @@ def test_everything_left_out_is_an_error_that_says_why(read):
         ({"positive": "like"}, "by --event-column"),
         ({"date_format": "DD.MM.YYYY"}, "the date format 'DD.MM.YYYY' names no part of a date"),
         ({"encoding": "klingon"}, "the encoding 'klingon' is unknown"),
+        ({"item_column": "user_id"}, "the column 'user_id' is named for two things"),
         ({"encoding": "base64"}, "the encoding 'base64' is unknown"),
         ({"encoding": "undefined"}, "the encoding 'undefined' is unknown"),
         ({"genre_separator": ""}, "the genre separator is empty"),

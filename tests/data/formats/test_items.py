@@ -174,6 +174,17 @@ def test_what_a_file_says_of_an_item_is_told_from_what_it_leaves_open(written):
     assert [item.description for item in said] == ["", "Oceans."]
 
 
+@pytest.mark.parametrize("name", ["items.jsonl", "items.json"])
+def test_an_object_without_a_key_leaves_it_open_and_null_says_that_there_is_nothing(written, name):
+    rows = [
+        {"item_id": 1, "title": "A", "genres": None},
+        {"item_id": 2, "genres": ["Drama"]},
+        {"item_id": 3, "title": "B"},
+    ]
+    content = json.dumps(rows) if name == "items.json" else "\n".join(map(json.dumps, rows))
+    assert [item.described for item in read(written(content, name))] == [{"title", "genres"}, {"genres"}, {"title"}]
+
+
 def test_columns_of_other_names(written, caplog):
     content = "sku;product;labels;published;about;price\n7;Lamp;home, light;2001;Shines.;9\n"
     columns = {"title_column": "product", "genres_column": "labels", "year_column": "published", "text_column": "about"}
