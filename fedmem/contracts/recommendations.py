@@ -2,9 +2,10 @@
 
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from fedmem.contracts.contract import STORED, Contract
+from fedmem.identifiers import MAX_ID_LENGTH
 from fedmem.modality import Modality
 
 MAX_K = 1000
@@ -12,8 +13,18 @@ MAX_OFFSET = 100_000
 MAX_HISTORY = 10_000
 MAX_BATCH = 256
 
+
+def _with_whole_numbers(value: object) -> object:
+    """Give a whole number as the text that is the id, as where ids enter; the rest is left to what follows."""
+    return str(value) if type(value) is int and abs(value) < 10**MAX_ID_LENGTH else value
+
+
 # As they are stored, and looked up by; what enters is held to more (``catalogue.NewItemId``).
-ItemId = Annotated[str, Field(pattern=STORED, description="An item's id in the data set.", examples=["1197"])]
+ItemId = Annotated[
+    str,
+    BeforeValidator(_with_whole_numbers),
+    Field(pattern=STORED, description="An item's id in the data set.", examples=["1197"]),
+]
 UserId = Annotated[str, Field(pattern=STORED, description="A user's id.", examples=["u1"])]
 StrategyName = Literal["model", "global_memory", "prototypes", "cold_model", "no_memory"]
 Strategy = Annotated[
