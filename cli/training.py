@@ -1,7 +1,6 @@
 """``fedmem train``: the rounds on the screen, and what came of them."""
 
 import logging
-import resource
 import signal
 import sys
 import time
@@ -144,6 +143,7 @@ def _warn(run: "TrainingRun", report: "RoundReport") -> None:
 
 def _conclude(run: "TrainingRun", seconds: float, trained: int, *, as_json: bool) -> None:
     from fedmem.evaluation.report import as_rich
+    from fedmem.experiment import peak_memory_mib
 
     state = run.server.state
     result = run.finish()
@@ -151,7 +151,7 @@ def _conclude(run: "TrainingRun", seconds: float, trained: int, *, as_json: bool
         "rounds": state.round,
         "best_round": result.round,
         "rounds_per_minute": round(60 * trained / seconds, 2) if trained else None,
-        "peak_memory_mib": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / _RSS_UNITS_PER_MIB),
+        "peak_memory_mib": round(peak_memory_mib()),
         "test": result.table.to_dict(),
         "directory": str(run.directory.path),
     }
@@ -169,10 +169,6 @@ def out_hint(run: "TrainingRun") -> str:
     """Say where the run is and what to do next."""
     path = run.directory.path
     return f"{path}; next: fedmem evaluate {path}, fedmem recommend {path} --user ID"
-
-
-# getrusage counts KiB on Linux and bytes on macOS.
-_RSS_UNITS_PER_MIB = 2**20 if sys.platform == "darwin" else 2**10
 
 
 @contextmanager

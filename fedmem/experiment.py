@@ -2,6 +2,8 @@
 
 import logging
 import math
+import resource
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -325,3 +327,9 @@ def _leaves(tree: dict[str, object], prefix: str = "") -> dict[str, object]:
     for key, value in tree.items():
         flat |= _leaves(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
     return flat
+
+
+def peak_memory_mib() -> float:
+    """Measure the most memory that this process has held, in MiB."""
+    units = 2**20 if sys.platform == "darwin" else 2**10  # getrusage counts bytes on macOS and KiB on Linux
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / units

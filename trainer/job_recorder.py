@@ -1,8 +1,6 @@
 """JobRecorder: every round of a job as a checkpoint on disk, named in the transaction that stores its metrics."""
 
 import math
-import resource
-import sys
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -14,6 +12,7 @@ from safetensors.numpy import load, save
 from fedmem.checkpoint import RememberingClients, RunDirectory, RunRecord, Snapshot
 from fedmem.contracts.jobs import Split
 from fedmem.evaluation.metric_table import MetricTable
+from fedmem.experiment import peak_memory_mib
 from fedmem.federated.messages import ITEM_ROWS
 from fedmem.federated.start import item_blocks
 from fedmem.federated.state import RoundReport, ServerState
@@ -24,9 +23,6 @@ from fedmem.storage.jobs import JobRow, JobStore, Lease, RoundResult, StoredProt
 from trainer.control import Control
 
 LONGEST_CHAIN = 50  # checkpoints that build on each other, at most
-
-# getrusage counts KiB on Linux and bytes on macOS.
-_RSS_UNITS_PER_MIB = 2**20 if sys.platform == "darwin" else 2**10
 
 
 class JobRecorder:
@@ -187,5 +183,4 @@ def table_metrics(table: MetricTable) -> dict[str, float]:
 
 def system_metrics(seconds: Mapping[str, float]) -> dict[str, float]:
     """Return what differs from run to run: seconds by phase, and the peak of this process's memory."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / _RSS_UNITS_PER_MIB
-    return {f"seconds_{phase}": value for phase, value in seconds.items()} | {"peak_memory_mib": peak}
+    return {f"seconds_{phase}": value for phase, value in seconds.items()} | {"peak_memory_mib": peak_memory_mib()}

@@ -19,11 +19,6 @@ def sampled_softmax_loss(positive: Tensor, negative: Tensor) -> Tensor:
     return torch.logaddexp(positive, negative.logsumexp(-1)) - positive
 
 
-def full_softmax_loss(positive: Tensor, logits: Tensor) -> Tensor:
-    """Compute the positive's cross-entropy among all items: [B, T], [B, T, I] (without padding) -> [B, T], in nats."""
-    return logits.logsumexp(-1) - positive
-
-
 def info_nce(user: Tensor, positive: Tensor, negative: Tensor, temperature: float) -> Tensor:
     """Compute InfoNCE with cosine similarity (van den Oord et al., 2018).
 

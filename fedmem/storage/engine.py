@@ -137,11 +137,6 @@ def schema_revision(engine: Engine) -> str | None:
         return revision
 
 
-def head_revision() -> str:
-    """Return the migration that this version of FedMem needs."""
-    return REVISION
-
-
 def check_schema(engine: Engine) -> None:
     """Check that the database can be used.
 

@@ -24,7 +24,7 @@ from fedmem.storage.job_rows import (
 )
 from fedmem.storage.job_states import EndState, Wish, after_wish
 from fedmem.storage.models import leave_model
-from fedmem.storage.schema import datasets, jobs, logs, rounds, trainers
+from fedmem.storage.schema import datasets, jobs, logs, trainers
 
 __all__ = ["JobRow", "JobStore", "Lease", "LogRow", "RoundResult", "StoredPrototypes", "TrainerRow"]
 
@@ -268,12 +268,6 @@ class JobStore:
         """
         with writing(self.engine) as connection:
             return training_writes.forget_checkpoints(connection, lease, numbers)
-
-    def kept_checkpoints(self, job_id: int) -> list[int]:
-        """List the rounds whose checkpoints are kept, in order."""
-        where = (rounds.c.job_id == job_id, rounds.c.checkpoint.is_not(None))
-        with reading(self.engine) as connection:
-            return list(connection.scalars(select(rounds.c.round).where(*where).order_by(rounds.c.round)))
 
     def log(self, job: int | Lease, level: LogLevel, message: str) -> None:
         """Add a line to a job's log; with a lease, only while it holds."""

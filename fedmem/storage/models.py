@@ -76,13 +76,6 @@ class ModelStore:
             activate_model(connection, version, reason, self.clock())
             return _model_row(connection, version)
 
-    def versions_ever_active(self) -> list[str]:
-        """List every version that was ever served, the last activated first."""
-        newest = func.max(activations.c.id)
-        statement = select(activations.c.version).group_by(activations.c.version).order_by(newest.desc())
-        with reading(self.engine) as connection:
-            return list(connection.scalars(statement))
-
 
 def version_name(job_id: int, round: int) -> str:
     """Name the model that a job leaves after a round.

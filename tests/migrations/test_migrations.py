@@ -12,8 +12,8 @@ import migrations
 from fedmem.errors import StorageError
 from fedmem.storage.catalogue import CatalogueStore
 from fedmem.storage.catalogue_rows import ItemRow
-from fedmem.storage.engine import check_schema, connect, head_revision, parse_url, schema_revision, writing
-from fedmem.storage.schema import datasets, metadata
+from fedmem.storage.engine import check_schema, connect, parse_url, schema_revision, writing
+from fedmem.storage.schema import REVISION, datasets, metadata
 
 
 def described(engine):
@@ -44,7 +44,7 @@ def test_upgrade_downgrade_upgrade(empty_url):
     assert migrations.current(empty_url) is None
     migrations.upgrade(empty_url)
     assert described(engine) == first
-    assert migrations.current(empty_url) == migrations.head() == head_revision()
+    assert migrations.current(empty_url) == migrations.head() == REVISION
     engine.dispose()
 
 

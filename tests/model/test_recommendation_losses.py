@@ -9,8 +9,9 @@ from torch import Tensor
 
 from fedmem.modality import Modality
 from fedmem.model.item_vectors import ItemTable
-from fedmem.model.losses import bpr_loss, full_softmax_loss, sampled_softmax_loss
+from fedmem.model.losses import bpr_loss, sampled_softmax_loss
 from fedmem.model.recommendation_losses import LOSSES
+from tests.reference.objective import full_softmax_loss
 
 C, P, N, ITEMS, D = 2, 5, 3, 9, 4
 

@@ -12,7 +12,7 @@ from fedmem.config import ExperimentConfig
 from fedmem.federated.local_steps import LocalStep
 from fedmem.memory.entries import MemoryEntries
 from fedmem.model.item_vectors import ItemTable
-from fedmem.model.losses import bpr_loss, full_softmax_loss, sampled_softmax_loss
+from fedmem.model.losses import bpr_loss, sampled_softmax_loss
 from fedmem.model.preference_retriever import PrototypeVectors, RetrievedMemory
 from fedmem.model.recommender import Reader, UR4RecV2MoE
 from fedmem.model.sasrec import Dropout
@@ -191,3 +191,8 @@ def _recommendation_loss(
     logits = queries[chosen] @ table.matrix[1:].T  # [n, I]
     targets = batch.items[chosen] - 1
     return full_softmax_loss(logits.gather(1, targets[:, None])[:, 0], logits).sum()
+
+
+def full_softmax_loss(positive: Tensor, logits: Tensor) -> Tensor:
+    """Cross-entropy of the positive among all items: [B, T], [B, T, I] (no padding column) -> [B, T], in nats."""
+    return logits.logsumexp(-1) - positive

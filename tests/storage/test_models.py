@@ -26,7 +26,6 @@ def trained(store, clock, activate=False):
 def test_nothing_is_served_before_there_is_a_model(models):
     assert models.active() is None
     assert models.page() == []
-    assert models.versions_ever_active() == []
 
 
 def test_a_model_with_its_metrics(models, store, clock):
@@ -56,7 +55,6 @@ def test_activation_and_rollback(models, store, clock):
     assert (back.version, back.active) == (first, True)
     assert models.active() == back
     assert [model.active for model in models.page()] == [False, True]
-    assert models.versions_ever_active() == [first, second]
 
 
 def test_an_unknown_model(models):
