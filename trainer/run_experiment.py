@@ -21,6 +21,7 @@ from trainer.control import Control
 from trainer.dataset import load_dataset
 from trainer.job_recorder import JobRecorder, table_metrics
 from trainer.settings import Settings
+from trainer.stage_log import StageLog
 
 logger = logging.getLogger(__name__)
 
@@ -143,7 +144,7 @@ class JobRun:
         self.stores.jobs.begin(self.lease, snapshot_digest=dataset.digest, last_interaction_id=last)
         if not self._recorded():
             self.stores.jobs.commit_round(self.lease, _start(dataset.configured(config.data), self._go_on))
-        snapshot = take_snapshot(config, dataset, lambda stage, done, total: self._go_on())
+        snapshot = take_snapshot(config, dataset, StageLog(self._go_on))
         self._go_on()
         self.directory.write_snapshot(snapshot)
 
