@@ -75,7 +75,8 @@ class CatalogueStore:
 
         Raises:
             DataError: if the name is none, or an item cannot be stored.
-            ConflictError: if ``numbered`` rows do not continue those of the last import, or that had times.
+            ConflictError: if ``numbered`` rows do not continue those of the last import, or that had times; if all rows
+                have steps for times where those of the data set are dates.
         """
         check_name(name)
         described = {row.item_id: row for row in catalogue if row.described}
@@ -94,6 +95,8 @@ class CatalogueStore:
             earlier = interactions.count_up_to(connection, dataset_id, max(rows.timestamps)) if numbered else 0
             if numbered and not earlier and interactions.any_row(connection, dataset_id):
                 raise _without_times(name, source)
+            if not numbered and _all_are_steps(kept) and interactions.counts_seconds(connection, dataset_id):
+                raise _in_steps(name, source, max(kept.timestamps))
             added = interactions.add_interactions(
                 connection, dataset_id, kept, lambda done: progress("interactions", done, len(kept))
             )
@@ -198,12 +201,19 @@ class CatalogueStore:
 
         Raises:
             UnknownItemError: if the data set lacks an item.
-            DataError: if a time is not finite, or an id is no text.
+            DataError: if a time is not finite, or a step where all times of the data set are dates, or an id is no
+                text.
         """
         _check_events(events)
         with writing(self._engine) as connection:
             dataset_id = datasets.lock_dataset(connection, name)
             _check_items(connection, dataset_id, name, events)
+            step = next((event for event in events if interactions.is_step(event.timestamp)), None)
+            if step is not None and interactions.counts_seconds(connection, dataset_id):
+                raise DataError(
+                    f"{_described(step)} has the time {step.timestamp:g}, which is no date, as all times of the data "
+                    f"set {name!r} are; give seconds since 1970"
+                )
             rows = deletions.without_deleted(connection, dataset_id, interactions.as_columns(events))
             added = interactions.add_interactions(connection, dataset_id, rows, lambda done: None)
         return Added(added, len(rows) - added, len(events) - len(rows))
@@ -226,12 +236,17 @@ def check_name(name: str) -> None:
 def _check_events(events: Sequence[Event]) -> None:
     for event in events:
         if not math.isfinite(event.timestamp):
-            raise DataError(
-                f"the event of user {event.user_id!r} on item {event.item_id!r} has the time {event.timestamp}; "
-                "give seconds since 1970"
-            )
+            raise DataError(f"{_described(event)} has the time {event.timestamp}; give seconds since 1970")
         if not event.user_id or "\0" in event.user_id:
             raise DataError(f"{event.user_id!r} cannot name a user")
+
+
+def _described(event: Event) -> str:
+    return f"the event of user {event.user_id!r} on item {event.item_id!r}"
+
+
+def _all_are_steps(rows: InteractionColumns) -> bool:
+    return len(rows) > 0 and all(map(interactions.is_step, rows.timestamps))
 
 
 def _check_items(connection: Connection, dataset_id: int, name: str, events: Sequence[Event]) -> None:
@@ -253,4 +268,11 @@ def _without_times(name: str, source: str) -> ConflictError:
     return ConflictError(
         f"{source} has no times, and the rows of the data set {name!r} have: it would come before all of them. Name "
         "the column of times by --timestamp-column, or import it under another name"
+    )
+
+
+def _in_steps(name: str, source: str, last: float) -> ConflictError:
+    return ConflictError(
+        f"the times of {source} count steps (up to {last:g}), and those of the data set {name!r} are dates: it would "
+        "come before all of them. Name another column by --timestamp-column, or import it under another name"
     )

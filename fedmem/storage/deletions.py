@@ -17,9 +17,9 @@ from sqlalchemy import Connection, func, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from fedmem.storage.catalogue_rows import InteractionColumns
+from fedmem.storage.interactions import FIRST_DATE
 from fedmem.storage.schema import datasets, deletions, interactions
 
-FIRST_DATE = 1e8  # March 1973: a data set without any later time counts steps and not seconds
 SALT_BYTES = DIGEST_BYTES = 16
 ASKED_TOGETHER = 10_000
 

@@ -1,5 +1,6 @@
 """Interactions: added without repetition, read in the order they came, by user, and as columns."""
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -10,6 +11,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from fedmem.storage.catalogue_rows import Deleted, Event, InteractionColumns, InteractionRow, UserRow
 from fedmem.storage.schema import interactions
 
+FIRST_DATE = 1e8  # March 1973: a data set without any later time counts steps and not seconds
 BATCH = 10_000  # rows sent or fetched at once
 
 _ROW = (interactions.c.id, interactions.c.user_id, interactions.c.item_id, interactions.c.timestamp)
@@ -67,11 +69,20 @@ def count_up_to(connection: Connection, dataset_id: int, timestamp: float) -> in
     return int(connection.scalar(wanted) or 0)
 
 
-def any_row(connection: Connection, dataset_id: int) -> bool:
-    """Say whether the data set has interactions."""
-    return (
-        connection.scalar(select(interactions.c.id).where(interactions.c.dataset_id == dataset_id).limit(1)) is not None
-    )
+def any_row(connection: Connection, dataset_id: int, before: float = math.inf) -> bool:
+    """Say whether the data set has interactions, of before a time."""
+    wanted = (interactions.c.dataset_id == dataset_id, interactions.c.timestamp < before)
+    return connection.scalar(select(interactions.c.id).where(*wanted).limit(1)) is not None
+
+
+def counts_seconds(connection: Connection, dataset_id: int) -> bool:
+    """Say whether all times of the data set are dates, so that a step is none of its times."""
+    return not any_row(connection, dataset_id, FIRST_DATE) and any_row(connection, dataset_id)
+
+
+def is_step(timestamp: float) -> bool:
+    """Say whether a time counts steps, by its size; a negative one is a date before 1970."""
+    return 0 <= timestamp < FIRST_DATE
 
 
 def read_columns(connection: Connection, dataset_id: int, until_id: int | None) -> tuple[InteractionColumns, int]:

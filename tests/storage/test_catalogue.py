@@ -147,6 +147,24 @@ def test_rows_without_times_are_refused_where_others_have_times(store):
     assert store.dataset("s").interactions == 1
 
 
+def test_steps_are_refused_where_all_times_are_dates(store):
+    items = [ItemRow("a"), ItemRow("b")]
+    store.write("dates", "/data", columns([("u", "a", 1.7e9)]), items)
+    with pytest.raises(ConflictError, match=r"times of /steps.csv count steps \(up to 7\), and .* 'dates' are dates"):
+        store.write("dates", "/steps.csv", columns([("u", "b", 0.0), ("u", "b", 7.0)]), items)
+    with pytest.raises(DataError, match="event of user 'u' on item 'b' has the time 7, which is no date, as all times"):
+        store.add_feedback("dates", [Event("u", "b", 1.8e9), Event("u", "b", 7.0)])
+    assert store.dataset("dates").interactions == 1
+
+    store.write("dates", "/of-1969", columns([("u", "b", -9e5)]), items)
+    store.write("dates", "/mixed", columns([("v", "b", 7.0), ("v", "a", 1.7e9)]), items)
+    store.add_feedback("dates", [Event("u", "b", 7.0)])  # not all times are dates any more
+
+    store.write("steps", "/steps.csv", columns([("u", "a", 0.0), ("u", "b", 7.0)]), items)
+    store.add_feedback("steps", [Event("v", "a", 1.8e9), Event("v", "b", 8.0)])
+    assert store.write("steps", "/steps.csv", columns([("u", "a", 0.0), ("u", "b", 9.0)]), items).new_interactions == 1
+
+
 def test_every_method_names_the_data_sets_there_are(films):
     calls = (
         films.dataset, films.snapshot, films.items, films.find_items, films.users, films.remove,

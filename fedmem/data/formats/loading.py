@@ -66,10 +66,13 @@ def _read(
         _check_trainable(interactions, source.interactions)
     original_ids = _original_ids(source, interactions)
     budget = replace(reading, skip_bad_rows=reading.skip_bad_rows - interactions.rows_skipped)
+    told = items is not None or is_folder
     try:
-        described, skipped = _read_described(items or source.items, source, original_ids, budget, training=training)
+        described, skipped = _read_described(
+            items or source.items, source, original_ids, budget, must_fit=training or not told
+        )
     except DataError as error:
-        if items is not None or is_folder:
+        if told:
             raise
         _log.warning("titles are not used, as the items file that lies beside the data does not fit: %s", error)
         described, skipped = {}, 0
@@ -78,7 +81,7 @@ def _read(
 
 
 def _read_described(
-    path: Path | None, source: Source, original_ids: dict[str, str], reading: Reading, *, training: bool
+    path: Path | None, source: Source, original_ids: dict[str, str], reading: Reading, *, must_fit: bool
 ) -> tuple[dict[str, Item], int]:
     """Read items by original id, and count the bad rows left out."""
     if path is None:
@@ -87,7 +90,7 @@ def _read_described(
     described = {item.item_id: item for item in items}
     if described.keys().isdisjoint(original_ids.values()):
         reason = f"{path} describes none of the items in {source.interactions}"
-        if training:
+        if must_fit:
             raise DataError(f"{reason}; give the items file of this data set")
         _log.warning("%s; if it should, look at which columns hold the items' ids", reason)
     _log.info("items from %s", path)

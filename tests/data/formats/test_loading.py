@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from fedmem.data.formats import load_dataset
+from fedmem.data.formats import load_dataset, read_dataset
 from fedmem.errors import ConfigError, DataError
 
 CSV = "user_id,item_id,timestamp\n" + "".join(f"{user},{item},{item}\n" for user in "ab" for item in range(1, 7))
@@ -171,4 +171,7 @@ def test_a_stray_items_file_beside_a_file_is_left_out_with_a_warning(tmp_path, c
         load_dataset(tmp_path / "mine.csv", items=tmp_path / "items.csv", min_sequence_length=3)
     with pytest.raises(DataError, match="nothing to train on"):
         load_dataset(tmp_path / "mine.csv", min_sequence_length=3)
+    assert "titles are not used" in caplog.text
+    caplog.clear()
+    assert "other" not in {item.item_id for item in read_dataset(tmp_path / "mine.csv")[1]}
     assert "titles are not used" in caplog.text
