@@ -1,25 +1,16 @@
 """The backend's settings, from the environment or a file ``.env``; ``.env.example`` lists them all."""
 
 from ipaddress import ip_address
-from pathlib import Path
 from typing import Annotated, Self
 
 from pydantic import Field, PositiveFloat, PositiveInt, SecretStr, model_validator
 
-from fedmem.service_settings import ServiceSettings
-from fedmem.storage.engine import DEFAULT_URL
+from fedmem.storage.settings import StorageSettings
 
 
-class Settings(ServiceSettings):
+class Settings(StorageSettings):
     """Where the backend listens, what it reads, and what it puts up with."""
 
-    database_url: str = Field(
-        DEFAULT_URL,
-        validation_alias="DATABASE_URL",
-        repr=False,  # it may hold a password
-        description="The database of all services: sqlite:///FILE or postgresql://USER:PASSWORD@HOST/NAME.",
-    )
-    data_dir: Path = Field(Path("runs/service"), description="The folder that trainers write checkpoints to.")
     host: str = Field("127.0.0.1", description="The address to listen on; beyond loopback only with FEDMEM_API_KEY.")
     port: Annotated[int, Field(ge=0, le=65535)] = Field(8000, description="The port to listen on; 0 takes a free one.")
     api_key: SecretStr | None = Field(

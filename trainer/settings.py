@@ -1,24 +1,15 @@
 """The trainer's settings, from the environment or a file ``.env``; ``.env.example`` lists them all."""
 
-from pathlib import Path
 from typing import Annotated
 
 from pydantic import Field, PositiveFloat, PositiveInt
 
-from fedmem.service_settings import ServiceSettings
-from fedmem.storage.engine import DEFAULT_URL
+from fedmem.storage.settings import StorageSettings
 
 
-class Settings(ServiceSettings):
+class Settings(StorageSettings):
     """Where a trainer finds jobs, where it writes, and how it holds on to what it trains."""
 
-    database_url: str = Field(
-        DEFAULT_URL,
-        validation_alias="DATABASE_URL",
-        repr=False,  # it may hold a password
-        description="The database of all services: sqlite:///FILE or postgresql://USER:PASSWORD@HOST/NAME.",
-    )
-    data_dir: Path = Field(Path("runs/service"), description="The folder that trainers write checkpoints to.")
     lease_seconds: PositiveFloat = Field(30.0, description="Seconds after which a silent trainer's job is another's.")
     poll_seconds: PositiveFloat = Field(1.0, description="Seconds between an idle trainer's looks for a queued job.")
     max_attempts: PositiveInt = Field(
