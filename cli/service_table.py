@@ -62,10 +62,11 @@ def _settings() -> Iterator[Shown]:
             users.setdefault(kind.variable(setting), []).append(service)
     for name, services in users.items():
         kind = SERVICES[services[0]]
+        readers = ("every command", *services) if name == DATABASE else tuple(services)
         (field,) = (info for key, info in kind.model_fields.items() if kind.variable(key) == name)
         value = os.environ.get(name) or ("" if field.default is None else str(field.default))
         masked = value if field.repr else _masked(name, value)
-        yield Shown(name, masked, origin(name), tuple(services), field.description or "")
+        yield Shown(name, masked, origin(name), readers, field.description or "")
 
 
 def _masked(name: str, value: str) -> str:

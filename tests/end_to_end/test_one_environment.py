@@ -94,6 +94,7 @@ def test_what_the_environment_says_wins_and_the_source_of_each_value_is_shown(sh
     shown = fedmem(shop, "cli", "config", "show", "--services", FEDMEM_MAX_K="50", COLUMNS="200")
     lines = {line.split()[0]: line for line in shown.splitlines() if line.strip()}
     assert re.search(r"sqlite:///mine\.db +\.env", lines["DATABASE_URL"])
+    assert "every command, backend, trainer" in lines["DATABASE_URL"]
     assert re.search(r"50 +environment", lines["FEDMEM_MAX_K"])
     assert re.search(r"127\.0\.0\.1 +default", lines["FEDMEM_HOST"])
     assert f"{shop / '.env'} is read; relative paths start at {shop}" in shown
