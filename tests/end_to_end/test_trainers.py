@@ -59,16 +59,18 @@ def ended(process) -> tuple[int, str]:
 
 def freeze(trainer: "subprocess.Popen[str]", product: Product) -> None:
     """Stop a trainer where it stands, but not within a transaction, which would lock all others out of SQLite."""
-    for _ in range(100):
+
+    def stopped_between_transactions() -> bool:
         trainer.send_signal(signal.SIGSTOP)
         try:
             with closing(sqlite3.connect(product.url.removeprefix("sqlite:///"), timeout=0)) as connection:
                 connection.execute("BEGIN IMMEDIATE")
-            return
         except sqlite3.OperationalError:
             trainer.send_signal(signal.SIGCONT)
-            time.sleep(0.01)
-    raise AssertionError("the trainer is always within a transaction")
+            return False
+        return True
+
+    until(stopped_between_transactions, "a moment without a transaction", pause=0.01)
 
 
 def test_a_frozen_trainer_that_lost_its_lease_writes_nothing_more(product, started):
