@@ -17,7 +17,7 @@ from tests.dashboard.sites import PAGES, POLL, backend_on, dashboard_on
 from tests.end_to_end.products import ROUNDS, Product
 from tests.end_to_end.visitor import Visitor
 from tests.ports import free_port
-from tests.waiting import PATIENCE
+from tests.waiting import PATIENCE, until
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 NARROW = 420
@@ -149,10 +149,7 @@ def test_a_new_round_appears_on_the_same_canvas_and_the_zoom_stays(site, running
     before = drawn_on(total)
     trainer.train(lease, number + 3, Curves())
     tab.page.get_by_text(f"Round {number + 3} of 100").wait_for()
-    deadline = time.monotonic() + PATIENCE
-    while drawn_on(total) == before:
-        assert time.monotonic() < deadline, "the new rounds are not drawn"
-        time.sleep(0.1)
+    until(lambda: drawn_on(total) != before, "the new rounds' drawing")
     assert tab.page.evaluate("drawings") > 0
     assert tab.page.evaluate(SAME), "a canvas was made anew, or one more"
     assert rounds_shown(tab, participation) == zoomed, "the zoom was lost"
@@ -188,10 +185,11 @@ def zoom(tab: Visitor, canvas: "playwright.Locator", times: int = 3) -> None:
     tab.page.mouse.move(box["x"] + box["width"] * 0.4, box["y"] + box["height"] / 2)
     tab.page.keyboard.down("Shift")
     for _ in range(times):
+        before = drawn_on(canvas)
         tab.page.mouse.wheel(0, -200)
-        time.sleep(0.1)
+        until(lambda before=before: drawn_on(canvas) != before, "the zoomed chart")
     tab.page.keyboard.up("Shift")
-    time.sleep(1.0)
+    until(lambda: is_still(canvas), "the end of the drawing")
 
 
 def rounds_shown(tab: Visitor, canvas: "playwright.Locator") -> set[int]:
@@ -200,6 +198,7 @@ def rounds_shown(tab: Visitor, canvas: "playwright.Locator") -> set[int]:
     box, found = canvas.bounding_box(), set()
     for x in range(30, int(box["width"]), 6):
         tab.page.mouse.move(box["x"] + x, box["y"] + LINE)
+        tab.page.evaluate("new Promise(requestAnimationFrame)")  # what the move does is done
         told = tab.page.locator("#vg-tooltip-element.visible")
         number = re.search(r"Round\s*:?\s*(\d+)", told.inner_text() if told.count() else "")
         found |= {int(number[1])} if number else set()
@@ -208,6 +207,12 @@ def rounds_shown(tab: Visitor, canvas: "playwright.Locator") -> set[int]:
 
 def drawn_on(canvas: "playwright.Locator") -> str:
     return canvas.evaluate("canvas => canvas.toDataURL()")
+
+
+def is_still(canvas: "playwright.Locator") -> bool:
+    before = drawn_on(canvas)
+    time.sleep(0.1)
+    return drawn_on(canvas) == before
 
 
 def test_what_is_chosen_is_in_the_address_and_comes_back_with_it(site, visit):
