@@ -211,7 +211,7 @@ def drawn_on(canvas: "playwright.Locator") -> str:
 
 def is_still(canvas: "playwright.Locator") -> bool:
     before = drawn_on(canvas)
-    time.sleep(0.1)
+    time.sleep(1.0)  # a zoom draws several times
     return drawn_on(canvas) == before
 
 
