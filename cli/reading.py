@@ -24,7 +24,7 @@ class Reading:
     images: Annotated[Path | None, typer.Option(metavar="DIR", help="Images named <item id>.jpg (png, webp).")] = None
     format: Annotated[
         str,
-        typer.Option(help="auto, or a name such as csv, parquet or movielens-1m; a wrong one is answered with all."),
+        typer.Option(help="auto, or a name such as csv, parquet or movielens-1m; an unknown name lists them all."),
     ] = "auto"
     skip_bad_rows: Annotated[int, typer.Option(min=0, help="Leave out up to so many unreadable rows.")] = 0
     encoding: Annotated[str, typer.Option(help="Of text files: auto, utf-8, cp1252, utf-16 or another.")] = "auto"

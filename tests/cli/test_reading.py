@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from cli.reading import Reading, with_reading
 from fedmem.data import formats
-from fedmem.errors import DataError
+from fedmem.errors import ConfigError, DataError
 
 
 def test_the_options_are_the_fields_of_the_readers_with_their_defaults():
@@ -19,9 +19,12 @@ def test_the_options_are_the_fields_of_the_readers_with_their_defaults():
     assert Reading().arguments() == files | dataclasses.asdict(formats.Reading())
 
 
-def test_the_formats_are_named():
+def test_the_formats_that_the_help_names_exist_and_an_unknown_one_lists_them_all(tmp_path):
     (told,) = get_type_hints(Reading, include_extras=True)["format"].__metadata__
-    assert set(re.findall(r"[\w-]+", told.help)) == {"auto", "or", *formats.FORMATS}
+    (examples,) = re.findall(r"such as (.*);", told.help)
+    assert set(re.split(r", | or ", examples)) <= set(formats.FORMATS)
+    with pytest.raises(ConfigError, match=", ".join(formats.FORMATS)):
+        formats.load_dataset(tmp_path, format="no-such")
 
 
 @pytest.mark.parametrize("reader", [formats.load_dataset, formats.read_dataset])
