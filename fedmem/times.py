@@ -13,10 +13,10 @@ from typing import Any
 from fedmem.errors import DataError
 from fedmem.identifiers import shown
 
-# Seconds of the first moment that no calendar of four-digit years holds, and of the year 0001 (before 1970: negative).
-YEAR_10000 = 253_402_300_800
+# A time behind the year 2100 is none of something that has happened: it is of another unit, or a placeholder.
+YEAR_2101 = 4_133_980_800
 YEAR_1 = -62_135_596_800
-_TOO_LARGE = YEAR_10000 * 10**9  # in nanoseconds
+_TOO_LARGE = YEAR_2101 * 10**9  # in nanoseconds
 _ZONE_WORD = re.compile(r"\s*(?:UTC|GMT|Z)$", re.IGNORECASE)
 _BLANK_BEFORE_OFFSET = re.compile(r"(?<=\d)\s+(?=[+-]\d\d:?\d\d$)")
 
@@ -56,7 +56,7 @@ def read_time(value: object) -> float:
     number, or an ISO 8601 date and time, which is taken as UTC where it names no zone; so is a ``datetime``.
 
     Raises:
-        DataError: if it is neither, or outside the years 1 to 9999; the message shows the value.
+        DataError: if it is neither, or outside the years 1 to 2100; the message shows the value.
     """
     if isinstance(value, (date, datetime)):
         return check_seconds(_seconds(value), value)
@@ -80,15 +80,15 @@ def read_date(text: str, date_format: str | None = None) -> float:
 
 
 def check_seconds(seconds: float, value: object) -> float:
-    """Give the seconds back if they are in the years 1 to 9999, else a ``DataError`` that shows what they were."""
-    if not YEAR_1 <= seconds < YEAR_10000:
-        raise DataError(f"{_described(value)} is no time of the years 1 to 9999; give seconds since 1970")
+    """Give the seconds back if they are in the years 1 to 2100, else a ``DataError`` that shows what they were."""
+    if not YEAR_1 <= seconds < YEAR_2101:
+        raise DataError(f"{_described(value)} is no time of the years 1 to 2100; give seconds since 1970")
     return seconds
 
 
 def _of_number(number: Any, value: object) -> float:
     if not -_TOO_LARGE < number < _TOO_LARGE:
-        raise DataError(f"{_described(value)} is no time of the years 1 to 9999; give seconds since 1970")
+        raise DataError(f"{_described(value)} is no time of the years 1 to 2100; give seconds since 1970")
     return check_seconds(float(unit_of(number).in_seconds(number)), value)
 
 

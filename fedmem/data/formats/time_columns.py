@@ -16,7 +16,7 @@ from fedmem.data.formats.table import Batch, LineNumbers
 from fedmem.data.formats.time_values import DATE, MISSING, NUMBER, UNREAD, Kinds, TimeValues, time_values
 from fedmem.data.interactions import NumericArray
 from fedmem.errors import DataError
-from fedmem.times import NANOSECONDS, SECONDS, UNITS, YEAR_1, YEAR_10000, Unit, read_date, unit_of
+from fedmem.times import NANOSECONDS, SECONDS, UNITS, YEAR_1, YEAR_2101, Unit, read_date, unit_of
 
 _log = logging.getLogger(__name__)
 
@@ -24,6 +24,7 @@ _log = logging.getLogger(__name__)
 _TELLS = 1e8
 _SMALLER_UNITS = UNITS[::-1]
 _FIRST_DAY, _LAST_DAY = 19_000_101, 21_001_231  # as %Y%m%d
+_SPREADSHEET_1970, _SPREADSHEET_2101 = 25_569, 73_416  # days since 1899-12-30
 # What dates that are not ISO 8601 begin with: 31.12.25, 12/31/2025, Dec 31, 2025.
 _OTHER_DATE = re.compile(r"\D*\d{1,2}[ ,./-]")
 _NO_TIME, _UNUSABLE = "no timestamp", "unusable timestamp"
@@ -68,7 +69,8 @@ class TimeColumn:
         self._note(kinds == NUMBER, lambda row: f"the timestamp {values[row]} is a number where others are dates")
         ticks = [part.nanoseconds for part in self._parts if part.nanoseconds is not None]
         order = _order(values, np.concatenate(ticks)) if len(ticks) == len(self._parts) else None
-        return Times(values.astype(np.float64), kinds == DATE, order)
+        seconds = values.astype(np.float64)
+        return Times(seconds, self._within_years(seconds, kinds == DATE, lambda row: f"{seconds[row]:.0f} s"), order)
 
     def _with_other_dates(self) -> tuple[NumericArray, Kinds]:
         """Return all values, after reading the unread texts in the one form that all of them have, if there is one."""
@@ -111,15 +113,21 @@ class TimeColumn:
         if not valid.any():
             return Times(values, valid)
         self._ask_for_days(values[valid])
+        self._ask_for_dates(values[valid])
         unit, other = _unit(values, valid)
         self._note(other, lambda row: _in_another_unit(values[row], unit))
         seconds = values if unit is SECONDS else np.asarray(unit.in_seconds(values), dtype=np.float64)
-        beyond = valid & ~other & ((seconds < YEAR_1) | (seconds >= YEAR_10000))
-        self._note(beyond, lambda row: f"the timestamp {values[row]} is no time of the years 1 to 9999")
+        within = self._within_years(seconds, valid & ~other, lambda row: str(values[row]))
         if unit is not SECONDS:
             _log.info("%s: the times are taken as %s since 1970", self._places[0][1], unit.name)
         order = _order(seconds, values) if unit is NANOSECONDS else None
-        return Times(seconds, valid & ~other & ~beyond, order)
+        return Times(seconds, within, order)
+
+    def _within_years(self, seconds: NumericArray, valid: Mask, written: Callable[[int], str]) -> Mask:
+        """Return which of the valid times are in the years 1 to 2100; the others are noted as bad."""
+        beyond = valid & ((seconds < YEAR_1) | (seconds >= YEAR_2101))
+        self._note(beyond, lambda row: f"the timestamp {written(row)} is no time of the years 1 to 2100")
+        return valid & ~beyond
 
     def _ask_for_days(self, numbers: NumericArray) -> None:
         """Raise ``DataError`` for numbers such as 20251231, if all of them are days written without separators."""
@@ -130,6 +138,17 @@ class TimeColumn:
         raise DataError(
             f"{self._places[0][1]}: every {self._name} is a day of the calendar if its digits are read as %Y%m%d "
             f"({numbers[0]}), and no time as seconds since 1970; say so by --date-format %Y%m%d"
+        )
+
+    def _ask_for_dates(self, numbers: NumericArray) -> None:
+        """Raise ``DataError`` for numbers such as 45658.5, by which a spreadsheet counts days; steps are whole."""
+        fractions = numbers[numbers % 1 != 0]
+        if not len(fractions) or numbers.min() < _SPREADSHEET_1970 or numbers.max() >= _SPREADSHEET_2101:
+            return
+        moment = datetime.fromtimestamp((float(fractions[0]) - _SPREADSHEET_1970) * 86_400, UTC)
+        raise DataError(
+            f"{self._places[0][1]}: every {self._name} is a day number as spreadsheets keep dates ({fractions[0]} is "
+            f"{moment:%Y-%m-%d %H:%M}), and no time as seconds since 1970; save the column as text, or as dates in xlsx"
         )
 
     def _note(self, rows: Mask, reason: Callable[[int], str], kind: str = _UNUSABLE) -> None:
@@ -146,7 +165,7 @@ class TimeColumn:
 def _unit(values: NumericArray, valid: Mask) -> tuple[Unit, Mask]:
     """Find the unit of most of the numbers that reveal one, else seconds; and mark those in another unit [n]."""
     sizes = np.abs(values.astype(np.float64))
-    tells = valid & (sizes >= _TELLS) & (sizes < YEAR_10000 * 1e9)
+    tells = valid & (sizes >= _TELLS) & (sizes < YEAR_2101 * 1e9)
     units = np.digitize(sizes, [unit.above for unit in _SMALLER_UNITS[1:]], right=True)
     most = int(np.bincount(units[tells], minlength=1).argmax())
     return _SMALLER_UNITS[most], tells & (units != most)

@@ -169,7 +169,7 @@ def test_days_without_signs_between_are_asked_for(read):
             (1700000000000, 1700000000, 1700000000001),
             "log.csv:3: the timestamp 1700000000 is in seconds by its size, most .* in milliseconds",
         ),
-        ((1, 99999999999999999999999, 2), r"log.csv:3: the timestamp 1e\+23 is no time of the years 1 to 9999"),
+        ((1, 99999999999999999999999, 2), r"log.csv:3: the timestamp 1e\+23 is no time of the years 1 to 2100"),
         (("2025-12-31", 17, "2025-01-01"), "log.csv:3: the timestamp 17.0 is a number where others are dates"),
         (
             (1, 2, "2025-12-31"),
@@ -202,6 +202,23 @@ def test_a_type_that_names_its_unit_is_believed(read, unit):
         86400,
         1767139200,
     ]
+
+
+def test_the_day_numbers_of_a_spreadsheet_are_refused_and_whole_steps_are_not(read):
+    with pytest.raises(
+        DataError, match=r"log.csv: every timestamp is a day number .*45658.5 is 2025-01-01 12:00.*as text"
+    ):
+        read(at(45658.5, 45659.25, 45660))
+    assert read(at(45658, 45659)).timestamps.tolist() == [45658, 45659]
+    assert read(at(0.5, 45659)).timestamps.tolist() == [0.5, 45659]
+
+
+@pytest.mark.parametrize("unit", ["s", "us"])
+def test_a_type_in_which_a_time_is_of_no_year_is_refused(read, unit):
+    """Milliseconds that were written as seconds, and a placeholder for no date."""
+    times = pa.array([1764000000, 1764000000000 if unit == "s" else 253_402_214_400_000_000], pa.timestamp(unit))
+    with pytest.raises(DataError, match=r"log.parquet:row 2: the timestamp \d+ s is no time of the years 1 to 2100"):
+        read({"user_id": ["u"] * 2, "item_id": ["a"] * 2, "timestamp": times})
 
 
 def test_days_and_zones_by_type(read):
