@@ -14,7 +14,22 @@ _BLANKS = " \t\r\n"
 _BEHIND = frozenset((*_BLANKS, ",", "]"))  # what may stand behind an element
 # How far before the end of what was read an error stands if more text may mend it; an open string begins anywhere.
 _CUT_OFF, _OPEN_STRING = 16, "Unterminated string"
-_PLAIN = json.JSONDecoder()
+
+
+class KeyTwiceError(ValueError):
+    """A JSON object has a key twice, and which value counts is not said."""
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Make an object of its keys and values; ``KeyTwiceError`` names a key that stands twice."""
+    made = dict(pairs)
+    if len(made) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise KeyTwiceError(f"the key {shown(next(name for name in made if names.count(name) > 1))} stands twice in it")
+    return made
+
+
+DECODER = json.JSONDecoder(object_pairs_hook=_once)
 # Python makes no whole number of more than 4,300 digits; as a float it is at least read over.
 _READING_OVER = json.JSONDecoder(parse_int=float)
 
@@ -57,12 +72,14 @@ class JsonArray:
         self._number += 1
         self._next_sign()
         try:
-            return *self._decoded(_PLAIN), ""
+            return *self._decoded(DECODER), ""
+        except KeyTwiceError as error:
+            return None, self._decoded(_READING_OVER)[1], str(error)
         except ValueError:
             return None, self._decoded(_READING_OVER)[1], THOUSANDS_OF_DIGITS
 
     def _decoded(self, decoder: json.JSONDecoder) -> tuple[Any, str]:
-        """Read the element that begins here, and its text; ``ValueError`` for a number that Python does not make."""
+        """Read the element that begins here, and its text; ``ValueError`` if ``decoder`` makes no value of it."""
         while True:
             try:
                 value, end = decoder.raw_decode(self._text, self._at)

@@ -11,7 +11,14 @@ from typing import Any, cast
 import numpy as np
 
 from fedmem.data.formats.bad_rows import NO_TEXT, BadRows
-from fedmem.data.formats.json_array import THOUSANDS_OF_DIGITS, TOO_DEEP, BrokenArrayError, JsonArray
+from fedmem.data.formats.json_array import (
+    DECODER,
+    THOUSANDS_OF_DIGITS,
+    TOO_DEEP,
+    BrokenArrayError,
+    JsonArray,
+    KeyTwiceError,
+)
 from fedmem.data.formats.opening import damaged, opened
 from fedmem.data.formats.raw_text import mark_of, why_undecoded
 from fedmem.data.formats.table import Batch, Wanted
@@ -97,7 +104,7 @@ def _rows_at_once(lines: list[str]) -> list[Row] | None:
     """Parse lines that are all objects, twice as fast as one by one; None if any is not."""
     joined = ",".join(lines)
     try:
-        rows = None if why_undecoded(joined) else json.loads(f"[{joined}]")
+        rows = None if why_undecoded(joined) else DECODER.decode(f"[{joined}]")
     except (ValueError, RecursionError):
         return None
     return rows if rows and len(rows) == len(lines) and all(type(row) is dict for row in rows) else None
@@ -117,11 +124,13 @@ def _rows_one_by_one(numbered: list[tuple[int, str]], bad_rows: BadRows) -> tupl
 def _decoded(line: str) -> tuple[Any, str]:
     """Give the value of a line, and why it has none, empty if it has one."""
     try:
-        return json.loads(line), ""
+        return DECODER.decode(line), ""
     except json.JSONDecodeError as error:
         return None, str(error)
     except RecursionError:
         return None, TOO_DEEP
+    except KeyTwiceError as error:
+        return None, str(error)
     except ValueError:
         return None, THOUSANDS_OF_DIGITS
 

@@ -41,6 +41,10 @@ def log(tmp_path):
     [
         ('{"user_id": "w"', r"""the line '\{"user_id": "w"' is no JSON object \("""),
         ("[1, 2]", r"the line '\[1, 2\]' is no JSON object"),
+        (
+            '{"user_id": "w", "item_id": "a", "item_id": "b"}',
+            ".* is no JSON object .the key 'item_id' stands twice in it",
+        ),
         ('{"user_id": "w", "item_id": 9' + "9" * 5000 + "}", ".* is no JSON object .a number has thousands of digits"),
         ("[" * 100_000, ".* is no JSON object .it is nested too deeply"),
         ('{"user_id": "w"}', "there is no item_id"),
@@ -112,6 +116,10 @@ def test_without_times_the_rows_are_the_order(log):
         ('[{"user_id": "u"', "log.json is not a JSON array that can be read"),
         ('[{"user_id": "u", "item_id": "a"}, oops]', "log.json is not a JSON array that can be read"),
         ('[{"user_id": "u", "item_id": "a"}, 7]', "log.json:row 2: the element '7' is no JSON object"),
+        (
+            '[{"user_id": "w", "item_id": "a", "item_id": "b"}]',
+            r"log.json:row 1: the element .* .the key 'item_id' stands twice in it",
+        ),
         ('[{"user_id": 9' + "9" * 5000 + "}]", "log.json:row 1: the element .* .a number has thousands of digits"),
         ('[{"user_id": 9007199254740993.0, "item_id": "a"}]', "log.json:row 1: the user_id 9007199254740992.0 is a fl"),
         ("[]", "log.json: the file holds no interactions"),
