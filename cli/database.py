@@ -79,6 +79,6 @@ def upgrade(url: str | None) -> bool:
     if before == newest:
         return False
     migrations.upgrade(url)
-    what = "was empty: its tables were made" if before is None else f"was at {before}"
-    notes.print(f"the database {shown(parse_url(url))} {what}; it is at {newest} now")
+    what = "was empty: its tables were made" if before is None else f"is upgraded from {before} to {newest}"
+    notes.print(f"the database {shown(parse_url(url))} {what}")
     return True

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from cli.screen import answer_json, answers, notes, stages
+from cli.screen import answer_json, answers, counted, notes, stages
 from fedmem.config import Repeats
 from fedmem.data.formats.titles import description_in, item_text
 from fedmem.data.interactions import Interactions, Item
@@ -107,21 +107,22 @@ def _conclude(there: DatasetRow, imported: Imported, read: Interactions, seconds
         answer_json({**record, **reading, "seconds": round(seconds, 3)})
         return
     answers.print(
-        f"{there.name}: {imported.new_interactions:,} new interactions, {imported.known_interactions:,} kept; "
-        f"{imported.new_items:,} new items, {imported.changed_items:,} changed, {imported.kept_items:,} kept; "
+        f"{there.name}: {counted(imported.new_interactions, 'new interaction')}, {imported.known_interactions:,} kept; "
+        f"{counted(imported.new_items, 'new item')}, {imported.changed_items:,} changed, {imported.kept_items:,} kept; "
         f"in {seconds:.1f} s"
     )
     if left_out:
         notes.print(f"rows left out: {', '.join(f'{count:,} {reason}' for reason, count in left_out.items())}")
     if imported.edits_kept:
         notes.print(
-            f"{imported.edits_kept:,} of the kept items are described otherwise here, but were edited by PUT /items: "
-            "the edits stay, unless you import with --overwrite-edits"
+            f"edits by PUT /items stay where this file says otherwise: {counted(imported.edits_kept, 'item')} "
+            "(--overwrite-edits replaces them)"
         )
     if repeated:
         offered = "offered again" if there.repeats == "offer" else "never offered again (--repeats offer changes that)"
         notes.print(f"{repeated:.1%} of the users' last items here are ones that they took before: {offered}")
-    notes.print(f"it holds {there.users:,} users, {there.items:,} items and {there.interactions:,} interactions")
+    counts = (there.users, "user"), (there.items, "item"), (there.interactions, "interaction")
+    notes.print(f"it holds {', '.join(counted(*count) for count in counts)}")
 
 
 def _left_out(imported: Imported, read: Interactions) -> dict[str, int]:

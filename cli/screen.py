@@ -86,6 +86,11 @@ def download(name: str) -> Iterator[Callable[[int, int | None], None]]:
         yield lambda done, total: progress.update(task, completed=done, total=total)
 
 
+def counted(number: int, thing: str) -> str:
+    """Write a number with its noun: 1 item, 2 items, 1,000 items."""
+    return f"{number:,} {thing}" + "s" * (number != 1)
+
+
 @contextmanager
 def rounds(total: int, done: int) -> Iterator[Callable[[int, str], None]]:
     """Show a bar for training rounds with a column of metrics: ``advance(round, metrics)``."""

@@ -79,7 +79,10 @@ class CatalogueStore:
                 have steps for times where those of the data set are dates.
         """
         check_name(name)
-        described = {row.item_id: row for row in catalogue if row.described}
+        taken = set(
+            rows.items
+        )  # of which only the id is known may come from the rows, and go with rows that are left out
+        described = {row.item_id: row for row in catalogue if row.described or row.item_id not in taken}
         with writing(self._engine) as connection:
             dataset_id = datasets.claim_dataset(connection, name, source, repeats, self._clock())
             kept = deletions.without_deleted(connection, dataset_id, rows)

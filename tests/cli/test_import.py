@@ -46,8 +46,8 @@ def test_one_command_takes_a_newcomer_from_files_to_the_database(fedmem, data, u
     outcome = fedmem("data", "import", data, "--database-url", url)
     assert outcome.code == 0, outcome.err
     assert outcome.out.startswith("films: 267 new interactions, 0 kept; 30 new items, 0 changed, 0 kept; in ")
-    assert f"the database {url} was empty: its tables were made; it is at {migrations.head()} now" in outcome.err
-    assert "it holds 12 users, 30 items and 267 interactions" in outcome.err
+    assert f"the database {url} was empty: its tables were made" in outcome.err
+    assert "it holds 12 users, 30 items, 267 interactions" in outcome.err
     (row,) = listed(fedmem, url)
     assert (row["name"], row["source"], row["users"], row["items"]) == ("films", str(data), 12, 30)
     table = fedmem("data", "list", "--database-url", url)
@@ -67,6 +67,13 @@ def test_importing_again_says_what_was_there(fedmem, imported, url, tmp_path):
     outcome = fedmem("data", "import", folder, "--database-url", url)
     assert "films: 0 new interactions, 267 kept; 0 new items, 0 changed, 30 kept; in" in outcome.out
     assert "was empty" not in outcome.err
+
+
+def test_an_item_that_is_listed_by_its_id_alone_is_kept(imported, tmp_path):
+    (tmp_path / "log.csv").write_text("user_id,item_id\nu1,a\nu1,b\nu2,a\n")
+    (tmp_path / "items.jsonl").write_text('{"item_id": "a", "title": "A"}\n{"item_id": "z"}\n')
+    given = (tmp_path / "log.csv", "--items", tmp_path / "items.jsonl", "--name", "listed")
+    assert (imported(*given)["new_items"], imported(*given)["kept_items"]) == (3, 3)
 
 
 def test_the_options_of_reading_are_those_of_train(fedmem, imported, url, tmp_path):
@@ -281,5 +288,5 @@ def test_a_data_set_has_a_setting_and_an_import_says_what_it_left_out(fedmem, im
     assert again["left_out"] == {"of users who were deleted since": removed}
     outcome = fedmem("data", "import", data, "--database-url", url)
     assert f"rows left out: {removed} of users who were deleted since" in outcome.err
-    assert "1 of the kept items are described otherwise here, but were edited by PUT /items" in outcome.err
+    assert "edits by PUT /items stay where this file says otherwise: 1 item (--overwrite-edits" in outcome.err
     assert imported(data, "--overwrite-edits")["changed_items"] == 1

@@ -14,3 +14,7 @@ def test_the_round_is_readable_beside_long_metrics(monkeypatch):
         advance(380, "loss 6.873  validation HR@10 0.0424  NDCG@10 0.0232 (best)")
     assert "round 380/400" in stream.getvalue()
     assert "loss 6.873  validation HR@10 0.0424  NDCG@10 0.0232" in stream.getvalue()
+
+
+def test_a_number_stands_with_its_noun():
+    assert [screen.counted(n, "row") for n in (0, 1, 1000)] == ["0 rows", "1 row", "1,000 rows"]
