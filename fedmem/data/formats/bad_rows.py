@@ -1,8 +1,13 @@
 """The rows that could not be read, why, and how many of them are put up with."""
 
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
+
+from fedmem.data.formats.table import Batch
 from fedmem.errors import DataError
 
 WIDTH = "wrong number of fields"
@@ -32,6 +37,17 @@ class BadRows:
     def add(self, line: int, reason: str, kind: str, path: Path | None = None) -> None:
         """Note a bad row; a line counts once, with its first reason."""
         self._reasons.setdefault((path or self._path, line), (reason, kind))
+
+    def sort_out(
+        self, batch: Batch, codes: npt.NDArray[np.int64], reasons: Mapping[int, tuple[str, str]]
+    ) -> npt.NDArray[np.bool_]:
+        """Note the rows whose value has a (reason, kind) by its code [n]; return a mask of the others [n]."""
+        if not reasons:
+            return np.ones(len(codes), dtype=bool)
+        bad = np.isin(codes, list(reasons))
+        for row in np.flatnonzero(bad).tolist():
+            self.add(int(batch.lines[row]), *reasons[int(codes[row])], batch.path)
+        return ~bad
 
     def check(self) -> None:
         """Raise ``DataError`` naming the first row beyond what is tolerated."""

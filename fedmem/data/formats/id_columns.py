@@ -9,7 +9,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from fedmem.data.formats.bad_rows import BadRows
-from fedmem.data.formats.table import Batch, Values, distinct
+from fedmem.data.formats.table import Batch, Values
 from fedmem.data.interactions import StrArray
 from fedmem.errors import DataError, MissingIdError
 from fedmem.identifiers import FLOAT16_EXACT, FLOAT32_EXACT, FLOAT64_EXACT, is_missing_marker, read_id
@@ -29,37 +29,26 @@ class IdColumn:
 
     def read(self, batch: Batch) -> tuple[StrArray, npt.NDArray[np.bool_]]:
         """Return ids [n] and a mask of the rows that have one [n]; the others are noted as bad."""
-        values = batch.columns[self._name]
-        check_flat(values, self._name, batch)
-        known, codes = distinct(values)
+        known, codes = batch.distinct(self._name)
         if batch.untyped:
             known = self._without_point(known, batch)
-        exact_below = _exact_below(values, batch)
+        exact_below = _exact_below(batch.columns[self._name], batch)
         ids = np.empty(len(known), dtype=object)
-        usable = np.ones(len(known), dtype=bool)
         reasons: dict[int, tuple[str, str]] = {}
         for code, value in enumerate(known):
             try:
-                ids[code] = self._interned.get(value) if type(value) is str else None
-                if ids[code] is None:
-                    text = read_id(value, self._name, exact_below)
-                    ids[code] = self._interned.setdefault(text, text)
+                ids[code] = self._id_of(value, exact_below)
             except DataError as error:
-                usable[code] = False
                 kind = f"no {self._name}" if isinstance(error, MissingIdError) else f"unusable {self._name}"
                 reasons[code] = (str(error), kind)
-        self._note(reasons, codes, usable, batch)
-        return ids[codes], usable[codes]
+        return ids[codes], self._bad_rows.sort_out(batch, codes, reasons)
 
-    def _note(
-        self,
-        reasons: dict[int, tuple[str, str]],
-        codes: npt.NDArray[np.int64],
-        usable: npt.NDArray[np.bool_],
-        batch: Batch,
-    ) -> None:
-        for row in np.flatnonzero(~usable[codes]) if reasons else ():
-            self._bad_rows.add(int(batch.lines[row]), *reasons[int(codes[row])], batch.path)
+    def _id_of(self, value: Any, exact_below: int) -> str:
+        found = self._interned.get(value) if type(value) is str else None
+        if found is None:
+            text = read_id(value, self._name, exact_below)
+            found = self._interned.setdefault(text, text)
+        return found
 
     def _without_point(self, known: list[Any], batch: Batch) -> list[Any]:
         """Drop ``.0`` if all ids end in it: a tool that knows no gaps in whole numbers wrote them as floats."""
@@ -90,12 +79,3 @@ def _exact_below(values: Values, batch: Batch) -> int:
         if pa.types.is_float16(values.type):
             return FLOAT16_EXACT
     return batch.exact_below
-
-
-def check_flat(values: Values, name: str, batch: Batch) -> None:
-    """Raise ``DataError`` for a column whose every value is a list or an object."""
-    if isinstance(values, pa.ChunkedArray) and pa.types.is_nested(values.type):
-        raise DataError(
-            f"{batch.path}: the column {name!r} holds values of type {values.type}, where single ones are expected; "
-            "take out the one that is meant"
-        )

@@ -11,9 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from fedmem.data.formats.bad_rows import BadRows
-from fedmem.data.formats.id_columns import check_flat
 from fedmem.data.formats.numbers import numbers_in
-from fedmem.data.formats.table import Batch, distinct
+from fedmem.data.formats.table import Batch
 from fedmem.errors import DataError
 from fedmem.identifiers import is_missing_marker, shown
 
@@ -39,17 +38,14 @@ class Ratings:
 
     def read(self, batch: Batch) -> tuple[Mask, Mask]:
         """Return a mask of the rows that have a rating [n], and of those of them that count [n]."""
-        values = batch.columns[self._name]
-        check_flat(values, self._name, batch)
-        known, codes = distinct(values)
+        known, codes = batch.distinct(self._name)
         numbers = _ratings(known)
-        for row in np.flatnonzero(np.isnan(numbers[codes])).tolist():
-            reason = f"the {self._name} {shown(known[codes[row]])} is no number"
-            self._bad_rows.add(int(batch.lines[row]), reason, f"unusable {self._name}", batch.path)
-        liked = numbers >= self._least
-        there = ~np.isnan(numbers)
-        self.below += int((there & ~liked)[codes].sum())
-        return there[codes], liked[codes]
+        reasons = {
+            code: (f"the {self._name} {shown(known[code])} is no number", f"unusable {self._name}")
+            for code in np.flatnonzero(np.isnan(numbers)).tolist()
+        }
+        self.below += int((numbers < self._least)[codes].sum())
+        return self._bad_rows.sort_out(batch, codes, reasons), (numbers >= self._least)[codes]
 
     def report(self, path: Path) -> dict[str, int]:
         """Say how many rows were left out, and give the number under a name."""
@@ -84,17 +80,14 @@ class Events:
 
     def read(self, batch: Batch) -> tuple[Mask, Mask]:
         """Return a mask of the rows that name a kind [n], and of those of them that count [n]."""
-        values = batch.columns[self._name]
-        check_flat(values, self._name, batch)
-        known, codes = distinct(values)
+        known, codes = batch.distinct(self._name)
         kinds = [_kind(value) for value in known]
-        there = np.array([bool(kind) for kind in kinds], dtype=bool)
-        for row in np.flatnonzero(~there[codes]).tolist():
-            self._bad_rows.add(int(batch.lines[row]), f"there is no {self._name}", f"no {self._name}", batch.path)
+        why = (f"there is no {self._name}", f"no {self._name}")
+        usable = self._bad_rows.sort_out(batch, codes, {code: why for code, kind in enumerate(kinds) if not kind})
         counts = np.bincount(codes, minlength=len(known))
         self._counts.update({kind: int(count) for kind, count in zip(kinds, counts, strict=True) if kind})
         counted = np.array([kind in self._positive for kind in kinds], dtype=bool)
-        return there[codes], counted[codes]
+        return usable, counted[codes]
 
     def report(self, path: Path) -> dict[str, int]:
         """Say which kinds there are, and count those left out; ``DataError`` if there is none that counts."""

@@ -9,6 +9,9 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from fedmem.errors import DataError
+from fedmem.identifiers import FLOAT64_EXACT
+
 LineNumbers = npt.NDArray[np.int64]
 # An arrow array where a column has one type; Python values where every cell has a type of its own.
 Values: TypeAlias = pa.ChunkedArray | list[Any]
@@ -38,11 +41,21 @@ class Batch:
     lines: LineNumbers
     path: Path
     untyped: bool = False
-    exact_below: int = 2**53
+    exact_below: int = FLOAT64_EXACT
     unsaid: Mapping[str, Collection[int]] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.lines)
+
+    def distinct(self, name: str) -> tuple[list[Any], npt.NDArray[np.int64]]:
+        """Do as the function ``distinct``; ``DataError`` for a column whose every value is a list or an object."""
+        values = self.columns[name]
+        if isinstance(values, pa.ChunkedArray) and pa.types.is_nested(values.type):
+            raise DataError(
+                f"{self.path}: the column {name!r} holds values of type {values.type}, where single ones are expected; "
+                "take out the one that is meant"
+            )
+        return distinct(values)
 
 
 def as_list(values: Values) -> list[Any]:
