@@ -3,7 +3,6 @@
 import logging
 from collections import Counter
 from collections.abc import Sequence
-from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fedmem.data.formats.bad_rows import BadRows
-from fedmem.data.formats.numbers import numbers_in
+from fedmem.data.formats.numbers import floats_in
 from fedmem.data.formats.table import Batch
 from fedmem.errors import DataError
 from fedmem.identifiers import is_missing_marker, shown
@@ -39,7 +38,7 @@ class Ratings:
     def read(self, batch: Batch) -> tuple[Mask, Mask]:
         """Return a mask of the rows that have a rating [n], and of those of them that count [n]."""
         known, codes = batch.distinct(self._name)
-        numbers = _ratings(known)
+        numbers = np.array(floats_in(known), dtype=np.float64)
         reasons = {
             code: (f"the {self._name} {shown(known[code])} is no number", f"unusable {self._name}")
             for code in np.flatnonzero(np.isnan(numbers)).tolist()
@@ -54,19 +53,6 @@ class Ratings:
             below = f"{self.below:,}"
             _log.info("%s: %s rows with a %s below %s do not count as liked", path, below, self._name, least)
         return {f"{self._name} below {least}": self.below} if self.below else {}
-
-
-def _ratings(known: Sequence[Any]) -> npt.NDArray[np.float64]:
-    texts = numbers_in([value if isinstance(value, str) else "" for value in known])
-    return np.array([_as_float(value, text) for value, text in zip(known, texts, strict=True)], dtype=np.float64)
-
-
-def _as_float(value: Any, written: float | None) -> float:
-    try:
-        number = float(value if isinstance(value, (int, float, Decimal)) else np.nan if written is None else written)
-    except OverflowError:
-        return np.nan
-    return number if np.isfinite(number) else np.nan
 
 
 class Events:

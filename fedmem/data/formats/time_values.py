@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from fedmem.data.formats.numbers import numbers_in
+from fedmem.data.formats.numbers import floats_in
 from fedmem.data.formats.table import Values, distinct
 from fedmem.data.interactions import NumericArray
 from fedmem.errors import DataError
@@ -103,25 +103,13 @@ def _of_distinct(column: Values, date_format: str | None) -> TimeValues:
 
 
 def _numbers(known: list[Any], texts: list[str]) -> list[float | None]:
-    """Return, for the values that are numbers or write one, those that fit into a float."""
-    written = numbers_in(
-        [text if isinstance(value, (str, bytes)) else "" for value, text in zip(known, texts, strict=True)]
+    """Return, for the values that are numbers or write one, those that fit into a float; True is none."""
+    return floats_in(
+        [
+            text if isinstance(value, bytes) else None if isinstance(value, bool) else value
+            for value, text in zip(known, texts, strict=True)
+        ]
     )
-    return [
-        _finite(value) if _is_number(value) else _finite(number) for value, number in zip(known, written, strict=True)
-    ]
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float, Decimal)) and not isinstance(value, bool)
-
-
-def _finite(number: Any) -> float | None:
-    try:
-        found = float(number)
-    except (TypeError, OverflowError):
-        return None
-    return found if np.isfinite(found) else None
 
 
 def _is_missing(value: Any) -> bool:
