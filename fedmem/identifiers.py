@@ -61,6 +61,14 @@ def is_missing_marker(text: str) -> bool:
     return text in _MISSING or text.lower() in _MISSING_IN_ANY_CASE
 
 
+def is_missing(value: object) -> bool:
+    """Tell whether a cell of a table holds no value: None, NaN, blanks, or a word for a missing value."""
+    if isinstance(value, str):
+        text = value.strip()
+        return not text or is_missing_marker(text)
+    return value is None or (isinstance(value, (float, Decimal)) and value != value)
+
+
 def shown(value: object) -> str:
     """Give a value as a message shows it: on one line, and not longer than a line."""
     try:

@@ -4,11 +4,10 @@ import ast
 import json
 import re
 from datetime import date
-from decimal import Decimal
 from typing import Any
 
 from fedmem.errors import DataError
-from fedmem.identifiers import is_missing_marker, shown
+from fedmem.identifiers import is_missing, shown
 
 # Not what a text may hold in a database or on a line; tab and line ends count as blanks.
 _BLANKS = re.compile(r"[\t\r\n]+")
@@ -17,13 +16,13 @@ _FORBIDDEN = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff]")
 
 def text_in(value: Any, what: str) -> str:
     """Return a cell as text without surrounding blanks, empty if it has no value; ``DataError`` if it is not text."""
-    if value is None or (isinstance(value, (float, Decimal)) and value != value):
-        return ""
     if isinstance(value, bytes):
         try:
             value = value.decode()
         except UnicodeDecodeError:
             raise DataError(f"the {what} {shown(value)} is bytes that are no UTF-8 text") from None
+    if is_missing(value):
+        return ""
     if isinstance(value, (list, dict, tuple)):
         raise DataError(f"the {what} {shown(value)} is a {type(value).__name__}, where a text is expected")
     if isinstance(value, float) and value.is_integer():
@@ -32,7 +31,7 @@ def text_in(value: Any, what: str) -> str:
     forbidden = _FORBIDDEN.search(text)
     if forbidden:
         raise DataError(f"the {what} {shown(text)} holds the character {forbidden[0]!r}, which no text may")
-    return "" if is_missing_marker(text) else text
+    return text
 
 
 def line_in(value: Any, what: str) -> str:

@@ -13,7 +13,7 @@ from fedmem.data.formats.bad_rows import BadRows
 from fedmem.data.formats.numbers import floats_in
 from fedmem.data.formats.table import Batch
 from fedmem.errors import DataError
-from fedmem.identifiers import is_missing_marker, shown
+from fedmem.identifiers import is_missing, shown
 
 _log = logging.getLogger(__name__)
 
@@ -94,5 +94,5 @@ class Events:
 
 
 def _kind(value: Any) -> str:
-    text = "" if value is None else value.decode(errors="replace") if isinstance(value, bytes) else str(value).strip()
-    return "" if is_missing_marker(text) else text
+    text = value.decode(errors="replace") if isinstance(value, bytes) else value
+    return "" if is_missing(text) else str(text).strip()

@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 from datetime import date
-from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,7 @@ from fedmem.data.formats.numbers import floats_in
 from fedmem.data.formats.table import Values, distinct
 from fedmem.data.interactions import NumericArray
 from fedmem.errors import DataError
-from fedmem.identifiers import is_missing_marker, shown
+from fedmem.identifiers import is_missing, shown
 from fedmem.times import UNITS, read_date, read_time
 
 MISSING, NUMBER, DATE, UNREAD = range(4)
@@ -94,7 +93,7 @@ def _of_distinct(column: Values, date_format: str | None) -> TimeValues:
     for code, (value, text, number) in enumerate(zip(known, texts, numbers, strict=True)):
         if number is not None:
             values[code], kinds[code] = number, NUMBER
-        elif _is_missing(value):
+        elif is_missing(value):
             kinds[code] = MISSING
         else:
             values[code], kinds[code] = _date(value, text, date_format)
@@ -110,12 +109,6 @@ def _numbers(known: list[Any], texts: list[str]) -> list[float | None]:
             for value, text in zip(known, texts, strict=True)
         ]
     )
-
-
-def _is_missing(value: Any) -> bool:
-    if isinstance(value, str):
-        return not value.strip() or is_missing_marker(value.strip())
-    return value is None or (isinstance(value, (float, Decimal)) and value != value)
 
 
 def _date(value: Any, text: str, date_format: str | None) -> tuple[float, int]:
