@@ -46,11 +46,11 @@ def _chosen(sheets: dict[str, Rows], path: Path, wanted: Wanted) -> tuple[str, R
 
 
 def _batch(sheet: str, rows: Rows, path: Path, wanted: Wanted) -> Batch:
-    header = _header(rows)
-    names = _names(rows)
+    header, names = _header(rows), _names(rows)
     picked = wanted.pick([name for name in names if name], f"{path} (sheet {sheet!r})")
     numbered = [(number, row) for number, row in enumerate(rows[header + 1 :], start=header + 2) if _is_filled(row)]
-    columns = {name: [_value(row[names.index(name)]) for _, row in numbered] for name in picked}
+    places = {name: names.index(name) for name in picked}
+    columns = {name: [_value(row[place]) for _, row in numbered] for name, place in places.items()}
     lines = np.array([number for number, _ in numbered], dtype=np.int64)
     return Batch(columns, lines, path, exact_below=_EXACT_BELOW)
 

@@ -15,7 +15,6 @@ import pyarrow as pa
 
 from fedmem.errors import DataError
 
-HEAD = 65_536
 PACKED_SUFFIXES = ("", ".gz", ".zip", ".bz2", ".xz", ".zst")
 _ZIP_MAGICS = (b"PK\x03\x04", b"PK\x05\x06")  # the second of an archive that holds nothing
 _DAMAGES = (OSError, EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, NotImplementedError, RuntimeError)
@@ -51,10 +50,10 @@ def opened(path: Path, expected: str) -> Iterator[IO[bytes]]:
             yield unpacked
 
 
-def read_bytes(path: Path, expected: str) -> bytes:
-    """Read a whole file, unpacked; ``DataError`` if it is missing, damaged or empty."""
+def read_bytes(path: Path, expected: str, at_most: int = -1) -> bytes:
+    """Read a file, unpacked, or its beginning; ``DataError`` if it is missing, damaged or empty."""
     with opened(path, expected) as file:
-        content = file.read()
+        content = file.read(at_most)
     if not content.strip():
         raise DataError(f"{path}: the file is empty; {expected} was expected")
     return content

@@ -7,12 +7,13 @@ from pathlib import Path
 from fedmem.data.formats.bad_rows import BadRows
 from fedmem.data.formats.excel_table import read_workbook
 from fedmem.data.formats.json_table import read_json_array, read_json_lines
-from fedmem.data.formats.opening import HEAD, opened
+from fedmem.data.formats.opening import read_bytes
 from fedmem.data.formats.parquet_table import read_parquet
 from fedmem.data.formats.raw_text import as_utf8
 from fedmem.data.formats.table import Batch, Wanted
 from fedmem.data.formats.text_table import read_csv
-from fedmem.errors import DataError
+
+_HEAD = 65_536
 
 
 @dataclass(frozen=True)
@@ -59,10 +60,7 @@ def sniff(path: Path, expected: str, encoding: str = "auto") -> tuple[str | None
     """Return the format that a file's first bytes reveal, None for delimited text; and its first 64 KiB, as UTF-8."""
     if path.is_dir():
         return "parquet", b""
-    with opened(path, expected) as file:
-        head = file.read(HEAD)
-    if not head.strip():
-        raise DataError(f"{path}: the file is empty; {expected} was expected")
+    head = read_bytes(path, expected, _HEAD)
     for name, format in TABLE_FORMATS.items():
         if head.startswith(format.starts):
             return name, head

@@ -21,9 +21,9 @@ from fedmem.errors import DataError
 _LARGEST_BLOCK = 2**30
 _USUAL_DELIMITERS = (",", "\t", ";", "|")
 _SEPARATES = re.compile(r"[^\w\s\"'.-]|\t")
-# The first line of a file by which a spreadsheet says its delimiter.
 # A line that holds nothing, as spreadsheets leave them above the header.
 _EMPTY_LINE = re.compile(rb"[ \t,;|]*\r?\n")
+# The first line of a file by which a spreadsheet says its delimiter.
 _DELIMITER_LINE = re.compile(rb'"?sep=([^\r\n"])"?\r?\n', re.IGNORECASE)
 
 
@@ -48,7 +48,7 @@ def read_csv(path: Path, encoding: str, wanted: Wanted, bad_rows: BadRows) -> It
     if b'"' in content:
         yield _parse_quoted(content, names, delimiter, bad_rows, path, skip)
     else:
-        yield _parse_unquoted(text_lines_only(content, bad_rows), names, delimiter, bad_rows, path, skip)
+        yield parse_delimited(text_lines_only(content, bad_rows), names, delimiter, bad_rows, path, skip)
 
 
 def _header_at(content: bytes, begin: int) -> int:
@@ -82,14 +82,10 @@ def _split(line: str, delimiter: str) -> list[str]:
         return []  # a line too long for names: the columns that are looked for will be missing
 
 
-def parse_delimited(content: bytes, names: Sequence[str], delimiter: str, bad_rows: BadRows, path: Path) -> Batch:
-    """Parse lines of text without a header and without quoting into one string column per name."""
-    return _parse_unquoted(content, names, delimiter, bad_rows, path, skip=0)
-
-
-def _parse_unquoted(
-    content: bytes, names: Sequence[str], delimiter: str, bad_rows: BadRows, path: Path, skip: int
+def parse_delimited(
+    content: bytes, names: Sequence[str], delimiter: str, bad_rows: BadRows, path: Path, skip: int = 0
 ) -> Batch:
+    """Parse lines of text without quoting, behind the first ``skip``, into one string column per name."""
     misshapen: list[int] = []
 
     def note(row: pa.csv.InvalidRow) -> str:
