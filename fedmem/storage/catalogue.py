@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from sqlalchemy import Connection, Engine
 
 from fedmem.config import Repeats
-from fedmem.errors import ConflictError, DataError, UnknownItemError
+from fedmem.errors import DataError, UnknownItemError
 from fedmem.storage import datasets, deletions, erasures, interactions, items
 from fedmem.storage.catalogue_rows import (
     Added,
@@ -23,6 +23,7 @@ from fedmem.storage.catalogue_rows import (
     UserRow,
 )
 from fedmem.storage.engine import reading, writing
+from fedmem.storage.imported_rows import add_imported
 
 NAMED = 5  # unknown items in a message
 
@@ -84,30 +85,24 @@ class CatalogueStore:
         )  # of which only the id is known may come from the rows, and go with rows that are left out
         described = {row.item_id: row for row in catalogue if row.described or row.item_id not in taken}
         with writing(self._engine) as connection:
-            dataset_id = datasets.claim_dataset(connection, name, source, repeats, self._clock())
+            now = self._clock()
+            dataset_id = datasets.claim_dataset(connection, name, source, repeats, now)
             kept = deletions.without_deleted(connection, dataset_id, rows)
-            merged = items.merge_items(
+            counts = items.merge_items(
+                connection, dataset_id, described, kept.items, now, merge=merge, overwrite_edits=overwrite_edits
+            )
+            added = add_imported(
                 connection,
                 dataset_id,
-                described,
-                kept.items,
-                self._clock(),
-                merge=merge,
-                overwrite_edits=overwrite_edits,
+                rows,
+                kept,
+                lambda done: progress("interactions", done, len(kept)),
+                name=name,
+                source=source,
+                numbered=numbered,
             )
-            earlier = interactions.count_up_to(connection, dataset_id, max(rows.timestamps)) if numbered else 0
-            if numbered and not earlier and interactions.any_row(connection, dataset_id):
-                raise _without_times(name, source)
-            if not numbered and _all_are_steps(kept) and interactions.counts_seconds(connection, dataset_id):
-                raise _in_steps(name, source, max(kept.timestamps))
-            added = interactions.add_interactions(
-                connection, dataset_id, kept, lambda done: progress("interactions", done, len(kept))
-            )
-            known = len(kept) - added
-            if numbered and earlier > known:
-                raise _moved(name, source, earlier - known)
-        left_out = len(rows) - len(kept)
-        return Imported(added, known, left_out, merged.new, merged.changed, merged.kept, merged.edits_kept)
+        known, left_out = len(kept) - added, len(rows) - len(kept)
+        return Imported(added, known, left_out, counts.new, counts.changed, counts.kept, counts.edits_kept)
 
     def remove(self, name: str) -> None:
         """Delete a data set; ``ConflictError`` while jobs refer to it."""
@@ -248,34 +243,8 @@ def _described(event: Event) -> str:
     return f"the event of user {event.user_id!r} on item {event.item_id!r}"
 
 
-def _all_are_steps(rows: InteractionColumns) -> bool:
-    return len(rows) > 0 and all(map(interactions.is_step, rows.timestamps))
-
-
 def _check_items(connection: Connection, dataset_id: int, name: str, events: Sequence[Event]) -> None:
     missing = items.missing_items(connection, dataset_id, (event.item_id for event in events))
     if missing:
         named = ", ".join(map(repr, missing[:NAMED])) + (f" and {len(missing) - NAMED} more" * (len(missing) > NAMED))
         raise UnknownItemError(f"the data set {name!r} has no item {named}; nothing was stored. Put new items first.")
-
-
-def _moved(name: str, source: str, moved: int) -> ConflictError:
-    return ConflictError(
-        f"{source} has no times, so that its rows are told apart by their place, and {moved} rows of the data set "
-        f"{name!r} are not at theirs: the file was changed before its end. Import it under another name, or remove the "
-        f"data set first: fedmem data remove {name}"
-    )
-
-
-def _without_times(name: str, source: str) -> ConflictError:
-    return ConflictError(
-        f"{source} has no times, and the rows of the data set {name!r} have: it would come before all of them. Name "
-        "the column of times by --timestamp-column, or import it under another name"
-    )
-
-
-def _in_steps(name: str, source: str, last: float) -> ConflictError:
-    return ConflictError(
-        f"the times of {source} count steps (up to {last:g}), and those of the data set {name!r} are dates: it would "
-        "come before all of them. Name another column by --timestamp-column, or import it under another name"
-    )
