@@ -1,8 +1,9 @@
 """Items: written where they are new or changed, found by id, by title and by genre."""
 
 import itertools
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, TypeVar
 
 from sqlalchemy import (
@@ -58,25 +59,19 @@ def merge_items(
         DataError: if an item cannot be stored.
     """
     change = _Change(connection, dataset_id, now)
-    counts = ItemCounts()
+    counts = Counter[str]()
     for batch in _batches(described.values()):
         stored = items_by_id(connection, dataset_id, [row.item_id for row in batch])
         change.insert([row for row in batch if row.item_id not in stored])
-        settled = [_settled(stored[row.item_id], row, merge, overwrite_edits) for row in batch if row.item_id in stored]
-        different = [one for one in settled if one.row != stored[one.row.item_id]]
-        released = [one for one in settled if one.row.edited_at != stored[one.row.item_id].edited_at]
-        change.update({one.row.item_id: one.row for one in (*different, *released)}.values())
-        counts = ItemCounts(
-            counts.new + len(batch) - len(stored),
-            counts.changed + len(different),
-            counts.kept + len(stored) - len(different),
-            counts.edits_kept + sum(one.edit_kept for one in settled),
-        )
+        counts["new"] += len(batch) - len(stored)
+        pairs = [(stored[row.item_id], row) for row in batch if row.item_id in stored]
+        counts.update(change.settle(pairs, merge, overwrite_edits))
     bare = set(mentioned).difference(described)
     missing = missing_items(connection, dataset_id, bare)
     change.insert([ItemRow(item_id) for item_id in missing])
+    counts.update({"new": len(missing), "kept": len(bare) - len(missing)})
     change.end()
-    return replace(counts, new=counts.new + len(missing), kept=counts.kept + len(bare) - len(missing))
+    return ItemCounts(**counts)
 
 
 def put_item(connection: Connection, dataset_id: int, item: ItemRow, now: float) -> bool:
@@ -99,19 +94,11 @@ def put_item(connection: Connection, dataset_id: int, item: ItemRow, now: float)
     return stored is None
 
 
-@dataclass(frozen=True)
-class _Settled:
-    row: ItemRow
-    edit_kept: bool
-
-
-def _settled(stored: ItemRow, said: ItemRow, merge: Merge, overwrite_edits: bool) -> _Settled:
+def _settled(stored: ItemRow, merged: ItemRow, overwrite_edits: bool) -> ItemRow:
     """Decide what a stored item becomes; an edit by hand keeps all but the imported picture."""
-    merged = merge(stored, said)
     if stored.edited_at is None or overwrite_edits:
-        return _Settled(replace(merged, edited_at=None), False)
-    kept = replace(stored, image_path=merged.image_path)
-    return _Settled(kept, kept != merged)
+        return replace(merged, edited_at=None)
+    return replace(stored, image_path=merged.image_path)
 
 
 class _Change:
@@ -131,6 +118,19 @@ class _Change:
         if rows:
             wanted = update(items).where(items.c.dataset_id == self._dataset_id, items.c.item_id == bindparam("wanted"))
             self._write(wanted, [{"wanted": row.item_id, **self._described(row)} for row in rows])
+
+    def settle(self, pairs: Iterable[tuple[ItemRow, ItemRow]], merge: Merge, overwrite_edits: bool) -> Counter[str]:
+        """Update the stored items that become others by what is said of them, and count what became of them."""
+        counts, different = Counter[str](), list[ItemRow]()
+        for stored, said in pairs:
+            merged = merge(stored, said)
+            row = _settled(stored, merged, overwrite_edits)
+            counts["kept" if row == stored else "changed"] += 1
+            counts["edits_kept"] += row != merged
+            if (row, row.edited_at) != (stored, stored.edited_at):
+                different.append(row)
+        self.update(different)
+        return counts
 
     def end(self) -> None:
         if self._written:
