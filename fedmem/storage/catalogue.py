@@ -156,13 +156,8 @@ class CatalogueStore:
 
     def items_by_id(self, name: str, item_ids: Iterable[str]) -> dict[str, ItemRow]:
         """Return those of the items that exist."""
-        found: dict[str, ItemRow] = {}
-        wanted = list(item_ids)
         with reading(self._engine) as connection:
-            dataset_id = datasets.find_dataset(connection, name)
-            for first in range(0, len(wanted), interactions.BATCH):
-                found |= items.items_by_id(connection, dataset_id, wanted[first : first + interactions.BATCH])
-        return found
+            return items.items_by_id(connection, datasets.find_dataset(connection, name), item_ids)
 
     def put_item(self, name: str, item: ItemRow) -> bool:
         """Store an item as it is described here, by hand; whether it is new. ``DataError`` if it cannot be stored."""

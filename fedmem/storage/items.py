@@ -2,7 +2,7 @@
 
 import itertools
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any, TypeVar
 
@@ -173,10 +173,13 @@ def items_since(connection: Connection, dataset_id: int, version: int) -> list[I
     return [_item(row) for row in connection.execute(select(*_ROW).where(*wanted).order_by(items.c.item_id))]
 
 
-def items_by_id(connection: Connection, dataset_id: int, item_ids: Sequence[str]) -> dict[str, ItemRow]:
-    """Return those of at most ``BATCH`` items that exist."""
-    statement = select(*_ROW).where(items.c.dataset_id == dataset_id, items.c.item_id.in_(item_ids))
-    return {row.item_id: _item(row) for row in connection.execute(statement)}
+def items_by_id(connection: Connection, dataset_id: int, item_ids: Iterable[str]) -> dict[str, ItemRow]:
+    """Return those of the items that exist."""
+    found: dict[str, ItemRow] = {}
+    for batch in _batches(item_ids):
+        statement = select(*_ROW).where(items.c.dataset_id == dataset_id, items.c.item_id.in_(batch))
+        found.update((row.item_id, _item(row)) for row in connection.execute(statement))
+    return found
 
 
 def missing_items(connection: Connection, dataset_id: int, item_ids: Iterable[str]) -> list[str]:
