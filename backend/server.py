@@ -11,6 +11,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from fedmem.errors import ConfigError
+from fedmem.sockets import bound_socket
 
 GRACE_SECONDS = 10  # for requests in progress, once the end is asked for
 SWITCH_SECONDS = 0.00005  # a request needs the interpreter several times, and waits as long each time
@@ -22,20 +23,13 @@ def listen(host: str, port: int) -> socket.socket:
     Raises:
         ConfigError: if the port is in use or the address is not this machine's.
     """
-    # Only of a socket that names its protocol does asyncio switch off Nagle's algorithm, by which the body of an answer
-    # waits 40 ms for the client to acknowledge the head.
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
-        listener.bind((host, port))
+        return bound_socket(host, port)
     except OSError as error:
-        listener.close()
         raise ConfigError(
             f"cannot listen on {host}:{port} ({error.strerror}). "
             "Stop what listens there, or choose another --port or --host."
         ) from None
-    return listener
 
 
 class Server(uvicorn.Server):

@@ -1,7 +1,6 @@
 """``fedmem up``: the whole product on this machine, as child processes that end together."""
 
 import contextlib
-import socket
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -17,6 +16,7 @@ from cli.processes import ServiceError, Services
 from cli.screen import notes
 from cli.training import stop_on_interrupt
 from fedmem.errors import ConfigError, StorageError
+from fedmem.sockets import bound_socket
 
 if TYPE_CHECKING:
     from fedmem.storage.jobs import JobStore
@@ -85,16 +85,13 @@ def run_up(backend: Address, dashboard: Address, data_dir: Path, database_url: s
 
 def refuse_taken(address: Address, option: str) -> None:
     """Raise ConfigError if an address is already taken."""
-    family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
-    with socket.socket(family, socket.SOCK_STREAM) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((address.host, address.port))
-        except OSError as error:
-            raise ConfigError(
-                f"port {address.port} of {address.host} cannot be used ({error.strerror}). "
-                f"Stop what listens there, or choose another {option}."
-            ) from None
+    try:
+        bound_socket(address.host, address.port).close()
+    except OSError as error:
+        raise ConfigError(
+            f"port {address.port} of {address.host} cannot be used ({error.strerror}). "
+            f"Stop what listens there, or choose another {option}."
+        ) from None
 
 
 @contextmanager

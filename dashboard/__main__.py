@@ -1,12 +1,12 @@
 """``python -m dashboard``: the dashboard as a process of its own, which opens no browser and sends no statistics."""
 
-import socket
 import sys
 from pathlib import Path
 from typing import Any
 
 from dashboard.settings import Settings
 from fedmem.errors import ConfigError, FedMemError
+from fedmem.sockets import bound_socket
 
 APP = Path(__file__).with_name("app.py")
 LIGHT = {
@@ -40,16 +40,13 @@ def check_port(settings: Settings) -> None:
     Raises:
         ConfigError: naming it.
     """
-    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
-    with socket.socket(family, socket.SOCK_STREAM) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((settings.host, settings.port))
-        except OSError as error:
-            raise ConfigError(
-                f"port {settings.port} of {settings.host} cannot be used ({error.strerror}): "
-                "stop what listens there, or set FEDMEM_DASHBOARD_PORT to another"
-            ) from None
+    try:
+        bound_socket(settings.host, settings.port).close()
+    except OSError as error:
+        raise ConfigError(
+            f"port {settings.port} of {settings.host} cannot be used ({error.strerror}): "
+            "stop what listens there, or set FEDMEM_DASHBOARD_PORT to another"
+        ) from None
 
 
 def options(settings: Settings) -> dict[str, Any]:
