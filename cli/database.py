@@ -11,6 +11,8 @@ from cli.options import DatabaseUrl, FirstJob, ServiceDir
 from cli.screen import answers, notes
 
 if TYPE_CHECKING:
+    from sqlalchemy import Engine
+
     from fedmem.storage.catalogue import CatalogueStore
 
 app = typer.Typer(help="The database's tables.", no_args_is_help=True)
@@ -55,6 +57,14 @@ def show_current(database_url: DatabaseUrl = None) -> None:
 def catalogue(url: str | None, *, migrate: bool = False) -> "Iterator[CatalogueStore]":
     """Open the catalogue in a database; ``StorageError`` if it is at another schema and may not be migrated."""
     from fedmem.storage.catalogue import CatalogueStore
+
+    with opened(url, migrate=migrate) as engine:
+        yield CatalogueStore(engine)
+
+
+@contextmanager
+def opened(url: str | None, *, migrate: bool = False) -> "Iterator[Engine]":
+    """Open a database; ``StorageError`` if it is not there or at another schema, and may not be made or migrated."""
     from fedmem.storage.engine import DEFAULT_URL, check_schema, connect, require
 
     if not migrate:
@@ -64,7 +74,7 @@ def catalogue(url: str | None, *, migrate: bool = False) -> "Iterator[CatalogueS
         if migrate:
             upgrade(url)
         check_schema(engine)
-        yield CatalogueStore(engine)
+        yield engine
     finally:
         engine.dispose()
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 from rich.table import Table
 
+from cli.database import opened
 from cli.options import AsJson, ConfigFile, DatabaseUrl, Overrides
 from cli.screen import answer_json, answers, notes
 
@@ -125,16 +126,10 @@ def show_log(
 @contextmanager
 def job_store(url: str | None) -> "Iterator[JobStore]":
     """Open the jobs of a database; ``StorageError`` if it is at another schema."""
-    from fedmem.storage.engine import DEFAULT_URL, check_schema, connect, require
     from fedmem.storage.jobs import JobStore
 
-    require(url or DEFAULT_URL)
-    engine = connect(url or DEFAULT_URL)
-    try:
-        check_schema(engine)
+    with opened(url) as engine:
         yield JobStore(engine)
-    finally:
-        engine.dispose()
 
 
 def state_of(row: "JobRow") -> str:
