@@ -1,7 +1,7 @@
 """What may name a user or an item, and how long: the rule by which readers, contracts and storage take ids in.
 
 ``read_id`` reads one value: of a feedback event, of a path, of an edited item. A column is read by giving each of its
-distinct values to the same function once (``data.formats.id_columns``): a million rows cost as many calls as there are
+distinct values to the same function once (``data.formats.columns``): a million rows cost as many calls as there are
 ids. The rule is for ids that enter: what was stored before there was a rule is served and deleted under its name.
 """
 

@@ -1,6 +1,6 @@
 """When an interaction was: the one reader of times, by which files and feedback become seconds since 1970.
 
-``read_time`` reads one value, as feedback brings it. ``data.formats.time_columns`` reads a column by the same pieces:
+``read_time`` reads one value, as feedback brings it. ``data.formats.columns`` reads a column by the same pieces:
 its numbers all at once in the unit of most of them, its dates by ``read_date``, once for each that is distinct.
 """
 

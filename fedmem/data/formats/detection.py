@@ -5,13 +5,13 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
-from fedmem.data.formats.opening import PACKED_SUFFIXES
-from fedmem.data.formats.parquet_table import parts_of
-from fedmem.data.formats.raw_text import is_text
+from fedmem.data.formats.columns.wanted_columns import MOVIELENS_ITEM, MOVIELENS_USER
 from fedmem.data.formats.reading import Reading
-from fedmem.data.formats.table_files import TABLE_FORMATS, sniff
-from fedmem.data.formats.text_table import header_of
-from fedmem.data.formats.wanted_columns import MOVIELENS_ITEM, MOVIELENS_USER
+from fedmem.data.formats.tables.opening import PACKED_SUFFIXES
+from fedmem.data.formats.tables.parquet_table import parts_of
+from fedmem.data.formats.tables.raw_text import is_text
+from fedmem.data.formats.tables.table_files import TABLE_FORMATS, sniff
+from fedmem.data.formats.tables.text_table import header_of
 from fedmem.errors import ConfigError, DataError
 
 FORMATS = ("movielens-1m", "movielens-100k", "movielens-csv", "sasrec", *TABLE_FORMATS)

@@ -8,19 +8,19 @@ from typing import Any
 
 import numpy as np
 
-from fedmem.data.formats.bad_rows import WIDTH, BadRows
-from fedmem.data.formats.id_columns import IdColumn
+from fedmem.data.formats.columns.id_columns import IdColumn
+from fedmem.data.formats.columns.wanted_columns import ITEM_FIELDS, ItemColumns
 from fedmem.data.formats.images import find_images
 from fedmem.data.formats.item_remarks import Remarks
 from fedmem.data.formats.item_values import genres_in, line_in, text_in, year_in_cell
-from fedmem.data.formats.opening import read_bytes
-from fedmem.data.formats.raw_text import decode_titles, text_lines_only
 from fedmem.data.formats.reading import Reading
-from fedmem.data.formats.table import as_list
-from fedmem.data.formats.table_files import read_table, sniff, unit_of_rows
-from fedmem.data.formats.text_table import header_of, wrong_width
+from fedmem.data.formats.tables.bad_rows import WIDTH, BadRows
+from fedmem.data.formats.tables.opening import read_bytes
+from fedmem.data.formats.tables.raw_text import decode_titles, text_lines_only
+from fedmem.data.formats.tables.table import as_list
+from fedmem.data.formats.tables.table_files import read_table, sniff, unit_of_rows
+from fedmem.data.formats.tables.text_table import header_of, wrong_width
 from fedmem.data.formats.titles import item_text, readable_title, year_in
-from fedmem.data.formats.wanted_columns import ITEM_FIELDS, ItemColumns
 from fedmem.data.interactions import Item
 from fedmem.errors import DataError
 from fedmem.identifiers import MAX_DESCRIPTION_LENGTH, read_id

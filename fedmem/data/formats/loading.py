@@ -6,16 +6,16 @@ from pathlib import Path
 from typing import Any
 
 from fedmem.data.federated_dataset import FederatedDataset
-from fedmem.data.formats.bad_rows import BadRows
 from fedmem.data.formats.detection import SASREC_ITEM_MAP, Source, locate
 from fedmem.data.formats.images import find_images
+from fedmem.data.formats.interactions import read_interactions
 from fedmem.data.formats.items import read_items
-from fedmem.data.formats.opening import read_bytes
-from fedmem.data.formats.ratings import read_interactions
-from fedmem.data.formats.raw_text import text_lines_only
 from fedmem.data.formats.reading import Reading
-from fedmem.data.formats.table import as_list
-from fedmem.data.formats.text_table import parse_delimited
+from fedmem.data.formats.tables.bad_rows import BadRows
+from fedmem.data.formats.tables.opening import read_bytes
+from fedmem.data.formats.tables.raw_text import text_lines_only
+from fedmem.data.formats.tables.table import as_list
+from fedmem.data.formats.tables.text_table import parse_delimited
 from fedmem.data.interactions import Interactions, Item
 from fedmem.data.split import check_min_sequence_length
 from fedmem.data.trainable import require_trainable

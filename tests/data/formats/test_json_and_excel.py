@@ -7,7 +7,8 @@ import openpyxl
 import pandas as pd
 import pytest
 
-from fedmem.data.formats import Reading, json_table, load_dataset, locate, read_dataset, read_interactions, read_items
+from fedmem.data.formats import Reading, load_dataset, locate, read_dataset, read_interactions, read_items
+from fedmem.data.formats.tables import json_table
 from fedmem.errors import DataError
 
 ROWS = [{"user_id": "u", "item_id": "a", "timestamp": 1}, {"user_id": "v", "item_id": "b", "timestamp": 2}]

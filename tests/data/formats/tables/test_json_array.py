@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fedmem.data.formats import json_array
-from fedmem.data.formats.json_array import BrokenArrayError, JsonArray
+from fedmem.data.formats.tables import json_array
+from fedmem.data.formats.tables.json_array import BrokenArrayError, JsonArray
 
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text()
 VALUES = st.recursive(

@@ -5,8 +5,8 @@ import io
 from collections.abc import Iterator
 from pathlib import Path
 
-from fedmem.data.formats.bad_rows import NO_TEXT, BadRows
-from fedmem.data.formats.raw_text import why_undecoded
+from fedmem.data.formats.tables.bad_rows import NO_TEXT, BadRows
+from fedmem.data.formats.tables.raw_text import why_undecoded
 from fedmem.errors import DataError
 
 _QUOTES = "broken quotes"

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from python_calamine import CalamineError, CalamineWorkbook
 
-from fedmem.data.formats.opening import damaged, read_bytes
-from fedmem.data.formats.table import Batch, Wanted
+from fedmem.data.formats.tables.opening import damaged, read_bytes
+from fedmem.data.formats.tables.table import Batch, Wanted
 from fedmem.errors import DataError
 
 _log = logging.getLogger(__name__)

@@ -4,7 +4,7 @@ import logging
 import re
 from collections.abc import Sequence
 
-from fedmem.data.formats.positive_rows import EVENT_NAMES, RATING_NAMES
+from fedmem.data.formats.columns.positive_rows import EVENT_NAMES, RATING_NAMES
 from fedmem.data.formats.reading import Reading
 from fedmem.errors import DataError
 

@@ -5,8 +5,8 @@ import logging
 import re
 from pathlib import Path
 
-from fedmem.data.formats.bad_rows import NO_TEXT, BadRows
-from fedmem.data.formats.opening import read_bytes
+from fedmem.data.formats.tables.bad_rows import NO_TEXT, BadRows
+from fedmem.data.formats.tables.opening import read_bytes
 from fedmem.errors import DataError
 
 _log = logging.getLogger(__name__)

@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from fedmem.data.formats.bad_rows import BadRows
-from fedmem.data.formats.table import Batch, Values
+from fedmem.data.formats.tables.bad_rows import BadRows
+from fedmem.data.formats.tables.table import Batch, Values
 from fedmem.data.interactions import StrArray
 from fedmem.errors import DataError, MissingIdError
 from fedmem.identifiers import FLOAT16_EXACT, FLOAT32_EXACT, FLOAT64_EXACT, is_missing_marker, read_id

@@ -10,10 +10,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from fedmem.data.formats.bad_rows import BadRows
-from fedmem.data.formats.date_forms import form_of
-from fedmem.data.formats.table import Batch, LineNumbers
-from fedmem.data.formats.time_values import DATE, MISSING, NUMBER, UNREAD, Kinds, TimeValues, time_values
+from fedmem.data.formats.columns.date_forms import form_of
+from fedmem.data.formats.columns.time_values import DATE, MISSING, NUMBER, UNREAD, Kinds, TimeValues, time_values
+from fedmem.data.formats.tables.bad_rows import BadRows
+from fedmem.data.formats.tables.table import Batch, LineNumbers
 from fedmem.data.interactions import NumericArray
 from fedmem.errors import DataError
 from fedmem.times import NANOSECONDS, SECONDS, UNITS, YEAR_1, YEAR_2101, Unit, read_date, unit_of

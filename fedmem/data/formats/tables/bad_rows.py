@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from fedmem.data.formats.table import Batch
+from fedmem.data.formats.tables.table import Batch
 from fedmem.errors import DataError
 
 WIDTH = "wrong number of fields"

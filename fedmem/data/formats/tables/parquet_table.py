@@ -7,8 +7,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from fedmem.data.formats.opening import damaged, read_bytes
-from fedmem.data.formats.table import Batch, Wanted
+from fedmem.data.formats.tables.opening import damaged, read_bytes
+from fedmem.data.formats.tables.table import Batch, Wanted
 
 _UNREADABLE = (pa.ArrowException, OSError, UnicodeDecodeError)
 _BATCH = 1_000_000

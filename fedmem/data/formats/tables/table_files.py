@@ -4,14 +4,14 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from fedmem.data.formats.bad_rows import BadRows
-from fedmem.data.formats.excel_table import read_workbook
-from fedmem.data.formats.json_table import read_json_array, read_json_lines
-from fedmem.data.formats.opening import read_bytes
-from fedmem.data.formats.parquet_table import read_parquet
-from fedmem.data.formats.raw_text import as_utf8
-from fedmem.data.formats.table import Batch, Wanted
-from fedmem.data.formats.text_table import read_csv
+from fedmem.data.formats.tables.bad_rows import BadRows
+from fedmem.data.formats.tables.excel_table import read_workbook
+from fedmem.data.formats.tables.json_table import read_json_array, read_json_lines
+from fedmem.data.formats.tables.opening import read_bytes
+from fedmem.data.formats.tables.parquet_table import read_parquet
+from fedmem.data.formats.tables.raw_text import as_utf8
+from fedmem.data.formats.tables.table import Batch, Wanted
+from fedmem.data.formats.tables.text_table import read_csv
 
 _HEAD = 65_536
 

@@ -11,10 +11,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv
 
-from fedmem.data.formats.bad_rows import WIDTH, BadRows
-from fedmem.data.formats.quoted_rows import quoted_rows
-from fedmem.data.formats.raw_text import is_text, read_text, text_lines_only
-from fedmem.data.formats.table import Batch, Wanted
+from fedmem.data.formats.tables.bad_rows import WIDTH, BadRows
+from fedmem.data.formats.tables.quoted_rows import quoted_rows
+from fedmem.data.formats.tables.raw_text import is_text, read_text, text_lines_only
+from fedmem.data.formats.tables.table import Batch, Wanted
 from fedmem.errors import DataError
 
 # The parser's size is a 32-bit number.

@@ -10,8 +10,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from fedmem.data.formats.numbers import floats_in
-from fedmem.data.formats.table import Values, distinct
+from fedmem.data.formats.columns.numbers import floats_in
+from fedmem.data.formats.tables.table import Values, distinct
 from fedmem.data.interactions import NumericArray
 from fedmem.errors import DataError
 from fedmem.identifiers import is_missing, shown

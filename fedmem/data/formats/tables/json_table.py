@@ -10,8 +10,8 @@ from typing import Any, cast
 
 import numpy as np
 
-from fedmem.data.formats.bad_rows import NO_TEXT, BadRows
-from fedmem.data.formats.json_array import (
+from fedmem.data.formats.tables.bad_rows import NO_TEXT, BadRows
+from fedmem.data.formats.tables.json_array import (
     DECODER,
     THOUSANDS_OF_DIGITS,
     TOO_DEEP,
@@ -19,9 +19,9 @@ from fedmem.data.formats.json_array import (
     JsonArray,
     KeyTwiceError,
 )
-from fedmem.data.formats.opening import damaged, opened
-from fedmem.data.formats.raw_text import mark_of, why_undecoded
-from fedmem.data.formats.table import Batch, Wanted
+from fedmem.data.formats.tables.opening import damaged, opened
+from fedmem.data.formats.tables.raw_text import mark_of, why_undecoded
+from fedmem.data.formats.tables.table import Batch, Wanted
 from fedmem.errors import DataError
 from fedmem.identifiers import shown
 

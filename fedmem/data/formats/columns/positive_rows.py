@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fedmem.data.formats.bad_rows import BadRows
-from fedmem.data.formats.numbers import floats_in
-from fedmem.data.formats.table import Batch
+from fedmem.data.formats.columns.numbers import floats_in
+from fedmem.data.formats.tables.bad_rows import BadRows
+from fedmem.data.formats.tables.table import Batch
 from fedmem.errors import DataError
 from fedmem.identifiers import is_missing, shown
 

@@ -8,17 +8,17 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from fedmem.data.formats.bad_rows import BadRows
+from fedmem.data.formats.columns.id_columns import IdColumn
+from fedmem.data.formats.columns.positive_rows import Events, Ratings
+from fedmem.data.formats.columns.time_columns import TimeColumn, Times
+from fedmem.data.formats.columns.wanted_columns import MOVIELENS_ITEM, MOVIELENS_USER, InteractionColumns
 from fedmem.data.formats.detection import check_format, detect_format
-from fedmem.data.formats.id_columns import IdColumn
-from fedmem.data.formats.positive_rows import Events, Ratings
-from fedmem.data.formats.raw_text import read_text, text_lines_only
 from fedmem.data.formats.reading import Reading
-from fedmem.data.formats.table import Batch
-from fedmem.data.formats.table_files import read_table, unit_of_rows
-from fedmem.data.formats.text_table import parse_delimited
-from fedmem.data.formats.time_columns import TimeColumn, Times
-from fedmem.data.formats.wanted_columns import MOVIELENS_ITEM, MOVIELENS_USER, InteractionColumns
+from fedmem.data.formats.tables.bad_rows import BadRows
+from fedmem.data.formats.tables.raw_text import read_text, text_lines_only
+from fedmem.data.formats.tables.table import Batch
+from fedmem.data.formats.tables.table_files import read_table, unit_of_rows
+from fedmem.data.formats.tables.text_table import parse_delimited
 from fedmem.data.interactions import Interactions, StrArray
 from fedmem.errors import DataError
 

@@ -1,0 +1,1 @@
+"""Tables as people have them: a file of any format to batches of rows, its unreadable rows noted."""
