@@ -16,6 +16,8 @@ from fedmem.identifiers import shown
 # A time behind the year 2100 is none of something that has happened: it is of another unit, or a placeholder.
 YEAR_2101 = 4_133_980_800
 YEAR_1 = -62_135_596_800
+# March 1973. A number from here on is a date, in the unit that its size tells; one below may count steps.
+FIRST_DATE = 1e8
 _TOO_LARGE = YEAR_2101 * 10**9  # in nanoseconds
 _ZONE_WORD = re.compile(r"\s*(?:UTC|GMT|Z)$", re.IGNORECASE)
 _BLANK_BEFORE_OFFSET = re.compile(r"(?<=\d)\s+(?=[+-]\d\d:?\d\d$)")

@@ -17,8 +17,8 @@ from sqlalchemy import Connection, func, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from fedmem.storage.catalogue_rows import InteractionColumns
-from fedmem.storage.interactions import FIRST_DATE
 from fedmem.storage.schema import datasets, deletions, interactions
+from fedmem.times import FIRST_DATE
 
 SALT_BYTES = DIGEST_BYTES = 16
 ASKED_TOGETHER = 10_000

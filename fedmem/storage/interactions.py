@@ -10,8 +10,8 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from fedmem.storage.catalogue_rows import Deleted, Event, InteractionColumns, InteractionRow, UserRow
 from fedmem.storage.schema import interactions
+from fedmem.times import FIRST_DATE
 
-FIRST_DATE = 1e8  # March 1973: a data set without any later time counts steps and not seconds
 BATCH = 10_000  # rows sent or fetched at once
 
 _ROW = (interactions.c.id, interactions.c.user_id, interactions.c.item_id, interactions.c.timestamp)

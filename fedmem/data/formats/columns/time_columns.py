@@ -16,12 +16,10 @@ from fedmem.data.formats.tables.bad_rows import BadRows
 from fedmem.data.formats.tables.table import Batch, LineNumbers
 from fedmem.data.interactions import NumericArray
 from fedmem.errors import DataError
-from fedmem.times import NANOSECONDS, SECONDS, UNITS, YEAR_1, YEAR_2101, Unit, read_date, unit_of
+from fedmem.times import FIRST_DATE, NANOSECONDS, SECONDS, UNITS, YEAR_1, YEAR_2101, Unit, read_date, unit_of
 
 _log = logging.getLogger(__name__)
 
-# A number from here on is a date of 1973 or later, in the unit that its size tells; one below may count steps.
-_TELLS = 1e8
 _SMALLER_UNITS = UNITS[::-1]
 _FIRST_DAY, _LAST_DAY = 19_000_101, 21_001_231  # as %Y%m%d
 _SPREADSHEET_1970, _SPREADSHEET_2101 = 25_569, 73_416  # days since 1899-12-30
@@ -165,7 +163,7 @@ class TimeColumn:
 def _unit(values: NumericArray, valid: Mask) -> tuple[Unit, Mask]:
     """Find the unit of most of the numbers that reveal one, else seconds; and mark those in another unit [n]."""
     sizes = np.abs(values.astype(np.float64))
-    tells = valid & (sizes >= _TELLS) & (sizes < YEAR_2101 * 1e9)
+    tells = valid & (sizes >= FIRST_DATE) & (sizes < YEAR_2101 * 1e9)
     units = np.digitize(sizes, [unit.above for unit in _SMALLER_UNITS[1:]], right=True)
     most = int(np.bincount(units[tells], minlength=1).argmax())
     return _SMALLER_UNITS[most], tells & (units != most)
