@@ -8,21 +8,20 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from contextvars import copy_context
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from weakref import WeakKeyDictionary
 
 import numpy as np
 
 from backend.new_interactions import NewInteractions
+from backend.served_items import SnapshotItems, changed_rows, encode, with_items
 from backend.served_model import ServedModel, ServedModels
 from backend.telemetry import ModelMetrics
 from fedmem.contracts import Selection
 from fedmem.contracts.jobs import JobState
-from fedmem.errors import CheckpointError, ConflictError, FeatureError, StorageError
-from fedmem.serving import Item, Question, Recommender, ServedCatalogue, described_item, erase_memories
+from fedmem.errors import CheckpointError, ConflictError, StorageError
+from fedmem.serving import Question, Recommender, erase_memories
 from fedmem.storage.catalogue import CatalogueStore
 from fedmem.storage.catalogue_rows import ItemRow
 from fedmem.storage.erasures import Erasure, ErasureStore
@@ -75,8 +74,10 @@ class ModelKeeper:
     _not_erased: dict[int, float] = field(default_factory=dict)  # by job, when that was found
     _loader: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1, "loader", lower_priority))
     _meanwhile: list[tuple[str, Change]] = field(default_factory=list)
-    # By snapshot, the data set it was compared with, at which version of its items, and those that differed.
-    _compared: WeakKeyDictionary[object, tuple[str, int, list[ItemRow]]] = field(default_factory=WeakKeyDictionary)
+    _snapshot_items: SnapshotItems = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._snapshot_items = SnapshotItems(self.catalogue)
 
     def look(self) -> None:
         """Serve what is active by now, and read what users did and how items changed meanwhile."""
@@ -117,10 +118,10 @@ class ModelKeeper:
         """Store an item, and make it known to the models of this data set."""
         for model in self.served.all():
             if model.dataset == dataset:
-                _encode(model, [row])
+                encode(model, [row])
         with self._changing:
             self.catalogue.put_item(dataset, row)
-            self._change(dataset, lambda model: self._with_items(model, [row]))
+            self._change(dataset, lambda model: with_items(model, [row]))
 
     def delete_user(self, dataset: str, user_id: str) -> None:
         """Delete a user's interactions, and the user's memory from all models and jobs of this data set, on disk too.
@@ -222,8 +223,8 @@ class ModelKeeper:
         last_id = self.jobs.get(row.job_id).last_interaction_id
         model = ServedModel(recommender, row.dataset, row.job_id, NewInteractions(last_id or 0))
         self._forget_deleted(model, last_id)
-        version, changed = self._described_anew(model)
-        model = replace(self._with_items(model, changed), items_version=version)
+        version, changed = self._snapshot_items.changed_since(model)
+        model = replace(with_items(model, changed), items_version=version)
         self._read_new_interactions(model)
         check(model.recommender)
         LOG.info("model %s loaded and checked in %.1f s", row.version, self.clock() - began)
@@ -247,29 +248,13 @@ class ModelKeeper:
             if len(rows) < PAGE:
                 return
 
-    def _described_anew(self, model: ServedModel) -> tuple[int, list[ItemRow]]:
-        """Find the version that the items are at, and those that the model's snapshot does not know or knows otherwise.
-
-        Only those are read that have changed since another model of the snapshot was compared with them.
-        """
-        assert model.dataset is not None
-        snapshot = model.recommender.dataset
-        dataset, version, changed = self._compared.get(snapshot, (model.dataset, -1, []))
-        if dataset != model.dataset:
-            version, changed = -1, []
-        version, rows = self.catalogue.items_since(model.dataset, version)
-        newest = {row.item_id: row for row in (*changed, *rows)}
-        changed = _changed_rows(model.recommender.catalogue, list(newest.values()))
-        self._compared[snapshot] = model.dataset, version, changed
-        return version, changed
-
     def _catch_up_with_items(self) -> None:
         """Make known to the models what was imported, or put by another process, since the last look."""
         for model in self.served.all():
             assert model.dataset is not None
             _, rows = self.catalogue.items_since(model.dataset, model.items_version)
-            if changed := _changed_rows(model.recommender.catalogue, rows):
-                self._loader.submit(copy_context().run, _encode, model, changed).result()
+            if changed := changed_rows(model.recommender.catalogue, rows):
+                self._loader.submit(copy_context().run, encode, model, changed).result()
             if rows:
                 with self._changing:
                     self._read_items(model.version)
@@ -280,23 +265,7 @@ class ModelKeeper:
             if model.version == version:
                 assert model.dataset is not None
                 now, rows = self.catalogue.items_since(model.dataset, model.items_version)
-                self.served.replace(replace(self._with_items(model, rows), items_version=now))
-
-    def _with_items(self, model: ServedModel, rows: list[ItemRow]) -> ServedModel:
-        """Make the model with the items that it does not know as they are described now.
-
-        An item without a text cannot be placed: it waits for a model that was trained with it.
-        """
-        known = model.recommender.catalogue
-        changed = [row for row in _changed_rows(known, rows) if row.item_id in known or row.text.strip()]
-        if not changed:
-            return model
-        try:
-            return replace(model, recommender=model.recommender.with_items([_item(row) for row in changed]))
-        except FeatureError as error:
-            LOG.warning("model %s cannot take up new items: %s", model.version, error)
-        trained = [_item(row) for row in changed if row.item_id in known]
-        return replace(model, recommender=model.recommender.with_items(trained)) if trained else model
+                self.served.replace(replace(with_items(model, rows), items_version=now))
 
     def _forget_deleted(self, model: ServedModel, last_id: int | None) -> None:
         """Forget the snapshot's users without interactions in the database up to its last: they were deleted since.
@@ -342,29 +311,8 @@ def _swap_message(model: ServedModel, before: ServedModel | None) -> str:
     return f"{what} replaces {before.version} of data set {before.dataset}"
 
 
-def _encode(model: ServedModel, rows: list[ItemRow]) -> None:
-    """Let the items' texts be encoded while others are answered."""
-    with suppress(FeatureError):  # told once they are to be taken up
-        model.recommender.encode([_item(row) for row in rows])
-
-
 def _without_user(model: ServedModel, user_id: str, until_id: int) -> ServedModel:
     """Forget what a user did up to an id; a model that was loaded meanwhile may know of a return already."""
     model.new_interactions.forget(user_id, until_id)
     model.recommender.forget_user(user_id)
     return model
-
-
-def _changed_rows(known: ServedCatalogue, rows: list[ItemRow]) -> list[ItemRow]:
-    """Find the rows that are new, or described otherwise."""
-    return [row for row in rows if row.item_id not in known or _differs(known.item(known.index(row.item_id)), row)]
-
-
-def _differs(item: Item, row: ItemRow) -> bool:
-    return any(getattr(item, name) != getattr(row, name) for name in ("title", "genres", "year", "text"))
-
-
-def _item(row: ItemRow) -> Item:
-    path = None if row.image_path is None else Path(row.image_path)
-    described = described_item(row.item_id, row.title, row.genres, row.year)
-    return replace(described, text=row.text, year=row.year, image_path=path)
