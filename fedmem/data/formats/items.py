@@ -10,7 +10,6 @@ import numpy as np
 
 from fedmem.data.formats.columns.id_columns import IdColumn
 from fedmem.data.formats.columns.wanted_columns import ITEM_FIELDS, ItemColumns
-from fedmem.data.formats.images import find_images
 from fedmem.data.formats.item_remarks import Remarks
 from fedmem.data.formats.item_values import genres_in, line_in, text_in, year_in_cell
 from fedmem.data.formats.reading import Reading
@@ -43,11 +42,10 @@ Row = dict[str, Any]
 DescribedRows = Iterator[tuple[int, str, Row]]
 
 
-def read_items(path: Path, reading: Reading | None = None, images: Path | None = None) -> tuple[list[Item], int]:
+def read_items(path: Path, reading: Reading | None = None) -> tuple[list[Item], int]:
     """Read one file's items in file order, and count the bad rows left out (at most ``skip_bad_rows``).
 
-    The format is found out, whatever that of the interactions. ``images`` is a folder of pictures named by item id.
-    ``DataError`` names file and line.
+    The format is found out, whatever that of the interactions. ``DataError`` names file and line.
     """
     reading = reading or Reading()
     found, head = sniff(path, _EXPECTED, reading.encoding)
@@ -57,9 +55,7 @@ def read_items(path: Path, reading: Reading | None = None, images: Path | None =
     bad_rows.check()
     if not items:
         raise DataError(f"{path}: the file holds no items")
-    pictures = find_images(images) if images else {}
-    present = _without_missing_images(items, path)
-    return [item.with_image(pictures.get(item.item_id)) for item in present], len(bad_rows)
+    return _without_missing_images(items, path), len(bad_rows)
 
 
 def _format_of_text(content: bytes, path: Path, reading: Reading) -> str:

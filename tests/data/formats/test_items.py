@@ -12,8 +12,8 @@ from fedmem.errors import DataError
 FLAGS = "|0|0|0|1|1|1|0|0|0|0|0|0|0|0|0|0|0|0|0"
 
 
-def read(path, images=None, **options):
-    return read_items(path, Reading(**options), images)[0]
+def read(path, **options):
+    return read_items(path, Reading(**options))[0]
 
 
 @pytest.fixture
@@ -99,23 +99,6 @@ def test_parquet(tmp_path):
 
 def test_another_id_column(written):
     assert read(written("asin,title\nB00,Drill\n"), item_column="asin")[0].item_id == "B00"
-
-
-def test_pictures_of_a_folder(written, tmp_path):
-    folder = tmp_path / "posters"
-    folder.mkdir()
-    for name in ("1.PNG", "1.jpg", "2.webp", "notes.txt"):
-        (folder / name).write_bytes(b"picture")
-    items = read(written("item_id,title\n1,A\n2,B\n3,C\n"), images=folder)
-    assert [item.image_path for item in items] == [folder / "1.jpg", folder / "2.webp", None]
-
-
-def test_a_folder_without_pictures_is_refused(written, tmp_path):
-    path = written("item_id,title\n1,A\n")
-    (tmp_path / "empty").mkdir()
-    for name, fault in (("nowhere", "is not a folder"), ("empty", "holds no pictures")):
-        with pytest.raises(DataError, match=f"{name} {fault}; a folder of pictures named <item id>"):
-            read(path, images=tmp_path / name)
 
 
 def test_a_picture_that_is_not_there_is_none(written, caplog):

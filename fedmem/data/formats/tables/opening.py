@@ -86,7 +86,7 @@ def _unpacking(path: Path, name: str) -> Iterator[None]:
 
 def _open_zip(file: IO[bytes], path: Path) -> IO[bytes]:
     archive = zipfile.ZipFile(file)
-    if is_workbook(archive):
+    if _is_workbook(archive):
         file.seek(0)
         return file
     names = [name for name in archive.namelist() if not name.endswith("/") and not name.startswith("__MACOSX/")]
@@ -96,7 +96,7 @@ def _open_zip(file: IO[bytes], path: Path) -> IO[bytes]:
     return archive.open(names[0])
 
 
-def is_workbook(archive: zipfile.ZipFile) -> bool:
+def _is_workbook(archive: zipfile.ZipFile) -> bool:
     """Say whether an archive is an Excel workbook, which is a zip archive too."""
     return any(name.startswith("xl/") for name in archive.namelist())
 
