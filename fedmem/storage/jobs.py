@@ -223,7 +223,6 @@ class JobStore:
         traceback: str | None = None,
         test: Mapping[str, float] | None = None,
         test_round: int | None = None,
-        model_version: str | None = None,
         model_round: int | None = None,
         activate: bool = False,
     ) -> None:
@@ -236,7 +235,6 @@ class JobStore:
             traceback: where, for the operator.
             test: test metrics, of the model of round ``test_round``.
             test_round: needed with ``test``.
-            model_version: the name of the model of round ``model_round``, by default ``job-<id>-round-<round>``.
             model_round: the round whose checkpoint is the model, None where the job leaves none.
             activate: whether to serve it from now on; a training job only.
 
@@ -253,7 +251,7 @@ class JobStore:
                 assert test_round is not None, "test metrics belong to a round"
                 training_writes.add_test_metrics(connection, job.id, test_round, test)
             if model_round is not None:
-                training_writes.leave(connection, job, model_version, model_round, activate, now)
+                training_writes.leave(connection, job, model_round, activate, now)
 
     def release(self, lease: Lease) -> JobState:
         """Give the job back unharmed: what it became, which is queued unless its user wants it paused or stopped."""

@@ -86,15 +86,15 @@ def version_name(job_id: int, round: int) -> str:
     return f"job-{job_id}-round-{round}"
 
 
-def add_model(connection: Connection, job_id: int, round: int, now: float, version: str | None = None) -> str:
-    """Record a model, inside the caller's transaction; its version.
+def add_model(connection: Connection, job_id: int, round: int, now: float) -> str:
+    """Record a model, named by ``version_name``, inside the caller's transaction; return its name.
 
     Raises:
         ConflictError: if the round has no checkpoint that is kept.
     """
     if _checkpoint(connection, job_id, round) is None:
         raise ConflictError(f"round {round} of job {job_id} has no checkpoint that could be served")
-    version = version or version_name(job_id, round)
+    version = version_name(job_id, round)
     connection.execute(models.insert().values(version=version, job_id=job_id, round=round, created_at=now))
     return version
 

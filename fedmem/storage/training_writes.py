@@ -118,10 +118,10 @@ def add_test_metrics(connection: Connection, job_id: int, round: int, test: Mapp
     _add_metrics(connection, {"job_id": job_id, "round": round}, {"test": test})
 
 
-def leave(connection: Connection, job: Row[Any], version: str | None, round: int, activate: bool, now: float) -> None:
+def leave(connection: Connection, job: Row[Any], round: int, activate: bool, now: float) -> None:
     """Record the model that a job leaves and, where asked, put it into service."""
     assert not (activate and job.kind == "experiment"), "an experiment never puts its model into service"
-    version = add_model(connection, job.id, round, now, version)
+    version = add_model(connection, job.id, round, now)
     if activate:
         activate_model(connection, version, f"job {job.id} {job.state}", now)
 
