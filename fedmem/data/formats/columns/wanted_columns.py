@@ -2,7 +2,7 @@
 
 import logging
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from fedmem.data.formats.columns.positive_rows import EVENT_NAMES, RATING_NAMES
 from fedmem.data.formats.reading import Reading
@@ -47,12 +47,12 @@ class InteractionColumns:
 
     def pick(self, names: Sequence[str], where: str) -> list[str]:
         """Return those of the wanted names that the file has; ``DataError`` if a required one is missing."""
-        check_names(names, where)
+        _check_names(names, where)
         for name in self._required:
             if name not in names:
                 raise DataError(
-                    f"{where}: there is no column {name!r} (found: {', '.join(names)}); name the one that holds it by "
-                    f"{self._option(name)}{_no_header_advice(names)}"
+                    f"{_no_column(name, names, where)}; name the one that holds it by {self._option(name)}"
+                    f"{_no_header_advice(names)}"
                 )
         picked = [name for name in names if name in self.candidates]
         if not self._told:
@@ -70,37 +70,46 @@ class InteractionColumns:
     def _tell(self, names: Sequence[str], picked: Sequence[str], where: str) -> None:
         others = [name for name in names if name not in picked]
         if self._reading.timestamp_column not in names:
-            times = [name for name in others if _is_time_name(name)]
-            advice = f"; if {times[0]!r} holds the times: --timestamp-column {times[0]}" if times else ""
-            _log.warning(
-                "%s: no column %r, the order of the rows is taken as the order in time%s",
-                where,
-                self._reading.timestamp_column,
-                advice,
-            )
-        rating = None if self.rating else next((name for name in others if name.lower() in RATING_NAMES), None)
-        event = (
-            None if self._reading.event_column else next((name for name in others if name.lower() in EVENT_NAMES), None)
-        )
-        tell_passed_over([name for name in others if name not in (rating, event)], where)
+            self._tell_no_times(others, where)
+        rating = None if self.rating else _first_called(RATING_NAMES, others)
+        event = None if self._reading.event_column else _first_called(EVENT_NAMES, others)
+        _tell_passed_over([name for name in others if name not in (rating, event)], where)
         if rating is not None:
             usual = self._reading.item_column == MOVIELENS_ITEM
             _log.log(logging.INFO if usual else logging.WARNING, _RATINGS_PASSED_OVER, where, rating, rating)
         if event is not None:
             _log.warning(_EVENTS_PASSED_OVER, where, event, event)
 
+    def _tell_no_times(self, others: Sequence[str], where: str) -> None:
+        times = [name for name in others if _is_time_name(name)]
+        advice = f"; if {times[0]!r} holds the times: --timestamp-column {times[0]}" if times else ""
+        _log.warning(
+            "%s: no column %r, the order of the rows is taken as the order in time%s",
+            where,
+            self._reading.timestamp_column,
+            advice,
+        )
 
-def tell_passed_over(names: Sequence[str], where: str) -> None:
+
+def _tell_passed_over(names: Sequence[str], where: str) -> None:
     """Name the columns of a file that nothing is read from."""
     if names:
         _log.info("%s: passed over: %s", where, ", ".join(map(repr, names)))
 
 
-def check_names(names: Sequence[str], where: str) -> None:
+def _check_names(names: Sequence[str], where: str) -> None:
     """Raise ``DataError`` if two columns have one name."""
     repeated = sorted({name for name in names if list(names).count(name) > 1})
     if repeated:
         raise DataError(f"{where}: the column {repeated[0]!r} stands twice in the header; remove one")
+
+
+def _no_column(name: str, names: Sequence[str], where: str) -> str:
+    return f"{where}: there is no column {name!r} (found: {', '.join(names)})"
+
+
+def _first_called(usual: Collection[str], names: Sequence[str]) -> str | None:
+    return next((name for name in names if name.lower() in usual), None)
 
 
 def _no_header_advice(names: Sequence[str]) -> str:
@@ -139,23 +148,23 @@ class ItemColumns:
 
         ``DataError`` where the id, all fields, or one that an option names is missing.
         """
-        check_names(names, where)
+        _check_names(names, where)
         missing = [name for name in self._named.values() if name not in names]
         if missing:
-            raise DataError(f"{where}: there is no column {missing[0]!r} (found: {', '.join(names)})")
+            raise DataError(_no_column(missing[0], names, where))
         found = next((name for name in self._ids if name in names), None)
         if found is None:
             raise DataError(
-                f"{where}: there is no column {self._ids[0]!r} (found: {', '.join(names)}); an items file needs the "
-                "items' ids: name their column by --items-id-column"
+                f"{_no_column(self._ids[0], names, where)}; an items file needs the items' ids: name their column by "
+                "--items-id-column"
             )
         self.id_column = found
         self.fields = {field: name for field, name in self._columns.items() if name in names and name != found}
         if not self.fields:
             raise DataError(
-                f"{where}: there is no column 'title' (found: {', '.join(names)}), nor another that describes an item; "
-                "name one by --title-column, --genres-column, --year-column or --text-column"
+                f"{_no_column('title', names, where)}, nor another that describes an item; name one by --title-column, "
+                "--genres-column, --year-column or --text-column"
             )
         picked = [found, *self.fields.values()]
-        tell_passed_over([name for name in names if name not in picked], where)
+        _tell_passed_over([name for name in names if name not in picked], where)
         return list(dict.fromkeys(picked))
