@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from fedmem.contracts import (
     Explanation,
@@ -22,8 +23,7 @@ def no_image(item: Item) -> str | None:
     return None
 
 
-@dataclass(frozen=True)
-class ScoredItem:
+class ScoredItem(NamedTuple):
     """A recommended item, its score, greater is better, and the score's parts if they were asked for."""
 
     item: Item

@@ -3,6 +3,7 @@
 import threading
 from collections import OrderedDict
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -20,8 +21,7 @@ class UserVector:
     strategy: StrategyName
 
 
-@dataclass(frozen=True)
-class VectorKey:
+class VectorKey(NamedTuple):
     """What a user vector depends on besides the model: the user, and what of the history is known."""
 
     user_id: str
@@ -34,8 +34,7 @@ class VectorKey:
         return cls(user_id, len(history), hash(history.tobytes()))
 
 
-@dataclass(frozen=True)
-class Slot:
+class Slot(NamedTuple):
     """Where a vector is kept: its key, and how many users had been forgotten when its computation began."""
 
     key: VectorKey
