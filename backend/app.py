@@ -9,8 +9,10 @@ import anyio
 import anyio.to_thread
 from fastapi import FastAPI
 
+from backend.dependencies import READS
 from backend.documentation import add_documentation
 from backend.errors import add_error_handlers
+from backend.keys import Keys
 from backend.middleware import Limited, Observed
 from backend.model_keeper import ModelKeeper
 from backend.openapi import TAGS, document, operation_id
@@ -26,7 +28,7 @@ from fedmem.serving import Recommender
 LOG = logging.getLogger(__name__)
 COMPUTING = 2  # threads that compute answers which take long, besides the one that answers every caller
 # The first in the list is the first that a request's path is compared with.
-WITHOUT_DATABASE = (recommend.router, items.without_database, operations.public)
+WITHOUT_DATABASE = (recommend.router, items.without_database)
 WITH_DATABASE = (
     items.router,
     users.router,
@@ -62,8 +64,11 @@ def create_app(settings: Settings, recommender: Recommender | None = None) -> Fa
     app.state.streams = anyio.CapacityLimiter(settings.max_streams)
     app.state.computing = anyio.CapacityLimiter(COMPUTING)
     app.state.served = ServedModels(None if recommender is None else ServedModel.of_run(recommender))
-    for routes in (*WITHOUT_DATABASE, *(WITH_DATABASE if recommender is None else (operations.of_run,))):
+    app.state.keys = Keys.of(settings)
+    for routes in (operations.public, operations.ready if recommender is None else operations.ready_of_run):
         app.include_router(routes)
+    for routes in (*WITHOUT_DATABASE, *(WITH_DATABASE if recommender is None else ())):
+        app.include_router(routes, dependencies=[READS])
     add_documentation(app)
     app.openapi = partial(document, app)  # type: ignore[method-assign]
     add_error_handlers(app)

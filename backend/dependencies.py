@@ -1,13 +1,13 @@
 """What a route may ask for. Async where nothing blocks, because FastAPI runs sync dependencies in a thread each."""
 
-from hmac import compare_digest
 from typing import Annotated
 
 import anyio
 from fastapi import Depends, Path, Query, Request, Security
 from fastapi.security import APIKeyHeader
 
-from backend.errors import ApiKeyError
+from backend.errors import KEY_NAME
+from backend.keys import Access, Keys
 from backend.model_keeper import ModelKeeper
 from backend.served_model import ServedModels
 from backend.services import Services
@@ -24,7 +24,9 @@ LARGEST_ID = 2**63 - 1  # of a database's row
 ITEM_ID = "An item's id, percent-encoded: a slash in it is %2F."
 USER_ID = "A user's id, percent-encoded: a slash in it is %2F."
 _key_header = APIKeyHeader(
-    name="X-API-Key", auto_error=False, description="The value of FEDMEM_API_KEY, where that is set."
+    name="X-API-Key",
+    auto_error=False,
+    description="A key that may write, where there are keys; for the rest, one that may read where there are such.",
 )
 
 
@@ -87,16 +89,27 @@ Catalogue = Annotated[CatalogueStore, Depends(_catalogue)]
 Keeper = Annotated[ModelKeeper, Depends(_keeper)]
 
 
-async def _may_write(settings: CurrentSettings, given: Annotated[str | None, Security(_key_header)]) -> None:
-    if settings.api_key is None:
-        return
-    if given is None:
-        raise ApiKeyError("this request writes: send the header X-API-Key with the value of FEDMEM_API_KEY")
-    if not compare_digest(given.encode("latin-1"), settings.api_key.get_secret_value().encode()):
-        raise ApiKeyError("the value of X-API-Key is not the one in FEDMEM_API_KEY")
+def demand(request: Request, access: Access) -> None:
+    """Let a request pass that needs no key, or has one that allows it; the log has the key's name.
+
+    Raises:
+        ApiKeyError: if there is no key, or an unknown one.
+        ForbiddenError: if the key is good for less.
+    """
+    keys: Keys = request.app.state.keys
+    request.scope[KEY_NAME] = keys.demand(access, request.headers.get(_key_header.model.name))
 
 
-WRITES = Depends(_may_write)
+async def _may_read(request: Request) -> None:
+    demand(request, Access.READ)
+
+
+async def _may_write(request: Request, _: Annotated[str | None, Security(_key_header)]) -> None:
+    demand(request, Access.WRITE)
+
+
+READS = Depends(_may_read)
+WRITES = SEES_USERS = Depends(_may_write)
 
 
 # Of a route with a body, which resolves the name by ``dataset_name`` itself: what is wrong with the body comes first.

@@ -22,6 +22,7 @@ from fedmem.errors import (
 )
 
 REQUEST_ID = "fedmem.request_id"  # where the middleware leaves it in the ASGI scope
+KEY_NAME = "fedmem.key_name"  # likewise, the name of the key by which the request is allowed
 
 
 class NotReadyError(FedMemError):
@@ -29,7 +30,11 @@ class NotReadyError(FedMemError):
 
 
 class ApiKeyError(FedMemError):
-    """A request that writes came without the key, or with another one."""
+    """A request that needs a key came without one, or with an unknown one."""
+
+
+class ForbiddenError(FedMemError):
+    """A request that its sender may not make."""
 
 
 # A subclass answers as the nearest class above it that stands here.
@@ -39,6 +44,7 @@ STATUS_OF: Mapping[type[FedMemError], HTTPStatus] = {
     UnknownError: HTTPStatus.NOT_FOUND,
     ConflictError: HTTPStatus.CONFLICT,
     ApiKeyError: HTTPStatus.UNAUTHORIZED,
+    ForbiddenError: HTTPStatus.FORBIDDEN,
     NotReadyError: HTTPStatus.SERVICE_UNAVAILABLE,
     StorageError: HTTPStatus.SERVICE_UNAVAILABLE,
     CheckpointError: HTTPStatus.SERVICE_UNAVAILABLE,

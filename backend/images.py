@@ -1,5 +1,6 @@
 """Items' pictures: where they are on this machine, and where a client finds them."""
 
+import os
 from pathlib import Path
 from urllib.parse import quote
 
@@ -25,12 +26,16 @@ def image_url(item_id: str, path: str | Path | None, dataset: str | None = None)
 def read_image(item_id: str, path: str | None) -> tuple[bytes, str]:
     """Read a picture and its media type. The path is what an import has stored; nothing of a request is part of it.
 
+    It has been followed through all symbolic links, so that one in it is from later and may lead anywhere.
+
     Raises:
         UnknownItemError: if there is none, or the file is no picture.
     """
     file = None if path is None else Path(path)
     if file is None or file.suffix.lower() not in MEDIA_TYPES:
         raise UnknownItemError(f"the item {item_id!r} has no picture")
+    if os.path.realpath(file) != str(file):
+        raise UnknownItemError(f"the picture of the item {item_id!r} is a link now; import it again")
     try:
         if file.stat().st_size > LARGEST:
             raise UnknownItemError(f"the picture of the item {item_id!r} is too large to be sent")

@@ -16,7 +16,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from backend.errors import REQUEST_ID, UNEXPECTED, problem
+from backend.errors import KEY_NAME, REQUEST_ID, UNEXPECTED, problem
 from backend.logs import ACCESS, EXTRA
 from backend.rate_limit import RateLimit
 from backend.telemetry import HttpMetrics
@@ -79,6 +79,8 @@ class Observed:
                 "status": status,
                 "ms": round(seconds * 1000, 2),
             }
+            if key := scope.get(KEY_NAME):
+                fields["key"] = key
             ACCESS.info("request", extra={EXTRA: fields})
 
 

@@ -21,6 +21,7 @@ TAGS = [
 MEANING = {
     400: "The body cannot be read.",
     401: "The header `X-API-Key` is missing or wrong.",
+    403: "The key may not do this.",
     404: "What the request names is not there.",
     409: "The request does not fit the present state.",
     413: "The body is too long.",
@@ -29,7 +30,7 @@ MEANING = {
     500: "Something went wrong inside; the log has it under the request id.",
     503: "The database or the model cannot be used at present.",
 }
-ALWAYS = (422, 429, 500)  # an unknown query parameter is a 422
+ALWAYS = (401, 403, 422, 429, 500)  # reading needs a key where there is one for it; an unknown parameter is a 422
 
 Responses = dict[int | str, dict[str, Any]]
 

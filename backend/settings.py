@@ -1,6 +1,7 @@
 """The backend's settings, from the environment or a file ``.env``; ``.env.example`` lists them all."""
 
 from ipaddress import ip_address
+from pathlib import Path
 from typing import Annotated, Self
 
 from pydantic import Field, PositiveFloat, PositiveInt, SecretStr, model_validator
@@ -11,13 +12,26 @@ from fedmem.storage.settings import StorageSettings
 class Settings(StorageSettings):
     """Where the backend listens, what it reads, and what it puts up with."""
 
-    host: str = Field("127.0.0.1", description="The address to listen on; beyond loopback only with FEDMEM_API_KEY.")
+    host: str = Field(
+        "127.0.0.1",
+        description="The address to listen on; beyond loopback only with FEDMEM_API_KEY or FEDMEM_KEYS_FILE.",
+    )
     port: Annotated[int, Field(ge=0, le=65535)] = Field(8000, description="The port to listen on; 0 takes a free one.")
     api_key: SecretStr | None = Field(
         None,
         repr=False,
-        description="What the header X-API-Key of a request that writes must be; unset, every caller may write. "
-        "Whoever can open the dashboard then writes with it.",
+        description="What the header X-API-Key must be of a request that writes, or shows what is stored of a user; "
+        "unset, every caller may. Whoever can open the dashboard then writes with it.",
+    )
+    read_key: SecretStr | None = Field(
+        None,
+        repr=False,
+        description="What X-API-Key must be of every other request; FEDMEM_API_KEY will do as well. Unset, every "
+        "caller may read items, jobs, models and recommendations.",
+    )
+    keys_file: Path | None = Field(
+        None,
+        description="A file of further keys by name and digest, which `fedmem keys` writes; a change counts at once.",
     )
     max_body_bytes: PositiveInt = Field(1_048_576, description="The longest request body, in bytes.")
     rate_limit: PositiveInt | None = Field(
@@ -34,11 +48,15 @@ class Settings(StorageSettings):
 
     @model_validator(mode="after")
     def _closed_or_locked(self) -> Self:
-        if self.api_key is None and not _is_loopback(self.host):
+        if self.api_key is not None or self.keys_file is not None:
+            return self
+        if not _is_loopback(self.host):
             raise ValueError(
                 f"FEDMEM_HOST = {self.host!r} can be reached from other machines, and no key protects what writes: "
                 "set FEDMEM_API_KEY, or listen on 127.0.0.1"
             )
+        if self.read_key is not None:
+            raise ValueError("FEDMEM_READ_KEY is set, and no key protects what writes: set FEDMEM_API_KEY too")
         return self
 
 

@@ -12,10 +12,11 @@ def main() -> None:
     """Run ``fedmem``."""
     from cli.app import app
     from cli.screen import explain, replace_what_the_encoding_lacks
-    from fedmem.environment import read_environment
+    from fedmem.environment import keep_files_private, read_environment
     from fedmem.errors import OUT_OF_MEMORY, FedMemError
 
     replace_what_the_encoding_lacks()
+    keep_files_private()
     try:
         read_environment()
         app()

@@ -17,6 +17,7 @@ from cli import (
     database,
     evaluation,
     jobs,
+    keys,
     recommending,
     serving,
     training,
@@ -47,6 +48,7 @@ for command in (
 
 for name, group in (
     ("jobs", jobs.app),
+    ("keys", keys.app),
     ("data", data.app),
     ("db", database.app),
     ("bench", benching.app),

@@ -71,7 +71,7 @@ def import_dataset(
 
 def item_row(item: Item) -> ItemRow:
     """Convert an item to what the database holds."""
-    path = None if item.image_path is None else str(item.image_path.absolute())
+    path = None if item.image_path is None else str(item.image_path.resolve())
     return ItemRow(item.item_id, item.title, item.genres, item.year, path, item.text, item.described)
 
 

@@ -11,6 +11,7 @@ from cli.screen import notes, stages
 from fedmem.config import validate_config
 from fedmem.data.demo import write_demo
 from fedmem.data.formats import read_dataset
+from fedmem.environment import PRIVATE
 from fedmem.errors import ConfigError
 from fedmem.storage.catalogue import CatalogueStore
 from fedmem.storage.engine import connect
@@ -44,6 +45,7 @@ def one_at_a_time(folder: Path) -> Iterator[None]:
     """Make others who prepare the same folder at the same time wait for the first."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        folder.chmod(0o777 & ~PRIVATE)  # what was written when there was no such rule lies in it
         with (folder / ".preparing").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield

@@ -1,6 +1,7 @@
 """``fedmem up``: the whole product on this machine, as child processes that end together."""
 
 import contextlib
+import os
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -143,7 +144,9 @@ def _say_how_to_ask(backend: Address) -> bool:
 
     with contextlib.suppress(httpx.HTTPError, LookupError):
         if httpx.get(f"{backend.url}/health/ready", timeout=2).is_success:
-            user = httpx.get(f"{backend.url}/users", params={"limit": 1}, timeout=2).json()["users"][0]["user_id"]
+            key = {"X-API-Key": os.environ.get("FEDMEM_API_KEY", "")}
+            answer = httpx.get(f"{backend.url}/users", params={"limit": 1}, headers=key, timeout=2)
+            user = answer.json()["users"][0]["user_id"] if answer.is_success else "USER"
             notes.print(f"a model is in service: curl '{backend.url}/recommend/{quote(user)}?k=5'")
             return True
     return False

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from dashboard.settings import Settings
+from fedmem.environment import keep_files_private
 from fedmem.errors import ConfigError, FedMemError
 from fedmem.sockets import bound_socket
 
@@ -25,6 +26,7 @@ DARK = {
 
 def main() -> None:
     """Serve the dashboard until SIGTERM or Ctrl-C."""
+    keep_files_private()
     try:
         settings = Settings.load()
         check_port(settings)

@@ -20,8 +20,8 @@ class Settings(ServiceSettings):
         None,
         validation_alias="FEDMEM_API_KEY",
         repr=False,
-        description="What the header X-API-Key of a request that writes must be; unset, every caller may write. "
-        "Whoever can open the dashboard then writes with it.",
+        description="What the header X-API-Key must be of a request that writes, or shows what is stored of a user; "
+        "unset, every caller may. Whoever can open the dashboard then writes with it.",
     )
     host: str = Field("127.0.0.1", description="The address that the dashboard listens on.")
     port: Annotated[int, Field(ge=1, le=65535)] = Field(8501, description="The port that the dashboard listens on.")

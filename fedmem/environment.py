@@ -1,5 +1,7 @@
 """The environment of every process: the file ``.env`` in its working directory supplies what is not set.
 
+What a process of ours writes is its user's alone to read: databases, checkpoints and logs hold what users have done.
+
 ``.env`` is found and read here and nowhere else. What stands in the environment already wins, and an empty variable
 counts as unset. Only names of ours are taken, for the file may serve other programs too.
 """
@@ -15,10 +17,16 @@ from dotenv.parser import Binding, parse_stream
 from fedmem.errors import ConfigError
 
 FILE = Path(".env")
+PRIVATE = 0o077  # the rights that others do not get
 PREFIX, DATABASE = "FEDMEM_", "DATABASE_URL"
 Origin = Literal["default", "environment", ".env"]
 
 _from_file: dict[str, str] = {}
+
+
+def keep_files_private() -> None:
+    """Let the files and folders that this process makes be read and written by its user alone."""
+    os.umask(PRIVATE)
 
 
 def read_environment() -> None:

@@ -53,9 +53,11 @@ def feature_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 @pytest.fixture(autouse=True)
 def environment_as_it_was() -> Iterator[None]:
-    """What a test's ``.env`` puts into the environment goes with the test."""
-    before = dict(os.environ)
+    """What a test's ``.env`` puts into the environment goes with the test, and so does a command's umask."""
+    before, umask = dict(os.environ), os.umask(0o022)
+    os.umask(umask)
     yield
+    os.umask(umask)
     for name in os.environ.keys() - before.keys():
         if name.startswith("FEDMEM_") or name == "DATABASE_URL":
             del os.environ[name]

@@ -14,6 +14,7 @@ def main() -> None:
     import logging
     import sys
 
+    from fedmem.environment import keep_files_private
     from fedmem.errors import FedMemError
     from trainer.settings import Settings
     from trainer.worker import serve_jobs
@@ -21,6 +22,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m trainer", description=main.__doc__)
     parser.add_argument("--until-idle", action="store_true", help="end when no job is queued")
     until_idle = parser.parse_args().until_idle
+    keep_files_private()
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr, level=logging.INFO)
     try:
         serve_jobs(Settings.load(), until_idle=until_idle)

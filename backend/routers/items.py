@@ -89,7 +89,7 @@ def get_item(item_id: ItemIdInPath, dataset: DatasetName, catalogue: Catalogue, 
     return item_of(catalogue.item(dataset, item_id), dataset, served.current)
 
 
-@router.put("/items/{item_id:id}", dependencies=[WRITES], responses=problems(400, 401, 404, 409, 413, 503))
+@router.put("/items/{item_id:id}", dependencies=[WRITES], responses=problems(400, 404, 409, 413, 503))
 def put_item(
     item_id: NewItemIdInPath,
     update: ItemUpdate,

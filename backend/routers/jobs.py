@@ -32,7 +32,7 @@ IdempotencyKey = Annotated[
     status_code=HTTPStatus.CREATED,
     dependencies=[WRITES],
     responses={
-        **problems(400, 401, 404, 409, 413, 503),
+        **problems(400, 404, 409, 413, 503),
         201: {"headers": {"Location": {"description": "Where the job is.", "schema": {"type": "string"}}}},
     },
 )
@@ -76,16 +76,14 @@ def get_job(job_id: JobId, jobs: Jobs) -> Job:
     return job_of(jobs.get(job_id))
 
 
-@router.post(
-    "/jobs/{job_id}/stop", status_code=ACCEPTED, dependencies=[WRITES], responses=problems(401, 404, 409, 413, 503)
-)
+@router.post("/jobs/{job_id}/stop", status_code=ACCEPTED, dependencies=[WRITES], responses=problems(404, 409, 413, 503))
 def stop_job(job_id: JobId, jobs: Jobs) -> Job:
     """End it with a checkpoint that a new job may start from. It takes effect within one chunk of clients."""
     return job_of(jobs.stop(job_id))
 
 
 @router.post(
-    "/jobs/{job_id}/pause", status_code=ACCEPTED, dependencies=[WRITES], responses=problems(401, 404, 409, 413, 503)
+    "/jobs/{job_id}/pause", status_code=ACCEPTED, dependencies=[WRITES], responses=problems(404, 409, 413, 503)
 )
 def pause_job(job_id: JobId, jobs: Jobs) -> Job:
     """Stand still after the chunk of clients in progress, until it is resumed or stopped."""
@@ -93,7 +91,7 @@ def pause_job(job_id: JobId, jobs: Jobs) -> Job:
 
 
 @router.post(
-    "/jobs/{job_id}/resume", status_code=ACCEPTED, dependencies=[WRITES], responses=problems(401, 404, 409, 413, 503)
+    "/jobs/{job_id}/resume", status_code=ACCEPTED, dependencies=[WRITES], responses=problems(404, 409, 413, 503)
 )
 def resume_job(job_id: JobId, jobs: Jobs) -> Job:
     """Queue a paused job again; it goes on after the last round it finished."""

@@ -35,7 +35,7 @@ def list_models(
     )
 
 
-@router.post("/models/{version}/activate", dependencies=[WRITES], responses=problems(401, 404, 409, 413, 503))
+@router.post("/models/{version}/activate", dependencies=[WRITES], responses=problems(404, 409, 413, 503))
 def activate_model(
     version: Annotated[
         str, Path(max_length=255, pattern=PRINTABLE, description="A version.", examples=["job-7-round-120"])

@@ -16,8 +16,10 @@ from fedmem.contracts import DatasetList, Live, Ready, TrainerList
 from fedmem.storage.engine import check_schema
 
 router = APIRouter(tags=["operations"], route_class=KnownQueryRoute)
+# What probes and scrapers ask for, without a key.
 public = APIRouter(tags=["operations"], route_class=KnownQueryRoute)
-of_run = APIRouter(tags=["operations"], route_class=KnownQueryRoute)  # instead of router where there is no database
+ready = APIRouter(tags=["operations"], route_class=KnownQueryRoute)
+ready_of_run = APIRouter(tags=["operations"], route_class=KnownQueryRoute)  # instead, where there is no database
 
 
 @public.get("/health/live", responses=problems())
@@ -37,7 +39,7 @@ async def get_metrics(request: Request) -> Response:
     return Response(text, headers={"Content-Type": CONTENT_TYPE_LATEST})
 
 
-@router.get("/health/ready", responses=problems(503))
+@ready.get("/health/ready", responses=problems(503))
 async def is_ready(services: CurrentServices, served: Served) -> Ready:
     """Say whether the database is at this version's schema and a model answers; else 503 says which is missing."""
     await anyio.to_thread.run_sync(check_schema, services.engine)
@@ -48,7 +50,7 @@ async def is_ready(services: CurrentServices, served: Served) -> Ready:
         raise NotReadyError(f"the database is ready, but {error}" + (f" ({refused})" if refused else "")) from None
 
 
-@of_run.get("/health/ready", responses=problems(503), name="is_ready")
+@ready_of_run.get("/health/ready", responses=problems(503), name="is_ready")
 async def has_model(served: Served) -> Ready:
     """Say whether a model answers."""
     return _ready(served)

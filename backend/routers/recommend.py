@@ -7,8 +7,9 @@ from anyio.to_thread import run_sync
 from fastapi import APIRouter, Path, Query, Request, Response
 from pydantic import ConfigDict, Field
 
-from backend.dependencies import Computing, CurrentSettings, Served
+from backend.dependencies import Computing, CurrentSettings, Served, demand
 from backend.images import image_url
+from backend.keys import Access
 from backend.openapi import problems
 from backend.query_route import KnownQueryRoute, QueryRoute
 from backend.served_model import ServedModel
@@ -59,8 +60,10 @@ class KnownUserQuery(Selection):
 async def recommend(request: Request, user_id: UserId, query: Annotated[KnownUserQuery, Query()]) -> Response:
     """Recommend the best items that the user has not seen, with titles and scores, and where the answer comes from.
 
-    `next` is the path of the following page, from the same model: pages of one list are disjoint.
+    `next` is the path of the following page, from the same model: pages of one list are disjoint. An explanation shows
+    what the user's memory holds, so it needs a key that may write, where there are keys.
     """
+    demand(request, Access.WRITE if query.explain else Access.READ)
     state = request.app.state
     check_size(state.settings, query.k)
     served: ServedModel = state.served.of(query.model, query.dataset)
@@ -107,6 +110,7 @@ def _answer_history(served: ServedModel, request: RecommendationRequest) -> Resp
 @router.post("/recommend/batch", response_model=BatchResponse, responses=problems(400, 404, 409, 413, 503))
 async def recommend_batch(
     request: BatchRequest,
+    asked: Request,
     served: Served,
     settings: CurrentSettings,
     computing: Computing,
@@ -116,6 +120,8 @@ async def recommend_batch(
     """Answer many at once, of known users and of histories; each is what it would be alone, and nothing is stored."""
     if len(request.requests) > settings.max_batch:
         raise ConfigError(f"{len(request.requests)} requests are more than FEDMEM_MAX_BATCH = {settings.max_batch}")
+    if any(one.explain and one.user_id is not None for one in request.requests):
+        demand(asked, Access.WRITE)
     for one in request.requests:
         check_size(settings, one.k)
     return await run_sync(_answer_batch, served.of(model, dataset), request, limiter=computing)

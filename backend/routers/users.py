@@ -7,6 +7,7 @@ from urllib.parse import urlencode
 from fastapi import APIRouter, Query
 
 from backend.dependencies import (
+    SEES_USERS,
     WRITES,
     AskedDataset,
     Catalogue,
@@ -27,7 +28,7 @@ from fedmem.storage.catalogue_rows import Event
 router = APIRouter(tags=["users"], route_class=KnownQueryRoute)
 
 
-@router.post("/feedback", dependencies=[WRITES], responses=problems(400, 401, 404, 409, 413, 503))
+@router.post("/feedback", dependencies=[WRITES], responses=problems(400, 404, 409, 413, 503))
 def add_feedback(
     request: FeedbackRequest, served: Served, catalogue: Catalogue, keeper: Keeper, dataset: AskedDataset = None
 ) -> FeedbackResponse:
@@ -41,7 +42,7 @@ def add_feedback(
     return FeedbackResponse(accepted=added.accepted, duplicates=added.duplicates, left_out=added.left_out)
 
 
-@router.get("/users", responses=problems(404, 409, 503))
+@router.get("/users", dependencies=[SEES_USERS], responses=problems(404, 409, 503))
 def list_users(
     dataset: DatasetName,
     catalogue: Catalogue,
@@ -61,7 +62,7 @@ def list_users(
     )
 
 
-@router.get("/users/{user_id:id}/history", responses=problems(404, 409, 503))
+@router.get("/users/{user_id:id}/history", dependencies=[SEES_USERS], responses=problems(404, 409, 503))
 def get_user_history(user_id: UserIdInPath, dataset: DatasetName, catalogue: Catalogue) -> UserHistory:
     """Export everything that is stored of a user's interactions, oldest first."""
     rows = catalogue.history(dataset, user_id)
@@ -74,7 +75,7 @@ def get_user_history(user_id: UserIdInPath, dataset: DatasetName, catalogue: Cat
     "/users/{user_id:id}",
     status_code=HTTPStatus.NO_CONTENT,
     dependencies=[WRITES],
-    responses=problems(401, 404, 409, 413, 503),
+    responses=problems(404, 409, 413, 503),
 )
 def delete_user(user_id: UserIdInPath, dataset: DatasetName, keeper: Keeper) -> None:
     """Delete a user's interactions for good, and the user's memory from every checkpoint.

@@ -9,6 +9,7 @@ import contextlib
 import functools
 import json
 import sqlite3
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from urllib.parse import quote
 
 from sqlalchemy import URL, Connection, Engine, column, create_engine, event, exc, inspect, make_url, select, table
 
+from fedmem.environment import PRIVATE
 from fedmem.errors import DataError, StorageError
 from fedmem.storage.schema import REVISION
 
@@ -44,6 +46,7 @@ def connect(url: str = DEFAULT_URL, *, foreign_keys: bool = True) -> Engine:
     if parsed.get_backend_name() == "postgresql":
         return _connect_postgresql(parsed)
     _make_folder(parsed)
+    _make_private(Path(str(parsed.database)))
     engine = create_engine(
         parsed, json_serializer=_to_json, hide_parameters=True, connect_args={"timeout": BUSY_SECONDS}
     )
@@ -168,6 +171,15 @@ def _make_folder(url: URL) -> None:
         Path(str(url.database)).parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise StorageError(f"the folder of the database {url.database} cannot be made: {error.strerror}") from None
+
+
+def _make_private(database: Path) -> None:
+    """Take from others the rights to a database made when there was no such rule, and to what lies beside it."""
+    for suffix in ("", "-wal", "-shm"):
+        file = database.with_name(database.name + suffix)
+        with contextlib.suppress(OSError):  # it is not there yet, or another's: SQLite says so where it matters
+            if (mode := file.stat().st_mode) & PRIVATE:
+                file.chmod(stat.S_IMODE(mode) & ~PRIVATE)
 
 
 def _set_up_sqlite(connection: sqlite3.Connection, _: Any, *, foreign_keys: bool) -> None:

@@ -90,6 +90,20 @@ def test_a_file_that_is_no_picture_is_not_sent(served_world, path):
         assert "passwd" not in response.text
 
 
+def test_a_link_that_has_taken_a_pictures_place_is_not_followed(served, empty_world, tmp_path):
+    secret, picture = tmp_path / "secret.png", empty_world.database.parent / "cover.png"
+    secret.write_bytes(b"not for all")
+    content = picture.read_bytes()
+    picture.unlink()
+    picture.symlink_to(secret)
+    try:
+        found = problem(served.get("/items/1/image"), 404)
+        assert "import it again" in found.detail
+    finally:
+        picture.unlink()
+        picture.write_bytes(content)
+
+
 def test_a_new_item_is_in_the_next_answer(served):
     new = {"title": "Film 31", "genres": ["Western"], "year": 2001, "text": "A duel at noon."}
     response = served.put("/items/new one", json=new)

@@ -49,6 +49,13 @@ def test_beyond_loopback_a_key_is_needed(host):
     assert Settings.load(host=host, api_key="secret").host == host
 
 
+def test_who_may_read_is_not_asked_where_all_may_write():
+    with pytest.raises(
+        ConfigError, match="FEDMEM_READ_KEY is set, and no key protects what writes: set FEDMEM_API_KEY"
+    ):
+        Settings.load(read_key="k")
+
+
 def test_an_empty_key_is_none(monkeypatch):
     monkeypatch.setenv("FEDMEM_API_KEY", "")
     with pytest.raises(ConfigError, match="FEDMEM_API_KEY"):

@@ -95,6 +95,14 @@ def test_a_job_is_queued_watched_paused_resumed_and_stopped_and_its_model_recomm
     until(lambda: answers(client, f"http://127.0.0.1:{board}/_stcore/health"), "the dashboard")
 
 
+def test_what_is_written_is_for_its_user_alone(product, folder):
+    found = {path: path.stat().st_mode & 0o077 for path in (folder / "runs").rglob("*") if path.exists()}
+    assert any(path.suffix == ".safetensors" for path in found)
+    assert any(path.suffix == ".db" for path in found)
+    assert any(path.suffix == ".log" for path in found)
+    assert [path for path, rights in found.items() if rights] == []
+
+
 @pytest.mark.parametrize("by_environment", [False, True])
 def test_a_port_in_use_is_one_clear_error(product, tmp_path, by_environment):
     _, _, board = product

@@ -4,9 +4,10 @@ import os
 import socket
 import sqlite3
 import threading
+from pathlib import Path
 
 import pytest
-from sqlalchemy import event, func, select
+from sqlalchemy import event, func, make_url, select
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from fedmem.errors import DataError, StorageError
@@ -261,3 +262,10 @@ def test_two_processes_may_open_a_new_file_at_once(sqlite_url, sqlite_engine):
         other = connect(sqlite_url)
         assert count(other) == 0
         other.dispose()
+
+
+def test_a_database_of_old_is_taken_from_others(sqlite_migrated_url):
+    path = Path(str(make_url(sqlite_migrated_url).database))
+    path.chmod(0o644)
+    connect(sqlite_migrated_url).dispose()
+    assert path.stat().st_mode & 0o777 == 0o600

@@ -10,6 +10,7 @@ import numpy as np
 
 from fedmem.data.formats.columns.id_columns import IdColumn
 from fedmem.data.formats.columns.wanted_columns import ITEM_FIELDS, ItemColumns
+from fedmem.data.formats.images import check_inside
 from fedmem.data.formats.item_remarks import Remarks
 from fedmem.data.formats.item_values import genres_in, line_in, text_in, year_in_cell
 from fedmem.data.formats.reading import Reading
@@ -175,7 +176,7 @@ def _to_item(item_id: str, row: Row, folder: Path, genre_separator: str) -> Item
     told = year_in(title)
     year = year_in_cell(row.get("year")) or told
     description = text_in(row.get("text"), "text")
-    image = line_in(row.get("image_path"), "image path")
+    picture = _picture(line_in(row.get("image_path"), "image path"), folder)
     # MovieLens-100K has one film that is called "unknown": a text encoder would take that for a title.
     known_title = "" if title == _NO_TITLE else title
     return Item(
@@ -183,11 +184,18 @@ def _to_item(item_id: str, row: Row, folder: Path, genre_separator: str) -> Item
         title=title,
         genres=genres,
         year=year,
-        image_path=folder / image if image else None,
+        image_path=picture,
         text=item_text(known_title, year, genres, description),
         description=description,
         described=frozenset(row) if told is None else frozenset((*row, "year")),
     )
+
+
+def _picture(name: str, folder: Path) -> Path | None:
+    if not name:
+        return None
+    check_inside(folder, folder / name)
+    return folder / name
 
 
 def _without_missing_images(items: list[Item], path: Path) -> list[Item]:

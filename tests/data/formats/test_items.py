@@ -101,6 +101,29 @@ def test_another_id_column(written):
     assert read(written("asin,title\nB00,Drill\n"), item_column="asin")[0].item_id == "B00"
 
 
+@pytest.mark.parametrize("way", ["..", "absolute", "link", "folder of a link"])
+def test_a_picture_outside_of_the_files_folder_is_refused(tmp_path, way):
+    folder, secret = tmp_path / "data", tmp_path / "elsewhere" / "secret.png"
+    for path in (folder, secret.parent):
+        path.mkdir()
+    secret.write_bytes(b"not for all")
+    (folder / "link.png").symlink_to(secret)
+    (folder / "pictures").symlink_to(secret.parent)
+    names = {"..": "../elsewhere/secret.png", "absolute": str(secret), "link": "link.png"}
+    (folder / "items.csv").write_text(
+        f"item_id,title,image_path\n1,A,\n2,B,{names.get(way, 'pictures/secret.png')}\n", encoding="utf-8"
+    )
+    with pytest.raises(DataError, match=r"items\.csv:3: the picture .* lies outside of .*; copy it into the folder"):
+        read(folder / "items.csv")
+
+
+def test_a_link_within_the_folder_is_a_picture_like_any_other(written, tmp_path):
+    (tmp_path / "a.png").write_bytes(b"picture")
+    (tmp_path / "b.png").symlink_to("a.png")
+    (item,) = read(written("item_id,title,image_path\n1,A,./b.png\n"))
+    assert item.image_path.read_bytes() == b"picture"
+
+
 def test_a_picture_that_is_not_there_is_none(written, caplog):
     with caplog.at_level(logging.WARNING):
         items = read(written("item_id,title,image_path\n1,A,gone.png\n"))

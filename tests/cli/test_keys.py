@@ -1,0 +1,20 @@
+"""``fedmem keys``: keys are shown once, and kept by digest in a file for its owner alone."""
+
+import json
+
+from backend.keys import digest, read_keys
+
+
+def test_the_commands(fedmem, tmp_path):
+    file = ("--file", tmp_path / "keys")
+    assert "there is no key yet" in fedmem("keys", "list", *file).err
+    made = fedmem("keys", "new", "shop", *file)
+    assert len(made.out.strip()) > 40
+    assert read_keys(file[1])["shop"].digest == digest(made.out.strip().encode())
+    assert made.out.strip() not in file[1].read_text(encoding="utf-8")
+    assert file[1].stat().st_mode & 0o777 == 0o600
+    assert json.loads(fedmem("keys", "list", *file, "--json").out) == [{"name": "shop", "access": "read"}]
+    assert "there is a key 'shop' already" in fedmem("keys", "new", "shop", *file).err
+    assert "'a b' cannot name a key" in fedmem("keys", "new", "a b", *file).err
+    assert "there is no key 'none'; there are: shop" in fedmem("keys", "remove", "none", *file).err
+    assert "set FEDMEM_KEYS_FILE" in fedmem("keys", "list").err
