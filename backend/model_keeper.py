@@ -86,6 +86,8 @@ class ModelKeeper:
             active = self.models.active()
             if active is not None and not self._is_served(active) and not self._was_refused(active):
                 self._try(active)
+            if active is not None and self.served.current is None:
+                self._stand_in(active)
         if self.served.current is None:
             self.served.awaited = self._awaited()
         self.catch_up()
@@ -171,9 +173,11 @@ class ModelKeeper:
                 try:
                     self._erase_files(erasure)
                     self._not_erased.pop(erasure.job_id, None)
-                except CheckpointError as error:
+                except StorageError:
+                    raise  # the database's, and so of all
+                except Exception as error:  # whatever is wrong with one job's files, those of others are erased
                     self._not_erased[erasure.job_id] = self.clock()
-                    failures.append((erasure, error))
+                    failures.append((erasure, CheckpointError(str(error) or type(error).__name__)))
         return failures
 
     def _erase_files(self, erasure: Erasure) -> None:
@@ -197,6 +201,15 @@ class ModelKeeper:
             self._swap(self._prepared(row))
         except ConflictError as error:
             LOG.error("%s; what was in service stays", error)
+
+    def _stand_in(self, active: ModelRow) -> None:
+        """Serve the newest model of the same data that can be, where the one to serve cannot and none was before."""
+        for row in self.models.page():
+            if row.dataset == active.dataset and row.checkpoint is not None and not self._was_refused(row):
+                self._try(row)
+                if self.served.current is not None:
+                    LOG.warning("model %s stands in for %s until that can be served", row.version, active.version)
+                    return
 
     def _prepared(self, row: ModelRow) -> ServedModel:
         """Get a version that has answered once, from memory if it is there."""

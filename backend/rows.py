@@ -1,5 +1,6 @@
 """Rows of the database as they cross HTTP."""
 
+import logging
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 from backend.images import image_url
 from backend.served_model import ServedModel
 from backend.stored_config import read_config
+from fedmem.config import ExperimentConfig
 from fedmem.contracts import (
     Dataset,
     HistoryEntry,
@@ -27,6 +29,7 @@ from fedmem.storage.jobs import JobRow, LogRow, TrainerRow
 from fedmem.storage.metrics import RoundRow
 from fedmem.storage.models import ModelRow
 
+LOG = logging.getLogger(__name__)
 TRAINER_SILENCE = 60.0  # seconds after which a trainer is taken for dead
 
 
@@ -36,7 +39,41 @@ def time_of(seconds: float) -> datetime:
 
 
 def job_of(row: JobRow) -> Job:
-    """Show a job; its lease, its token and its traceback stay inside."""
+    """Show a job; its lease, its token and its traceback stay inside. One whose row is damaged says so."""
+    try:
+        return _whole_job_of(row)
+    except (ValueError, TypeError, OverflowError) as error:
+        LOG.warning("the row of job %s cannot be shown: %s", row.id, error)
+        return _damaged_job(row)
+
+
+def _damaged_job(row: JobRow) -> Job:
+    began = time_of(0)
+    return Job(
+        id=row.id,
+        kind="experiment",
+        dataset=str(row.dataset),
+        state="failed",
+        desired_state="stopped",
+        round=0,
+        num_rounds=0,
+        best_round=None,
+        clients_done=0,
+        clients_selected=0,
+        created_at=began,
+        started_at=None,
+        finished_at=None,
+        worker=None,
+        attempts=0,
+        start_from=None,
+        snapshot_digest=None,
+        model_version=None,
+        message=f"the row of job {row.id} in the database is damaged: restore it from a backup; the log says more",
+        config=ExperimentConfig(),
+    )
+
+
+def _whole_job_of(row: JobRow) -> Job:
     config, refused = read_config(row.config)
     return Job(
         id=row.id,

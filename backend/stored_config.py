@@ -8,9 +8,13 @@ from pydantic import ValidationError
 
 from fedmem.config import ExperimentConfig
 
+ALL = "(all of it, which is no JSON object)"
 
-def read_config(stored: Mapping[str, Any]) -> tuple[ExperimentConfig, tuple[str, ...]]:
+
+def read_config(stored: object) -> tuple[ExperimentConfig, tuple[str, ...]]:
     """Read a configuration without the keys that this version refuses (they have its defaults), and these keys."""
+    if not isinstance(stored, Mapping):  # a row that was damaged
+        return ExperimentConfig(), (ALL,)
     try:
         return ExperimentConfig.model_validate(stored), ()
     except ValidationError:

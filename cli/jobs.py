@@ -68,9 +68,14 @@ def start(
 ) -> None:
     """Queue a training job for a trainer to take up, and print its number."""
     from fedmem.config import load_config
+    from fedmem.storage.catalogue import CatalogueStore
+    from fedmem.storage.job_room import require_room
+    from fedmem.storage.settings import StorageSettings
 
-    loaded = load_config(config, overrides or ())
+    loaded, settings = load_config(config, overrides or ()), StorageSettings.load()
     with job_store(database_url) as store:
+        known = CatalogueStore(store.engine).dataset(dataset)
+        needed = require_room(loaded, known, settings.data_dir, settings.job_memory)
         row, _ = store.create(
             kind="experiment" if experiment else "training",
             dataset=dataset,
@@ -79,7 +84,9 @@ def start(
             repeats_of_dataset=not loaded.data.says_repeats,
             start_from=start_from,
         )
+        store.log(row.id, "INFO", f"estimated to take {needed}")
         waiting = not store.trainers()
+    notes.print(f"estimated to take {needed}")
     answers.print(str(row.id))
     if waiting:
         notes.print("no trainer has been seen yet: start one with fedmem trainer")

@@ -4,13 +4,15 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from cli.screen import notes
 from fedmem.errors import FedMemError
 
-RESTARTS = 3  # of one service, before all end
+PAUSES = 1.0, 60.0  # seconds before a service is started again: the first time, and at most
+STEADY = 120.0  # seconds after which a service that ran counts as well again
 CANNOT_START = 2  # the exit code of a service whose settings are wrong
 GRACE = 60.0  # seconds that a service has to end
 
@@ -27,7 +29,30 @@ class Service:
     process: "subprocess.Popen[bytes]"
     log: Path
     environment: dict[str, str]
-    restarts: int = 0
+    clock: Callable[[], float] = time.monotonic
+    deaths: int = 0  # in a row
+    started: float = 0.0
+    again_at: float | None = None  # when it is started again; None while it runs
+
+    def __post_init__(self) -> None:
+        self.started = self.clock()
+
+    def died(self) -> float:
+        """Note a death, and return the seconds until the next start, which double with each in a row."""
+        steady = self.clock() - self.started > STEADY
+        self.deaths = 1 if steady else self.deaths + 1
+        pause = min(PAUSES[0] * 2.0 ** min(self.deaths - 1, 10), PAUSES[1])
+        self.again_at = self.clock() + pause
+        return pause
+
+    def start_again(self) -> None:
+        """Start what has died."""
+        self.process, self.again_at = _process(self.name, self.environment, self.log), None
+        self.started = self.clock()
+
+    def cannot_start(self, code: int) -> bool:
+        """Say whether its settings are wrong, by its first end: what ran before is started again whatever it says."""
+        return code == CANNOT_START and not self.deaths and self.clock() - self.started < STEADY
 
 
 @dataclass
@@ -44,17 +69,13 @@ class Services:
         self.running.append(Service(name, _process(name, environment, log), log, environment))
 
     def check(self) -> None:
-        """Start again what has died; ServiceError if that happens too often, or at once."""
+        """Start again what has died, after pauses that grow; ServiceError if a service's settings are wrong."""
         for service in self.running:
-            if (code := service.process.poll()) is None:
-                continue
-            last = "".join(f"\n  {line}" for line in _last_lines(service.log))
-            what = f"the {service.name} has ended with exit code {code}; see {service.log}"
-            if code == CANNOT_START or service.restarts == RESTARTS:
-                raise ServiceError(f"{what}{last}")
-            notes.print(f"{what}; it is started again{last}")
-            service.restarts += 1
-            service.process = _process(service.name, service.environment, service.log)
+            if service.again_at is not None:
+                if service.clock() >= service.again_at:
+                    service.start_again()
+            elif (code := service.process.poll()) is not None:
+                _note_death(service, code)
 
     def end(self) -> None:
         """Send SIGTERM to all, then SIGKILL to those that take longer than the grace period."""
@@ -68,6 +89,14 @@ class Services:
                 notes.print(f"the {service.name} did not end within {GRACE:.0f} seconds and is killed")
                 service.process.kill()
                 service.process.wait()
+
+
+def _note_death(service: Service, code: int) -> None:
+    last = "".join(f"\n  {line}" for line in _last_lines(service.log))
+    what = f"the {service.name} has ended with exit code {code}; see {service.log}"
+    if service.cannot_start(code):
+        raise ServiceError(f"{what}{last}")
+    notes.print(f"{what}; it is started again in {service.died():.0f} s{last}")
 
 
 def _process(name: str, environment: dict[str, str], log: Path) -> "subprocess.Popen[bytes]":

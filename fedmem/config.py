@@ -318,6 +318,8 @@ def load_config(path: Path | None, overrides: Sequence[str] = ()) -> ExperimentC
 
 def validate_config(values: Mapping[str, Any], source: str) -> ExperimentConfig:
     """Build the configuration from a nested mapping, or raise one ConfigError that names the first wrong key."""
+    if not isinstance(values, Mapping):
+        raise ConfigError(f"{source}: the configuration is no mapping of keys to values, but {str(values)[:SHOWN]!r}")
     try:
         return ExperimentConfig.model_validate(values)
     except ValidationError as error:

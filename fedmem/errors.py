@@ -7,6 +7,7 @@ FedMemError
 ├── FeatureError       a required modality or model that cannot be had (says how to get it or do without)
 ├── TrainingError      training that cannot go on (the loss is no longer a number)
 ├── CheckpointError    a run directory that cannot be read, or does not fit what is asked of it
+│   └── DiskFullError        one that cannot be written for want of room, and can be once there is some
 ├── StorageError       a database that cannot be reached, written, or is not at this version's schema
 ├── UnknownError       something that was asked for by name and is not there
 │   ├── UnknownUserError     a user id that the data set does not hold
@@ -21,6 +22,9 @@ All are ``ValueError`` too, so that a caller who knows nothing of FedMem catches
 The command line turns them into one line on stderr and exit code 2.
 """
 
+import errno
+
+NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 OUT_OF_MEMORY = (
     "the machine's memory does not suffice: lower federated.chunk_size, data.max_history, workers or the model's sizes"
 )
@@ -52,6 +56,10 @@ class TrainingError(FedMemError):
 
 class CheckpointError(FedMemError):
     """A run directory cannot be read."""
+
+
+class DiskFullError(CheckpointError):
+    """A run directory cannot be written until there is room on its disk."""
 
 
 class StorageError(FedMemError):
@@ -88,3 +96,8 @@ class ConflictError(FedMemError):
 
 class LeaseLostError(ConflictError):
     """Another trainer has taken the job over, so this one may write nothing."""
+
+
+def disk_error(error: OSError, message: str) -> CheckpointError:
+    """Make the error of a file that the system refuses: a ``DiskFullError`` if it does so for want of room."""
+    return DiskFullError(message) if error.errno in NO_ROOM else CheckpointError(message)

@@ -9,22 +9,33 @@ from dataclasses import dataclass
 from fedmem.checkpoint import RunDirectory, RunRecord, Snapshot
 from fedmem.config import ExperimentConfig, validate_config
 from fedmem.data.federated_dataset import FederatedDataset
-from fedmem.errors import OUT_OF_MEMORY, ConfigError, FedMemError, LeaseLostError, StorageError
+from fedmem.errors import (
+    OUT_OF_MEMORY,
+    CheckpointError,
+    ConfigError,
+    DiskFullError,
+    FedMemError,
+    LeaseLostError,
+    StorageError,
+)
 from fedmem.evaluation.baselines import EASE, ItemItemCounts, Popularity
 from fedmem.evaluation.evaluate import Scorer, evaluate
 from fedmem.experiment import TrainingRun, check_resumable, take_snapshot
 from fedmem.federated.state import RoundReport
 from fedmem.storage.catalogue import CatalogueStore
+from fedmem.storage.job_room import require_memory
 from fedmem.storage.jobs import JobRow, JobStore, Lease, RoundResult
 from fedmem.storage.metrics import MetricStore
 from trainer.control import Control
 from trainer.dataset import load_dataset
 from trainer.job_recorder import JobRecorder, table_metrics
+from trainer.room import Room
 from trainer.settings import Settings
 from trainer.stage_log import StageLog
 
 logger = logging.getLogger(__name__)
 
+NO_MEMORY = "can't allocate memory"
 EASE_ITEMS = 5_000  # of more, inverting the matrix would hold up the first round for over ten seconds
 
 
@@ -37,8 +48,8 @@ class Stores:
     catalogue: CatalogueStore
 
 
-class WrongFolderError(FedMemError):
-    """The folder of checkpoints is not that of the job."""
+class _MissingFolder(Exception):
+    """The folder of the job's checkpoints is not there: lost, or the trainer's folder is another's."""
 
 
 class _Interrupted(Exception):
@@ -51,13 +62,10 @@ class JobRun:
     def __init__(self, stores: Stores, settings: Settings, job: JobRow, lease: Lease, control: Control) -> None:
         self.stores, self.settings, self.job, self.lease, self.control = stores, settings, job, lease, control
         self.directory = job_directory(settings, job.id)
+        self._room = Room(self._go_on)
 
     def run(self) -> None:
-        """Train; every outcome is written down, unless another trainer has the job or the database is away.
-
-        Raises:
-            WrongFolderError: if the job's checkpoints are elsewhere; the job is handed back.
-        """
+        """Train; every outcome is written down, unless another trainer has the job or the database is away."""
         try:
             self._attempt()
         except LeaseLostError as error:
@@ -67,26 +75,39 @@ class JobRun:
 
     def _attempt(self) -> None:
         try:
-            self._train()
+            self._train_when_there_is_room()
         except _Interrupted:
             self._end_as_wished()
         except (LeaseLostError, StorageError):
             raise
-        except WrongFolderError:
-            self.stores.jobs.release(self.lease)
-            raise
+        except _MissingFolder as missing:
+            self._hold(str(missing))
         except FedMemError as error:
             self._fail(str(error))
         except MemoryError:
             self._fail(OUT_OF_MEMORY)
         except Exception as error:  # whatever it is, the service goes on with other jobs
+            if NO_MEMORY in str(error):  # torch's way to say the same
+                self._fail(OUT_OF_MEMORY)
+                return
             logger.exception("job %d failed", self.job.id)
             self._fail(
                 f"an unexpected error ended the job ({type(error).__name__}); its traceback is kept for the operator"
             )
 
+    def _train_when_there_is_room(self) -> None:
+        """Train; where the disk is full, wait until it takes what is to be written, and go on from the last round."""
+        while True:
+            reached = self.stores.jobs.get(self.job.id).round
+            try:
+                return self._train()
+            except DiskFullError as error:
+                self.job = self.stores.jobs.get(self.job.id)
+                self._room.wait(error, progress=self.job.round > reached)
+
     def _train(self) -> None:
         config = validate_config(self.job.config, f"job {self.job.id}")
+        require_memory(config, self.stores.catalogue.dataset(self.job.dataset), self.settings.job_memory)
         snapshot = self._snapshot(config)
         self._go_on()
         recorder = self._recorder(snapshot)
@@ -106,9 +127,10 @@ class JobRun:
         """Read what the job trains on: what an earlier attempt left, else a copy from the job it continues, or new."""
         continues = self.job.start_from is not None and not self._recorded()
         if self.job.round > 0 and not self.directory.exists:
-            raise WrongFolderError(
+            raise _MissingFolder(
                 f"job {self.job.id} has trained {self.job.round} rounds, but {self.directory.path} does not hold them: "
-                "start the trainer with the FEDMEM_DATA_DIR of the one that trained them"
+                "bring the folder back, or start the trainer with the FEDMEM_DATA_DIR of the one that trained them; "
+                "then resume the job"
             )
         if continues and self.job.start_from is not None:
             self._take_over(config, self.job.start_from)
@@ -203,6 +225,13 @@ class JobRun:
         self.control.check()
         self.directory.write_record(record)
 
+    def _leave_record_if_possible(self, record: RunRecord) -> None:
+        """Do the same for a job that is to end now, whatever its disk says: its checkpoints are whole without it."""
+        try:
+            self._leave_record(record)
+        except CheckpointError as error:
+            logger.warning("the job ends without a record for fedmem evaluate: %s", error)
+
     def _why_finished(self, last: int, patience: int) -> str:
         if last >= self.job.num_rounds:
             return f"all {last} rounds are done"
@@ -223,11 +252,17 @@ class JobRun:
             return
         best = job.best_round or job.round
         if best:
-            self._leave_record(RunRecord(job.round, best))
+            self._leave_record_if_possible(RunRecord(job.round, best))
         message = f"stopped on request after round {job.round}"
         self.control.patiently(
             lambda: self.stores.jobs.finish(self.lease, "stopped", message=message, model_round=best or None)
         )
+
+    def _hold(self, message: str) -> None:
+        """Let the job wait for its user, and the trainer go on with others."""
+        logger.error("job %d waits: %s", self.job.id, message)
+        self.control.end()
+        self.control.patiently(lambda: self.stores.jobs.hold(self.lease, message))
 
     def _fail(self, message: str) -> None:
         trace = traceback.format_exc()

@@ -13,12 +13,13 @@ from types import FrameType
 
 from fedmem.contracts.jobs import LogLevel
 from fedmem.errors import FedMemError, StorageError
+from fedmem.footprint import machine_memory
 from fedmem.storage.catalogue import CatalogueStore
 from fedmem.storage.engine import check_schema, connect
 from fedmem.storage.jobs import JobRow, JobStore, Lease
 from fedmem.storage.metrics import MetricStore
 from trainer.control import Control, Shutdown
-from trainer.priority import step_back
+from trainer.priority import bound_memory, step_back
 from trainer.run_experiment import JobRun, Stores
 from trainer.settings import Settings
 
@@ -107,6 +108,7 @@ def serve_jobs(settings: Settings, *, until_idle: bool = False) -> None:
     shutdown = Shutdown()
     stop_on_signals(shutdown)
     step_back(settings.trainer_nice)
+    bound_memory(machine_memory() if settings.job_memory is None else settings.job_memory)
     Worker(settings, shutdown).run(until_idle=until_idle)
 
 

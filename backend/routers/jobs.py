@@ -6,12 +6,13 @@ from urllib.parse import urlencode
 
 from fastapi import APIRouter, Header, Query, Response
 
-from backend.dependencies import LARGEST_ID, WRITES, JobId, Jobs
+from backend.dependencies import LARGEST_ID, WRITES, Catalogue, CurrentSettings, JobId, Jobs
 from backend.openapi import problems
 from backend.query_route import KnownQueryRoute
 from backend.rows import job_of
 from fedmem.contracts import Job, JobPage, JobRequest
 from fedmem.contracts.jobs import JobKind, JobState
+from fedmem.storage.job_room import require_room
 
 router = APIRouter(tags=["jobs"], route_class=KnownQueryRoute)
 ACCEPTED = HTTPStatus.ACCEPTED
@@ -36,9 +37,22 @@ IdempotencyKey = Annotated[
         201: {"headers": {"Location": {"description": "Where the job is.", "schema": {"type": "string"}}}},
     },
 )
-def create_job(request: JobRequest, jobs: Jobs, response: Response, idempotency_key: IdempotencyKey = None) -> Job:
-    """Queue a job. A data set or a `start_from` that is not there is 404; a key used for another request is 409."""
-    row, _ = jobs.create(
+def create_job(
+    request: JobRequest,
+    jobs: Jobs,
+    catalogue: Catalogue,
+    settings: CurrentSettings,
+    response: Response,
+    idempotency_key: IdempotencyKey = None,
+) -> Job:
+    """Queue a job. A data set or a `start_from` that is not there is 404; a key used for another request is 409.
+
+    A job that is estimated to take more memory than the machine has, or may give it, is 422, and one that takes more
+    disk than is free is 409. The first line of the job's log says what it is estimated to take.
+    """
+    dataset = catalogue.dataset(request.dataset)
+    needed = require_room(request.config, dataset, settings.data_dir, settings.job_memory)
+    row, new = jobs.create(
         kind=request.kind,
         dataset=request.dataset,
         config=request.config.model_dump(mode="json"),
@@ -47,6 +61,8 @@ def create_job(request: JobRequest, jobs: Jobs, response: Response, idempotency_
         start_from=request.start_from,
         idempotency_key=idempotency_key,
     )
+    if new:
+        jobs.log(row.id, "INFO", f"estimated to take {needed}")
     response.headers["Location"] = f"/jobs/{row.id}"
     return job_of(row)
 

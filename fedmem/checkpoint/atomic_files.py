@@ -14,11 +14,11 @@ import numpy.typing as npt
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
-from fedmem.errors import CheckpointError, FedMemError
+from fedmem.errors import CheckpointError, FedMemError, disk_error
 
 Array = npt.NDArray[Any]
 # What a file that can be read, and makes no sense, causes.
-DAMAGE = (SafetensorError, ValueError, LookupError, TypeError, AssertionError)
+DAMAGE = (SafetensorError, ValueError, LookupError, TypeError, AttributeError, AssertionError, RecursionError)
 
 
 def write_arrays(path: Path, arrays: Mapping[str, Array]) -> None:
@@ -52,9 +52,10 @@ def writing(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise CheckpointError(
+        raise disk_error(
+            error,
             f"{path}: cannot be written ({error.strerror}). "
-            "Make room, or choose another folder; earlier checkpoints are whole."
+            "Make room, or choose another folder; earlier checkpoints are whole.",
         ) from None
 
 

@@ -60,7 +60,7 @@ class Job(Contract):
     model_version: str | None = Field(
         description="The model a succeeded or stopped job has left.", examples=["job-7-round-120"]
     )
-    message: str | None = Field(description="Why it ended, in a sentence.", examples=[None])
+    message: str | None = Field(description="Why it ended or waits, in a sentence.", examples=[None])
     config: ExperimentConfig
     config_refused: tuple[str, ...] = Field(
         (),

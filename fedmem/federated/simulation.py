@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from fedmem.config import ExperimentConfig
 from fedmem.data.federated_dataset import FederatedDataset
-from fedmem.errors import CheckpointError
+from fedmem.errors import disk_error
 from fedmem.features.store import ItemFeatures, UserFeatures
 from fedmem.federated.client_host import ClientHost
 from fedmem.federated.messages import Broadcast, MetricSums, UpdateSum
@@ -119,8 +119,9 @@ def _scratch_folder(place: Path | None) -> Path:
     try:
         return Path(tempfile.mkdtemp(prefix=SCRATCH, dir=place))
     except OSError as error:
-        raise CheckpointError(
-            f"{place}: no working files can be put there ({error.strerror}). Make room, or choose another folder."
+        raise disk_error(
+            error,
+            f"{place}: no working files can be put there ({error.strerror}). Make room, or choose another folder.",
         ) from None
 
 

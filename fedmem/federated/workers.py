@@ -24,7 +24,7 @@ import torch
 
 from fedmem.config import ExperimentConfig
 from fedmem.data.federated_dataset import FederatedDataset
-from fedmem.errors import CheckpointError, TrainingError
+from fedmem.errors import TrainingError, disk_error
 from fedmem.features.store import ItemFeatures, UserFeatures
 from fedmem.federated.client_host import ClientHost
 from fedmem.federated.messages import Broadcast
@@ -104,7 +104,7 @@ class Workers:
         try:
             path.write_bytes(pickle.dumps(broadcast, protocol=pickle.HIGHEST_PROTOCOL))
         except OSError as error:
-            raise CheckpointError(f"{path}: cannot be written ({error.strerror}). Make room and resume.") from None
+            raise disk_error(error, f"{path}: cannot be written ({error.strerror}). Make room and resume.") from None
         if self._last is not None:
             self._last[1].unlink()
         self._last = broadcast, path

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fedmem.errors import CheckpointError
+from fedmem.errors import CheckpointError, disk_error
 from fedmem.memory.memory_arrays import MemoryArrays
 
 Users = npt.NDArray[np.int64]
@@ -163,9 +163,10 @@ class MemoryStore:
         try:
             yield
         except OSError as error:
-            raise CheckpointError(
+            raise disk_error(
+                error,
                 f"{self.path}: clients' memories cannot be read or written ({error.strerror}). "
-                "Make room or choose another place."
+                "Make room or choose another place.",
             ) from None
 
 

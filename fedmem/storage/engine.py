@@ -29,6 +29,16 @@ NOT_MIGRATED = "is not at this version's schema; run: fedmem db upgrade"
 # Rows as Alembic keeps them: one, with the revision.
 _versions = table("alembic_version", column("version_num"))
 _WRITES = "fedmem_writes"
+
+
+def _from_json(text: str) -> Any:
+    """Read a JSON column; what is none comes back as it stands, so that one broken row spoils no other."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return text
+
+
 _to_json = functools.partial(json.dumps, allow_nan=False, ensure_ascii=False)
 
 
@@ -48,7 +58,11 @@ def connect(url: str = DEFAULT_URL, *, foreign_keys: bool = True) -> Engine:
     _make_folder(parsed)
     _make_private(Path(str(parsed.database)))
     engine = create_engine(
-        parsed, json_serializer=_to_json, hide_parameters=True, connect_args={"timeout": BUSY_SECONDS}
+        parsed,
+        json_serializer=_to_json,
+        json_deserializer=_from_json,
+        hide_parameters=True,
+        connect_args={"timeout": BUSY_SECONDS},
     )
     event.listen(engine, "connect", functools.partial(_set_up_sqlite, foreign_keys=foreign_keys))
     event.listen(engine, "begin", _begin_sqlite)
@@ -157,6 +171,7 @@ def _connect_postgresql(url: URL) -> Engine:
             url,
             pool_pre_ping=True,
             json_serializer=_to_json,
+            json_deserializer=_from_json,
             hide_parameters=True,
             connect_args={"connect_timeout": CONNECT_SECONDS},
         )

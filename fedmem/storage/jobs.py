@@ -157,7 +157,9 @@ class JobStore:
     ) -> None:
         now = self.clock()
         finished = {"finished_at": now} if state == "stopped" else {}
-        values = {"state": state, "desired_state": desired_state, **finished}
+        values: dict[str, Any] = {"state": state, "desired_state": desired_state, **finished}
+        if wish == "resume":
+            values["message"] = None  # which said why it waited
         connection.execute(jobs.update().where(jobs.c.id == job.id).values(**values))
         add_log(connection, job.id, "INFO", f"asked to {wish}; {state} after round {job.round}", now)
         if state == "stopped":
@@ -169,7 +171,7 @@ class JobStore:
         A job whose trainers died ``max_attempts`` times without a round in between becomes failed instead.
         """
         with reading(self.engine) as connection:
-            if not leases.anything_to_claim(connection, self.clock()):
+            if not leases.anything_to_claim(connection, max_attempts, self.clock()):
                 return None
         with writing(self.engine) as connection:  # which may have waited: the lease counts from now
             lease = leases.claim(connection, worker, lease_seconds, max_attempts, self.clock())
@@ -257,6 +259,11 @@ class JobStore:
         """Give the job back unharmed: what it became, which is queued unless its user wants it paused or stopped."""
         with writing(self.engine) as connection:
             return leases.let_go(connection, lease, self.clock())
+
+    def hold(self, lease: Lease, message: str) -> JobState:
+        """Give the job back as one that waits, paused, until its user resumes it, with a sentence that says why."""
+        with writing(self.engine) as connection:
+            return leases.hold(connection, lease, message, self.clock())
 
     def forget_checkpoints(self, lease: Lease, numbers: Sequence[int]) -> list[int]:
         """Take the checkpoints of these rounds out of the record, but for those a model needs.

@@ -6,7 +6,7 @@ the job, which raises the token. From then on whatever the first one writes is r
 
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, and_, or_, select
+from sqlalchemy import ColumnElement, Connection, Row, Select, and_, case, or_, select
 
 from fedmem.contracts.jobs import DesiredState, JobState
 from fedmem.errors import LeaseLostError
@@ -18,9 +18,9 @@ from fedmem.storage.schema import jobs
 FREE = {"worker": None, "lease_expires_at": None, "clients_done": 0, "clients_selected": 0}
 
 
-def anything_to_claim(connection: Connection, now: float) -> bool:
+def anything_to_claim(connection: Connection, max_attempts: int, now: float) -> bool:
     """Say whether a claim would find a job, without any lock, because an idle trainer asks often."""
-    return connection.execute(_claimable(now)).first() is not None
+    return connection.execute(_claimable(now, max_attempts)).first() is not None
 
 
 def claim(connection: Connection, worker: str, lease_seconds: float, max_attempts: int, now: float) -> Lease | None:
@@ -29,7 +29,8 @@ def claim(connection: Connection, worker: str, lease_seconds: float, max_attempt
     A job whose trainer died is settled as its user wished, or failed if that happened ``max_attempts`` times without
     a round in between, and the search goes on.
     """
-    while (job := connection.execute(_claimable(now).with_for_update(skip_locked=True)).first()) is not None:
+    wanted = _claimable(now, max_attempts).with_for_update(skip_locked=True)
+    while (job := connection.execute(wanted).first()) is not None:
         if job.desired_state != "running":
             settle(connection, job, now)
         elif job.attempts_without_progress >= max_attempts:
@@ -79,6 +80,19 @@ def let_go(connection: Connection, lease: Lease, now: float) -> JobState:
     return settle(connection, job, now, attempts_without_progress=max(0, job.attempts_without_progress - 1))
 
 
+def hold(connection: Connection, lease: Lease, message: str, now: float) -> JobState:
+    """Give a job back that cannot go on for now: it waits, as paused, until its user resumes it; the message says why.
+
+    Raises:
+        LeaseLostError: if the lease no longer holds.
+    """
+    job = held_job(connection, lease)
+    wanted: DesiredState = "paused" if job.desired_state == "running" else job.desired_state
+    connection.execute(jobs.update().where(jobs.c.id == job.id).values(desired_state=wanted, message=message))
+    add_log(connection, job.id, "ERROR", message, now)
+    return let_go(connection, lease, now)
+
+
 def settle(connection: Connection, job: Row[Any], now: float, **values: Any) -> JobState:
     """Bring a job that no trainer holds any more to rest, as its user wishes."""
     state = AT_REST[job.desired_state]
@@ -91,9 +105,15 @@ def settle(connection: Connection, job: Row[Any], now: float, **values: Any) -> 
     return state
 
 
-def _claimable(now: float) -> Select[Any]:
+def _claimable(now: float, max_attempts: int) -> Select[Any]:
+    """Select the job to take: the oldest, but those that trainers died of without a round between after all others.
+
+    First of all come those that are not taken but settled: their users wait for that.
+    """
     dead = and_(jobs.c.state == "running", jobs.c.lease_expires_at < now)
-    return select(jobs).where(or_(jobs.c.state == "queued", dead)).order_by(jobs.c.id).limit(1)
+    settled = or_(jobs.c.desired_state != "running", jobs.c.attempts_without_progress >= max_attempts)
+    order = (case((settled, 0), else_=1), jobs.c.attempts_without_progress, jobs.c.id)
+    return select(jobs).where(or_(jobs.c.state == "queued", dead)).order_by(*order).limit(1)
 
 
 def _take(connection: Connection, job: Row[Any], worker: str, lease_seconds: float, now: float) -> Lease:

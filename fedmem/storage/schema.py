@@ -116,7 +116,7 @@ jobs = Table(
     Column("best_round", Integer),
     Column("clients_done", Integer, nullable=False, default=0),  # of the round in progress
     Column("clients_selected", Integer, nullable=False, default=0),
-    # Why it ended: a sentence for the user, the traceback for the operator.
+    # Why it ended or waits: a sentence for the user, the traceback for the operator.
     Column("message", Text),
     Column("traceback", Text),
     Column("idempotency_key", String, unique=True),

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from pydantic import Field
+from pydantic import Field, PositiveInt
 
 from fedmem.service_settings import ServiceSettings
 from fedmem.storage.engine import DEFAULT_URL
@@ -18,3 +18,13 @@ class StorageSettings(ServiceSettings):
         description="The database of all services: sqlite:///FILE or postgresql://USER:PASSWORD@HOST/NAME.",
     )
     data_dir: Path = Field(Path("runs/service"), description="The folder that trainers write checkpoints to.")
+    job_memory_mib: PositiveInt | None = Field(
+        None,
+        description="The most memory that one training job may take, in MiB; unset, all of the machine's. A job that "
+        "is estimated to take more is refused; one that comes to take more fails, and the trainer goes on with others.",
+    )
+
+    @property
+    def job_memory(self) -> int | None:
+        """The same in bytes."""
+        return None if self.job_memory_mib is None else self.job_memory_mib * 2**20

@@ -1,5 +1,7 @@
 """The job routes: create, list, stop, pause, resume; states, keys and problems."""
 
+from types import SimpleNamespace
+
 import pytest
 from starlette.testclient import TestClient
 
@@ -227,3 +229,46 @@ def test_a_database_that_is_not_migrated(settings, tmp_path):
         assert response.headers["retry-after"] == "5"
         assert "fedmem db upgrade" in problem(client.get("/health/ready"), 503).detail
         assert client.get("/health/live").status_code == 200
+
+
+def test_a_job_that_is_too_large_for_the_machine_is_refused_with_what_it_would_take(client):
+    large = {"model": {"sasrec_hidden_dim": 10_000, "sasrec_num_blocks": 20}}
+    found = problem(client.post("/jobs", json={"dataset": "tiny", "config": large}), 422)
+    assert "of memory" in found.detail
+    assert "model.sasrec_hidden_dim" in found.detail
+    assert client.get("/jobs").json()["jobs"] == []
+
+
+def test_a_job_that_the_disk_has_no_room_for_is_refused_with_what_it_would_take(client, monkeypatch):
+    monkeypatch.setattr("fedmem.storage.job_room.shutil.disk_usage", lambda folder: SimpleNamespace(free=1000))
+    found = problem(client.post("/jobs", json={"dataset": "tiny"}), 409)
+    assert "of disk" in found.detail
+    assert "0 MiB free" in found.detail
+
+
+def test_the_log_begins_with_what_a_job_is_estimated_to_take(client):
+    job = create(client)
+    (line,) = client.get(f"/jobs/{job.id}/logs").json()["lines"]
+    assert line["message"].startswith("estimated to take ")
+
+
+@pytest.mark.parametrize(
+    ("damage", "says"),
+    [
+        ("config = '{broken'", "config_refused"),
+        ("config = '[1, 2]'", "config_refused"),
+        ("created_at = 1e300", "damaged"),
+        ("num_rounds = 'many'", "damaged"),
+        ("state = state, round = 'x'", "damaged"),
+    ],
+)
+def test_one_broken_row_is_one_broken_job_in_the_list(client, engine, damage, says):
+    broken, whole = create(client), create(client)
+    with engine.begin() as connection:
+        connection.exec_driver_sql(f"UPDATE jobs SET {damage} WHERE id = {broken.id}")
+    page = JobPage.model_validate(client.get("/jobs").raise_for_status().json())
+    assert [job.id for job in page.jobs] == [whole.id, broken.id]
+    assert page.jobs[0] == whole
+    shown = Job.model_validate(client.get(f"/jobs/{broken.id}").raise_for_status().json())
+    assert (says == "damaged") == ("damaged" in (shown.message or ""))
+    assert (says == "config_refused") == bool(shown.config_refused)

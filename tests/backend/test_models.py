@@ -361,3 +361,22 @@ def test_a_database_that_goes_away_does_not_take_recommendations_with_it(served,
         served_world.database.with_name(served_world.database.name + side).unlink(missing_ok=True)
     time.sleep(0.2)
     assert served.get("/recommend/u01").status_code == 200
+
+
+def test_another_model_of_the_data_set_stands_in_for_one_whose_checkpoint_is_gone_at_the_start(served_world, caplog):
+    another = another_model(served_world, activate=True)
+    folder = served_world.data_dir / "jobs" / "2"
+    shutil.move(folder, folder.with_name("gone"))
+    with TestClient(create_app(settings_of(served_world))) as client:
+        wait_for_model(client)
+        answer = client.get("/recommend/u00").raise_for_status().json()
+        assert answer["model_version"].startswith("job-1-")
+        page = ModelPage.model_validate(client.get("/models").json())
+        assert page.serving == answer["model_version"]
+        assert {model.version: model.active for model in page.models}[another]
+        assert any("stands in for" in message for message in caplog.messages)
+        shutil.move(folder.with_name("gone"), folder)
+        keeper = client.app.state.services.keeper
+        keeper.refusals.clear()  # as a minute does
+        keeper.look()
+        assert client.get("/recommend/u00").json()["model_version"] == another

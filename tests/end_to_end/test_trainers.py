@@ -1,5 +1,7 @@
 """Trainers as processes: frozen, side by side, asked to stop, to pause, to hand over, and on disks that are full."""
 
+import json
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -18,7 +20,7 @@ from fedmem.storage.catalogue import CatalogueStore
 from fedmem.storage.catalogue_rows import Event
 from fedmem.storage.engine import writing
 from fedmem.storage.metrics import MetricStore
-from tests.end_to_end.products import CONFIG, ROUNDS, Product
+from tests.end_to_end.products import ROUNDS, Product
 from tests.tiny import merged
 from tests.waiting import PATIENCE, until, until_it_says
 from trainer.dataset import load_dataset
@@ -233,28 +235,76 @@ def test_a_trainer_that_always_dies_fails_the_job_in_the_end(product):
     assert "2 times" in found.message
 
 
-def test_a_full_disk_fails_the_job_and_leaves_its_rounds_intact(product, tmp_path):
-    """The limit on a file's size stands for a full disk: the system itself refuses the write."""
-    job = product.queue(merged(CONFIG, LONG))
+def test_a_full_disk_makes_a_job_wait_and_it_goes_on_by_itself(product, tmp_path):
+    """The limit on a file's size stands for a full disk: the system itself refuses the write, three times over."""
+    job = product.queue()
     process = product.start(
         "-c",
         "import resource, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
         "from fedmem.checkpoint import RunDirectory\n"
-        "original = RunDirectory.write_state\n"
+        "original, refused = RunDirectory.write_state, []\n"
         "def limited(self, server, memories, base=None):\n"
-        "    if server.round == 5: resource.setrlimit(resource.RLIMIT_FSIZE, (1000, resource.RLIM_INFINITY))\n"
+        "    if server.round == 5 and len(refused) < 3:\n"
+        "        refused.append(1); resource.setrlimit(resource.RLIMIT_FSIZE, (1000, resource.RLIM_INFINITY))\n"
         "    try: return original(self, server, memories, base)\n"
         "    finally: resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))\n"
         "RunDirectory.write_state = limited\n"
+        "import trainer.room; trainer.room.PAUSES = 0.1, 0.2\n"
         "from trainer.__main__ import main; sys.argv = ['trainer', '--until-idle']; main()",
     )
     code, output = ended(process)
     assert code == 0, output
     found = product.jobs.get(job.id)
-    assert (found.state, found.round) == ("failed", 4)
-    assert "cannot be written" in found.message
-    assert found.traceback
-    assert product.directory(job.id).read_checkpoint(4).server.round == 4
+    assert (found.state, found.attempts) == ("succeeded", 1)
+    (waited,) = [line.message for line in product.jobs.logs(job.id) if "waiting" in line.message]
+    assert "cannot be written" in waited
+    (tmp_path / "other").mkdir()
+    whole = Product.made(tmp_path / "other")
+    whole.queue()
+    whole.train()
+    assert product.outcome(job.id) == whole.outcome(1)
+
+
+def test_a_stop_is_heeded_while_a_job_waits_for_room(product, started):
+    job = product.queue(LONG)
+    process = product.start(
+        "-c",
+        "from fedmem.checkpoint import RunDirectory\n"
+        "from fedmem.errors import DiskFullError\n"
+        "def full(*arguments): raise DiskFullError('the disk is full')\n"
+        "RunDirectory.write_state = RunDirectory.write_record = full\n"
+        "from trainer.__main__ import main; import sys; sys.argv = ['trainer', '--until-idle']; main()",
+    )
+    until_it_says(process.stdout, "waiting")
+    product.jobs.stop(job.id)
+    code, output = ended(process)
+    assert code == 0, output
+    assert product.jobs.get(job.id).state == "stopped"
+
+
+def test_a_job_that_cannot_be_trained_harms_no_other(product):
+    """One whose folder is lost, one that no machine has the memory for, one whose row is broken, and a whole one."""
+    lost = product.queue()
+    product.train()
+    shutil.rmtree(product.directory(lost.id).path)
+    huge = product.queue()
+    broken = product.queue()
+    whole = product.queue()
+    large = {"sasrec_hidden_dim": 10_000, "sasrec_num_blocks": 20}
+    with writing(product.engine) as connection:
+        connection.exec_driver_sql(
+            f"UPDATE jobs SET state = 'queued', round = 4, finished_at = NULL WHERE id = {lost.id}"
+        )
+        config = json.dumps(merged(huge.config, {"model": large}))
+        connection.exec_driver_sql("UPDATE jobs SET config = ? WHERE id = ?", (config, huge.id))
+        connection.exec_driver_sql("UPDATE jobs SET config = '{broken' WHERE id = ?", (broken.id,))
+    product.train()
+    states = {number: product.jobs.get(number).state for number in (lost.id, huge.id, broken.id, whole.id)}
+    assert list(states.values()) == ["paused", "failed", "failed", "succeeded"]
+    assert "FEDMEM_DATA_DIR" in product.jobs.get(lost.id).message
+    assert "of memory" in product.jobs.get(huge.id).message
+    assert "'{broken'" in product.jobs.get(broken.id).message
+    assert product.jobs.resume(lost.id).message is None
 
 
 def test_a_database_that_is_locked_for_a_while_costs_nothing(product, started):
@@ -280,17 +330,17 @@ def test_a_read_only_database_is_said_and_changes_nothing(product, tmp_path):
     assert product.jobs.get(job.id).state == "queued"
 
 
-def test_a_trainer_with_another_folder_hands_the_job_back(product, tmp_path):
+def test_a_trainer_with_another_folder_lets_the_job_wait(product, tmp_path):
     job = product.queue(LONG)
     first = product.start("-m", "trainer")
     until(lambda: round_of(product, job.id) >= 2, "two rounds")
     first.terminate()
     assert ended(first)[0] == 0
-    stranger = Product(product.url, tmp_path / "elsewhere").start("-m", "trainer")
-    code, output = ended(stranger)
-    assert code != 0
+    output = Product(product.url, tmp_path / "elsewhere").train()
     assert "FEDMEM_DATA_DIR" in output
-    assert product.jobs.get(job.id).state == "queued"
+    found = product.jobs.get(job.id)
+    assert found.state == "paused"
+    assert "FEDMEM_DATA_DIR" in found.message
 
 
 def test_a_job_that_continues_one_that_ended_early_says_what_to_raise(product):

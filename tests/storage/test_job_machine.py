@@ -136,7 +136,11 @@ class JobMachine(RuleBasedStateMachine):
             job.deaths += 1
 
     def claim_in_the_model(self):
-        for number, job in sorted(self.jobs.items()):
+        def settled_first(item):
+            number, job = item
+            return job.wanted == "running" and job.deaths < ATTEMPTS, job.deaths, number
+
+        for number, job in sorted(self.jobs.items(), key=settled_first):
             died = job.state == "running" and job.lease_ends < self.clock.now
             if job.state != "queued" and not died:
                 continue

@@ -59,14 +59,36 @@ def test_a_late_trainer_that_was_not_replaced_goes_on(store, clock):
 
 
 def test_a_job_that_kills_its_trainers_fails(store, clock):
-    job_id, other = queue(store), queue(store)
+    job_id = queue(store)
     for _ in range(ATTEMPTS):
         assert claim(store).job_id == job_id
         clock.advance(LEASE + 1)
+    other = queue(store)
     assert claim(store).job_id == other
+    assert store.claim("t3", LEASE, ATTEMPTS) is None
     job = store.get(job_id)
     assert (job.state, job.finished_at, job.worker) == ("failed", clock.now, None)
     assert job.message == "the trainer died 3 times without finishing a round; see the log"
+
+
+def test_a_job_that_kills_its_trainers_holds_up_no_other(store, clock):
+    poisoned, other = queue(store), queue(store)
+    assert claim(store).job_id == poisoned
+    clock.advance(LEASE + 1)
+    assert claim(store).job_id == other
+    assert claim(store).job_id == poisoned
+
+
+def test_a_job_that_cannot_go_on_for_now_waits_and_says_why_until_it_is_resumed(store):
+    job_id = queue(store)
+    assert store.hold(claim(store), "its folder is gone") == "paused"
+    job = store.get(job_id)
+    assert (job.desired_state, job.message, job.attempts_without_progress) == ("paused", "its folder is gone", 0)
+    assert "its folder is gone" in [line.message for line in store.logs(job_id)]
+    assert store.resume(job_id).message is None
+    lease = claim(store)
+    store.stop(job_id)
+    assert store.hold(lease, "its folder is gone") == "stopped"
 
 
 def test_a_round_shows_that_it_is_not_the_job(store, clock):

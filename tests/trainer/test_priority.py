@@ -40,3 +40,23 @@ def test_a_session_of_its_own_becomes_nicer_and_a_shared_one_does_not(project_ro
     before = AUTOGROUP.read_text().split()
     assert stepped_back(project_root, own_session=True)[-1] == "7"
     assert stepped_back(project_root, own_session=False)[1:] == before
+
+
+BOUNDED = """
+import torch
+from trainer.priority import bound_memory
+from trainer.run_experiment import NO_MEMORY
+bound_memory(2**30)
+try:
+    torch.zeros(2**29)
+except RuntimeError as error:
+    print(NO_MEMORY in str(error))
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="no other system bounds a process's memory so")
+def test_what_goes_beyond_the_bound_of_memory_is_an_error_that_is_known_for_what_it_is(project_root):
+    process = subprocess.run(
+        [sys.executable, "-c", BOUNDED], cwd=project_root, capture_output=True, text=True, check=True
+    )
+    assert process.stdout.strip() == "True"
