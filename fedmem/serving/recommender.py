@@ -69,24 +69,13 @@ class Recommender:
 
     def __post_init__(self) -> None:
         trained, snapshot = self.trained, self.trained.snapshot
-        contexts = UserContexts(
-            config=snapshot.config,
-            dataset=snapshot.dataset,
-            features=snapshot.features,
-            user_features=snapshot.user_features,
-            memories=trained.memories,
-            global_memory=self.scorer.global_memory,
-            model=self.scorer.model,
-            round=trained.round,
-            memory_of=trained.memory_of,
-        )
         queries = SingleQueries(self.scorer)
         derived = {
             "model_version": trained.version,
             "round": trained.round,
             "dataset": snapshot.dataset,
             "config": snapshot.config,
-            "contexts": contexts,
+            "contexts": UserContexts(trained, self.scorer.global_memory, self.scorer.model),
             "queries": queries,
             "explainer": Explainer(self.scorer, queries, self.catalogue, snapshot.features),
         }

@@ -1,6 +1,5 @@
 """What a history is scored with: a stored memory, a replayed one, or the global one alone."""
 
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -11,7 +10,6 @@ from fedmem.config import ExperimentConfig
 from fedmem.contracts.recommendations import StrategyName
 from fedmem.data.client_dataset import ClientDataset
 from fedmem.data.federated_dataset import FederatedDataset
-from fedmem.features.store import ItemFeatures, UserFeatures
 from fedmem.federated.local_steps import LocalSteps
 from fedmem.federated.parameters import prototype_vectors
 from fedmem.federated.replay import replayed_memory
@@ -20,6 +18,7 @@ from fedmem.memory.entries import MemoryEntries
 from fedmem.memory.local_memory import LocalDynamicMemory
 from fedmem.memory.prototypes import Prototypes
 from fedmem.model.recommender import UR4RecV2MoE
+from fedmem.serving.trained_model import TrainedModel
 
 Indices = npt.NDArray[np.integer]
 
@@ -29,36 +28,34 @@ class UserContexts:
     """Contexts by user index and history.
 
     Attributes:
-        config: the run's configuration.
-        dataset: the run's data.
-        features: the items' frozen features.
-        user_features: the users' encoded preference texts.
-        memories: stored memories by user index.
+        trained: whose data, users' texts and stored memories are read.
         global_memory: the global abstract memory, or None.
         model: what a history without a memory is replayed by.
-        round: the model's round.
-        memory_of: what every user's memory is taken to be instead, for controls.
     """
 
-    config: ExperimentConfig
-    dataset: FederatedDataset
-    features: ItemFeatures
-    user_features: UserFeatures
-    memories: Mapping[int, MemoryEntries]
+    trained: TrainedModel
     global_memory: Prototypes | None
     model: UR4RecV2MoE
-    round: int
-    memory_of: Callable[[int], MemoryEntries | None] | None = None
+
+    @property
+    def config(self) -> ExperimentConfig:
+        """The run's configuration."""
+        return self.trained.snapshot.config
+
+    @property
+    def dataset(self) -> FederatedDataset:
+        """The run's data."""
+        return self.trained.snapshot.dataset
 
     def of_user(self, user: int, history: Indices) -> UserContext:
         """Read a user of the data: the stored memory or, where it was not trained, what the history replays."""
         if not self.config.uses_memory:
             return UserContext()
-        preference = self.user_features.of(user)
-        if self.memory_of is not None:
-            return UserContext(self.memory_of(user), preference)
+        preference = self.trained.snapshot.user_features.of(user)
+        if self.trained.memory_of is not None:
+            return UserContext(self.trained.memory_of(user), preference)
         if self._was_trained(user):
-            return UserContext(self.memories.get(user), preference)
+            return UserContext(self.trained.memories.get(user), preference)
         return self.of_history(history)
 
     def of_history(self, history: Indices) -> UserContext:
@@ -76,7 +73,7 @@ class UserContexts:
         """Say whether the context of this history, of a known user or none, comes from replaying it."""
         if not self.config.uses_memory:
             return False
-        if user is not None and (self.memory_of is not None or self._was_trained(user)):
+        if user is not None and (self.trained.memory_of is not None or self._was_trained(user)):
             return False
         return not self.is_new(history)
 
@@ -102,7 +99,7 @@ class UserContexts:
         prototypes = prototype_vectors(self.global_memory, self.model.sasrec.item_embedding)
         stream = self.dataset.num_users  # no user's own
         return replayed_memory(
-            LocalSteps.of(self.config), self.config.fedmem, self.model, data, prototypes, stream, self.round
+            LocalSteps.of(self.config), self.config.fedmem, self.model, data, prototypes, stream, self.trained.round
         )
 
     def _was_trained(self, user: int) -> bool:
