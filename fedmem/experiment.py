@@ -293,8 +293,8 @@ class TrainingRun:
 
     def restore(self, round_number: int) -> None:
         """Stand where the run stood after a round whose checkpoint is there."""
-        self.server.state = self.directory.read_server(round_number)
-        self.population.restore_memories(self.directory.read_memories(round_number), round_number)
+        self.server.state = self.directory.checkpoints.read_server(round_number)
+        self.population.restore_memories(self.directory.checkpoints.read_memories(round_number), round_number)
 
 
 def _written(postprocessors: Postprocessors) -> tuple[str, ...]:

@@ -52,7 +52,7 @@ def read_everything(path: Path) -> None:
     directory.read_snapshot()
     record = directory.read_record()
     for number in {record.last, record.best}:
-        directory.read_checkpoint(number)
+        directory.checkpoints.read(number)
     directory.read_metrics()
 
 
@@ -121,7 +121,7 @@ def test_a_checkpoint_comes_back_bit_for_bit(tmp_path, features):
     state = run.server.state
     memories = memories_of(run.population, state.round)
     assert memories
-    found = run.directory.read_checkpoint(state.round)
+    found = run.directory.checkpoints.read(state.round)
     for name in ("round", "best_round", "best_metric", "stale"):
         assert getattr(found.server, name) == getattr(state, name)
     for group in ("parameters", "averaged"):
@@ -140,7 +140,7 @@ def test_a_checkpoint_comes_back_bit_for_bit(tmp_path, features):
 
 def test_no_memory_and_no_prototypes_come_back_as_none(tmp_path):
     run = trained(tmp_path / "run", tiny_snapshot(tiny_config(ablation={"disable_memory": True})))
-    found = run.directory.read_checkpoint(run.record.best)
+    found = run.directory.checkpoints.read(run.record.best)
     assert found.server.global_memory is None
     assert found.memories == {}
 
@@ -160,14 +160,14 @@ def test_the_best_and_the_last_checkpoint_are_kept(tmp_path):
 
 
 def test_memories_on_a_base_are_those_of_the_base_with_what_changed(run):
-    directory, memories = RunDirectory(run), RunDirectory(run).read_checkpoint(RunDirectory(run).read_record().last)
+    directory, memories = RunDirectory(run), RunDirectory(run).checkpoints.read(RunDirectory(run).read_record().last)
     base, before = memories.server.round, memories.memories
     changed, kept, *_ = before
     replaced = {changed: before[kept]}
     for number, base_of in ((base + 1, base), (base + 2, base + 1)):
         state = dataclasses.replace(memories.server, round=number)
-        directory.write_state(state, [replaced] if number == base + 1 else [], base_of)
-    found = directory.read_checkpoint(base + 2).memories
+        directory.checkpoints.write(state, [replaced] if number == base + 1 else [], base_of)
+    found = directory.checkpoints.read(base + 2).memories
     assert found.keys() == before.keys()
     assert np.array_equal(found[changed].items, before[kept].items)
     assert np.array_equal(found[kept].items, before[kept].items)
@@ -175,12 +175,12 @@ def test_memories_on_a_base_are_those_of_the_base_with_what_changed(run):
 
 def test_what_a_kept_round_stands_on_is_kept(run):
     directory = RunDirectory(run)
-    server = directory.read_checkpoint(directory.read_record().last).server
+    server = directory.checkpoints.read(directory.read_record().last).server
     for number, base in ((100, None), (101, 100), (102, 101), (103, None), (104, 103)):
-        directory.write_state(dataclasses.replace(server, round=number), [], base)
-    assert directory.needed([102, 104]) == {100, 101, 102, 103, 104}
-    directory.keep_rounds([104])
-    assert directory.rounds() == [103, 104]
+        directory.checkpoints.write(dataclasses.replace(server, round=number), [], base)
+    assert directory.checkpoints.needed([102, 104]) == {100, 101, 102, 103, 104}
+    directory.checkpoints.keep([104])
+    assert directory.checkpoints.rounds() == [103, 104]
 
 
 def test_a_round_is_never_doubled_in_the_metrics(tmp_path):
@@ -283,11 +283,11 @@ def test_what_a_killed_process_left_is_no_hindrance(finished, run):
     unfinished.mkdir()
     (unfinished / "server.safetensors").write_bytes(b"half")
     read_everything(run)
-    found = RunDirectory(run).read_checkpoint(record.last)
+    found = RunDirectory(run).checkpoints.read(record.last)
     state = dataclasses.replace(found.server, round=5)
     RunDirectory(run).write_checkpoint(state, [found.memories], [], RunRecord(5, record.best))
     assert not unfinished.exists()
-    assert RunDirectory(run).read_checkpoint(5).server.round == 5
+    assert RunDirectory(run).checkpoints.read(5).server.round == 5
 
 
 # Damage

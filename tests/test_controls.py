@@ -15,7 +15,7 @@ MOVED = {"server_learning_rate": 0.05, "num_rounds": 10, "server_averaging": 0.0
 
 def controls_of(path, **changes):
     run = trained(path, tiny_snapshot(tiny_config(federated=MOVED, **changes)))
-    snapshot, checkpoint = run.directory.read_snapshot(), run.directory.read_checkpoint(run.record.last)
+    snapshot, checkpoint = run.directory.read_snapshot(), run.directory.checkpoints.read(run.record.last)
     return snapshot, checkpoint, control_recommenders(snapshot, checkpoint)
 
 

@@ -183,7 +183,7 @@ def test_the_best_model_is_restored_and_tested_once(tmp_path):
     record = run.directory.read_record()
     assert (record.best, record.last, record.finished) == (best, len(reports), True)
     assert record.test == result.table.to_dict()
-    at_best = run.directory.read_checkpoint(best)
+    at_best = run.directory.checkpoints.read(best)
     for user, entries in at_best.memories.items():
         assert memories_of(run.population, best)[user].items.tolist() == entries.items.tolist()
     assert run.server.evaluate_global_model("validation").mean("HR@10") == max(hits)

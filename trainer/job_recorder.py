@@ -94,7 +94,7 @@ class JobRecorder:
         began = time.perf_counter()
         whole = report.is_best or report.round % self._whole_every == 0 or report.round == 1
         memories = clients.memories(report.round) if whole else clients.changed_memories(report.round)
-        checkpoint = self._directory.write_state(state, memories, None if whole else report.round - 1)
+        checkpoint = self._directory.checkpoints.write(state, memories, None if whole else report.round - 1)
         seconds = {**report.seconds, "write": time.perf_counter() - began}
         result = self._result(report, state, checkpoint, seconds)
         self._control.patiently(lambda: self._jobs.commit_round(self._lease, result))
@@ -116,14 +116,14 @@ class JobRecorder:
 
     def _remove_old(self) -> None:
         """Remove old checkpoints, from the database first, so that it never names a missing one."""
-        there = self._directory.rounds()
+        there = self._directory.checkpoints.rounds()
         wanted = {self.record.last, self.record.best, *(n for n in there if n % self._keep_every == 0)}
-        unneeded = set(there) - self._directory.needed(wanted)
+        unneeded = set(there) - self._directory.checkpoints.needed(wanted)
         forgotten = self._control.patiently(  # none that a model needs
             lambda: self._jobs.forget_checkpoints(self._lease, sorted(unneeded))
         )
         self._control.check()
-        self._directory.remove_rounds(forgotten)
+        self._directory.checkpoints.remove(forgotten)
 
 
 class PrototypeDescriber:

@@ -1,8 +1,9 @@
 """A run on disk: what it starts from, and its states after rounds."""
 
+from fedmem.checkpoint.checkpoints import Checkpoint
 from fedmem.checkpoint.recording import DirectoryRecorder, Recorder, RememberingClients
 from fedmem.checkpoint.records import report_line
-from fedmem.checkpoint.run_directory import Checkpoint, RunDirectory, RunRecord, Snapshot
+from fedmem.checkpoint.run_directory import RunDirectory, RunRecord, Snapshot
 
 __all__ = [
     "Checkpoint",

@@ -5,7 +5,8 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Protocol
 
-from fedmem.checkpoint.run_directory import Memories, RunDirectory, RunRecord
+from fedmem.checkpoint.checkpoints import Memories
+from fedmem.checkpoint.run_directory import RunDirectory, RunRecord
 from fedmem.evaluation.metric_table import MetricTable
 from fedmem.federated.state import RoundReport, ServerState
 

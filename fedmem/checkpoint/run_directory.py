@@ -14,42 +14,32 @@ A file is written beside its place, synced and renamed; ``run.json`` is renamed 
 not there. Randomness is derived from (seed, round, client): the round number is the random state.
 """
 
-import contextlib
 import dataclasses
 import hashlib
 import json
-import os
 import shutil
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from weakref import WeakValueDictionary
 
-from safetensors.numpy import load
-
 from fedmem import __version__
 from fedmem.checkpoint.atomic_files import (
-    DAMAGE,
     read_arrays,
     read_json,
     reading,
-    sync,
     write_arrays,
     write_bytes,
     write_json,
     writing,
 )
+from fedmem.checkpoint.checkpoints import Checkpoint, Checkpoints, Memories
 from fedmem.checkpoint.records import (
     dataset_arrays,
     dataset_of,
     dataset_record,
-    memories_of,
-    memory_arrays,
     report_line,
-    server_arrays,
-    server_record,
-    server_state,
 )
 from fedmem.config import ExperimentConfig, validate_config
 from fedmem.data.federated_dataset import FederatedDataset
@@ -58,12 +48,10 @@ from fedmem.evaluation.evaluate import repeated_shares
 from fedmem.features.store import ItemFeatures, UserFeatures
 from fedmem.federated.simulation import SCRATCH
 from fedmem.federated.state import RoundReport, ServerState
-from fedmem.memory.entries import MemoryEntries
 from fedmem.memory.prototype_map import PrototypeMap
 from fedmem.modality import Modality
 
 FORMAT = 2
-Memories = Mapping[int, MemoryEntries]
 # Those in use, by the digest of their files: a model version that is put into service shares that of the one before.
 _DATASETS: WeakValueDictionary[bytes, FederatedDataset] = WeakValueDictionary()
 
@@ -91,19 +79,12 @@ class Snapshot:
     postprocessors: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, eq=False)
-class Checkpoint:
-    """The state after a round: the server's, and every client's memory by user index."""
-
-    server: ServerState
-    memories: Mapping[int, MemoryEntries]
-
-
 class RunDirectory:
     """Reads and writes one run."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.checkpoints = Checkpoints(path / "rounds")
 
     @property
     def exists(self) -> bool:
@@ -218,89 +199,25 @@ class RunDirectory:
         ``memories`` come some at a time, so that not all need be held at once. Checkpoints that ``record`` no longer
         names are removed afterwards.
         """
-        self.write_state(server, memories)
+        self.checkpoints.write(server, memories)
         with writing(self.path):
             self._write_metrics(reports, record.last)
             self.write_record(record)
-            self.keep_rounds((record.last, record.best))
-
-    def write_state(self, server: ServerState, memories: Iterable[Memories], base: int | None = None) -> str:
-        """Write the state after a round; the name of its folder. One that a killed process has left there is replaced.
-
-        With a ``base``, the memories are those that differ from what that round's checkpoint holds.
-        """
-        folder = self._round_folder(server.round)
-        with writing(self.path):
-            self._write_state(folder, server, memories, base)
-        return folder.name
-
-    def _write_state(self, folder: Path, server: ServerState, memories: Iterable[Memories], base: int | None) -> None:
-        unfinished = folder.with_name(f".{folder.name}.{os.getpid()}")
-        shutil.rmtree(unfinished, ignore_errors=True)  # of a process of this number that came to grief
-        unfinished.mkdir(parents=True)
-        write_arrays(unfinished / "server.safetensors", server_arrays(server))
-        files = 0
-        for some in memories:
-            write_arrays(unfinished / _memories_file(files), memory_arrays(some))
-            files += 1
-        write_json(unfinished / "server.json", server_record(server) | {"memory_files": files, "memory_base": base})
-        _put_away(folder)
-        unfinished.rename(folder)
-        sync(folder.parent)
+            self.checkpoints.keep((record.last, record.best))
 
     def write_record(self, record: RunRecord) -> None:
         """Replace ``run.json``."""
         write_json(self.path / "run.json", vars(record))
 
-    def read_checkpoint(self, round_number: int) -> Checkpoint:
-        """Read the state after a round that ``run.json`` names, including all memories."""
-        memories: dict[int, MemoryEntries] = {}
-        for some in self.read_memories(round_number):
-            memories |= some
-        return Checkpoint(self.read_server(round_number), memories)
-
-    def read_server(self, round_number: int) -> ServerState:
-        """Read the server's part of a checkpoint."""
-        folder = self._round_folder(round_number)
-        with reading(folder):
-            return server_state(read_arrays(folder / "server.safetensors"), read_json(folder / "server.json"))
-
-    def read_memories(self, round_number: int) -> Iterator[Memories]:
-        """Read the memories of a checkpoint, some at a time; if a user comes twice, the later ones count."""
-        for number in reversed(list(self._with_bases(round_number))):
-            folder = self._round_folder(number)
-            with reading(folder):
-                files = read_json(folder / "server.json")["memory_files"]
-            for file in range(files):
-                with reading(folder / _memories_file(file)):
-                    some = memories_of(read_arrays(folder / _memories_file(file)))
-                yield some
-
     def erase_memories(self, user_ids: Collection[str]) -> list[Path]:
-        """Empty these users' memories in every checkpoint; do nothing if none of them is known.
+        """Empty these users' memories in every checkpoint, as ``Checkpoints.erase_memories`` does.
 
-        A file of memories that is damaged cannot be searched, nor can any model be read from it: it is removed.
-
-        Returns:
-            The files that were removed.
-
-        Raises:
-            CheckpointError: naming every file that cannot be read or written; all others were erased.
+        Nothing is read where none of them is known.
         """
         with reading(self.path):
             ids = read_json(self.path / "dataset.json")["users"]
         users = {index for index, user_id in enumerate(ids) if user_id in user_ids}
-        removed, failures = [], []
-        for path in sorted(self.path.glob("rounds/[0-9]*/memories-*.safetensors")) if users else ():
-            try:
-                if not _erase(path, users):
-                    removed.append(path)
-            except CheckpointError as error:
-                if path.exists():  # else its checkpoint was removed meanwhile
-                    failures.append(str(error))
-        if failures:
-            raise CheckpointError("; ".join(failures))
-        return removed
+        return self.checkpoints.erase_memories(users) if users else []
 
     def prepare(self) -> None:
         """Make the folder and remove what a killed run left, before working files are put there."""
@@ -313,7 +230,7 @@ class RunDirectory:
         """Read the best checkpoint, anew if training replaced it meanwhile."""
         best = self.read_record().best
         try:
-            return self.read_checkpoint(best)
+            return self.checkpoints.read(best)
         except CheckpointError:
             if self.read_record().best == best:
                 raise
@@ -338,28 +255,6 @@ class RunDirectory:
         ordered = [json.dumps(lines[number]) for number in sorted(lines)]
         write_bytes(self.path / "metrics.jsonl", "".join(f"{line}\n" for line in ordered).encode())
 
-    def _round_folder(self, round_number: int) -> Path:
-        return self.path / "rounds" / f"{round_number:06d}"
-
-    def rounds(self) -> list[int]:
-        """List the rounds that have a checkpoint, in order."""
-        return sorted(int(folder.name) for folder in (self.path / "rounds").glob("[0-9]*"))
-
-    def needed(self, rounds: Iterable[int]) -> set[int]:
-        """Return those of these rounds that have a checkpoint, and the rounds they build on."""
-        there = [number for number in rounds if self._round_folder(number).exists()]
-        return {base for number in there for base in self._with_bases(number)}
-
-    def keep_rounds(self, rounds: Iterable[int]) -> None:
-        """Remove every checkpoint but those of these rounds and those they build on."""
-        self.remove_rounds(set(self.rounds()) - self.needed(rounds))
-
-    def remove_rounds(self, rounds: Iterable[int]) -> None:
-        """Remove the checkpoints of these rounds. If killed meanwhile, leave none half removed."""
-        with writing(self.path):
-            for number in rounds:
-                _put_away(self._round_folder(number))
-
     def write_map(self, drawn: PrototypeMap) -> None:
         """Keep the map on which the run's prototypes are shown."""
         arrays = {name: value for name, value in vars(drawn).items() if name != "block"}
@@ -380,46 +275,5 @@ class RunDirectory:
             for pattern in ("dataset.*", "features.safetensors", "map-*.safetensors"):
                 for path in other.path.glob(pattern):
                     shutil.copy(path, self.path / path.name)
-            for number in other.needed(rounds):
-                shutil.copytree(other._round_folder(number), self._round_folder(number), dirs_exist_ok=True)
+            self.checkpoints.copy_from(other.checkpoints, rounds)
         self.write_manifest(dataclasses.replace(other.read_snapshot(), config=config))
-
-    def _with_bases(self, round_number: int) -> Iterator[int]:
-        """Yield a round and those whose memories its checkpoint changes, back to one that holds all."""
-        base: int | None = round_number
-        while base is not None:
-            yield base
-            base = read_json(self._round_folder(base) / "server.json").get("memory_base")
-
-
-def _erase(path: Path, users: Collection[int]) -> bool:
-    """Erase these users from a file of memories; if it is unreadable, remove it and return False."""
-    with reading(path):
-        content = path.read_bytes()
-    try:
-        some = memories_of(load(content))
-    except DAMAGE:
-        with writing(path):
-            path.unlink()
-            sync(path.parent)
-        return False
-    erased = {user: _emptied(some[user]) for user in users if len(some.get(user, ()))}
-    if erased:
-        write_arrays(path, memory_arrays(some | erased))
-    return True
-
-
-def _emptied(entries: MemoryEntries) -> MemoryEntries:
-    return MemoryEntries(**{name: values[:0] for name, values in vars(entries).items()})
-
-
-def _put_away(folder: Path) -> None:
-    """Remove a folder: first its name, in one step, then what is in it."""
-    gone = folder.with_name(f".gone-{folder.name}.{os.getpid()}")
-    with contextlib.suppress(FileNotFoundError):
-        folder.rename(gone)
-    shutil.rmtree(gone, ignore_errors=True)
-
-
-def _memories_file(number: int) -> str:
-    return f"memories-{number:04d}.safetensors"

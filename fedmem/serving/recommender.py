@@ -120,7 +120,7 @@ class Recommender:
         """
         directory = RunDirectory(path)
         snapshot = directory.read_snapshot()
-        checkpoint = directory.read_best() if round is None else directory.read_checkpoint(round)
+        checkpoint = directory.read_best() if round is None else directory.checkpoints.read(round)
         return cls.of(snapshot, checkpoint, version or f"{path.resolve().name}-{checkpoint.server.round:06d}")
 
     # Answers

@@ -132,7 +132,7 @@ def draw(directory: RunDirectory, number: int):
     texts = features.vectors[Modality.TEXT]
     vectors, mask = texts.rows[1:], texts.mask[1:]
     drawn = PrototypeMap.of(Modality.TEXT, vectors, mask)
-    return drawn, describe(directory.read_server(number).global_memory, None, drawn, vectors, mask)
+    return drawn, describe(directory.checkpoints.read_server(number).global_memory, None, drawn, vectors, mask)
 
 
 def copy_of(world: World, folder: Path) -> World:

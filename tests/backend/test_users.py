@@ -10,7 +10,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from backend.app import create_app
-from fedmem.checkpoint import RunDirectory, run_directory
+from fedmem.checkpoint import RunDirectory, checkpoints
 from fedmem.contracts import UserHistory
 from fedmem.errors import CheckpointError
 from fedmem.storage.catalogue import CatalogueStore
@@ -35,7 +35,7 @@ def recommended(client: TestClient, user: str, **query: object) -> list[str]:
 def remembers(directory: RunDirectory, user_id: str) -> bool:
     """Whether a checkpoint of a run holds any memory of a user."""
     user = directory.read_snapshot().dataset.vocabulary.user_index(user_id)
-    memories = [directory.read_checkpoint(number).memories for number in directory.rounds()]
+    memories = [directory.checkpoints.read(number).memories for number in directory.checkpoints.rounds()]
     return any(len(found[user]) for found in memories if user in found)
 
 
@@ -152,12 +152,12 @@ def test_who_is_deleted_is_in_no_checkpoint(served, served_world):
     user = directory.read_snapshot().dataset.vocabulary.user_index("u03")
 
     def lengths(number: int) -> dict[int, int]:
-        return {user: len(entries) for user, entries in directory.read_checkpoint(number).memories.items()}
+        return {user: len(entries) for user, entries in directory.checkpoints.read(number).memories.items()}
 
-    before = {number: lengths(number) for number in directory.rounds()}
+    before = {number: lengths(number) for number in directory.checkpoints.rounds()}
     assert any(found.get(user) for found in before.values())
     assert served.delete("/users/u03").status_code == 204
-    after = {number: lengths(number) for number in directory.rounds()}
+    after = {number: lengths(number) for number in directory.checkpoints.rounds()}
     assert not any(found.get(user) for found in after.values())
     others = [{key: n for key, n in found.items() if key != user} for found in (*before.values(), *after.values())]
     assert others[: len(before)] == others[len(before) :]
@@ -209,7 +209,7 @@ def test_a_damaged_file_is_removed_and_holds_up_no_deletion(served, served_world
     left = another_model(served_world, activate=False)
     first, second = (RunDirectory(served_world.data_dir / "jobs" / str(number)) for number in (1, 2))
     damaged = second.path / "rounds" / "000000"
-    shutil.copytree(second.path / "rounds" / f"{second.rounds()[0]:06d}", damaged)
+    shutil.copytree(second.path / "rounds" / f"{second.checkpoints.rounds()[0]:06d}", damaged)
     file = damaged / "memories-0000.safetensors"
     file.write_bytes(file.read_bytes()[:-100])
     assert served.delete("/users/u03").status_code == 204
@@ -227,7 +227,7 @@ def test_files_that_cannot_be_written_are_told_and_tried_again(served, served_wo
     left = another_model(served_world, activate=False)
     first, second = (RunDirectory(served_world.data_dir / "jobs" / str(number)) for number in (1, 2))
     keeper = served.app.state.services.keeper
-    write, now = run_directory.write_arrays, keeper.clock()
+    write, now = checkpoints.write_arrays, keeper.clock()
 
     def refuse(path, arrays):
         if second.path in path.parents:
@@ -238,7 +238,7 @@ def test_files_that_cannot_be_written_are_told_and_tried_again(served, served_wo
         return sum("deleted users are still in the files of job 2" in r.getMessage() for r in caplog.records)
 
     monkeypatch.setattr(keeper, "clock", lambda: now)
-    monkeypatch.setattr(run_directory, "write_arrays", refuse)
+    monkeypatch.setattr(checkpoints, "write_arrays", refuse)
     assert "cannot be written" in problem(served.delete("/users/u03"), 503).detail
     assert (remembers(first, "u03"), remembers(second, "u03")) == (False, True)
     keeper.look()
@@ -249,7 +249,7 @@ def test_files_that_cannot_be_written_are_told_and_tried_again(served, served_wo
     assert complaints() == 1
     assert served.post(f"/models/{left}/activate").status_code == 200
     problem(served.get("/recommend/u03?strict=true"), 404)
-    monkeypatch.setattr(run_directory, "write_arrays", write)
+    monkeypatch.setattr(checkpoints, "write_arrays", write)
     now += 61
     keeper.look()
     assert not remembers(second, "u03")

@@ -43,8 +43,7 @@ def main(point: str, number: int) -> None:
 
 def arm(point: str, number: int) -> None:
     """Replace one function of the product by itself and a count."""
-    import fedmem.checkpoint.run_directory as run_directory
-    from fedmem.checkpoint import RunDirectory, atomic_files
+    from fedmem.checkpoint import RunDirectory, atomic_files, checkpoints
     from fedmem.experiment import TrainingRun
     from fedmem.federated.aggregation import FederatedAggregator
     from fedmem.federated.client_host import ClientHost
@@ -61,9 +60,9 @@ def arm(point: str, number: int) -> None:
             "training": (ClientHost, "train", False),
             "aggregation": (FederatedAggregator, "step", False),
             "evaluation": (ClientHost, "evaluate", False),
-            "before the rename": (run_directory, "write_json", False),
+            "before the rename": (checkpoints, "write_json", False),
             "after the commit": (JobStore, "commit_round", False),
-            "removal": (run_directory.shutil, "rmtree", True),
+            "removal": (checkpoints.shutil, "rmtree", True),
             "the end": (TrainingRun, "finish", False),
         }[point]
         setattr(owner, name, counted(getattr(owner, name), count, before=before))

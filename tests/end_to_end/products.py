@@ -117,7 +117,7 @@ class Product:
     def outcome(self, job_id: int) -> dict[str, Any]:
         """What a job came to: digests of its weights and memories, last and best, of its metrics and prototypes."""
         job = self.jobs.get(job_id)
-        checkpoints = {n: self.directory(job_id).read_checkpoint(n) for n in {job.round, job.best_round} if n}
+        checkpoints = {n: self.directory(job_id).checkpoints.read(n) for n in {job.round, job.best_round} if n}
         weights = {n: digest(server_arrays(c.server)) for n, c in checkpoints.items()}
         memories = {
             n: digest({f"{user}/{name}": a for user, m in c.memories.items() for name, a in vars(m).items()})

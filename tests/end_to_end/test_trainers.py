@@ -128,7 +128,7 @@ def test_a_job_is_paused_resumed_and_stopped_within_a_chunk_each(product, starte
     found = product.jobs.get(job.id)
     assert found.message == f"stopped on request after round {found.round}"
     assert found.model_version == f"job-{job.id}-round-{found.best_round}"
-    assert product.directory(job.id).read_checkpoint(found.round).server.round == found.round
+    assert product.directory(job.id).checkpoints.read(found.round).server.round == found.round
     with pytest.raises(ConflictError, match="start from it"):
         product.jobs.resume(job.id)
 
@@ -241,14 +241,14 @@ def test_a_full_disk_makes_a_job_wait_and_it_goes_on_by_itself(product, tmp_path
     process = product.start(
         "-c",
         "import resource, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
-        "from fedmem.checkpoint import RunDirectory\n"
-        "original, refused = RunDirectory.write_state, []\n"
+        "from fedmem.checkpoint.checkpoints import Checkpoints\n"
+        "original, refused = Checkpoints.write, []\n"
         "def limited(self, server, memories, base=None):\n"
         "    if server.round == 5 and len(refused) < 3:\n"
         "        refused.append(1); resource.setrlimit(resource.RLIMIT_FSIZE, (1000, resource.RLIM_INFINITY))\n"
         "    try: return original(self, server, memories, base)\n"
         "    finally: resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))\n"
-        "RunDirectory.write_state = limited\n"
+        "Checkpoints.write = limited\n"
         "import trainer.room; trainer.room.PAUSES = 0.1, 0.2\n"
         "from trainer.__main__ import main; sys.argv = ['trainer', '--until-idle']; main()",
     )
@@ -269,10 +269,11 @@ def test_a_stop_is_heeded_while_a_job_waits_for_room(product, started):
     job = product.queue(LONG)
     process = product.start(
         "-c",
-        "from fedmem.checkpoint import RunDirectory\n"
+        "from fedmem.checkpoint.checkpoints import Checkpoints\n"
+        "from fedmem.checkpoint.run_directory import RunDirectory\n"
         "from fedmem.errors import DiskFullError\n"
         "def full(*arguments): raise DiskFullError('the disk is full')\n"
-        "RunDirectory.write_state = RunDirectory.write_record = full\n"
+        "Checkpoints.write = RunDirectory.write_record = full\n"
         "from trainer.__main__ import main; import sys; sys.argv = ['trainer', '--until-idle']; main()",
     )
     until_it_says(process.stdout, "waiting")
@@ -390,7 +391,7 @@ def test_a_database_that_takes_no_more_fails_clearly_and_the_job_goes_on_later(p
     assert reached.state in ("running", "queued")  # it goes on once there is room
     for number in range(1, reached.round + 1):
         assert number in [row[0] for row in product.rows(job.id)["rounds"]]
-    assert product.directory(job.id).read_checkpoint(reached.round).server.round == reached.round
+    assert product.directory(job.id).checkpoints.read(reached.round).server.round == reached.round
 
 
 def test_data_that_cannot_be_trained_on_ends_a_job_in_the_sentence_of_the_command_line(product):

@@ -44,7 +44,7 @@ def snapshot(run) -> Snapshot:
 @pytest.fixture(scope="module")
 def checkpoint(run) -> Checkpoint:
     """The last one, in which all parts have moved."""
-    return run.directory.read_checkpoint(run.record.last)
+    return run.directory.checkpoints.read(run.record.last)
 
 
 @pytest.fixture(scope="module")

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from fedmem.checkpoint import RunDirectory
+from fedmem.checkpoint.checkpoints import Checkpoints
 from fedmem.errors import CheckpointError, LeaseLostError
 from fedmem.experiment import TrainingRun
 from fedmem.storage.metrics import MetricStore
@@ -65,10 +66,10 @@ def test_best_last_and_every_nth_checkpoint_are_kept_with_what_they_stand_on(pro
     rows = MetricStore(product.engine).rounds(1)
     assert [row.round for row in rows] == list(range(1, ROUNDS + 1))
     named = [row.round for row in rows if row.checkpoint]
-    assert named == directory.rounds()
+    assert named == directory.checkpoints.rounds()
     best = product.jobs.get(1).best_round
     wanted = {best, ROUNDS, 5, 10}
-    assert set(named) == directory.needed(wanted) >= wanted
+    assert set(named) == directory.checkpoints.needed(wanted) >= wanted
     assert len(named) < ROUNDS
 
 
@@ -80,10 +81,10 @@ def test_every_kept_checkpoint_holds_all_memories(product, tmp_path):
         tmp_path / "whole", tiny_snapshot(snapshot.config.model_copy(update={"save_interval": 1}))
     )
     for report in whole.rounds():
-        if report.round not in directory.rounds():
+        if report.round not in directory.checkpoints.rounds():
             continue
-        expected = whole.directory.read_checkpoint(report.round).memories
-        found = directory.read_checkpoint(report.round).memories
+        expected = whole.directory.checkpoints.read(report.round).memories
+        found = directory.checkpoints.read(report.round).memories
         assert found.keys() == expected.keys()
         for user, memory in found.items():
             for name, values in vars(memory).items():
@@ -96,7 +97,7 @@ def test_the_prototypes_of_every_evaluated_round_are_kept_and_described(product)
     store = MetricStore(product.engine)
     assert store.prototype_rounds(1) == [4, 8, 12]
     first, second = store.prototypes(1, 4), store.prototypes(1, 8)
-    checkpoint = product.directory(1).read_checkpoint(12).server.global_memory
+    checkpoint = product.directory(1).checkpoints.read(12).server.global_memory
     assert bytes_of(prototypes_of(store.prototypes(1).arrays)) == bytes_of(checkpoint)
     assert [p["drift"] for p in first.description] == [None] * 3
     assert all(p["drift"] >= -1e-6 for p in second.description)
@@ -106,14 +107,14 @@ def test_the_prototypes_of_every_evaluated_round_are_kept_and_described(product)
 def test_a_failed_write_is_raised_by_the_next_call_and_names_no_checkpoint(product, monkeypatch):
     snapshot = snapshot_of()
     recorder = recorder_of(product, snapshot)
-    original = RunDirectory.write_state
+    original = Checkpoints.write
 
     def full(self, server, memories, base=None):
         if server.round == 4:
             raise CheckpointError("the disk is full")
         return original(self, server, memories, base)
 
-    monkeypatch.setattr(RunDirectory, "write_state", full)
+    monkeypatch.setattr(Checkpoints, "write", full)
     with pytest.raises(CheckpointError, match="full"):
         trained(product, snapshot, recorder)
     assert product.jobs.get(1).round == 3

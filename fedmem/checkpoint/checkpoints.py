@@ -1,0 +1,180 @@
+"""The states of a run after its rounds: a folder each, whole or not there."""
+
+import contextlib
+import os
+import shutil
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from safetensors.numpy import load
+
+from fedmem.checkpoint.atomic_files import (
+    DAMAGE,
+    read_arrays,
+    read_json,
+    reading,
+    sync,
+    write_arrays,
+    write_json,
+    writing,
+)
+from fedmem.checkpoint.records import memories_of, memory_arrays, server_arrays, server_record, server_state
+from fedmem.errors import CheckpointError
+from fedmem.federated.state import ServerState
+from fedmem.memory.entries import MemoryEntries
+
+Memories = Mapping[int, MemoryEntries]
+
+
+@dataclass(frozen=True, eq=False)
+class Checkpoint:
+    """The state after a round: the server's, and every client's memory by user index."""
+
+    server: ServerState
+    memories: Mapping[int, MemoryEntries]
+
+
+class Checkpoints:
+    """Reads, writes and removes the checkpoints in a run's folder ``rounds``."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def write(self, server: ServerState, memories: Iterable[Memories], base: int | None = None) -> str:
+        """Write the state after a round; the name of its folder. One that a killed process has left there is replaced.
+
+        With a ``base``, the memories are those that differ from what that round's checkpoint holds.
+        """
+        folder = self._of_round(server.round)
+        with writing(self._folder):
+            self._write(folder, server, memories, base)
+        return folder.name
+
+    def _write(self, folder: Path, server: ServerState, memories: Iterable[Memories], base: int | None) -> None:
+        unfinished = folder.with_name(f".{folder.name}.{os.getpid()}")
+        shutil.rmtree(unfinished, ignore_errors=True)  # of a process of this number that came to grief
+        unfinished.mkdir(parents=True)
+        write_arrays(unfinished / "server.safetensors", server_arrays(server))
+        files = 0
+        for some in memories:
+            write_arrays(unfinished / _memories_file(files), memory_arrays(some))
+            files += 1
+        write_json(unfinished / "server.json", server_record(server) | {"memory_files": files, "memory_base": base})
+        _put_away(folder)
+        unfinished.rename(folder)
+        sync(folder.parent)
+
+    def read(self, round_number: int) -> Checkpoint:
+        """Read the state after a round that ``run.json`` names, including all memories."""
+        memories: dict[int, MemoryEntries] = {}
+        for some in self.read_memories(round_number):
+            memories |= some
+        return Checkpoint(self.read_server(round_number), memories)
+
+    def read_server(self, round_number: int) -> ServerState:
+        """Read the server's part of a checkpoint."""
+        folder = self._of_round(round_number)
+        with reading(folder):
+            return server_state(read_arrays(folder / "server.safetensors"), read_json(folder / "server.json"))
+
+    def read_memories(self, round_number: int) -> Iterator[Memories]:
+        """Read the memories of a checkpoint, some at a time; if a user comes twice, the later ones count."""
+        for number in reversed(list(self._with_bases(round_number))):
+            folder = self._of_round(number)
+            with reading(folder):
+                files = read_json(folder / "server.json")["memory_files"]
+            for file in range(files):
+                with reading(folder / _memories_file(file)):
+                    some = memories_of(read_arrays(folder / _memories_file(file)))
+                yield some
+
+    def erase_memories(self, users: Collection[int]) -> list[Path]:
+        """Empty these users' memories in every checkpoint.
+
+        A file of memories that is damaged cannot be searched, nor can any model be read from it: it is removed.
+
+        Returns:
+            The files that were removed.
+
+        Raises:
+            CheckpointError: naming every file that cannot be read or written; all others were erased.
+        """
+        removed, failures = [], []
+        for path in sorted(self._folder.glob("[0-9]*/memories-*.safetensors")):
+            try:
+                if not _erase(path, users):
+                    removed.append(path)
+            except CheckpointError as error:
+                if path.exists():  # else its checkpoint was removed meanwhile
+                    failures.append(str(error))
+        if failures:
+            raise CheckpointError("; ".join(failures))
+        return removed
+
+    def copy_from(self, other: "Checkpoints", rounds: Iterable[int]) -> None:
+        """Copy another run's checkpoints of these rounds, and those they build on."""
+        for number in other.needed(rounds):
+            shutil.copytree(other._of_round(number), self._of_round(number), dirs_exist_ok=True)
+
+    def _of_round(self, round_number: int) -> Path:
+        return self._folder / f"{round_number:06d}"
+
+    def rounds(self) -> list[int]:
+        """List the rounds that have a checkpoint, in order."""
+        return sorted(int(folder.name) for folder in self._folder.glob("[0-9]*"))
+
+    def needed(self, rounds: Iterable[int]) -> set[int]:
+        """Return those of these rounds that have a checkpoint, and the rounds they build on."""
+        there = [number for number in rounds if self._of_round(number).exists()]
+        return {base for number in there for base in self._with_bases(number)}
+
+    def keep(self, rounds: Iterable[int]) -> None:
+        """Remove every checkpoint but those of these rounds and those they build on."""
+        self.remove(set(self.rounds()) - self.needed(rounds))
+
+    def remove(self, rounds: Iterable[int]) -> None:
+        """Remove the checkpoints of these rounds. If killed meanwhile, leave none half removed."""
+        with writing(self._folder):
+            for number in rounds:
+                _put_away(self._of_round(number))
+
+    def _with_bases(self, round_number: int) -> Iterator[int]:
+        """Yield a round and those whose memories its checkpoint changes, back to one that holds all."""
+        base: int | None = round_number
+        while base is not None:
+            yield base
+            base = read_json(self._of_round(base) / "server.json").get("memory_base")
+
+
+def _erase(path: Path, users: Collection[int]) -> bool:
+    """Erase these users from a file of memories; if it is unreadable, remove it and return False."""
+    with reading(path):
+        content = path.read_bytes()
+    try:
+        some = memories_of(load(content))
+    except DAMAGE:
+        with writing(path):
+            path.unlink()
+            sync(path.parent)
+        return False
+    erased = {user: _emptied(some[user]) for user in users if len(some.get(user, ()))}
+    if erased:
+        write_arrays(path, memory_arrays(some | erased))
+    return True
+
+
+def _emptied(entries: MemoryEntries) -> MemoryEntries:
+    return MemoryEntries(**{name: values[:0] for name, values in vars(entries).items()})
+
+
+def _put_away(folder: Path) -> None:
+    """Remove a folder: first its name, in one step, then what is in it."""
+    gone = folder.with_name(f".gone-{folder.name}.{os.getpid()}")
+    with contextlib.suppress(FileNotFoundError):
+        folder.rename(gone)
+    shutil.rmtree(gone, ignore_errors=True)
+
+
+def _memories_file(number: int) -> str:
+    return f"memories-{number:04d}.safetensors"
