@@ -95,15 +95,8 @@ class EndpointWriter:
             self._client.close()
 
 
-def preference_writer(
-    source: str,
-    cache: Cache,
-    *,
-    base_url: str | None = None,
-    model: str | None = None,
-    api_key: str | None = None,
-) -> PreferenceWriter:
-    """Make the writer of ``template`` or ``endpoint``, by default with FEDMEM_LLM_BASE_URL, _MODEL and _API_KEY.
+def preference_writer(source: str, cache: Cache) -> PreferenceWriter:
+    """Make the writer of ``template`` or ``endpoint``, which FEDMEM_LLM_BASE_URL, _MODEL and _API_KEY describe.
 
     Raises FeatureError where the endpoint is not described or the ``openai`` package is not installed.
     """
@@ -120,10 +113,10 @@ def preference_writer(
     settings = FeatureSettings.load()
     secret = settings.llm_api_key.get_secret_value() if settings.llm_api_key else None
     return EndpointWriter(
-        base_url=_required("llm_base_url", base_url or settings.llm_base_url),
-        model=_required("llm_model", model or settings.llm_model),
+        base_url=_required("llm_base_url", settings.llm_base_url),
+        model=_required("llm_model", settings.llm_model),
         cache=cache,
-        api_key=api_key or secret or "none",
+        api_key=secret or "none",
     )
 
 
