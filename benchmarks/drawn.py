@@ -27,9 +27,9 @@ def recommender_of(items: int, users: int) -> Recommender:
     return Recommender.of(snapshot, checkpoint_of(snapshot), "drawn", kept_vectors=0)
 
 
-def snapshot_of(items: int, users: int, seed: int = 0) -> Snapshot:
+def snapshot_of(items: int, users: int) -> Snapshot:
     """Draw what a run starts from: ``users`` users, and one more who knows all items."""
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(0)
     lengths = rng.integers(SHORTEST, LONGEST, users)
     sequences = [(rng.permutation(items)[:n] + 1).tolist() for n in lengths]
     # Every item occurs, so that all are known to a peer that learns of them from interactions.
@@ -54,9 +54,9 @@ def drawn(rng: np.random.Generator, items: int, dim: int) -> FrozenVectors:
     return FrozenVectors.fitted(list(rng.standard_normal((items, dim)).astype(np.float32)))
 
 
-def checkpoint_of(snapshot: Snapshot, round: int = 0, seed: int = 0) -> Checkpoint:
+def checkpoint_of(snapshot: Snapshot, round: int = 0) -> Checkpoint:
     """Draw parameters, and full memories for all users but the last."""
-    rng, dataset = np.random.default_rng(seed), snapshot.dataset
+    rng, dataset = np.random.default_rng(0), snapshot.dataset
     dim, capacity = snapshot.config.model.sasrec_hidden_dim, snapshot.config.fedmem.memory_capacity
     memories = {user: memory_of(rng, dataset.history(user), capacity, dim) for user in range(dataset.num_users - 1)}
     return Checkpoint(drawn_state(rng, snapshot, round), memories)

@@ -74,12 +74,15 @@ def simulate(
     return record | {"data": dataset.name, "machine": machine()}
 
 
-def generated_movielens(seed: int = 0) -> FederatedDataset:
+def generated_movielens() -> FederatedDataset:
     """Generate 943 users of 1,682 items with ML-100K's spread of activity."""
-    rng = np.random.default_rng(seed)
-    lengths = np.clip(rng.lognormal(4.18, 0.93, 943), 20, 737).astype(int)
-    sequences = [(rng.permutation(1682)[:n] + 1).tolist() for n in lengths]
-    return FederatedDataset.from_sequences(sequences, 1682, name="users of ML-100K's size, generated")
+    return FederatedDataset.from_sequences(_sequences(943, 1682), 1682, name="users of ML-100K's size, generated")
+
+
+def _sequences(users: int, items: int) -> list[list[int]]:
+    rng = np.random.default_rng(0)
+    lengths = np.clip(rng.lognormal(4.18, 0.93, users), 20, 737).astype(int)
+    return [(rng.permutation(items)[:n] + 1).tolist() for n in lengths]
 
 
 def server_of(
@@ -173,9 +176,7 @@ def full_round(dataset: FederatedDataset, repetitions: int) -> dict[str, float]:
 
 def catalogue(few: int, many: int, repetitions: int) -> dict[str, float]:
     """Measure P5."""
-    rng = np.random.default_rng(0)
-    lengths = np.clip(rng.lognormal(4.18, 0.93, 94), 20, 737).astype(int)
-    sequences = [(rng.permutation(few)[: min(n, few - 1)] + 1).tolist() for n in lengths]
+    sequences = _sequences(94, few)
     config = configured(training={"loss": "sampled_softmax"}, federated={"client_fraction": 1.0})
     servers = {
         name: server_of(config, FederatedDataset.from_sequences(sequences, items), text=False)
