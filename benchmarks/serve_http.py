@@ -26,7 +26,7 @@ import numpy as np
 
 from benchmarks.drawn import checkpoint_of, snapshot_of
 from benchmarks.http_server import CPU, HELLO
-from benchmarks.load import Connection, Generator, Load, Request, recommendations
+from benchmarks.load_generator import Connection, Generator, Load, Request, recommendations
 from benchmarks.product import BenchmarkError, Product, Service, product
 from fedmem.checkpoint import RunDirectory, RunRecord, Snapshot
 from fedmem.data.federated_dataset import FederatedDataset

@@ -11,10 +11,10 @@ from functools import partial
 import numpy as np
 import pytest
 
-from benchmarks import load, serve_http
+from benchmarks import load, load_generator, serve_http
 from benchmarks import product as products
 from benchmarks.drawn import checkpoint_of, snapshot_of
-from benchmarks.load import Connection, Generator, Load, Request
+from benchmarks.load_generator import Connection, Generator, Load, Request
 from benchmarks.product import BenchmarkError, product
 from fedmem.data.demo import write_demo
 from fedmem.serving import Recommender
@@ -132,14 +132,14 @@ def test_answers_are_read_whole_and_counted_by_status():
 
 
 def test_an_answer_that_is_not_whole_is_an_error(monkeypatch):
-    monkeypatch.setattr(load, "TIMEOUT", 0.3)
+    monkeypatch.setattr(load_generator, "TIMEOUT", 0.3)
     found = asyncio.run(loaded(50, 0.1, b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nok", b"no http at all\r\n\r\n"))
     assert not found.seconds
     assert found.wrong.total() >= 2
 
 
 def test_requests_go_out_although_earlier_ones_are_not_answered(monkeypatch):
-    monkeypatch.setattr(load, "TIMEOUT", 0.3)
+    monkeypatch.setattr(load_generator, "TIMEOUT", 0.3)
     found = asyncio.run(loaded(50, 0.2, b""))
     assert found.wrong == Counter({"TimeoutError": found.wrong.total()})
     assert found.wrong.total() == pytest.approx(10, abs=2)
