@@ -24,9 +24,10 @@ from fedmem.checkpoint import RememberingClients, RunDirectory, RunRecord, Snaps
 from fedmem.config import validate_config
 from fedmem.data.formats import load_dataset
 from fedmem.evaluation.metric_table import MetricTable
-from fedmem.experiment import TrainingRun, take_snapshot
+from fedmem.experiment import TrainingRun
 from fedmem.features.inference import one_thread
 from fedmem.federated.state import RoundReport, ServerState
+from fedmem.snapshot import take_snapshot
 from fedmem.storage.catalogue import CatalogueStore
 from fedmem.storage.catalogue_rows import InteractionColumns, ItemRow
 from fedmem.storage.engine import connect

@@ -68,7 +68,8 @@ def _train_and_conclude(run: "TrainingRun", *, as_json: bool) -> None:
 def open_run(config: "ExperimentConfig", dataset: "FederatedDataset", out: Path, *, resume: bool) -> "TrainingRun":
     """Start the run in ``out`` or, if asked and there is one, resume it."""
     from fedmem.checkpoint import RunDirectory
-    from fedmem.experiment import TrainingRun, take_snapshot
+    from fedmem.experiment import TrainingRun
+    from fedmem.snapshot import take_snapshot
 
     directory = RunDirectory(out)
     if resume and directory.exists:

@@ -1,6 +1,5 @@
-"""One training run: data and features in, rounds with checkpoints, the best model tested once at the end."""
+"""One training run from its snapshot: rounds with checkpoints, the best model tested once at the end."""
 
-import logging
 import math
 import resource
 import sys
@@ -11,31 +10,15 @@ from pathlib import Path
 import numpy as np
 
 from fedmem.checkpoint import DirectoryRecorder, Recorder, RunDirectory, RunRecord, Snapshot
-from fedmem.config import ExperimentConfig, ModelConfig
-from fedmem.data.federated_dataset import FederatedDataset
-from fedmem.data.split import HELD_OUT
-from fedmem.data.trainable import require_several_users
-from fedmem.errors import CheckpointError, ConfigError, TrainingError
-from fedmem.evaluation.evaluate import repeated_shares
+from fedmem.config import ExperimentConfig
+from fedmem.errors import CheckpointError, TrainingError
 from fedmem.evaluation.metric_table import MetricTable
-from fedmem.features.build import Encoding, StageProgress, build_item_features, build_user_features
-from fedmem.features.cache import Cache
-from fedmem.features.preference_endpoint import preference_writer
-from fedmem.features.store import ItemFeatures
-from fedmem.federated.aggregation import AGGREGATIONS
-from fedmem.federated.fedsgd import is_fedsgd
 from fedmem.federated.postprocessing import Postprocessors
 from fedmem.federated.round import Watch, unwatched
 from fedmem.federated.server import FedMemServer
-from fedmem.federated.server_optimizers import SERVER_OPTIMIZERS
 from fedmem.federated.simulation import SimulatedPopulation
-from fedmem.federated.start import build_model, check_device, initial_state
+from fedmem.federated.start import build_model, initial_state
 from fedmem.federated.state import RoundReport
-from fedmem.modality import Modality
-from fedmem.model.recommendation_losses import LOSSES
-from fedmem.randomness import numpy_generator
-
-logger = logging.getLogger(__name__)
 
 # What a resumed run may change: how long it goes on and where. Another device may round differently.
 RESUMABLE = {
@@ -47,110 +30,6 @@ RESUMABLE = {
     "federated.num_rounds",
     "federated.patience",
 }
-
-
-def take_snapshot(
-    config: ExperimentConfig, dataset: FederatedDataset, progress: StageProgress | None = None
-) -> Snapshot:
-    """Prepare everything a run starts from: the data with its cold users drawn, and the frozen features."""
-    check_device(config.device)
-    _warn_of_weak_settings(config)
-    writer = preference_writer(config.features.preference_source, Cache())
-    dataset = dataset.configured(config.data)
-    require_several_users(dataset)
-    if config.data.cold_user_fraction:
-        dataset = _with_cold_users(config.data.cold_user_fraction, config.seed, dataset)
-    _say_what_is_left_out(dataset)
-    encoding = Encoding(config.features, config.model.text_model_name, progress=progress)
-    features, provenance = build_item_features(dataset.items, encoding)
-    _check_text_dim(config.model, features)
-    user_features, note = build_user_features(
-        dataset,
-        features,
-        policy=config.features.preference_text if config.uses_memory else "off",
-        text_model_name=config.model.text_model_name,
-        writer=writer,
-        progress=progress,
-    )
-    logger.info("preference texts: %s", note)
-    return Snapshot(config, dataset, features, user_features, provenance | {"preference_text": note})
-
-
-def _with_cold_users(fraction: float, seed: int, dataset: FederatedDataset) -> FederatedDataset:
-    trainable = len(dataset.trainable_users)
-    drawn = dataset.with_cold_users(fraction, numpy_generator(seed, "cold users"))
-    if not len(drawn.trainable_users):
-        raise ConfigError(
-            f"data.cold_user_fraction = {fraction} keeps all of the {trainable} users who are long enough out of "
-            "training: lower it, or give data with more users"
-        )
-    return drawn
-
-
-def _warn_of_weak_settings(config: ExperimentConfig) -> None:
-    """Warn of combinations that are allowed and yet hardly intended."""
-    federated, training = config.federated, config.training
-    if config.uses_memory and federated.num_rounds <= config.fedmem.warmup_rounds:
-        logger.warning(
-            "no memory will be written: federated.num_rounds = %d does not exceed fedmem.warmup_rounds = %d",
-            federated.num_rounds,
-            config.fedmem.warmup_rounds,
-        )
-    if AGGREGATIONS[federated.aggregation_method].proximal(federated) and is_fedsgd(training, federated):
-        method = federated.aggregation_method
-        logger.warning(
-            "%s has no effect with one local step: set training.batch_size or federated.local_epochs", method
-        )
-    if federated.row_normalisation and LOSSES[training.loss].whole_catalogue:
-        logger.warning("federated.row_normalisation has no effect with %s, which touches every item row", training.loss)
-    if not SERVER_OPTIMIZERS[federated.server_optimizer].rescales and federated.server_learning_rate < 0.1:
-        logger.warning(
-            "federated.server_learning_rate = %s is meant for adam; plain averaging is 1",
-            federated.server_learning_rate,
-        )
-    if training.optimizer == "adam" and training.learning_rate > 0.1:
-        logger.warning("training.learning_rate = %s is meant for one step of sgd", training.learning_rate)
-
-
-def _say_what_is_left_out(dataset: FederatedDataset) -> None:
-    """Log which histories are too long to be trained on as a whole, and how many targets repeat."""
-    trainable = dataset.trainable_users
-    longer = trainable[dataset.lengths[trainable] - HELD_OUT > dataset.training_lengths[trainable]]
-    if len(longer):
-        longest = int(longer[np.argmax(dataset.lengths[longer])])
-        others = f" (and {len(longer) - 1:,} users more)" if len(longer) > 1 else ""
-        logger.warning(
-            "user %r has %s interactions%s: a client trains on the newest data.max_history = %s of them",
-            dataset.vocabulary.user_id(longest),
-            f"{dataset.lengths[longest]:,}",
-            others,
-            f"{dataset.max_history:,}",
-        )
-    _say_what_repeats(dataset)
-
-
-def _say_what_repeats(dataset: FederatedDataset) -> None:
-    shares = repeated_shares(dataset)
-    if not any(shares.values()):
-        return
-    what = " and ".join(f"{share:.1%} of the {split} targets" for split, share in shares.items())
-    if dataset.repeats == "hide":
-        logger.warning(
-            "%s are items that their users took before; they are never offered and count as misses: set "
-            "data.repeats=offer to recommend such items",
-            what,
-        )
-    else:
-        logger.info("%s are items that their users took before; they are ranked and offered (data.repeats=offer)", what)
-
-
-def _check_text_dim(config: ModelConfig, features: ItemFeatures) -> None:
-    expected, texts = config.text_embedding_dim, features.vectors.get(Modality.TEXT)
-    if expected is not None and texts is not None and len(texts.mean) != expected:
-        raise ConfigError(
-            f"model.text_embedding_dim = {expected}, but {config.text_model_name} gives vectors of "
-            f"{len(texts.mean)}. Set it to that, or to null."
-        )
 
 
 @dataclass(frozen=True)

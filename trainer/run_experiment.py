@@ -20,8 +20,9 @@ from fedmem.errors import (
 )
 from fedmem.evaluation.baselines import EASE, ItemItemCounts, Popularity
 from fedmem.evaluation.evaluate import Scorer, evaluate
-from fedmem.experiment import TrainingRun, check_resumable, take_snapshot
+from fedmem.experiment import TrainingRun, check_resumable
 from fedmem.federated.state import RoundReport
+from fedmem.snapshot import take_snapshot
 from fedmem.storage.catalogue import CatalogueStore
 from fedmem.storage.job_room import require_memory
 from fedmem.storage.jobs import JobRow, JobStore, Lease, RoundResult

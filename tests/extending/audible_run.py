@@ -8,8 +8,9 @@ from pathlib import Path
 from dashboard.charts.recommend import parts_of
 from dashboard.words import EXPERTS
 from fedmem.contracts import Selection
-from fedmem.experiment import TrainingRun, take_snapshot
+from fedmem.experiment import TrainingRun
 from fedmem.serving import Question, Recommender
+from fedmem.snapshot import take_snapshot
 from tests.tiny import tiny_config, tiny_dataset
 
 if __name__ == "__main__":

@@ -15,7 +15,8 @@ import pytest
 from fedmem.config import validate_config
 from fedmem.data.demo import write_demo
 from fedmem.data.formats import load_dataset
-from fedmem.experiment import TrainingRun, take_snapshot
+from fedmem.experiment import TrainingRun
+from fedmem.snapshot import take_snapshot
 
 STORED = Path(__file__).with_name("demo_run.json")
 # Losses agree to 1e-4. Another instruction set moves a score by 1e-7; that sends one of thousands of positions past the
