@@ -4,19 +4,22 @@ import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
+from http import HTTPStatus
+from typing import Any
 
 import anyio
 import anyio.to_thread
-from fastapi import FastAPI
+from fastapi import FastAPI, Response
+from starlette.middleware.cors import CORSMiddleware
+from starlette.types import Scope
 
 from backend.dependencies import READS
 from backend.documentation import add_documentation
-from backend.errors import add_error_handlers
+from backend.errors import add_error_handlers, problem
 from backend.keys import Keys
 from backend.middleware import Limited, Observed
 from backend.model_keeper import ModelKeeper
 from backend.openapi import TAGS, document, operation_id
-from backend.rate_limit import RateLimit
 from backend.routers import items, jobs, memory, models, operations, progress, recommend, users
 from backend.served_model import ServedModel, ServedModels
 from backend.services import Services
@@ -24,8 +27,16 @@ from backend.settings import Settings
 from backend.telemetry import HttpMetrics
 from fedmem import __version__
 from fedmem.serving import Recommender
+from web.browsers import Guarded
+from web.rate_limit import RateLimit
+from web.settings import parts
 
 LOG = logging.getLogger(__name__)
+FROM_OTHER_SITES: dict[str, Any] = {
+    "allow_methods": ["GET", "POST", "PUT", "DELETE"],
+    "allow_headers": ["X-API-Key", "Content-Type", "Idempotency-Key", "X-Request-ID"],
+    "expose_headers": ["Location", "Retry-After", "X-Request-ID"],
+}
 COMPUTING = 2  # threads that compute answers which take long, besides the one that answers every caller
 # The first in the list is the first that a request's path is compared with.
 WITHOUT_DATABASE = (recommend.router, items.without_database)
@@ -75,8 +86,15 @@ def create_app(settings: Settings, recommender: Recommender | None = None) -> Fa
     rate = None if settings.rate_limit is None else RateLimit(settings.rate_limit)
     # The last one added is the first to see a request.
     app.add_middleware(Limited, max_body_bytes=settings.max_body_bytes, rate=rate)
+    if origins := parts(settings.allowed_origins):
+        app.add_middleware(CORSMiddleware, allow_origins=origins, **FROM_OTHER_SITES)
+    app.add_middleware(Guarded, settings=settings, refuse=_refused)
     app.add_middleware(Observed, metrics=app.state.http_metrics)
     return app
+
+
+def _refused(scope: Scope, detail: str) -> Response:
+    return problem(scope, HTTPStatus.FORBIDDEN, detail)
 
 
 @asynccontextmanager

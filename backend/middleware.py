@@ -18,8 +18,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from backend.errors import KEY_NAME, REQUEST_ID, UNEXPECTED, problem
 from backend.logs import ACCESS, EXTRA
-from backend.rate_limit import RateLimit
 from backend.telemetry import HttpMetrics
+from web.rate_limit import RateLimit
 
 LOG = logging.getLogger(__name__)
 UNMATCHED = "(no route)"

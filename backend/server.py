@@ -1,17 +1,15 @@
 """One process that answers over HTTP."""
 
-import contextlib
 import gc
-import signal
 import socket
 import sys
-import threading
 
 import uvicorn
 from fastapi import FastAPI
 
 from fedmem.errors import ConfigError
 from fedmem.sockets import bound_socket
+from web.server import config, run
 
 GRACE_SECONDS = 10  # for requests in progress, once the end is asked for
 SWITCH_SECONDS = 0.00005  # a request needs the interpreter several times, and waits as long each time
@@ -36,15 +34,7 @@ class Server(uvicorn.Server):
     """uvicorn, which tells the application that the end has come before it waits for answers without an end."""
 
     def __init__(self, app: FastAPI) -> None:
-        super().__init__(
-            uvicorn.Config(
-                app,
-                log_config=None,
-                access_log=False,
-                server_header=False,
-                timeout_graceful_shutdown=GRACE_SECONDS,
-            )
-        )
+        super().__init__(config(app, app.state.settings, ws="none", timeout_graceful_shutdown=GRACE_SECONDS))
         self.fastapi = app
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
@@ -56,11 +46,7 @@ class Server(uvicorn.Server):
 def serve(app: FastAPI, listener: socket.socket) -> None:
     """Answer until Ctrl-C or SIGTERM."""
     let_answers_go_first()
-    if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
-    # Once it has shut down, uvicorn raises the signal again; here it is the regular end.
-    with listener, contextlib.suppress(KeyboardInterrupt):
-        Server(app).run(sockets=[listener])
+    run(Server(app), listener)
 
 
 def let_answers_go_first() -> None:

@@ -1,15 +1,15 @@
 """The backend's settings, from the environment or a file ``.env``; ``.env.example`` lists them all."""
 
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Self
 
 from pydantic import Field, PositiveFloat, PositiveInt, SecretStr, model_validator
 
 from fedmem.storage.settings import StorageSettings
+from web.settings import WebSettings, is_loopback
 
 
-class Settings(StorageSettings):
+class Settings(StorageSettings, WebSettings):
     """Where the backend listens, what it reads, and what it puts up with."""
 
     host: str = Field(
@@ -50,7 +50,7 @@ class Settings(StorageSettings):
     def _closed_or_locked(self) -> Self:
         if self.api_key is not None or self.keys_file is not None:
             return self
-        if not _is_loopback(self.host):
+        if not is_loopback(self.host):
             raise ValueError(
                 f"FEDMEM_HOST = {self.host!r} can be reached from other machines, and no key protects what writes: "
                 "set FEDMEM_API_KEY, or listen on 127.0.0.1"
@@ -58,10 +58,3 @@ class Settings(StorageSettings):
         if self.read_key is not None:
             raise ValueError("FEDMEM_READ_KEY is set, and no key protects what writes: set FEDMEM_API_KEY too")
         return self
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

@@ -1,14 +1,19 @@
 """``python -m dashboard``: the dashboard as a process of its own, which opens no browser and sends no statistics."""
 
+import socket
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dashboard.settings import Settings
 from fedmem.environment import keep_files_private
 from fedmem.errors import ConfigError, FedMemError
 from fedmem.sockets import bound_socket
 
+if TYPE_CHECKING:
+    import streamlit as st
+
+GRACE_SECONDS = 3  # for answers in progress, once the end is asked for
 APP = Path(__file__).with_name("app.py")
 LIGHT = {
     "primaryColor": "#0072B2",
@@ -29,21 +34,21 @@ def main() -> None:
     keep_files_private()
     try:
         settings = Settings.load()
-        check_port(settings)
+        listener = listen(settings)
     except FedMemError as error:
         sys.stderr.write(f"error: {error}\n")
         sys.exit(2)
-    serve(settings)
+    serve(settings, listener)
 
 
-def check_port(settings: Settings) -> None:
-    """Check that the port is free.
+def listen(settings: Settings) -> socket.socket:
+    """Open the socket that the dashboard answers on.
 
     Raises:
-        ConfigError: naming it.
+        ConfigError: naming the port, if it is taken.
     """
     try:
-        bound_socket(settings.host, settings.port).close()
+        return bound_socket(settings.host, settings.port)
     except OSError as error:
         raise ConfigError(
             f"port {settings.port} of {settings.host} cannot be used ({error.strerror}): "
@@ -75,13 +80,31 @@ def options(settings: Settings) -> dict[str, Any]:
     }
 
 
-def serve(settings: Settings) -> None:
+def serve(settings: Settings, listener: socket.socket) -> None:
     """Run Streamlit in this process."""
+    import uvicorn
     from streamlit.web import bootstrap
 
-    chosen = {name.replace(".", "_"): value for name, value in options(settings).items()}
-    bootstrap.load_config_options(chosen)
-    bootstrap.run(str(APP), False, [], chosen)
+    from web.server import config, run
+
+    bootstrap.load_config_options({name.replace(".", "_"): value for name, value in options(settings).items()})
+    server = config(application(settings), settings, ws="websockets-sansio", timeout_graceful_shutdown=GRACE_SECONDS)
+    run(uvicorn.Server(server), listener)
+
+
+def application(settings: Settings) -> "st.App":
+    """Put the password and the check of hosts and origins around Streamlit's application."""
+    import streamlit as st
+    from starlette.middleware import Middleware
+    from starlette.responses import PlainTextResponse
+
+    from dashboard.password import PasswordProtected
+    from web.browsers import Guarded
+
+    around = [Middleware(Guarded, settings, lambda _, detail: PlainTextResponse(detail, 403))]
+    if settings.password is not None:
+        around.append(Middleware(PasswordProtected, settings.password.get_secret_value()))
+    return st.App(APP, middleware=around)
 
 
 if __name__ == "__main__":

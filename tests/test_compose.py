@@ -189,7 +189,7 @@ def test_what_the_image_is_made_of_is_sent_to_the_builder():
     kept = {line.removeprefix("!") for line in lines if line.startswith("!")}
     assert "*" in lines
     assert {"pyproject.toml", "constraints.txt", "README.md", "LICENSE"} <= kept
-    assert {"cli", "fedmem", "backend", "trainer", "dashboard", "migrations", "benchmarks"} <= kept
+    assert {"cli", "fedmem", "backend", "trainer", "dashboard", "web", "migrations", "benchmarks"} <= kept
     assert ".env" not in kept
     assert [name for name in kept if not (ROOT / name).exists()] == []
 

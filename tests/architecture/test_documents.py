@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 NAME = re.compile(r"`([a-z_]+(?:\.\w+)+)`")
-PACKAGES = ("cli", "fedmem", "backend", "trainer", "dashboard", "migrations")
+PACKAGES = ("cli", "fedmem", "backend", "trainer", "dashboard", "web", "migrations")
 NO_VERB = re.compile(
     r"(?:a|all|an|as|each|every|for|how|in|it|of|that|the|these|this|those|what|where|whether|which|who)\b",
     re.IGNORECASE,

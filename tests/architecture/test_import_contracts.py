@@ -18,7 +18,7 @@ def lint_imports(root: Path) -> subprocess.CompletedProcess[str]:
 @pytest.fixture
 def copied_tree(project_root: Path, tmp_path: Path) -> Path:
     """A copy of the source that a test may spoil."""
-    for package in ("cli", "fedmem", "backend", "trainer", "dashboard", "migrations", "benchmarks"):
+    for package in ("cli", "fedmem", "backend", "trainer", "dashboard", "web", "migrations", "benchmarks"):
         shutil.copytree(project_root / package, tmp_path / package, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(project_root / "pyproject.toml", tmp_path)
     return tmp_path

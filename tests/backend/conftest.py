@@ -177,6 +177,7 @@ def jobs(engine: Engine) -> JobStore:
 def settings_of(world: World, **changed: object) -> Settings:
     """The tests' settings, untouched by the environment."""
     values = {"database_url": world.url, "data_dir": world.data_dir, "refresh_seconds": 0.05}
+    values["allowed_hosts"] = "testserver"  # as the test client calls it
     return Settings(_env_file=None, **(values | changed))
 
 

@@ -11,9 +11,9 @@ from starlette.testclient import TestClient
 from backend.errors import add_error_handlers
 from backend.logs import JsonLines
 from backend.middleware import Limited, Observed
-from backend.rate_limit import RateLimit
 from backend.telemetry import HttpMetrics
 from fedmem.contracts import Problem
+from web.rate_limit import RateLimit
 
 
 def small_app(rate: RateLimit | None = None) -> FastAPI:

@@ -67,7 +67,7 @@ def test_the_documentation_asks_no_other_host(client):
 
 def test_a_run_is_served_without_a_database(recommender):
     app = create_app(Settings(_env_file=None), recommender)
-    with TestClient(app) as client:
+    with TestClient(app, base_url="http://localhost") as client:
         assert client.get("/recommend/u01").json()["model_version"] == recommender.model_version
         assert client.get("/health/ready").json()["model_version"] == recommender.model_version
         assert client.get("/items/3/similar").status_code == 200

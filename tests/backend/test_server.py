@@ -5,12 +5,13 @@ import gc
 import json
 import os
 import re
+import resource
 import signal
 import socket
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 import httpx
 import pytest
@@ -19,6 +20,7 @@ from backend.server import let_answers_go_first, listen
 from fedmem.errors import ConfigError
 from tests.backend.conftest import World
 from tests.waiting import PATIENCE, until
+from web.connections import open_files
 
 ADDRESS = re.compile(r"(http://127\.0\.0\.1:\d+)")
 
@@ -29,6 +31,7 @@ def started(*command: str, **environment: str) -> Iterator[subprocess.Popen[str]
     process = subprocess.Popen(
         [sys.executable, "-m", *command],
         env=os.environ | environment,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (1024, 1024)),  # the usual one
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -92,12 +95,25 @@ def test_the_database_is_served_until_the_end_is_asked_for(served_world: World, 
         job = asking.post("/jobs", json={"dataset": "tiny"}).json()["id"]
         until(lambda: asking.get("/health/ready").status_code == 200, "a model")
         assert asking.get("/recommend/u03").json()["model_version"].startswith("job-1-round-")
+        with half_open(asking.base_url.port, 1100):
+            assert asking.get("/recommend/u03").status_code == 200
         with asking.stream("GET", f"/jobs/{job}/events") as events:
             lines = events.iter_lines()
             assert next(lines).startswith("event: ")
             process.send_signal(by)
             assert "event: end" not in list(lines)
-        last_lines(process)
+        assert len(last_lines(process)) < 100_000
+
+
+@contextmanager
+def half_open(port: int, many: int) -> Iterator[None]:
+    """So many connections that begin a request and do not go on, more than the server may have open."""
+    open_files(many + 200)
+    with ExitStack() as stack:
+        for _ in range(many):
+            connection = stack.enter_context(socket.create_connection(("127.0.0.1", port), PATIENCE))
+            connection.sendall(b"GET /health/live HTTP/1.1\r\nHost: ")
+        yield
 
 
 def test_a_port_that_is_taken_is_one_line_that_names_it(run, taken):

@@ -44,15 +44,19 @@ def backend_on(url: str, data_dir: Path, port: int = 0) -> Iterator[str]:
 
 
 @contextmanager
-def dashboard_on(api: str) -> Iterator[str]:
+def dashboard_on(api: str, **settings: str) -> Iterator[str]:
     """The address of a dashboard that reads this API."""
     port = free_port()
-    environment = os.environ | {
-        "FEDMEM_API_URL": api,
-        "FEDMEM_DASHBOARD_PORT": str(port),
-        "FEDMEM_DASHBOARD_POLL_SECONDS": str(POLL),
-        "PYTHONPATH": str(ROOT),
-    }
+    environment = (
+        os.environ
+        | settings
+        | {
+            "FEDMEM_API_URL": api,
+            "FEDMEM_DASHBOARD_PORT": str(port),
+            "FEDMEM_DASHBOARD_POLL_SECONDS": str(POLL),
+            "PYTHONPATH": str(ROOT),
+        }
+    )
     process = subprocess.Popen(
         [sys.executable, "-m", "dashboard"], cwd=ROOT, env=environment, stdout=subprocess.DEVNULL
     )

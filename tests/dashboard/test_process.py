@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from dashboard.__main__ import check_port, options
+from dashboard.__main__ import listen, options
 from dashboard.settings import Settings
 from fedmem.errors import ConfigError
 
@@ -31,7 +31,7 @@ def test_a_port_in_use_is_one_clear_error():
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         with pytest.raises(ConfigError, match=f"port {port} of 127.0.0.1.*FEDMEM_DASHBOARD_PORT"):
-            check_port(Settings(_env_file=None, port=port))
+            listen(Settings(_env_file=None, port=port))
 
 
 def test_streamlit_knows_every_option_and_sends_no_statistics():

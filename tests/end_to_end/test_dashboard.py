@@ -1,9 +1,14 @@
 """The dashboard in a real browser: pages in every state, live rounds on the same canvas, a job from start to stop."""
 
 import re
+import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import httpx
 import pytest
@@ -11,6 +16,7 @@ import pytest
 import migrations
 from fedmem.contracts import Job
 from fedmem.storage.jobs import Lease
+from fedmem.storage.models import ModelStore
 from tests.dashboard.example_rounds import Curves
 from tests.dashboard.pretended_trainer import PretendedTrainer
 from tests.dashboard.sites import PAGES, POLL, backend_on, dashboard_on
@@ -21,6 +27,7 @@ from tests.waiting import PATIENCE, until
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 NARROW = 420
+PASSWORD = "let me in"
 LONG = 700  # rounds of a job whose charts are thinned
 NEWS = 2 * POLL + 3  # two polls, and time to draw on a busy machine
 LINE = 44  # how far below the top of its canvas the line of 50 clients is, in pixels
@@ -59,6 +66,11 @@ class Site:
         assert told.round <= stored.round
         return told
 
+    def active(self) -> str | None:
+        """The version to serve."""
+        row = ModelStore(self.product.engine).active()
+        return None if row is None else row.version
+
     def polls(self) -> int:
         """How often a dashboard has asked for a job."""
         found = POLLED.search(httpx.get(f"{self.api}/metrics").text)
@@ -78,7 +90,8 @@ def empty_site(tmp_path_factory) -> Iterator[Site]:
     folder = tmp_path_factory.mktemp("empty")
     product = Product(f"sqlite:///{folder / 'fedmem.db'}", folder / "data")
     migrations.upgrade(product.url)
-    with backend_on(product.url, product.data_dir) as api, dashboard_on(api) as home:
+    locked = {"FEDMEM_DASHBOARD_PASSWORD": PASSWORD}
+    with backend_on(product.url, product.data_dir) as api, dashboard_on(api, **locked) as home:
         yield Site(product, api, home)
 
 
@@ -103,8 +116,14 @@ def running(site) -> tuple[PretendedTrainer, Lease]:
     return trainer, lease
 
 
-def test_every_page_opens_on_an_empty_database(empty_site, visit):
+def test_every_page_opens_on_an_empty_database_once_the_password_is_given(empty_site, visit):
     tab = visit(empty_site.home)
+    tab.page.goto(f"{empty_site.home}/system")
+    for given in ("wrong", PASSWORD):
+        tab.page.get_by_label("Password of the dashboard").fill(given)
+        tab.page.get_by_role("button", name="Open").click()
+        tab.page.get_by_text("That is not the password." if given == "wrong" else "Overview").first.wait_for()
+    tab.complaints.clear()  # the browser's, that it was refused before
     for name in PAGES:
         tab.open(name)
         assert re.search("(?i)no .* yet", tab.text()), f"{name} does not say what is missing: {tab.text()}"
@@ -131,6 +150,62 @@ def test_every_page_opens_on_a_running_job_in_a_narrow_window(site, running, vis
         tab.has_no_complaints()
         assert tab.page.evaluate("document.querySelector('[data-testid=stMain]').scrollWidth") <= NARROW, name
         assert tab.page.locator("[data-testid=stSidebar][aria-expanded=true]").count() == 0, "the page is covered"
+
+
+FOREIGN = """async ([api, home]) => {
+    const got = [];
+    for (const [method, path, body] of [
+        ["POST", "/jobs/3/stop"], ["POST", "/models/job-1-round-2/activate"],
+        ["POST", "/jobs", '{"dataset": "tiny"}'], ["DELETE", "/users/u03"],
+    ]) {
+        await fetch(api + path, {method: method === "DELETE" ? "POST" : method, body, mode: "no-cors"});
+        got.push(await fetch(api + path, {method, body}).then(answer => answer.status, () => "unreadable"));
+    }
+    const socket = new WebSocket(home.replace("http", "ws") + "/_stcore/stream");
+    got.push(await new Promise(done => {
+        socket.onopen = () => done("open");
+        socket.onerror = () => done("refused");
+    }));
+    const frame = document.body.appendChild(document.createElement("iframe"));
+    frame.src = home;
+    await new Promise(done => { frame.onload = done; });
+    return got;
+}"""
+FORM = """api => {
+    const form = document.body.appendChild(document.createElement("form"));
+    [form.method, form.action] = ["post", api + "/jobs/3/pause"];
+    form.submit();
+}"""
+
+
+def test_a_page_of_another_site_changes_nothing_and_frames_nothing(site, running, context, tmp_path):
+    """Even one on the same machine: its port makes it another origin."""
+    _, lease = running
+    (tmp_path / "index.html").write_text("<h1>You have won</h1>", encoding="utf-8")
+    jobs = site.product.jobs
+    before = jobs.get(lease.job_id), len(jobs.page(limit=9)), site.active()
+    with serving(tmp_path) as foreign:
+        page = context.new_page()
+        page.goto(foreign)
+        assert page.evaluate(FOREIGN, [site.api, site.home]) == ["unreadable"] * 4 + ["refused"]
+        assert page.frames[-1].url.startswith("chrome-error:"), "the dashboard is framed"
+        with page.expect_response("**/pause") as answered:
+            page.evaluate(FORM, site.api)
+        assert answered.value.status == 403
+        page.close()
+    job = jobs.get(lease.job_id)
+    assert (job.desired_state, job.state) == (before[0].desired_state, before[0].state)
+    assert (len(jobs.page(limit=9)), site.active()) == before[1:]
+    assert httpx.get(f"{site.api}/users/u03/history").is_success
+
+
+@contextmanager
+def serving(folder: Path) -> Iterator[str]:
+    """The address of a site that is a folder."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(SimpleHTTPRequestHandler, directory=folder)) as server:
+        threading.Thread(target=server.serve_forever).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
 
 
 def test_a_new_round_appears_on_the_same_canvas_and_the_zoom_stays(site, running, visit):

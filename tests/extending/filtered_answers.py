@@ -27,7 +27,7 @@ def answers(client: TestClient, year: int) -> Iterator[tuple[str, Any]]:
 
 
 if __name__ == "__main__":
-    client = TestClient(create_app(Settings(), drawn_recommender()))
+    client = TestClient(create_app(Settings(), drawn_recommender()), base_url="http://localhost")
     found = {
         name: [item["year"] for item in answer["items"]] if "items" in answer else answer["detail"]
         for name, answer in answers(client, int(sys.argv[1]))

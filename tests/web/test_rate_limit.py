@@ -2,7 +2,7 @@
 
 import pytest
 
-from backend.rate_limit import SWEEP_AT, RateLimit
+from web.rate_limit import SWEEP_AT, RateLimit
 
 
 class Clock:

@@ -1,0 +1,164 @@
+"""Connections whose callers keep the service waiting: each for so long only, and so many of them at most."""
+
+import asyncio
+import resource
+from dataclasses import dataclass, field
+from typing import Any
+
+import h11
+from uvicorn.config import Config
+from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.server import ServerState
+
+from web.settings import WebSettings
+
+BACKLOG = 256  # connections that are accepted at once, before the first of them is counted
+OWN_FILES = 128  # that the process has open besides: the database, checkpoints, libraries
+LAST_SECONDS = 2.0  # that an answer has which is the last of a connection
+TOO_SLOW = b"HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+TOO_MANY = b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nRetry-After: 5\r\nContent-Length: 0\r\n\r\n"
+
+
+@dataclass(eq=False)
+class Patience:
+    """What a server puts up with; one for all of its connections.
+
+    Attributes:
+        head_seconds: for a request's head, and for the rest of a body that nobody reads any more.
+        body_seconds: for a request's body, and for an answer that the caller does not read.
+        most: connections.
+        waiting: those that owe the server bytes, who began to wait first is first.
+    """
+
+    head_seconds: float
+    body_seconds: float
+    most: int
+    waiting: "dict[PatientProtocol, None]" = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, settings: WebSettings) -> "Patience":
+        """Take as many connections as the settings and this process's limit of open files allow."""
+        most = open_files(settings.max_connections + BACKLOG + OWN_FILES) - BACKLOG - OWN_FILES
+        return cls(settings.head_seconds, settings.body_seconds, max(1, min(settings.max_connections, most)))
+
+
+def open_files(wanted: int) -> int:
+    """Raise the limit of files that this process may open, where it is lower, and return it."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY or soft >= wanted:
+        return wanted
+    soft = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    return soft
+
+
+class PatientConfig(Config):
+    """uvicorn's configuration, and how patient its connections are."""
+
+    def __init__(self, app: Any, settings: WebSettings, **options: Any) -> None:
+        super().__init__(app, http=PatientProtocol, backlog=BACKLOG, **options)
+        self.patience = Patience.of(settings)
+
+
+class PatientProtocol(H11Protocol):
+    """uvicorn's protocol, which alone waits for heads, bodies and readers without an end, however many they are."""
+
+    config: PatientConfig
+
+    def __init__(
+        self,
+        config: PatientConfig,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+    ) -> None:
+        super().__init__(config, server_state, app_state, _loop)
+        self.patience = config.patience
+        self._deadline: asyncio.TimerHandle | None = None
+        self._unread: asyncio.TimerHandle | None = None
+        self._owes = ""  # what the caller is to send: the head, the body, nothing
+        self._is_http = True
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Begin to wait for a head, in the place of whom there is no room for."""
+        super().connection_made(transport)
+        self._wait_for("head")
+        if len(self.connections) > self.patience.most:
+            self._make_room()
+
+    def _make_room(self) -> None:
+        longest = next(iter(self.patience.waiting))
+        # Where only this one waits, all others are being answered.
+        longest._close(TOO_MANY if longest is self else TOO_SLOW)
+
+    def data_received(self, data: bytes) -> None:
+        """Find out what the caller owes after these bytes."""
+        super().data_received(data)
+        if self._is_http and not self.transport.is_closing():
+            self._wait_for(self._owed())
+
+    def on_response_complete(self) -> None:
+        """Wait for the rest of a body that was not read; for the next head uvicorn waits by itself until it begins."""
+        super().on_response_complete()
+        if not self.transport.is_closing():
+            self._wait_for(self._owed())
+
+    def _owed(self) -> str:
+        if self.cycle is None or self.cycle.response_complete:
+            return "head"
+        return "body" if self.conn.their_state is h11.SEND_BODY else ""
+
+    def handle_websocket_upgrade(self, event: h11.Request) -> None:
+        """Hand the connection on; from here on the websocket's own protocol asks whether its other end is there."""
+        self._is_http = False
+        self._forget()
+        super().handle_websocket_upgrade(event)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Forget it."""
+        self._forget()
+        self._read_on()
+        super().connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        """Wait until the caller reads on."""
+        super().pause_writing()
+        self._unread = self.loop.call_later(self.patience.body_seconds, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        """Go on."""
+        self._read_on()
+        super().resume_writing()
+
+    def _read_on(self) -> None:
+        if self._unread is not None:
+            self._unread.cancel()
+            self._unread = None
+
+    def _wait_for(self, owed: str) -> None:
+        """Give the caller time for what is new; more bytes of the same give no more time."""
+        if owed == self._owes:
+            return
+        self._forget()
+        self._owes = owed
+        if owed:
+            self.patience.waiting[self] = None
+            seconds = self.patience.head_seconds if owed == "head" else self.patience.body_seconds
+            self._deadline = self.loop.call_later(seconds, self._close, TOO_SLOW)
+
+    def _forget(self) -> None:
+        self._owes = ""
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+        self.patience.waiting.pop(self, None)
+
+    def _close(self, last_words: bytes) -> None:
+        """End the connection, with an answer where none has begun; who does not read that is not waited for either."""
+        self._forget()
+        if self.transport.is_closing():
+            return
+        if self.cycle is None or not self.cycle.response_started:
+            self.transport.write(last_words)
+        self.transport.close()
+        self.loop.call_later(LAST_SECONDS, self.transport.abort)
