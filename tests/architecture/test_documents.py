@@ -83,7 +83,7 @@ def test_the_architecture_draws_the_arrows_that_are_checked(project_root):
     contracts = tomllib.loads((project_root / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["importlinter"]
     floors = next(each["layers"] for each in contracts["contracts"] if each["id"] == "core-layers")
     drawn = (project_root / "docs" / "architecture.md").read_text(encoding="utf-8").split("## Arrows\n```\n")[1]
-    column = " ".join(drawn.split("\n```")[0].splitlines()[3:])
+    column = " ".join(drawn.split("\n```")[0].splitlines()[4:])
     assert [set(floor.split(" | ")) for floor in re.split(r"\s*>\s*", column)] == [set(f.split(" | ")) for f in floors]
 
 
