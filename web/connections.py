@@ -24,7 +24,7 @@ class Patience:
     """What a server puts up with; one for all of its connections.
 
     Attributes:
-        head_seconds: for a request's head, and for the rest of a body that nobody reads any more.
+        head_seconds: for a request's head, and for the rest of a body that is not read any more.
         body_seconds: for a request's body, and for an answer that the caller does not read.
         most: connections.
         waiting: those that owe the server bytes, who began to wait first is first.

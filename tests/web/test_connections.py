@@ -1,4 +1,4 @@
-"""Callers who keep a server waiting, over real sockets: they are let go, and everyone else is answered."""
+"""Callers who keep a server waiting, over real sockets: they are let go, and all others are answered."""
 
 import contextlib
 import resource
