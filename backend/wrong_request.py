@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from fedmem.config import nearest_key
+from fedmem.config_reader import nearest_key
 
 SHOWN = 3
 LONGEST_VALUE = 200

@@ -21,7 +21,7 @@ import migrations
 from benchmarks.measure import machine, write_result
 from benchmarks.simulate import find_movielens, generated_movielens
 from fedmem.checkpoint import RememberingClients, RunDirectory, RunRecord, Snapshot
-from fedmem.config import validate_config
+from fedmem.config_reader import validate_config
 from fedmem.data.formats import load_dataset
 from fedmem.evaluation.metric_table import MetricTable
 from fedmem.experiment import TrainingRun

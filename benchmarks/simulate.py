@@ -28,7 +28,8 @@ import numpy as np
 
 from benchmarks.measure import SGEMM_GFLOP, interleaved, machine, ratio, sgemm
 from benchmarks.workload import generated_dataset, p1_config
-from fedmem.config import ExperimentConfig, validate_config
+from fedmem.config import ExperimentConfig
+from fedmem.config_reader import validate_config
 from fedmem.data.federated_dataset import FederatedDataset
 from fedmem.features.inference import one_thread
 from fedmem.features.store import FrozenVectors, ItemFeatures, UserFeatures

@@ -5,7 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from fedmem.config import ExperimentConfig, validate_config
+from fedmem.config import ExperimentConfig
+from fedmem.config_reader import validate_config
 from fedmem.data.federated_dataset import FederatedDataset
 
 SHORTEST, LONGEST = 60, 130

@@ -41,7 +41,7 @@ def ablate(
     The configuration is FedMem-Full's; the other rungs differ by a switch. Ctrl-C stops; the same call continues.
     """
     from cli.ladder import run_ablation
-    from fedmem.config import load_config
+    from fedmem.config_reader import load_config
     from fedmem.data.formats import load_dataset
 
     loaded = load_config(config, with_workers(overrides, workers))

@@ -32,7 +32,7 @@ def show(
         show_services(as_json=as_json)
         return
     from cli import config_table
-    from fedmem.config import load_config
+    from fedmem.config_reader import load_config
 
     loaded = load_config(config, overrides or ())
     if as_json:

@@ -67,7 +67,7 @@ def start(
     database_url: DatabaseUrl = None,
 ) -> None:
     """Queue a training job for a trainer to take up, and print its number."""
-    from fedmem.config import load_config
+    from fedmem.config_reader import load_config
     from fedmem.storage.catalogue import CatalogueStore
     from fedmem.storage.job_room import require_room
     from fedmem.storage.settings import StorageSettings

@@ -8,7 +8,7 @@ from pathlib import Path
 import migrations
 from cli.importing import import_dataset
 from cli.screen import notes, stages
-from fedmem.config import validate_config
+from fedmem.config_reader import validate_config
 from fedmem.data.demo import write_demo
 from fedmem.data.formats import read_dataset
 from fedmem.environment import PRIVATE

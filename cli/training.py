@@ -40,7 +40,7 @@ def train(
     as_json: AsJson = False,
 ) -> None:
     """Train one model. Ctrl-C stops; --resume continues with the same numbers."""
-    from fedmem.config import load_config
+    from fedmem.config_reader import load_config
     from fedmem.data.formats import load_dataset
 
     loaded = load_config(config, with_workers(overrides, workers))

@@ -13,7 +13,8 @@ from typing import Any
 
 from fedmem import __version__
 from fedmem.checkpoint import RunDirectory
-from fedmem.config import ExperimentConfig, FederatedConfig, validate_config
+from fedmem.config import ExperimentConfig, FederatedConfig
+from fedmem.config_reader import validate_config
 from fedmem.data.federated_dataset import FederatedDataset
 from fedmem.errors import CheckpointError
 from fedmem.evaluation.evaluate import Split

@@ -9,7 +9,8 @@ import pytest
 from fedmem import ablation
 from fedmem.ablation import LADDER, Rung, ablation_record, as_markdown, planned_runs, run_result, rung_config
 from fedmem.checkpoint import RunDirectory
-from fedmem.config import ExperimentConfig, load_config
+from fedmem.config import ExperimentConfig
+from fedmem.config_reader import load_config
 from fedmem.errors import CheckpointError, ConfigError
 from fedmem.experiment import TrainingRun
 from tests.tiny import tiny_config, tiny_dataset, tiny_snapshot, trained

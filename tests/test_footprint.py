@@ -2,7 +2,7 @@
 
 import pytest
 
-from fedmem.config import validate_config
+from fedmem.config_reader import validate_config
 from fedmem.footprint import DataSize, Footprint, machine_memory, shown
 
 ML_100K = DataSize(943, 1682, 100_000)

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from fedmem.checkpoint import Snapshot
-from fedmem.config import ExperimentConfig, validate_config
+from fedmem.config import ExperimentConfig
+from fedmem.config_reader import validate_config
 from fedmem.data.federated_dataset import FederatedDataset
 from fedmem.experiment import TrainingRun
 from fedmem.features.store import FrozenVectors, ItemFeatures, UserFeatures

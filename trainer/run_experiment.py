@@ -7,7 +7,8 @@ from contextlib import closing
 from dataclasses import dataclass
 
 from fedmem.checkpoint import RunDirectory, RunRecord, Snapshot
-from fedmem.config import ExperimentConfig, validate_config
+from fedmem.config import ExperimentConfig
+from fedmem.config_reader import validate_config
 from fedmem.data.federated_dataset import FederatedDataset
 from fedmem.errors import (
     OUT_OF_MEMORY,

@@ -12,7 +12,8 @@ from dashboard.components.job_choice import choose, known_jobs
 from dashboard.components.new_job_fields import FIELDS, ROUNDS, SWITCHES, Field, merged, value_at
 from dashboard.plain_text import in_markdown
 from dashboard.words import job_name
-from fedmem.config import ExperimentConfig, validate_config
+from fedmem.config import ExperimentConfig
+from fedmem.config_reader import validate_config
 from fedmem.contracts import Job, JobRequest
 from fedmem.errors import ConfigError
 from fedmem.strict_yaml import parse_yaml

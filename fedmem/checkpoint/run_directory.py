@@ -41,7 +41,8 @@ from fedmem.checkpoint.records import (
     dataset_record,
     report_line,
 )
-from fedmem.config import ExperimentConfig, validate_config
+from fedmem.config import ExperimentConfig
+from fedmem.config_reader import validate_config
 from fedmem.data.federated_dataset import FederatedDataset
 from fedmem.errors import CheckpointError
 from fedmem.evaluation.evaluate import repeated_shares

@@ -8,7 +8,8 @@ import pytest
 import yaml
 from pydantic import BaseModel
 
-from fedmem.config import ExperimentConfig, load_config
+from fedmem.config import ExperimentConfig
+from fedmem.config_reader import load_config
 
 
 def settings_of(section: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, str | None]]:

@@ -11,7 +11,8 @@ import pytest
 
 from fedmem import __version__
 from fedmem.checkpoint import RunDirectory
-from fedmem.config import ExperimentConfig, load_config
+from fedmem.config import ExperimentConfig
+from fedmem.config_reader import load_config
 from fedmem.contracts import RecommendationResponse
 from tests.tiny import files_of
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from fedmem.config import validate_config
+from fedmem.config_reader import validate_config
 from fedmem.data.demo import write_demo
 from fedmem.data.formats import load_dataset
 from fedmem.experiment import TrainingRun

@@ -7,7 +7,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fedmem.config import ExperimentConfig, validate_config
+from fedmem.config import ExperimentConfig
+from fedmem.config_reader import validate_config
 from fedmem.modality import Modality
 from fedmem.model.item_vectors import FrozenFeatures, MaskedVectors
 from fedmem.model.preference_retriever import PrototypeVectors, RetrievedMemory
