@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 from urllib.parse import quote
 
@@ -20,6 +21,7 @@ from tests.dashboard.plain_texts import TEXTS
 from tests.dashboard.sites import PAGES, ROOT, dashboard_on, open_page, wait_for
 from tests.end_to_end.visitor import Visitor
 from tests.ports import free_port
+from tests.waiting import until
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 NARROW = 420
@@ -136,12 +138,17 @@ def test_the_lists_of_choices_are_of_texts_as_they_are(product, home, visit):
     tab.open("training", job=product.trained, new=1)
     for label in ("Job", "Compare with", "Data set"):
         choices, options = tab.page.get_by_role("combobox", name=label, exact=True), tab.page.get_by_role("option")
-        choices.focus()
-        choices.press("ArrowDown")
+        until(partial(listed, choices, options), "the list of choices")
         playwright.expect(options.last).to_contain_text(DATASET)
         shows(tab)
         choices.press("Escape")
         playwright.expect(options).to_have_count(0)
+
+
+def listed(choices: "playwright.Locator", options: "playwright.Locator") -> bool:
+    """Ask for the list, again where the page was drawn anew meanwhile; the key only moves in one that is open."""
+    choices.press("ArrowDown")
+    return options.count() > 0
 
 
 @pytest.mark.parametrize("job", ["trained", "running", "failed"])
