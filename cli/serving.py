@@ -27,13 +27,15 @@ def serve(
     .env.example lists the settings. Beyond this machine it listens only with FEDMEM_API_KEY.
     """
     from backend import server
-    from backend.app import create_app
-    from backend.logs import log_to_stderr
     from backend.settings import Settings
-    from fedmem.serving import Recommender
 
     settings = Settings.load(host=host, port=port)
     with server.listen(settings.host, settings.port) as listener:
+        # Only now, because these take seconds: what is wrong above is said at once.
+        from backend.app import create_app
+        from backend.logs import log_to_stderr
+        from fedmem.serving import Recommender
+
         recommender = None if run is None else Recommender.load(run)
         app = create_app(settings, recommender)
         log_to_stderr()
@@ -53,9 +55,11 @@ def trainer(
 ) -> None:
     """Claim queued jobs and train them, until Ctrl-C. Settings come from the environment, see .env.example."""
     from trainer.settings import Settings
-    from trainer.worker import serve_jobs
 
-    serve_jobs(Settings.load(database_url=database_url), until_idle=until_idle)
+    settings = Settings.load(database_url=database_url)
+    from trainer.worker import serve_jobs  # only now, because it takes seconds: what is wrong above is said at once
+
+    serve_jobs(settings, until_idle=until_idle)
 
 
 def dashboard() -> None:

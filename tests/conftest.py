@@ -1,6 +1,8 @@
 """What every test shares: one thread, a feature cache of its own, and the real data where it is present."""
 
+import gc
 import os
+import sys
 
 # Before torch is imported anywhere, subprocesses included: its threads under contention cost a factor of five.
 os.environ["OMP_NUM_THREADS"] = "1"
@@ -11,6 +13,12 @@ from pathlib import Path
 
 import pytest
 from hypothesis import settings
+
+# Or each process that a test starts would compile the whole product anew.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
+# Until the tests are collected: what is imported is kept, and looking for garbage in it takes a fifth of the time.
+gc.disable()
 
 pytest_plugins = ["tests.databases"]
 
@@ -25,6 +33,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """Of several processes, let none begin at the end what takes longest: real services, browsers and whole runs."""
     if hasattr(config, "workerinput"):
         items.sort(key=lambda item: not item.path.is_relative_to(ROOT / "tests" / "end_to_end"))
+
+
+def pytest_collection_finish() -> None:
+    """From here on there is garbage, but not among what has been imported."""
+    gc.freeze()
+    gc.enable()
 
 
 @pytest.fixture(scope="session")

@@ -24,7 +24,7 @@ from tests.backend.test_items import Encoder
 
 # Of every route and method; a few hundred in all for continuous integration, FEDMEM_SCHEMATHESIS=400 by hand.
 KEY = "a-key-that-no-log-may-hold"
-CASES = int(os.environ.get("FEDMEM_SCHEMATHESIS", "10"))
+CASES = int(os.environ.get("FEDMEM_SCHEMATHESIS", "5"))
 # The server reads 64 KiB of a request's head; of one that is longer it depends on how it arrives whether it is read.
 LONGEST_ADDRESS = 60_000
 # Only to notice a server that hangs: the client's own limit of 10 s may run out on a machine that has a lot to do.

@@ -1,5 +1,6 @@
 """The real backend on a database of the tests' own, in this process, and the real dashboard beside it as a process."""
 
+import functools
 import html
 import os
 import subprocess
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import httpx
 import streamlit as st
+from streamlit.components.v2.component_manager import BidiComponentManager
 from streamlit.testing.v1 import AppTest
 
 from backend.app import create_app
@@ -84,14 +86,20 @@ def open_page(name: str, app: Path = APP, **query: object) -> AppTest:
     """A page after its first run in this process, without an exception; the API is the environment's."""
     st.cache_resource.clear()
     st.cache_data.clear()
-    opened = AppTest.from_file(str(app), default_timeout=PATIENCE)
-    asked = {key: str(value) for key, value in query.items()}
-    opened.query_params.update(asked)
-    opened.run().switch_page(f"views/{name}.py")
-    opened.query_params.update(asked)
+    opened = AppTest.from_file(str(app), default_timeout=PATIENCE).switch_page(f"views/{name}.py")
+    opened._bidi_component_manager = installed_components()
+    opened.query_params.update({key: str(value) for key, value in query.items()})
     opened.run()
     assert not opened.exception, opened.exception
     return opened
+
+
+@functools.cache
+def installed_components() -> BidiComponentManager:
+    """What Streamlit finds of components among all installed packages, for which it would search in every test."""
+    found = BidiComponentManager()
+    found.discover_and_register_components(start_file_watching=False)
+    return found
 
 
 def read(markdown: str) -> str:

@@ -1,16 +1,20 @@
 """A database and a data folder with tiny data, real processes on them, and what a finished job comes to."""
 
 import hashlib
+import io
+import logging
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 from sqlalchemy import Engine, select
 
 import migrations
@@ -22,7 +26,9 @@ from fedmem.storage.catalogue_rows import InteractionColumns, ItemRow
 from fedmem.storage.engine import connect, reading
 from fedmem.storage.jobs import JobRow, JobStore
 from tests.tiny import ITEMS, merged, tiny_config, walks
-from tests.waiting import PATIENCE
+from trainer.control import Shutdown
+from trainer.settings import Settings
+from trainer.worker import Worker
 
 ROOT = Path(__file__).resolve().parents[2]
 ROUNDS = 8
@@ -102,14 +108,14 @@ class Product:
         )
 
     def train(self) -> str:
-        """Train what is queued to its end; the trainer's output."""
-        with self.start("-m", "trainer", "--until-idle") as process:
-            try:
-                output, _ = process.communicate(timeout=PATIENCE)
-            finally:
-                process.kill()
-        assert process.returncode == 0, output
-        return output
+        """Train what is queued to its end by a trainer in this process, which starts in no time; what it logs."""
+        with pytest.MonkeyPatch.context() as patch, logged() as output:
+            for name, value in self.environment.items():
+                patch.setenv(name, value)
+            worker = Worker(Settings.load(), Shutdown())
+            worker.run(until_idle=True)
+        worker.stores.jobs.engine.dispose()
+        return output.getvalue()
 
     def directory(self, job_id: int) -> RunDirectory:
         return RunDirectory(self.data_dir / "jobs" / str(job_id))
@@ -150,6 +156,20 @@ class Product:
         """Every file of the data folder with its time of change and its content."""
         files = [path for path in self.data_dir.rglob("*") if path.is_file()]
         return {str(p.relative_to(self.data_dir)): (p.stat().st_mtime_ns, p.read_bytes()) for p in files}
+
+
+@contextmanager
+def logged() -> Iterator[io.StringIO]:
+    """What is logged meanwhile, from the level on that ``python -m trainer`` sets."""
+    output, root = io.StringIO(), logging.getLogger()
+    handler, level = logging.StreamHandler(output), root.level
+    root.addHandler(handler)
+    root.setLevel(logging.INFO)
+    try:
+        yield output
+    finally:
+        root.setLevel(level)
+        root.removeHandler(handler)
 
 
 def digest(arrays: Mapping[str, np.ndarray]) -> str:

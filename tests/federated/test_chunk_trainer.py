@@ -195,7 +195,7 @@ def allowed(changes: Mapping[str, Any]) -> dict[str, Any]:
     return dict(changes)
 
 
-@settings(max_examples=40)
+@settings(max_examples=25)
 @given(changes=CONFIGURATIONS, seed=st.integers(0, 99), text=st.booleans(), image=st.booleans(), prefs=st.booleans())
 def test_a_chunk_is_the_sum_of_its_clients(changes, seed, text, image, prefs):
     config = together_config(**changes)
@@ -203,7 +203,7 @@ def test_a_chunk_is_the_sum_of_its_clients(changes, seed, text, image, prefs):
     assert_same_sums(*both_ways(config, seed, text=text, image=image, preferences=prefs), config)
 
 
-@settings(max_examples=80)
+@settings(max_examples=25)
 @given(
     changes=CONFIGURATIONS,
     several=SEVERAL,

@@ -235,7 +235,7 @@ class JobMachine(RuleBasedStateMachine):
 
 
 # The rules are the same on both; PostgreSQL, where each step takes longer, must only show that it keeps them too.
-EXAMPLES = {"sqlite": 150, "postgresql": 40}
+EXAMPLES = {"sqlite": 60, "postgresql": 15}
 
 
 def test_any_order_of_events(engine):
