@@ -1,7 +1,8 @@
-"""What is known stays known: imports beside a backend that serves, edits and deletes, each a process of its own."""
+"""What is known stays known: imports beside a backend that serves, edits and deletes in another process."""
 
 import csv
 import json
+import os
 import subprocess
 import sys
 import time
@@ -9,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 from urllib.parse import quote
 
 import httpx
@@ -17,8 +19,10 @@ import pytest
 import migrations
 from fedmem.storage.catalogue import CatalogueStore
 from fedmem.storage.catalogue_rows import InteractionColumns, ItemRow
-from tests.dashboard.sites import free_port
+from tests.cli.conftest import called
+from tests.dashboard.sites import backend_on
 from tests.end_to_end.products import ROOT, Product
+from tests.ports import free_port
 from tests.tiny import merged, tiny_config, walks
 
 TAKEN, DESCRIBED = 20, 26
@@ -110,13 +114,11 @@ def client(product: Product) -> Iterator[httpx.Client]:
 
 
 def imported(product: Product, path: Path, *options: object) -> dict[str, Any]:
-    """``fedmem data import`` as a process; what it says."""
-    command = [sys.executable, "-m", "cli", "data", "import", str(path), "--name", "shop", "--json", *map(str, options)]
-    done = subprocess.run(
-        command, cwd=ROOT, env=product.environment, capture_output=True, text=True, timeout=FINISH, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    found: dict[str, Any] = json.loads(done.stdout)
+    """What ``fedmem data import`` says, in another process than the backend's."""
+    with patch.dict(os.environ, product.environment):
+        done = called("data", "import", path, "--name", "shop", "--json", *options)
+    assert done.code == 0, done.err
+    found: dict[str, Any] = json.loads(done.out)
     return found
 
 
@@ -238,7 +240,8 @@ def old(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Product, htt
     users, items, times = zip(*rows, strict=True)
     CatalogueStore(product.engine).write("old", "a file", InteractionColumns(users, items, times), catalogue)
     train(product, "old", {"features": {"text": "off"}})
-    with backend_of(product) as client:
+    with backend_on(product.url, product.data_dir) as api, httpx.Client(base_url=api, timeout=30) as client:
+        until(lambda: _ready(client), "the model")
         yield product, client
 
 

@@ -1,18 +1,21 @@
-"""One ``.env`` for all commands, and no password in what they print: real processes in a folder of their own."""
+"""One ``.env`` for all commands, and no password in what they print; services are processes of their own."""
 
 import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from unittest.mock import patch
 
 import httpx
 import pytest
 
+from tests.cli.conftest import called
 from tests.end_to_end.products import ROOT
 from tests.waiting import PATIENCE
 
+Run = Callable[..., str]
 SECRETS = ("Geheim-7", "other-secret", "key-of-mine", "llm-key")
 LOG = "user_id,item_id,timestamp\n" + "".join(f"u{n % 6},i{n * 5 % 14},{n}\n" for n in range(60))
 TINY_JOB = ("--set", "features.text=off", "--set", "features.image=off", "--set", "federated.num_rounds=1")
@@ -27,8 +30,22 @@ def is_ours(name: str) -> bool:
     return name.startswith("FEDMEM_") or name == "DATABASE_URL"
 
 
-def fedmem(folder: Path, *arguments: str, code: int = 0, **changes: str) -> str:
-    """What a command prints, on both streams."""
+@pytest.fixture
+def fedmem(shop: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """``fedmem("data", "list")``: what a command prints on both streams, in the folder of the shop."""
+    monkeypatch.chdir(shop)
+
+    def run(*arguments: str, code: int = 0, **changes: str) -> str:
+        with patch.dict(os.environ, environment(**changes), clear=True):
+            done = called(*arguments)
+        assert done.code == code, (arguments, done)
+        return done.out + done.err
+
+    return run
+
+
+def process(folder: Path, *arguments: str, code: int = 0, **changes: str) -> str:
+    """What a service prints, on both streams."""
     command = [sys.executable, "-m", *arguments]
     done = subprocess.run(
         command, cwd=folder, env=environment(**changes), capture_output=True, text=True, timeout=PATIENCE, check=False
@@ -61,27 +78,25 @@ def backend(shop: Path) -> Iterator[str]:
             process.terminate()
 
 
-def test_every_command_uses_the_database_that_the_file_names(shop: Path) -> None:
-    assert "the database sqlite:///mine.db was empty" in fedmem(
-        shop, "cli", "data", "import", "log.csv", "--name", "log"
-    )
-    assert "log" in fedmem(shop, "cli", "data", "list")
-    assert "sqlite:///mine.db is at" in fedmem(shop, "cli", "db", "upgrade")
-    assert re.match(r"\d{4}", fedmem(shop, "cli", "db", "current"))
-    assert fedmem(shop, "cli", "jobs", "start", "--dataset", "log", *TINY_JOB).startswith("1")
-    fedmem(shop, "trainer", "--until-idle")
-    assert "succeeded" in fedmem(shop, "cli", "jobs", "list")
-    assert "no job" not in fedmem(shop, "cli", "audit", "1")
+def test_every_command_uses_the_database_that_the_file_names(shop: Path, fedmem: Run) -> None:
+    assert "the database sqlite:///mine.db was empty" in fedmem("data", "import", "log.csv", "--name", "log")
+    assert "log" in fedmem("data", "list")
+    assert "sqlite:///mine.db is at" in fedmem("db", "upgrade")
+    assert re.match(r"\d{4}", fedmem("db", "current"))
+    assert fedmem("jobs", "start", "--dataset", "log", *TINY_JOB).startswith("1")
+    process(shop, "trainer", "--until-idle")
+    assert "succeeded" in fedmem("jobs", "list")
+    assert "no job" not in fedmem("audit", "1")
     assert (shop / "kept" / "jobs" / "1" / "manifest.json").exists()
     assert not (shop / "runs").exists()
     # Alembic's own command, too.
-    fedmem(shop, "alembic", "-c", str(ROOT / "alembic.ini"), "current")
+    process(shop, "alembic", "-c", str(ROOT / "alembic.ini"), "current")
     assert not (shop / "runs").exists()
 
 
-def test_the_backend_and_the_trainer_use_it_too(shop: Path, request: pytest.FixtureRequest) -> None:
-    fedmem(shop, "cli", "data", "import", "log.csv", "--name", "log")
-    fedmem(shop, "cli", "trainer", "--until-idle")
+def test_the_backend_and_the_trainer_use_it_too(shop: Path, fedmem: Run, request: pytest.FixtureRequest) -> None:
+    fedmem("data", "import", "log.csv", "--name", "log")
+    process(shop, "cli", "trainer", "--until-idle")
     address = request.getfixturevalue("backend")
     with httpx.Client(
         base_url=address, transport=httpx.HTTPTransport(retries=8)
@@ -90,25 +105,23 @@ def test_the_backend_and_the_trainer_use_it_too(shop: Path, request: pytest.Fixt
     assert not (shop / "runs").exists()
 
 
-def test_what_the_environment_says_wins_and_the_source_of_each_value_is_shown(shop: Path) -> None:
-    shown = fedmem(shop, "cli", "config", "show", "--services", FEDMEM_MAX_K="50", COLUMNS="200")
+def test_what_the_environment_says_wins_and_the_source_of_each_value_is_shown(shop: Path, fedmem: Run) -> None:
+    shown = fedmem("config", "show", "--services", FEDMEM_MAX_K="50")
     lines = {line.split()[0]: line for line in shown.splitlines() if line.strip()}
     assert re.search(r"sqlite:///mine\.db +\.env", lines["DATABASE_URL"])
     assert "every command, backend, trainer" in lines["DATABASE_URL"]
     assert re.search(r"50 +environment", lines["FEDMEM_MAX_K"])
     assert re.search(r"127\.0\.0\.1 +default", lines["FEDMEM_HOST"])
     assert f"{shop / '.env'} is read; relative paths start at {shop}" in shown
-    assert "other.db" in fedmem(shop, "cli", "db", "upgrade", DATABASE_URL="sqlite:///other.db")
+    assert "other.db" in fedmem("db", "upgrade", DATABASE_URL="sqlite:///other.db")
     (shop / ".env").write_text("FEDMEM_PROT=1\n", encoding="utf-8")
-    assert "FEDMEM_PROT from .env is no setting (did you mean FEDMEM_PORT?)" in (
-        fedmem(shop, "cli", "config", "show", "--services")
-    )
+    assert "FEDMEM_PROT from .env is no setting (did you mean FEDMEM_PORT?)" in (fedmem("config", "show", "--services"))
 
 
 def test_a_name_that_stands_twice_stops_every_command(shop: Path) -> None:
     (shop / ".env").write_text("DATABASE_URL=sqlite:///a.db\nDATABASE_URL=sqlite:///b.db\n", encoding="utf-8")
     for command in (("cli", "data", "list"), ("trainer", "--until-idle"), ("backend",), ("dashboard",)):
-        assert "DATABASE_URL stands twice, in line 1 and line 2" in fedmem(shop, *command, code=2)
+        assert "DATABASE_URL stands twice, in line 1 and line 2" in process(shop, *command, code=2)
     assert sorted(path.name for path in shop.iterdir()) == [".env", "log.csv"]
 
 
@@ -117,6 +130,6 @@ def test_no_secret_is_in_anything_that_a_service_prints(shop: Path) -> None:
     text = f"DATABASE_URL={url}\nFEDMEM_API_KEY=key-of-mine\nFEDMEM_LLM_API_KEY=llm-key\n"
     (shop / ".env").write_text(text, encoding="utf-8")
     for command, code in (("cli", 2), ("trainer", 2), ("trainer.health", 1)):
-        printed = fedmem(shop, command, *(["data", "list"] if command == "cli" else []), code=code)
+        printed = process(shop, command, *(["data", "list"] if command == "cli" else []), code=code)
         assert "127.0.0.1:1/shop" in printed
         assert not [secret for secret in SECRETS if secret in printed], (command, printed)
