@@ -26,7 +26,7 @@ def test_every_figure_comes_out(monkeypatch):
     monkeypatch.setattr(products, "write_demo", partial(write_demo, num_users=60, num_items=40))
     tiny = {"features": {"text": "off", "image": "off"}, "fedmem": {"warmup_rounds": 1}}
     monkeypatch.setattr(products, "ENDLESS", products.ENDLESS | tiny)
-    record = five_tabs.five_tabs(Sizes(alternations=1, rounds=60))
+    record = five_tabs.five_tabs(Sizes(alternations=1, rounds=30))
     assert record["ratio_least"] <= record["ratio"] <= record["ratio_greatest"]
     assert record["ratio"] > 0
     assert record["polls"] > 0

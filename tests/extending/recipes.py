@@ -14,7 +14,6 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[2]
 SECTION = re.compile(r"^## (.+?)\n(.*?)(?=^## |\Z)", re.MULTILINE | re.DOTALL)
 BLOCK = re.compile(r"^```diff\n--- (\S+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
-NOT_COPIED = shutil.ignore_patterns("__pycache__")
 
 
 @dataclass(frozen=True)
@@ -27,7 +26,7 @@ class Recipe:
     def carry_out(self, folder: Path) -> "ChangedSource":
         """Copy the source to ``folder`` and change it there."""
         for package in ("fedmem", "backend", "dashboard"):
-            shutil.copytree(ROOT / package, folder / package, ignore=NOT_COPIED)
+            shutil.copytree(ROOT / package, folder / package)  # with the bytecode, which is that of what is not changed
         for name, change in self.changes.items():
             path = folder / name
             text = path.read_text(encoding="utf-8") if path.exists() else ""
@@ -51,7 +50,11 @@ class ChangedSource:
 
     def train(self, **settings: Any) -> Any:
         """What ``tiny_training.py`` says of a tiny run with these settings by section."""
-        return json.loads(self.run("tiny_training.py", json.dumps(settings)))
+        return self.train_each(settings)[0]
+
+    def train_each(self, *runs: Mapping[str, Any]) -> list[Any]:
+        """The same of several runs, which one process trains."""
+        return json.loads(self.run("tiny_training.py", *map(json.dumps, runs)))
 
 
 def recipe(title: str) -> Recipe:

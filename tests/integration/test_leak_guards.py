@@ -160,7 +160,7 @@ def test_on_noise_a_trained_model_stays_at_chance(loss):
 
 def test_on_noise_a_locally_trained_client_stays_at_chance():
     """Its negatives are drawn without its training items: were its test item left out too, it would stand out."""
-    dataset = noise(80, seed=4)
+    dataset = noise(40, seed=4)
     training = {"loss": "bpr", "optimizer": "adam", "learning_rate": 0.01, "num_negatives": 30}
     population, server = learn(dataset, 0, training=training, federated={"local_epochs": 10})
     ranks = []
@@ -174,4 +174,4 @@ def test_on_noise_a_locally_trained_client_stays_at_chance():
         scores = ModelScorer(population.model, server.state.global_memory).score([context], [history])
         ranks.append(target_rank(scores, np.array([dataset.test_target(user)]), [history])[0])
     found = float(np.mean(np.array(ranks) <= 10))
-    assert abs(standard_errors_from_chance(found, dataset, 80)) < 4
+    assert abs(standard_errors_from_chance(found, dataset, 40)) < 4
