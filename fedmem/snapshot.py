@@ -38,17 +38,11 @@ def take_snapshot(
     if config.data.cold_user_fraction:
         dataset = _with_cold_users(config.data.cold_user_fraction, config.seed, dataset)
     _say_what_is_left_out(dataset)
-    encoding = Encoding(config.features, config.model.text_model_name, progress=progress)
+    encoding = Encoding(config.features, config.model.text_model_name, progress)
     features, provenance = build_item_features(dataset.items, encoding)
     _check_text_dim(config.model, features)
-    user_features, note = build_user_features(
-        dataset,
-        features,
-        policy=config.features.preference_text if config.uses_memory else "off",
-        text_model_name=config.model.text_model_name,
-        writer=writer,
-        progress=progress,
-    )
+    policy = config.features.preference_text if config.uses_memory else "off"
+    user_features, note = build_user_features(dataset, features, encoding, policy, writer)
     logger.info("preference texts: %s", note)
     return Snapshot(config, dataset, features, user_features, provenance | {"preference_text": note})
 

@@ -3,7 +3,6 @@
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Protocol
 
 import numpy.typing as npt
@@ -39,11 +38,10 @@ class RawVectors:
 
 @dataclass(frozen=True)
 class Encoding:
-    """How vectors are made: the settings, the text encoder's name, the encoders' cache, and who is told of progress."""
+    """How vectors are made: the settings, the text encoder's name, and who is told of progress."""
 
     config: FeaturesConfig
     text_model_name: str
-    cache_dir: Path | str | None = None
     progress: StageProgress | None = None
 
 
@@ -94,12 +92,9 @@ def build_item_features(items: Sequence[Item], encoding: Encoding) -> tuple[Item
 def build_user_features(
     dataset: TrainingHistories,
     item_features: ItemFeatures,
-    *,
+    encoding: Encoding,
     policy: Policy,
-    text_model_name: str,
     writer: PreferenceWriter = template_text,
-    cache_dir: Path | str | None = None,
-    progress: StageProgress | None = None,
 ) -> tuple[UserFeatures, str]:
     """Encode preference texts of U users, from the first half of each training history, with a note for the manifest.
 
@@ -110,7 +105,7 @@ def build_user_features(
         return UserFeatures.empty(dataset.num_users), "off"
     item_texts = item_features.vectors.get(Modality.TEXT)
     reason = "preference texts need item texts" if item_texts is None else "no user has a preference text"
-    texts = [] if item_texts is None else _written(dataset, writer, _stage(progress, "preference texts"))
+    texts = [] if item_texts is None else _written(dataset, writer, _stage(encoding.progress, "preference texts"))
     if item_texts is None or not any(texts):
         if policy == "required":
             raise FeatureError(
@@ -119,8 +114,8 @@ def build_user_features(
             )
         logger.info("preference texts are not used: %s", reason)
         return UserFeatures.empty(dataset.num_users), f"auto: {reason}, not used"
-    encoder = TextEncoder(text_model_name, cache_dir)
-    raw = _encoded_where_present(texts, encoder, _stage(progress, "preference vectors"))
+    encoder = TextEncoder(encoding.text_model_name)
+    raw = _encoded_where_present(texts, encoder, _stage(encoding.progress, "preference vectors"))
     fitted = item_texts.transformed(raw)
     note = f"{encoder.identity}, {int(fitted.mask.sum())} of {dataset.num_users} users"
     return UserFeatures(fitted.rows, fitted.mask), note
@@ -158,7 +153,7 @@ def _absent(modality: Modality, policy: Policy) -> str:
 
 def _texts(items: Sequence[Item], encoding: Encoding) -> Callable[[], RawVectors]:
     def encode() -> RawVectors:
-        encoder = TextEncoder(encoding.text_model_name, encoding.cache_dir)
+        encoder = TextEncoder(encoding.text_model_name)
         texts = [item.text for item in items]
         vectors = _encoded_where_present(texts, encoder, _stage(encoding.progress, "item texts"))
         return RawVectors(vectors, encoder.identity if any(vector is not None for vector in vectors) else "")
@@ -172,7 +167,7 @@ def _images(items: Sequence[Item], encoding: Encoding) -> Callable[[], RawVector
         return precomputed(name, items)
 
     def encode() -> RawVectors:
-        encoder = ImageEncoder(name, encoding.cache_dir)
+        encoder = ImageEncoder(name)
         stage = _stage(encoding.progress, "item images")
         return _image_vectors(items, encoder, encoding.config.image == "auto", stage)
 

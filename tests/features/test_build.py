@@ -138,6 +138,10 @@ def test_progress_names_the_stage(real_encoder: TextEncoder) -> None:
     assert calls[-1] == ("item texts", 3, 3)
 
 
+def _by(text_model_name: str) -> Encoding:
+    return Encoding(FeaturesConfig(), text_model_name)
+
+
 @dataclass
 class _Histories:
     items: tuple[Item, ...]
@@ -161,9 +165,7 @@ def test_preference_texts_come_from_the_first_half_only(real_encoder: TextEncode
         return "Horror." if history else ""
 
     dataset = _Histories(ITEMS, [[1, 2, 4, 3], [], [2, 1, 4], [1]])
-    features, note = build_user_features(
-        dataset, item_features, policy="required", text_model_name=real_encoder.model_name, writer=writer
-    )
+    features, note = build_user_features(dataset, item_features, _by(real_encoder.model_name), "required", writer)
     assert seen == [["a", "b"], [], ["b"], []]
     assert features.mask.tolist() == [True, False, True, False]
     assert features.preference is not None
@@ -176,9 +178,9 @@ def test_preference_texts_come_from_the_first_half_only(real_encoder: TextEncode
 def test_what_comes_later_changes_no_preference(real_encoder: TextEncoder) -> None:
     item_features, _ = _build(ITEMS, "required", "off")
     results = [
-        build_user_features(
-            _Histories(ITEMS, [history]), item_features, policy="auto", text_model_name=real_encoder.model_name
-        )[0].preference
+        build_user_features(_Histories(ITEMS, [history]), item_features, _by(real_encoder.model_name), "auto")[
+            0
+        ].preference
         for history in ([1, 2, 4, 4], [1, 2, 3, 1], [4, 2, 3, 1])
     ]
     first, second, third = results
@@ -192,17 +194,17 @@ def test_preference_texts_need_item_texts() -> None:
     dataset = _Histories(ITEMS, [[1, 2]])
     nothing = ItemFeatures(4)
     for policy, note in (("off", "off"), ("auto", "auto: preference texts need item texts, not used")):
-        features, found = build_user_features(dataset, nothing, policy=policy, text_model_name="./no-model")  # type: ignore[arg-type]
+        features, found = build_user_features(dataset, nothing, _by("./no-model"), policy)  # type: ignore[arg-type]
         assert features.preference is None
         assert found == note
     with pytest.raises(FeatureError, match=r"need item texts.*features\.preference_text=off"):
-        build_user_features(dataset, nothing, policy="required", text_model_name="./no-model")
+        build_user_features(dataset, nothing, _by("./no-model"), "required")
 
 
 def test_users_without_words(real_encoder: TextEncoder) -> None:
     item_features, _ = _build(ITEMS, "required", "off")
     features, note = build_user_features(
-        _Histories(ITEMS, [[3, 3, 3]]), item_features, policy="auto", text_model_name=real_encoder.model_name
+        _Histories(ITEMS, [[3, 3, 3]]), item_features, _by(real_encoder.model_name), "auto"
     )
     assert features.mask.tolist() == [False]
     assert note == "auto: no user has a preference text, not used"

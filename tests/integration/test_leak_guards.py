@@ -5,14 +5,14 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from fedmem.config import ExperimentConfig
+from fedmem.config import ExperimentConfig, FeaturesConfig
 from fedmem.data.federated_dataset import FederatedDataset
 from fedmem.data.interactions import Item
 from fedmem.evaluation.baselines import chance
 from fedmem.evaluation.evaluate import evaluate
 from fedmem.evaluation.ranking_metrics import target_rank
 from fedmem.experiment import TrainingRun
-from fedmem.features.build import build_user_features
+from fedmem.features.build import Encoding, build_user_features
 from fedmem.federated.client_host import ClientScorer
 from fedmem.federated.messages import Broadcast
 from fedmem.federated.parameters import load_parameters
@@ -72,7 +72,7 @@ def texts_read(dataset: FederatedDataset) -> list[list[str]]:
         read.append([item.item_id for item in items])
         return ""
 
-    build_user_features(dataset, tiny_features(), policy="auto", text_model_name="none", writer=writer)
+    build_user_features(dataset, tiny_features(), Encoding(FeaturesConfig(), "none"), "auto", writer)
     return read
 
 
