@@ -114,7 +114,7 @@ def baseline_scorers(dataset: FederatedDataset) -> Mapping[str, Scorer]:
     try:
         found["EASE + recency"] = EASE(dataset)
     except DataError as error:
-        notes.print(f"without EASE: {error}", markup=False)
+        notes.print(f"without EASE: {error}")
     return found
 
 
@@ -162,7 +162,7 @@ def _negatives(snapshot: Snapshot, path: Path, split: Split) -> StoredNegatives:
         return StoredNegatives.load(path)
     drawn = StoredNegatives.draw(snapshot.dataset, split, numpy_generator(snapshot.config.seed, "stored negatives"))
     drawn.save(path)
-    notes.print(f"drew {drawn.items.shape[1]} negatives for each of {len(drawn.users)} users into {path}", markup=False)
+    notes.print(f"drew {drawn.items.shape[1]} negatives for each of {len(drawn.users)} users into {path}")
     return drawn
 
 
@@ -189,5 +189,5 @@ def _cold_rows(snapshot: Snapshot, scorers: Mapping[str, Scorer]) -> list[ColdSt
     try:
         return evaluate_cold_start(dataset, scorers, k_list=config.k_list, metrics=config.metrics)
     except DataError as error:
-        notes.print(f"no cold-start table: {error}", markup=False)
+        notes.print(f"no cold-start table: {error}")
         return []

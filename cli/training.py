@@ -102,7 +102,7 @@ def train_to_end(run: "TrainingRun", *, again: str, label: str = "round") -> Non
         sys.exit(130)
 
 
-def _train(run: "TrainingRun", stopping: "list[bool]", label: str) -> None:
+def _train(run: "TrainingRun", stopping: list[bool], label: str) -> None:
     config = run.snapshot.config
     latest = line = ""
     with rounds(config.federated.num_rounds, run.server.state.round) as advance:
@@ -173,7 +173,7 @@ def out_hint(run: "TrainingRun") -> str:
 
 
 @contextmanager
-def stop_on_interrupt() -> Iterator["list[bool]"]:
+def stop_on_interrupt() -> Iterator[list[bool]]:
     """Let the first Ctrl-C, SIGTERM or closed terminal end the run after its present chunk; interrupt on the second."""
     asked: list[bool] = []
 

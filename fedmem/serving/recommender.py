@@ -1,6 +1,6 @@
 """Recommender: one model version, ready to answer known users, new ones and histories, with titles and reasons."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
@@ -179,10 +179,10 @@ class Recommender:
         """
         return self.answer(Question(user_id, selection=best_of(k)))
 
-    def recommend_users(self, users: Sequence[int], k: int) -> Iterator[Recommendation]:
+    def recommend_users(self, users: Sequence[int], k: int) -> list[Recommendation]:
         """Recommend to many users by index, each with the whole known history as input, as ``recommend`` does."""
         selection = best_of(k)
-        yield from self.answer_many([Question(self.dataset.vocabulary.user_id(u), selection=selection) for u in users])
+        return self.answer_many([Question(self.dataset.vocabulary.user_id(u), selection=selection) for u in users])
 
     def similar(self, item_id: str, k: int = 10) -> SimilarTo:
         """Find the k items whose rows of the item matrix have the greatest cosine to this one's, nearest first.
