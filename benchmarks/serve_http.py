@@ -14,28 +14,17 @@ r9  the same during 20 activations of other models, each read from disk, over th
 """
 
 import asyncio
-import os
-import shutil
 import statistics
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from itertools import cycle, islice
 
-import numpy as np
-
-from benchmarks.drawn import checkpoint_of, snapshot_of
+from benchmarks.drawn_models import MODELS, store_models, version_of
 from benchmarks.http_server import CPU, HELLO
 from benchmarks.load_generator import Connection, Generator, Load, Request, recommendations
 from benchmarks.product import BenchmarkError, Product, Service, product
-from fedmem.checkpoint import RunDirectory, RunRecord, Snapshot
-from fedmem.data.federated_dataset import FederatedDataset
-from fedmem.data.interactions import Interactions
-from fedmem.storage.engine import connect
-from fedmem.storage.jobs import JobStore, RoundResult
 
-DATASET = "drawn"
-MODELS = 5  # more than the backend keeps in memory: each activation reads one from disk
 GOALS = {"r4": 5.0, "r5": 2.5, "r6": 1.5, "r9": 2.0, "r9_errors": 0}
 WHAT = {
     "r4": "CPU of the first GET /recommend of a user, of a hello-world route",
@@ -73,7 +62,7 @@ def serve_http(sizes: Sizes | None = None, advance: Advance = lambda *_: None) -
     sizes = sizes or Sizes()
     with product() as made:
         advance("measuring over HTTP", 0, 4)
-        store_models(made, sizes)
+        store_models(made, sizes.items, len(sizes.users))
         made.store_demo()
         made.start("benchmarks.http_server")
         made.wait(lambda: made.answers("/health/ready"), "a model in service")
@@ -230,50 +219,3 @@ def percentiles(name: str, side: Load, idle: Load) -> dict[str, float]:
         f"{name}_idle_p99_ms": idle.milliseconds(99),
         f"{name}_requests": float(len(side.seconds)),
     }
-
-
-# The database and the models
-
-
-def store_models(made: Product, sizes: Sizes) -> None:
-    """Store drawn users and items, and finished jobs whose models can be activated; activate the first."""
-    snapshot = snapshot_of(sizes.items, len(sizes.users))
-    made.store(DATASET, interactions_of(snapshot.dataset), list(snapshot.dataset.items))
-    folders = [made.data_dir / "jobs" / str(job) for job in range(1, MODELS + 1)]
-    write_run(RunDirectory(folders[0]), snapshot)
-    for folder in folders[1:]:
-        shutil.copytree(folders[0], folder, copy_function=os.link)  # what is replaced is replaced by renaming
-    engine = connect(made.database_url)
-    for job in range(1, MODELS + 1):
-        finish_job(JobStore(engine), snapshot, activate=job == 1)
-    engine.dispose()
-
-
-def interactions_of(dataset: FederatedDataset) -> Interactions:
-    """Return a data set as rows."""
-    users = np.repeat(np.array(dataset.vocabulary.users, object), dataset.lengths)
-    items = np.array(dataset.vocabulary.items, object)[dataset.sequence - 1]
-    return Interactions(users, items, np.arange(len(users), dtype=np.float64))
-
-
-def write_run(directory: RunDirectory, snapshot: Snapshot) -> None:
-    """Write a run of one round."""
-    checkpoint = checkpoint_of(snapshot, round=1)
-    directory.write_snapshot(snapshot)
-    directory.write_checkpoint(checkpoint.server, [checkpoint.memories], [], RunRecord(1, 1, finished=True))
-
-
-def finish_job(jobs: JobStore, snapshot: Snapshot, *, activate: bool) -> None:
-    """Finish a job as a trainer would leave it."""
-    jobs.create(kind="training", dataset=DATASET, config=snapshot.config.model_dump(mode="json"), num_rounds=1)
-    claimed = jobs.claim("benchmark", 600, 3)
-    assert claimed is not None, "it was just created"
-    _, lease = claimed
-    jobs.begin(lease, snapshot_digest=snapshot.dataset.digest, last_interaction_id=len(snapshot.dataset.sequence))
-    jobs.commit_round(lease, RoundResult(1, True, "000001", {}))
-    jobs.finish(lease, "succeeded", model_round=1, activate=activate)
-
-
-def version_of(job: int) -> str:
-    """Name the model that a job has left."""
-    return f"job-{job}-round-1"

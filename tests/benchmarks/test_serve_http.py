@@ -14,6 +14,7 @@ import pytest
 from benchmarks import load, load_generator, serve_http
 from benchmarks import product as products
 from benchmarks.drawn import checkpoint_of, snapshot_of
+from benchmarks.drawn_models import interactions_of
 from benchmarks.load_generator import Connection, Generator, Load, Request
 from benchmarks.product import BenchmarkError, product
 from fedmem.data.demo import write_demo
@@ -81,7 +82,7 @@ def test_the_models_measured_answer_from_their_memories():
     answer = recommender.recommend("2", 10)
     assert (answer.strategy, len(answer.items), answer.round) == ("model", 10, 1)
     assert answer.items[0].item.title.startswith("The Return of Film")
-    interactions = serve_http.interactions_of(snapshot.dataset)
+    interactions = interactions_of(snapshot.dataset)
     own = interactions.items[interactions.users == "1"]
     assert own.tolist() == [snapshot.dataset.vocabulary.items[i - 1] for i in snapshot.dataset.history(1)]
 
