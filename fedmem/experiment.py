@@ -19,6 +19,7 @@ from fedmem.federated.server import FedMemServer
 from fedmem.federated.simulation import SimulatedPopulation
 from fedmem.federated.start import build_model, initial_state
 from fedmem.federated.state import RoundReport
+from fedmem.interruption import heeding
 
 # What a resumed run may change: how long it goes on and where. Another device may round differently.
 RESUMABLE = {
@@ -119,19 +120,23 @@ class TrainingRun:
     def rounds(self, stop: Callable[[], bool] = lambda: False, watch: Watch = unwatched) -> Iterator[RoundReport]:
         """Train until finished, or until ``stop()`` is true; the rounds that are done are then on disk.
 
-        After every chunk of clients ``stop`` is asked, which abandons the round in progress, and ``watch(trained,
-        selected)`` is told how many of the round's clients are done.
+        ``stop`` is asked again and again, within a chunk of clients too, and abandons the round in progress. After
+        every chunk ``watch(trained, selected)`` is told how many of the round's clients are done.
         """
+
+        def go_on() -> None:
+            if stop():
+                raise _Stopped
 
         def after_chunk(trained: int, selected: int) -> None:
             watch(trained, selected)
-            if stop():
-                raise _Stopped
+            go_on()
 
         self.recorder.begin()
         while not self.server.finished:
             try:
-                report = self.server.run_round(after_chunk)
+                with heeding(go_on):
+                    report = self.server.run_round(after_chunk)
             except (_Stopped, TrainingError) as ended:
                 self.recorder.flush(self.server.state, self.population)
                 if isinstance(ended, _Stopped) or stop():  # who asks to stop may have ended the workers too
@@ -153,7 +158,8 @@ class TrainingRun:
         """
         if self.record.best:
             self.restore(self.record.best)
-        table = self.server.evaluate_global_model("test", after_group)
+        with heeding(after_group):
+            table = self.server.evaluate_global_model("test", after_group)
         self.recorder.finish(table)
         return TestResult(table, self.server.state.round)
 

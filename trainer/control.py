@@ -85,7 +85,7 @@ class Control:
         return "shutdown" if self._shutdown and self._desired == "running" else self._desired
 
     def stop(self) -> bool:
-        """Say whether training is to end; asked after every chunk of clients.
+        """Say whether training is to end; asked again and again, within a step of a chunk of clients too.
 
         Raises:
             LeaseLostError: if the lease ran out or another trainer holds it.

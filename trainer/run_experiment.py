@@ -2,9 +2,11 @@
 
 import logging
 import traceback
-from collections.abc import Callable
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from typing import TypeVar
 
 from fedmem.checkpoint import RunDirectory, RunRecord, Snapshot
 from fedmem.config import ExperimentConfig
@@ -37,7 +39,10 @@ from trainer.stage_log import StageLog
 
 logger = logging.getLogger(__name__)
 
+T = TypeVar("T")
+
 NO_MEMORY = "can't allocate memory"
+LOOK = 0.2  # seconds from one look whether to go on to the next
 EASE_ITEMS = 5_000  # of more, inverting the matrix would hold up the first round for over ten seconds
 
 
@@ -138,7 +143,7 @@ class JobRun:
             self._take_over(config, self.job.start_from)
         elif not self.directory.exists:
             self._take(config)
-        return self.directory.read_snapshot()
+        return self._aside(self.directory.read_snapshot)
 
     def _refuse_to_add_nothing(self, run: TrainingRun) -> None:
         """Refuse to continue a job that ended early: it would end at once, and serve the same model again."""
@@ -159,15 +164,18 @@ class JobRun:
     def _take(self, config: ExperimentConfig) -> None:
         """Take the data set as it is now, or as it was when the job first began."""
         logger.info("reading the data set %s", self.job.dataset)
-        dataset, last = load_dataset(
-            self.stores.catalogue,
-            self.job.dataset,
-            min_sequence_length=config.data.min_sequence_length,
-            until_id=self.job.last_interaction_id,
+        dataset, last = self._aside(
+            lambda: load_dataset(
+                self.stores.catalogue,
+                self.job.dataset,
+                min_sequence_length=config.data.min_sequence_length,
+                until_id=self.job.last_interaction_id,
+            )
         )
         self.stores.jobs.begin(self.lease, snapshot_digest=dataset.digest, last_interaction_id=last)
         if not self._recorded():
-            self.stores.jobs.commit_round(self.lease, _start(dataset.configured(config.data), self._go_on))
+            start = self._aside(lambda: _start(dataset.configured(config.data)))
+            self.stores.jobs.commit_round(self.lease, start)
         snapshot = take_snapshot(config, dataset, StageLog(self._go_on))
         self._go_on()
         self.directory.write_snapshot(snapshot)
@@ -239,6 +247,14 @@ class JobRun:
             return f"all {last} rounds are done"
         return f"ended early, because validation HR@10 had not improved in {patience} evaluations (federated.patience)"
 
+    def _aside(self, work: Callable[[], T]) -> T:
+        """Do work that asks nothing in a thread of its own, which is left to itself where the job is to end."""
+        with closing_without_waiting(ThreadPoolExecutor(1, thread_name_prefix="aside")) as thread:
+            done = thread.submit(work)
+            while not wait([done], LOOK).done:
+                self._go_on()
+            return done.result()
+
     def _go_on(self) -> None:
         """Raise where the job is to end or to wait; called between two pieces of work."""
         if self.control.stop():
@@ -273,7 +289,16 @@ class JobRun:
         self.control.patiently(lambda: self.stores.jobs.finish(self.lease, "failed", message=message, traceback=trace))
 
 
-def _start(dataset: FederatedDataset, go_on: Callable[[], None]) -> RoundResult:
+@contextmanager
+def closing_without_waiting(thread: ThreadPoolExecutor) -> Iterator[ThreadPoolExecutor]:
+    """Close a thread's queue at the end, and let it finish what it does by itself."""
+    try:
+        yield thread
+    finally:
+        thread.shutdown(wait=False)
+
+
+def _start(dataset: FederatedDataset) -> RoundResult:
     """Round 0: what lists without a model reach, to compare with."""
     baselines: dict[str, Callable[[FederatedDataset], Scorer]] = {
         "popularity": Popularity,
@@ -283,7 +308,6 @@ def _start(dataset: FederatedDataset, go_on: Callable[[], None]) -> RoundResult:
         baselines["ease"] = EASE
     metrics: dict[str, float] = {}
     for prefix, fitted in baselines.items():
-        go_on()
         table = table_metrics(evaluate(dataset, fitted(dataset), "validation"))
         metrics |= {f"{prefix}_{name}": value for name, value in table.items()}
     return RoundResult(0, is_best=False, checkpoint=None, metrics={"validation": metrics})

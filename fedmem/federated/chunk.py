@@ -44,7 +44,7 @@ class Chunk:
         """Take the clients one at a time, each a chunk of one."""
         return (self.part(slice(row, row + 1)) for row in range(len(self)))
 
-    def steps(self, local: LocalSteps, round_number: int) -> list[list[LocalStep]]:
-        """Draw every client's local steps of a round."""
+    def steps(self, local: LocalSteps, round_number: int) -> list[Iterator[LocalStep]]:
+        """Draw every client's local steps of a round, each when it is asked for: there may be a million of them."""
         clients = zip(self.users, self.data, strict=True)
-        return [list(local.draw(round_number, user, data)) for user, data in clients]
+        return [local.draw(round_number, user, data) for user, data in clients]

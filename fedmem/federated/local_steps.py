@@ -9,6 +9,7 @@ import numpy.typing as npt
 from fedmem.config import ExperimentConfig, TrainingConfig
 from fedmem.data.client_dataset import ClientDataset
 from fedmem.features.preference_texts import preference_boundary
+from fedmem.interruption import heed
 from fedmem.randomness import numpy_generator
 
 
@@ -57,6 +58,11 @@ class LocalSteps:
         """Pick what this takes of a configuration."""
         return cls(config.seed, config.model.max_seq_len, config.federated.local_epochs, config.training)
 
+    def count(self, data: ClientDataset) -> int:
+        """Count the local steps of a client's round; every position of its history is a target once per epoch."""
+        size = self.training.batch_size
+        return self.epochs * (1 if size is None else -(-len(data.history) // size))
+
     def draw(self, round_number: int, user: int, data: ClientDataset, *, cropped: bool = True) -> Iterator[LocalStep]:
         """Draw every local step of a client's round; segments are cropped at random unless they are not to be."""
         training = self.training
@@ -67,6 +73,7 @@ class LocalSteps:
             segments = data.segments(self.max_seq_len, probability, rng)
             items = segments.items[:, : segments.length.max()]
             for chosen in _batches(items > 0, training.batch_size, rng):
+                heed()
                 rows = chosen.any(1)
                 negatives = data.negatives(training.num_negatives, rng)
                 yield LocalStep(items[rows], segments.start[rows], chosen[rows], negatives, preference_from=boundary)

@@ -4,7 +4,7 @@ Every parameter gets a leading client dimension [C, ..]. Of the item embeddings 
 copied; a row that it does not touch can change by weight decay alone, which is the same for every client.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from fedmem.config import ExperimentConfig, FederatedConfig, TrainingConfig
+from fedmem.data.client_dataset import ClientDataset
 from fedmem.federated.aggregation import AGGREGATIONS
 from fedmem.federated.chunk import Chunk
 from fedmem.federated.chunk_batch import ChunkTokens, batch_of
@@ -46,14 +47,22 @@ class SeveralSteps:
 
     def __call__(self, chunk: Chunk, round_number: int, prototypes: PrototypeVectors | None) -> UpdateSum:
         """Train the clients of a chunk on their own: the weighted sum of their changes, and their metrics."""
-        plans = chunk.steps(LocalSteps.of(self.config), round_number)
-        copies = ClientCopies(self.config.training, self.config.federated, self.model, self.clients_model, chunk, plans)
+        local = LocalSteps.of(self.config)
+        counts, plans = [local.count(data) for data in chunk.data], chunk.steps(local, round_number)
+        copies = ClientCopies(
+            self.config.training,
+            self.config.federated,
+            self.model,
+            self.clients_model,
+            chunk,
+            chunk.steps(local, round_number),
+        )
         metrics: dict[str, Sum] = {}
         client_losses = ClientLosses.zeros(len(chunk))
-        for number in range(len(plans[0])):
-            active = sum(len(plan) > number for plan in plans)
+        for number in range(counts[0]):
+            active = sum(count > number for count in counts)
             copies.narrow(active)
-            steps = [plan[number] for plan in plans[:active]]
+            steps = [next(plan) for plan in plans[:active]]
             found = self._step(
                 copies, chunk.part(slice(active)), steps, number, round_number, prototypes, client_losses
             )
@@ -96,7 +105,7 @@ class ClientCopies:
         model: holds the common start.
         clients_model: is given the parameters with a leading dimension [C].
         chunk: the clients.
-        plans: their local steps.
+        plans: their local steps, of which only the negatives are looked at.
     """
 
     def __init__(
@@ -106,7 +115,7 @@ class ClientCopies:
         model: UR4RecV2MoE,
         clients_model: UR4RecV2MoE,
         chunk: Chunk,
-        plans: Sequence[Sequence[LocalStep]],
+        plans: Sequence[Iterator[LocalStep]],
     ) -> None:
         aggregation = AGGREGATIONS[federated.aggregation_method]
         weights = aggregation.weight(chunk.samples)
@@ -238,11 +247,16 @@ class TouchedRows:
         return weight
 
 
-def _rows_of(chunk: Chunk, plans: Sequence[Sequence[LocalStep]]) -> IntArray:
+def _rows_of(chunk: Chunk, plans: Sequence[Iterator[LocalStep]]) -> IntArray:
     """List each client's items and negatives, ascending, the last repeated to the longest list [C, n]."""
-    rows = [
-        np.unique(np.concatenate([data.history, *(step.negatives for step in plan)]))
-        for data, plan in zip(chunk.data, plans, strict=True)
-    ]
+    rows = [_touched(data, plan) for data, plan in zip(chunk.data, plans, strict=True)]
     width = max(len(own) for own in rows)
     return np.stack([np.pad(own, (0, width - len(own)), mode="edge") for own in rows]).astype(np.int64)
+
+
+def _touched(data: ClientDataset, plan: Iterator[LocalStep]) -> npt.NDArray[np.intp]:
+    touched = np.zeros(data.num_items + 1, bool)
+    touched[data.history] = True
+    for step in plan:
+        touched[step.negatives] = True
+    return np.flatnonzero(touched)

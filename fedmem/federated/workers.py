@@ -10,11 +10,13 @@ import os
 import pickle
 import signal
 import threading
+import time
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
+from multiprocessing.synchronize import Event
 from pathlib import Path
 from typing import Any
 
@@ -29,11 +31,13 @@ from fedmem.features.store import ItemFeatures, UserFeatures
 from fedmem.federated.client_host import ClientHost
 from fedmem.federated.messages import Broadcast
 from fedmem.federated.start import build_model
+from fedmem.interruption import heed, heeding
 from fedmem.memory.memory_store import MemoryStore
 
 UserIndices = npt.NDArray[np.int64]
 STOPPING = {signal.SIGINT, signal.SIGTERM}
 LOOK = 2.0  # seconds from one look at the workers to the next
+HEED = 0.2  # seconds from one look whether to go on to the next
 PATIENCE = 60  # seconds; a chunk takes a few
 Snapshot = tuple[ExperimentConfig, FederatedDataset, ItemFeatures, UserFeatures, MemoryStore]
 
@@ -51,9 +55,11 @@ class Workers:
         self.count = count
         self.folder = folder
         self._last: tuple[Broadcast, Path] | None = None
+        self._answered = False  # whether any worker ever did
         snapshot = host.config, host.dataset, host.features, host.user_features, host.store
         context = multiprocessing.get_context("spawn")
-        arguments = snapshot, torch.get_num_threads()
+        self._abandoned = context.Event()
+        arguments = snapshot, torch.get_num_threads(), self._abandoned
         self._pool = ProcessPoolExecutor(count, context, initializer=_start, initargs=arguments)
 
     def each(self, what: str, groups: Iterable[UserIndices], broadcast: Broadcast, *rest: Any) -> Iterator[Any]:
@@ -64,28 +70,50 @@ class Workers:
         """
         path = self._published(broadcast)
         running: deque[Future[Any]] = deque()
+        self._abandoned.clear()
         try:
             for group in groups:
                 with _signals_wait():  # a worker may be started here, and inherits what waits
                     running.append(self._pool.submit(_answer, what, group, path, rest))
                 if len(running) > 2 * self.count:  # more would only wait, and hold memory
-                    yield self._result(running.popleft())
+                    yield self._next(running)
             while running:
-                yield self._result(running.popleft())
+                yield self._next(running)
         except BrokenProcessPool:
             raise TrainingError(
                 "a worker process died, perhaps for want of memory: lower federated.chunk_size or workers and resume."
             ) from None
         finally:
+            if running:
+                self._give_up()
             # So that none writes into a round that was abandoned; a pool that breaks may leave futures open for ever.
             wait([future for future in running if not future.cancel()], PATIENCE)
+
+    def _next(self, running: "deque[Future[Any]]") -> Any:
+        """Return the result of the oldest, which stays among those that are running until it is there."""
+        answer = self._result(running[0])
+        self._answered = True
+        running.popleft()
+        return answer
+
+    def _give_up(self) -> None:
+        """Let what is running end soon; workers that may not even have started, for which nothing else is heard."""
+        self._abandoned.set()
+        if not self._answered:
+            for process in [*self._pool._processes.values()]:
+                process.kill()
 
     def _result(self, future: Future[Any]) -> Any:
         """Return a future's result, or raise BrokenProcessPool, even if a worker died while it wrote its answer.
 
         The pool then waits for the rest of the answer as long as any process could write it: other workers, and itself.
         """
-        while not wait([future], LOOK).done:
+        looked = time.monotonic()
+        while not wait([future], HEED).done:
+            heed()
+            if time.monotonic() - looked < LOOK:
+                continue
+            looked = time.monotonic()
             processes = [*self._pool._processes.values()]
             died = any(process.exitcode is not None for process in processes)
             if died and not wait([future], LOOK).done:  # the pool had time enough to notice by itself
@@ -115,7 +143,12 @@ class Workers:
         self._pool.shutdown(cancel_futures=True)
 
 
+class _Abandoned(Exception):
+    """The round that this worker works for was given up."""
+
+
 _host: ClientHost
+_abandoned: Event
 _received: tuple[Path, Broadcast] | None = None
 
 
@@ -129,9 +162,10 @@ def _signals_wait() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _start(snapshot: Snapshot, threads: int) -> None:
+def _start(snapshot: Snapshot, threads: int, abandoned: Event) -> None:
     """Set up a worker."""
-    global _host
+    global _host, _abandoned
+    _abandoned = abandoned
     os.setpgrp()  # out of the group that a terminal or a supervisor sends its signals to
     for number in STOPPING:
         signal.signal(number, signal.SIG_IGN)  # forgets those that have come already
@@ -156,4 +190,10 @@ def _answer(what: str, group: UserIndices, path: Path, rest: tuple[Any, ...]) ->
     global _received
     if _received is None or _received[0] != path:
         _received = path, pickle.loads(path.read_bytes())  # of this run's own process, in a folder of its own
-    return getattr(_host, what)(group, _received[1], *rest)
+    with heeding(_end_if_abandoned):
+        return getattr(_host, what)(group, _received[1], *rest)
+
+
+def _end_if_abandoned() -> None:
+    if _abandoned.is_set():
+        raise _Abandoned

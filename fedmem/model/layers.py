@@ -16,6 +16,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from fedmem.interruption import heed
+
 FloatArray = npt.NDArray[np.float32]
 
 
@@ -37,16 +39,24 @@ class _ClientLinear(torch.autograd.Function):
         return for_x, gradient.mT @ x, for_bias
 
 
+def _heed_on_the_way_back(gradient: Tensor) -> None:
+    heed()
+
+
 class Linear(nn.Linear):
     """x·Wᵀ + b with W [out, in] for inputs [.., in], or W [C, out, in] for inputs [C, n, in]."""
 
     bias: nn.Parameter | None  # type: ignore[assignment]
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map [.., in] to [.., out]."""
+        """Map [.., in] to [.., out]; a stop is heeded here, and again on the way back."""
+        heed()
         if self.weight.dim() == 2:
-            return F.linear(x, self.weight, self.bias)
-        mapped: Tensor = _ClientLinear.apply(x, self.weight, self.bias)  # type: ignore[no-untyped-call]
+            mapped = F.linear(x, self.weight, self.bias)
+        else:
+            mapped = _ClientLinear.apply(x, self.weight, self.bias)  # type: ignore[no-untyped-call]
+        if mapped.requires_grad:
+            mapped.register_hook(_heed_on_the_way_back)
         return mapped
 
 

@@ -6,6 +6,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from fedmem.interruption import heed
+
 _BLOCK_LOGITS = 2**18  # logits held at a time: 1 MB in float32
 
 
@@ -46,6 +48,7 @@ class _FullSoftmaxSum(torch.autograd.Function):
         for_queries, for_matrix = torch.empty_like(queries), torch.zeros_like(matrix)
         losses = torch.empty_like(weight)
         for rows in torch.arange(len(queries)).split(max(1, _BLOCK_LOGITS // len(items))):
+            heed()
             block = slice(int(rows[0]), int(rows[-1]) + 1)
             target = (targets[block] - 1).unsqueeze(1)
             logits = queries[block] @ items.T  # [b, I]

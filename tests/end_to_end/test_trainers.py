@@ -133,6 +133,24 @@ def test_a_job_is_paused_resumed_and_stopped_within_a_chunk_each(product, starte
         product.jobs.resume(job.id)
 
 
+ENDLESS = {
+    "training": {"batch_size": 1},
+    "federated": {"local_epochs": 10_000, "chunk_size": 10_000, "client_fraction": 1.0},
+}
+
+
+def test_a_stop_is_heeded_within_a_chunk_whose_end_would_take_hours(product, started):
+    """Ten thousand epochs in batches of one, all clients in one chunk, here and in worker processes."""
+    started()
+    for settings in (ENDLESS, ENDLESS | {"workers": 2}, ENDLESS | {"workers": 2, "training": {"loss": "bpr"}}):
+        job = product.queue(settings)
+        folder = product.directory(job.id).path
+        until(lambda folder=folder: list(folder.glob(".scratch-*")), "the first round")
+        product.jobs.stop(job.id)
+        until(lambda job=job: product.jobs.get(job.id).state != "running", "a stop")
+        assert (product.jobs.get(job.id).state, round_of(product, job.id)) == ("stopped", 0)
+
+
 def test_a_stop_is_heeded_long_before_the_next_heartbeat(tmp_path):
     product = Product.made(tmp_path, lease_seconds=300.0)  # a heartbeat every hundred seconds
     job = product.queue(LONG)

@@ -80,7 +80,7 @@ def test_a_step_of_rate_one_is_the_gradient():
 def test_every_position_is_in_one_batch_of_an_epoch():
     found = population(training={"batch_size": 4}, federated={"local_epochs": 2})
     chunk = client_of(found, 0).chunk
-    (steps,) = chunk.steps(LocalSteps.of(found.config), 3)
+    (steps,) = map(list, chunk.steps(LocalSteps.of(found.config), 3))
     n = len(chunk.data[0].history)
     assert [step.num_samples for step in steps] == 2 * [*[4] * (n // 4), *([n % 4] if n % 4 else [])]
     indices = [

@@ -8,7 +8,6 @@ import sys
 import time
 from collections.abc import Iterator
 from dataclasses import replace
-from itertools import count
 from pathlib import Path
 
 import numpy as np
@@ -126,8 +125,8 @@ def test_stopped_within_a_round_and_then_killed_it_resumes_to_the_same_bytes(tmp
     config = tiny_config(federated={"client_fraction": 1.0, "chunk_size": 1, "num_rounds": 4})
     expected = files_of(trained(tmp_path / "whole", tiny_snapshot(config)).directory.path)
     run = TrainingRun.start(tmp_path / "run", tiny_snapshot(config.model_copy(update={"workers": 2})))
-    asked = count(1)
-    list(run.rounds(stop=lambda: next(asked) > 26))  # two rounds of 12 chunks and their ends, one chunk of the third
+    told: list[int] = []  # of two rounds of 12 chunks and one group that evaluates, and of one chunk of the third
+    list(run.rounds(stop=lambda: len(told) > 25, watch=lambda trained, selected: told.append(trained)))
     assert no_worker_trains(run.population)
     assert run.server.state.round == run.record.last == 2
 

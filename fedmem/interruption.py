@@ -1,0 +1,31 @@
+"""How long work is interrupted: it calls ``heed`` between two of its steps, which asks whoever watches it.
+
+Who starts work says by ``heeding`` what is asked; what that raises ends the work where it stands. So a stop reaches the
+inside of a chunk of clients, whatever its size, without every function on the way handing it on.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+
+
+def _nothing() -> None:
+    pass
+
+
+_go_on: ContextVar[Callable[[], None]] = ContextVar("go_on", default=_nothing)
+
+
+@contextmanager
+def heeding(go_on: Callable[[], None]) -> Iterator[None]:
+    """Let ``go_on`` be asked by what is done inside, in this thread; it raises to end that."""
+    before = _go_on.set(go_on)
+    try:
+        yield
+    finally:
+        _go_on.reset(before)
+
+
+def heed() -> None:
+    """Ask whether to go on; called where work may be left, at least several times a second."""
+    _go_on.get()()
