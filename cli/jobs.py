@@ -94,7 +94,7 @@ def start(
 
 @app.command()
 def stop(job: JobId, database_url: DatabaseUrl = None) -> None:
-    """End a job within one chunk of clients; its last checkpoint stays, and another job may start from it."""
+    """End a job within two seconds; its last checkpoint stays, and another job may start from it."""
     _wish(database_url, job, "stop")
 
 

@@ -94,7 +94,7 @@ def get_job(job_id: JobId, jobs: Jobs) -> Job:
 
 @router.post("/jobs/{job_id}/stop", status_code=ACCEPTED, dependencies=[WRITES], responses=problems(404, 409, 413, 503))
 def stop_job(job_id: JobId, jobs: Jobs) -> Job:
-    """End it with a checkpoint that a new job may start from. It takes effect within one chunk of clients."""
+    """End it with a checkpoint that a new job may start from. It takes effect within two seconds."""
     return job_of(jobs.stop(job_id))
 
 
@@ -102,7 +102,7 @@ def stop_job(job_id: JobId, jobs: Jobs) -> Job:
     "/jobs/{job_id}/pause", status_code=ACCEPTED, dependencies=[WRITES], responses=problems(404, 409, 413, 503)
 )
 def pause_job(job_id: JobId, jobs: Jobs) -> Job:
-    """Stand still after the chunk of clients in progress, until it is resumed or stopped."""
+    """Stand still, within two seconds, until it is resumed or stopped."""
     return job_of(jobs.pause(job_id))
 
 
