@@ -21,7 +21,7 @@ from backend.telemetry import ModelMetrics
 from fedmem.contracts import Selection
 from fedmem.contracts.jobs import JobState
 from fedmem.errors import CheckpointError, ConflictError, StorageError
-from fedmem.serving import Question, Recommender, erase_memories
+from fedmem.serving import Question, Recommender, erase_users
 from fedmem.storage.catalogue import CatalogueStore
 from fedmem.storage.catalogue_rows import ItemRow
 from fedmem.storage.erasures import Erasure, ErasureStore
@@ -71,6 +71,7 @@ class ModelKeeper:
     _loading: threading.Lock = field(default_factory=threading.Lock)
     _changing: threading.Lock = field(default_factory=threading.Lock)
     _erasing: threading.Lock = field(default_factory=threading.Lock)
+    _log_holds_deleted: bool = True  # until it is emptied for the first time
     _not_erased: dict[int, float] = field(default_factory=dict)  # by job, when that was found
     _loader: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1, "loader", lower_priority))
     _meanwhile: list[tuple[str, Change]] = field(default_factory=list)
@@ -92,7 +93,10 @@ class ModelKeeper:
             self.served.awaited = self._awaited()
         self.catch_up()
         self._catch_up_with_items()
-        for erasure, error in self._erase(not_again=TRY_AGAIN):
+        failures = self._erase(not_again=TRY_AGAIN)
+        if self._log_holds_deleted:
+            self._log_holds_deleted = not self.catalogue.forget_log()
+        for erasure, error in failures:
             LOG.error("deleted users are still in the files of job %d: %s", erasure.job_id, error)
 
     def activate(self, version: str, reason: str) -> ModelRow:
@@ -136,7 +140,10 @@ class ModelKeeper:
         with self._changing:
             last_id = self.catalogue.delete_user(dataset, user_id).last_id
             self._change(dataset, lambda model: _without_user(model, user_id, last_id))
-        failures = [str(error) for erasure, error in self._erase() if user_id in erasure.user_ids]
+            self._log_holds_deleted = True
+        failed = self._erase()
+        self._log_holds_deleted = not self.catalogue.forget_log()  # those who read it now end soon: look() tries again
+        failures = [str(error) for erasure, error in failed if user_id in erasure.user_ids]
         if failures:
             raise CheckpointError("; ".join(failures))
 
@@ -181,9 +188,10 @@ class ModelKeeper:
         return failures
 
     def _erase_files(self, erasure: Erasure) -> None:
-        for path in erase_memories(self._folder(erasure.job_id), erasure.user_ids):
+        for path in erase_users(self._folder(erasure.job_id), erasure.user_ids):
             LOG.warning("%s was damaged, and may have held a deleted user: it is removed, its checkpoint is lost", path)
         self.erasures.done(erasure)
+        self._log_holds_deleted = True  # their ids, for one
 
     def _folder(self, job_id: int) -> Path:
         return self.data_dir / "jobs" / str(job_id)
@@ -288,7 +296,7 @@ class ModelKeeper:
         assert model.dataset is not None
         assert model.job_id is not None
         there = self.catalogue.user_ids(model.dataset, last_id)
-        deleted = set(model.recommender.dataset.vocabulary.users).difference(there)
+        deleted = set(model.recommender.dataset.vocabulary.known_users).difference(there)
         for user_id in deleted:
             model.recommender.forget_user(user_id)
         self.erasures.ask(model.job_id, deleted)
@@ -306,7 +314,7 @@ def check(recommender: Recommender) -> None:
     Raises:
         CheckpointError: if a score is missing or not finite.
     """
-    items, users = len(recommender.catalogue), recommender.dataset.vocabulary.users
+    items, users = len(recommender.catalogue), recommender.dataset.vocabulary.known_users
     new = Question(selection=Selection(include_seen=True))
     known = replace(new, user_id=users[0] if users else None)
     first = [recommender.catalogue.item(index).item_id for index in range(1, min(items, 10) + 1)]

@@ -100,6 +100,18 @@ def show_datasets(database_url: DatabaseUrl = None, as_json: AsJson = False) -> 
 
 
 @app.command()
+def readmit(
+    name: Annotated[str, typer.Argument(help="The data set, as `fedmem data list` shows it.")],
+    user: Annotated[str, typer.Argument(help="The id of a user who was deleted.")],
+    database_url: DatabaseUrl = None,
+) -> None:
+    """Let a deleted user come back with their past: the next import of a file that holds it brings it."""
+    with catalogue(database_url) as store:
+        store.readmit_user(name, user)
+    notes.print(f"user {user} of {name} may come back; import again, or send feedback", markup=False)
+
+
+@app.command()
 def remove(
     name: Annotated[str, typer.Argument(help="As `fedmem data list` shows it.")], database_url: DatabaseUrl = None
 ) -> None:

@@ -2,8 +2,6 @@
 
 import logging
 
-import numpy as np
-
 from fedmem.checkpoint import Snapshot
 from fedmem.config import ExperimentConfig, ModelConfig
 from fedmem.data.federated_dataset import FederatedDataset
@@ -88,12 +86,11 @@ def _say_what_is_left_out(dataset: FederatedDataset) -> None:
     trainable = dataset.trainable_users
     longer = trainable[dataset.lengths[trainable] - HELD_OUT > dataset.training_lengths[trainable]]
     if len(longer):
-        longest = int(longer[np.argmax(dataset.lengths[longer])])
+        longest = dataset.lengths[longer].max()
         others = f" (and {len(longer) - 1:,} users more)" if len(longer) > 1 else ""
         logger.warning(
-            "user %r has %s interactions%s: a client trains on the newest data.max_history = %s of them",
-            dataset.vocabulary.user_id(longest),
-            f"{dataset.lengths[longest]:,}",
+            "a user has %s interactions%s: a client trains on the newest data.max_history = %s of them",
+            f"{longest:,}",
             others,
             f"{dataset.max_history:,}",
         )

@@ -47,7 +47,7 @@ def test_a_cold_fraction_that_leaves_no_user_is_refused_by_its_name():
 def test_a_history_beyond_the_bound_is_named_with_what_is_done(caplog):
     dataset = FederatedDataset.from_sequences([[1, 2, 3] * 9, [2, 3, 4] * 5, [1, 2, 3, 4, 5]], 9, name="bots")
     snapshot = take_snapshot(tiny_config(data={"max_history": 7}, features=OFF), dataset)
-    assert "user '0' has 27 interactions (and 1 users more): a client trains on the newest data.max_history = 7" in (
+    assert "a user has 27 interactions (and 1 users more): a client trains on the newest data.max_history = 7" in (
         caplog.text
     )
     assert [len(snapshot.dataset.client(user).history) for user in range(3)] == [7, 7, 3]

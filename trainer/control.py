@@ -60,6 +60,7 @@ class Control:
         self._renewed = since
         self._desired: Wish = "running"
         self._progress = (0, 0)
+        self._erasing = False  # a user was deleted: the job is handed back, and begins with what is left
         self._lost = False
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
@@ -82,7 +83,8 @@ class Control:
     @property
     def wish(self) -> Wish:
         """What is wanted of the job now."""
-        return "shutdown" if self._shutdown and self._desired == "running" else self._desired
+        handed_back = self._shutdown or self._erasing
+        return "shutdown" if handed_back and self._desired == "running" else self._desired
 
     def stop(self) -> bool:
         """Say whether training is to end; asked again and again, within a step of a chunk of clients too.
@@ -130,6 +132,7 @@ class Control:
         try:
             if began < self._renewed + self._seconds / 3:
                 self._desired = self._jobs.wish(self._lease)
+                self._erasing = self._jobs.has_erasures(self._lease)
             else:
                 self._desired = self._jobs.renew(self._lease, self._seconds, *self._progress)
                 self._renewed = began

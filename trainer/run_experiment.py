@@ -12,6 +12,7 @@ from fedmem.checkpoint import RunDirectory, RunRecord, Snapshot
 from fedmem.config import ExperimentConfig
 from fedmem.config_reader import validate_config
 from fedmem.data.federated_dataset import FederatedDataset
+from fedmem.data.trainable import require_trainable
 from fedmem.errors import (
     OUT_OF_MEMORY,
     CheckpointError,
@@ -25,8 +26,10 @@ from fedmem.evaluation.baselines import EASE, ItemItemCounts, Popularity
 from fedmem.evaluation.evaluate import Scorer, evaluate
 from fedmem.experiment import TrainingRun, check_resumable
 from fedmem.federated.state import RoundReport
+from fedmem.serving import erase_users
 from fedmem.snapshot import take_snapshot
 from fedmem.storage.catalogue import CatalogueStore
+from fedmem.storage.erasures import ErasureStore
 from fedmem.storage.job_room import require_memory
 from fedmem.storage.jobs import JobRow, JobStore, Lease, RoundResult
 from fedmem.storage.metrics import MetricStore
@@ -53,6 +56,7 @@ class Stores:
     jobs: JobStore
     metrics: MetricStore
     catalogue: CatalogueStore
+    erasures: ErasureStore
 
 
 class _MissingFolder(Exception):
@@ -132,6 +136,7 @@ class JobRun:
 
     def _snapshot(self, config: ExperimentConfig) -> Snapshot:
         """Read what the job trains on: what an earlier attempt left, else a copy from the job it continues, or new."""
+        self._erase_deleted()
         continues = self.job.start_from is not None and not self._recorded()
         if self.job.round > 0 and not self.directory.exists:
             raise _MissingFolder(
@@ -143,7 +148,17 @@ class JobRun:
             self._take_over(config, self.job.start_from)
         elif not self.directory.exists:
             self._take(config)
-        return self._aside(self.directory.read_snapshot)
+        snapshot = self._aside(self.directory.read_snapshot)
+        require_trainable(snapshot.dataset, f"the snapshot of job {self.job.id}")  # users may have been erased
+        return snapshot
+
+    def _erase_deleted(self) -> None:
+        """Erase the users who were deleted since the job's files were written."""
+        for erasure in self.stores.erasures.of_job(self.job.id):
+            logger.info("%d deleted users are erased from the snapshot and the checkpoints", len(erasure.user_ids))
+            for path in erase_users(self.directory.path, erasure.user_ids):
+                logger.warning("%s was damaged, and may have held a deleted user: it is removed", path)
+            self.stores.erasures.done(erasure)
 
     def _refuse_to_add_nothing(self, run: TrainingRun) -> None:
         """Refuse to continue a job that ended early: it would end at once, and serve the same model again."""
@@ -186,7 +201,10 @@ class JobRun:
         check_resumable(directory.read_config(), config)
         logger.info("continuing job %d after its round %d", parent_id, parent.round)
         self.control.check()
+        pending = self.stores.erasures.of_job(parent_id)
         self.directory.copy_from(directory, config, [parent.round, parent.best_round or parent.round])
+        for erasure in pending:  # which the copies may hold still
+            erase_users(self.directory.path, erasure.user_ids)
         self.stores.jobs.inherit(self.lease, parent_id)  # names what is there by now
         self.job = self.stores.jobs.get(self.job.id)
 

@@ -16,6 +16,7 @@ from fedmem.errors import FedMemError, StorageError
 from fedmem.footprint import machine_memory
 from fedmem.storage.catalogue import CatalogueStore
 from fedmem.storage.engine import check_schema, connect
+from fedmem.storage.erasures import ErasureStore
 from fedmem.storage.jobs import JobRow, JobStore, Lease
 from fedmem.storage.metrics import MetricStore
 from trainer.control import Control, Shutdown
@@ -43,7 +44,7 @@ class Worker:
         self.settings, self.shutdown = settings, shutdown
         engine = connect(settings.database_url)
         check_schema(engine)
-        self.stores = Stores(JobStore(engine), MetricStore(engine), CatalogueStore(engine))
+        self.stores = Stores(JobStore(engine), MetricStore(engine), CatalogueStore(engine), ErasureStore(engine))
         # A name of its own even where a container gives every process the same host and number.
         self.name = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(3)}"
         self._seen = 0.0

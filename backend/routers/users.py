@@ -81,7 +81,22 @@ def delete_user(user_id: UserIdInPath, dataset: DatasetName, keeper: Keeper) -> 
     """Delete a user's interactions for good, and the user's memory from every checkpoint.
 
     No later import or feedback brings back what happened up to the deletion: of the id a salted digest is kept.
-    While a job runs its checkpoints may hold the memory; it is erased when the job pauses or ends. The snapshots of the
-    data that earlier jobs trained on keep the history, and so may their weights. Done twice, it is done.
+    The user goes from the snapshots of the data that jobs trained on too, so that a job that is resumed or continues
+    another trains without; one that is running begins anew from its last round for that. What its weights have learned
+    stays in them. Done twice, it is done. `POST /users/{user_id}/readmit` lets what happened before in again.
     """
     keeper.delete_user(dataset, user_id)
+
+
+@router.post(
+    "/users/{user_id:id}/readmit",
+    status_code=HTTPStatus.NO_CONTENT,
+    dependencies=[WRITES],
+    responses=problems(401, 404, 409, 413, 503),
+)
+def readmit_user(user_id: UserIdInPath, dataset: DatasetName, catalogue: Catalogue) -> None:
+    """Let a deleted user come back with their past: later imports and feedback may hold it again.
+
+    Nothing that was deleted comes back by this alone. Without it, a deleted user who acts again begins anew.
+    """
+    catalogue.readmit_user(dataset, user_id)

@@ -2,7 +2,7 @@
 
 import dataclasses
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -203,6 +203,17 @@ class FederatedDataset:
         count = round(fraction * len(self.trainable_users))
         drawn = generator.choice(self.trainable_users, size=count, replace=False)
         return dataclasses.replace(self, cold_users=np.union1d(self.cold_users, drawn))
+
+    def without_users(self, users: Collection[int]) -> "FederatedDataset":
+        """Return the same data with neither the ids nor the interactions of these users; the digest is that of before.
+
+        Everyone else keeps their index, and so their memory in a checkpoint. An erased user is never trained on.
+        """
+        erased = np.isin(np.arange(self.num_users), list(users))
+        offsets = np.concatenate([[0], np.cumsum(np.where(erased, 0, self.lengths))])
+        sequence = self.sequence[~np.repeat(erased, self.lengths)]
+        vocabulary = self.vocabulary.without_users(users)
+        return dataclasses.replace(self, vocabulary=vocabulary, offsets=offsets, sequence=sequence)
 
     @cached_property
     def _trainable(self) -> npt.NDArray[np.bool_]:

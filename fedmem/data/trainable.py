@@ -17,7 +17,7 @@ def require_several_users(dataset: FederatedDataset) -> None:
     """Raise DataError if only one user's rows are left."""
     if dataset.num_users == 1:
         raise DataError(
-            f"the data set {dataset.name!r} holds one user ({dataset.vocabulary.user_id(0)!r}), and federated training "
+            f"the data set {dataset.name!r} holds one user, and federated training "
             "needs at least two clients; give data with more users"
         )
 

@@ -6,6 +6,8 @@ from functools import cached_property
 
 from fedmem.errors import DataError, UnknownUserError
 
+ERASED = "\0erased "  # begins the place of an erased user's id; no id holds this character
+
 
 def sorted_ids(raw_ids: Iterable[str]) -> tuple[str, ...]:
     """Sort distinct ids in numeric order if every one is a whole number, else in lexicographic order."""
@@ -40,6 +42,18 @@ class Vocabulary:
     def num_items(self) -> int:
         """I, without the padding."""
         return len(self.items)
+
+    def without_users(self, indices: Iterable[int]) -> "Vocabulary":
+        """Put what is nobody's id in the place of these users' ids, so that no other user's index changes."""
+        users = list(self.users)
+        for index in indices:
+            users[index] = f"{ERASED}{index}"
+        return Vocabulary(tuple(users), self.items)
+
+    @property
+    def known_users(self) -> tuple[str, ...]:
+        """The ids of all users who were not erased."""
+        return tuple(user for user in self.users if not user.startswith(ERASED))
 
     def item_index(self, raw: str) -> int:
         """Index in 1..I of a raw item id; ``DataError`` if the data set has no such item."""

@@ -1,6 +1,6 @@
 """Frozen features of all items and users as arrays, centred and scaled; what is missing is masked, never invented."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -103,6 +103,11 @@ class UserFeatures:
     def empty(cls, num_users: int) -> "UserFeatures":
         """Make features without preference texts."""
         return cls(None, np.zeros(num_users, dtype=np.bool_))
+
+    def without_users(self, users: Collection[int]) -> "UserFeatures":
+        """Return the same features with no text of these users."""
+        kept = ~np.isin(np.arange(len(self.mask)), list(users))
+        return UserFeatures(None if self.preference is None else self.preference * kept[:, None], self.mask & kept)
 
     def of(self, user: int) -> FloatArray | None:
         """Look up one user's encoded text [D_t], or None."""

@@ -3,7 +3,7 @@
 from fedmem.data.interactions import Item
 from fedmem.serving.answers import Recommendation, ScoredItem, SimilarTo
 from fedmem.serving.catalogue import ServedCatalogue
-from fedmem.serving.erasure import erase_memories
+from fedmem.serving.erasure import erase_users
 from fedmem.serving.job_map import JobMap
 from fedmem.serving.new_items import described_item
 from fedmem.serving.question import Question
@@ -20,5 +20,5 @@ __all__ = [
     "SimilarTo",
     "best_of",
     "described_item",
-    "erase_memories",
+    "erase_users",
 ]

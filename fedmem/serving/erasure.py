@@ -6,8 +6,8 @@ from pathlib import Path
 from fedmem.checkpoint import RunDirectory
 
 
-def erase_memories(path: Path, user_ids: Collection[str]) -> list[Path]:
-    """Empty these users' memories in every checkpoint of a run directory; where no run has begun, there are none.
+def erase_users(path: Path, user_ids: Collection[str]) -> list[Path]:
+    """Erase these users from a run directory: memories, histories and ids; where no run has begun, there are none.
 
     Returns:
         Files that were damaged, and are removed because they may have held these users.
@@ -16,4 +16,4 @@ def erase_memories(path: Path, user_ids: Collection[str]) -> list[Path]:
         CheckpointError: naming every file that cannot be read or written; all others were erased.
     """
     directory = RunDirectory(path)
-    return directory.erase_memories(user_ids) if directory.exists and user_ids else []
+    return directory.erase_users(user_ids) if directory.exists and user_ids else []

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from sqlalchemy import Connection, Engine
 
 from fedmem.config import Repeats
-from fedmem.errors import DataError, UnknownItemError
+from fedmem.errors import DataError, UnknownItemError, UnknownUserError
 from fedmem.storage import datasets, deletions, erasures, interactions, items
 from fedmem.storage.catalogue_rows import (
     Added,
@@ -22,7 +22,7 @@ from fedmem.storage.catalogue_rows import (
     ItemRow,
     UserRow,
 )
-from fedmem.storage.engine import reading, writing
+from fedmem.storage.engine import forget_log, reading, writing
 from fedmem.storage.imported_rows import add_imported
 
 NAMED = 5  # unknown items in a message
@@ -210,6 +210,21 @@ class CatalogueStore:
             rows = deletions.without_deleted(connection, dataset_id, interactions.as_columns(events))
             added = interactions.add_interactions(connection, dataset_id, rows, lambda done: None)
         return Added(added, len(rows) - added, len(events) - len(rows))
+
+    def readmit_user(self, name: str, user_id: str) -> None:
+        """Let a deleted user's earlier interactions in again, by the next import or feedback that holds them.
+
+        Raises:
+            UnknownUserError: if no user of this id was deleted.
+        """
+        with writing(self._engine) as connection:
+            dataset_id = datasets.lock_dataset(connection, name)
+            if not deletions.forget_deletion(connection, dataset_id, user_id):
+                raise UnknownUserError(f"no user {user_id!r} was deleted from the data set {name!r}")
+
+    def forget_log(self) -> bool:
+        """Empty the database's log of what was deleted, and say whether it is; if not, try again later."""
+        return forget_log(self._engine)
 
     def delete_user(self, name: str, user_id: str) -> Deleted:
         """Delete a user's interactions for good, and note that the jobs' checkpoints are to be rid of the user too."""

@@ -13,7 +13,7 @@ import secrets
 from collections.abc import Collection
 
 import numpy as np
-from sqlalchemy import Connection, func, select, update
+from sqlalchemy import Connection, delete, func, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from fedmem.storage.catalogue_rows import InteractionColumns
@@ -39,6 +39,15 @@ def remember_deletion(connection: Connection, dataset_id: int, user_id: str, now
         where=deletions.c.until < row.excluded.until,
     )
     connection.execute(later)
+
+
+def forget_deletion(connection: Connection, dataset_id: int, user_id: str) -> bool:
+    """Let a deleted user's earlier rows in again, and say whether there was a deletion; the data set must be locked."""
+    salt = _salt(connection, dataset_id)
+    if salt is None:
+        return False
+    of_user = (deletions.c.dataset_id == dataset_id, deletions.c.user_digest == _digest(salt, user_id))
+    return connection.execute(delete(deletions).where(*of_user)).rowcount > 0
 
 
 def without_deleted(connection: Connection, dataset_id: int, rows: InteractionColumns) -> InteractionColumns:

@@ -25,6 +25,7 @@ DEFAULT_URL = "sqlite:///runs/fedmem.db"
 HIDDEN = "***"
 BUSY_SECONDS = 30
 CONNECT_SECONDS = 10
+LOG_PATIENCE_MS = 200
 NOT_MIGRATED = "is not at this version's schema; run: fedmem db upgrade"
 # Rows as Alembic keeps them: one, with the revision.
 _versions = table("alembic_version", column("version_num"))
@@ -143,6 +144,21 @@ def database_errors(url: URL) -> Iterator[None]:
     except exc.StatementError as error:
         # A value that cannot be sent at all, such as NaN in a JSON column.
         raise error.orig if isinstance(error.orig, ValueError) else error from None
+
+
+def forget_log(engine: Engine) -> bool:
+    """Empty SQLite's write-ahead log, which holds what was deleted from the tables until then; say whether it is empty.
+
+    It is not while others read what stands in it: then it is to be tried again. PostgreSQL recycles its log by itself.
+    """
+    if engine.dialect.name != "sqlite":
+        return True
+    with database_errors(engine.url), contextlib.closing(engine.raw_connection()) as connection:
+        cursor = connection.cursor()
+        cursor.execute(f"PRAGMA busy_timeout = {LOG_PATIENCE_MS}")
+        (busy, _, _) = cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        cursor.execute(f"PRAGMA busy_timeout = {1000 * BUSY_SECONDS}")
+    return not busy
 
 
 def schema_revision(engine: Engine) -> str | None:

@@ -1,19 +1,18 @@
-"""Users who were deleted, until their memories are gone from the checkpoints of all jobs that may have trained them."""
+"""Users who were deleted, until they are gone from the snapshots and checkpoints of all jobs that may hold them."""
 
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from itertools import groupby
 
-from sqlalchemy import ColumnElement, Connection, Engine, bindparam, delete, insert, literal, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Engine, bindparam, delete, insert, literal, select
 
 from fedmem.storage.engine import reading, writing
-from fedmem.storage.job_states import ENDED
 from fedmem.storage.schema import erasures, jobs
 
 
 @dataclass(frozen=True)
 class Erasure:
-    """Users to be erased from a job's files, and the fencing token under which these were last written."""
+    """Users to be erased from a job's files, and the fencing token of the job when that was read."""
 
     job_id: int
     token: int
@@ -21,7 +20,7 @@ class Erasure:
 
 
 class ErasureStore:
-    """What is still to be erased. A job whose trainer lives is left alone: it writes what it holds again and again.
+    """What is still to be erased. The files of a job that is running are its trainer's to erase.
 
     Args:
         engine: the database.
@@ -37,23 +36,30 @@ class ErasureStore:
                 _ask(connection, user_id, jobs.c.id == job_id)
 
     def pending(self) -> list[Erasure]:
-        """List, by job, the erasures of jobs that no trainer holds, unless they were done since one last did."""
-        to_do = or_(erasures.c.token.is_(None), erasures.c.token != jobs.c.token, jobs.c.state.in_(ENDED))
+        """List, by job, the erasures of jobs that no trainer holds."""
+        return self._where(jobs.c.state != "running")
+
+    def of_job(self, job_id: int) -> list[Erasure]:
+        """List those of one job, none or one, whoever holds it."""
+        return self._where(jobs.c.id == job_id)
+
+    def _where(self, wanted: ColumnElement[bool]) -> list[Erasure]:
         columns = (erasures.c.job_id, jobs.c.token, erasures.c.user_id)
-        rows = select(*columns).join(jobs).where(jobs.c.state != "running", to_do)
+        rows = select(*columns).join(jobs).where(wanted).order_by(erasures.c.job_id, erasures.c.user_id)
         with reading(self.engine) as connection:
-            found = connection.execute(rows.order_by(erasures.c.job_id, erasures.c.user_id)).all()
+            found = connection.execute(rows).all()
         return list(_by_job([(row.job_id, row.token, row.user_id) for row in found]))
 
     def done(self, erasure: Erasure) -> None:
-        """Note that the files are erased: for good if the job has ended, else until a trainer has held it again."""
-        of_user = (erasures.c.job_id == erasure.job_id, erasures.c.user_id == bindparam("user"))
-        same = (jobs.c.id == erasure.job_id, jobs.c.token == erasure.token)
+        """Forget these users, whose files are erased, unless a trainer has taken the job up meanwhile.
+
+        What a trainer takes up after that holds no trace of them, so that it cannot write any again.
+        """
+        same = select(jobs.c.id).where(jobs.c.id == erasure.job_id, jobs.c.token == erasure.token)
+        of_user = (erasures.c.job_id.in_(same), erasures.c.user_id == bindparam("user"))
         users = [{"user": user_id} for user_id in erasure.user_ids]
         with writing(self.engine) as connection:
-            ended = connection.scalar(select(jobs.c.id).where(*same, jobs.c.state.in_(ENDED))) is not None
-            statement = delete(erasures) if ended else update(erasures).values(token=erasure.token)
-            connection.execute(statement.where(*of_user), users)
+            connection.execute(delete(erasures).where(*of_user), users)
 
 
 def ask_of_dataset(connection: Connection, dataset_id: int, user_id: str) -> None:

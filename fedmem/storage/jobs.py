@@ -24,7 +24,7 @@ from fedmem.storage.job_rows import (
 )
 from fedmem.storage.job_states import EndState, Wish, after_wish
 from fedmem.storage.models import leave_model
-from fedmem.storage.schema import datasets, jobs, logs, trainers
+from fedmem.storage.schema import datasets, erasures, jobs, logs, trainers
 
 __all__ = ["JobRow", "JobStore", "Lease", "LogRow", "RoundResult", "StoredPrototypes", "TrainerRow"]
 
@@ -190,6 +190,12 @@ class JobStore:
         """Return what the job's user wants of it, without waiting for a writer."""
         with reading(self.engine) as connection:
             return leases.desired_state(connection, lease)
+
+    def has_erasures(self, lease: Lease) -> bool:
+        """Say whether users are to be erased from the job's files, which only its trainer may do now."""
+        with reading(self.engine) as connection:
+            wanted = select(erasures.c.job_id).where(erasures.c.job_id == lease.job_id).limit(1)
+            return connection.execute(wanted).first() is not None
 
     def begin(self, lease: Lease, *, snapshot_digest: str, last_interaction_id: int | None) -> None:
         """Name the snapshot that the job trains on.

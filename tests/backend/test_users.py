@@ -34,7 +34,7 @@ def recommended(client: TestClient, user: str, **query: object) -> list[str]:
 
 def remembers(directory: RunDirectory, user_id: str) -> bool:
     """Whether a checkpoint of a run holds any memory of a user."""
-    user = directory.read_snapshot().dataset.vocabulary.user_index(user_id)
+    user = directory.read_snapshot().dataset.vocabulary.find_user(user_id)
     memories = [directory.checkpoints.read(number).memories for number in directory.checkpoints.rounds()]
     return any(len(found[user]) for found in memories if user in found)
 
@@ -290,6 +290,67 @@ def test_who_is_deleted_is_in_no_checkpoint_of_a_job_without_a_model(served, ser
     assert remembers(directory, "u03")
     assert served.delete("/users/u03").status_code == 204
     assert not remembers(directory, "u03")
+
+
+def test_who_is_deleted_is_in_no_snapshot_and_everyone_else_is_as_before(served, served_world):
+    directory = RunDirectory(served_world.data_dir / "jobs" / "1")
+    before = directory.read_snapshot()
+    user = before.dataset.vocabulary.user_index("u03")
+    assert served.delete("/users/u03").status_code == 204
+    after = directory.read_snapshot()
+    assert after.dataset.vocabulary.find_user("u03") is None
+    assert not len(after.dataset.history(user))
+    assert user not in after.dataset.trainable_users
+    assert after.user_features.of(user) is None
+    assert after.dataset.digest == before.dataset.digest
+    for other in set(range(before.dataset.num_users)) - {user}:
+        assert after.dataset.vocabulary.user_id(other) == before.dataset.vocabulary.user_id(other)
+        assert after.dataset.history(other).tolist() == before.dataset.history(other).tolist()
+    with TestClient(create_app(settings_of(served_world))) as client:
+        wait_for_model(client)
+        assert client.get("/recommend/u04").json()["strategy"] == "model"
+        assert served.app.state.services.keeper.erasures.pending() == [], "what is erased is not asked for again"
+
+
+@pytest.mark.parametrize("poison", [b'{"users": 5}', b'{"users": [[]]}', b"[" * 100_000, b"not json", None])
+def test_a_poisoned_snapshot_of_one_job_holds_up_no_erasure(served, served_world, poison):
+    """It may hold the user, and nothing can be read from it: it is removed."""
+    another_model(served_world, activate=False)
+    first, second = (RunDirectory(served_world.data_dir / "jobs" / str(number)) for number in (1, 2))
+    if poison is None:
+        (first.path / "dataset.json").unlink()
+    else:
+        (first.path / "dataset.json").write_bytes(poison)
+    assert served.delete("/users/u03").status_code == 204
+    assert not remembers(second, "u03")
+    assert not [*first.path.glob("dataset.*"), *first.path.glob("rounds/*/memories-*")]
+    assert served.app.state.services.keeper.erasures.pending() == []
+
+
+def test_nothing_of_a_deleted_user_is_left_in_the_database_files(served, served_world):
+    """Rows, indices, the write-ahead log: once those who read it are done, no file holds the id."""
+    sent = [{"user_id": "unmistakable", "item_id": str(n), "timestamp": NOW + n} for n in range(1, 20)]
+    assert served.post("/feedback", json={"events": sent}).is_success
+    files = [served_world.database, served_world.database.with_name(f"{served_world.database.name}-wal")]
+    assert any(b"unmistakable" in file.read_bytes() for file in files)
+    assert served.delete("/users/unmistakable").status_code == 204
+    keeper = served.app.state.services.keeper
+
+    def gone() -> bool:
+        keeper.look()
+        return not any(b"unmistakable" in file.read_bytes() for file in files if file.exists())
+
+    until(gone, "files without the deleted user")
+
+
+def test_who_was_deleted_comes_back_with_their_past_on_purpose_alone(served):
+    past = {"events": [{"user_id": "u03", "item_id": "1", "timestamp": 1}]}
+    problem(served.post("/users/u03/readmit"), 404)
+    assert served.delete("/users/u03").status_code == 204
+    assert served.post("/feedback", json=past).json()["left_out"] == 1
+    assert served.post("/users/u03/readmit").status_code == 204
+    assert served.post("/feedback", json=past).json()["accepted"] == 1
+    assert len(served.get("/users/u03/history").json()["interactions"]) == 1
 
 
 def test_the_key_is_needed_to_write(served_world):

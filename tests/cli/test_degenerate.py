@@ -70,7 +70,7 @@ def test_a_bot_is_trained_on_in_part_and_named(train):
     bot = "".join(f"bot,i{(place * 7) % 16},{place}\n" for place in range(400))
     outcome = train(PLAIN + bot, "--set", "data.max_history=50")
     assert outcome.code == 0, outcome.err
-    assert "user 'bot' has 400 interactions: a client trains on the newest data.max_history = 50" in outcome.err
+    assert "a user has 400 interactions: a client trains on the newest data.max_history = 50" in outcome.err
 
 
 def test_an_output_that_lacks_characters_shows_others_and_json_loses_none(train, tmp_path):

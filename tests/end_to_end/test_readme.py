@@ -30,6 +30,7 @@ from cli import main, preparing
 preparing.DEMO_CHANGES["federated"]["num_rounds"] = 5
 main()
 """
+DELETED = "whoever-is-gone-4711"
 SMALL = {
     "features": {"text": "off", "image": "off"},
     "model": {"sasrec_hidden_dim": 16, "max_seq_len": 20},
@@ -101,6 +102,19 @@ def product(folder: Path) -> Iterator[tuple["subprocess.Popen[str]", httpx.Clien
     process.communicate()
 
 
+def holders(folder: Path) -> list[str]:
+    """The files of the data folder, the database's and logs included, that hold the deleted user's id."""
+    there = [path for path in folder.rglob("*") if path.is_file()]
+    return [str(path) for path in there if DELETED.encode() in content(path)]
+
+
+def content(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:  # a file that lives for a moment
+        return b""
+
+
 def answers(client: httpx.Client, path: str) -> bool:
     try:
         return client.get(path).status_code == 200
@@ -122,13 +136,21 @@ def test_make_demo_trains_a_model_that_answers_with_titles(product):
     assert all(item["title"] for item in answer["items"])
 
 
-def test_a_job_is_queued_watched_paused_resumed_and_stopped_and_its_model_recommends(product):
+def test_a_job_is_queued_watched_paused_resumed_and_stopped_and_its_model_recommends(product, folder):
     _, client, board = product
+    items = [item["item_id"] for item in client.get("/items", params={"limit": 12}).json()["items"]]
+    events = [{"user_id": DELETED, "item_id": item, "timestamp": 1.7e9 + n} for n, item in enumerate(items)]
+    assert client.post("/feedback", json={"events": events}).is_success
     created = client.post("/jobs", json={"dataset": "demo", "config": SMALL})
     assert created.status_code == 201, created.text
     number = created.json()["id"]
     assert created.headers["Location"].endswith(f"/jobs/{number}")
     until(lambda: job(client, number)["round"] >= 5, "five rounds")
+    assert holders(folder), "the snapshot holds whoever was there when it was taken"
+    attempts = job(client, number)["attempts"]
+    assert client.delete(f"/users/{DELETED}").status_code == 204
+    until(lambda: job(client, number)["attempts"] > attempts, "the job without the deleted user")
+    until(lambda: not holders(folder), "no trace of the deleted user")
     rounds = client.get(f"/jobs/{number}/metrics", params={"after_round": 2}).json()["rounds"]
     assert rounds[0]["round"] == 3
     assert rounds[0]["metrics"]["train"]["recommendation_loss"] > 0
@@ -148,6 +170,12 @@ def test_a_job_is_queued_watched_paused_resumed_and_stopped_and_its_model_recomm
     assert all(item["title"] for item in answer["items"])
     assert answer["model_version"] == version
     until(lambda: answers(client, f"http://127.0.0.1:{board}/_stcore/health"), "the dashboard")
+    body = {"dataset": "demo", "config": SMALL, "start_from": number, "kind": "experiment"}
+    longer = client.post("/jobs", json=body).json()["id"]
+    until(lambda: job(client, longer)["round"] > job(client, number)["round"], "a round of the continuation")
+    assert client.post(f"/jobs/{longer}/stop").status_code == 202
+    until(lambda: job(client, longer)["state"] == "stopped", "a stop")
+    assert not holders(folder)
 
 
 def test_what_is_written_is_for_its_user_alone(product, folder):

@@ -21,7 +21,10 @@ class ScriptedJobs:
         self.answers = list(answers)
         self.renewals = []
         self.renewed = threading.Event()
-        self.wanted = "running"
+        self.wanted, self.deleted = "running", False
+
+    def has_erasures(self, lease):
+        return self.deleted
 
     def wish(self, lease):
         return self.wanted
@@ -66,6 +69,15 @@ def test_a_lease_outlives_a_database_that_is_away_for_a_moment_but_not_for_long(
         until(lambda: time.monotonic() > control._renewed + SECONDS, "the end of the lease")
         with pytest.raises(LeaseLostError, match="a trainer"):
             control.check()
+
+
+def test_a_job_is_handed_back_when_a_user_of_it_is_deleted():
+    jobs = ScriptedJobs("running")
+    with Control(jobs, LEASE, SECONDS, Shutdown(), time.monotonic()) as control:
+        assert not control.stop()
+        jobs.deleted = True
+        until(control.stop, "the deletion")
+        assert control.wish == "shutdown"
 
 
 def test_a_shutdown_counts_unless_the_user_wants_something_else():
