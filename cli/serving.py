@@ -41,7 +41,7 @@ def serve(
         log_to_stderr()
         address = f"http://{settings.host}:{listener.getsockname()[1]}"
         if recommender is not None:
-            user = quote(next(iter(recommender.dataset.vocabulary.known_users), "somebody new"))
+            user = quote(next(iter(recommender.dataset.vocabulary.known_users), "unknown"))
             notes.print(f"serving {recommender.model_version} until Ctrl-C")
             notes.print(f"  {address}/recommend/{user}?k=10\n  {address}/docs")
         else:

@@ -207,7 +207,7 @@ class FederatedDataset:
     def without_users(self, users: Collection[int]) -> "FederatedDataset":
         """Return the same data with neither the ids nor the interactions of these users; the digest is that of before.
 
-        Everyone else keeps their index, and so their memory in a checkpoint. An erased user is never trained on.
+        Every other user keeps their index, and so their memory in a checkpoint. An erased user is never trained on.
         """
         erased = np.isin(np.arange(self.num_users), list(users))
         offsets = np.concatenate([[0], np.cumsum(np.where(erased, 0, self.lengths))])

@@ -44,7 +44,7 @@ class Vocabulary:
         return len(self.items)
 
     def without_users(self, indices: Iterable[int]) -> "Vocabulary":
-        """Put what is nobody's id in the place of these users' ids, so that no other user's index changes."""
+        """Put what can be no id in the place of these users' ids, so that no other user's index changes."""
         users = list(self.users)
         for index in indices:
             users[index] = f"{ERASED}{index}"

@@ -292,7 +292,7 @@ def test_who_is_deleted_is_in_no_checkpoint_of_a_job_without_a_model(served, ser
     assert not remembers(directory, "u03")
 
 
-def test_who_is_deleted_is_in_no_snapshot_and_everyone_else_is_as_before(served, served_world):
+def test_who_is_deleted_is_in_no_snapshot_and_all_others_are_as_before(served, served_world):
     directory = RunDirectory(served_world.data_dir / "jobs" / "1")
     before = directory.read_snapshot()
     user = before.dataset.vocabulary.user_index("u03")

@@ -69,7 +69,7 @@ def test_a_running_job_is_its_trainers_to_erase(store, erasures, catalogue):
     assert erasures.pending() == []
 
 
-def test_a_running_job_that_rests_is_anybodys_to_erase(store, erasures, catalogue):
+def test_a_running_job_that_rests_is_for_the_first_comer_to_erase(store, erasures, catalogue):
     job = queue(store)
     lease = claim(store)
     catalogue.delete_user("demo", "u")
