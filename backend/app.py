@@ -37,6 +37,7 @@ FROM_OTHER_SITES: dict[str, Any] = {
     "allow_headers": ["X-API-Key", "Content-Type", "Idempotency-Key", "X-Request-ID"],
     "expose_headers": ["Location", "Retry-After", "X-Request-ID"],
 }
+WRITING = 8  # requests that write at a time; of the threads there are 40
 COMPUTING = 2  # threads that compute answers which take long, besides the one that answers every caller
 # The first in the list is the first that a request's path is compared with.
 WITHOUT_DATABASE = (recommend.router, items.without_database)
@@ -73,6 +74,7 @@ def create_app(settings: Settings, recommender: Recommender | None = None) -> Fa
     app.state.http_metrics = HttpMetrics.create()
     app.state.ending = anyio.Event()
     app.state.streams = anyio.CapacityLimiter(settings.max_streams)
+    app.state.writing = anyio.Semaphore(WRITING)
     app.state.computing = anyio.CapacityLimiter(COMPUTING)
     app.state.served = ServedModels(None if recommender is None else ServedModel.of_run(recommender))
     app.state.keys = Keys.of(settings)
@@ -83,7 +85,7 @@ def create_app(settings: Settings, recommender: Recommender | None = None) -> Fa
     add_documentation(app)
     app.openapi = partial(document, app)  # type: ignore[method-assign]
     add_error_handlers(app)
-    rate = None if settings.rate_limit is None else RateLimit(settings.rate_limit)
+    app.state.rate = rate = None if settings.rate_limit is None else RateLimit(settings.rate_limit)
     # The last one added is the first to see a request.
     app.add_middleware(Limited, max_body_bytes=settings.max_body_bytes, rate=rate)
     if origins := parts(settings.allowed_origins):

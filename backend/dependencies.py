@@ -1,5 +1,6 @@
 """What a route may ask for. Async where nothing blocks, because FastAPI runs sync dependencies in a thread each."""
 
+from collections.abc import AsyncIterator
 from typing import Annotated
 
 import anyio
@@ -8,6 +9,7 @@ from fastapi.security import APIKeyHeader
 
 from backend.errors import KEY_NAME
 from backend.keys import Access, Keys
+from backend.middleware import client_of
 from backend.model_keeper import ModelKeeper
 from backend.served_model import ServedModels
 from backend.services import Services
@@ -19,7 +21,9 @@ from fedmem.storage.catalogue import CatalogueStore
 from fedmem.storage.jobs import JobStore
 from fedmem.storage.metrics import MetricStore
 from fedmem.storage.models import ModelStore
+from web.rate_limit import RateLimit
 
+UNIT = 100  # items or events that count as a request
 LARGEST_ID = 2**63 - 1  # of a database's row
 ITEM_ID = "An item's id, percent-encoded: a slash in it is %2F."
 USER_ID = "A user's id, percent-encoded: a slash in it is %2F."
@@ -100,6 +104,13 @@ def demand(request: Request, access: Access) -> None:
     request.scope[KEY_NAME] = keys.demand(access, request.headers.get(_key_header.model.name))
 
 
+def charge(request: Request, amount: int) -> None:
+    """Count a request that makes or stores so many things as one for each UNIT of them."""
+    rate: RateLimit | None = request.app.state.rate
+    if rate is not None and amount > UNIT:
+        rate.charge(client_of(request.scope), (amount - 1) // UNIT)
+
+
 async def _may_read(request: Request) -> None:
     demand(request, Access.READ)
 
@@ -108,8 +119,15 @@ async def _may_write(request: Request, _: Annotated[str | None, Security(_key_he
     demand(request, Access.WRITE)
 
 
+async def _one_of_few(request: Request, _: Annotated[None, Depends(_may_write)]) -> AsyncIterator[None]:
+    """Wait until few others write: all wait for the same lock of the database, and the threads are for who reads."""
+    async with request.app.state.writing:
+        yield
+
+
 READS = Depends(_may_read)
-WRITES = SEES_USERS = Depends(_may_write)
+SEES_USERS = Depends(_may_write)
+WRITES = Depends(_one_of_few)
 
 
 # Of a route with a body, which resolves the name by ``dataset_name`` itself: what is wrong with the body comes first.

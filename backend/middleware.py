@@ -97,7 +97,7 @@ class Limited:
             await self.app(scope, receive, send)
             return
         if self.rate is not None and scope["path"] not in UNLIMITED:
-            wait = self.rate.take(scope["client"][0] if scope.get("client") else "")
+            wait = self.rate.take(client_of(scope))
             if wait:
                 await self._too_often(scope, wait)(scope, receive, send)
                 return
@@ -132,6 +132,11 @@ class Limited:
         seconds = max(1, math.ceil(wait))
         detail = f"more than {self.rate.per_minute} requests a minute; ask again in {seconds} s"
         return problem(scope, HTTPStatus.TOO_MANY_REQUESTS, detail, {"Retry-After": str(seconds)})
+
+
+def client_of(scope: Scope) -> str:
+    """Return the address by which a client's requests are counted."""
+    return scope["client"][0] if scope.get("client") else ""
 
 
 def _request_id(scope: Scope) -> str:

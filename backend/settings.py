@@ -35,10 +35,15 @@ class Settings(StorageSettings, WebSettings):
     )
     max_body_bytes: PositiveInt = Field(1_048_576, description="The longest request body, in bytes.")
     rate_limit: PositiveInt | None = Field(
-        None, description="Requests per minute of one client address; unset, as many as they like."
+        None,
+        description="Requests per minute of one client address, where every 100 items or events of one count as a "
+        "request; unset, as many as they like.",
     )
     max_k: PositiveInt = Field(1000, description="The most items of one answer.")
     max_batch: PositiveInt = Field(256, description="The most users of one POST /recommend/batch.")
+    max_batch_items: PositiveInt = Field(
+        10_000, description="The most items of all answers to one POST /recommend/batch, those skipped included."
+    )
     max_streams: PositiveInt = Field(
         100, description="The most open streams of GET /jobs/{id}/events; who comes beyond them gets 503."
     )

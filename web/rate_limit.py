@@ -7,7 +7,11 @@ SWEEP_AT = 10_000  # clients
 
 
 class RateLimit:
-    """So many requests a minute of each client address, at once or spread. Counted in this process alone."""
+    """So many requests a minute of each client address, at once or spread. Counted in this process alone.
+
+    A request that turns out to be as much work as several is charged for them afterwards: who has spent more than there
+    was waits until it has filled up again.
+    """
 
     def __init__(self, per_minute: int, clock: Callable[[], float] = time.monotonic) -> None:
         self.per_minute = per_minute
@@ -26,6 +30,11 @@ class RateLimit:
         if len(self._buckets) > self._sweep_at:
             self._sweep(now)
         return 0.0
+
+    def charge(self, client: str, more: float) -> None:
+        """Take more for a request that was let through, and is as much work as several."""
+        now = self.clock()
+        self._buckets[client] = (self._tokens(client, now) - more, now)
 
     def _tokens(self, client: str, now: float) -> float:
         tokens, counted = self._buckets.get(client, (float(self.per_minute), now))

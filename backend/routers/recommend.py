@@ -7,7 +7,7 @@ from anyio.to_thread import run_sync
 from fastapi import APIRouter, Path, Query, Request, Response
 from pydantic import ConfigDict, Field
 
-from backend.dependencies import Computing, CurrentSettings, Served, demand
+from backend.dependencies import UNIT, Computing, CurrentSettings, Served, charge, demand
 from backend.images import image_url
 from backend.keys import Access
 from backend.openapi import problems
@@ -66,6 +66,7 @@ async def recommend(request: Request, user_id: UserId, query: Annotated[KnownUse
     demand(request, Access.WRITE if query.explain else Access.READ)
     state = request.app.state
     check_size(state.settings, query.k)
+    charge(request, query.end)
     served: ServedModel = state.served.of(query.model, query.dataset)
     if query.strict and not served.knows(user_id):
         raise UnknownUserError(f"nothing is known of a user {user_id!r}; with strict=false a new user is answered")
@@ -91,6 +92,7 @@ router.add_api_route(
 @router.post("/recommend", response_model=RecommendationResponse, responses=problems(400, 404, 409, 413, 503))
 async def recommend_for_history(
     request: RecommendationRequest,
+    asked: Request,
     served: Served,
     settings: CurrentSettings,
     computing: Computing,
@@ -99,6 +101,7 @@ async def recommend_for_history(
 ) -> Response:
     """Recommend for a history that is sent along: nothing of it is stored, and no log names it."""
     check_size(settings, request.k)
+    charge(asked, request.end)
     return await run_sync(_answer_history, served.of(model, dataset), request, limiter=computing)
 
 
@@ -124,7 +127,19 @@ async def recommend_batch(
         demand(asked, Access.WRITE)
     for one in request.requests:
         check_size(settings, one.k)
+    _check_work(settings, asked, request)
     return await run_sync(_answer_batch, served.of(model, dataset), request, limiter=computing)
+
+
+def _check_work(settings: Settings, asked: Request, request: BatchRequest) -> None:
+    """Refuse a batch that is small to send and large to answer, and count one that is let through by its work."""
+    items = sum(one.end for one in request.requests)
+    if items > settings.max_batch_items:
+        raise ConfigError(
+            f"the answers would hold or skip {items} items, more than FEDMEM_MAX_BATCH_ITEMS = "
+            f"{settings.max_batch_items}; ask for fewer at once"
+        )
+    charge(asked, max(items, UNIT * len(request.requests)))
 
 
 def _answer_batch(served: ServedModel, request: BatchRequest) -> Response:

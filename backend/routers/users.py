@@ -4,7 +4,7 @@ from http import HTTPStatus
 from typing import Annotated
 from urllib.parse import urlencode
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Query, Request
 
 from backend.dependencies import (
     SEES_USERS,
@@ -15,6 +15,7 @@ from backend.dependencies import (
     Keeper,
     Served,
     UserIdInPath,
+    charge,
     dataset_name,
 )
 from backend.openapi import problems
@@ -30,12 +31,18 @@ router = APIRouter(tags=["users"], route_class=KnownQueryRoute)
 
 @router.post("/feedback", dependencies=[WRITES], responses=problems(400, 404, 409, 413, 503))
 def add_feedback(
-    request: FeedbackRequest, served: Served, catalogue: Catalogue, keeper: Keeper, dataset: AskedDataset = None
+    request: FeedbackRequest,
+    asked: Request,
+    served: Served,
+    catalogue: Catalogue,
+    keeper: Keeper,
+    dataset: AskedDataset = None,
 ) -> FeedbackResponse:
     """Store interactions, all or none. They count from the next recommendation on; a retry adds nothing.
 
     Events of a deleted user from before the deletion are left out: a retry does not bring a user back.
     """
+    charge(asked, len(request.events))
     events = [Event(event.user_id, event.item_id, float(event.timestamp)) for event in request.events]
     added = catalogue.add_feedback(dataset_name(dataset, served, catalogue), events)
     keeper.catch_up()

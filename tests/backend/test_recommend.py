@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import sqlite3
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import quote
@@ -189,6 +190,38 @@ def test_a_batch_is_its_questions_one_by_one(shared, questions):
         assert found == single
 
 
+def test_a_batch_is_limited_by_what_it_makes(shared):
+    """20 kB in, 26 MB out: a short request must not be a lot of work."""
+    refused = shared.post("/recommend/batch", json={"requests": [{"k": 50}, {"k": 1, "offset": 9_950}]})
+    assert "10001 items, more than FEDMEM_MAX_BATCH_ITEMS = 10000" in problem(refused, 422).detail
+    assert shared.post("/recommend/batch", json={"requests": [{"k": 50}, {"k": 1, "offset": 9_949}]}).is_success
+
+
+def test_requests_are_counted_by_their_work(served_world):
+    with TestClient(create_app(settings_of(served_world, rate_limit=20))) as client:
+        wait_for_model(client)
+        for path, body in (("/recommend", {"offset": 1000}), ("/recommend/batch", {"requests": [{"k": 1}] * 12})):
+            assert client.post(path, json=body).is_success
+        problem(client.get("/recommend/u03"), 429)
+
+
+def test_who_waits_to_write_keeps_no_reader_waiting(served_world):
+    """An import holds the database's one lock of writing; the threads that wait for it must not be all there are."""
+    app = create_app(settings_of(served_world))
+    body = {"events": [{"user_id": "u03", "item_id": "1", "timestamp": 1e9}]}
+    limits = httpx.Limits(max_connections=None)
+    with running(app) as (_, address), httpx.Client(base_url=address, timeout=PATIENCE, limits=limits) as client:
+        lock = sqlite3.connect(served_world.database, isolation_level=None)
+        lock.execute("BEGIN IMMEDIATE")
+        with ThreadPoolExecutor(60) as writers:
+            waiting = [writers.submit(client.post, "/feedback?dataset=tiny", json=body) for _ in range(60)]
+            until(lambda: app.state.writing.statistics().tasks_waiting == 52, "writers that wait")
+            assert client.get("/items?dataset=tiny").is_success
+            lock.execute("ROLLBACK")
+            assert {one.result().status_code for one in waiting} == {200}
+        lock.close()
+
+
 def test_a_batch_has_its_limit(shared):
     requests = [{"user_id": "u01"}] * 9
     assert "FEDMEM_MAX_BATCH = 8" in problem(shared.post("/recommend/batch", json={"requests": requests}), 422).detail
@@ -348,7 +381,7 @@ def test_requests_at_once_do_not_mix(shared, recommender):
 
     async def all_at_once() -> list[httpx.Response]:
         transport = httpx.ASGITransport(app=shared.app)
-        async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+        async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
             return await asyncio.gather(*(client.get(f"/recommend/{user}?k=5") for user in USERS * 4))
 
     for user, response in zip(USERS * 4, asyncio.run(all_at_once()), strict=True):

@@ -60,3 +60,13 @@ def test_many_who_do_not_rest_are_looked_through_now_and_then_only(clock, monkey
     for client in range(SWEEP_AT):
         limit.take(f"another {client}")
     assert len(limit._buckets) <= SWEEP_AT
+
+
+def test_what_is_more_work_is_paid_for_afterwards(clock):
+    limit = RateLimit(60, clock)
+    assert limit.take("a") == 0.0
+    limit.charge("a", 99)
+    assert limit.take("a") == pytest.approx(41.0)
+    assert limit.take("b") == 0.0
+    clock.now += 41
+    assert limit.take("a") == 0.0
