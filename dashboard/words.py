@@ -1,6 +1,6 @@
 """How things are called on the screen: metrics with their units, states, settings."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
 from fedmem.config import ExperimentConfig
@@ -87,17 +87,8 @@ def size(count: float) -> str:
     return f"{count:.0f} bytes"
 
 
-def settings_of(config: ExperimentConfig) -> dict[str, object]:
-    """List every setting by its dotted name."""
-    found: dict[str, object] = {}
-    for name, value in config.model_dump(mode="json").items():
-        inner: Mapping[str, object] = value if isinstance(value, dict) else {}
-        found |= {f"{name}.{key}": leaf for key, leaf in inner.items()} or {name: value}
-    return found
-
-
 def differences(configs: Sequence[ExperimentConfig]) -> dict[str, tuple[object, ...]]:
     """Find the settings in which configurations differ, with the value of each."""
-    tables = [settings_of(config) for config in configs]
+    tables = [config.settings() for config in configs]
     values = {name: tuple(table[name] for table in tables) for name in (tables[0] if tables else ())}
     return {name: found for name, found in values.items() if any(value != found[0] for value in found[1:])}

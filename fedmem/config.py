@@ -264,6 +264,14 @@ class ExperimentConfig(Section):
             )
         return self
 
+    def settings(self) -> dict[str, Any]:
+        """List every setting, as JSON holds it, by its dotted name."""
+        found: dict[str, Any] = {}
+        for name, value in self.model_dump(mode="json").items():
+            section = value if isinstance(value, dict) else {}
+            found |= {f"{name}.{key}": leaf for key, leaf in section.items()} or {name: value}
+        return found
+
     @property
     def uses_retriever(self) -> bool:
         """Whether the experts take part in the score."""

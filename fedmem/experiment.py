@@ -198,20 +198,13 @@ def _check_postprocessors(snapshot: Snapshot, given: Postprocessors) -> None:
 
 def check_resumable(old: ExperimentConfig, new: ExperimentConfig) -> None:
     """Refuse to continue a run under a configuration that would change its numbers."""
-    before, after = _leaves(old.model_dump(mode="json")), _leaves(new.model_dump(mode="json"))
-    for key, value in before.items():
+    after = new.settings()
+    for key, value in old.settings().items():
         if key not in RESUMABLE and after[key] != value:
             raise CheckpointError(
                 f"{key} was {value!r} when the run started and is now {after[key]!r}. "
                 "Resume with the run's own configuration, or choose another --out."
             )
-
-
-def _leaves(tree: dict[str, object], prefix: str = "") -> dict[str, object]:
-    flat: dict[str, object] = {}
-    for key, value in tree.items():
-        flat |= _leaves(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
-    return flat
 
 
 def peak_memory_mib() -> float:

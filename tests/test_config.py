@@ -12,6 +12,12 @@ def test_the_tree_is_frozen_and_survives_json():
     assert ExperimentConfig.model_validate(config.model_dump(mode="json")) == config
 
 
+def test_every_setting_is_listed_by_its_dotted_name():
+    found = load_config(None, ("seed=9", "evaluation.k_list=[10, 50]")).settings()
+    assert (found["seed"], found["evaluation.k_list"], found["training.batch_size"]) == (9, [10, 50], None)
+    assert "evaluation" not in found
+
+
 # What follows from the switches
 
 
