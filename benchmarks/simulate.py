@@ -29,7 +29,7 @@ import numpy as np
 from benchmarks.measure import SGEMM_GFLOP, interleaved, machine, ratio, sgemm
 from benchmarks.workload import generated_dataset, p1_config
 from fedmem.config import ExperimentConfig
-from fedmem.config_reader import validate_config
+from fedmem.config_reader import merged, validate_config
 from fedmem.data.federated_dataset import FederatedDataset
 from fedmem.features.inference import one_thread
 from fedmem.features.store import FrozenVectors, ItemFeatures, UserFeatures
@@ -109,7 +109,7 @@ def server_of(
 def configured(**changes: dict[str, Any]) -> ExperimentConfig:
     """Return the tested defaults, without validation, memories written from the first round on."""
     base: dict[str, Any] = {"fedmem": {"warmup_rounds": 0}, "evaluation": {"eval_every": 1_000_000}}
-    return validate_config(base | changes, "the benchmark")
+    return validate_config(merged(base, changes), "the benchmark")
 
 
 def counted_gflop(config: ExperimentConfig, dataset: FederatedDataset, users: list[int], round_number: int) -> float:

@@ -1,12 +1,11 @@
 """W, the workload of the speed benchmarks: generated users and SASRec with four local Adam steps of a sampled loss."""
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from fedmem.config import ExperimentConfig
-from fedmem.config_reader import validate_config
+from fedmem.config_reader import merged, validate_config
 from fedmem.data.federated_dataset import FederatedDataset
 
 SHORTEST, LONGEST = 60, 130
@@ -45,10 +44,7 @@ W: dict[str, dict[str, Any]] = {
 
 def p1_config(**changes: Any) -> ExperimentConfig:
     """Change W's configuration by section: ``p1_config(seed=3, federated={"client_fraction": 0.25})``."""
-    values: dict[str, Any] = dict(W)
-    for name, change in changes.items():
-        values[name] = {**values.get(name, {}), **change} if isinstance(change, Mapping) else change
-    return validate_config(values, "the benchmark")
+    return validate_config(merged(W, changes), "the benchmark")
 
 
 def generated_dataset(num_users: int, num_items: int) -> FederatedDataset:

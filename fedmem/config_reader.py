@@ -84,7 +84,7 @@ def _read_tree(path: Path, visited: tuple[Path, ...]) -> dict[str, Any]:
     base = values.pop("base", None)
     if base is None:
         return values
-    return _merge(_read_tree(path.parent / str(base), (*visited, path.resolve())), values)
+    return merged(_read_tree(path.parent / str(base), (*visited, path.resolve())), values)
 
 
 def _read_yaml(path: Path) -> dict[str, Any]:
@@ -100,12 +100,13 @@ def _read_yaml(path: Path) -> dict[str, Any]:
     return {key: {} if value is None and key in SECTIONS else value for key, value in values.items()}
 
 
-def _merge(base: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    merged = dict(base)
+def merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Copy a tree of settings with the leaves of another one over its own."""
+    result = dict(base)
     for key, value in changes.items():
-        old = merged.get(key)
-        merged[key] = _merge(old, value) if isinstance(old, dict) and isinstance(value, Mapping) else value
-    return merged
+        old = result.get(key)
+        result[key] = merged(old, value) if isinstance(old, Mapping) and isinstance(value, Mapping) else value
+    return result
 
 
 def _apply_override(values: dict[str, Any], override: str) -> None:

@@ -7,11 +7,12 @@ import pytest
 
 from fedmem.checkpoint import RunDirectory, Snapshot
 from fedmem.config import ExperimentConfig
+from fedmem.config_reader import merged
 from fedmem.errors import CheckpointError, ConfigError, FedMemError, TrainingError
 from fedmem.experiment import RESUMABLE, TrainingRun, check_resumable
 from fedmem.federated.messages import Arrays, ClientUpdate, UpdateSum
 from fedmem.federated.postprocessing import Postprocessor
-from tests.tiny import files_of, memories_of, merged, tiny_config, tiny_dataset, tiny_snapshot, trained
+from tests.tiny import files_of, memories_of, tiny_config, tiny_dataset, tiny_snapshot, trained
 
 
 class Noise(Postprocessor):

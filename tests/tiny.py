@@ -10,7 +10,7 @@ import numpy as np
 
 from fedmem.checkpoint import Snapshot
 from fedmem.config import ExperimentConfig
-from fedmem.config_reader import validate_config
+from fedmem.config_reader import merged, validate_config
 from fedmem.data.federated_dataset import FederatedDataset
 from fedmem.experiment import TrainingRun
 from fedmem.features.store import FrozenVectors, ItemFeatures, UserFeatures
@@ -33,15 +33,6 @@ TINY: dict[str, dict[str, Any]] = {
     "federated": {"num_rounds": 6, "client_fraction": 0.5, "server_warmup_steps": 2, "chunk_size": 3},
     "evaluation": {"eval_every": 2},
 }
-
-
-def merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    """Two nested mappings, the second's leaves over the first's."""
-    result = dict(base)
-    for key, value in changes.items():
-        nested = isinstance(value, Mapping) and isinstance(result.get(key), Mapping)
-        result[key] = merged(result[key], value) if nested else value
-    return result
 
 
 def tiny_config(**changes: Any) -> ExperimentConfig:

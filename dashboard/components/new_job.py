@@ -9,11 +9,11 @@ import streamlit as st
 from dashboard.client import BackendAwayError, BackendError
 from dashboard.components.connection import client
 from dashboard.components.job_choice import choose, known_jobs
-from dashboard.components.new_job_fields import FIELDS, ROUNDS, SWITCHES, Field, merged, value_at
+from dashboard.components.new_job_fields import FIELDS, ROUNDS, SWITCHES, Field, changed, value_at
 from dashboard.plain_text import in_markdown
 from dashboard.words import job_name
 from fedmem.config import ExperimentConfig
-from fedmem.config_reader import validate_config
+from fedmem.config_reader import merged, validate_config
 from fedmem.contracts import Job, JobRequest
 from fedmem.errors import ConfigError
 from fedmem.strict_yaml import parse_yaml
@@ -124,7 +124,7 @@ def _settings(base: ExperimentConfig, least_rounds: int) -> dict[str, Any]:
             height=140,
             help="`fedmem config show` lists every setting with its meaning.",
         )
-    return {"tree": merged(tree, changes), "yaml": text}
+    return {"tree": changed(tree, changes), "yaml": text}
 
 
 def _number(place: Any, field: Field, value: Any, least: float, key: str) -> Any:
@@ -162,7 +162,4 @@ def _with_yaml(values: dict[str, Any]) -> dict[str, Any]:
         raise ConfigError(
             f"the further settings are {further!r}; write sections and keys, as fedmem config show --yaml prints them"
         )
-    tree: dict[str, Any] = values["tree"]
-    for section, inner in further.items():
-        tree = {**tree, section: {**tree[section], **inner} if isinstance(inner, dict) and section in tree else inner}
-    return tree
+    return merged(values["tree"], further)

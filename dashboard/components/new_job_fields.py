@@ -55,7 +55,7 @@ def value_at(tree: Mapping[str, Any], path: str) -> Any:
     return value
 
 
-def merged(tree: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+def changed(tree: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
     """Copy the tree with settings changed by their dotted names."""
     result = dict(tree)
     for path, value in changes.items():

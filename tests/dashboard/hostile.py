@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import migrations
+from fedmem.config_reader import merged
 from fedmem.storage.catalogue import CatalogueStore
 from fedmem.storage.catalogue_rows import InteractionColumns, ItemRow
 from fedmem.storage.engine import writing
@@ -17,7 +18,7 @@ from tests.dashboard.example_rounds import Curves
 from tests.dashboard.pretended_trainer import PretendedTrainer
 from tests.dashboard.sites import backend_on
 from tests.end_to_end.products import CONFIG, Product
-from tests.tiny import ITEMS, merged, tiny_config, walks
+from tests.tiny import ITEMS, tiny_config, walks
 
 ELSEWHERE = "http://e.invalid"
 MARKUP = (

@@ -237,6 +237,9 @@ def test_a_wrong_setting_is_told_and_no_job_is_made(page, filled):
     app.text_area[0].set_value("model:\n  max_seq_len: 20\nmodel:\n  sasrec_num_blocks: 1").run()
     app.button(key="start-job").click().run()
     assert "the key 'model' stands twice, in line 1 and in line 3" in read(app.error[0].value)
+    app.text_area[0].set_value("seed:\n  more: 1").run()
+    app.button(key="start-job").click().run()
+    assert "seed: Input should be a valid integer" in read(app.error[0].value)
     assert filled.get("/jobs")["jobs"] == before
     app.button(key="cancel-job").click().run()
     app.button(key="new-job").click().run()

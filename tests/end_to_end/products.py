@@ -20,12 +20,13 @@ from sqlalchemy import Engine, select
 import migrations
 from fedmem.checkpoint import RunDirectory
 from fedmem.checkpoint.records import server_arrays
+from fedmem.config_reader import merged
 from fedmem.storage import schema
 from fedmem.storage.catalogue import CatalogueStore
 from fedmem.storage.catalogue_rows import InteractionColumns, ItemRow
 from fedmem.storage.engine import connect, reading
 from fedmem.storage.jobs import JobRow, JobStore
-from tests.tiny import ITEMS, merged, tiny_config, walks
+from tests.tiny import ITEMS, tiny_config, walks
 from trainer.control import Shutdown
 from trainer.settings import Settings
 from trainer.worker import Worker

@@ -17,13 +17,14 @@ import httpx
 import pytest
 
 import migrations
+from fedmem.config_reader import merged
 from fedmem.storage.catalogue import CatalogueStore
 from fedmem.storage.catalogue_rows import InteractionColumns, ItemRow
 from tests.cli.conftest import called
 from tests.dashboard.sites import backend_on
 from tests.end_to_end.products import ROOT, Product
 from tests.ports import free_port
-from tests.tiny import merged, tiny_config, walks
+from tests.tiny import tiny_config, walks
 
 TAKEN, DESCRIBED = 20, 26
 START = 1_700_000_000

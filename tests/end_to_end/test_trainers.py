@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from fedmem.config_reader import merged
 from fedmem.errors import ConflictError
 from fedmem.evaluation.baselines import EASE, ItemItemCounts, Popularity
 from fedmem.evaluation.evaluate import evaluate
@@ -21,7 +22,6 @@ from fedmem.storage.catalogue_rows import Event
 from fedmem.storage.engine import writing
 from fedmem.storage.metrics import MetricStore
 from tests.end_to_end.products import ROUNDS, Product
-from tests.tiny import merged
 from tests.waiting import PATIENCE, until, until_it_says
 from trainer.dataset import load_dataset
 

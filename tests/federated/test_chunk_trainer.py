@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from fedmem.checkpoint import Snapshot
 from fedmem.config import ExperimentConfig
+from fedmem.config_reader import merged
 from fedmem.data.federated_dataset import FederatedDataset
 from fedmem.federated.aggregation import AGGREGATIONS, Aggregation
 from fedmem.federated.fedsgd import is_fedsgd
@@ -21,7 +22,6 @@ from tests.reference.population import SlowPopulation
 from tests.tiny import (
     ITEMS,
     memories_of,
-    merged,
     noisy_parameters,
     numbers,
     population_of,

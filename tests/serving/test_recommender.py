@@ -7,6 +7,7 @@ import pytest
 
 from fedmem.checkpoint import Checkpoint, Snapshot
 from fedmem.config import ExperimentConfig
+from fedmem.config_reader import merged
 from fedmem.errors import CheckpointError, ConfigError
 from fedmem.evaluation.evaluate import evaluate
 from fedmem.evaluation.ranking_metrics import target_rank
@@ -14,7 +15,7 @@ from fedmem.memory.entries import MemoryEntries
 from fedmem.memory.prototypes import Prototypes
 from fedmem.serving import Recommender
 from tests.serving.builders import ask
-from tests.tiny import ITEMS, merged, tiny_config, tiny_dataset, tiny_snapshot, trained
+from tests.tiny import ITEMS, tiny_config, tiny_dataset, tiny_snapshot, trained
 
 # A high rate, so that a few rounds move the experts well away from their zero start.
 QUICK = {
