@@ -1,6 +1,6 @@
 """How things are called on the screen: metrics with their units, states, settings."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
 from fedmem.config import ExperimentConfig
@@ -26,6 +26,11 @@ def ranking_title(metric: str) -> str:
 def job_name(job: Job) -> str:
     """Name a job by its number and the kind of run that it is."""
     return f"Job {job.id} · {variant(job.config)}"
+
+
+def job_label(job: Job) -> str:
+    """Name a job and its data set."""
+    return f"{job_name(job)}, {job.dataset}"
 
 
 def variant(config: ExperimentConfig) -> str:
@@ -77,6 +82,14 @@ def ago(moment: datetime, now: datetime | None = None) -> str:
 def share(value: float) -> str:
     """Write a number between 0 and 1 as the field writes it: .464."""
     return f"{value:.3f}".removeprefix("0")
+
+
+def with_error(table: Mapping[str, float], metric: str) -> str:
+    """Write a metric with its standard error, if it has one: .464 ± .012."""
+    if metric not in table:
+        return "–"
+    error = table.get(f"{metric}_se")
+    return share(table[metric]) + ("" if error is None else f" ± {share(error)}")
 
 
 def size(count: float) -> str:

@@ -4,7 +4,7 @@ import streamlit as st
 
 from dashboard.client import LIMIT, RefusedError
 from dashboard.components.connection import client
-from dashboard.words import is_under_way, job_name
+from dashboard.words import is_under_way, job_label
 from fedmem.contracts import Job
 
 AT_ONCE = 50
@@ -27,7 +27,7 @@ def choose_job() -> None:
     by_id = {job.id: job for job in jobs}
     if st.session_state.get(_CHOICE) not in by_id:
         st.session_state[_CHOICE] = wanted if wanted in by_id else default_job(jobs).id
-    st.sidebar.selectbox("Job", list(by_id), key=_CHOICE, format_func=lambda number: _label(by_id[number]))
+    st.sidebar.selectbox("Job", list(by_id), key=_CHOICE, format_func=lambda number: job_label(by_id[number]))
     _tell(st.session_state[_CHOICE])
     if there_are_older_jobs() and jobs_shown() < LIMIT:
         st.sidebar.button(
@@ -98,7 +98,3 @@ def _older_job(job_id: int) -> Job | None:
         return client().job(job_id)
     except RefusedError:
         return None
-
-
-def _label(job: Job) -> str:
-    return f"{job_name(job)}, {job.dataset}"

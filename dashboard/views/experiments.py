@@ -11,7 +11,7 @@ from dashboard.components.connection import client, round_book
 from dashboard.components.drawings import panel
 from dashboard.components.states import backend_needed, empty, start_a_job
 from dashboard.plain_text import in_markdown
-from dashboard.words import differences, job_name, share, variant
+from dashboard.words import differences, job_name, variant, with_error
 from fedmem.contracts import Job, ModelVersion
 
 SHOWN = ("HR@10", "NDCG@10")
@@ -75,19 +75,12 @@ def _table(dataset: str, runs: Sequence[Job], tested: Mapping[int, ModelVersion]
 
 def _figures(job: Job, model: ModelVersion) -> dict[str, str]:
     measured = {
-        f"{short} {metric}": _with_error(model.metrics.get(split, {}), metric)
+        f"{short} {metric}": with_error(model.metrics.get(split, {}), metric)
         for split, short in SPLITS.items()
         for metric in SHOWN
     }
     rounds = {"Round": f"{model.round} / {job.round}"}
     return {"Run": variant(job.config), "Job": str(job.id), **measured, **rounds, **_cost(job)}
-
-
-def _with_error(table: Mapping[str, float], metric: str) -> str:
-    if metric not in table:
-        return "–"
-    error = table.get(f"{metric}_se")
-    return share(table[metric]) + ("" if error is None else f" ± {share(error)}")
 
 
 def _cost(job: Job) -> dict[str, str]:

@@ -14,7 +14,7 @@ from dashboard.components.job_table import job_table
 from dashboard.components.live import JobView, live
 from dashboard.components.states import no_job_yet, waiting_for_rounds
 from dashboard.plain_text import in_markdown
-from dashboard.words import ago, job_name, share, state_of
+from dashboard.words import ago, job_name, share, state_of, with_error
 from fedmem.contracts import Job, ModelPage
 
 METRIC = "HR@10"
@@ -110,10 +110,9 @@ def _serving(models: ModelPage) -> None:
             f"made {ago(serving.created_at)}."
         )
         for split, label in (("test", "Test"), ("validation", "Validation")):
-            value = serving.metrics.get(split, {}).get(METRIC)
-            if value is not None:
-                error = serving.metrics[split].get(f"{METRIC}_se")
-                st.metric(f"{label} HR@10", share(value) + (f" ± {share(error)}" if error is not None else ""))
+            table = serving.metrics.get(split, {})
+            if METRIC in table:
+                st.metric(f"{label} {METRIC}", with_error(table, METRIC))
     st.page_link("views/recommend.py", label="See what it recommends", icon=":material/movie:")
 
 

@@ -14,7 +14,7 @@ from dashboard.components.job_header import job_header
 from dashboard.components.live import JobView, live
 from dashboard.components.new_job import is_wanted, new_job, open_form
 from dashboard.components.states import backend_needed, empty, waiting_for_rounds
-from dashboard.words import differences, is_under_way, job_name, state_of
+from dashboard.words import differences, is_under_way, job_label, job_name, state_of
 from fedmem.contracts import Job, RoundMetrics
 from fedmem.evaluation.metric_table import metric_names
 
@@ -58,7 +58,7 @@ def _compared(job: Job) -> list[Job]:
         "Compare with",
         list(others),
         default=[number for number in wanted if number in others][:MOST_COMPARED],
-        format_func=lambda number: f"{job_name(others[number])}, {others[number].dataset}",
+        format_func=lambda number: job_label(others[number]),
         key="compare",
         max_selections=MOST_COMPARED,
         placeholder="other jobs",
