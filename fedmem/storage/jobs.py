@@ -23,6 +23,7 @@ from fedmem.storage.job_rows import (
     select_jobs,
 )
 from fedmem.storage.job_states import EndState, Wish, after_wish
+from fedmem.storage.lease_silence import Silence
 from fedmem.storage.models import leave_model
 from fedmem.storage.schema import datasets, erasures, jobs, logs, trainers
 
@@ -40,11 +41,18 @@ class JobStore:
     Args:
         engine: the database.
         clock: tells the time in seconds since 1970.
+        monotonic: tells seconds that no setting of a clock changes.
     """
 
-    def __init__(self, engine: Engine, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        clock: Callable[[], float] = time.time,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
         self.engine = engine
         self.clock = clock
+        self._silence = Silence(monotonic)
 
     def create(
         self,
@@ -171,18 +179,27 @@ class JobStore:
         A job whose trainers died ``max_attempts`` times without a round in between becomes failed instead.
         """
         with reading(self.engine) as connection:
-            if not leases.anything_to_claim(connection, max_attempts, self.clock()):
+            silent = self._silence.of(leases.held(connection), lease_seconds)
+            if not leases.anything_to_claim(connection, max_attempts, self._lease_time(connection), silent):
                 return None
         with writing(self.engine) as connection:  # which may have waited: the lease counts from now
-            lease = leases.claim(connection, worker, lease_seconds, max_attempts, self.clock())
+            now = self._lease_time(connection)
+            lease = leases.claim(connection, worker, lease_seconds, max_attempts, now, silent)
             return None if lease is None else (job_row(connection, lease.job_id), lease)
+
+    def _lease_time(self, connection: Connection) -> float:
+        """Tell the time by which leases end: the database's where it has a clock and none was given."""
+        found = leases.database_time(connection) if self.clock is time.time else None
+        return self.clock() if found is None else found
 
     def renew(self, lease: Lease, lease_seconds: float, clients_done: int, clients_selected: int) -> DesiredState:
         """Send a heartbeat: keep the job, report how far its round is, and return what its user wants."""
-        now, values = self.clock(), {"clients_done": clients_done, "clients_selected": clients_selected}
+        values = {"clients_done": clients_done, "clients_selected": clients_selected}
         with writing(self.engine) as connection:
-            job = leases.fenced_update(connection, lease, lease_expires_at=now + lease_seconds, **values)
-            connection.execute(trainers.update().where(trainers.c.worker == lease.worker).values(seen_at=now))
+            until = self._lease_time(connection) + lease_seconds
+            job = leases.fenced_update(connection, lease, lease_expires_at=until, **values)
+            seen = {"seen_at": self.clock()}
+            connection.execute(trainers.update().where(trainers.c.worker == lease.worker).values(**seen))
             desired: DesiredState = job.desired_state
             return desired
 

@@ -2,11 +2,16 @@
 
 A lease that ran out is no more than an invitation to others: its holder may write until another trainer has claimed
 the job, which raises the token. From then on whatever the first one writes is refused.
+
+Clocks may be set back or differ. So a trainer counts as dead too if its lease stood unchanged for as long as it lasts,
+by the monotonic clock of another that wants the job: a trainer that lives renews it three times meanwhile. On
+PostgreSQL the time of a lease is the database's, so that all trainers have one clock.
 """
 
+from collections.abc import Collection
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, and_, case, or_, select
+from sqlalchemy import ColumnElement, Connection, Row, Select, and_, case, func, or_, select
 
 from fedmem.contracts.jobs import DesiredState, JobState
 from fedmem.errors import LeaseLostError
@@ -15,21 +20,43 @@ from fedmem.storage.job_states import AT_REST
 from fedmem.storage.models import leave_model
 from fedmem.storage.schema import jobs
 
+Held = tuple[int, int, float]
+Silent = Collection[Held]
 FREE = {"worker": None, "lease_expires_at": None, "clients_done": 0, "clients_selected": 0}
 
 
-def anything_to_claim(connection: Connection, max_attempts: int, now: float) -> bool:
+def anything_to_claim(connection: Connection, max_attempts: int, now: float, silent: Silent = ()) -> bool:
     """Say whether a claim would find a job, without any lock, because an idle trainer asks often."""
-    return connection.execute(_claimable(now, max_attempts)).first() is not None
+    return connection.execute(_claimable(now, max_attempts, silent)).first() is not None
 
 
-def claim(connection: Connection, worker: str, lease_seconds: float, max_attempts: int, now: float) -> Lease | None:
+def held(connection: Connection) -> list[Held]:
+    """List every lease that a trainer holds: job, token, end."""
+    rows = connection.execute(select(jobs.c.id, jobs.c.token, jobs.c.lease_expires_at).where(jobs.c.state == "running"))
+    return [(row.id, row.token, row.lease_expires_at) for row in rows]
+
+
+def database_time(connection: Connection) -> float | None:
+    """Return the seconds since 1970 by the database's own clock; None for SQLite, which has none of its own."""
+    if connection.dialect.name != "postgresql":
+        return None
+    return float(connection.execute(select(func.extract("epoch", func.clock_timestamp()))).scalar_one())
+
+
+def claim(
+    connection: Connection,
+    worker: str,
+    lease_seconds: float,
+    max_attempts: int,
+    now: float,
+    silent: Silent = (),
+) -> Lease | None:
     """Lease the oldest job that waits for a trainer to this one.
 
     A job whose trainer died is settled as its user wished, or failed if that happened ``max_attempts`` times without
     a round in between, and the search goes on.
     """
-    wanted = _claimable(now, max_attempts).with_for_update(skip_locked=True)
+    wanted = _claimable(now, max_attempts, silent).with_for_update(skip_locked=True)
     while (job := connection.execute(wanted).first()) is not None:
         if job.desired_state != "running":
             settle(connection, job, now)
@@ -105,12 +132,15 @@ def settle(connection: Connection, job: Row[Any], now: float, **values: Any) -> 
     return state
 
 
-def _claimable(now: float, max_attempts: int) -> Select[Any]:
+def _claimable(now: float, max_attempts: int, silent: Silent) -> Select[Any]:
     """Select the job to take: the oldest, but those that trainers died of without a round between after all others.
 
     First of all come those that are not taken but settled: their users wait for that.
     """
-    dead = and_(jobs.c.state == "running", jobs.c.lease_expires_at < now)
+    unheard = [
+        and_(jobs.c.id == job, jobs.c.token == token, jobs.c.lease_expires_at == end) for job, token, end in silent
+    ]
+    dead = and_(jobs.c.state == "running", or_(jobs.c.lease_expires_at < now, *unheard))
     settled = or_(jobs.c.desired_state != "running", jobs.c.attempts_without_progress >= max_attempts)
     order = (case((settled, 0), else_=1), jobs.c.attempts_without_progress, jobs.c.id)
     return select(jobs).where(or_(jobs.c.state == "queued", dead)).order_by(*order).limit(1)

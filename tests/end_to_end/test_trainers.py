@@ -96,6 +96,23 @@ def test_a_frozen_trainer_that_lost_its_lease_writes_nothing_more(product, start
     assert "nothing more is written" in output
 
 
+def test_a_dead_trainers_job_is_taken_over_by_one_whose_clock_was_set_back(product, started):
+    job = product.queue({"federated": {"num_rounds": 400}})
+    first = started()
+    until(lambda: round_of(product, job.id) >= 2, "two rounds")
+    first.kill()
+    code = (
+        "import sys, time\n"
+        "now = time.time; time.time = lambda: now() - 3600\n"
+        "from trainer.__main__ import main; sys.argv = ['trainer', '--until-idle']; main()"
+    )
+    second = product.start("-c", code)
+    until(lambda: product.jobs.get(job.id).attempts == 2, "a second trainer")
+    product.jobs.stop(job.id)
+    assert ended(second)[0] == 0
+    assert product.jobs.get(job.id).state == "stopped"
+
+
 def test_two_trainers_share_ten_jobs_and_train_each_once(product, started):
     ids = [product.queue({"seed": seed}).id for seed in range(10)]
     patient = replace(product, lease_seconds=60.0)  # so that a busy machine costs no trainer its lease

@@ -3,13 +3,14 @@
 import subprocess
 import sys
 import threading
+import time
 
 import pytest
 
 from fedmem.errors import LeaseLostError
 from fedmem.storage.engine import connect
 from fedmem.storage.jobs import JobStore
-from tests.storage.builders import ATTEMPTS, LEASE, claim, everything, queue, result
+from tests.storage.builders import ATTEMPTS, LEASE, Clock, claim, everything, queue, result
 
 
 def test_the_oldest_job_is_claimed_first(store, clock):
@@ -48,6 +49,34 @@ def test_a_dead_trainers_job_is_taken_over(store, clock):
     job = store.get(job_id)
     assert (job.worker, job.attempts, job.started_at, job.clients_done) == ("t2", 2, 1000.0, 0)
     assert [line.level for line in store.logs(job_id)] == ["INFO", "WARNING", "INFO"]
+
+
+def test_a_dead_trainers_job_is_taken_over_though_the_clock_was_set_back(engine, store, clock):
+    """Whoever waits sees by a clock of its own that the lease is not renewed."""
+    dead, living = queue(store), queue(store)
+    claim(store)
+    lease = claim(store)
+    assert lease.job_id == living
+    clock.advance(-3600)
+    waited = Clock(5.0)
+    other = JobStore(engine, clock, waited)
+    for _ in range(4):
+        assert other.claim("t2", LEASE, ATTEMPTS) is None
+        waited.advance(LEASE / 3)
+        clock.advance(LEASE / 3)
+        store.renew(lease, LEASE, 0, 1)
+    job, _ = other.claim("t2", LEASE, ATTEMPTS)
+    assert job.id == dead
+    assert other.claim("t3", LEASE, ATTEMPTS) is None
+    clock.advance(2)
+    assert other.claim("t3", LEASE, ATTEMPTS) is None
+
+
+def test_leases_on_postgresql_end_by_the_databases_clock(engine, store):
+    found = JobStore(engine)
+    queue(store)
+    job, _ = found.claim("t1", LEASE, ATTEMPTS)
+    assert job.lease_expires_at == pytest.approx(time.time() + LEASE, abs=60)
 
 
 def test_a_late_trainer_that_was_not_replaced_goes_on(store, clock):
