@@ -162,7 +162,7 @@ def _conclude(run: "TrainingRun", seconds: float, trained: int, *, as_json: bool
     answers.print(as_rich({"model": result.table}, f"test, model of round {result.round}", answers.width))
     speed = f"{summary['rounds_per_minute']} rounds/minute, " if trained else ""
     if state.round < run.snapshot.config.federated.num_rounds and state.stale >= run.snapshot.config.federated.patience:
-        notes.print(f"stopped early: {state.stale} evaluations without a better validation HR@10")
+        notes.print(f"stopped early: {state.stale} evaluations without a better validation NDCG@10")
     notes.print(f"{state.round} rounds, {speed}peak memory {summary['peak_memory_mib']} MiB, run in {out_hint(run)}")
 
 

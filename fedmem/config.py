@@ -19,6 +19,7 @@ Positive = Annotated[int, Field(gt=0, le=1_000_000)]
 Size = Annotated[int, Field(gt=0, le=10_000)]
 Rounds = Annotated[int, Field(gt=0, le=1_000_000)]
 Rate = Annotated[float, Field(gt=0)]
+NotNegative = Annotated[float, Field(ge=0)]
 # Memory policies that choose from the whole history at once.
 WholeHistory = Literal["random", "last"]
 
@@ -100,7 +101,7 @@ class ModelConfig(Section):
         "weighted", "Fixed weights, trained scalars, or weights made from the user's state."
     )
     sasrec_weight: Rate = setting(0.5, "Weight w_s of the sequence score in weighted fusion.")
-    retriever_weight: Annotated[float, Field(ge=0)] = setting(0.5, "Weight w_r of the retriever's score.")
+    retriever_weight: NotNegative = setting(0.5, "Weight w_r of the retriever's score.")
 
     @model_validator(mode="after")
     def _heads_divide(self) -> Self:
@@ -120,7 +121,7 @@ class FedMemConfig(Section):
     memory_capacity: Size = setting(
         50, "Entries of a client's memory. As a guide: 20-50 for small, 50-100 for medium, 100-200 for large data sets."
     )
-    surprise_threshold: Annotated[float, Field(ge=0)] = setting(
+    surprise_threshold: NotNegative = setting(
         0.5, "An item is written when its mean BPR loss, in nats, is at least this."
     )
     surprise_quantile: Fraction | None = setting(
@@ -132,8 +133,8 @@ class FedMemConfig(Section):
     warmup_rounds: Annotated[int, Field(ge=0)] = setting(
         10, "Rounds before anything is written: an untrained model is surprised by everything."
     )
-    recency_weight: Annotated[float, Field(ge=0)] = setting(0.6, "Weight alpha of recency in an entry's utility.")
-    frequency_weight: Annotated[float, Field(ge=0)] = setting(0.4, "Weight beta of frequency in an entry's utility.")
+    recency_weight: NotNegative = setting(0.6, "Weight alpha of recency in an entry's utility.")
+    frequency_weight: NotNegative = setting(0.4, "Weight beta of frequency in an entry's utility.")
     decay_time: Rate = setting(50.0, "e-folding time of recency, in interactions.")
     enable_prototype_aggregation: bool = setting(True, "Clients send prototypes; the server merges and returns them.")
     num_memory_prototypes: Size = setting(5, "Prototypes K.")
@@ -144,8 +145,27 @@ class FedMemConfig(Section):
         "samples", "What weighs a client's prototype: its training samples (the original) or the cluster's size."
     )
     prototype_momentum: Probability = setting(0.9, "Share of the old (sum, count) kept in a round's moving average.")
-    contrastive_lambda: Annotated[float, Field(ge=0)] = setting(0.1, "Weight of the contrastive loss.")
+    contrastive_lambda: NotNegative = setting(0.1, "Weight of the contrastive loss.")
     contrastive_temperature: Rate = setting(0.1, "Temperature of InfoNCE.")
+
+
+class TransitionsConfig(Section):
+    """The transition memory: what followed what in the clients' histories, as one sum over all of them."""
+
+    window: Annotated[int, Field(gt=0, le=100)] = setting(
+        10, "Steps within which one item follows another; a pair counts one over its distance."
+    )
+    source_power: NotNegative = setting(0.5, "Power a by which a row is divided by how often its own item was taken.")
+    target_power: NotNegative = setting(
+        0.3, "Power b by which an entry is divided by how often the item it leads to was."
+    )
+    neighbours: Size = setting(100, "Entries N that are kept of a row, the greatest.")
+    items_read: Size = setting(20, "Latest items of a history whose rows are read.")
+    recency_power: NotNegative = setting(1.0, "Power p of (1 + age) by which a row that is read weighs less.")
+    strengths: Annotated[tuple[NotNegative, ...], Field(min_length=1, max_length=32)] = setting(
+        (0.0, 0.1, 0.2, 0.3, 0.5, 0.7, 1.0, 1.5),
+        "Weights alpha of the transition memory in the score that validations try; the best by NDCG@10 is taken.",
+    )
 
 
 class TrainingConfig(Section):
@@ -158,7 +178,7 @@ class TrainingConfig(Section):
     learning_rate: Rate = setting(
         1.0, "The client's rate; with one SGD step of rate 1 the update is the gradient.", original=0.001
     )
-    weight_decay: Annotated[float, Field(ge=0)] = setting(0.0, "L2 term in the client's gradient.", original=1e-5)
+    weight_decay: NotNegative = setting(0.0, "L2 term in the client's gradient.", original=1e-5)
     momentum: Probability = setting(0.0, "Momentum of the client's SGD; one step has none.", original=0.9)
     beta1: Probability = setting(0.9, "First moment's decay of the client's Adam.")
     beta2: Probability = setting(0.999, "Second moment's decay of the client's Adam.")
@@ -201,7 +221,7 @@ class FederatedConfig(Section):
         "Decay of the moving average of the global model that is evaluated and served; 0 serves the last one.",
         original=0,
     )
-    patience: Rounds = setting(10, "Evaluations without a better validation HR@10 before training stops.")
+    patience: Rounds = setting(10, "Evaluations without a better validation NDCG@10 before training stops.")
     chunk_size: Size = setting(16, "Clients trained together; the unit of work, never of the numbers' meaning.")
     centralised_batch: Positive | None = setting(
         None, "If set, a round passes over its users in batches of this many, one step each: pooled training."
@@ -227,7 +247,8 @@ class EvaluationConfig(Section):
 class AblationConfig(Section):
     """Switches that turn parts of the method off."""
 
-    disable_memory: bool = setting(False, "No local memory and no prototypes are read or written.")
+    disable_memory: bool = setting(False, "No local memory, no prototypes and no transitions are read or written.")
+    disable_transitions: bool = setting(False, "Transitions are neither sent nor read.")
     disable_prototype_agg: bool = setting(False, "Prototypes are neither sent nor read.")
     disable_contrastive: bool = setting(False, "No contrastive loss.")
     disable_moe: bool = setting(False, "No retriever: the sequence model alone.")
@@ -248,6 +269,7 @@ class ExperimentConfig(Section):
     features: FeaturesConfig = FeaturesConfig()
     model: ModelConfig = ModelConfig()
     fedmem: FedMemConfig = FedMemConfig()
+    transitions: TransitionsConfig = TransitionsConfig()
     training: TrainingConfig = TrainingConfig()
     federated: FederatedConfig = FederatedConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
@@ -287,6 +309,11 @@ class ExperimentConfig(Section):
         """Whether the global abstract memory is built and read."""
         enabled = self.fedmem.enable_prototype_aggregation and not self.ablation.disable_prototype_agg
         return self.uses_memory and enabled
+
+    @property
+    def uses_transitions(self) -> bool:
+        """Whether the transition memory is built and read."""
+        return not (self.ablation.disable_memory or self.ablation.disable_transitions)
 
     @property
     def uses_contrastive(self) -> bool:

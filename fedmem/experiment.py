@@ -35,10 +35,19 @@ RESUMABLE = {
 
 @dataclass(frozen=True)
 class TestResult:
-    """The one evaluation on test: the table, and the round of the model it was made with."""
+    """The one evaluation on test.
+
+    Attributes:
+        table: what was measured.
+        round: the round of the model.
+        without_transitions: the same model's table without the transition memory, if the score has some.
+        strength: the weight of the transition memory.
+    """
 
     table: MetricTable
     round: int
+    without_transitions: MetricTable | None = None
+    strength: float = 0.0
 
 
 class _Stopped(Exception):
@@ -159,9 +168,11 @@ class TrainingRun:
         if self.record.best:
             self.restore(self.record.best)
         with heeding(after_group):
-            table = self.server.evaluate_global_model("test", after_group)
-        self.recorder.finish(table)
-        return TestResult(table, self.server.state.round)
+            tables = self.server.evaluate_with_and_without_transitions("test", after_group)
+        strength = self.server.state.strength
+        result = TestResult(tables[strength], self.server.state.round, tables[0.0] if strength else None, strength)
+        self.recorder.finish(result.table, result.without_transitions)
+        return result
 
     def close(self) -> None:
         """End the worker processes and remove the working files; what is on disk stays."""
@@ -178,8 +189,10 @@ class TrainingRun:
 
     def restore(self, round_number: int) -> None:
         """Stand where the run stood after a round whose checkpoint is there."""
-        self.server.state = self.directory.checkpoints.read_server(round_number)
-        self.population.restore_memories(self.directory.checkpoints.read_memories(round_number), round_number)
+        checkpoints = self.directory.checkpoints
+        self.server.state = checkpoints.read_server(round_number)
+        memories, handed_on = checkpoints.read_memories(round_number), checkpoints.read_handed_on(round_number)
+        self.population.restore_memories(memories, round_number, handed_on)
 
 
 def _written(postprocessors: Postprocessors) -> tuple[str, ...]:

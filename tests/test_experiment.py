@@ -174,7 +174,7 @@ def test_the_best_model_is_restored_and_tested_once(tmp_path):
     config = tiny_config(federated={"num_rounds": 40, "patience": 3}, evaluation={"eval_every": 1})
     run = TrainingRun.start(tmp_path / "run", tiny_snapshot(config))
     reports = list(run.rounds())
-    hits = [report.validation.mean("HR@10") for report in reports]
+    hits = [report.validation.mean("NDCG@10") for report in reports]
     best = hits.index(max(hits)) + 1
     assert len(reports) == best + 3 < 40
     result = run.finish()
@@ -185,7 +185,7 @@ def test_the_best_model_is_restored_and_tested_once(tmp_path):
     at_best = run.directory.checkpoints.read(best)
     for user, entries in at_best.memories.items():
         assert memories_of(run.population, best)[user].items.tolist() == entries.items.tolist()
-    assert run.server.evaluate_global_model("validation").mean("HR@10") == max(hits)
+    assert run.server.evaluate_global_model("validation").mean("NDCG@10") == max(hits)
 
 
 def test_every_round_has_a_line_of_metrics(tmp_path):

@@ -76,7 +76,7 @@ class JobRecorder:
         """See ``Recorder``."""
         self._wait()
 
-    def finish(self, test: MetricTable) -> None:
+    def finish(self, test: MetricTable, without_transitions: MetricTable | None = None) -> None:
         """See ``Recorder``; the result is written with the job's end, by the caller."""
 
     def close(self) -> None:
@@ -94,7 +94,8 @@ class JobRecorder:
         began = time.perf_counter()
         whole = report.is_best or report.round % self._whole_every == 0 or report.round == 1
         memories = clients.memories(report.round) if whole else clients.changed_memories(report.round)
-        checkpoint = self._directory.checkpoints.write(state, memories, None if whole else report.round - 1)
+        base, handed_on = None if whole else report.round - 1, clients.handed_on(report.round)
+        checkpoint = self._directory.checkpoints.write(state, memories, base, handed_on)
         seconds = {**report.seconds, "write": time.perf_counter() - began}
         result = self._result(report, state, checkpoint, seconds)
         self._control.patiently(lambda: self._jobs.commit_round(self._lease, result))
@@ -109,7 +110,7 @@ class JobRecorder:
         metrics: dict[Split, Mapping[str, float]] = {"train": report.metrics, "system": system_metrics(seconds)}
         prototypes = None
         if report.validation is not None:
-            metrics["validation"] = table_metrics(report.validation)
+            metrics["validation"] = with_and_without(report.validation, report.without_transitions)
             if state.global_memory is not None:
                 prototypes = self._describer.stored(state, state.global_memory)
         return RoundResult(report.round, report.is_best, checkpoint, metrics, prototypes)
@@ -179,6 +180,12 @@ def table_metrics(table: MetricTable) -> dict[str, float]:
     means = {name: mean for name, (mean, _) in table.values.items()}
     errors = {f"{name}_se": error for name, (_, error) in table.values.items() if not math.isnan(error)}
     return means | errors | {"users": float(table.num_users)}
+
+
+def with_and_without(table: MetricTable, without_transitions: MetricTable | None) -> dict[str, float]:
+    """Return the metrics of a table and, as ``without_transitions_<name>``, those of the same model without them."""
+    without = {} if without_transitions is None else table_metrics(without_transitions)
+    return table_metrics(table) | {f"without_transitions_{name}": value for name, value in without.items()}
 
 
 def system_metrics(seconds: Mapping[str, float]) -> dict[str, float]:

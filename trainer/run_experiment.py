@@ -5,7 +5,7 @@ import traceback
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from fedmem.checkpoint import RunDirectory, RunRecord, Snapshot
@@ -35,7 +35,7 @@ from fedmem.storage.jobs import JobRow, JobStore, Lease, RoundResult
 from fedmem.storage.metrics import MetricStore
 from trainer.control import Control
 from trainer.dataset import load_dataset
-from trainer.job_recorder import JobRecorder, table_metrics
+from trainer.job_recorder import JobRecorder, table_metrics, with_and_without
 from trainer.room import Room
 from trainer.settings import Settings
 from trainer.stage_log import StageLog
@@ -234,14 +234,18 @@ class JobRun:
         last = run.server.state.round
         result = run.finish(self._go_on)
         logger.info("test HR@10 %.4f, model of round %d", result.table.mean("HR@10"), result.round)
-        self._leave_record(RunRecord(last, result.round, finished=True, test=result.table.to_dict()))
+        without = result.without_transitions
+        record = RunRecord(last, result.round, finished=True, test=result.table.to_dict())
+        if without is not None:
+            record = replace(record, test_without_transitions=without.to_dict())
+        self._leave_record(record)
         self.control.end()
         self.control.patiently(
             lambda: self.stores.jobs.finish(
                 self.lease,
                 "succeeded",
                 message=self._why_finished(last, run.snapshot.config.federated.patience),
-                test=table_metrics(result.table),
+                test=with_and_without(result.table, without),
                 test_round=result.round,
                 model_round=result.round,
                 activate=self.job.kind == "training",
@@ -263,7 +267,9 @@ class JobRun:
     def _why_finished(self, last: int, patience: int) -> str:
         if last >= self.job.num_rounds:
             return f"all {last} rounds are done"
-        return f"ended early, because validation HR@10 had not improved in {patience} evaluations (federated.patience)"
+        return (
+            f"ended early, because validation NDCG@10 had not improved in {patience} evaluations (federated.patience)"
+        )
 
     def _aside(self, work: Callable[[], T]) -> T:
         """Do work that asks nothing in a thread of its own, which is left to itself where the job is to end."""

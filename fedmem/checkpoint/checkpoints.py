@@ -1,6 +1,8 @@
 """The states of a run after its rounds: a folder each, whole or not there."""
 
 import contextlib
+import functools
+import operator
 import os
 import shutil
 from collections.abc import Collection, Iterable, Iterator, Mapping
@@ -20,9 +22,19 @@ from fedmem.checkpoint.atomic_files import (
     writing,
 )
 from fedmem.checkpoint.records import memories_of, memory_arrays, server_arrays, server_record, server_state
+from fedmem.checkpoint.transition_files import (
+    HandedOn,
+    read_handed_on,
+    read_transitions,
+    remove_transitions,
+    subtract,
+    write_transitions,
+)
+from fedmem.data.federated_dataset import FederatedDataset
 from fedmem.errors import CheckpointError
 from fedmem.federated.state import ServerState
 from fedmem.memory.entries import MemoryEntries
+from fedmem.memory.transitions import TransitionCounts
 
 Memories = Mapping[int, MemoryEntries]
 
@@ -41,21 +53,41 @@ class Checkpoints:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
-    def write(self, server: ServerState, memories: Iterable[Memories], base: int | None = None) -> str:
+    def write(
+        self,
+        server: ServerState,
+        memories: Iterable[Memories],
+        base: int | None = None,
+        handed_on: HandedOn | None = None,
+    ) -> str:
         """Write the state after a round; the name of its folder. One that a killed process has left there is replaced.
 
-        With a ``base``, the memories are those that differ from what that round's checkpoint holds.
+        Args:
+            server: the server's part.
+            memories: the clients' memories, some at a time; with a base, those that this round has changed.
+            base: the round before, if its checkpoint holds all that this round has not changed.
+            handed_on: how many interactions each user [U] has handed on, if there is a transition memory.
         """
         folder = self._of_round(server.round)
         with writing(self._folder):
-            self._write(folder, server, memories, base)
+            self._write(folder, server, memories, base, handed_on)
         return folder.name
 
-    def _write(self, folder: Path, server: ServerState, memories: Iterable[Memories], base: int | None) -> None:
+    def _write(
+        self,
+        folder: Path,
+        server: ServerState,
+        memories: Iterable[Memories],
+        base: int | None,
+        handed_on: HandedOn | None,
+    ) -> None:
         unfinished = folder.with_name(f".{folder.name}.{os.getpid()}")
         shutil.rmtree(unfinished, ignore_errors=True)  # of a process of this number that came to grief
         unfinished.mkdir(parents=True)
         write_arrays(unfinished / "server.safetensors", server_arrays(server))
+        transitions = server.transitions if base is None else server.new_transitions
+        if transitions is not None and handed_on is not None:
+            write_transitions(unfinished, transitions, handed_on)
         files = 0
         for some in memories:
             write_arrays(unfinished / _memories_file(files), memory_arrays(some))
@@ -76,7 +108,19 @@ class Checkpoints:
         """Read the server's part of a checkpoint."""
         folder = self._of_round(round_number)
         with reading(folder):
-            return server_state(read_arrays(folder / "server.safetensors"), read_json(folder / "server.json"))
+            arrays, record = read_arrays(folder / "server.safetensors"), read_json(folder / "server.json")
+            return server_state(arrays, record, self._transitions(round_number))
+
+    def _transitions(self, round_number: int) -> TransitionCounts | None:
+        """Add up what a round's checkpoint and those that it builds on hold of the transition memory, if any."""
+        stored = [read_transitions(self._of_round(number)) for number in self._with_bases(round_number)]
+        found = [counts for counts in stored if counts is not None]
+        return functools.reduce(operator.add, found) if found else None
+
+    def read_handed_on(self, round_number: int) -> HandedOn | None:
+        """Read how many interactions each user [U] had handed on after a round; None without a transition memory."""
+        with reading(self._of_round(round_number)):
+            return read_handed_on(self._of_round(round_number))
 
     def read_memories(self, round_number: int) -> Iterator[Memories]:
         """Read the memories of a checkpoint, some at a time; if a user comes twice, the later ones count."""
@@ -110,6 +154,24 @@ class Checkpoints:
                     failures.append(str(error))
         if failures:
             raise CheckpointError("; ".join(failures))
+        return removed
+
+    def subtract_transitions(
+        self, users: Collection[int], dataset: FederatedDataset, window: int
+    ) -> list[Path]:
+        """Take what these users have handed on out of every checkpoint, those that build on others first.
+
+        Returns:
+            Files that were damaged, and are removed because they may have held these users.
+        """
+        removed = []
+        for number in reversed(self.rounds()):
+            folder = self._of_round(number)
+            try:
+                base = read_json(folder / "server.json").get("memory_base")
+                subtract(folder, None if base is None else self._of_round(base), dataset, window, users)
+            except DAMAGE:
+                removed += remove_transitions(folder)
         return removed
 
     def copy_from(self, other: "Checkpoints", rounds: Iterable[int]) -> None:

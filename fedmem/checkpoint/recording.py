@@ -7,6 +7,7 @@ from typing import Protocol
 
 from fedmem.checkpoint.checkpoints import Memories
 from fedmem.checkpoint.run_directory import RunDirectory, RunRecord
+from fedmem.checkpoint.transition_files import HandedOn
 from fedmem.evaluation.metric_table import MetricTable
 from fedmem.federated.state import RoundReport, ServerState
 
@@ -20,6 +21,10 @@ class RememberingClients(Protocol):
 
     def changed_memories(self, round_number: int) -> Iterator[Memories]:
         """Iterate over the memories of the clients that the round has changed."""
+        ...
+
+    def handed_on(self, round_number: int) -> HandedOn | None:
+        """Tell how many interactions each user [U] had handed on to the transition memory after a round, if any is."""
         ...
 
 
@@ -40,8 +45,8 @@ class Recorder(Protocol):
         """Record what is not recorded yet, because no round follows for now."""
         ...
 
-    def finish(self, test: MetricTable) -> None:
-        """Record the best model's test result."""
+    def finish(self, test: MetricTable, without_transitions: MetricTable | None = None) -> None:
+        """Record the best model's test result, and that of the same model without the transition memory."""
         ...
 
 
@@ -71,10 +76,12 @@ class DirectoryRecorder:
             return
         seconds = round(time.monotonic() - self._began, 1)
         self.record = RunRecord(last=state.round, best=state.best_round or state.round, seconds=seconds)
-        self.directory.write_checkpoint(state, clients.memories(state.round), self._unsaved, self.record)
+        held = clients.memories(state.round), self._unsaved, self.record, clients.handed_on(state.round)
+        self.directory.write_checkpoint(state, *held)
         self._unsaved = []
 
-    def finish(self, test: MetricTable) -> None:
+    def finish(self, test: MetricTable, without_transitions: MetricTable | None = None) -> None:
         """See ``Recorder``."""
-        self.record = replace(self.record, finished=True, test=test.to_dict())
+        without = None if without_transitions is None else without_transitions.to_dict()
+        self.record = replace(self.record, finished=True, test=test.to_dict(), test_without_transitions=without)
         self.directory.write_record(self.record)

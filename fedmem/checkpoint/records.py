@@ -15,6 +15,7 @@ from fedmem.federated.server_optimizers import OptimizerState
 from fedmem.federated.state import RoundReport, ServerState
 from fedmem.memory.entries import MemoryEntries
 from fedmem.memory.prototypes import Prototypes
+from fedmem.memory.transitions import TransitionCounts
 
 
 def report_line(report: RoundReport) -> dict[str, Any]:
@@ -22,6 +23,8 @@ def report_line(report: RoundReport) -> dict[str, Any]:
     line: dict[str, Any] = {"round": report.round, "metrics": dict(report.metrics)}
     if report.validation is not None:
         line["validation"] = report.validation.to_dict()["metrics"]
+        if report.without_transitions is not None:
+            line["without_transitions"] = report.without_transitions.to_dict()["metrics"]
         line["is_best"] = report.is_best
     return line
 
@@ -42,23 +45,28 @@ def server_arrays(state: ServerState) -> dict[str, Array]:
 
 def server_record(state: ServerState) -> dict[str, Any]:
     """Return the part of the server's state that is not arrays."""
-    names = ("round", "best_round", "best_metric", "stale")
+    names = ("round", "best_round", "best_metric", "stale", "strength")
     return {name: getattr(state, name) for name in names} | {"step": state.optimizer.step}
 
 
-def server_state(arrays: Mapping[str, Array], record: Mapping[str, Any]) -> ServerState:
-    """Restore the state from ``server_arrays`` and ``server_record``."""
+def server_state(
+    arrays: Mapping[str, Array], record: Mapping[str, Any], transitions: TransitionCounts | None = None
+) -> ServerState:
+    """Restore the state from ``server_arrays``, ``server_record`` and the transition memory, which is stored apart."""
 
     def group(name: str) -> dict[str, Array]:
         return {key.removeprefix(f"{name}/"): value for key, value in arrays.items() if key.startswith(f"{name}/")}
 
     prototypes = {n.removeprefix("prototype_"): a for n, a in arrays.items() if n.startswith("prototype_")}
     rest = {name: value for name, value in record.items() if not name.startswith("memory_")}
+    if "strength" not in rest:  # of a version that chose by HR@10, which NDCG@10 would hardly ever exceed
+        rest["best_metric"] = -1.0
     return ServerState(
         parameters=group("parameters"),
         averaged=group("averaged"),
         optimizer=OptimizerState(group("first"), group("second"), rest.pop("step")),
         global_memory=Prototypes.from_arrays(prototypes) if prototypes else None,
+        transitions=transitions,
         **rest,
     )
 

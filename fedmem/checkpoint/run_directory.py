@@ -5,8 +5,9 @@
     DIR/manifest.json           configuration, provenance of the features, the data set's digest
         dataset.safetensors     the sequences, and dataset.json: vocabulary and catalogue
         features.safetensors    frozen item features and preference texts
-        rounds/000120/          model, optimiser, prototypes and client memories after round 120, the latter
-                                by 1,024 users a file; or only those that changed since an earlier round, its base
+        rounds/000120/          model, optimiser, prototypes, transitions and client memories after round 120, the
+                                latter by 1,024 users a file; or, of transitions and memories, only what changed
+                                since an earlier round, its base
         metrics.jsonl           a line per round
         run.json                which checkpoint is last, which is best, the test result
 
@@ -45,6 +46,7 @@ from fedmem.checkpoint.records import (
     dataset_record,
     report_line,
 )
+from fedmem.checkpoint.transition_files import HandedOn
 from fedmem.config import ExperimentConfig
 from fedmem.config_reader import validate_config
 from fedmem.data.federated_dataset import FederatedDataset
@@ -63,13 +65,17 @@ _DATASETS: WeakValueDictionary[bytes, FederatedDataset] = WeakValueDictionary()
 
 @dataclass(frozen=True)
 class RunRecord:
-    """What ``run.json`` says: the rounds of the last and the best checkpoint, and the test result once there is one."""
+    """What ``run.json`` says: the rounds of the last and the best checkpoint, and the test result once there is one.
+
+    ``test_without_transitions`` is that of the same model without the transition memory, where it has one.
+    """
 
     last: int
     best: int
     finished: bool = False
     test: Mapping[str, Any] | None = None
     seconds: float = 0.0
+    test_without_transitions: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -199,14 +205,19 @@ class RunDirectory:
             return RunRecord(**read_json(path))
 
     def write_checkpoint(
-        self, server: ServerState, memories: Iterable[Memories], reports: Sequence[RoundReport], record: RunRecord
+        self,
+        server: ServerState,
+        memories: Iterable[Memories],
+        reports: Sequence[RoundReport],
+        record: RunRecord,
+        handed_on: HandedOn | None = None,
     ) -> None:
         """Write the state after a round and the reports since the last one, then name it in ``run.json``.
 
         ``memories`` come some at a time, so that not all need be held at once. Checkpoints that ``record`` no longer
         names are removed afterwards.
         """
-        self.checkpoints.write(server, memories)
+        self.checkpoints.write(server, memories, handed_on=handed_on)
         with writing(self.path):
             self._write_metrics(reports, record.last)
             self.write_record(record)
@@ -217,7 +228,7 @@ class RunDirectory:
         write_json(self.path / "run.json", vars(record))
 
     def erase_users(self, user_ids: Collection[str]) -> list[Path]:
-        """Erase these users: their memories in every checkpoint, their history and texts in the snapshot, their ids.
+        """Erase these users: what they remember and have handed on, in every checkpoint; history, texts and ids.
 
         What is damaged cannot be searched, nor can any model be read from it: it is removed. The ids go last, so that
         an erasure that was cut off can be done again.
@@ -237,7 +248,8 @@ class RunDirectory:
         users = [index for user_id in user_ids if (index := dataset.vocabulary.find_user(user_id)) is not None]
         if not users:
             return []
-        removed = self.checkpoints.erase_memories(users)
+        window = self.read_config().transitions.window
+        removed = self.checkpoints.subtract_transitions(users, dataset, window) + self.checkpoints.erase_memories(users)
         texts = UserFeatures.from_arrays(arrays).without_users(users)
         write_arrays(self.path / "features.safetensors", arrays | texts.to_arrays())
         self._write_dataset(dataset.without_users(users))

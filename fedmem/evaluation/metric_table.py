@@ -106,9 +106,15 @@ class Moments:
 
 @dataclass(frozen=True)
 class MetricSums:
-    """Each metric's moments over some users, by name: all that leaves a client when it evaluates."""
+    """Each metric's moments over some users, by name: all that leaves a client when it evaluates.
+
+    Attributes:
+        moments: of the model without the transition memory.
+        fused: of the model with it, by the weight of the transition memory.
+    """
 
     moments: Mapping[str, Moments]
+    fused: Mapping[float, "MetricSums"] = field(default_factory=dict)
 
     @classmethod
     def of(cls, ranks: FloatArray, k_list: Sequence[int] = K_LIST, metrics: Sequence[str] = METRICS) -> "MetricSums":
@@ -118,7 +124,10 @@ class MetricSums:
     def __add__(self, other: "MetricSums") -> "MetricSums":
         """Add the sums of two groups of users, which must not overlap and must share their metrics."""
         assert self.moments.keys() == other.moments.keys(), "sums of different metrics cannot be added"
-        return MetricSums({name: found + other.moments[name] for name, found in self.moments.items()})
+        return MetricSums(
+            {name: found + other.moments[name] for name, found in self.moments.items()},
+            {strength: sums + other.fused[strength] for strength, sums in self.fused.items()},
+        )
 
     @property
     def count(self) -> int:
@@ -126,10 +135,14 @@ class MetricSums:
         return next(iter(self.moments.values())).count
 
     def table(self) -> MetricTable:
-        """Return means and standard errors; ``DataError`` if no user was counted."""
+        """Return means and standard errors, without the transition memory; ``DataError`` if no user was counted."""
         if self.count == 0:
             raise DataError("no user was evaluated: every user is shorter than data.min_sequence_length or excluded")
         return MetricTable({name: (m.mean, m.standard_error) for name, m in self.moments.items()}, self.count)
+
+    def tables(self) -> dict[float, MetricTable]:
+        """Return them by the weight of the transition memory, of which 0 is without it."""
+        return {0.0: self.table(), **{strength: sums.table() for strength, sums in self.fused.items()}}
 
 
 def paired_difference(first: MetricTable, second: MetricTable, name: str) -> tuple[float, float]:

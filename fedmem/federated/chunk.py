@@ -1,7 +1,7 @@
 """A chunk of clients: the unit of work of a round."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -9,6 +9,7 @@ import numpy.typing as npt
 from fedmem.data.client_dataset import ClientDataset
 from fedmem.federated.local_steps import LocalStep, LocalSteps
 from fedmem.memory.memory_arrays import MemoryArrays
+from fedmem.memory.transitions import TransitionCounts
 
 
 @dataclass(frozen=True, eq=False)
@@ -20,12 +21,18 @@ class Chunk:
         data: their training histories.
         memories: their memories, written in place.
         preference: their encoded preference texts, zero where there is none [C, D_t], or None.
+        handed_on: how many of its interactions each client has handed on to the transition memory [C]; default none.
     """
 
     users: Sequence[int]
     data: Sequence[ClientDataset]
     memories: MemoryArrays
     preference: npt.NDArray[np.float32] | None = None
+    handed_on: npt.NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
+
+    def __post_init__(self) -> None:
+        if not len(self.handed_on):
+            object.__setattr__(self, "handed_on", np.zeros(len(self.users), np.int64))
 
     def __len__(self) -> int:
         return len(self.users)
@@ -38,7 +45,13 @@ class Chunk:
     def part(self, clients: slice) -> "Chunk":
         """Take some of the clients; their memories are views of the same arrays."""
         preference = None if self.preference is None else self.preference[clients]
-        return Chunk(self.users[clients], self.data[clients], self.memories.part(clients), preference)
+        memories, handed_on = self.memories.part(clients), self.handed_on[clients]
+        return Chunk(self.users[clients], self.data[clients], memories, preference, handed_on)
+
+    def new_transitions(self, window: int) -> TransitionCounts:
+        """Count the clients' transitions that they have not handed on yet."""
+        histories, num_items = [data.history for data in self.data], self.data[0].num_items
+        return TransitionCounts.of(histories, num_items, window, self.handed_on.tolist())
 
     def singly(self) -> Iterator["Chunk"]:
         """Take the clients one at a time, each a chunk of one."""

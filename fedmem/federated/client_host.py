@@ -3,7 +3,7 @@
 import functools
 import operator
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -20,7 +20,7 @@ from fedmem.federated.client import FedMemClient
 from fedmem.federated.messages import Broadcast, MetricSums, UpdateSum
 from fedmem.federated.parameters import load_parameters, twin
 from fedmem.federated.postprocessing import Postprocessors, needs_single_clients, postprocessed_update
-from fedmem.federated.scoring import ModelScorer, UserContext
+from fedmem.federated.scoring import ModelScorer, ScoreBlock, UserContext
 from fedmem.federated.start import item_blocks
 from fedmem.memory.memory_store import MemoryStore
 from fedmem.model.recommender import UR4RecV2MoE
@@ -29,18 +29,29 @@ from fedmem.randomness import numpy_generator
 UserIndices = npt.NDArray[np.int64]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class ClientScorer:
-    """Each user's scores as its own client computes them."""
+    """Each user's scores as its own client computes them, with the transition memory at one strength after another.
+
+    Attributes:
+        scorer: the broadcast's model.
+        contexts: what each user's client holds besides the history.
+        strength: the weight of the transition memory.
+    """
 
     scorer: ModelScorer
     contexts: Mapping[int, UserContext]
+    strength: float = 0.0
+    _kept: tuple[bytes, ScoreBlock] | None = None
 
     def score(
         self, users: npt.NDArray[np.integer], histories: Sequence[npt.NDArray[np.integer]]
     ) -> npt.NDArray[np.float32]:
         """Score all items for users [B] with their histories: [B, I + 1]."""
-        return self.scorer.score([self.contexts[int(user)] for user in users], histories)
+        asked = users.tobytes()
+        if self._kept is None or self._kept[0] != asked:  # the strengths differ in the sum alone
+            self._kept = asked, self.scorer.parts([self.contexts[int(user)] for user in users], histories)
+        return self._kept[1].fused(self.strength)
 
 
 class ClientHost:
@@ -81,15 +92,24 @@ class ClientHost:
             total = self._one_by_one(chunk, broadcast, postprocessors)
         else:
             total = self.trainer.participate(chunk, broadcast)
-        if self.config.uses_memory:
-            self.store.write(users, chunk.memories, broadcast.round + 1)
+        handed_on = chunk.handed_on
+        if self.config.uses_transitions:
+            total, handed_on = self._with_transitions(total, chunk), chunk.samples
+        if self.config.uses_memory or self.config.uses_transitions:
+            self.store.write(users, chunk.memories, handed_on, broadcast.round + 1)
         return total
+
+    def _with_transitions(self, total: UpdateSum, chunk: Chunk) -> UpdateSum:
+        """Add the transitions that the clients have not handed on yet, of all of them together."""
+        new = chunk.new_transitions(self.config.transitions.window)
+        senders = int((chunk.samples > chunk.handed_on).sum())
+        return total.with_transitions(new, float(senders * new.num_bytes))
 
     def chunk(self, users: UserIndices, round_number: int) -> Chunk:
         """Gather what some users' devices hold after a number of completed rounds."""
         data = [self.dataset.client(user) for user in users.tolist()]
-        memories = self.store.read(users, round_number)
-        return Chunk(users.tolist(), data, memories, self.user_features.of_all(users))
+        memories, handed_on = self.store.read(users, round_number), self.store.handed_on(users, round_number)
+        return Chunk(users.tolist(), data, memories, self.user_features.of_all(users), handed_on)
 
     def _one_by_one(self, chunk: Chunk, broadcast: Broadcast, postprocessors: Postprocessors) -> UpdateSum:
         """Have each client send an update of its own, as the postprocessors leave it."""
@@ -104,7 +124,14 @@ class ClientHost:
         """Let these clients rank their own targets, with their own histories and memories."""
         scorer = ClientScorer(self._scorer_of(broadcast), self.contexts(users, broadcast.round))
         asked = self.config.evaluation
-        return MetricSums.of(evaluate(self.dataset, scorer, split, users=users).ranks, asked.k_list, asked.metrics)
+
+        def measured(strength: float) -> MetricSums:
+            scorer.strength = strength
+            ranks = evaluate(self.dataset, scorer, split, users=users).ranks
+            return MetricSums.of(ranks, asked.k_list, asked.metrics)
+
+        fused = {strength: measured(strength) for strength in broadcast.strengths if strength}
+        return replace(measured(0.0), fused=fused)
 
     def contexts(self, users: UserIndices, round_number: int) -> dict[int, UserContext]:
         """Gather what is known of these users besides their histories after a number of completed rounds."""
@@ -119,5 +146,6 @@ class ClientHost:
     def _scorer_of(self, broadcast: Broadcast) -> ModelScorer:
         if self._scorer is None or self._scorer[0] is not broadcast:
             load_parameters(self._evaluated, broadcast.parameters)
-            self._scorer = broadcast, ModelScorer(self._evaluated, broadcast.global_memory)
+            scorer = ModelScorer(self._evaluated, broadcast.global_memory, transitions=broadcast.transitions)
+            self._scorer = broadcast, scorer
         return self._scorer[1]

@@ -8,7 +8,7 @@ in ``postprocessing``.
 
 import functools
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,7 @@ from safetensors.numpy import save
 from fedmem.evaluation.metric_table import MetricSums
 from fedmem.federated.sums import Mean, Sum
 from fedmem.memory.prototypes import Prototypes
+from fedmem.memory.transitions import TransitionCounts, TransitionTable
 
 __all__ = [
     "Arrays",
@@ -38,20 +39,36 @@ ITEM_ROWS = "sasrec.item_embedding"
 
 @dataclass(frozen=True, eq=False)
 class Broadcast:
-    """Server to client: the round's number, the global model and, where it is used, the global abstract memory."""
+    """Server to client: the round's number, the global model and, where it is used, the global abstract memory.
+
+    Its transitions go to clients that evaluate; those that train need none.
+
+    Attributes:
+        round: how many rounds are completed.
+        parameters: the global model.
+        global_memory: the prototypes, or None.
+        transitions: the rows of the transition memory, or None.
+        strengths: with which weights of the transition memory an evaluation is asked for; 0 is without it.
+    """
 
     round: int
     parameters: Arrays
     global_memory: Prototypes | None = None
+    transitions: TransitionTable | None = None
+    strengths: tuple[float, ...] = (0.0,)
 
     def num_bytes(self) -> dict[str, int]:
-        """Count the bytes on the wire, of weights and of prototypes."""
-        return {"weights": wire_size(self.parameters), "prototypes": prototype_size(self.global_memory)}
+        """Count the bytes on the wire, by part."""
+        sizes = {"weights": wire_size(self.parameters), "prototypes": prototype_size(self.global_memory)}
+        return sizes if self.transitions is None else sizes | {"transitions": self.transitions.num_bytes}
 
 
 @dataclass(frozen=True, eq=False)
 class ClientUpdate:
-    """Client to server: the change of the parameters, the prototypes, the number of samples, sums of metrics."""
+    """Client to server: the change of the parameters, the prototypes, the number of samples, sums of metrics.
+
+    Not its transitions, which would name its history: those cross in sums alone.
+    """
 
     num_samples: int
     delta: Arrays = field(default_factory=dict)
@@ -59,7 +76,7 @@ class ClientUpdate:
     metrics: Mapping[str, Sum] = field(default_factory=dict)
 
     def num_bytes(self) -> dict[str, int]:
-        """Count the bytes on the wire, of weights and of prototypes."""
+        """Count the bytes on the wire, by part."""
         return {"weights": wire_size(self.delta), "prototypes": prototype_size(self.prototypes)}
 
 
@@ -113,14 +130,17 @@ class UpdateSum:
     A client's weight w_c is its number of samples, unless the aggregation has another. Whatever else a client may send
     becomes one more field that can be added.
 
+    ``with_transitions`` adds what never crosses for a client alone.
+
     Attributes:
         delta: Σ w_c·Δ_c by parameter.
         weight: Σ w_c.
         item_rows: the item embeddings' part of the sum, if it is not among ``delta``.
         row_weight: Σ w_c over the clients that touched an item row [I + 1], or None.
         prototypes: the clients' prototypes as ``reduce_prototypes`` leaves them, or None.
+        transitions: the clients' new transitions, each client's with weight 1, or None.
         metrics: sums of the clients' metrics, by the names under which a round reports them.
-        upload_bytes: mean size of a client's update on the wire, of weights and of prototypes.
+        upload_bytes: mean size of a client's update on the wire, by part.
         clients: how many clients.
     """
 
@@ -129,6 +149,7 @@ class UpdateSum:
     item_rows: RowSum | None = None
     row_weight: npt.NDArray[np.float64] | None = None
     prototypes: Prototypes | GatheredPrototypes | None = None
+    transitions: TransitionCounts | None = None
     metrics: Mapping[str, Sum] = field(default_factory=dict)
     upload_bytes: Mapping[str, Mean] = field(default_factory=dict)
     clients: int = 1
@@ -136,6 +157,11 @@ class UpdateSum:
     def __add__(self, other: "UpdateSum") -> "UpdateSum":
         """Sum both groups of clients; they must not overlap."""
         return UpdateSum(**{part.name: _sum(*(getattr(x, part.name) for x in (self, other))) for part in fields(self)})
+
+    def with_transitions(self, new: TransitionCounts, num_bytes: float) -> "UpdateSum":
+        """Add the sum of these clients' new transitions, for which all of them together send so many bytes."""
+        sizes = {**self.upload_bytes, "transitions": Mean(num_bytes, float(self.clients))}
+        return replace(self, transitions=new, upload_bytes=sizes)
 
     def mean_delta(self) -> dict[str, npt.NDArray[np.floating]]:
         """Average the change: Σ w_c·Δ_c / Σ w_c of every parameter."""

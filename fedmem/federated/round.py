@@ -6,14 +6,14 @@ too, because those that it wrote count from the next round on; it can be run aga
 
 import contextlib
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, replace
 from typing import Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from fedmem.config import ExperimentConfig, FederatedConfig
+from fedmem.config import ExperimentConfig, FederatedConfig, TransitionsConfig
 from fedmem.evaluation.metric_table import MetricTable
 from fedmem.federated.aggregation import FederatedAggregator
 from fedmem.federated.messages import Arrays, Broadcast, MetricSums, UpdateSum
@@ -21,12 +21,14 @@ from fedmem.federated.postprocessing import Postprocessors, postprocessed_metric
 from fedmem.federated.round_metrics import round_metrics
 from fedmem.federated.state import RoundReport, ServerState
 from fedmem.memory.prototypes import Prototypes
+from fedmem.memory.transitions import TransitionCounts, TransitionTable
 from fedmem.randomness import numpy_generator
 
 UserIndices = npt.NDArray[np.int64]
 Split = Literal["validation", "test"]
 Watch = Callable[[int, int], None]
-STOPPING_METRIC = "HR@10"
+# What stops training early and chooses the best round: the first of these that is measured.
+STOPPING_METRICS = ("NDCG@10", "HR@10")
 
 
 class Population(Protocol):
@@ -70,21 +72,29 @@ def run_round(
         The server after the round, and what is to be told of it.
     """
     began = time.perf_counter()
+    state = replace(state, new_transitions=nothing_new(state))
     clients = select_clients(config.federated, config.seed, client_ids, state.round)
     training = _Training(config, population, postprocessors, watch, len(clients))
     trained, total = training.cohort(state, clients)
     seconds = {"train": time.perf_counter() - began - training.aggregating, "aggregate": training.aggregating}
     trained = replace(trained, round=state.round + 1)
-    metrics = round_metrics(total, broadcast_of(trained), state.global_memory)
+    metrics = round_metrics(total, broadcast_of(trained), state.global_memory) | _transition_metrics(trained)
     if trained.round % config.evaluation.eval_every:  # nor because the run ends: longer ones would have other bests
         return trained, RoundReport(trained.round, metrics, seconds=seconds)
     began = time.perf_counter()
-    table = evaluate_model(
-        config.seed, trained, population, "validation", postprocessors, lambda: watch(len(clients), len(clients))
+    broadcast = broadcast_to_evaluate(config.transitions, trained, config.transitions.strengths)
+    tables = evaluate_model(
+        config.seed, broadcast, population, "validation", postprocessors, lambda: watch(len(clients), len(clients))
     )
-    validated = after_validation(trained, table.mean(STOPPING_METRIC))
+    strength, table = best_strength(tables)
+    validated = after_validation(replace(trained, strength=strength), table.mean(stopping_metric(table)))
+    if broadcast.transitions is not None:
+        size = float(broadcast.transitions.num_bytes)
+        metrics |= {"bytes_down_transitions": size, "transition_strength": strength}
     seconds["evaluate"] = time.perf_counter() - began
-    return validated, RoundReport(trained.round, metrics, table, validated.best_round == trained.round, seconds)
+    return validated, RoundReport(
+        trained.round, metrics, table, validated.best_round == trained.round, seconds, without_transitions=tables[0.0]
+    )
 
 
 def select_clients(config: FederatedConfig, seed: int, client_ids: UserIndices, round_number: int) -> UserIndices:
@@ -99,6 +109,19 @@ def broadcast_of(state: ServerState) -> Broadcast:
     return Broadcast(state.round, state.parameters, state.global_memory)
 
 
+def broadcast_to_evaluate(config: TransitionsConfig, state: ServerState, strengths: tuple[float, ...]) -> Broadcast:
+    """Make the message for clients that evaluate: the averaged model, and the transition memory at these strengths."""
+    broadcast = replace(broadcast_of(state), parameters=state.averaged)
+    if not state.transitions:
+        return broadcast
+    return replace(broadcast, transitions=TransitionTable.of(state.transitions, config), strengths=strengths)
+
+
+def nothing_new(state: ServerState) -> TransitionCounts | None:
+    """Count no new transitions yet, where they are counted."""
+    return None if state.transitions is None else TransitionCounts.none(state.transitions.num_items)
+
+
 def updated(
     aggregator: FederatedAggregator, state: ServerState, mean_delta: Arrays, global_memory: Prototypes | None
 ) -> ServerState:
@@ -111,27 +134,48 @@ def updated(
 def aggregated(aggregator: FederatedAggregator, state: ServerState, total: UpdateSum) -> ServerState:
     """Apply the sum of what clients sent."""
     memory = aggregator.merge_prototypes(total.prototypes, state.global_memory)
-    return updated(aggregator, state, aggregator.average(total), memory)
+    return with_transitions(updated(aggregator, state, aggregator.average(total), memory), total.transitions)
+
+
+def with_transitions(state: ServerState, handed_on: TransitionCounts | None) -> ServerState:
+    """Add what clients have handed on to the transition memory."""
+    if not handed_on or state.transitions is None or state.new_transitions is None:
+        return state
+    new = state.new_transitions + handed_on
+    return replace(state, transitions=state.transitions + handed_on, new_transitions=new)
+
+
+def best_strength(tables: Mapping[float, MetricTable]) -> tuple[float, MetricTable]:
+    """Choose the weight of the transition memory by what clients measured; the least of equals."""
+    strength = max(sorted(tables), key=lambda each: tables[each].mean(stopping_metric(tables[each])))
+    return strength, tables[strength]
+
+
+def stopping_metric(table: MetricTable) -> str:
+    """Name the metric by which the best round, and the best weight of the transition memory, are chosen."""
+    return next(name for name in STOPPING_METRICS if name in table.values)
 
 
 def evaluate_model(
     seed: int,
-    state: ServerState,
+    broadcast: Broadcast,
     population: Population,
     split: Split,
     postprocessors: Postprocessors = (),
     after_group: Callable[[], None] = lambda: None,
-) -> MetricTable:
-    """Have the clients evaluate the averaged model; what ``after_group`` raises ends it."""
-    broadcast = replace(broadcast_of(state), parameters=state.averaged)
+) -> dict[float, MetricTable]:
+    """Have the clients evaluate what is broadcast: a table for each strength, of which 0 is always one.
+
+    What ``after_group`` raises ends it.
+    """
     total: MetricSums | None = None
     with contextlib.closing(population.evaluate(broadcast, split)) as sums:
         for group in sums:
             total = group if total is None else total + group
             after_group()
     assert total is not None, "there are clients to evaluate"
-    rng = numpy_generator(seed, f"postprocessed {split} metrics", state.round)
-    return postprocessed_metrics(postprocessors, total, rng).table()
+    rng = numpy_generator(seed, f"postprocessed {split} metrics", broadcast.round)
+    return postprocessed_metrics(postprocessors, total, rng).tables()
 
 
 def after_validation(state: ServerState, metric: float) -> ServerState:
@@ -139,6 +183,16 @@ def after_validation(state: ServerState, metric: float) -> ServerState:
     if metric > state.best_metric:
         return replace(state, best_round=state.round, best_metric=metric, stale=0)
     return replace(state, stale=state.stale + 1)
+
+
+def _transition_metrics(state: ServerState) -> dict[str, float]:
+    if state.transitions is None or state.new_transitions is None:
+        return {}
+    return {
+        "transition_pairs": float(state.transitions.pairs.nnz),
+        "transition_interactions": float(state.transitions.taken.sum()),
+        "transition_new_interactions": float(state.new_transitions.taken.sum()),
+    }
 
 
 @dataclass(eq=False)

@@ -14,6 +14,7 @@ from torch import Tensor
 from fedmem.federated.parameters import prototype_vectors
 from fedmem.memory.entries import MemoryEntries
 from fedmem.memory.prototypes import Prototypes
+from fedmem.memory.transitions import RememberedScores, TransitionTable
 from fedmem.modality import Modality
 from fedmem.model.item_vectors import ItemTable
 from fedmem.model.preference_retriever import PrototypeVectors, RetrievedMemory
@@ -42,6 +43,28 @@ class UserContext:
         return self.memory is not None and len(self.memory) > 0
 
 
+@dataclass(frozen=True, eq=False)
+class ScoreBlock:
+    """Scores of all items after B histories, in two parts.
+
+    Attributes:
+        dense: ⟨q_u, x_i⟩ [B, I + 1].
+        remembered: the transition memory's scores, of each history or of none.
+    """
+
+    dense: FloatArray
+    remembered: Sequence[RememberedScores]
+
+    def fused(self, strength: float) -> FloatArray:
+        """Add both parts, the second with this weight: [B, I + 1]."""
+        if not strength or not self.remembered:
+            return self.dense
+        scores = self.dense.copy()
+        for row, read in zip(scores, self.remembered, strict=True):
+            row[read.items] += np.float32(strength) * read.scores
+        return scores
+
+
 class ModelScorer:
     """Scores all items for histories of any length, the empty one included.
 
@@ -51,14 +74,25 @@ class ModelScorer:
         model: holds the parameters; it must not change afterwards, as its item matrix is computed once.
         global_memory: the global abstract memory, or None.
         table: the item vectors where they are not the model's own: more items than it was trained on, behind those.
+        transitions: the rows of the transition memory, or None where it is not used.
+        strength: its weight in the score.
 
     Attributes:
         columns: the item matrix, transposed and contiguous [D_x, I + 1], which a product reads at full speed.
     """
 
-    def __init__(self, model: UR4RecV2MoE, global_memory: Prototypes | None, table: ItemTable | None = None) -> None:
+    def __init__(
+        self,
+        model: UR4RecV2MoE,
+        global_memory: Prototypes | None,
+        table: ItemTable | None = None,
+        transitions: TransitionTable | None = None,
+        strength: float = 0.0,
+    ) -> None:
         self.model = model
         self.global_memory = global_memory
+        self.transitions = transitions
+        self.strength = strength
         with torch.inference_mode():
             table = model.item_table() if table is None else table
             self.columns = table.matrix.T.contiguous()
@@ -70,10 +104,15 @@ class ModelScorer:
                 mass = torch.from_numpy(global_memory.mass).to(table.embedding)
                 self._read_by_mass = model.read_by_mass(self.prototypes, mass)
 
-    @torch.inference_mode()
     def score(self, contexts: Sequence[UserContext], histories: Histories) -> FloatArray:
         """Score all items after B histories (item indices, oldest first): [B, I + 1], of which column 0 is padding."""
-        return (self.queries(contexts, histories) @ self.columns).cpu().numpy()
+        return self.parts(contexts, histories).fused(self.strength)
+
+    @torch.inference_mode()
+    def parts(self, contexts: Sequence[UserContext], histories: Histories) -> "ScoreBlock":
+        """Score as ``score``, the transition memory's part apart."""
+        dense = (self.queries(contexts, histories) @ self.columns).cpu().numpy()
+        return ScoreBlock(dense, [] if self.transitions is None else [self.transitions.read(h) for h in histories])
 
     @torch.inference_mode()
     def queries(self, contexts: Sequence[UserContext], histories: Histories) -> Tensor:

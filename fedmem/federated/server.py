@@ -17,6 +17,7 @@ from fedmem.federated.round import (
     UserIndices,
     Watch,
     broadcast_of,
+    broadcast_to_evaluate,
     evaluate_model,
     run_round,
     select_clients,
@@ -84,8 +85,15 @@ class FedMemServer:
 
         ``after_group`` is called after every group of clients; what it raises ends the evaluation.
         """
+        return self.evaluate_with_and_without_transitions(split, after_group)[self.state.strength]
+
+    def evaluate_with_and_without_transitions(
+        self, split: Split | Literal["val"], after_group: Callable[[], None] = lambda: None
+    ) -> dict[float, MetricTable]:
+        """Evaluate as ``evaluate_global_model``: tables by the transition memory's weight, 0 and the chosen."""
         wanted: Split = "validation" if split == "val" else split
-        return evaluate_model(self.config.seed, self.state, self.population, wanted, self.postprocessors, after_group)
+        broadcast = broadcast_to_evaluate(self.config.transitions, self.state, (self.state.strength,))
+        return evaluate_model(self.config.seed, broadcast, self.population, wanted, self.postprocessors, after_group)
 
     def run_round(self, watch: Watch = unwatched) -> RoundReport:
         """Run one round and keep its state; a round that ends in an error leaves the one before."""

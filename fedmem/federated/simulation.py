@@ -110,12 +110,26 @@ class SimulatedPopulation:
             found = self.store.read(users, round_number)
             yield {user: found.entries(row) for row, user in enumerate(users.tolist())}
 
-    def restore_memories(self, memories: Iterable[Mapping[int, MemoryEntries]], round_number: int) -> None:
-        """Give every client the memory it had after a round; a client that is not named had none."""
+    def handed_on(self, round_number: int) -> npt.NDArray[np.int64] | None:
+        """Read how many interactions each user [U] had handed on; None without a transition memory."""
+        return self.store.all_handed_on(round_number) if self.config.uses_transitions else None
+
+    def restore_memories(
+        self,
+        memories: Iterable[Mapping[int, MemoryEntries]],
+        round_number: int,
+        handed_on: npt.NDArray[np.int64] | None = None,
+    ) -> None:
+        """Give every client what it held after a round; a client whose memory is not named had none."""
+        handed_on = np.zeros(self.dataset.num_users, np.int64) if handed_on is None else handed_on
         self.store.clear()
+        for users in _groups(np.flatnonzero(handed_on), STORED_TOGETHER):
+            nothing = MemoryArrays.empty(len(users), self.store.capacity, self.store.dim)
+            self.store.write(users, nothing, handed_on[users], round_number)
         for some in memories:
+            users = np.array(list(some), np.int64)
             arrays = MemoryArrays.of(list(some.values()), self.store.capacity, self.store.dim)
-            self.store.write(np.array(list(some), np.int64), arrays, round_number)
+            self.store.write(users, arrays, handed_on[users], round_number)
 
 
 def _scratch_folder(place: Path | None) -> Path:

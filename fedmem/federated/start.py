@@ -11,6 +11,7 @@ from fedmem.federated.parameters import load_parameters, parameter_arrays
 from fedmem.federated.server_optimizers import OptimizerState
 from fedmem.federated.state import ServerState
 from fedmem.memory.prototypes import FrozenItemBlocks, Prototypes, from_catalogue
+from fedmem.memory.transitions import TransitionCounts
 from fedmem.modality import Modality
 from fedmem.model.item_vectors import FrozenFeatures, MaskedVectors
 from fedmem.model.recommender import UR4RecV2MoE
@@ -67,7 +68,8 @@ def initial_state(config: ExperimentConfig, model: UR4RecV2MoE, features: ItemFe
     """Start the server, with prototypes of the public catalogue."""
     parameters = parameter_arrays(model)
     memory = initial_prototypes(config, model, features) if config.uses_prototypes else None
-    return ServerState(0, parameters, parameters, OptimizerState.zeros(parameters), memory)
+    nothing = TransitionCounts.none(len(model.sasrec.item_embedding) - 1) if config.uses_transitions else None
+    return ServerState(0, parameters, parameters, OptimizerState.zeros(parameters), memory, nothing, nothing)
 
 
 def initial_prototypes(config: ExperimentConfig, model: UR4RecV2MoE, features: ItemFeatures) -> Prototypes:

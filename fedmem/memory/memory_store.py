@@ -3,7 +3,7 @@
 One file, little-endian and sparse: what was never written is a hole, which reads as zeros and takes no room. ::
 
     preamble    magic, number of users U, capacity M, size D
-    headers     by user: round [2] and length [2] of its two versions
+    headers     by user: round [2], length [2] and interactions handed on [2] of its two versions
     versions    by user: version 0, version 1, each of M entries (item, index, frequency, surprise, id embedding [D])
 
 A version counts from its round on; one of round 0 was never written. A round writes the version that the round before
@@ -24,11 +24,12 @@ from fedmem.errors import CheckpointError, disk_error
 from fedmem.memory.memory_arrays import MemoryArrays
 
 Users = npt.NDArray[np.int64]
+Counts = npt.NDArray[np.int64]
 Records = npt.NDArray[np.void]
 
-MAGIC = b"FEDMEM-1"
+MAGIC = b"FEDMEM-2"
 PREAMBLE = np.dtype([("magic", "S8"), ("users", "<i8"), ("capacity", "<i8"), ("dim", "<i8")])
-HEADER = np.dtype([("round", "<i4", (2,)), ("length", "<i4", (2,))])
+HEADER = np.dtype([(name, "<i4", (2,)) for name in ("round", "length", "handed_on")])
 BLOCK = 1 << 16  # headers that are read at once when all are looked through
 
 
@@ -72,13 +73,27 @@ class MemoryStore:
         """Read the memories of users [C] as they stood after a number of completed rounds."""
         entries = np.zeros((len(users), self.capacity), self._entry)
         with self._disk():
-            version, length = _current(self._headers_of(users), round_number)
-            for row, (user, n) in enumerate(zip(users, length, strict=True)):
+            headers = self._headers_of(users)
+            version = _current(headers, round_number)
+            for row, (user, n) in enumerate(zip(users, _of(headers, "length", version), strict=True)):
                 entries[row, :n] = self._read(self._entry, n, self._place(user, version[row]))
         return MemoryArrays(*(np.ascontiguousarray(entries[name]) for name in self._entry.names or ()))
 
-    def write(self, users: Users, memories: MemoryArrays, round_number: int) -> None:
-        """Store the memories of users [C] as they stand after a number of completed rounds, one or more."""
+    def handed_on(self, users: Users, round_number: int) -> Counts:
+        """Tell how many of their interactions users [C] had handed on after a number of completed rounds."""
+        with self._disk():
+            headers = self._headers_of(users)
+        return _of(headers, "handed_on", _current(headers, round_number))
+
+    def write(self, users: Users, memories: MemoryArrays, handed_on: Counts, round_number: int) -> None:
+        """Store what users [C] hold after a number of completed rounds, one or more.
+
+        Args:
+            users: their indices.
+            memories: their memories.
+            handed_on: how many of their interactions they have handed on [C].
+            round_number: after how many rounds this counts.
+        """
         assert round_number > 0, "round 0 is that of a version never written"
         entries = np.zeros((len(users), self.capacity), self._entry)
         for name, values in vars(memories).items():
@@ -89,6 +104,7 @@ class MemoryStore:
             version = headers["round"].argmin(1)
             headers["round"][rows, version] = round_number
             headers["length"][rows, version] = memories.lengths
+            headers["handed_on"][rows, version] = handed_on
             for row, user in enumerate(users):
                 n = headers["length"][row, version[row]]
                 self._write(entries[row, :n], self._place(user, version[row]))
@@ -96,27 +112,28 @@ class MemoryStore:
 
     def occupied(self, users: Users, round_number: int) -> Users:
         """Find those of the users [C] who hold anything after a number of completed rounds."""
-        holds, _ = self._holding(round_number)
-        found: Users = users[holds[users]]
+        found: Users = users[self._of_all("length", round_number)[users] > 0]
         return found
 
     def changed(self, users: Users, round_number: int) -> Users:
         """Find those of them whose memory that last round has written."""
-        holds, written = self._holding(round_number)
-        found: Users = users[(holds & (written == round_number))[users]]
+        holders = self.occupied(users, round_number)
+        found: Users = holders[self._of_all("round", round_number)[holders] == round_number]
         return found
 
-    def _holding(self, round_number: int) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.int64]]:
-        """Say whether each user holds anything [U], and since which round [U]."""
-        holds, written = np.zeros(self.num_users, bool), np.zeros(self.num_users, np.int64)
+    def all_handed_on(self, round_number: int) -> Counts:
+        """Tell the same as ``handed_on`` of all users [U]."""
+        return self._of_all("handed_on", round_number)
+
+    def _of_all(self, name: str, round_number: int) -> Counts:
+        """Look a number of every user's header up [U], as it stood after a number of completed rounds."""
+        found = np.zeros(self.num_users, np.int64)
         with self._disk():
             for first in range(0, self.num_users, BLOCK):
                 n = min(BLOCK, self.num_users - first)
                 headers = self._headers(first, n)
-                version, length = _current(headers, round_number)
-                holds[first : first + n] = length > 0
-                written[first : first + n] = headers["round"][np.arange(n), version]
-        return holds, written
+                found[first : first + n] = _of(headers, name, _current(headers, round_number))
+        return found
 
     def _check(self) -> None:
         """Give a new file its preamble; refuse one of another kind."""
@@ -170,9 +187,13 @@ class MemoryStore:
             ) from None
 
 
-def _current(headers: Records, round_number: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """Return the versions [n] that count after a round, and their lengths [n]: 0 if there is none."""
+def _current(headers: Records, round_number: int) -> Counts:
+    """Find the version [n] that counts after a round; -1 where there is none."""
     rounds = np.where(headers["round"] <= round_number, headers["round"], 0)
     version = rounds.argmax(1)
-    rows = np.arange(len(headers))
-    return version, np.where(rounds[rows, version] > 0, headers["length"][rows, version], 0)
+    return np.where(rounds[np.arange(len(headers)), version] > 0, version, -1)
+
+
+def _of(headers: Records, name: str, version: Counts) -> Counts:
+    """Look a number up in headers [n] by the version that counts; 0 where there is none."""
+    return np.where(version >= 0, headers[name][np.arange(len(headers)), version], 0)

@@ -18,6 +18,7 @@ from fedmem.federated.messages import ITEM_ROWS, Broadcast, GatheredPrototypes, 
 from fedmem.federated.postprocessing import Postprocessor, Postprocessors
 from fedmem.federated.start import initial_prototypes
 from fedmem.memory.entries import MemoryEntries
+from fedmem.memory.transitions import TransitionCounts
 from tests.reference.population import SlowPopulation
 from tests.tiny import (
     ITEMS,
@@ -98,6 +99,11 @@ def assert_same_memory(a: MemoryEntries, b: MemoryEntries) -> None:
         np.testing.assert_allclose(getattr(a, name), getattr(b, name), rtol=1e-6, atol=1e-6)
 
 
+def assert_same_transitions(a: TransitionCounts, b: TransitionCounts) -> None:
+    assert not (a.pairs != b.pairs).nnz
+    assert a.taken.tolist() == b.taken.tolist()
+
+
 def dense(cohort: UpdateSum) -> dict[str, np.ndarray]:
     rows = {} if cohort.item_rows is None else {ITEM_ROWS: cohort.item_rows.dense()}
     return {**cohort.delta, **rows}
@@ -121,6 +127,9 @@ def assert_same_sums(together: UpdateSum, one_by_one: UpdateSum, config: Experim
         for block in b.sums:
             np.testing.assert_allclose(a.counts[block], b.counts[block], rtol=1e-6)
             np.testing.assert_allclose(a.sums[block], b.sums[block], rtol=1e-5, atol=1e-5)
+    assert (together.transitions is None) == (one_by_one.transitions is None)
+    if together.transitions is not None:
+        assert_same_transitions(together.transitions, one_by_one.transitions)
     found, expected = numbers(together.metrics), numbers(one_by_one.metrics)
     assert found.keys() == expected.keys()
     for name, values in found.items():
@@ -157,6 +166,7 @@ CONFIGURATIONS = st.fixed_dictionaries(
             {
                 "disable_memory": st.sampled_from([False, False, True]),
                 "disable_prototype_agg": st.booleans(),
+                "disable_transitions": st.booleans(),
                 "disable_moe": st.sampled_from([False, False, True]),
             }
         ),

@@ -167,7 +167,7 @@ def test_what_is_reported_is_what_the_postprocessed_sums_say():
 
     server, report = reported([FalseMetrics()])
     assert report.metrics["recommendation_loss"] == 3.0
-    assert report.validation.mean("HR@10") == server.state.best_metric
+    assert report.validation.mean("NDCG@10") == server.state.best_metric
     assert report.validation.values == reported([FalseMetrics()])[1].validation.values
     plain = reported([])[1]
     assert plain.metrics["recommendation_loss"] != 3.0

@@ -38,11 +38,19 @@ def entries(n: int, seed: int) -> MemoryEntries:
 
 def write(store: MemoryStore, memories: dict[int, MemoryEntries], round_number: int) -> None:
     arrays = MemoryArrays.of(list(memories.values()), CAPACITY, DIM)
-    store.write(np.array(list(memories), np.int64), arrays, round_number)
+    store.write(np.array(list(memories), np.int64), arrays, handed_on_by(arrays), round_number)
+
+
+def handed_on_by(arrays: MemoryArrays) -> np.ndarray:
+    """Some number for each client that differs with its memory."""
+    return 3 * arrays.lengths
 
 
 def assert_holds(store: MemoryStore, model: dict[int, MemoryEntries], round_number: int) -> None:
     found = store.read(ALL_USERS, round_number)
+    handed_on = [3 * len(model.get(user, NOTHING)) for user in range(USERS)]
+    assert store.handed_on(ALL_USERS, round_number).tolist() == handed_on
+    assert store.all_handed_on(round_number).tolist() == handed_on
     for user in range(USERS):
         for name, column in vars(model.get(user, NOTHING)).items():
             np.testing.assert_array_equal(getattr(found.entries(user), name), column, err_msg=f"{name} of {user}")
@@ -82,7 +90,7 @@ def test_users_stand_in_the_order_asked_for(store: MemoryStore) -> None:
     assert found.entries(2).items.tolist() == memories[5].items.tolist()
     assert store.occupied(np.array([6, 5, 0, 1]), 3).tolist() == [5, 1]
     found.set_entries(0, NOTHING)  # what was read can be written
-    store.write(np.array([1, 0, 5]), found, 4)
+    store.write(np.array([1, 0, 5]), found, handed_on_by(found), 4)
     assert store.occupied(ALL_USERS, 4).tolist() == [5]
 
 
@@ -129,7 +137,10 @@ def test_processes_write_users_of_their_own(store: MemoryStore) -> None:
     arrays = MemoryArrays.of(list(memories.values()), CAPACITY, DIM)
     with ProcessPoolExecutor(2, get_context("spawn")) as pool:
         shares = [ALL_USERS[::2], ALL_USERS[1::2]]
-        written = [pool.submit(store.write, share, some_of(arrays, share), 1) for share in shares]
+        written = [
+            pool.submit(store.write, share, some_of(arrays, share), handed_on_by(some_of(arrays, share)), 1)
+            for share in shares
+        ]
         assert [done.result() for done in written] == [None, None]
         assert_holds(store, memories, 1)
         write(store, {0: entries(2, seed=9)}, 2)
@@ -141,7 +152,7 @@ def test_a_million_users_take_no_room(tmp_path: Path) -> None:
     last = np.array([999_999])
     arrays = MemoryArrays.empty(1, 50, 64)
     arrays.items[0, :50] = 1
-    store.write(last, arrays, 1)
+    store.write(last, arrays, handed_on_by(arrays), 1)
     assert store.occupied(np.arange(1_000_000), 1).tolist() == [999_999]
     assert store.path.stat().st_blocks * 512 < 200_000
 

@@ -22,11 +22,13 @@ from fedmem.federated.parameters import load_parameters, parameter_arrays, proto
 from fedmem.federated.sums import Mean, Sum, Total
 from fedmem.memory.entries import MemoryEntries
 from fedmem.memory.prototypes import FrozenItemBlocks, Prototypes, distil
+from fedmem.memory.transitions import TransitionCounts
 from fedmem.modality import Modality
 from fedmem.model.recommender import UR4RecV2MoE
 from fedmem.randomness import numpy_generator
 from tests.reference.memory import SlowMemory
 from tests.reference.objective import Reading, collate, local_objective
+from tests.reference.transitions import slow_counts
 
 ID = Modality.SEQUENTIAL
 
@@ -48,6 +50,11 @@ class SlowClient:
         metrics = self.train(model, broadcast)
         delta = {name: value - broadcast.parameters[name] for name, value in parameter_arrays(model).items()}
         return ClientUpdate(len(self.data.history), delta, self.prototypes(broadcast.global_memory), metrics)
+
+    def transitions(self) -> TransitionCounts:
+        """What followed what in the whole history; this client has not handed on anything before."""
+        history, window = self.data.history.tolist(), self.config.transitions.window
+        return slow_counts(history, self.data.num_items, window)
 
     def train(self, model: UR4RecV2MoE, broadcast: Broadcast) -> Mapping[str, Sum]:
         """Local epochs over the client's own data; writes the memory and returns the sums of its metrics."""

@@ -43,9 +43,13 @@ class SlowPopulation:
         assert not postprocessors
         ordered = clients[np.lexsort((clients, -self.dataset.lengths[clients]))]
         sent = (self.clients[user].participate(self.model, broadcast) for user in ordered.tolist())
-        yield functools.reduce(
+        total = functools.reduce(
             operator.add, (weighted(update, self.config.federated, self.config.fedmem) for update in sent)
         )
+        if self.config.uses_transitions:
+            new = functools.reduce(operator.add, (self.clients[user].transitions() for user in ordered.tolist()))
+            total = total.with_transitions(new, float(len(ordered) * new.num_bytes))
+        yield total
 
     def restore(self, memories: Mapping[int, MemoryEntries]) -> None:
         """Give clients these memories."""

@@ -1,0 +1,215 @@
+"""Transitions: what followed what in clients' histories, as sums, and the table of it that scores are read from.
+
+c(i, j) = Σ 1/distance over the pairs of a history in which j comes at most ``window`` steps after i. Counts are whole
+numbers of 1/2520, so that a sum is the same in any order, and a client can be taken out of it exactly.
+"""
+
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from scipy import sparse
+
+from fedmem.config import TransitionsConfig
+
+IntArray = npt.NDArray[np.integer[Any]]
+FloatArray = npt.NDArray[np.float32]
+UNIT = 2520  # divided without rest by every distance up to 10
+
+
+@dataclass(frozen=True, eq=False)
+class TransitionCounts:
+    """A sum over clients, of which nobody can tell who gave what.
+
+    Attributes:
+        pairs: c(i, j) in units of 1/2520, a matrix [I + 1, I + 1] of int64; row and column 0 are empty.
+        taken: how often each item was taken [I + 1].
+    """
+
+    pairs: sparse.csr_array
+    taken: npt.NDArray[np.int64]
+
+    @classmethod
+    def none(cls, num_items: int) -> "TransitionCounts":
+        """Count nothing, over I items."""
+        size = num_items + 1
+        return cls(sparse.csr_array((size, size), dtype=np.int64), np.zeros(size, np.int64))
+
+    @classmethod
+    def of(
+        cls, histories: Sequence[IntArray], num_items: int, window: int, since: Sequence[int] | None = None
+    ) -> "TransitionCounts":
+        """Count the transitions of histories, oldest item first.
+
+        Args:
+            histories: item indices of each client.
+            num_items: I.
+            window: most steps from an item to one that follows it.
+            since: of each history, from which position on its items are new: only what leads to them is counted.
+        """
+        begun = list(zip(histories, since or [0] * len(histories), strict=True))
+        counted = [_followers(history, window, first) for history, first in begun]
+        source, target, weight = (np.concatenate(column) for column in zip(*counted, strict=True))
+        size = num_items + 1
+        pairs = sparse.coo_array((weight, (source, target)), shape=(size, size)).tocsr()
+        taken = np.bincount(np.concatenate([history[first:] for history, first in begun]), minlength=size)
+        return cls(pairs, taken.astype(np.int64))
+
+    def __add__(self, other: "TransitionCounts") -> "TransitionCounts":
+        return TransitionCounts(self.pairs + other.pairs, self.taken + other.taken)
+
+    def __sub__(self, other: "TransitionCounts") -> "TransitionCounts":
+        left = self.pairs - other.pairs
+        left.eliminate_zeros()
+        return TransitionCounts(left, self.taken - other.taken)
+
+    def __bool__(self) -> bool:
+        """Whether anything was counted."""
+        return bool(self.taken.any())
+
+    @property
+    def num_items(self) -> int:
+        """I."""
+        return len(self.taken) - 1
+
+    @property
+    def num_bytes(self) -> int:
+        """Size on the wire of anything that was counted: all pairs, 4 bytes each, as a sum that hides who gave what."""
+        return 4 * len(self.taken) ** 2 if self else 0
+
+    def to_arrays(self) -> dict[str, npt.NDArray[Any]]:
+        """Name the arrays for checkpoints; counts in 32 bits where they fit."""
+        counts = self.pairs.data
+        small = not len(counts) or int(counts.max()) < 2**31
+        return {
+            "row_ends": self.pairs.indptr.astype(np.int64),
+            "targets": self.pairs.indices.astype(np.int32),
+            "counts": counts.astype(np.int32) if small else counts,
+            "taken": self.taken,
+        }
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, npt.NDArray[Any]]) -> "TransitionCounts":
+        """Read what ``to_arrays`` has named."""
+        taken = arrays["taken"]
+        matrix = arrays["counts"].astype(np.int64), arrays["targets"], arrays["row_ends"]
+        return cls(sparse.csr_array(matrix, shape=(len(taken), len(taken))), taken)
+
+
+def _followers(history: IntArray, window: int, first: int) -> tuple[IntArray, IntArray, IntArray]:
+    """List the pairs of a history whose second item stands at ``first`` or later: sources, targets, counts [P]."""
+    steps = range(1, min(window, len(history) - 1) + 1)
+    starts = [max(first - step, 0) for step in steps]
+    source = [history[start : len(history) - step] for step, start in zip(steps, starts, strict=True)]
+    target = [history[start + step :] for step, start in zip(steps, starts, strict=True)]
+    weight = [np.full(len(part), round(UNIT / step), np.int64) for step, part in zip(steps, source, strict=True)]
+    none = np.zeros(0, np.int64)
+    return tuple(np.concatenate([none, *column]) for column in (source, target, weight))  # type: ignore[return-value]
+
+
+@dataclass(frozen=True, eq=False)
+class RememberedScores:
+    """The transition memory's part of the scores after one history: few items, all others have nothing.
+
+    Attributes:
+        items: ascending item indices [n].
+        scores: Σ of the rows that were read, over their standard deviation over all items [n].
+    """
+
+    items: npt.NDArray[np.int64]
+    scores: FloatArray
+
+
+@dataclass(frozen=True, eq=False)
+class TransitionTable:
+    """The rows that are read: of each item the N that follow it most, c(i, j) / (n_i^a · n_j^b).
+
+    Attributes:
+        items: which items [I + 1, N], 0 behind the last.
+        weights: their weights, the greatest first [I + 1, N], 0 behind the last.
+        config: how the rows are read.
+    """
+
+    items: npt.NDArray[np.int32]
+    weights: FloatArray
+    config: TransitionsConfig
+
+    @classmethod
+    def of(cls, counts: TransitionCounts, config: TransitionsConfig) -> "TransitionTable":
+        """Normalise the counts and keep the N greatest of each row, equal ones by item index."""
+        pairs, taken = counts.pairs, np.maximum(counts.taken, 1).astype(np.float64)
+        row = np.repeat(np.arange(len(taken)), np.diff(pairs.indptr))
+        value = pairs.data / (UNIT * taken[row] ** config.source_power * taken[pairs.indices] ** config.target_power)
+        width = int(min(config.neighbours, max(np.diff(pairs.indptr), default=0)))
+        items, weights = np.zeros((len(taken), width), np.int32), np.zeros((len(taken), width), np.float32)
+        for i, (first, end) in enumerate(itertools.pairwise(pairs.indptr.tolist())):
+            kept = first + _greatest(value[first:end], width)
+            items[i, : len(kept)], weights[i, : len(kept)] = pairs.indices[kept], value[kept]
+        return cls(items, weights, config)
+
+    @property
+    def num_bytes(self) -> int:
+        """Size on the wire: an item and a weight for each entry."""
+        return int(np.count_nonzero(self.items)) * (self.items.itemsize + self.weights.itemsize)
+
+    def sources(self, history: IntArray) -> tuple[IntArray, FloatArray]:
+        """Say which items of a history are read, the latest first, and their weights (1 + age)^−p [n]."""
+        latest = history[len(history) - self.config.items_read if len(history) > self.config.items_read else 0 :][::-1]
+        recency: FloatArray = self._recency[: len(latest)]
+        return latest, recency
+
+    @cached_property
+    def _recency(self) -> FloatArray:
+        ages = np.arange(self.config.items_read, dtype=np.float32)
+        return (1 + ages) ** np.float32(-self.config.recency_power)
+
+    def read(self, history: IntArray) -> RememberedScores:
+        """Score what follows the latest items of a history (item indices, oldest first)."""
+        total, spread = self._read(*self.sources(history))
+        found = total.nonzero()[0]
+        return RememberedScores(found, (total[found] / spread).astype(np.float32))
+
+    def _read(self, latest: IntArray, recency: FloatArray) -> tuple[npt.NDArray[np.float64], float]:
+        """Add the rows of some items up, by their weights [I + 1]; and the sum's standard deviation over the items.
+
+        1 stands for a deviation of nothing.
+        """
+        weights = self.weights[latest] * recency[:, None]
+        total = np.bincount(self.items[latest].ravel(), weights.ravel(), len(self.items)).astype(np.float64, copy=False)
+        total[0] = 0
+        num_items = len(total) - 1
+        variance = total @ total / num_items - (total.sum() / num_items) ** 2
+        return total, float(variance**0.5) if variance > 0 else 1.0
+
+    def scores(self, histories: Sequence[IntArray]) -> FloatArray:
+        """Score all items after each of B histories: [B, I + 1]."""
+        scores = np.zeros((len(histories), len(self.items)), np.float32)
+        for row, history in zip(scores, histories, strict=True):
+            read = self.read(history)
+            row[read.items] = read.scores
+        return scores
+
+    def reasons(self, history: IntArray, found: IntArray) -> tuple[IntArray, FloatArray]:
+        """Split the score of each item found [n] into what each item that was read adds: those items [m], [m, n]."""
+        latest, recency = self.sources(history)
+        _, spread = self._read(latest, recency)
+        matches = self.items[latest][:, :, None] == found  # [m, N, n]
+        parts = np.where(matches, self.weights[latest][:, :, None], 0).sum(1) * recency[:, None]
+        return latest, (parts / spread).astype(np.float32)
+
+
+def _greatest(values: npt.NDArray[np.float64], n: int) -> npt.NDArray[np.intp]:
+    """Find the places of the n greatest values, the greatest first, equal ones in their order."""
+    if len(values) > n:
+        least = np.partition(values, len(values) - n)[len(values) - n]
+        above, equal = (values > least).nonzero()[0], (values == least).nonzero()[0]
+        places = np.sort(np.concatenate([above, equal[: n - len(above)]]))
+    else:
+        places = np.arange(len(values))
+    order = (-values[places]).argsort(kind="stable")
+    found: npt.NDArray[np.intp] = places[order]
+    return found
