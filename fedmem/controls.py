@@ -11,6 +11,7 @@ import numpy as np
 from fedmem.checkpoint import Checkpoint, Snapshot
 from fedmem.memory.entries import MemoryEntries
 from fedmem.memory.prototypes import FloatArray, Prototypes
+from fedmem.memory.transitions import TransitionCounts
 from fedmem.modality import Modality
 from fedmem.randomness import numpy_generator
 from fedmem.serving import Recommender
@@ -31,8 +32,28 @@ def control_recommenders(snapshot: Snapshot, checkpoint: Checkpoint) -> dict[str
         controls["random prototypes"] = Recommender.of(
             snapshot, _with_prototypes(checkpoint, random), "random prototypes"
         )
+    else:
+        without = checkpoint
+    if snapshot.config.uses_transitions and checkpoint.server.transitions is not None:
+        controls |= _transition_controls(snapshot, checkpoint)
+        without = _with_transitions(without, None)
+    if without is not checkpoint:
         controls["no memory at all"] = Recommender.of(snapshot, without, "no memory", lambda user: None)
     return controls
+
+
+def _transition_controls(snapshot: Snapshot, checkpoint: Checkpoint) -> dict[str, Recommender]:
+    """Read no transitions, those of another item, and such as lead elsewhere."""
+    counts = checkpoint.server.transitions
+    assert counts is not None, "there are some"
+    drawn = numpy_generator(snapshot.config.seed, "shuffled transitions").permutation(counts.num_items) + 1
+    other = np.concatenate([[0], drawn])
+    changed = {
+        "no transitions": None,
+        "shuffled transition rows": replace(counts, pairs=counts.pairs[other]),
+        "random transitions": replace(counts, pairs=counts.pairs[:, other]),
+    }
+    return {name: Recommender.of(snapshot, _with_transitions(checkpoint, c), name) for name, c in changed.items()}
 
 
 def _memory_of_another(seed: int, memories: Mapping[int, MemoryEntries]) -> Callable[[int], MemoryEntries | None]:
@@ -60,6 +81,10 @@ def random_prototypes(prototypes: Prototypes, rng: np.random.Generator) -> Proto
         return redirected
 
     return Prototypes({block: redirect(block) for block in prototypes.blocks}, prototypes.counts)
+
+
+def _with_transitions(checkpoint: Checkpoint, transitions: TransitionCounts | None) -> Checkpoint:
+    return replace(checkpoint, server=replace(checkpoint.server, transitions=transitions))
 
 
 def _with_prototypes(checkpoint: Checkpoint, prototypes: Prototypes | None) -> Checkpoint:

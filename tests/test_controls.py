@@ -38,6 +38,9 @@ def test_every_control_ranks_otherwise_than_the_trained_model(full):
         "another user's memory",
         "empty prototypes",
         "random prototypes",
+        "no transitions",
+        "shuffled transition rows",
+        "random transitions",
         "no memory at all",
     }
     for name, scores in found.items():
@@ -83,6 +86,7 @@ def test_random_prototypes_keep_mass_and_length():
 
 
 def test_a_run_without_a_part_has_no_control_of_it(tmp_path):
-    without_prototypes = controls_of(tmp_path / "a", ablation={"disable_prototype_agg": True})[2]
+    switches = {"disable_prototype_agg": True, "disable_transitions": True}
+    without_prototypes = controls_of(tmp_path / "a", ablation=switches)[2]
     assert without_prototypes.keys() == {"trained model", "empty local memory", "another user's memory"}
     assert controls_of(tmp_path / "b", ablation={"disable_memory": True})[2].keys() == {"trained model"}

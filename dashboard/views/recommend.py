@@ -16,6 +16,7 @@ K = 10
 STRATEGIES = {
     "model": ("reads their own memory", "blue"),
     "global_memory": ("reads the global memory", "orange"),
+    "popularity": ("goes by popularity", "violet"),
     "prototypes": ("reads the global prototypes", "violet"),
     "cold_model": ("has no memory to read", "gray"),
     "no_memory": ("reads no memory", "gray"),

@@ -41,10 +41,11 @@ Memories = Mapping[int, MemoryEntries]
 
 @dataclass(frozen=True, eq=False)
 class Checkpoint:
-    """The state after a round: the server's, and every client's memory by user index."""
+    """The state after a round: the server's, every client's memory by user index, and what each user has handed on."""
 
     server: ServerState
     memories: Mapping[int, MemoryEntries]
+    handed_on: HandedOn | None = None
 
 
 class Checkpoints:
@@ -102,7 +103,7 @@ class Checkpoints:
         memories: dict[int, MemoryEntries] = {}
         for some in self.read_memories(round_number):
             memories |= some
-        return Checkpoint(self.read_server(round_number), memories)
+        return Checkpoint(self.read_server(round_number), memories, self.read_handed_on(round_number))
 
     def read_server(self, round_number: int) -> ServerState:
         """Read the server's part of a checkpoint."""

@@ -26,13 +26,14 @@ ItemId = Annotated[
     Field(pattern=STORED, description="An item's id in the data set.", examples=["1197"]),
 ]
 UserId = Annotated[str, Field(pattern=STORED, description="A user's id.", examples=["u1"])]
-StrategyName = Literal["model", "global_memory", "prototypes", "cold_model", "no_memory"]
+StrategyName = Literal["model", "global_memory", "prototypes", "popularity", "cold_model", "no_memory"]
 Strategy = Annotated[
     StrategyName,
     Field(
         description="What answered. `model`: the history and the user's own memory. `global_memory`: fewer "
-        "interactions than training asks for, so the memory read is the global abstract memory. `prototypes`: no "
-        "interaction at all, the global prototypes read by their mass. `cold_model`: as the last two, by a model "
+        "interactions than training asks for, so the memory read is the global abstract memory. `popularity`: no "
+        "interaction at all, the items that most have taken. `prototypes`: the same, by a model without a transition "
+        "memory, which reads the global prototypes by their mass. `cold_model`: as the last three, by a model "
         "without a global memory. `no_memory`: the history alone, because the request says `memory=false`."
     ),
 ]
@@ -54,7 +55,7 @@ class Selection(Contract):
     explain: bool = Field(False, description="Whether every score comes with its parts.")
     memory: bool = Field(
         True,
-        description="false: neither the user's own memory nor the global prototypes are read, and the same history is "
+        description="false: neither the user's own memory nor the global one is read, and the same history is "
         "ranked by the sequence model alone (strategy `no_memory`).",
         examples=[True],
     )
@@ -105,8 +106,19 @@ class BatchRequest(Contract):
     )
 
 
+class RememberedPart(Contract):
+    """What one item of the history adds to a score, because others went on from it to the recommended one."""
+
+    item_id: ItemId
+    title: str = Field(description="Its title, or its id.", examples=["Star Wars: Episode IV"])
+    score: float = Field(description="What it adds.", examples=[0.41])
+
+
 class ScoreParts(Contract):
-    """One score as a sum: sequence + experts + availability = score, within 1e-5 of its size (or of 1)."""
+    """One score as a sum: sequence + experts + availability + popularity + remembered = score.
+
+    It holds within 1e-5 of the score's size (or of 1).
+    """
 
     sequence: float = Field(description="Fusion weight times the sequence model's score.", examples=[2.65])
     experts: dict[str, float] = Field(
@@ -115,6 +127,12 @@ class ScoreParts(Contract):
     )
     availability: float = Field(
         description="What the item's pattern of modalities adds; 0 where all items have one.", examples=[0.0]
+    )
+    popularity: float = Field(
+        0.0, description="What its popularity adds, where nothing is known of the user; else 0.", examples=[0.0]
+    )
+    remembered: tuple[RememberedPart, ...] = Field(
+        (), description="What each of the history's latest items adds by the transition memory, the most first."
     )
 
 
@@ -149,8 +167,8 @@ class Explanation(Contract):
     """What an answer was made from; the parts of each score are given with the item."""
 
     fusion: dict[str, float] = Field(
-        description="Weights of the two scores: sequence and retriever.",
-        examples=[{"sequence": 1.0, "retriever": 1.0}],
+        description="Weights of the scores: sequence, retriever and, if the model has them, transitions.",
+        examples=[{"sequence": 1.0, "retriever": 1.0, "transitions": 0.3}],
     )
     gates: dict[str, float] = Field(
         description="Router weight by expert; they sum to one. Empty without experts.",

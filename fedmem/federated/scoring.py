@@ -61,7 +61,7 @@ class ScoreBlock:
             return self.dense
         scores = self.dense.copy()
         for row, read in zip(scores, self.remembered, strict=True):
-            row[read.items] += np.float32(strength) * read.scores
+            read.times(strength).add_to(row)
         return scores
 
 
@@ -111,8 +111,16 @@ class ModelScorer:
     @torch.inference_mode()
     def parts(self, contexts: Sequence[UserContext], histories: Histories) -> "ScoreBlock":
         """Score as ``score``, the transition memory's part apart."""
-        dense = (self.queries(contexts, histories) @ self.columns).cpu().numpy()
+        queries = self.queries(contexts, histories)
+        unknown = [row for row, pair in enumerate(zip(contexts, histories, strict=True)) if self.only_popularity(*pair)]
+        queries[unknown] = 0
+        dense = (queries @ self.columns).cpu().numpy()
         return ScoreBlock(dense, [] if self.transitions is None else [self.transitions.read(h) for h in histories])
+
+    def only_popularity(self, context: UserContext, history: npt.NDArray[np.integer]) -> bool:
+        """Say whether popularity alone answers: there is neither a history nor a memory, and the items were counted."""
+        counted = self.transitions is not None and self.strength > 0
+        return counted and not len(history) and not context.remembers
 
     @torch.inference_mode()
     def queries(self, contexts: Sequence[UserContext], histories: Histories) -> Tensor:

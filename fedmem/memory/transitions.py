@@ -123,6 +123,21 @@ class RememberedScores:
     items: npt.NDArray[np.int64]
     scores: FloatArray
 
+    def times(self, strength: float) -> "RememberedScores":
+        """Weigh all of them."""
+        return RememberedScores(self.items, np.float32(strength) * self.scores)
+
+    def add_to(self, scores: FloatArray) -> None:
+        """Add them to scores of all items [I + 1 or more]."""
+        scores[self.items] += self.scores
+
+    def of(self, items: IntArray) -> FloatArray:
+        """Look up the scores of some items [m], 0 where there is none."""
+        if not len(self.items):
+            return np.zeros(len(items), np.float32)
+        place = np.minimum(self.items.searchsorted(items), len(self.items) - 1)
+        return np.where(self.items[place] == items, self.scores[place], np.float32(0))
+
 
 @dataclass(frozen=True, eq=False)
 class TransitionTable:
@@ -131,11 +146,13 @@ class TransitionTable:
     Attributes:
         items: which items [I + 1, N], 0 behind the last.
         weights: their weights, the greatest first [I + 1, N], 0 behind the last.
+        taken: how often each item was taken [I + 1].
         config: how the rows are read.
     """
 
     items: npt.NDArray[np.int32]
     weights: FloatArray
+    taken: npt.NDArray[np.int64]
     config: TransitionsConfig
 
     @classmethod
@@ -149,7 +166,13 @@ class TransitionTable:
         for i, (first, end) in enumerate(itertools.pairwise(pairs.indptr.tolist())):
             kept = first + _greatest(value[first:end], width)
             items[i, : len(kept)], weights[i, : len(kept)] = pairs.indices[kept], value[kept]
-        return cls(items, weights, config)
+        return cls(items, weights, counts.taken, config)
+
+    @cached_property
+    def popularity(self) -> RememberedScores:
+        """Score items by how often they were taken, log(1 + n): all that is known where there is no history."""
+        known = self.taken.nonzero()[0]
+        return RememberedScores(known, np.log1p(self.taken[known]).astype(np.float32))
 
     @property
     def num_bytes(self) -> int:
@@ -168,7 +191,9 @@ class TransitionTable:
         return (1 + ages) ** np.float32(-self.config.recency_power)
 
     def read(self, history: IntArray) -> RememberedScores:
-        """Score what follows the latest items of a history (item indices, oldest first)."""
+        """Score what follows the latest items of a history (item indices, oldest first); of none, popularity."""
+        if not len(history):
+            return self.popularity
         total, spread = self._read(*self.sources(history))
         found = total.nonzero()[0]
         return RememberedScores(found, (total[found] / spread).astype(np.float32))

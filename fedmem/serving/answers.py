@@ -48,7 +48,8 @@ class Recommendation:
     """Items, best first, and where they come from.
 
     ``strategy`` is ``model`` (sequence and own memory), ``global_memory`` (fewer interactions than training asks for:
-    the global abstract memory is the memory), ``prototypes`` (none at all: the global prototypes by their mass),
+    the global abstract memory is the memory), ``popularity`` (none at all), ``prototypes`` (none at all, and no
+    transition memory: the global prototypes by their mass),
     ``cold_model`` (few or none, and no global memory) or ``no_memory`` (the question asked for none). ``more`` says
     whether another page follows.
     """

@@ -7,10 +7,11 @@ import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 
-from fedmem.contracts import Explanation, MemoryWeight, ScoreParts
+from fedmem.contracts import Explanation, MemoryWeight, RememberedPart, ScoreParts
 from fedmem.features.store import ItemFeatures
 from fedmem.federated.scoring import ModelScorer, UserContext
 from fedmem.memory.prototypes import Prototypes
+from fedmem.memory.transitions import TransitionTable
 from fedmem.model.layers import FloatArray
 from fedmem.serving.catalogue import ServedCatalogue
 from fedmem.serving.single_query import QueryParts, SingleQueries
@@ -42,11 +43,46 @@ class Explainer:
         self, context: UserContext | None, history: Indices, found: Indices
     ) -> tuple[Explanation, list[ScoreParts]]:
         """Say what the answer to a user was read from, and find the parts of the score of each item found [n]."""
+        transitions = None if context is None else self.scorer.transitions
+        if context is not None and transitions is not None and self.scorer.only_popularity(context, history):
+            return self._popularity(transitions, found)
         read = self.queries.parts(context, history)
         memory, nothing = self._memory(context, read)
         fusion = dict(zip(("sequence", "retriever"), read.fusion, strict=True))
+        if transitions is not None:
+            fusion["transitions"] = self.scorer.strength
         gates = {modality.value: gate for modality, gate in read.gates.items()}
-        return Explanation(fusion=fusion, gates=gates, memory=memory, nothing=nothing), self._parts(read, found)
+        parts = self._parts(read, found)
+        if transitions is not None:
+            parts = self._with_transitions(parts, transitions, history, found)
+        return Explanation(fusion=fusion, gates=gates, memory=memory, nothing=nothing), parts
+
+    def _popularity(self, transitions: TransitionTable, found: Indices) -> tuple[Explanation, list[ScoreParts]]:
+        """Say that the answer is by popularity alone."""
+        fusion = {"sequence": 0.0, "retriever": 0.0, "transitions": self.scorer.strength}
+        scores = transitions.popularity.times(self.scorer.strength).of(found).tolist()
+        parts = [ScoreParts(sequence=0.0, experts={}, availability=0.0, popularity=score) for score in scores]
+        return Explanation(fusion=fusion, gates={}, memory=(), nothing={}), parts
+
+    def _with_transitions(
+        self, parts: Sequence[ScoreParts], transitions: TransitionTable, history: Indices, found: Indices
+    ) -> list[ScoreParts]:
+        """Add what each item of the history has made of each score by the transition memory."""
+        items, added = transitions.reasons(history, found)
+        return [
+            one.model_copy(update={"remembered": self._remembered(items, self.scorer.strength * column)})
+            for one, column in zip(parts, added.T, strict=True)
+        ]
+
+    def _remembered(self, items: Indices, added: npt.NDArray[np.float32]) -> tuple[RememberedPart, ...]:
+        """Name the items that add anything, each once, the most first."""
+        totals: dict[int, float] = {}
+        for index, score in zip(items.tolist(), added.tolist(), strict=True):
+            if score:
+                totals[index] = totals.get(index, 0.0) + score
+        named = ((self.catalogue.item(index), score) for index, score in totals.items())
+        parts = [RememberedPart(item_id=item.item_id, title=item.label, score=score) for item, score in named]
+        return tuple(sorted(parts, key=lambda part: -part.score))
 
     def _parts(self, read: QueryParts, found: Indices) -> list[ScoreParts]:
         table = self.scorer.table

@@ -89,7 +89,8 @@ def scorer_with(
     """
     others = texts.up_to(catalogue.trained)
     model = place(scorer.model, trained, others) if others.vectors else scorer.model
-    return ModelScorer(model, scorer.global_memory, with_rows(scorer.table, trained, texts, len(catalogue)))
+    table = with_rows(scorer.table, trained, texts, len(catalogue))
+    return ModelScorer(model, scorer.global_memory, table, scorer.transitions, scorer.strength)
 
 
 def place(model: UR4RecV2MoE, trained: UR4RecV2MoE, texts: PlacedTexts) -> UR4RecV2MoE:

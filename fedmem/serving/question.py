@@ -9,6 +9,7 @@ import numpy.typing as npt
 from fedmem.contracts import Selection
 from fedmem.federated.scoring import UserContext
 from fedmem.memory.entries import MemoryEntries
+from fedmem.memory.transitions import RememberedScores
 from fedmem.serving.ranking import TopK
 from fedmem.serving.user_contexts import UserContexts
 from fedmem.serving.user_vectors import Slot, UserVector
@@ -88,6 +89,9 @@ class ResolvedQuestion:
             return self.contexts.of_history(self.history)
         return self.contexts.of_user(self.user, self.history)
 
-    def top_k(self) -> TopK:
-        """Say what to find; one item more than is wanted, to see if another page follows."""
-        return TopK(self.selection.end + 1, self.hidden, self.outside)
+    def top_k(self, remembered: RememberedScores | None) -> TopK:
+        """Say what to find; one item more than is wanted, to see if another page follows.
+
+        ``remembered`` is the transition memory's part of the score.
+        """
+        return TopK(self.selection.end + 1, self.hidden, self.outside, remembered)

@@ -13,6 +13,8 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from fedmem.memory.transitions import RememberedScores
+
 FloatArray = npt.NDArray[np.float32]
 BoolArray = npt.NDArray[np.bool_]
 Indices = npt.NDArray[np.integer[Any]]
@@ -43,11 +45,17 @@ class TopK:
         count: how many items at most.
         hidden: item indices that are not to be found.
         outside: columns that are not to be found [I + 1], or None.
+        remembered: what is added to some items' scores, or None.
     """
 
     count: int
     hidden: Indices
     outside: BoolArray | None = None
+    remembered: RememberedScores | None = None
+
+    def added(self, items: Indices) -> FloatArray | float:
+        """Look up what is added to the scores of some items."""
+        return 0.0 if self.remembered is None else self.remembered.of(items)
 
 
 class Ranking(Protocol):
@@ -93,27 +101,33 @@ class ExactRanking:
         # A product with one vector takes another, quicker way through the matrix than one with a matrix of one row.
         scratch = self._scratch(1)
         scores = np.dot(query, self.columns, out=scratch[0])
+        rounding = self.rounding(float(query @ query)) + add_remembered(scores, wanted)
         hide(scores, wanted)
-        bound = lower_bounds(scores, wanted.count) - self.rounding(float(query @ query))
+        bound = lower_bounds(scores, wanted.count) - rounding
         column = (scores >= max(bound, _LOWEST)).nonzero()[0]
         self._free.append(scratch)
-        exact = scores_of(self.columns, column, query[:, None])
+        exact = scores_of(self.columns, column, query[:, None]) + wanted.added(column)
         order = (-exact).argsort(kind="stable")[: wanted.count]
         return column[order], exact[order]
 
     def _best_of_some(self, queries: FloatArray, wanted: Sequence[TopK]) -> list[Best]:
         scratch = self._scratch(len(queries))
         scores = np.matmul(queries, self.columns, out=scratch[: len(queries)])
-        for row, asked in zip(scores, wanted, strict=True):
+        rounding = self.rounding(np.square(queries).sum(1))
+        for n, (row, asked) in enumerate(zip(scores, wanted, strict=True)):
+            rounding[n] += add_remembered(row, asked)
             hide(row, asked)
         count = max(asked.count for asked in wanted)
-        bounds = lower_bounds(scores, count) - self.rounding(np.square(queries).sum(1))
+        bounds = lower_bounds(scores, count) - rounding
         places = np.flatnonzero(scores >= np.maximum(bounds, _LOWEST)[:, None])
         row, column = np.divmod(places, scores.shape[1])
         self._free.append(scratch)
         exact = scores_of(self.columns, column, queries.T.take(row, axis=1))
+        ends = np.searchsorted(row, np.arange(len(queries) + 1)).tolist()
+        for start, end, asked in zip(ends, ends[1:], wanted, strict=False):
+            exact[start:end] += asked.added(column[start:end])
         order = np.lexsort((-exact, row))
-        column, exact, ends = column[order], exact[order], np.searchsorted(row, np.arange(len(queries) + 1)).tolist()
+        column, exact = column[order], exact[order]
         return [
             (column[start : min(end, start + asked.count)], exact[start : min(end, start + asked.count)])
             for start, end, asked in zip(ends, ends[1:], wanted, strict=False)
@@ -178,7 +192,7 @@ class FaissRanking:
         missing = wanted.count - len(column)
         if missing <= 0:
             return column, scores
-        others = TopK(missing, np.union1d(wanted.hidden, column))
+        others = TopK(missing, np.union1d(wanted.hidden, column), remembered=wanted.remembered)
         ((more, lower),) = self.exact.best(query[None], [others])
         return np.concatenate([column, more]), np.concatenate([scores, lower])
 
@@ -189,12 +203,13 @@ class FaissRanking:
         among the best by the scores that count here; otherwise pages, which want more and more, would not fit together.
         """
         hidden = np.unique(wanted.hidden)
+        always = self.always if wanted.remembered is None else np.union1d(self.always, wanted.remembered.items)
         count, rounding = wanted.count + len(hidden) + _MARGIN, self.exact.rounding(float(query @ query))
         while True:
             values, found = self._index.search(query[None], min(count, self._index.ntotal + 1))
-            column = np.union1d(found[0][found[0] >= 0] + 1, self.always)
+            column = np.union1d(found[0][found[0] >= 0] + 1, always)
             column = column[~np.isin(column, hidden)]
-            exact = scores_of(self.exact.columns, column, query[:, None])
+            exact = scores_of(self.exact.columns, column, query[:, None]) + wanted.added(column)
             order = (-exact).argsort(kind="stable")[: wanted.count]
             complete = found[0][-1] < 0
             if complete or (len(order) == wanted.count and values[0][-1] < exact[order[-1]] - rounding):
@@ -214,6 +229,14 @@ def ranking_of(columns: FloatArray, exact_items: int = EXACT_ITEMS) -> Ranking:
         return ExactRanking(columns)
     logger.info("%d items: the best are looked for by FAISS; fedmem bench topk says how many it finds", items)
     return ranking
+
+
+def add_remembered(scores: FloatArray, wanted: TopK) -> float:
+    """Add what is remembered to the scores [I + 1]; returns by how much that may round them, twice."""
+    if wanted.remembered is None or not len(wanted.remembered.items):
+        return 0.0
+    wanted.remembered.add_to(scores)
+    return 4 * _HALF_ULP * float(np.abs(scores).max())
 
 
 def hide(scores: FloatArray, wanted: TopK) -> None:

@@ -101,7 +101,8 @@ class Recommender:
             kept_vectors: of how many users the vectors are kept.
         """
         trained = TrainedModel.of(snapshot, checkpoint, model_version, memory_of)
-        scorer = ModelScorer(trained.model, trained.global_memory)
+        transitions = trained.transition_table()
+        scorer = ModelScorer(trained.model, trained.global_memory, transitions=transitions, strength=trained.strength)
         catalogue = ServedCatalogue(snapshot.dataset.items, snapshot.dataset.num_items)
         ranking = ranking_of(scorer.columns.numpy())
         return cls(trained, catalogue, scorer, ranking, UserVectorCache(kept_vectors))
@@ -158,7 +159,7 @@ class Recommender:
     def answer_resolved(self, resolved: ResolvedQuestion) -> Recommendation:
         """Answer a question that this recommender resolved."""
         vector, context = self._vector(resolved)
-        (best,) = self.ranking.best(vector.query[None], [resolved.top_k()])
+        (best,) = self.ranking.best(vector.query[None], [resolved.top_k(vector.remembered)])
         return self._recommendation(resolved, vector, context, best)
 
     def answer_many(self, questions: Sequence[Question]) -> list[Recommendation]:
@@ -168,7 +169,7 @@ class Recommender:
         # One by one, because a batch rounds otherwise, and pages of one list would then not fit together.
         read = [(resolved, *self._vector(resolved)) for resolved in map(self.resolve, questions)]
         queries = np.stack([vector.query for _, vector, _ in read])
-        found = self.ranking.best(queries, [resolved.top_k() for resolved, _, _ in read])
+        found = self.ranking.best(queries, [resolved.top_k(vector.remembered) for resolved, vector, _ in read])
         return [self._recommendation(*one, best) for one, best in zip(read, found, strict=True)]
 
     def recommend(self, user_id: str, k: int = 10) -> Recommendation:
@@ -251,8 +252,9 @@ class Recommender:
         return self.scorer.global_memory
 
     def forget_user(self, user_id: str) -> None:
-        """Erase a user's memory and vectors here; from now on the id is that of an unknown user."""
+        """Erase a user's memory, transitions and vectors here; from now on the id is that of an unknown user."""
         self.trained.forget(user_id)
+        self.scorer.transitions = self.trained.transition_table()
         self.vectors.forget(user_id)
 
     # Evaluation, and what it shares with answers
@@ -265,8 +267,10 @@ class Recommender:
     def scores(self, question: Question) -> npt.NDArray[np.float32]:
         """Compute every item's score in the answer to a question [I], hidden ones included."""
         vector, _ = self._vector(self.resolve(question))
-        scores: npt.NDArray[np.float32] = vector.query @ self.scorer.columns[:, 1:].numpy()
-        return scores
+        scores: npt.NDArray[np.float32] = vector.query @ self.scorer.columns.numpy()
+        if vector.remembered is not None:
+            vector.remembered.add_to(scores)
+        return scores[1:]
 
     def user_index(self, user_id: str) -> int | None:
         """Look up a user's index; None for an unknown or a forgotten user."""
@@ -290,11 +294,21 @@ class Recommender:
         context = resolved.context() if resolved.needs_context else None
         if resolved.vector is not None:
             return resolved.vector, context
-        query = self.queries.query(context, resolved.history)
-        vector = UserVector(query, self.contexts.strategy(resolved.user, resolved.history, context))
+        vector = self._read(resolved, context)
         if resolved.slot is not None:
             self.vectors.put(resolved.slot, vector)
         return vector, context
+
+    def _read(self, resolved: ResolvedQuestion, context: UserContext | None) -> UserVector:
+        """Compute the user's side of the score: both parts, or popularity alone where nothing is known."""
+        history, scorer = resolved.history, self.scorer
+        strategy = self.contexts.strategy(resolved.user, history, context)
+        if context is None or scorer.transitions is None:
+            return UserVector(self.queries.query(context, history), strategy)
+        remembered = scorer.transitions.read(history).times(scorer.strength)
+        if scorer.only_popularity(context, history):
+            return UserVector(np.zeros(len(scorer.columns), np.float32), "popularity", remembered)
+        return UserVector(self.queries.query(context, history), strategy, remembered)
 
     def _recommendation(
         self, resolved: ResolvedQuestion, vector: UserVector, context: UserContext | None, best: Best

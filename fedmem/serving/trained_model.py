@@ -3,11 +3,31 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
+import numpy as np
+import numpy.typing as npt
+
 from fedmem.checkpoint import Checkpoint, Snapshot
+from fedmem.config import TransitionsConfig
 from fedmem.federated.start import build_model
 from fedmem.memory.entries import MemoryEntries
 from fedmem.memory.prototypes import Prototypes
+from fedmem.memory.transitions import TransitionCounts, TransitionTable
 from fedmem.model.recommender import UR4RecV2MoE
+
+
+@dataclass(eq=False)
+class HandedOnTransitions:
+    """The sum of what clients have handed on, and how much of each one's history that is [U], where it is known."""
+
+    counts: TransitionCounts
+    handed_on: npt.NDArray[np.int64] | None
+
+    def subtract(self, history: npt.NDArray[np.int32], user: int, config: TransitionsConfig) -> None:
+        """Take a user with this training history out, exactly."""
+        if self.handed_on is not None and self.handed_on[user]:
+            given = history[: self.handed_on[user]]
+            self.counts -= TransitionCounts.of([given], self.counts.num_items, config.window)
+            self.handed_on[user] = 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,6 +41,8 @@ class TrainedModel:
         model: the averaged parameters.
         global_memory: the global abstract memory, or None.
         memories: the clients' memories by user index.
+        transitions: what the transition memory was counted from, or None.
+        strength: its weight in the score.
         memory_of: what every user's memory is taken to be instead, for controls.
         forgotten: ids of users who have been forgotten.
     """
@@ -31,6 +53,8 @@ class TrainedModel:
     model: UR4RecV2MoE
     global_memory: Prototypes | None
     memories: dict[int, MemoryEntries]
+    transitions: "HandedOnTransitions | None" = None
+    strength: float = 0.0
     memory_of: Callable[[int], MemoryEntries | None] | None = None
     forgotten: set[str] = field(default_factory=set)
 
@@ -46,16 +70,39 @@ class TrainedModel:
         config, server = snapshot.config.model_copy(update={"device": "cpu"}), checkpoint.server
         model = build_model(config, snapshot.dataset.num_items, snapshot.features, server.averaged)
         prototypes = server.global_memory if config.uses_prototypes else None
-        memories = dict(checkpoint.memories)
-        return cls(version, replace(snapshot, config=config), server.round, model, prototypes, memories, memory_of)
+        memories, transitions = dict(checkpoint.memories), None
+        if config.uses_transitions and server.transitions is not None and server.strength:
+            transitions = HandedOnTransitions(server.transitions, checkpoint.handed_on)
+        return cls(
+            version,
+            replace(snapshot, config=config),
+            server.round,
+            model,
+            prototypes,
+            memories,
+            transitions,
+            server.strength,
+            memory_of,
+        )
+
+    def transition_table(self) -> TransitionTable | None:
+        """Make the rows of the transition memory that scores are read from."""
+        if self.transitions is None:
+            return None
+        return TransitionTable.of(self.transitions.counts, self.snapshot.config.transitions)
 
     def user_index(self, user_id: str) -> int | None:
         """Look up a user's index; None for an unknown or a forgotten user."""
         return None if user_id in self.forgotten else self.snapshot.dataset.vocabulary.find_user(user_id)
 
     def forget(self, user_id: str) -> None:
-        """Erase a user's memory; from now on the id is that of an unknown user."""
+        """Erase a user's memory and transitions; from now on the id is that of an unknown user."""
         user = self.user_index(user_id)
-        if user is not None:  # others are unknown as it is, and there is no end to them
-            self.forgotten.add(user_id)
-            self.memories.pop(user, None)
+        if user is None:  # others are unknown as it is, and there is no end to them
+            return
+        self.forgotten.add(user_id)
+        self.memories.pop(user, None)
+        if self.transitions is not None:
+            self.transitions.subtract(
+                self.snapshot.dataset.training_history(user), user, self.snapshot.config.transitions
+            )

@@ -83,7 +83,7 @@ class UserContexts:
             return "no_memory"
         if (user is not None and self._was_trained(user)) or context.remembers or not self.is_new(history):
             return "model"
-        if self.global_memory is None:
+        if self.global_memory is None and self.trained.transitions is None:
             return "cold_model"
         return "global_memory" if len(history) else "prototypes"
 

@@ -9,16 +9,24 @@ import numpy as np
 import numpy.typing as npt
 
 from fedmem.contracts.recommendations import StrategyName
+from fedmem.memory.transitions import RememberedScores
 
-CAPACITY = 10_000  # of 1 KB each at D_x = 192
+CAPACITY = 5_000  # of 1 KB each at D_x = 192, and of up to 24 KB with the transition memory
 
 
 @dataclass(frozen=True, eq=False)
 class UserVector:
-    """The user's side of the score, q_u [D_x], and how it came about."""
+    """The user's side of the score, and how it came about.
+
+    Attributes:
+        query: the dense part, q_u [D_x].
+        strategy: what it was made from.
+        remembered: the sparse part, of the transition memory, times its weight; None without one.
+    """
 
     query: npt.NDArray[np.float32]
     strategy: StrategyName
+    remembered: RememberedScores | None = None
 
 
 class VectorKey(NamedTuple):

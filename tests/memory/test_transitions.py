@@ -48,7 +48,7 @@ def test_arrays_hold_all_of_it(given_histories) -> None:
     assert same(TransitionCounts.from_arrays(large.to_arrays()), large)
 
 
-@given(st.lists(histories, min_size=1, max_size=5), histories, st.integers(1, ITEMS + 2))
+@given(st.lists(histories, min_size=1, max_size=5), histories.filter(len), st.integers(1, ITEMS + 2))
 def test_a_history_reads_the_rows_of_its_latest_items(given_histories, history, neighbours) -> None:
     config = TransitionsConfig(neighbours=neighbours, items_read=3, recency_power=0.5)
     counts = TransitionCounts.of(given_histories, ITEMS, config.window)
@@ -59,6 +59,7 @@ def test_a_history_reads_the_rows_of_its_latest_items(given_histories, history, 
     assert np.all(np.diff(read.items) > 0)
     assert np.all(read.scores > 0)
     found = np.arange(1, ITEMS + 1)
+    np.testing.assert_array_equal(read.of(found), table.scores([history])[0, 1:])
     latest, parts = table.reasons(history, found)
     assert latest.tolist() == history[::-1][:3].tolist()
     np.testing.assert_allclose(parts.sum(0), expected[1:], rtol=1e-5, atol=1e-6)
@@ -93,7 +94,14 @@ def test_nothing_is_read_from_nothing() -> None:
     assert table.num_bytes == 0
 
 
-@pytest.mark.parametrize("history", [[], [3]])
-def test_what_nothing_follows_says_nothing(history: list[int]) -> None:
+def test_what_nothing_follows_says_nothing() -> None:
     table = TransitionTable.of(TransitionCounts.of([np.array([1, 2])], ITEMS, 1), TransitionsConfig())
-    assert len(table.read(np.array(history, np.int32)).items) == 0
+    assert len(table.read(np.array([3])).items) == 0
+
+
+def test_without_a_history_popularity_speaks() -> None:
+    table = TransitionTable.of(TransitionCounts.of([np.array([1, 2, 2])], ITEMS, 1), TransitionsConfig())
+    read = table.read(np.zeros(0, np.int32))
+    assert read.items.tolist() == [1, 2]
+    assert read.scores.tolist() == pytest.approx([np.log(2), np.log(3)])
+    assert read.of(np.array([2, 7])).tolist() == pytest.approx([np.log(3), 0])

@@ -12,6 +12,7 @@ from fedmem.data.federated_dataset import FederatedDataset
 from fedmem.data.interactions import Item
 from fedmem.federated.start import build_model, initial_state
 from fedmem.memory.entries import MemoryEntries
+from fedmem.memory.transitions import TransitionCounts
 from fedmem.serving import Question, Recommender
 from tests.tiny import ITEMS, tiny_config, tiny_dataset, tiny_snapshot
 
@@ -69,7 +70,15 @@ def drawn_checkpoint(snapshot: Snapshot, *, noise: float = 0.3, seed: int = 0) -
     memories = {user: drawn_memory(snapshot.dataset.history(user), rng) for user in snapshot.dataset.trainable_users}
     last = int(snapshot.dataset.trainable_users[-1])
     memories[last] = memories[last].take(np.zeros(0, np.int64))
-    return Checkpoint(replace(state, averaged=noisy, round=7), {int(user): m for user, m in memories.items()})
+    state = replace(state, averaged=noisy, round=7, transitions=transitions_of(snapshot), strength=0.5)
+    handed_on = snapshot.dataset.training_lengths.copy()
+    return Checkpoint(state, {int(user): m for user, m in memories.items()}, handed_on)
+
+
+def transitions_of(snapshot: Snapshot) -> TransitionCounts:
+    """What all clients together hand on."""
+    dataset, window = snapshot.dataset, snapshot.config.transitions.window
+    return TransitionCounts.of([dataset.training_history(user) for user in dataset.trainable_users], ITEMS, window)
 
 
 def drawn_recommender(**options: Any) -> Recommender:

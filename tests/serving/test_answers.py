@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fedmem.config import DataConfig
-from fedmem.contracts import RecommendationResponse, Selection
+from fedmem.contracts import RecommendationResponse, ScoreParts, Selection
 from fedmem.controls import control_recommenders
 from fedmem.errors import ConfigError, ConflictError, UnknownError
 from fedmem.federated.scoring import UserContext
@@ -138,17 +138,24 @@ def test_the_parts_sum_to_the_score(question):
     answer = RECOMMENDER.answer(question)
     for scored in answer.items:
         parts = scored.parts
-        total = parts.sequence + sum(parts.experts.values()) + parts.availability
-        assert total == pytest.approx(scored.score, abs=1e-5 * max(1, abs(scored.score)))
+        assert sum_of(parts) == pytest.approx(scored.score, abs=1e-5 * max(1, abs(scored.score)))
+        assert {part.item_id for part in parts.remembered} <= {str(item) for item in history_of(question)}
     reasons = answer.explanation
-    assert bool(reasons.gates) is question.selection.memory
-    if not question.selection.memory:
+    reads = question.selection.memory and answer.strategy != "popularity"
+    assert bool(reasons.gates) is reads
+    assert reasons.fusion.get("transitions") == (RECOMMENDER.scorer.strength if question.selection.memory else None)
+    if not reads:
         assert (reasons.memory, reasons.nothing) == ((), {})
         return
     assert sum(reasons.gates.values()) == pytest.approx(1, abs=1e-5)
     for expert in reasons.gates:
         read = sum(entry.weights[expert] for entry in reasons.memory)
         assert read + reasons.nothing[expert] == pytest.approx(1, abs=1e-5)
+
+
+def sum_of(parts: ScoreParts) -> float:
+    remembered = sum(part.score for part in parts.remembered)
+    return parts.sequence + sum(parts.experts.values()) + parts.availability + parts.popularity + remembered
 
 
 BARE = {"text": False, "image": False, "preferences": False}  # prototypes are then clustered by the trained item table
@@ -161,11 +168,11 @@ NO_RETRIEVER = {"ablation": {"disable_moe": True}}
 def test_a_model_that_lacks_parts_explains_itself_by_the_others(options, user):
     recommender = drawn_recommender(**options)
     answer = recommender.answer(ask(user, explain=True))
-    assert set(answer.explanation.gates) == ({"sequential"} if recommender.config.uses_memory else set())
-    assert bool(answer.explanation.memory) is recommender.config.uses_memory
+    reads = recommender.config.uses_memory and answer.strategy != "popularity"
+    assert set(answer.explanation.gates) == ({"sequential"} if reads else set())
+    assert bool(answer.explanation.memory) is reads
     for scored in answer.items:
-        total = scored.parts.sequence + sum(scored.parts.experts.values()) + scored.parts.availability
-        assert total == pytest.approx(scored.score, abs=1e-5 * max(1, abs(scored.score)))
+        assert sum_of(scored.parts) == pytest.approx(scored.score, abs=1e-5 * max(1, abs(scored.score)))
 
 
 @given(questions(explain=True))
@@ -220,10 +227,10 @@ def test_only_some_genres_columns_are_kept():
         (ask("0"), "global_memory"),
         (ask("0", since=("9",)), "global_memory"),
         (ask("0", since=("9", "12", "14")), "model"),
-        (ask("stranger"), "prototypes"),
+        (ask("stranger"), "popularity"),
         (ask("stranger", since=("9",)), "global_memory"),
-        (ask(history=()), "prototypes"),
-        (ask(history=("no such item",)), "prototypes"),
+        (ask(history=()), "popularity"),
+        (ask(history=("no such item",)), "popularity"),
         (ask(history=("1", "2", "3", "4", "5")), "model"),
         (ask("3", memory=False), "no_memory"),
         (ask("stranger", memory=False), "no_memory"),
@@ -248,7 +255,7 @@ def test_one_prototype_alone_is_what_a_new_user_reads():
     found = set()
     for index in range(3):
         alone = CHECKPOINT.server.global_memory.scaled(np.arange(3) == index)
-        server = replace(CHECKPOINT.server, global_memory=alone)
+        server = replace(CHECKPOINT.server, global_memory=alone, transitions=None)
         expected = Recommender.of(SNAPSHOT, replace(CHECKPOINT, server=server), "alone")
         scores = expected.scorer.score([UserContext()], [np.zeros(0, np.int32)])[0]
         answer = RECOMMENDER.with_prototype(index).answer(ask(k=ITEMS, explain=True))

@@ -13,6 +13,7 @@ from fedmem.evaluation.evaluate import evaluate
 from fedmem.evaluation.ranking_metrics import target_rank
 from fedmem.memory.entries import MemoryEntries
 from fedmem.memory.prototypes import Prototypes
+from fedmem.memory.transitions import TransitionCounts
 from fedmem.serving import Recommender
 from tests.serving.builders import ask
 from tests.tiny import ITEMS, tiny_config, tiny_dataset, tiny_snapshot, trained
@@ -129,13 +130,33 @@ def test_none_is_an_error(recommender, k):
 def test_each_kind_of_user_has_a_strategy(recommender):
     assert recommender.recommend("3").strategy == "model"
     assert recommender.recommend(str(SHORT_USER)).strategy == "global_memory"
-    assert recommender.recommend("stranger").strategy == "prototypes"
+    assert recommender.recommend("stranger").strategy == "popularity"
     assert recommender.answer(ask(history=["4", "5", "6", "7", "8"])).strategy == "model"
 
 
 def test_without_a_global_memory_a_new_user_is_cold(snapshot, checkpoint):
-    bare = Recommender.of(snapshot, with_prototypes(checkpoint, None), "bare")
+    bare = Recommender.of(snapshot, without_transitions(with_prototypes(checkpoint, None)), "bare")
     assert bare.recommend("stranger").strategy == "cold_model"
+    prototypes = Recommender.of(snapshot, without_transitions(checkpoint), "prototypes")
+    assert prototypes.recommend("stranger").strategy == "prototypes"
+
+
+def test_who_is_unknown_gets_what_most_have_taken(snapshot, recommender):
+    taken = snapshot.dataset.training_popularity()
+    assert ranking(recommender, "stranger") == [str(i) for i in np.lexsort((np.arange(1, ITEMS + 1), -taken[1:])) + 1]
+
+
+def test_whoever_is_forgotten_leaves_the_transitions_as_if_never_there(snapshot, checkpoint):
+    served = Recommender.of(snapshot, checkpoint, "served")
+    served.forget_user("3")
+    training = snapshot.dataset.training_history(3)
+    counts = checkpoint.server.transitions - TransitionCounts.of([training], ITEMS, snapshot.config.transitions.window)
+    never = replace(checkpoint, server=replace(checkpoint.server, transitions=counts))
+    expected = Recommender.of(snapshot, never, "never")
+    for user in (1, 2, 4):
+        np.testing.assert_array_equal(scores(served, user), scores(expected, user))
+    served.forget_user("3")
+    np.testing.assert_array_equal(scores(served, 1), scores(expected, 1))
 
 
 def test_an_unknown_user_gets_what_an_empty_history_gets(recommender):
@@ -159,6 +180,10 @@ def test_a_sent_history_gets_a_memory_of_its_own(recommender):
 
 def with_prototypes(checkpoint: Checkpoint, prototypes: Prototypes | None) -> Checkpoint:
     return replace(checkpoint, server=replace(checkpoint.server, global_memory=prototypes))
+
+
+def without_transitions(checkpoint: Checkpoint) -> Checkpoint:
+    return replace(checkpoint, server=replace(checkpoint.server, transitions=None))
 
 
 def other_memory(entries: MemoryEntries, dim: int) -> MemoryEntries:
@@ -187,14 +212,16 @@ def test_another_memory_changes_its_user_and_no_other(snapshot, checkpoint, reco
 def test_another_global_memory_changes_a_cold_user(snapshot, checkpoint, recommender):
     old = checkpoint.server.global_memory
     turned = Prototypes({block: -3 * sums for block, sums in old.sums.items()}, old.counts)
-    found = Recommender.of(snapshot, with_prototypes(checkpoint, turned), "changed")
+    found = Recommender.of(snapshot, without_transitions(with_prototypes(checkpoint, turned)), "changed")
+    before = Recommender.of(snapshot, without_transitions(checkpoint), "before")
     for user_id in ("stranger", str(SHORT_USER)):
-        assert ranking(found, user_id) != ranking(recommender, user_id)
+        assert ranking(found, user_id) != ranking(before, user_id)
 
 
 def test_emptying_both_is_the_model_without_memory(snapshot, checkpoint, recommender):
     """Bit for bit: what reads nothing adds nothing."""
-    emptied = Recommender.of(snapshot, replace(with_prototypes(checkpoint, None), memories={}), "emptied")
+    nothing = without_transitions(with_prototypes(checkpoint, None))
+    emptied = Recommender.of(snapshot, replace(nothing, memories={}), "emptied")
     config = quick(ablation={"disable_memory": True})
     without = Recommender.of(replace(snapshot, config=config), checkpoint, "without")
     changed = 0
