@@ -28,7 +28,7 @@ def ablate(
         str | None,
         typer.Option(
             metavar="NAME,NAME",
-            help="Some of centralised, fedavg, fedmem_no_proto, fedmem_no_contrast, fedmem; default all.",
+            help="Some of centralised, transitions, fedmem_no_proto, fedmem_no_contrast, fedmem; default all.",
         ),
     ] = None,
     workers: Workers = None,

@@ -16,6 +16,7 @@ from fedmem.ablation import (
     as_markdown,
     planned_runs,
     run_result,
+    rung_models,
 )
 from fedmem.checkpoint import RunDirectory
 from fedmem.checkpoint.atomic_files import write_json
@@ -85,7 +86,7 @@ def _baselines(split_by_seed: Mapping[int, FederatedDataset], config: Evaluation
 
 
 def _rungs(plan: Sequence[PlannedRun], out: Path) -> list[Record]:
-    runs: dict[str, list[Record]] = {}
+    runs: dict[Rung, list[Record]] = {}
     for planned in plan:
-        runs.setdefault(planned.rung.title, []).append(run_result(out / planned.name))
-    return [{"name": title, "runs": found} for title, found in runs.items()]
+        runs.setdefault(planned.rung, []).append(run_result(out / planned.name))
+    return [model for rung, found in runs.items() for model in rung_models(rung, found)]

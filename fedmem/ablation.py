@@ -1,4 +1,4 @@
-"""The ladder of five on one data set: each rung a configuration, and the table of what the rungs and baselines reached.
+"""The ladder on one data set: each rung a configuration, and the table of what the rungs and baselines reached.
 
 The table is a function of a record that is JSON throughout, so that it can be made again from ``ablation.json``.
 """
@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from fedmem import __version__
-from fedmem.checkpoint import RunDirectory
+from fedmem.checkpoint import RunDirectory, RunRecord
 from fedmem.config import ExperimentConfig, FederatedConfig
 from fedmem.config_reader import validate_config
 from fedmem.data.federated_dataset import FederatedDataset
@@ -30,20 +30,29 @@ POOLED_PASSES, POOLED_EVALUATION = 2.5, 2
 
 @dataclass(frozen=True)
 class Rung:
-    """A rung: its name (that of its file in ``configs/``), its title, and the one switch of ``ablation`` it sets."""
+    """A rung: a configuration, whose run shows the model with the transition memory and without it.
+
+    Attributes:
+        name: that of its file in ``configs/``.
+        title: what the model is called.
+        switches: the switches of ``ablation`` that it sets.
+        without: what the same model without the transition memory is called, where the table is to show it.
+        pooled: whether it trains on pooled data.
+    """
 
     name: str
     title: str
-    switch: str | None = None
+    switches: tuple[str, ...] = ()
+    without: str | None = None
     pooled: bool = False
 
 
 LADDER = (
-    Rung("centralised", "centralised SASRec", "disable_moe", pooled=True),
-    Rung("fedavg", "FedAvg-SASRec", "disable_moe"),
-    Rung("fedmem_no_proto", "FedMem-NoProto", "disable_prototype_agg"),
-    Rung("fedmem_no_contrast", "FedMem-NoContrast", "disable_contrastive"),
-    Rung("fedmem", "FedMem-Full"),
+    Rung("centralised", "centralised SASRec", ("disable_moe", "disable_memory"), pooled=True),
+    Rung("transitions", "FedMem-Transitions", ("disable_moe",), without="FedAvg-SASRec"),
+    Rung("fedmem_no_proto", "FedMem-NoProto", ("disable_prototype_agg",)),
+    Rung("fedmem_no_contrast", "FedMem-NoContrast", ("disable_contrastive",)),
+    Rung("fedmem", "FedMem-Full", without="FedMem-NoTransitions"),
 )
 
 
@@ -74,8 +83,7 @@ def rung_config(rung: Rung, config: ExperimentConfig, num_clients: int, seed: in
         ConfigError: if the configuration demands what the rung turns off.
     """
     tree = config.model_dump() | {"seed": seed}
-    if rung.switch:
-        tree["ablation"][rung.switch] = True
+    tree["ablation"] |= dict.fromkeys(rung.switches, True)
     if rung.pooled:
         tree["federated"] |= _pooled(config.federated, num_clients)
         tree["evaluation"]["eval_every"] = _passes(config.federated, POOLED_EVALUATION * config.evaluation.eval_every)
@@ -99,7 +107,8 @@ def _passes(config: FederatedConfig, rounds: float) -> int:
 def run_result(path: Path) -> Record:
     """Report a finished run: its best model on both splits, rounds, seconds, bytes per client and round.
 
-    ``validation`` is null where the run ended before its first validation, ``bytes`` where nothing is sent.
+    ``validation`` is null where the run ended before its first validation, ``bytes`` where nothing is sent;
+    ``without_transitions`` is null where the score has no transition memory.
 
     Raises:
         CheckpointError: if the run is not finished.
@@ -114,11 +123,27 @@ def run_result(path: Path) -> Record:
         "directory": path.name,
         "validation": best.get("validation"),
         "test": record.test["metrics"],
+        "without_transitions": _without_transitions(best, record),
         "best_round": record.best,
         "rounds": record.last,
         "seconds": record.seconds,
         "bytes": None if config.federated.centralised_batch else _mean_bytes([line["metrics"] for line in lines]),
     }
+
+
+def _without_transitions(best: Record, record: RunRecord) -> Record | None:
+    """Return both splits' metrics of the same model without the transition memory, if it has one."""
+    if record.test_without_transitions is None:
+        return None
+    return {"validation": best.get("without_transitions"), "test": record.test_without_transitions["metrics"]}
+
+
+def rung_models(rung: Rung, runs: Sequence[Record]) -> list[Record]:
+    """Name what a rung's runs have measured: the model and, before it, the same without the transition memory."""
+    models = [{"name": rung.title, "runs": list(runs)}]
+    if rung.without is None:
+        return models
+    return [{"name": rung.without, "runs": [run | (run["without_transitions"] or {}) for run in runs]}, *models]
 
 
 def _mean_bytes(metrics: Sequence[Mapping[str, float]]) -> dict[str, float]:

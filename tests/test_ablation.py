@@ -49,7 +49,7 @@ def test_a_short_ladder_still_validates_its_pooled_rung():
 
 def test_a_setting_that_a_rung_cannot_have_is_named_with_the_rung():
     config = tiny_config(features={"preference_text": "required"})
-    with pytest.raises(ConfigError, match=r"the rung fedavg: .*preference_text is required"):
+    with pytest.raises(ConfigError, match=r"the rung transitions: .*preference_text is required"):
         rung_config(LADDER[1], config, 12, 42)
 
 
@@ -65,13 +65,24 @@ def test_a_result_is_what_the_directory_says(finished):
     record, lines = directory.read_record(), directory.read_metrics()
     assert found["test"] == record.test["metrics"]
     assert found["validation"] == lines[record.best - 1]["validation"]
-    assert found["validation"]["HR@10"]["mean"] == max(
-        line["validation"]["HR@10"]["mean"] for line in lines if "validation" in line
+    assert found["validation"]["NDCG@10"]["mean"] == max(
+        line["validation"]["NDCG@10"]["mean"] for line in lines if "validation" in line
     )
+    assert found["without_transitions"] is None or found["without_transitions"]["validation"] != found["validation"]
     assert (found["seed"], found["directory"], found["rounds"]) == (42, "fedmem-42", 6)
-    assert found["bytes"].keys() == {"down_weights", "down_prototypes", "up_weights", "up_prototypes"}
+    assert found["bytes"].keys() == {"down_weights", "down_prototypes", "up_weights", "up_prototypes", "up_transitions"}
     sent = [line["metrics"]["bytes_up_prototypes"] for line in lines]
     assert found["bytes"]["up_prototypes"] == pytest.approx(sum(sent) / len(sent))
+
+
+def test_one_run_shows_the_model_with_the_transition_memory_and_without():
+    without = {"validation": metrics(0.1, 0.05), "test": metrics(0.2, 0.1)}
+    runs = [result(1, 0.3, without_transitions=without), result(2, 0.4, without_transitions=None)]
+    alone, fused = ablation.rung_models(LADDER[1], runs)
+    assert (alone["name"], fused["name"]) == ("FedAvg-SASRec", "FedMem-Transitions")
+    assert fused["runs"] == runs
+    assert [run["test"]["HR@10"]["mean"] for run in alone["runs"]] == [0.2, pytest.approx(0.3)]
+    assert [model["name"] for model in ablation.rung_models(LADDER[2], runs)] == ["FedMem-NoProto"]
 
 
 def test_pooled_training_sends_nothing(tmp_path):

@@ -23,7 +23,7 @@ UNIT = 2520  # divided without rest by every distance up to 10
 
 @dataclass(frozen=True, eq=False)
 class TransitionCounts:
-    """A sum over clients, of which nobody can tell who gave what.
+    """A sum over clients, which does not say what any one of them gave.
 
     Attributes:
         pairs: c(i, j) in units of 1/2520, a matrix [I + 1, I + 1] of int64; row and column 0 are empty.
@@ -68,7 +68,7 @@ class TransitionCounts:
         return TransitionCounts(left, self.taken - other.taken)
 
     def __bool__(self) -> bool:
-        """Whether anything was counted."""
+        """Tell whether anything was counted."""
         return bool(self.taken.any())
 
     @property

@@ -65,7 +65,7 @@ def test_the_table_has_a_row_for_each_baseline_and_rung(ladder):
 def test_the_progress_says_which_run_of_how_many(ladder):
     _, outcome = ladder
     lines = outcome.err.splitlines()
-    assert any(line.startswith("fedavg-42 (2 of 5), round 3/6  loss ") for line in lines)
+    assert any(line.startswith("transitions-42 (2 of 5), round 3/6  loss ") for line in lines)
     assert any(line.startswith("fedmem-42 (5 of 5), round 6/6") and "validation HR@10 " in line for line in lines)
 
 
@@ -117,7 +117,7 @@ def test_the_same_command_again_trains_nothing(fedmem, command, ladder, tmp_path
 def test_several_seeds_and_some_rungs_as_json(fedmem, command, tmp_path):
     out = tmp_path / "out"
     cold = ("--set", "data.cold_user_fraction=0.4")
-    outcome = fedmem(*command, *cold, "--out", out, "--seeds", "1,2", "--rungs", "fedavg,centralised", "--json")
+    outcome = fedmem(*command, *cold, "--out", out, "--seeds", "1,2", "--rungs", "transitions,centralised", "--json")
     assert outcome.code == 0, outcome.err
     record = json.loads(outcome.out)
     assert record == json.loads((out / "ablation.json").read_text(encoding="utf-8"))
@@ -125,16 +125,16 @@ def test_several_seeds_and_some_rungs_as_json(fedmem, command, tmp_path):
         name: [1, 2] for name in (*BASELINES, "centralised SASRec", "FedAvg-SASRec")
     }
     assert record["dataset"]["users"] == 7
-    datasets = [RunDirectory(out / f"fedavg-{seed}").read_snapshot().dataset for seed in (1, 2)]
+    datasets = [RunDirectory(out / f"transitions-{seed}").read_snapshot().dataset for seed in (1, 2)]
     assert not np.array_equal(datasets[0].trainable_users, datasets[1].trainable_users)
     for dataset, run in zip(datasets, record["models"][2]["runs"], strict=True):  # baselines see each seed's users
         assert run["test"] == evaluate(dataset, ItemItemCounts(dataset), "test").to_dict()["metrics"]
-    cohort = RunDirectory(out / "fedavg-1").read_metrics()[0]["metrics"]["clients"]
+    cohort = RunDirectory(out / "transitions-1").read_metrics()[0]["metrics"]["clients"]
     assert RunDirectory(out / "centralised-1").read_config().federated.centralised_batch == cohort
 
 
 def test_an_interrupted_ladder_continues_to_the_same_files(fedmem, command, tmp_path):
-    command = (*command, *LONG, "--rungs", "fedavg,fedmem", "--out")
+    command = (*command, *LONG, "--rungs", "transitions,fedmem", "--out")
     stopped, whole = tmp_path / "stopped", tmp_path / "whole"
     with process(*command, stopped) as running:
         wait_for(stopped / "fedmem-42" / "run.json", running)
@@ -156,7 +156,7 @@ def test_an_interrupted_ladder_continues_to_the_same_files(fedmem, command, tmp_
 @pytest.mark.parametrize(
     ("options", "named"),
     [
-        (("--rungs", "fedavg,top"), "there is no rung 'top'; choose from centralised, fedavg"),
+        (("--rungs", "transitions,top"), "there is no rung 'top'; choose from centralised, transitions"),
         (("--rungs", ""), "there is no rung ''"),
         (("--seeds", "1,two"), "--seeds '1,two': expected whole numbers"),
         (("--seeds", "-1"), "--seeds '-1'"),

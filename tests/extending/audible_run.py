@@ -25,7 +25,8 @@ if __name__ == "__main__":
         prototypes = run.server.state.global_memory
     response = recommender.answer(Question("3", selection=Selection(explain=True))).response("3")
     parts = response.items[0].explanation
-    total = parts.sequence + sum(parts.experts.values()) + parts.availability
+    remembered = sum(part.score for part in parts.remembered)
+    total = parts.sequence + sum(parts.experts.values()) + parts.availability + remembered
     found = {
         "note": snapshot.provenance["audio"],
         "gates": [report.metrics["gate_audio"] for report in reports],

@@ -109,10 +109,10 @@ def test_a_failed_write_is_raised_by_the_next_call_and_names_no_checkpoint(produ
     recorder = recorder_of(product, snapshot)
     original = Checkpoints.write
 
-    def full(self, server, memories, base=None):
+    def full(self, server, memories, base=None, handed_on=None):
         if server.round == 4:
             raise CheckpointError("the disk is full")
-        return original(self, server, memories, base)
+        return original(self, server, memories, base, handed_on)
 
     monkeypatch.setattr(Checkpoints, "write", full)
     with pytest.raises(CheckpointError, match="full"):
