@@ -157,9 +157,7 @@ class Checkpoints:
             raise CheckpointError("; ".join(failures))
         return removed
 
-    def subtract_transitions(
-        self, users: Collection[int], dataset: FederatedDataset, window: int
-    ) -> list[Path]:
+    def subtract_transitions(self, users: Collection[int], dataset: FederatedDataset, window: int) -> list[Path]:
         """Take what these users have handed on out of every checkpoint, those that build on others first.
 
         Returns:
