@@ -31,6 +31,7 @@ from fedmem.storage.models import ModelRow, ModelStore
 LOG = logging.getLogger(__name__)
 TRY_AGAIN = 60.0  # seconds after which a checkpoint that was refused is tried again
 PAGE = 10_000
+SAMPLE = 32  # known users whom a model must be able to answer before it serves
 NICENESS = 10  # of the thread that loads models
 
 Change = Callable[[ServedModel], ServedModel]
@@ -309,20 +310,23 @@ def lower_priority() -> None:
 
 
 def check(recommender: Recommender) -> None:
-    """Let a model answer, and score everything for a known user, a new one and a history; it is warm afterwards.
+    """Let a model answer a sample of users, a new one and a history, with the reasons; it is warm afterwards.
 
     Raises:
         CheckpointError: if a score is missing or not finite.
     """
     items, users = len(recommender.catalogue), recommender.dataset.vocabulary.known_users
-    new = Question(selection=Selection(include_seen=True))
-    known = replace(new, user_id=users[0] if users else None)
+    new = Question(selection=Selection(include_seen=True, explain=True))
+    sample = [users[place] for place in np.linspace(0, len(users) - 1, min(len(users), SAMPLE)).astype(int)]
     first = [recommender.catalogue.item(index).item_id for index in range(1, min(items, 10) + 1)]
-    recommender.answer(new)
-    for question in (known, new, replace(new, history=first)):
+    recommender.answer(replace(new, selection=Selection(include_seen=True)))
+    for question in (new, replace(new, history=first), *(replace(new, user_id=user) for user in sample)):
+        recommender.answer(question)
         finite = int(np.isfinite(recommender.scores(question)).sum())
         if finite != items:
             raise CheckpointError(f"{finite} of {items} items have a score that is a number")
+    if first:
+        recommender.similar(first[0], 1)
 
 
 def _swap_message(model: ServedModel, before: ServedModel | None) -> str:

@@ -13,7 +13,7 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from fedmem.checkpoint import RunDirectory, RunRecord
-from fedmem.checkpoint.atomic_files import read_arrays, write_bytes
+from fedmem.checkpoint.atomic_files import read_arrays, write_arrays, write_bytes
 from fedmem.errors import CheckpointError, FedMemError
 from fedmem.experiment import TrainingRun
 from fedmem.federated.server_optimizers import OptimizerState
@@ -374,3 +374,44 @@ def test_a_file_is_no_place_for_a_run(tmp_path):
     with pytest.raises(CheckpointError, match="is a file"):
         TrainingRun.start(path, tiny_snapshot())
     assert path.read_text(encoding="utf-8") == "mine"
+
+
+def changed(path: Path, **changes) -> None:
+    """Replace arrays of a file by what functions make of them."""
+    arrays = read_arrays(path)
+    write_arrays(path, {name: changes.get(name, lambda values: values)(values) for name, values in arrays.items()})
+
+
+@pytest.mark.parametrize(
+    ("file", "changes", "said"),
+    [
+        ("dataset", {"sequence": lambda items: items - 1}, "item indices are 1..I"),
+        ("dataset", {"offsets": lambda offsets: np.roll(offsets, -1)}, "the last offset is"),
+        ("dataset", {"offsets": lambda offsets: np.append(offsets[-2::-1], offsets[-1])}, "do not divide"),
+        ("dataset", {"cold_users": lambda users: np.array([99])}, "cold users are named"),
+        ("features", {"preference_mask": lambda mask: mask[1:]}, "the preference texts are not those of"),
+        ("memories", {"items": lambda items: items + 1000}, "memories hold items that are not among the"),
+        ("memories", {"items": lambda items: items * 0}, "memories hold items that are not among the"),
+        ("memories", {"users": lambda users: users + 1000}, "memories are of users that are not among the"),
+        ("memories", {"users": lambda users: users[::-1]}, "holds an item that the user never took"),
+        ("memories", {"lengths": lambda lengths: lengths + 1}, "lengths are not those of their entries"),
+        ("memories", {"lengths": lambda lengths: lengths * 0 - 1}, "lengths are not those of their entries"),
+        ("memories", {"surprise": lambda surprise: surprise[1:]}, "lengths are not those of their entries"),
+    ],
+)
+def test_content_that_does_not_fit_is_refused(run, file, changes, said):
+    files = round_folder(run).glob("memories-*") if file == "memories" else [run / f"{file}.safetensors"]
+    for path in files:
+        changed(path, **changes)
+    with pytest.raises(CheckpointError, match=rf"{said}.*The run is damaged; train it anew\."):
+        Recommender.load(run)
+
+
+@pytest.mark.parametrize("base", [4, 5, -1, "3", 2.5])
+def test_checkpoints_do_not_build_on_themselves_or_on_later_ones(run, base):
+    path = round_folder(run) / "server.json"
+    number = RunDirectory(run).read_record().best
+    wrong = number if base == 4 else base
+    path.write_text(json.dumps(json.loads(path.read_text(encoding="utf-8")) | {"memory_base": wrong}), encoding="utf-8")
+    with pytest.raises(CheckpointError, match="cannot build on"):
+        RunDirectory(run).checkpoints.read(number)

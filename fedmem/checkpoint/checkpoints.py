@@ -205,7 +205,16 @@ class Checkpoints:
         base: int | None = round_number
         while base is not None:
             yield base
-            base = read_json(self._of_round(base) / "server.json").get("memory_base")
+            base = self._base(base)
+
+    def _base(self, number: int) -> int | None:
+        """Read on which round a checkpoint builds; an earlier one, so that none goes round in a circle."""
+        path = self._of_round(number) / "server.json"
+        with reading(path):
+            base = read_json(path).get("memory_base")
+            if base is not None and (type(base) is not int or not 0 <= base < number):
+                raise ValueError(f"the memories of round {number} cannot build on those of round {base!r}")
+            return base
 
 
 def _erase(path: Path, users: Collection[int]) -> bool:

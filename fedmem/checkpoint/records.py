@@ -83,6 +83,8 @@ def memories_of(arrays: Mapping[str, Array]) -> dict[int, MemoryEntries]:
     """Split what ``memory_arrays`` joined."""
     users, lengths = arrays["users"], arrays["lengths"]
     columns = {name: values for name, values in arrays.items() if name not in ("users", "lengths")}
+    if (lengths < 0).any() or {len(values) for values in columns.values()} != {int(lengths.sum())}:
+        raise ValueError("the memories' lengths are not those of their entries")
     ends = np.cumsum(lengths)
     return {
         int(user): MemoryEntries(**{name: values[end - n : end] for name, values in columns.items()})

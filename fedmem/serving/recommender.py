@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from fedmem.checkpoint import Checkpoint, RunDirectory, Snapshot
+from fedmem.checkpoint import Checkpoint, RunDirectory, Snapshot, check_fits
 from fedmem.config import ExperimentConfig
 from fedmem.contracts import Explanation, Selection
 from fedmem.data.federated_dataset import FederatedDataset
@@ -122,6 +122,7 @@ class Recommender:
         directory = RunDirectory(path)
         snapshot = directory.read_snapshot()
         checkpoint = directory.read_best() if round is None else directory.checkpoints.read(round)
+        check_fits(snapshot, checkpoint, str(path))
         return cls.of(snapshot, checkpoint, version or f"{path.resolve().name}-{checkpoint.server.round:06d}")
 
     # Answers

@@ -6,6 +6,7 @@ import sqlite3
 import sys
 import threading
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from starlette.testclient import TestClient
 from backend.app import create_app
 from backend.model_keeper import NICENESS, check
 from fedmem.checkpoint import RunDirectory
-from fedmem.checkpoint.atomic_files import read_arrays, write_arrays
+from fedmem.checkpoint.atomic_files import read_arrays, read_json, write_arrays, write_json
 from fedmem.contracts import ModelPage
 from fedmem.errors import CheckpointError
 from fedmem.serving import Recommender, new_items
@@ -161,6 +162,48 @@ def test_a_broken_checkpoint_is_refused_and_the_old_one_stays(served, served_wor
     assert models[left]["refused"]
     assert not models[left]["active"]
     assert "fedmem_model_refusals_total 1.0" in served.get("/metrics").text
+
+
+def circle(folder: Path) -> None:
+    """Let the checkpoints of two rounds build on each other."""
+    numbers = sorted(int(each.name) for each in folder.glob("rounds/[0-9]*"))
+    for number, base in zip(numbers, (*numbers[1:], numbers[0]), strict=True):
+        path = folder / "rounds" / f"{number:06d}" / "server.json"
+        write_json(path, read_json(path) | {"memory_base": base})
+
+
+def out_of_range(folder: Path) -> None:
+    for path in folder.glob("rounds/*/memories-*.safetensors"):
+        arrays = read_arrays(path)
+        write_arrays(path, arrays | {"items": arrays["items"] + ITEMS})
+
+
+def shifted(folder: Path) -> None:
+    """Give each user the memory of the one before."""
+    for path in folder.glob("rounds/*/memories-*.safetensors"):
+        arrays = read_arrays(path)
+        write_arrays(path, arrays | {"lengths": np.roll(arrays["lengths"], 1), "users": np.roll(arrays["users"], 1)})
+
+
+def strange_sequence(folder: Path) -> None:
+    path = folder / "dataset.safetensors"
+    arrays = read_arrays(path)
+    write_arrays(path, arrays | {"sequence": arrays["sequence"] + 7})
+
+
+def test_a_checkpoint_of_the_right_shapes_with_strange_content_is_refused(served, served_world, recommender):
+    left = another_model(served_world, activate=False)
+    folder = served_world.data_dir / "jobs" / "2"
+    shutil.copytree(folder, whole := folder.with_name("whole"))
+    for spoilt in (circle, out_of_range, shifted, strange_sequence):
+        spoilt(folder)
+        detail = problem(served.post(f"/models/{left}/activate"), 409).detail
+        assert "The run is damaged; train it anew." in detail, spoilt
+        assert version(served) == recommender.model_version
+        assert served.get("/recommend/u03").status_code == 200
+        shutil.rmtree(folder)
+        shutil.copytree(whole, folder)
+    assert served.post(f"/models/{left}/activate").is_success
 
 
 def test_a_broken_checkpoint_that_a_job_activated_is_refused_too(served, served_world, recommender, caplog):
