@@ -15,7 +15,7 @@ from tests.dashboard.example_rounds import Curves
 from tests.dashboard.pretended_trainer import PretendedTrainer
 from tests.dashboard.sites import backend_on, open_page
 from tests.end_to_end.products import Product
-from tests.waiting import until
+from tests.waiting import PATIENCE, until
 
 
 @dataclass(frozen=True)
@@ -31,11 +31,11 @@ class Filled:
 
     def get(self, path: str) -> dict:
         """What the API answers."""
-        return httpx.get(f"{self.api}{path}").raise_for_status().json()
+        return httpx.get(f"{self.api}{path}", timeout=PATIENCE).raise_for_status().json()
 
     def post(self, path: str, **body: object) -> dict:
         """What the API answers to what is asked of it."""
-        return httpx.post(f"{self.api}{path}", json=body).raise_for_status().json()
+        return httpx.post(f"{self.api}{path}", json=body, timeout=PATIENCE).raise_for_status().json()
 
     def advance(self) -> None:
         """Another round of the job under way."""
@@ -43,7 +43,7 @@ class Filled:
 
     def activate(self, version: str) -> None:
         """Put a model into service, and see it there."""
-        httpx.post(f"{self.api}/models/{version}/activate").raise_for_status()
+        httpx.post(f"{self.api}/models/{version}/activate", timeout=PATIENCE).raise_for_status()
         until(lambda: self.get("/models")["serving"] == version, f"{version} in service", pause=0.05)
 
 

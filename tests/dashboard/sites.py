@@ -9,6 +9,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import httpx
 import streamlit as st
@@ -28,11 +29,11 @@ POLL = 0.5
 
 
 @contextmanager
-def backend_on(url: str, data_dir: Path, port: int = 0) -> Iterator[str]:
+def backend_on(url: str, data_dir: Path, port: int = 0, **settings: Any) -> Iterator[str]:
     """The address of a backend that answers from this database until the block ends."""
-    settings = Settings(_env_file=None, database_url=url, data_dir=data_dir, refresh_seconds=0.2)
+    told = Settings(_env_file=None, database_url=url, data_dir=data_dir, **{"refresh_seconds": 0.2, **settings})
     listener = listen("127.0.0.1", port)
-    server = Server(create_app(settings))
+    server = Server(create_app(told))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
     thread.start()
     try:

@@ -60,7 +60,7 @@ class Site:
 
     def job(self, job_id: int) -> Job:
         """As the API tells it, which must be as it stands in the database."""
-        told = Job.model_validate(httpx.get(f"{self.api}/jobs/{job_id}").json())
+        told = Job.model_validate(httpx.get(f"{self.api}/jobs/{job_id}", timeout=PATIENCE).json())
         stored = self.product.jobs.get(job_id)
         assert (told.state, told.desired_state) == (stored.state, stored.desired_state)
         assert told.round <= stored.round
@@ -73,7 +73,7 @@ class Site:
 
     def polls(self) -> int:
         """How often a dashboard has asked for a job."""
-        found = POLLED.search(httpx.get(f"{self.api}/metrics").text)
+        found = POLLED.search(httpx.get(f"{self.api}/metrics", timeout=PATIENCE).text)
         return 0 if found is None else int(float(found[1]))
 
     def polled(self, tab: Visitor, times: int) -> None:
@@ -196,7 +196,7 @@ def test_a_page_of_another_site_changes_nothing_and_frames_nothing(site, running
     job = jobs.get(lease.job_id)
     assert (job.desired_state, job.state) == (before[0].desired_state, before[0].state)
     assert (len(jobs.page(limit=9)), site.active()) == before[1:]
-    assert httpx.get(f"{site.api}/users/u03/history").is_success
+    assert httpx.get(f"{site.api}/users/u03/history", timeout=PATIENCE).is_success
 
 
 @contextmanager
@@ -271,7 +271,7 @@ def rounds_shown(tab: Visitor, canvas: "playwright.Locator") -> set[int]:
     """As the tooltips tell along the line, which is that of the clients of each round, at the top of the chart."""
     canvas.scroll_into_view_if_needed()
     box, found = canvas.bounding_box(), set()
-    for x in range(30, int(box["width"]), 6):
+    for x in range(30, int(box["width"]), 12):
         tab.page.mouse.move(box["x"] + x, box["y"] + LINE)
         tab.page.evaluate("new Promise(requestAnimationFrame)")  # what the move does is done
         told = tab.page.locator("#vg-tooltip-element.visible")

@@ -1,4 +1,4 @@
-"""A client that a public generator makes of the OpenAPI document, against the backend as a process of its own."""
+"""A client that a public generator makes of the OpenAPI document, against the real backend."""
 
 import importlib.util
 import json
@@ -12,11 +12,11 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.end_to_end.products import ROOT, Product
-from tests.waiting import PATIENCE
+from tests.dashboard.sites import backend_on
+from tests.end_to_end.products import Product
+from tests.waiting import PATIENCE, until
 
 KEY = "the key of this test"
-ADDRESS = re.compile(r"listening on (http://127\.0\.0\.1:\d+)")
 
 
 @pytest.fixture(scope="module")
@@ -31,24 +31,9 @@ def product(tmp_path_factory: pytest.TempPathFactory) -> Product:
 @pytest.fixture(scope="module")
 def address(product: Product) -> Iterator[str]:
     """Of a backend that has a model in service."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "backend"],
-        cwd=ROOT,
-        env=product.environment | {"FEDMEM_PORT": "0", "FEDMEM_API_KEY": KEY, "FEDMEM_REFRESH_SECONDS": "0.05"},
-        stdin=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    with process:
-        try:
-            printed = ""
-            while not (found := ADDRESS.search(printed)) or "is in service" not in printed:
-                line = process.stderr.readline()
-                assert line, f"ended with {process.wait()}: {printed}"
-                printed += line
-            yield found[1]
-        finally:
-            process.kill()
+    with backend_on(product.url, product.data_dir, api_key=KEY, refresh_seconds=0.05) as address:
+        until(lambda: httpx.get(f"{address}/health/ready", timeout=PATIENCE).is_success, "the model")
+        yield address
 
 
 @pytest.fixture(scope="module")
@@ -89,9 +74,8 @@ def client(generated: ModuleType, address: str) -> Iterator[Any]:
 
 
 def authenticated(generated: ModuleType, address: str, key: str) -> Any:
-    return generated.AuthenticatedClient(
-        base_url=address, token=key, prefix="", auth_header_name="X-API-Key", raise_on_unexpected_status=True
-    )
+    given = {"prefix": "", "auth_header_name": "X-API-Key", "timeout": PATIENCE, "raise_on_unexpected_status": True}
+    return generated.AuthenticatedClient(base_url=address, token=key, **given)
 
 
 def call(name: str, *arguments: Any, **parameters: Any) -> Any:

@@ -47,7 +47,7 @@ def backend_of(product: Product) -> Iterator[httpx.Client]:
     settings = {"FEDMEM_PORT": str(port), "FEDMEM_REFRESH_SECONDS": "0.1"}
     process = subprocess.Popen([sys.executable, "-m", "backend"], cwd=ROOT, env=product.environment | settings)
     try:
-        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30) as client:
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=FINISH) as client:
             until(lambda: process.poll() is not None or _ready(client), "the backend")
             assert process.poll() is None
             yield client
@@ -241,7 +241,7 @@ def old(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Product, htt
     users, items, times = zip(*rows, strict=True)
     CatalogueStore(product.engine).write("old", "a file", InteractionColumns(users, items, times), catalogue)
     train(product, "old", {"features": {"text": "off"}})
-    with backend_on(product.url, product.data_dir) as api, httpx.Client(base_url=api, timeout=30) as client:
+    with backend_on(product.url, product.data_dir) as api, httpx.Client(base_url=api, timeout=FINISH) as client:
         until(lambda: _ready(client), "the model")
         yield product, client
 

@@ -99,7 +99,7 @@ def test_the_backend_and_the_trainer_use_it_too(shop: Path, fedmem: Run, request
     process(shop, "cli", "trainer", "--until-idle")
     address = request.getfixturevalue("backend")
     with httpx.Client(
-        base_url=address, transport=httpx.HTTPTransport(retries=8)
+        base_url=address, transport=httpx.HTTPTransport(retries=8), timeout=PATIENCE
     ) as client:  # it says where, then listens
         assert [row["name"] for row in client.get("/datasets").json()["datasets"]] == ["log"]
     assert not (shop / "runs").exists()

@@ -21,7 +21,7 @@ from tests.dashboard.plain_texts import TEXTS
 from tests.dashboard.sites import PAGES, ROOT, dashboard_on, open_page, wait_for
 from tests.end_to_end.visitor import Visitor
 from tests.ports import free_port
-from tests.waiting import until
+from tests.waiting import PATIENCE, until
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 NARROW = 420
@@ -85,7 +85,8 @@ def test_every_page_shows_texts_as_they_are(product, home, visit, width):
 
 def nearest(product: Hostile) -> list[str]:
     """The titles that the page of the prototypes shows, as the API tells them."""
-    told = httpx.get(f"{product.api}/memory/prototypes", params={"job": product.trained}).raise_for_status().json()
+    asked = f"{product.api}/memory/prototypes?job={product.trained}"
+    told = httpx.get(asked, timeout=PATIENCE).raise_for_status().json()
     titles = [prototype["nearest"][0]["title"] for prototype in told["prototypes"]]
     assert any(title.endswith(MARKUP) for title in titles)
     return titles

@@ -93,13 +93,15 @@ def product(folder: Path) -> Iterator[tuple["subprocess.Popen[str]", httpx.Clien
     options = shlex.split(recipe.replace("$(PORT)", str(api)).replace("$(DASHBOARD_PORT)", str(board)))[2:]
     # A trainer steps back for others by default, and would wait for as long as other tests keep the machine busy.
     process = up(folder, *options, FEDMEM_TRAINER_NICE="0")
-    with httpx.Client(base_url=f"http://127.0.0.1:{api}", timeout=10) as client:
-        until(lambda: process.poll() is not None or answers(client, "/health/ready"), "the first model", 500)
-        assert process.poll() is None, process.communicate()[0]
-        yield process, client, board
-    if process.poll() is None:
-        process.kill()
-    process.communicate()
+    try:
+        with httpx.Client(base_url=f"http://127.0.0.1:{api}", timeout=PATIENCE) as client:
+            until(lambda: process.poll() is not None or answers(client, "/health/ready"), "the first model", 500)
+            assert process.poll() is None, process.communicate()[0]
+            yield process, client, board
+    finally:
+        if process.poll() is None:
+            process.send_signal(signal.SIGINT)  # a kill would leave alive what it has started
+        process.communicate(timeout=PATIENCE)
 
 
 def holders(folder: Path) -> list[str]:

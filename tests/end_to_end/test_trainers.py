@@ -256,7 +256,7 @@ def test_a_job_begins_with_what_baselines_reach(product):
     assert start.round == 0
 
 
-def test_a_trainer_that_always_dies_fails_the_job_in_the_end(product):
+def test_a_trainer_that_always_dies_fails_the_job_in_the_end(product, monkeypatch):
     job = product.queue()
     environment = product.environment | {"FEDMEM_MAX_ATTEMPTS": "2"}
     script = str(Path(__file__).with_name("killed_trainer.py"))
@@ -264,7 +264,8 @@ def test_a_trainer_that_always_dies_fails_the_job_in_the_end(product):
         process = subprocess.run([sys.executable, script, "training", "1"], env=environment, capture_output=True)
         assert process.returncode == -signal.SIGKILL
         time.sleep(product.lease_seconds)
-    subprocess.run([sys.executable, "-m", "trainer", "--until-idle"], env=environment, capture_output=True, check=True)
+    monkeypatch.setattr(Product, "environment", environment)
+    product.train()
     found = product.jobs.get(job.id)
     assert found.state == "failed"
     assert "2 times" in found.message
