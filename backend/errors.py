@@ -18,6 +18,7 @@ from fedmem.errors import (
     FeatureError,
     FedMemError,
     StorageError,
+    TooMuchError,
     UnknownError,
 )
 
@@ -45,6 +46,7 @@ STATUS_OF: Mapping[type[FedMemError], HTTPStatus] = {
     ConflictError: HTTPStatus.CONFLICT,
     ApiKeyError: HTTPStatus.UNAUTHORIZED,
     ForbiddenError: HTTPStatus.FORBIDDEN,
+    TooMuchError: HTTPStatus.TOO_MANY_REQUESTS,
     NotReadyError: HTTPStatus.SERVICE_UNAVAILABLE,
     StorageError: HTTPStatus.SERVICE_UNAVAILABLE,
     CheckpointError: HTTPStatus.SERVICE_UNAVAILABLE,
@@ -54,6 +56,7 @@ STATUS_OF: Mapping[type[FedMemError], HTTPStatus] = {
 HEADERS_OF: Mapping[HTTPStatus, Mapping[str, str]] = {
     HTTPStatus.UNAUTHORIZED: {"WWW-Authenticate": 'ApiKey realm="fedmem", header="X-API-Key"'},
     HTTPStatus.SERVICE_UNAVAILABLE: {"Retry-After": "5"},
+    HTTPStatus.TOO_MANY_REQUESTS: {"Retry-After": "3600"},
 }
 UNEXPECTED = "something went wrong here; the log says what, under this request id"
 

@@ -40,6 +40,9 @@ class Settings(StorageSettings, WebSettings):
         "request; unset, as many as they like.",
     )
     max_k: PositiveInt = Field(1000, description="The most items of one answer.")
+    max_feedback_per_day: PositiveInt = Field(
+        10_000, description="The most new events of one user that POST /feedback takes in a day (UTC); more are 429."
+    )
     max_batch: PositiveInt = Field(256, description="The most users of one POST /recommend/batch.")
     max_batch_items: PositiveInt = Field(
         10_000, description="The most items of all answers to one POST /recommend/batch, those skipped included."

@@ -15,6 +15,7 @@ FedMemError
 │   ├── UnknownDatasetError  a data set that was not imported
 │   ├── UnknownJobError      a job that there is not
 │   └── UnknownModelError    a model version that there is not
+├── TooMuchError       a user or caller who has had what may be had in a time
 └── ConflictError      a request that does not fit the present state (says which state, and what can be done)
     └── LeaseLostError       a trainer whose job another one has taken over
 
@@ -88,6 +89,10 @@ class UnknownJobError(UnknownError):
 
 class UnknownModelError(UnknownError):
     """There is no such model version."""
+
+
+class TooMuchError(FedMemError):
+    """What may be had in a time is used up."""
 
 
 class ConflictError(FedMemError):

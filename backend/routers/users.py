@@ -11,6 +11,7 @@ from backend.dependencies import (
     WRITES,
     AskedDataset,
     Catalogue,
+    CurrentSettings,
     DatasetName,
     Keeper,
     Served,
@@ -36,15 +37,18 @@ def add_feedback(
     served: Served,
     catalogue: Catalogue,
     keeper: Keeper,
+    settings: CurrentSettings,
     dataset: AskedDataset = None,
 ) -> FeedbackResponse:
     """Store interactions, all or none. They count from the next recommendation on; a retry adds nothing.
 
-    Events of a deleted user from before the deletion are left out: a retry does not bring a user back.
+    Events of a deleted user from before the deletion are left out: a retry does not bring a user back. Of one user at
+    most FEDMEM_MAX_FEEDBACK_PER_DAY new events are taken in a day (UTC); more are 429, and nothing is stored.
     """
     charge(asked, len(request.events))
     events = [Event(event.user_id, event.item_id, float(event.timestamp)) for event in request.events]
-    added = catalogue.add_feedback(dataset_name(dataset, served, catalogue), events)
+    name = dataset_name(dataset, served, catalogue)
+    added = catalogue.add_feedback(name, events, settings.max_feedback_per_day)
     keeper.catch_up()
     return FeedbackResponse(accepted=added.accepted, duplicates=added.duplicates, left_out=added.left_out)
 

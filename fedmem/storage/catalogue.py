@@ -8,7 +8,7 @@ from sqlalchemy import Connection, Engine
 
 from fedmem.config import Repeats
 from fedmem.errors import DataError, UnknownItemError, UnknownUserError
-from fedmem.storage import datasets, deletions, erasures, interactions, items
+from fedmem.storage import datasets, deletions, erasures, feedback_days, interactions, items
 from fedmem.storage.catalogue_rows import (
     Added,
     CatalogueSnapshot,
@@ -187,12 +187,14 @@ class CatalogueStore:
         with reading(self._engine) as connection:
             return interactions.rows_after(connection, datasets.find_dataset(connection, name), after_id, limit)
 
-    def add_feedback(self, name: str, events: Sequence[Event]) -> Added:
+    def add_feedback(self, name: str, events: Sequence[Event], most_per_day: int | None = None) -> Added:
         """Store events; one of the same user, item and time as a row that is there is counted and left out.
 
         Those of deleted users from before the deletion are left out too; later ones are of users who came back.
+        Of one user at most ``most_per_day`` new ones are taken in a day (UTC), any number for None.
 
         Raises:
+            TooMuchError: if they are more; nothing is stored.
             UnknownItemError: if the data set lacks an item.
             DataError: if a time is not finite, or a step where all times of the data set are dates, or an id is no
                 text.
@@ -208,7 +210,15 @@ class CatalogueStore:
                     f"set {name!r} are; give seconds since 1970"
                 )
             rows = deletions.without_deleted(connection, dataset_id, interactions.as_columns(events))
+            users = set(rows.users)
+            before = {} if most_per_day is None else feedback_days.count_rows(connection, dataset_id, users)
             added = interactions.add_interactions(connection, dataset_id, rows, lambda done: None)
+            if most_per_day is not None:
+                after = feedback_days.count_rows(connection, dataset_id, users)
+                more = {
+                    user: count - before.get(user, 0) for user, count in after.items() if count > before.get(user, 0)
+                }
+                feedback_days.add_to_day(connection, dataset_id, more, most_per_day, self._clock())
         return Added(added, len(rows) - added, len(events) - len(rows))
 
     def readmit_user(self, name: str, user_id: str) -> None:
@@ -232,6 +242,7 @@ class CatalogueStore:
             dataset_id = datasets.lock_dataset(connection, name)
             deletions.remember_deletion(connection, dataset_id, user_id, self._clock())
             erasures.ask_of_dataset(connection, dataset_id, user_id)
+            feedback_days.forget_days(connection, dataset_id, user_id)
             return interactions.delete_user(connection, dataset_id, user_id)
 
 

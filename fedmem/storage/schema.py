@@ -22,7 +22,7 @@ from sqlalchemy import (
 )
 
 # The migration at which a database holds these tables; a test compares it with migrations/versions.
-REVISION = "0003"
+REVISION = "0004"
 
 metadata = MetaData(
     naming_convention={
@@ -86,6 +86,16 @@ deletions = Table(
     Column("dataset_id", ForeignKey("datasets.id", ondelete="CASCADE"), primary_key=True),
     Column("user_digest", LargeBinary, primary_key=True),
     Column("until", Double, nullable=False),  # rows of the user up to this time stay out of the data set
+)
+
+# How many new events of a user came as feedback on the last day that any did.
+feedback_days = Table(
+    "feedback_days",
+    metadata,
+    Column("dataset_id", ForeignKey("datasets.id", ondelete="CASCADE"), primary_key=True),
+    Column("user_id", String, primary_key=True),
+    Column("day", Integer, nullable=False),  # days since 1970 (UTC)
+    Column("events", Integer, nullable=False),
 )
 
 jobs = Table(
@@ -199,11 +209,10 @@ trainers = Table(
     Column("job_id", ForeignKey("jobs.id", ondelete="SET NULL")),
 )
 
-# Deleted users whose memories are still to be emptied in a job's checkpoints.
+# Deleted users who are still to be erased from a job's files.
 erasures = Table(
     "erasures",
     metadata,
     Column("job_id", ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True),
     Column("user_id", String, primary_key=True),
-    Column("token", Integer),  # the job's when its files were last erased; NULL if they were not yet
 )

@@ -353,6 +353,28 @@ def test_who_was_deleted_comes_back_with_their_past_on_purpose_alone(served):
     assert len(served.get("/users/u03/history").json()["interactions"]) == 1
 
 
+def test_a_user_may_send_so_much_in_a_day_and_a_retry_counts_once(served_world, monkeypatch):
+    with TestClient(create_app(settings_of(served_world, max_feedback_per_day=3))) as client:
+        wait_for_model(client)
+        for _ in range(3):
+            assert client.post("/feedback", json=events("u03", "1", "2")).is_success
+        other = events("u03", "3", "4", start=NOW + 100)
+        found = problem(client.post("/feedback", json=other), 429)
+        assert "'u03' would have 4 new events today" in found.detail
+        assert client.post("/feedback", json=events("u03", "3", start=NOW + 100)).is_success
+        assert client.post("/feedback", json=events("u04", "1", "2", "3")).is_success
+        assert len(client.get("/users/u03/history").json()["interactions"]) == len(columns_of("u03")) + 3
+        catalogue = client.app.state.services.catalogue
+        tomorrow = catalogue._clock() + 86_400
+        monkeypatch.setattr(catalogue, "_clock", lambda: tomorrow)
+        assert client.post("/feedback", json=events("u03", "4", start=NOW + 200)).is_success
+
+
+def columns_of(user_id: str) -> list[str]:
+    users, items, _ = columns()
+    return [item for user, item in zip(users, items, strict=True) if user == user_id]
+
+
 def test_the_key_is_needed_to_write(served_world):
     with TestClient(create_app(settings_of(served_world, api_key="k"))) as client:
         wait_for_model(client)
