@@ -18,6 +18,7 @@ from fedmem.config import TransitionsConfig
 
 IntArray = npt.NDArray[np.integer[Any]]
 FloatArray = npt.NDArray[np.float32]
+SMALL_CATALOGUE = 4_096  # columns; the scores of all its items are kept, which takes no more than naming some
 UNIT = 2520  # divided without rest by every distance up to 10
 
 
@@ -113,30 +114,53 @@ def _followers(history: IntArray, window: int, first: int) -> tuple[IntArray, In
 
 @dataclass(frozen=True, eq=False)
 class RememberedScores:
-    """The transition memory's part of the scores after one history: few items, all others have nothing.
+    """The transition memory's part of the scores after one history.
 
     Attributes:
-        items: ascending item indices [n].
         scores: Σ of the rows that were read, over their standard deviation over all items [n].
+        items: which items these are, ascending [n]; None for all of a small catalogue, where that is quicker: n is
+            then I + 2, the last one 0, for newer items.
     """
 
-    items: npt.NDArray[np.int64]
     scores: FloatArray
+    items: npt.NDArray[np.int64] | None = None
+
+    @classmethod
+    def of_all(cls, scores: npt.NDArray[np.float64]) -> "RememberedScores":
+        """Keep the scores of all items [I + 1], in the form that suits their number."""
+        if len(scores) <= SMALL_CATALOGUE:
+            return cls(np.append(scores, 0).astype(np.float32))
+        found = scores.nonzero()[0]
+        return cls(scores[found].astype(np.float32), found)
+
+    @cached_property
+    def largest(self) -> float:
+        """The greatest of them; none is below zero."""
+        return float(self.scores.max(initial=0))
 
     def times(self, strength: float) -> "RememberedScores":
         """Weigh all of them."""
-        return RememberedScores(self.items, np.float32(strength) * self.scores)
+        return RememberedScores(np.float32(strength) * self.scores, self.items)
+
+    def named(self) -> npt.NDArray[np.int64]:
+        """List the items that have any, ascending."""
+        return self.scores.nonzero()[0] if self.items is None else self.items
 
     def add_to(self, scores: FloatArray) -> None:
         """Add them to scores of all items [I + 1 or more]."""
-        scores[self.items] += self.scores
+        if self.items is None:
+            scores[: len(self.scores) - 1] += self.scores[:-1]
+        else:
+            scores[self.items] += self.scores
 
-    def of(self, items: IntArray) -> FloatArray:
+    def of(self, wanted: IntArray) -> FloatArray:
         """Look up the scores of some items [m], 0 where there is none."""
+        if self.items is None:
+            return self.scores.take(wanted, mode="clip")
         if not len(self.items):
-            return np.zeros(len(items), np.float32)
-        place = np.minimum(self.items.searchsorted(items), len(self.items) - 1)
-        return np.where(self.items[place] == items, self.scores[place], np.float32(0))
+            return np.zeros(len(wanted), np.float32)
+        place = self.items.searchsorted(wanted).clip(max=len(self.items) - 1)
+        return np.where(self.items[place] == wanted, self.scores[place], np.float32(0))
 
 
 @dataclass(frozen=True, eq=False)
@@ -171,8 +195,7 @@ class TransitionTable:
     @cached_property
     def popularity(self) -> RememberedScores:
         """Score items by how often they were taken, log(1 + n): all that is known where there is no history."""
-        known = self.taken.nonzero()[0]
-        return RememberedScores(known, np.log1p(self.taken[known]).astype(np.float32))
+        return RememberedScores.of_all(np.log1p(self.taken))
 
     @property
     def num_bytes(self) -> int:
@@ -195,8 +218,7 @@ class TransitionTable:
         if not len(history):
             return self.popularity
         total, spread = self._read(*self.sources(history))
-        found = total.nonzero()[0]
-        return RememberedScores(found, (total[found] / spread).astype(np.float32))
+        return RememberedScores.of_all(total / spread)
 
     def _read(self, latest: IntArray, recency: FloatArray) -> tuple[npt.NDArray[np.float64], float]:
         """Add the rows of some items up, by their weights [I + 1]; and the sum's standard deviation over the items.
@@ -214,8 +236,7 @@ class TransitionTable:
         """Score all items after each of B histories: [B, I + 1]."""
         scores = np.zeros((len(histories), len(self.items)), np.float32)
         for row, history in zip(scores, histories, strict=True):
-            read = self.read(history)
-            row[read.items] = read.scores
+            self.read(history).add_to(row)
         return scores
 
     def reasons(self, history: IntArray, found: IntArray) -> tuple[IntArray, FloatArray]:

@@ -203,7 +203,7 @@ class FaissRanking:
         among the best by the scores that count here; otherwise pages, which want more and more, would not fit together.
         """
         hidden = np.unique(wanted.hidden)
-        always = self.always if wanted.remembered is None else np.union1d(self.always, wanted.remembered.items)
+        always = self.always if wanted.remembered is None else np.union1d(self.always, wanted.remembered.named())
         count, rounding = wanted.count + len(hidden) + _MARGIN, self.exact.rounding(float(query @ query))
         while True:
             values, found = self._index.search(query[None], min(count, self._index.ntotal + 1))
@@ -233,10 +233,10 @@ def ranking_of(columns: FloatArray, exact_items: int = EXACT_ITEMS) -> Ranking:
 
 def add_remembered(scores: FloatArray, wanted: TopK) -> float:
     """Add what is remembered to the scores [I + 1]; returns by how much that may round them, twice."""
-    if wanted.remembered is None or not len(wanted.remembered.items):
+    if wanted.remembered is None:
         return 0.0
     wanted.remembered.add_to(scores)
-    return 4 * _HALF_ULP * float(np.abs(scores).max())
+    return 4 * _HALF_ULP * wanted.remembered.largest  # of the other part, the bound of rounding has room for it
 
 
 def hide(scores: FloatArray, wanted: TopK) -> None:

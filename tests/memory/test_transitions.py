@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fedmem.config import TransitionsConfig
-from fedmem.memory.transitions import UNIT, TransitionCounts, TransitionTable
+from fedmem.memory import transitions
+from fedmem.memory.transitions import UNIT, RememberedScores, TransitionCounts, TransitionTable
 from tests.reference.transitions import pairs_of, slow_counts
 
 ITEMS = 7
@@ -56,8 +57,8 @@ def test_a_history_reads_the_rows_of_its_latest_items(given_histories, history, 
     expected = slow_scores(given_histories, history, config)
     np.testing.assert_allclose(table.scores([history])[0], expected, rtol=1e-5, atol=1e-6)
     read = table.read(history)
-    assert np.all(np.diff(read.items) > 0)
-    assert np.all(read.scores > 0)
+    assert np.all(np.diff(read.named()) > 0)
+    assert read.largest == pytest.approx(expected.max(), rel=1e-5)
     found = np.arange(1, ITEMS + 1)
     np.testing.assert_array_equal(read.of(found), table.scores([history])[0, 1:])
     latest, parts = table.reasons(history, found)
@@ -90,18 +91,36 @@ def test_equal_weights_are_cut_by_item_index() -> None:
 
 def test_nothing_is_read_from_nothing() -> None:
     table = TransitionTable.of(TransitionCounts.none(ITEMS), TransitionsConfig())
-    assert len(table.read(np.array([1, 2])).items) == 0
+    assert len(table.read(np.array([1, 2])).named()) == 0
     assert table.num_bytes == 0
 
 
 def test_what_nothing_follows_says_nothing() -> None:
     table = TransitionTable.of(TransitionCounts.of([np.array([1, 2])], ITEMS, 1), TransitionsConfig())
-    assert len(table.read(np.array([3])).items) == 0
+    assert len(table.read(np.array([3])).named()) == 0
 
 
 def test_without_a_history_popularity_speaks() -> None:
     table = TransitionTable.of(TransitionCounts.of([np.array([1, 2, 2])], ITEMS, 1), TransitionsConfig())
     read = table.read(np.zeros(0, np.int32))
-    assert read.items.tolist() == [1, 2]
-    assert read.scores.tolist() == pytest.approx([np.log(2), np.log(3)])
+    assert read.named().tolist() == [1, 2]
+    assert read.of(np.array([1, 2])).tolist() == pytest.approx([np.log(2), np.log(3)])
     assert read.of(np.array([2, 7])).tolist() == pytest.approx([np.log(3), 0])
+
+
+@given(st.lists(st.floats(0, 5, width=32), min_size=2, max_size=12), st.floats(0.1, 2))
+def test_of_a_large_catalogue_only_the_items_with_a_score_are_kept(values: list[float], strength: float) -> None:
+    scores = np.array([0, *values])
+    whole = RememberedScores.of_all(scores).times(strength)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(transitions, "SMALL_CATALOGUE", 0)
+        some = RememberedScores.of_all(scores).times(strength)
+    assert some.items is not None
+    assert some.named().tolist() == whole.named().tolist()
+    assert some.largest == whole.largest
+    wanted = np.arange(len(scores) + 3)  # newer items too
+    np.testing.assert_array_equal(some.of(wanted), whole.of(wanted))
+    sums = np.ones((2, len(wanted)), np.float32)
+    some.add_to(sums[0])
+    whole.add_to(sums[1])
+    np.testing.assert_array_equal(*sums)
