@@ -7,8 +7,10 @@ from backend.errors import NotReadyError
 from backend.new_interactions import NewInteractions
 from fedmem.errors import ConflictError, UnknownModelError
 from fedmem.serving import Recommender
+from fedmem.storage.catalogue import CatalogueStore
 
 KEPT = 3
+PAGE = 10_000  # interactions read at once
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,6 +40,14 @@ class ServedModel:
     def version(self) -> str:
         """The model's name."""
         return self.recommender.model_version
+
+    def catch_up(self, catalogue: CatalogueStore) -> None:
+        """Read the interactions that came since the last time; they count from the next answer on."""
+        assert self.dataset is not None
+        while rows := catalogue.since(self.dataset, self.new_interactions.last_id, PAGE):
+            self.new_interactions.add(rows)
+            if len(rows) < PAGE:
+                return
 
     def knows(self, user_id: str) -> bool:
         """Say whether anything is known of a user."""

@@ -5,7 +5,9 @@ from dataclasses import dataclass
 from prometheus_client import CollectorRegistry
 from sqlalchemy import Engine
 
+from backend.eraser import Eraser
 from backend.model_keeper import ModelKeeper
+from backend.model_loader import ModelLoader
 from backend.served_model import ServedModels
 from backend.settings import Settings
 from backend.telemetry import ModelMetrics
@@ -34,7 +36,9 @@ class Services:
         engine = connect(settings.database_url)
         jobs, models, catalogue = JobStore(engine), ModelStore(engine), CatalogueStore(engine)
         erasures, metrics = ErasureStore(engine), ModelMetrics.create(registry)
-        keeper = ModelKeeper(models, jobs, catalogue, erasures, settings.data_dir, served, metrics)
+        loader = ModelLoader(jobs, catalogue, erasures, settings.data_dir, metrics)
+        eraser = Eraser(erasures, catalogue, settings.data_dir)
+        keeper = ModelKeeper(models, jobs, catalogue, loader, eraser, served, metrics)
         return cls(engine, jobs, MetricStore(engine), models, catalogue, keeper)
 
     def close(self) -> None:

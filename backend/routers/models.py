@@ -27,7 +27,7 @@ def list_models(
 ) -> ModelPage:
     """List the newest models, the one to serve, and the one that answers at this moment."""
     current = served.current
-    refusals = {version: refusal.reason for version, refusal in keeper.refusals.items()}
+    refusals = {version: refusal.reason for version, refusal in keeper.loader.refusals.items()}
     rows = models.page(limit)
     return ModelPage(
         models=tuple(model_of(row, refusals.get(row.version)) for row in rows),

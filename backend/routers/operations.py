@@ -43,7 +43,9 @@ async def get_metrics(request: Request) -> Response:
 async def is_ready(services: CurrentServices, served: Served) -> Ready:
     """Say whether the database is at this version's schema and a model answers; else 503 says which is missing."""
     await anyio.to_thread.run_sync(check_schema, services.engine)
-    refused = "; ".join(f"{version} was refused: {why.reason}" for version, why in services.keeper.refusals.items())
+    refused = "; ".join(
+        f"{version} was refused: {why.reason}" for version, why in services.keeper.loader.refusals.items()
+    )
     try:
         return _ready(served)
     except NotReadyError as error:

@@ -14,7 +14,7 @@ import torch
 from starlette.testclient import TestClient
 
 from backend.app import create_app
-from backend.model_keeper import NICENESS, check
+from backend.model_loader import NICENESS, check
 from fedmem.checkpoint import RunDirectory
 from fedmem.checkpoint.atomic_files import read_arrays, read_json, write_arrays, write_json
 from fedmem.contracts import ModelPage
@@ -267,7 +267,7 @@ def test_what_comes_while_a_model_is_loaded_is_not_lost(served, served_world, mo
     """An item, an interaction and a deletion that come after the new model has read the database."""
     left = another_model(served_world, activate=False)
     monkeypatch.setattr(new_items, "encoder_of", lambda name: Encoder())
-    monkeypatch.setattr("backend.model_keeper.check", lambda recommender: change())
+    monkeypatch.setattr("backend.model_loader.check", lambda recommender: change())
 
     def change() -> None:
         assert served.put("/items/x", json={"title": "Film X", "genres": ["Western"]}).status_code == 200
@@ -348,7 +348,7 @@ def test_models_are_loaded_by_a_thread_that_steps_back(served, served_world, mon
     def note(_: Recommender) -> None:
         niceness.append(os.getpriority(os.PRIO_PROCESS, threading.get_native_id()))
 
-    monkeypatch.setattr("backend.model_keeper.check", note)
+    monkeypatch.setattr("backend.model_loader.check", note)
     assert served.post(f"/models/{left}/activate").status_code == 200
     own = os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
     assert niceness == [max(own, NICENESS)]
@@ -420,6 +420,6 @@ def test_another_model_of_the_data_set_stands_in_for_one_whose_checkpoint_is_gon
         assert any("stands in for" in message for message in caplog.messages)
         shutil.move(folder.with_name("gone"), folder)
         keeper = client.app.state.services.keeper
-        keeper.refusals.clear()  # as a minute does
+        keeper.loader.refusals.clear()  # as a minute does
         keeper.look()
         assert client.get("/recommend/u00").json()["model_version"] == another

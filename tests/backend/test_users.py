@@ -227,7 +227,7 @@ def test_files_that_cannot_be_written_are_told_and_tried_again(served, served_wo
     left = another_model(served_world, activate=False)
     first, second = (RunDirectory(served_world.data_dir / "jobs" / str(number)) for number in (1, 2))
     keeper = served.app.state.services.keeper
-    write, now = checkpoints.write_arrays, keeper.clock()
+    write, now = checkpoints.write_arrays, keeper.eraser.clock()
 
     def refuse(path, arrays):
         if second.path in path.parents:
@@ -237,7 +237,7 @@ def test_files_that_cannot_be_written_are_told_and_tried_again(served, served_wo
     def complaints() -> int:
         return sum("deleted users are still in the files of job 2" in r.getMessage() for r in caplog.records)
 
-    monkeypatch.setattr(keeper, "clock", lambda: now)
+    monkeypatch.setattr(keeper.eraser, "clock", lambda: now)
     monkeypatch.setattr(checkpoints, "write_arrays", refuse)
     assert "cannot be written" in problem(served.delete("/users/u03"), 503).detail
     assert (remembers(first, "u03"), remembers(second, "u03")) == (False, True)
@@ -309,7 +309,7 @@ def test_who_is_deleted_is_in_no_snapshot_and_all_others_are_as_before(served, s
     with TestClient(create_app(settings_of(served_world))) as client:
         wait_for_model(client)
         assert client.get("/recommend/u04").json()["strategy"] == "model"
-        assert served.app.state.services.keeper.erasures.pending() == [], "what is erased is not asked for again"
+        assert served.app.state.services.keeper.eraser.erasures.pending() == [], "what is erased is not asked for again"
 
 
 @pytest.mark.parametrize("poison", [b'{"users": 5}', b'{"users": [[]]}', b"[" * 100_000, b"not json", None])
@@ -324,7 +324,7 @@ def test_a_poisoned_snapshot_of_one_job_holds_up_no_erasure(served, served_world
     assert served.delete("/users/u03").status_code == 204
     assert not remembers(second, "u03")
     assert not [*first.path.glob("dataset.*"), *first.path.glob("rounds/*/memories-*")]
-    assert served.app.state.services.keeper.erasures.pending() == []
+    assert served.app.state.services.keeper.eraser.erasures.pending() == []
 
 
 def test_nothing_of_a_deleted_user_is_left_in_the_database_files(served, served_world):

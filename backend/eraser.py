@@ -1,0 +1,83 @@
+"""Erases deleted users from the files of jobs and the database's log, and tries again what could not be done."""
+
+import logging
+import math
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from fedmem.errors import CheckpointError, StorageError
+from fedmem.serving import erase_users
+from fedmem.storage.catalogue import CatalogueStore
+from fedmem.storage.erasures import Erasure, ErasureStore
+
+LOG = logging.getLogger(__name__)
+TRY_AGAIN = 60.0  # seconds after which files that could not be written are tried again
+
+
+@dataclass(eq=False)
+class Eraser:
+    """Erases users whom the database holds no longer.
+
+    Attributes:
+        erasures: deleted users whom files may hold still.
+        catalogue: whose log may hold them.
+        data_dir: where the trainers' checkpoints are.
+    """
+
+    erasures: ErasureStore
+    catalogue: CatalogueStore
+    data_dir: Path
+    clock: Callable[[], float] = time.monotonic
+    _erasing: threading.Lock = field(default_factory=threading.Lock)
+    _log_holds_deleted: bool = True  # until it is emptied for the first time
+    _failed: dict[int, float] = field(default_factory=dict)  # by job, when that was found
+
+    def erase(self, user_id: str) -> None:
+        """Erase a user who was deleted just now, and all others who wait for it.
+
+        Raises:
+            CheckpointError: naming the files that cannot be read or written; all others were erased.
+        """
+        self._log_holds_deleted = True
+        failed = self._erase()
+        self._log_holds_deleted = not self.catalogue.forget_log()  # those who read it now end soon: it is tried again
+        failures = [str(error) for erasure, error in failed if user_id in erasure.user_ids]
+        if failures:
+            raise CheckpointError("; ".join(failures))
+
+    def erase_what_waits(self) -> None:
+        """Erase those who are left, and log where that cannot be done; what has failed just now is left for later."""
+        failed = self._erase(not_again=TRY_AGAIN)
+        if self._log_holds_deleted:
+            self._log_holds_deleted = not self.catalogue.forget_log()
+        for erasure, error in failed:
+            LOG.error("deleted users are still in the files of job %d: %s", erasure.job_id, error)
+
+    def _erase(self, not_again: float = 0.0) -> list[tuple[Erasure, CheckpointError]]:
+        """Erase deleted users from the files of all jobs that no trainer holds; what could not be done, and why.
+
+        What failed less than ``not_again`` seconds ago is left for later.
+        """
+        failures = []
+        with self._erasing:  # files are read, changed and written again
+            for erasure in self.erasures.pending():
+                if self.clock() - self._failed.get(erasure.job_id, -math.inf) < not_again:
+                    continue
+                try:
+                    self._erase_files(erasure)
+                    self._failed.pop(erasure.job_id, None)
+                except StorageError:
+                    raise  # the database's, and so of all
+                except Exception as error:  # whatever is wrong with one job's files, those of others are erased
+                    self._failed[erasure.job_id] = self.clock()
+                    failures.append((erasure, CheckpointError(str(error) or type(error).__name__)))
+        return failures
+
+    def _erase_files(self, erasure: Erasure) -> None:
+        for path in erase_users(self.data_dir / "jobs" / str(erasure.job_id), erasure.user_ids):
+            LOG.warning("%s was damaged, and may have held a deleted user: it is removed, its checkpoint is lost", path)
+        self.erasures.done(erasure)
+        self._log_holds_deleted = True  # their ids, for one
