@@ -79,6 +79,7 @@ def test_what_writes_or_names_users_asks_for_the_key(document):
         "list_users",
         "pause_job",
         "put_item",
+        "readmit_user",
         "resume_job",
         "stop_job",
     }
