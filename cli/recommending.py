@@ -12,13 +12,17 @@ from rich.table import Table
 from cli.options import AsJson, RunDir
 from cli.screen import answer_json, answers, notes, stages
 from fedmem.errors import DataError
+from fedmem.modality import Modality
 
 if TYPE_CHECKING:
+    from fedmem.contracts import ScoreParts
     from fedmem.data.interactions import Item
     from fedmem.serving import Recommender
 
 LAST_SHOWN = 5
 BATCH = 256
+REASONS = 3  # items of the history by title
+MODALITIES = {modality.value: f"memory by {modality.label.lower()}" for modality in Modality}
 
 
 def recommend(
@@ -27,28 +31,29 @@ def recommend(
     k: Annotated[int, typer.Option("-k", min=1, help="How many items.")] = 10,
     all_users: Annotated[bool, typer.Option("--all-users", help="Every user, into --out.")] = False,
     out: Annotated[Path | None, typer.Option(metavar="FILE", help="CSV: user_id, rank, item_id, score.")] = None,
+    explain: Annotated[bool, typer.Option("--explain", help="With each score, what adds up to it.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Recommend unseen items from the best model of a run, by title."""
     if all_users == (user is not None):
         raise typer.BadParameter("give either --user ID or --all-users --out FILE")
-    if (all_users and as_json) or (user is not None and out is not None):
-        raise typer.BadParameter("--json goes with --user, and --out with --all-users")
+    if (all_users and (as_json or explain)) or (user is not None and out is not None):
+        raise typer.BadParameter("--json and --explain go with --user, and --out with --all-users")
     if user is not None:
-        for_one(run, user, k, as_json=as_json)
+        for_one(run, user, k, explain=explain, as_json=as_json)
     elif out is None:
         raise typer.BadParameter("--all-users needs --out FILE")
     else:
         for_all(run, k, out)
 
 
-def for_one(run: Path, user_id: str, k: int, *, as_json: bool) -> None:
+def for_one(run: Path, user_id: str, k: int, *, explain: bool, as_json: bool) -> None:
     """Print k recommendations with titles beside what the user chose last; an unknown user is an error here."""
-    from fedmem.serving import Recommender
+    from fedmem.serving import Question, Recommender, best_of
 
     recommender = Recommender.load(run)
     user = recommender.dataset.vocabulary.user_index(user_id)
-    answer = recommender.recommend(user_id, k)
+    answer = recommender.answer(Question(user_id, selection=best_of(k).model_copy(update={"explain": explain})))
     if as_json:
         answer_json(answer.response(user_id).model_dump(mode="json"))
         return
@@ -58,9 +63,21 @@ def for_one(run: Path, user_id: str, k: int, *, as_json: bool) -> None:
     table = Table(title=f"for {user_id} ({answer.strategy}, {answer.model_version}, round {answer.round})")
     for column, justify in (("#", "right"), ("title", "left"), ("genres", "left"), ("score", "right")):
         table.add_column(column, justify=justify)  # type: ignore[arg-type]
+    if explain:
+        table.add_column("made of")
     for rank, scored in enumerate(answer.items, start=1):
-        table.add_row(str(rank), title(scored.item), ", ".join(scored.item.genres), f"{scored.score:.2f}")
+        made_of = [] if scored.parts is None else [reasons(scored.parts)]
+        table.add_row(str(rank), title(scored.item), ", ".join(scored.item.genres), f"{scored.score:.2f}", *made_of)
     answers.print(table)
+
+
+def reasons(parts: "ScoreParts") -> str:
+    """List what adds up to a score, a line each: the items of the history by title, then the parts of the model."""
+    named = [(f"because of {part.title}", part.score) for part in parts.remembered[:REASONS]]
+    summands = parts.summands()
+    others = summands.pop("remembered") - sum(score for _, score in named)
+    named += [("because of other items", others), *((MODALITIES.get(name, name), s) for name, s in summands.items())]
+    return "\n".join(f"{score:+.2f} {name}" for name, score in named if round(score, 2))
 
 
 def title(item: "Item") -> str:

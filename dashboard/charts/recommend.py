@@ -16,9 +16,12 @@ PARTS = {
     "sequence": "Sequence model",
     **{name: f"Memory by {label.lower()}" for name, label in EXPERTS.items()},
     "availability": "Which features it has",
+    "popularity": "Popularity",
+    "remembered": "What others took next",
 }
-EXPERT_COLOURS = (SKY, GREEN, PURPLE, ORANGE, VERMILLION)[: len(EXPERTS)]
-PART_COLOURS = (BLUE, *EXPERT_COLOURS, GREY)
+EXPERT_COLOURS = (SKY, GREEN, PURPLE, ORANGE)[: len(EXPERTS)]
+PART_COLOURS = (BLUE, *EXPERT_COLOURS, GREY, INK, VERMILLION)
+REASONS = 2  # titles of a card
 _TITLE: Any = {"titleAngle": 0, "titleAlign": "left", "titleAnchor": "end", "titleX": 0, "titleY": -10}
 BAR, THICK, MARGIN = 34, 10, 140
 READ = 10
@@ -28,9 +31,13 @@ def parts_of(item: RecommendedItem) -> dict[str, float]:
     """Split a score into its parts by name; empty where the answer has no explanation."""
     if item.explanation is None:
         return {}
-    named = {"sequence": item.explanation.sequence, **item.explanation.experts}
-    named["availability"] = item.explanation.availability
-    return {PARTS[part]: value for part, value in named.items()}
+    return {PARTS[part]: value for part, value in item.explanation.summands().items()}
+
+
+def because_of(item: RecommendedItem) -> tuple[str, ...]:
+    """Name the items of the history that others went on from to this one, the strongest first; few of them."""
+    remembered = () if item.explanation is None else item.explanation.remembered
+    return tuple(part.title for part in remembered[:REASONS])
 
 
 def parts_chart(answer: RecommendationResponse) -> Drawing:

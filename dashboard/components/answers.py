@@ -1,12 +1,12 @@
 """Recommendations as a list: cover, title, genres, score, its parts, and the item's rank elsewhere."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import streamlit as st
 
 from dashboard.charts.palette import on_page
-from dashboard.charts.recommend import PART_COLOURS, PARTS, parts_of
+from dashboard.charts.recommend import PART_COLOURS, PARTS, because_of, parts_of
 from dashboard.components.covers import Card, Part, cover_grid
 from fedmem.contracts import RecommendationResponse, RecommendedItem
 
@@ -26,6 +26,7 @@ def answer_list(answer: RecommendationResponse, dataset: str, beside: Recommenda
             rank=place,
             moved="" if beside is None else _moved(place, places.get(item.item_id)),
             parts=bars.parts(item),
+            because=_because(because_of(item)),
         )
         for place, item in enumerate(answer.items, 1)
     ]
@@ -47,6 +48,10 @@ def parts_legend(*answers: RecommendationResponse) -> None:
         st.html(
             on_page(f'<div class="fm-legend">The bars: what a score is made of.{named}</div>', st.context.theme.type)
         )
+
+
+def _because(titles: Sequence[str]) -> str:
+    return f"Because of {', '.join(titles)}" if titles else ""
 
 
 def _places(answer: RecommendationResponse) -> Mapping[str, int]:

@@ -35,6 +35,7 @@ class Card:
         badge: its score.
         moved: where it stands in another list, in a word.
         parts: what the score is made of.
+        because: which items of the history speak for it, in a few words.
     """
 
     item_id: str
@@ -44,6 +45,7 @@ class Card:
     rank: int | None = None
     moved: str = ""
     parts: tuple[Part, ...] = ()
+    because: str = ""
 
 
 def cover_grid(cards: Iterable[Card], dataset: str | None, layout: Layout = "large") -> None:
@@ -67,7 +69,7 @@ def _card(card: Card, dataset: str | None) -> str:
         picture = cover(card.item_id, dataset)
     inside = f'<img src="{picture}" alt="">' if picture else _in_place(card)
     rank = "" if card.rank is None else f'<div class="fm-rank">{card.rank}</div>'
-    texts = (("meta", card.meta), ("badge", card.badge), ("moved", card.moved))
+    texts = (("meta", card.meta), ("badge", card.badge), ("moved", card.moved), ("because", card.because))
     words = "".join(f'<div class="fm-{kind}">{in_html(text)}</div>' for kind, text in texts if text)
     return (
         f'<div class="fm-card"><div class="fm-cover">{inside}{rank}</div>'

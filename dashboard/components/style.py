@@ -26,7 +26,8 @@ CSS = """<style>
 .fm-meta { font-size: .76rem; opacity: .7; line-height: 1.3; }
 .fm-badge { font-size: .72rem; border: 1px solid currentColor; border-radius: 8px; padding: 0 6px; align-self: start; }
 .fm-list .fm-cards { display: flex; flex-direction: column; gap: 8px; }
-.fm-list .fm-card { display: grid; grid-template: "cover title badge" auto "cover meta moved" auto "cover why why" 1fr
+.fm-list .fm-card { display: grid; grid-template: "cover title badge" auto "cover meta moved" auto
+  "cover because because" auto "cover why why" 1fr
   / 42px minmax(0, 1fr) auto; gap: 2px 10px; }
 .fm-list .fm-cover { grid-area: cover; align-self: start; border-radius: 5px; }
 .fm-list .fm-cover span { font-size: .9rem; }
@@ -34,6 +35,8 @@ CSS = """<style>
 .fm-list .fm-title { grid-area: title; }
 .fm-list .fm-meta { grid-area: meta; white-space: nowrap; overflow: hidden; text-overflow: ellipsis; }
 .fm-list .fm-badge { grid-area: badge; }
+.fm-because { grid-area: because; font-size: .76rem; line-height: 1.3; overflow-wrap: anywhere; display: -webkit-box;
+  -webkit-line-clamp: 2; -webkit-box-orient: vertical; overflow: hidden; }
 .fm-moved { grid-area: moved; font-size: .72rem; line-height: 1.2; opacity: .8; text-align: right; }
 .fm-why { grid-area: why; display: flex; height: 7px; margin-top: 3px; }
 .fm-why span { box-sizing: border-box; }

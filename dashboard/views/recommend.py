@@ -22,13 +22,19 @@ STRATEGIES = {
     "no_memory": ("reads no memory", "gray"),
 }
 UNREAD = STRATEGIES["cold_model"]
+ONLY_TRANSITIONS = ("reads what others took next", "orange")
 COLD = (
     "With fewer interactions than training asks for there is no memory of one's own: the global memory is read, as for "
-    "a new user. With none at all, its prototypes are read by their mass."
+    "a new user. With none at all, the items that most have taken come first; a model without a transition memory "
+    "reads its prototypes by their mass instead."
 )
 WITHOUT = (
-    "The same history goes through the sequence model alone: neither their own memory nor the global prototypes are "
-    "read. What changes is what the memory adds to the answer."
+    "The same history goes through the sequence model alone: neither their own memory nor the global one, prototypes "
+    "and transitions, is read. What changes is what the memory adds to the answer."
+)
+SUM = (
+    "Every score is a sum: what the sequence model says, what each expert reads in the memory, and what others took "
+    "next after the same items. Of a user of whom nothing is known it is popularity alone."
 )
 
 
@@ -118,7 +124,7 @@ def _ask(taken: Taken, latest: int, *, memory: bool = True) -> RecommendationRes
 
 
 def _answer(title: str, answer: RecommendationResponse, model: ModelVersion, warm: RecommendationResponse) -> None:
-    words, colour = UNREAD if _finds_nothing(answer) else STRATEGIES[answer.strategy]
+    words, colour = _reads(answer)
     st.markdown(f"#### {title}", help=WITHOUT if answer.strategy == "no_memory" else COLD)
     st.markdown(f":{colour}-badge[{words}]")
     answer_list(answer, model.dataset, None if answer is warm else warm)
@@ -126,9 +132,12 @@ def _answer(title: str, answer: RecommendationResponse, model: ModelVersion, war
         st.caption(f"{in_common(answer, warm)} of {len(answer.items)} are in the first list as well.")
 
 
-def _finds_nothing(answer: RecommendationResponse) -> bool:
-    """Recognise a model that was trained without a memory, or a user whose memory is empty."""
-    return answer.strategy == "model" and answer.explanation is not None and not answer.explanation.memory
+def _reads(answer: RecommendationResponse) -> tuple[str, str]:
+    """Say what an answer was made from, and its colour; the explanation tells whether there was anything to read."""
+    explanation = answer.explanation
+    if answer.strategy != "model" or explanation is None or explanation.memory:
+        return STRATEGIES[answer.strategy]
+    return ONLY_TRANSITIONS if "transitions" in explanation.fusion else UNREAD
 
 
 def _why(answers: dict[str, tuple[str, RecommendationResponse]]) -> None:
@@ -149,15 +158,16 @@ def _why(answers: dict[str, tuple[str, RecommendationResponse]]) -> None:
         return
     left, right = st.columns(2, gap="large")
     with left:
-        note = "Every score is a sum: what the sequence model says, and what each expert reads in the memory."
-        panel("What the scores are made of", parts_chart(answer), "recommend-parts", note)
+        panel("What the scores are made of", parts_chart(answer), "recommend-parts", SUM)
     with right:
         _read(answer.explanation)
 
 
 def _read(explanation: Explanation) -> None:
     if not explanation.memory:
-        st.info("No memory was read for this answer.", icon=":material/info:")
+        transitions = "transitions" in explanation.fusion
+        words = "Neither memory entries nor prototypes were read" if transitions else "No memory was read"
+        st.info(f"{words} for this answer.", icon=":material/info:")
         return
     count = len(explanation.memory)
     most = f"the {READ} that were read most, of {count}" if count > READ else "all that was read"

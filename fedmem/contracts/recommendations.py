@@ -135,6 +135,16 @@ class ScoreParts(Contract):
         (), description="What each of the history's latest items adds by the transition memory, the most first."
     )
 
+    def summands(self) -> dict[str, float]:
+        """Name what adds up to the score: sequence, each expert, availability, popularity and all that is remembered."""
+        return {
+            "sequence": self.sequence,
+            **self.experts,
+            "availability": self.availability,
+            "popularity": self.popularity,
+            "remembered": sum(part.score for part in self.remembered),
+        }
+
 
 class RecommendedItem(Contract):
     """One item of an answer."""

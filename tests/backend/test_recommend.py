@@ -234,8 +234,7 @@ def test_the_parts_of_an_explanation_sum_to_the_score(shared, user):
     assert found.explanation is not None
     for item in found.items:
         parts = item.explanation
-        total = parts.sequence + sum(parts.experts.values()) + parts.availability
-        assert total == pytest.approx(item.score, abs=1e-5 * max(1, abs(item.score)))
+        assert sum(parts.summands().values()) == pytest.approx(item.score, abs=1e-5 * max(1, abs(item.score)))
     plain = answer(shared.get(f"/recommend/{user}", params={"k": 5}))
     assert ids(plain) == ids(found)
     assert plain.explanation is None

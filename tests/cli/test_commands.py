@@ -204,6 +204,20 @@ def test_recommend_prints_titles_beside_what_was_chosen_last(fedmem, trained):
     assert outcome.err == ""
 
 
+def test_recommend_prints_what_adds_up_to_a_score(fedmem, trained):
+    asked = ("recommend", trained, "--user", "u03", "-k", "2", "--explain")
+    printed, found = fedmem(*asked).out, strict(fedmem(*asked, "--json").out)
+    assert "made of" in printed
+    for item in found["items"]:
+        parts = item["explanation"]
+        assert len(parts["remembered"]) > 3, "what is left of them is one line"
+        first = parts["remembered"][0]
+        assert f"{first['score']:+.2f} because of {first['title']}" in printed
+        assert f"{parts['sequence']:+.2f} sequence" in printed
+    assert printed.count("because of other items") == 2
+    assert "made of" not in fedmem("recommend", trained, "--user", "u03").out
+
+
 def test_recommend_json(fedmem, trained):
     found = strict(fedmem("recommend", trained, "--user", "u03", "-k", "4", "--json").out)
     assert found.keys() == RecommendationResponse.model_fields.keys()
@@ -241,6 +255,7 @@ def test_in_bulk_every_user_has_a_ranked_list(fedmem, trained, data, tmp_path):
         (),
         ("--user", "u03", "--all-users"),
         ("--all-users",),
+        ("--all-users", "--explain", "--out", "recs.csv"),
         ("--user", "u03", "-k", "0"),
         ("--user", "u03", "-k", "x"),
     ],

@@ -14,9 +14,11 @@ from dashboard.charts.memory import (
     writing_chart,
     written_chart,
 )
+from dashboard.charts.recommend import because_of, parts_chart, parts_of
 from dashboard.charts.training import baselines, best, loss_chart, ranking_chart, seconds_chart, strongest
 from dashboard.components.drawings import themed
 from fedmem.config import FedMemConfig
+from fedmem.contracts import RecommendationResponse, RecommendedItem, RememberedPart, ScoreParts
 from tests.dashboard.test_books import rounds
 
 MEMORY = FedMemConfig()
@@ -81,6 +83,22 @@ def test_what_was_sent_adds_up_over_clients_and_rounds():
     drawn = total_traffic_chart(told).datasets[ROWS]
     last = drawn[(drawn["round"] == 3) & (drawn.series == "Up: weights")].value.item()
     assert last == pytest.approx(3 * 50 * 182_000)
+
+
+def test_the_bars_of_a_score_add_up_to_it():
+    chosen = ("A", 0.5), ("B", 0.25), ("C", 0.125)
+    remembered = [RememberedPart(item_id=title, title=title, score=score) for title, score in chosen]
+    parts = ScoreParts(sequence=2, experts={"text": 1}, availability=-0.5, popularity=4, remembered=remembered)
+    item = RecommendedItem(item_id="1", title="D", genres=(), year=None, score=7.375, explanation=parts)
+    answer = RecommendationResponse(
+        user_id=None, items=(item,), strategy="model", model_version="m", dataset="d", round=1
+    )
+    drawn = parts_chart(answer).datasets[ROWS].set_index("part").value
+    assert drawn.sum() == item.score
+    assert (drawn["What others took next"], drawn["Popularity"]) == (0.875, 4)
+    assert because_of(item) == ("A", "B")
+    plain_item = item.model_copy(update={"explanation": None})
+    assert (parts_of(plain_item), because_of(plain_item)) == ({}, ())
 
 
 def test_a_chart_without_measurements_is_empty():

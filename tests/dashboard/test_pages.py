@@ -359,6 +359,18 @@ def test_recommend_sets_memory_beside_none_and_warm_beside_cold(page, filled):
     assert "Memory by" not in lists[1]
 
 
+def test_recommend_names_the_items_of_the_history_that_speak_for_one(page, filled):
+    app = page("recommend", filled.api, user="u01")
+    warm, without, nothing = [block for block in html_of(app) if 'class="fm-list"' in block]
+    for item in filled.get("/recommend/u01?k=10&explain=true")["items"]:
+        titles = [part["title"] for part in item["explanation"]["remembered"][:2]]
+        assert not titles or f">Because of {', '.join(titles)}</div>" in warm
+    assert "What others took next: +" in warm
+    assert "Because of" not in without
+    assert "Popularity: +" in nothing
+    assert "goes by popularity" in words(app)
+
+
 def test_taking_interactions_away_is_in_the_url(page, filled):
     app = page("recommend", filled.api, user="u01", latest=2)
     assert app.slider[0].value == 2

@@ -25,8 +25,6 @@ if __name__ == "__main__":
         prototypes = run.server.state.global_memory
     response = recommender.answer(Question("3", selection=Selection(explain=True))).response("3")
     parts = response.items[0].explanation
-    remembered = sum(part.score for part in parts.remembered)
-    total = parts.sequence + sum(parts.experts.values()) + parts.availability + remembered
     found = {
         "note": snapshot.provenance["audio"],
         "gates": [report.metrics["gate_audio"] for report in reports],
@@ -34,7 +32,7 @@ if __name__ == "__main__":
         "explained gates": response.explanation.gates,
         "read": [entry.weights["audio"] for entry in response.explanation.memory],
         "share": parts.experts["audio"],
-        "difference": abs(total - response.items[0].score),
+        "difference": abs(sum(parts.summands().values()) - response.items[0].score),
         "words": [EXPERTS["gate_audio"], *parts_of(response.items[0])],
         "adapter": list(run.server.state.parameters["retriever.audio_adapter.weight"].shape),
     }

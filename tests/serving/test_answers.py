@@ -154,8 +154,7 @@ def test_the_parts_sum_to_the_score(question):
 
 
 def sum_of(parts: ScoreParts) -> float:
-    remembered = sum(part.score for part in parts.remembered)
-    return parts.sequence + sum(parts.experts.values()) + parts.availability + parts.popularity + remembered
+    return sum(parts.summands().values())
 
 
 BARE = {"text": False, "image": False, "preferences": False}  # prototypes are then clustered by the trained item table
