@@ -136,7 +136,7 @@ class ScoreParts(Contract):
     )
 
     def summands(self) -> dict[str, float]:
-        """Name what adds up to the score: sequence, each expert, availability, popularity and all that is remembered."""
+        """Name what adds up to the score: sequence, each expert, availability, popularity, all that is remembered."""
         return {
             "sequence": self.sequence,
             **self.experts,

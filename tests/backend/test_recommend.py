@@ -56,7 +56,7 @@ def test_an_answer_says_where_it_comes_from(shared, recommender):
 
 def test_an_unknown_user_is_answered_or_not(shared):
     found = answer(shared.get("/recommend/no such user"))
-    assert (found.user_id, found.strategy, len(found.items)) == ("no such user", "prototypes", 10)
+    assert (found.user_id, found.strategy, len(found.items)) == ("no such user", "popularity", 10)
     assert "stranger" in problem(shared.get("/recommend/stranger", params={"strict": True}), 404).detail
     assert answer(shared.get("/recommend/u01", params={"strict": True})).strategy == "model"
 
