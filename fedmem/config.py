@@ -19,6 +19,7 @@ Positive = Annotated[int, Field(gt=0, le=1_000_000)]
 Size = Annotated[int, Field(gt=0, le=10_000)]
 Rounds = Annotated[int, Field(gt=0, le=1_000_000)]
 Rate = Annotated[float, Field(gt=0)]
+Text = Annotated[str, Field(max_length=4096, pattern=r"^[^\x00-\x1f\x7f]+$")]  # a name or a path
 NotNegative = Annotated[float, Field(ge=0)]
 # Memory policies that choose from the whole history at once.
 WholeHistory = Literal["random", "last"]
@@ -42,7 +43,7 @@ Repeats = Literal["hide", "offer"]
 class DataConfig(Section):
     """Which users take part, with which of their interactions."""
 
-    min_sequence_length: Annotated[int, Field(ge=3)] = setting(
+    min_sequence_length: Annotated[int, Field(ge=3, le=1_000_000)] = setting(
         5, "Users with fewer interactions are served from the global memory and never trained on or evaluated."
     )
     cold_user_fraction: Probability = setting(0.0, "Share of users kept out of training for the cold-start protocol.")
@@ -67,7 +68,7 @@ class FeaturesConfig(Section):
 
     text: Policy = setting("auto", "Item texts through the text encoder model.text_model_name.")
     image: Policy = setting("auto", "Item images through image_model_name.")
-    image_model_name: str = setting(
+    image_model_name: Text = setting(
         "clip-ViT-B-32",
         "CLIP by name or local path; `descriptor` for a weight-free one; or a file of precomputed vectors.",
     )
@@ -90,7 +91,7 @@ class ModelConfig(Section):
     sasrec_num_heads: Size = setting(2, "Attention heads of a block; divides sasrec_hidden_dim.", original=4)
     sasrec_dropout: Probability = setting(0.2, "Dropout on embeddings and on every sub-layer's output.", original=0.1)
     max_seq_len: Size = setting(50, "Longest context L, in items.")
-    text_model_name: str = setting("all-MiniLM-L6-v2", "Any sentence-transformers model name or local path.")
+    text_model_name: Text = setting("all-MiniLM-L6-v2", "Any sentence-transformers model name or local path.")
     text_embedding_dim: Positive | None = setting(
         None, "Expected size D_t of the text encoder's vectors; null takes what the encoder gives.", original=384
     )
@@ -130,7 +131,7 @@ class FedMemConfig(Section):
     memory_policy: Literal["surprise", WholeHistory] = setting(
         "surprise", "What is written: surprising items or, as controls, random or the last items of the history."
     )
-    warmup_rounds: Annotated[int, Field(ge=0)] = setting(
+    warmup_rounds: Annotated[int, Field(ge=0, le=1_000_000)] = setting(
         10, "Rounds before anything is written: an untrained model is surprised by everything."
     )
     recency_weight: NotNegative = setting(0.6, "Weight alpha of recency in an entry's utility.")
@@ -215,7 +216,9 @@ class FederatedConfig(Section):
     server_beta1: Probability = setting(0.9, "First moment's decay of the server's Adam.")
     server_beta2: Probability = setting(0.99, "Second moment's decay of the server's Adam.")
     server_epsilon: Rate = setting(1e-8, "Denominator's floor of the server's Adam.")
-    server_warmup_steps: Annotated[int, Field(ge=0)] = setting(20, "Server steps over which its rate rises.")
+    server_warmup_steps: Annotated[int, Field(ge=0, le=1_000_000)] = setting(
+        20, "Server steps over which its rate rises."
+    )
     server_averaging: Probability = setting(
         0.95,
         "Decay of the moving average of the global model that is evaluated and served; 0 serves the last one.",
@@ -231,8 +234,10 @@ class FederatedConfig(Section):
 class EvaluationConfig(Section):
     """What is measured, and when."""
 
-    k_list: Annotated[tuple[Positive, ...], Field(min_length=1)] = setting((5, 10, 20), "Cut-offs of HR and NDCG.")
-    metrics: Annotated[tuple[Literal["HR", "NDCG", "MRR"], ...], Field(min_length=1)] = setting(
+    k_list: Annotated[tuple[Positive, ...], Field(min_length=1, max_length=100)] = setting(
+        (5, 10, 20), "Cut-offs of HR and NDCG."
+    )
+    metrics: Annotated[tuple[Literal["HR", "NDCG", "MRR"], ...], Field(min_length=1, max_length=10)] = setting(
         ("HR", "NDCG", "MRR"), "Metrics reported."
     )
     eval_every: Rounds = setting(10, "Rounds between validations.")
@@ -257,12 +262,12 @@ class AblationConfig(Section):
 class ExperimentConfig(Section):
     """The whole configuration of one training run."""
 
-    seed: Annotated[int, Field(ge=0, lt=2**63)] = setting(42, "All randomness is derived from (seed, round, client).")
-    device: str = setting("cpu", "Where the model lives: cpu, cuda, cuda:0.")
+    seed: Annotated[int, Field(ge=0, lt=2**53)] = setting(42, "All randomness is derived from (seed, round, client).")
+    device: Text = setting("cpu", "Where the model lives: cpu, cuda, cuda:0.")
     workers: Annotated[int, Field(gt=0, le=256)] = setting(
         1, "Processes that train clients side by side; on a CPU the numbers are the same for any."
     )
-    save_dir: str = setting("runs/fedmem", "Where a run is written when the command line names no --out.")
+    save_dir: Text = setting("runs/fedmem", "Where a run is written when the command line names no --out.")
     log_interval: Rounds = setting(10, "Rounds between log lines where there is no progress bar.")
     save_interval: Rounds = setting(10, "Rounds between checkpoints.")
     data: DataConfig = DataConfig()

@@ -14,6 +14,7 @@ from uuid import UUID
 from fedmem.errors import DataError, MissingIdError
 
 MAX_ID_LENGTH = 512
+MAX_ID_BYTES = 1024  # of UTF-8: an index of PostgreSQL takes 2,704 of a row's, and that of interactions holds two ids
 MAX_DESCRIPTION_LENGTH = 20_000  # of an item, in characters
 # From here on, neighbouring whole numbers share one float of 64, 32 and 16 bits.
 FLOAT64_EXACT, FLOAT32_EXACT, FLOAT16_EXACT = 2**53, 2**24, 2**11
@@ -123,6 +124,8 @@ def _of_float(number: float | Decimal, what: str, exact_below: int) -> str:
 def _check_text(text: str, what: str) -> None:
     if len(text) > MAX_ID_LENGTH:
         raise DataError(f"the {what} {shown(text)} has {len(text):,} characters; an id has at most {MAX_ID_LENGTH}")
+    if len(text) > MAX_ID_BYTES // 4 and len(text.encode(errors="surrogatepass")) > MAX_ID_BYTES:
+        raise DataError(f"the {what} {shown(text)} has more than {MAX_ID_BYTES} bytes of UTF-8; give a shorter one")
     forbidden = _FORBIDDEN.search(text)
     if forbidden:
         raise DataError(

@@ -36,3 +36,45 @@ def test_every_setting_is_listed_by_its_dotted_name():
 def test_switches_turn_parts_off(override, uses):
     config = load_config(None, (override,))
     assert (config.uses_retriever, config.uses_memory, config.uses_prototypes, config.uses_contrastive) == uses
+
+
+# What another program may send
+
+
+def unbounded(node, path, schemas):
+    """Where a list, a text or a number may be of any size, below a node of the JSON schema."""
+    if "$ref" in node:
+        yield from unbounded(schemas[node["$ref"].rpartition("/")[2]], path, schemas)
+    for part in node.get("anyOf", ()):
+        yield from unbounded(part, path, schemas)
+    for name, part in node.get("properties", {}).items():
+        yield from unbounded(part, f"{path}.{name}", schemas)
+    kind = node.get("type")
+    if kind == "array":
+        yield from unbounded(node["items"], f"{path}[]", schemas)
+    bounds = {
+        "array": ["maxItems"],
+        "integer": ["maximum", "exclusiveMaximum"],
+        "string": ["maxLength", "enum", "const"],
+    }
+    if kind in bounds and not any(node.get(bound) for bound in bounds[kind]):
+        yield path
+
+
+def test_every_list_text_and_number_is_bounded():
+    schema = ExperimentConfig.model_json_schema()
+    assert list(unbounded(schema, "", schema["$defs"])) == []
+
+
+@pytest.mark.parametrize("text", ["\ud800", "a\0b", "", "x" * 5000, "a\nb"])
+@pytest.mark.parametrize("name", ["save_dir", "device"])
+def test_a_text_that_no_database_holds_is_refused(name, text):
+    with pytest.raises(ValidationError, match=name):
+        ExperimentConfig.model_validate({name: text})
+
+
+@pytest.mark.parametrize("seed", [2**53, float(2**53), 2**63])
+def test_a_seed_that_programs_round_is_refused(seed):
+    with pytest.raises(ValidationError, match="seed"):
+        ExperimentConfig(seed=seed)
+    assert ExperimentConfig(seed=2**53 - 1).seed == 2**53 - 1

@@ -70,6 +70,7 @@ def test_what_only_looks_like_a_marker_is_an_id(value):
     ("value", "message"),
     [
         ("x" * (MAX_ID_LENGTH + 1), r"the item_id 'x+\.\. has 513 characters; an id has at most 512"),
+        ("\U0001f600" * 257, r"has more than 1024 bytes of UTF-8; give a shorter one"),
         ("SKU\t3", r"the item_id 'SKU\\t3' holds the character '\\t'"),
         ("a\nb", r"holds the character '\\n'"),
         ("a\0b", r"holds the character '\\x00'"),

@@ -2,6 +2,7 @@
 
 import streamlit as st
 
+from dashboard.address import whole_number
 from dashboard.client import LIMIT, RefusedError
 from dashboard.components.connection import client
 from dashboard.words import is_under_way, job_label
@@ -89,8 +90,7 @@ def _tell(job_id: int) -> None:
 
 
 def _wanted() -> int | None:
-    given = st.query_params.get(_URL, "")
-    return int(given) if given.isdigit() else None
+    return whole_number(st.query_params.get(_URL, ""))
 
 
 def _older_job(job_id: int) -> Job | None:

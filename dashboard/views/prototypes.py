@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import streamlit as st
 
+from dashboard.address import whole_number
 from dashboard.charts.palette import colours, on_page
 from dashboard.charts.prototype_map import map_chart
 from dashboard.charts.prototypes import ALARM, collapse_chart, drift_chart, mass_chart, name
@@ -91,8 +92,8 @@ def _round(rounds: Sequence[PrototypeRound]) -> PrototypeRound:
     if len(numbers) == 1:
         return rounds[0]
     known, given = st.session_state.get(_SLIDER), st.query_params.get("round", "")
-    if known is None and given.isdecimal():
-        st.session_state[_SLIDER] = int(given)
+    if known is None and (wanted := whole_number(given)) is not None:
+        st.session_state[_SLIDER] = wanted
     elif known == st.session_state.get(_NEWEST):
         st.session_state[_SLIDER] = numbers[-1]
     if st.session_state.get(_SLIDER) not in by_number:

@@ -2,6 +2,7 @@
 
 import streamlit as st
 
+from dashboard.address import whole_number
 from dashboard.charts.recommend import READ, parts_chart, read_chart
 from dashboard.components.answers import answer_list, in_common, parts_legend
 from dashboard.components.connection import client
@@ -102,7 +103,7 @@ def _latest(taken: Taken) -> int:
         "Take interactions away: how many of the latest are left for the last list",
         0,
         count,
-        value=min(count, int(given)) if given.isdecimal() else 0,
+        value=min(count, whole_number(given) or 0),
         key=f"latest-{taken.name}-{count}",
         help=COLD,
     )

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 import pandas as pd
 import streamlit as st
 
+from dashboard.address import whole_number
 from dashboard.charts.training import loss_chart, peak_memory_chart, ranking_chart, seconds_chart
 from dashboard.components.connection import client, round_book
 from dashboard.components.drawings import panel
@@ -53,11 +54,11 @@ def _compared(job: Job) -> list[Job]:
     if not others:
         return []
     # Not bound to the URL by Streamlit, which would write whole labels into it.
-    wanted = [int(given) for given in st.query_params.get(_URL, "").split(",") if given.isdigit()]
+    wanted = [whole_number(given) for given in st.query_params.get(_URL, "").split(",")]
     chosen = st.multiselect(
         "Compare with",
         list(others),
-        default=[number for number in wanted if number in others][:MOST_COMPARED],
+        default=[number for number in dict.fromkeys(wanted) if number in others][:MOST_COMPARED],
         format_func=lambda number: job_label(others[number]),
         key="compare",
         max_selections=MOST_COMPARED,

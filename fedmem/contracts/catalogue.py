@@ -6,7 +6,7 @@ from typing import Annotated
 from pydantic import BeforeValidator, Field
 
 from fedmem.contracts.contract import PRINTABLE, Contract
-from fedmem.contracts.recommendations import ItemId, UserId
+from fedmem.contracts.recommendations import ItemId, UserId, told_apart
 from fedmem.identifiers import MAX_DESCRIPTION_LENGTH, MAX_ID_LENGTH, read_id
 from fedmem.times import read_time
 
@@ -16,6 +16,7 @@ WHOLE_NUMBERS = "Blanks around it are left out, and a whole number is taken as t
 NewItemId = Annotated[
     str,
     BeforeValidator(partial(read_id, what="item id")),
+    BeforeValidator(told_apart),
     Field(
         max_length=MAX_ID_LENGTH,
         pattern=PRINTABLE,
@@ -26,6 +27,7 @@ NewItemId = Annotated[
 NewUserId = Annotated[
     str,
     BeforeValidator(partial(read_id, what="user id")),
+    BeforeValidator(told_apart),
     Field(max_length=MAX_ID_LENGTH, pattern=PRINTABLE, description=f"A user's id. {WHOLE_NUMBERS}", examples=["u1"]),
 ]
 Title = Annotated[str, Field(max_length=1000, pattern=PRINTABLE, examples=["The Princess Bride"])]

@@ -31,7 +31,7 @@ class JobRequest(Contract):
     start_from: int | None = Field(
         None,
         ge=1,
-        le=2**63 - 1,
+        le=2**53 - 1,
         description="Continue from the last checkpoint of this job, on its data, for more rounds.",
         examples=[None],
     )

@@ -5,7 +5,7 @@ from typing import Annotated, Literal, Self
 from pydantic import BeforeValidator, Field, model_validator
 
 from fedmem.contracts.contract import STORED, Contract
-from fedmem.identifiers import MAX_ID_LENGTH
+from fedmem.identifiers import FLOAT64_EXACT
 from fedmem.modality import Modality
 
 MAX_K = 1000
@@ -14,9 +14,16 @@ MAX_HISTORY = 10_000
 MAX_BATCH = 256
 
 
+def told_apart(value: object) -> object:
+    """Refuse a whole number that many programs round when they read or write JSON, so that it may name another."""
+    if type(value) is int and abs(value) >= FLOAT64_EXACT:
+        raise ValueError(f"whole numbers from {FLOAT64_EXACT} on are rounded by many programs; write the id as text")
+    return value
+
+
 def _with_whole_numbers(value: object) -> object:
     """Give a whole number as the text that is the id, as where ids enter; the rest is left to what follows."""
-    return str(value) if type(value) is int and abs(value) < 10**MAX_ID_LENGTH else value
+    return str(told_apart(value)) if type(value) is int else value
 
 
 # As they are stored, and looked up by; what enters is held to more (``catalogue.NewItemId``).

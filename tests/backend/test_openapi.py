@@ -1,6 +1,7 @@
 """The OpenAPI document, and that the application answers as it says."""
 
 import contextlib
+import copy
 import json
 import logging
 import os
@@ -141,6 +142,18 @@ def lines():
 
 
 @pytest.fixture(scope="module")
+def configurations(api):
+    """The same document, by which every job is of data that are there and says every section of its configuration."""
+    changed = copy.deepcopy(api.raw_schema)
+    schemas = changed["components"]["schemas"]
+    schemas["JobRequest"]["required"] = ["dataset", "config"]
+    schemas["JobRequest"]["properties"]["dataset"] = {"enum": ["tiny"]}
+    schemas["JobRequest"]["properties"]["config"] = {"$ref": "#/components/schemas/ExperimentConfig"}
+    schemas["ExperimentConfig"]["required"] = list(schemas["ExperimentConfig"]["properties"])
+    return schemathesis.openapi.from_dict(changed)
+
+
+@pytest.fixture(scope="module")
 def api(full_world, lines, tmp_path_factory):
     """The document as schemathesis reads it, of an application that may be changed by what is asked of it."""
     world = copy_of(full_world, tmp_path_factory.mktemp("openapi"))
@@ -186,3 +199,19 @@ def test_it_answers_as_documented(api, lines, method, path, mode):
     with contextlib.suppress(Unsatisfiable) if mode == GenerationMode.NEGATIVE else contextlib.nullcontext():
         answers()
     assert with_key(lines) == []
+
+
+@pytest.mark.parametrize("mode", [GenerationMode.POSITIVE, GenerationMode.NEGATIVE])
+def test_a_configuration_is_taken_or_refused(api, configurations, mode):
+    """No 5xx, whatever its values; the list of jobs shows what was taken."""
+    address = api.location.removesuffix("/openapi.json")
+
+    @settings(max_examples=4 * CASES, suppress_health_check=list(HealthCheck))
+    @given(case=configurations["/jobs"]["POST"].as_strategy(generation_mode=mode))
+    def answers(case: schemathesis.Case) -> None:
+        assume(len(address_of(case)) < LONGEST_ADDRESS)
+        response = case.call(base_url=address, headers={"X-API-Key": KEY}, timeout=SECONDS)
+        assert response.status_code < 500, response.content
+
+    answers()
+    assert requests.get(f"{address}/jobs?limit=500", timeout=SECONDS).status_code == 200

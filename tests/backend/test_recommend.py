@@ -391,5 +391,5 @@ def test_requests_at_once_do_not_mix(shared, recommender):
 def test_a_whole_number_is_an_id_in_a_history_too(served):
     as_texts = served.post("/recommend", json={"history": ["3", "5"], "exclude": ["7"]}).json()
     assert served.post("/recommend", json={"history": [3, 5], "exclude": [7]}).json() == as_texts
-    for wrong in (True, 3.5, None, 10**600):
+    for wrong in (True, 3.5, None, 2**53, 10**600):
         assert served.post("/recommend", json={"history": [wrong]}).status_code == 422

@@ -511,3 +511,21 @@ def test_the_question_before_another_model_serves_stays_until_it_is_answered(pag
     app.button(key="leave-model").click().run()
     assert not asked(app)
     assert filled.get("/models")["serving"] == serving
+
+
+ODD = ("\x00", "²", "9" * 5000, "1,1,2,2,%ff,%")
+ADDRESSED = {
+    "training": ("job", "compare", "k", "new"),
+    "recommend": ("job", "user", "latest", "k"),
+    "prototypes": ("job", "round", "prototype"),
+    "overview": ("job",),
+}
+
+
+@pytest.mark.parametrize("odd", ODD, ids=lambda odd: ascii(odd[:8]))
+def test_no_address_ends_in_an_error(page, filled, odd):
+    for name, parameters in ADDRESSED.items():
+        assert "not known" not in words(page(name, filled.api, **dict.fromkeys(parameters, odd)))
+    page("recommend", filled.api, items=odd, latest=odd)
+    for name in ("training", "prototypes"):
+        page(name, filled.api, **dict.fromkeys(ADDRESSED[name], odd) | {"job": filled.full})

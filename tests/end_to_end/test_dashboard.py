@@ -152,6 +152,14 @@ def test_every_page_opens_on_a_running_job_in_a_narrow_window(site, running, vis
         assert tab.page.locator("[data-testid=stSidebar][aria-expanded=true]").count() == 0, "the page is covered"
 
 
+def test_no_address_ends_in_an_error(site, visit):
+    tab = visit(site.home)
+    for name, odd in (("training", "²"), ("recommend", "%00"), ("prototypes", "9" * 5000), ("overview", "1,1,%FF")):
+        parameters = ("job", "compare", "k", "user", "items", "latest", "round", "prototype")
+        tab.open(name, **dict.fromkeys(parameters, odd))
+        assert tab.page.locator("[data-testid=stException]").count() == 0, (name, tab.text())
+
+
 FOREIGN = """async ([api, home]) => {
     const got = [];
     for (const [method, path, body] of [

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from sqlalchemy import Engine, event
 
 from fedmem.errors import ConflictError, DataError, UnknownDatasetError, UnknownItemError
+from fedmem.identifiers import read_id
 from fedmem.storage.catalogue import CatalogueStore
 from fedmem.storage.catalogue_rows import Added, Deleted, Event, Imported, InteractionColumns, ItemRow, UserRow
 from fedmem.storage.interactions import BATCH
@@ -449,3 +450,14 @@ def test_what_is_asked_often_scans_no_table(sqlite_engine, statements, ask):
             plan = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", first).all()
             assert not [row for row in plan if "SCAN interactions" in row[3] or "SCAN items" in row[3]], statement
     assert asked
+
+
+def test_the_longest_ids_fit_into_every_index(engine):
+    """Such as no compression makes shorter."""
+    drawn = random.Random(0)
+    user, item = ("".join(chr(drawn.randrange(0x20000, 0x2A000)) for _ in range(256)) for _ in range(2))
+    assert (read_id(user), read_id(item)) == (user, item)
+    store = CatalogueStore(engine)
+    store.write("long", "the test", InteractionColumns([user], [item], [1e9]), [ItemRow(item, "A film")])
+    assert store.add_feedback("long", [Event(user, item, 2e9)]).accepted == 1
+    store.delete_user("long", user)
