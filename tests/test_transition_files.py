@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from fedmem.checkpoint import RunDirectory
+from fedmem.checkpoint.erasure import erase_users
 from fedmem.experiment import TrainingRun
 from fedmem.memory.transitions import TransitionCounts
 from tests.tiny import tiny_config, tiny_snapshot
@@ -64,7 +65,7 @@ def test_who_is_erased_is_taken_out_exactly_of_every_checkpoint(run: TrainingRun
     gave = np.flatnonzero(run.population.handed_on(ROUNDS)).tolist()
     leaving = gave[::2]
     for _ in range(2):  # the second time there is nothing left to take out
-        assert copy.erase_users([str(user) for user in leaving]) == []
+        assert erase_users(copy.path, [str(user) for user in leaving]) == []
         for number in copy.checkpoints.rounds():
             before = run.directory.checkpoints.read_handed_on(number)
             left = [user for user in np.flatnonzero(before).tolist() if user not in leaving]

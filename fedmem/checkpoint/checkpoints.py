@@ -5,14 +5,11 @@ import functools
 import operator
 import os
 import shutil
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from safetensors.numpy import load
-
 from fedmem.checkpoint.atomic_files import (
-    DAMAGE,
     read_arrays,
     read_json,
     reading,
@@ -26,12 +23,8 @@ from fedmem.checkpoint.transition_files import (
     HandedOn,
     read_handed_on,
     read_transitions,
-    remove_transitions,
-    subtract,
     write_transitions,
 )
-from fedmem.data.federated_dataset import FederatedDataset
-from fedmem.errors import CheckpointError
 from fedmem.federated.state import ServerState
 from fedmem.memory.entries import MemoryEntries
 from fedmem.memory.transitions import TransitionCounts
@@ -69,7 +62,7 @@ class Checkpoints:
             base: the round before, if its checkpoint holds all that this round has not changed.
             handed_on: how many interactions each user [U] has handed on, if there is a transition memory.
         """
-        folder = self._of_round(server.round)
+        folder = self.folder_of(server.round)
         with writing(self._folder):
             self._write(folder, server, memories, base, handed_on)
         return folder.name
@@ -107,26 +100,26 @@ class Checkpoints:
 
     def read_server(self, round_number: int) -> ServerState:
         """Read the server's part of a checkpoint."""
-        folder = self._of_round(round_number)
+        folder = self.folder_of(round_number)
         with reading(folder):
             arrays, record = read_arrays(folder / "server.safetensors"), read_json(folder / "server.json")
             return server_state(arrays, record, self._transitions(round_number))
 
     def _transitions(self, round_number: int) -> TransitionCounts | None:
         """Add up what a round's checkpoint and those that it builds on hold of the transition memory, if any."""
-        stored = [read_transitions(self._of_round(number)) for number in self._with_bases(round_number)]
+        stored = [read_transitions(self.folder_of(number)) for number in self._with_bases(round_number)]
         found = [counts for counts in stored if counts is not None]
         return functools.reduce(operator.add, found) if found else None
 
     def read_handed_on(self, round_number: int) -> HandedOn | None:
         """Read how many interactions each user [U] had handed on after a round; None without a transition memory."""
-        with reading(self._of_round(round_number)):
-            return read_handed_on(self._of_round(round_number))
+        with reading(self.folder_of(round_number)):
+            return read_handed_on(self.folder_of(round_number))
 
     def read_memories(self, round_number: int) -> Iterator[Memories]:
         """Read the memories of a checkpoint, some at a time; if a user comes twice, the later ones count."""
         for number in reversed(list(self._with_bases(round_number))):
-            folder = self._of_round(number)
+            folder = self.folder_of(number)
             with reading(folder):
                 files = read_json(folder / "server.json")["memory_files"]
             for file in range(files):
@@ -134,51 +127,13 @@ class Checkpoints:
                     some = memories_of(read_arrays(folder / _memories_file(file)))
                 yield some
 
-    def erase_memories(self, users: Collection[int]) -> list[Path]:
-        """Empty these users' memories in every checkpoint.
-
-        A file of memories that is damaged cannot be searched, nor can any model be read from it: it is removed.
-
-        Returns:
-            The files that were removed.
-
-        Raises:
-            CheckpointError: naming every file that cannot be read or written; all others were erased.
-        """
-        removed, failures = [], []
-        for path in sorted(self._folder.glob("[0-9]*/memories-*.safetensors")):
-            try:
-                if not _erase(path, users):
-                    removed.append(path)
-            except CheckpointError as error:
-                if path.exists():  # else its checkpoint was removed meanwhile
-                    failures.append(str(error))
-        if failures:
-            raise CheckpointError("; ".join(failures))
-        return removed
-
-    def subtract_transitions(self, users: Collection[int], dataset: FederatedDataset, window: int) -> list[Path]:
-        """Take what these users have handed on out of every checkpoint, those that build on others first.
-
-        Returns:
-            Files that were damaged, and are removed because they may have held these users.
-        """
-        removed = []
-        for number in reversed(self.rounds()):
-            folder = self._of_round(number)
-            try:
-                base = read_json(folder / "server.json").get("memory_base")
-                subtract(folder, None if base is None else self._of_round(base), dataset, window, users)
-            except DAMAGE:
-                removed += remove_transitions(folder)
-        return removed
-
     def copy_from(self, other: "Checkpoints", rounds: Iterable[int]) -> None:
         """Copy another run's checkpoints of these rounds, and those they build on."""
         for number in other.needed(rounds):
-            shutil.copytree(other._of_round(number), self._of_round(number), dirs_exist_ok=True)
+            shutil.copytree(other.folder_of(number), self.folder_of(number), dirs_exist_ok=True)
 
-    def _of_round(self, round_number: int) -> Path:
+    def folder_of(self, round_number: int) -> Path:
+        """Name the folder of a round's checkpoint."""
         return self._folder / f"{round_number:06d}"
 
     def rounds(self) -> list[int]:
@@ -187,7 +142,7 @@ class Checkpoints:
 
     def needed(self, rounds: Iterable[int]) -> set[int]:
         """Return those of these rounds that have a checkpoint, and the rounds they build on."""
-        there = [number for number in rounds if self._of_round(number).exists()]
+        there = [number for number in rounds if self.folder_of(number).exists()]
         return {base for number in there for base in self._with_bases(number)}
 
     def keep(self, rounds: Iterable[int]) -> None:
@@ -198,44 +153,23 @@ class Checkpoints:
         """Remove the checkpoints of these rounds. If killed meanwhile, leave none half removed."""
         with writing(self._folder):
             for number in rounds:
-                _put_away(self._of_round(number))
+                _put_away(self.folder_of(number))
 
     def _with_bases(self, round_number: int) -> Iterator[int]:
         """Yield a round and those whose memories its checkpoint changes, back to one that holds all."""
         base: int | None = round_number
         while base is not None:
             yield base
-            base = self._base(base)
+            base = self.base_of(base)
 
-    def _base(self, number: int) -> int | None:
+    def base_of(self, number: int) -> int | None:
         """Read on which round a checkpoint builds; an earlier one, so that none goes round in a circle."""
-        path = self._of_round(number) / "server.json"
+        path = self.folder_of(number) / "server.json"
         with reading(path):
             base = read_json(path).get("memory_base")
             if base is not None and (type(base) is not int or not 0 <= base < number):
                 raise ValueError(f"the memories of round {number} cannot build on those of round {base!r}")
             return base
-
-
-def _erase(path: Path, users: Collection[int]) -> bool:
-    """Erase these users from a file of memories; if it is unreadable, remove it and return False."""
-    with reading(path):
-        content = path.read_bytes()
-    try:
-        some = memories_of(load(content))
-    except DAMAGE:
-        with writing(path):
-            path.unlink()
-            sync(path.parent)
-        return False
-    erased = {user: _emptied(some[user]) for user in users if len(some.get(user, ()))}
-    if erased:
-        write_arrays(path, memory_arrays(some | erased))
-    return True
-
-
-def _emptied(entries: MemoryEntries) -> MemoryEntries:
-    return MemoryEntries(**{name: values[:0] for name, values in vars(entries).items()})
 
 
 def _put_away(folder: Path) -> None:

@@ -19,18 +19,14 @@ import dataclasses
 import hashlib
 import json
 import shutil
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from weakref import WeakValueDictionary
 
-from safetensors.numpy import load
-
 from fedmem import __version__
 from fedmem.checkpoint.atomic_files import (
-    DAMAGE,
-    Array,
     read_arrays,
     read_json,
     reading,
@@ -119,12 +115,13 @@ class RunDirectory:
         """Write what never changes; the manifest last."""
         with writing(self.path):
             self.path.mkdir(parents=True, exist_ok=True)
-        self._write_dataset(snapshot.dataset)
+        self.write_dataset(snapshot.dataset)
         arrays = snapshot.features.to_arrays() | snapshot.user_features.to_arrays()
         write_arrays(self.path / "features.safetensors", arrays)
         self.write_manifest(snapshot)
 
-    def _write_dataset(self, dataset: FederatedDataset) -> None:
+    def write_dataset(self, dataset: FederatedDataset) -> None:
+        """Write the sequences, the vocabulary and the catalogue."""
         write_arrays(self.path / "dataset.safetensors", dataset_arrays(dataset))
         write_json(self.path / "dataset.json", dataset_record(dataset))
 
@@ -226,55 +223,6 @@ class RunDirectory:
     def write_record(self, record: RunRecord) -> None:
         """Replace ``run.json``."""
         write_json(self.path / "run.json", vars(record))
-
-    def erase_users(self, user_ids: Collection[str]) -> list[Path]:
-        """Erase these users: what they remember and have handed on, in every checkpoint; history, texts and ids.
-
-        What is damaged cannot be searched, nor can any model be read from it: it is removed. The ids go last, so that
-        an erasure that was cut off can be done again.
-
-        Returns:
-            The files that were removed.
-
-        Raises:
-            CheckpointError: naming every file that cannot be read or written; all others were erased.
-        """
-        try:
-            dataset, arrays = self._read_erasable()
-        except CheckpointError:  # the system's refusal, which says nothing of what is in the files
-            raise
-        except DAMAGE:
-            return self._remove_damaged()
-        users = [index for user_id in user_ids if (index := dataset.vocabulary.find_user(user_id)) is not None]
-        if not users:
-            return []
-        window = self.read_config().transitions.window
-        removed = self.checkpoints.subtract_transitions(users, dataset, window) + self.checkpoints.erase_memories(users)
-        texts = UserFeatures.from_arrays(arrays).without_users(users)
-        write_arrays(self.path / "features.safetensors", arrays | texts.to_arrays())
-        self._write_dataset(dataset.without_users(users))
-        return removed
-
-    def _read_erasable(self) -> tuple[FederatedDataset, dict[str, Array]]:
-        """Read what names users, or raise what damage raises; CheckpointError where a file cannot be opened."""
-        names = "dataset.json", "dataset.safetensors", "features.safetensors"
-        if missing := [name for name in names if not (self.path / name).exists()]:
-            raise LookupError(f"{missing[0]} is missing")
-        contents = []
-        for name in names:
-            with writing(self.path / name):  # whose error is that of the system, not of what the file holds
-                contents.append((self.path / name).read_bytes())
-        record, sequences, features = contents
-        return dataset_of(json.loads(record), load(sequences)), load(features)
-
-    def _remove_damaged(self) -> list[Path]:
-        """Remove what may hold users of a snapshot that cannot be read; without it nothing else here can be used."""
-        patterns = "dataset.*", "features.*", "rounds/*/memories-*"
-        files = sorted(path for pattern in patterns for path in self.path.glob(pattern))
-        with writing(self.path):
-            for file in files:
-                file.unlink(missing_ok=True)
-        return files
 
     def prepare(self) -> None:
         """Make the folder and remove what a killed run left, before working files are put there."""

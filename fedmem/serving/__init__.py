@@ -1,9 +1,9 @@
 """From a model version to recommendations: for known users, new ones, histories and whole batches."""
 
+from fedmem.checkpoint.erasure import erase_users
 from fedmem.data.interactions import Item
 from fedmem.serving.answers import Recommendation, ScoredItem, SimilarTo
 from fedmem.serving.catalogue import ServedCatalogue
-from fedmem.serving.erasure import erase_users
 from fedmem.serving.job_map import JobMap
 from fedmem.serving.new_items import described_item
 from fedmem.serving.question import Question

@@ -10,7 +10,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from backend.app import create_app
-from fedmem.checkpoint import RunDirectory, checkpoints
+from fedmem.checkpoint import RunDirectory, erasure
 from fedmem.contracts import UserHistory
 from fedmem.errors import CheckpointError
 from fedmem.storage.catalogue import CatalogueStore
@@ -227,7 +227,7 @@ def test_files_that_cannot_be_written_are_told_and_tried_again(served, served_wo
     left = another_model(served_world, activate=False)
     first, second = (RunDirectory(served_world.data_dir / "jobs" / str(number)) for number in (1, 2))
     keeper = served.app.state.services.keeper
-    write, now = checkpoints.write_arrays, keeper.eraser.clock()
+    write, now = erasure.write_arrays, keeper.eraser.clock()
 
     def refuse(path, arrays):
         if second.path in path.parents:
@@ -238,7 +238,7 @@ def test_files_that_cannot_be_written_are_told_and_tried_again(served, served_wo
         return sum("deleted users are still in the files of job 2" in r.getMessage() for r in caplog.records)
 
     monkeypatch.setattr(keeper.eraser, "clock", lambda: now)
-    monkeypatch.setattr(checkpoints, "write_arrays", refuse)
+    monkeypatch.setattr(erasure, "write_arrays", refuse)
     assert "cannot be written" in problem(served.delete("/users/u03"), 503).detail
     assert (remembers(first, "u03"), remembers(second, "u03")) == (False, True)
     keeper.look()
@@ -249,7 +249,7 @@ def test_files_that_cannot_be_written_are_told_and_tried_again(served, served_wo
     assert complaints() == 1
     assert served.post(f"/models/{left}/activate").status_code == 200
     problem(served.get("/recommend/u03?strict=true"), 404)
-    monkeypatch.setattr(checkpoints, "write_arrays", write)
+    monkeypatch.setattr(erasure, "write_arrays", write)
     now += 61
     keeper.look()
     assert not remembers(second, "u03")
