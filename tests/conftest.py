@@ -23,16 +23,27 @@ gc.disable()
 pytest_plugins = ["tests.databases"]
 
 ROOT = Path(__file__).resolve().parents[1]
+LONGEST = ("end_to_end", "benchmarks", "federated", "extending")
 
 # No deadline, because the machine may be busy; derandomised, because a failure must be there again tomorrow.
 settings.register_profile("fedmem", deadline=None, derandomize=True, max_examples=50)
 settings.load_profile("fedmem")
 
 
+def pytest_xdist_auto_num_workers() -> int:
+    """Half as many processes again as the machine has processors, because services and browsers are waited for."""
+    return (os.cpu_count() or 1) * 3 // 2
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Of several processes, let none begin at the end what takes longest: real services, browsers and whole runs."""
+
+    def place(item: pytest.Item) -> int:
+        folder = item.path.relative_to(ROOT / "tests").parts[0]
+        return LONGEST.index(folder) if folder in LONGEST else len(LONGEST)
+
     if hasattr(config, "workerinput"):
-        items.sort(key=lambda item: not item.path.is_relative_to(ROOT / "tests" / "end_to_end"))
+        items.sort(key=place)
 
 
 def pytest_collection_finish() -> None:

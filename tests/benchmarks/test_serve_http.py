@@ -60,8 +60,8 @@ def test_swaps_were_made_and_a_job_has_trained_meanwhile(record):
 
 
 def test_an_even_load_on_the_whole_product():
-    record = load.load(rate=20.0, seconds=3.0, warm_up=0.5)
-    assert record["requests"] == pytest.approx(60, abs=2)
+    record = load.load(rate=20.0, seconds=1.0, warm_up=0.5)
+    assert record["requests"] == pytest.approx(20, abs=2)
     assert (record["errors"], record["errors_by_reason"]) == (0, {})
     assert record["rounds_trained"] > 0
     assert 0 < record["p50_ms"] <= record["p99_ms"]

@@ -106,7 +106,8 @@ def product(folder: Path) -> Iterator[tuple["subprocess.Popen[str]", httpx.Clien
 
 def holders(folder: Path) -> list[str]:
     """The files of the data folder, the database's and logs included, that hold the deleted user's id."""
-    there = [path for path in folder.rglob("*") if path.is_file()]
+    # Unlike rglob, walk heeds no folder that is renamed meanwhile.
+    there = [Path(place, name) for place, _, names in os.walk(folder) for name in names]
     return [str(path) for path in there if DELETED.encode() in content(path)]
 
 
