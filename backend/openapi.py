@@ -15,7 +15,7 @@ TAGS = [
     {"name": "users", "description": "Interactions as they happen, their export and their deletion."},
     {"name": "jobs", "description": "Training that can be started, watched, paused, resumed and stopped."},
     {"name": "models", "description": "Versions that jobs have left, and which one is in service."},
-    {"name": "memory", "description": "The global abstract memory: prototypes of what clients found surprising."},
+    {"name": "memory", "description": "The global abstract memory: prototypes of the clients', and what follows what."},
     {"name": "operations", "description": "Data sets, trainers, health and metrics."},
 ]
 MEANING = {

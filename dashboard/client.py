@@ -27,6 +27,7 @@ from fedmem.contracts import (
     RecommendationRequest,
     RecommendationResponse,
     TrainerList,
+    TransitionRows,
     UserHistory,
     UserPage,
 )
@@ -165,6 +166,10 @@ class ApiClient:
         """Recommend to an unknown user as if the global memory were this prototype alone."""
         path = f"/memory/prototypes/{index}/recommendations"
         return self._get(RecommendationResponse, path, k=k, model=model)
+
+    def transitions(self, model: str, item_id: str | None = None, followers: int = 5) -> TransitionRows:
+        """Get the strongest rows of a model's transition memory, or the row of one item."""
+        return self._get(TransitionRows, "/memory/transitions", model=model, item_id=item_id, followers=followers)
 
     def item_map(self, job_id: int) -> ItemMap:
         """Get the items on the map of a job's prototypes."""

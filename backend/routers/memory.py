@@ -14,13 +14,23 @@ from backend.routers.recommend import OfDataset, Version, as_json, check_size
 from backend.rows import prototype_of
 from backend.served_model import ServedModel, ServedModels
 from backend.services import Services
-from fedmem.contracts import ItemMap, ItemPoint, MapPoint, PrototypeRound, RecommendationResponse, Selection
-from fedmem.contracts.contract import PRINTABLE
+from fedmem.contracts import (
+    ItemMap,
+    ItemPoint,
+    MapPoint,
+    PrototypeRound,
+    RecommendationResponse,
+    Selection,
+    TransitionRows,
+)
+from fedmem.contracts.contract import PRINTABLE, STORED
 from fedmem.contracts.recommendations import MAX_K
 from fedmem.errors import UnknownError
-from fedmem.serving import JobMap, Question
+from fedmem.serving import JobMap, Question, ShownTransitions
 
 router = APIRouter(prefix="/memory", tags=["memory"], route_class=KnownQueryRoute)
+
+MOST_ROWS = 100
 
 JobNumber = Annotated[
     int | None, Query(ge=1, le=LARGEST_ID, description="The job; default that of the model in service.")
@@ -80,6 +90,28 @@ async def recommend_by_prototype(
 def _answer_by_prototype(served: ServedModel, index: int, k: int) -> Response:
     answer = served.recommender.with_prototype(index).answer(Question(selection=Selection(k=k)))
     return as_json(answer.response(None, image_url=lambda item: image_url(item.item_id, item.image_path)))
+
+
+@router.get("/transitions", responses=problems(404, 409, 503))
+def get_transitions(
+    served: Served,
+    item_id: Annotated[
+        str | None,
+        Query(pattern=STORED, description="The row of this item alone.", examples=["1197"]),
+    ] = None,
+    k: Annotated[int, Query(ge=1, le=MOST_ROWS, description="How many rows.")] = 10,
+    followers: Annotated[int, Query(ge=1, le=MOST_ROWS, description="How many items of a row.")] = 5,
+    model: Version = None,
+    dataset: OfDataset = None,
+) -> TransitionRows:
+    """Show what follows what: the rows of the transition memory that weigh most, or the row of one item.
+
+    Rows are sums over all clients. Items with fewer than 5 interactions are left out, as a row's own item and among
+    its followers, because their entries would show what a single client took; a pair of more frequent items may still
+    come from one client. A model without a transition memory is a 409.
+    """
+    shown = ShownTransitions(served.of(model, dataset).recommender, followers)
+    return shown.strongest(k) if item_id is None else shown.of(item_id)
 
 
 @router.get("/map", responses=problems(404, 503))

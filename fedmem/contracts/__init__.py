@@ -22,7 +22,17 @@ from fedmem.contracts.jobs import (
     LogLine,
     RoundMetrics,
 )
-from fedmem.contracts.memory import ItemMap, ItemPoint, MapPoint, NearestItem, Prototype, PrototypeRound
+from fedmem.contracts.memory import (
+    Follower,
+    ItemMap,
+    ItemPoint,
+    MapPoint,
+    NearestItem,
+    Prototype,
+    PrototypeRound,
+    TransitionRow,
+    TransitionRows,
+)
 from fedmem.contracts.models import ModelPage, ModelVersion
 from fedmem.contracts.problem import Problem
 from fedmem.contracts.recommendations import (
@@ -52,6 +62,7 @@ __all__ = [
     "FeedbackEvent",
     "FeedbackRequest",
     "FeedbackResponse",
+    "Follower",
     "HistoryEntry",
     "ItemMap",
     "ItemPage",
@@ -86,6 +97,8 @@ __all__ = [
     "SimilarItems",
     "Trainer",
     "TrainerList",
+    "TransitionRow",
+    "TransitionRows",
     "UserHistory",
     "UserPage",
     "UserSummary",

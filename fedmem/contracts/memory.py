@@ -60,3 +60,34 @@ class ItemMap(Contract):
 
     job_id: int = Field(description="The job's number.", examples=[7])
     items: tuple[ItemPoint, ...]
+
+
+class Follower(Contract):
+    """An item that others took after another."""
+
+    item_id: ItemId
+    title: str = Field(description="The title, or the id where no title is known.", examples=["Ladyhawke"])
+    weight: float = Field(
+        description="How often it followed, near counting more, over powers of how often both were taken.",
+        examples=[1.4],
+    )
+
+
+class TransitionRow(Contract):
+    """What followed one item in the clients' histories."""
+
+    item_id: ItemId
+    title: str = Field(description="The title, or the id where no title is known.", examples=["The Princess Bride"])
+    taken: int = Field(description="How many interactions with it were handed on, 5 or more.", examples=[120])
+    weight: float = Field(description="The weights of its whole row together.", examples=[31.5])
+    followers: tuple[Follower, ...] = Field(description="The greatest weights first.")
+
+
+class TransitionRows(Contract):
+    """Rows of the transition memory that a model reads, the sum over its clients."""
+
+    model_version: str = Field(description="The model that reads them.", examples=["job-7-round-120"])
+    dataset: str = Field(description="The data set that this model was trained on.", examples=["demo"])
+    round: int = Field(description="The training round of the model.", examples=[120])
+    strength: float = Field(description="The weight of the transition memory in every score.", examples=[0.3])
+    rows: tuple[TransitionRow, ...] = Field(description="Those that weigh most first.")

@@ -8,6 +8,7 @@ from fedmem.serving.job_map import JobMap
 from fedmem.serving.new_items import described_item
 from fedmem.serving.question import Question
 from fedmem.serving.recommender import Recommender, best_of
+from fedmem.serving.transition_rows import ShownTransitions
 
 __all__ = [
     "Item",
@@ -17,6 +18,7 @@ __all__ = [
     "Recommender",
     "ScoredItem",
     "ServedCatalogue",
+    "ShownTransitions",
     "SimilarTo",
     "best_of",
     "described_item",

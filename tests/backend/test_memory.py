@@ -1,7 +1,7 @@
 """The global abstract memory over HTTP."""
 
 from fedmem.checkpoint import RunDirectory
-from fedmem.contracts import ItemMap, PrototypeRound, RecommendationResponse, Selection
+from fedmem.contracts import ItemMap, PrototypeRound, RecommendationResponse, Selection, TransitionRows
 from fedmem.serving import Question
 from tests.backend.conftest import ITEMS, problem
 
@@ -57,8 +57,49 @@ def test_a_model_without_prototypes_recommends_by_none(served, monkeypatch):
     assert "fedmem.enable_prototype_aggregation=true" in detail
 
 
+def rows_of(served, **query):
+    return TransitionRows.model_validate(served.get("/memory/transitions", params=query).json())
+
+
+def test_the_strongest_rows_of_the_transition_memory(served, recommender):
+    table = recommender.scorer.transitions
+    found = rows_of(served, k=3, followers=2)
+    assert (found.model_version, found.dataset, found.round) == (recommender.model_version, "tiny", recommender.round)
+    assert found.strength == recommender.scorer.strength > 0
+    assert len(found.rows) == 3
+    weights = [row.weight for row in found.rows]
+    assert weights == sorted(weights, reverse=True)
+    assert weights[0] == max(float(row.sum()) for row in table.weights[table.taken >= 5])
+    first = found.rows[0]
+    assert first.title == f"Film {first.item_id}"
+    assert first.taken == table.taken[recommender.catalogue.index(first.item_id)]
+    assert len(first.followers) == 2
+    assert first.followers[0].weight >= first.followers[1].weight > 0
+    assert rows_of(served, item_id=first.item_id, followers=2).rows == (first,)
+
+
+def test_what_few_interactions_stand_behind_is_not_shown(served, recommender):
+    table, found = recommender.scorer.transitions, rows_of(served, k=100, followers=100).rows
+    rare = {str(item) for item in range(1, ITEMS + 1) if table.taken[item] < 5}
+    assert rare, "there are some, and rows of others lead to them"
+    assert any(str(item) in rare for item in table.items[table.taken >= 5].ravel())
+    assert len(found) == ITEMS - len(rare)
+    assert not rare & {row.item_id for row in found}
+    assert not rare & {item.item_id for row in found for item in row.followers}
+    assert rows_of(served, item_id=min(rare)).rows == ()
+
+
+def test_transitions_that_are_not_there(served, monkeypatch):
+    problem(served.get("/memory/transitions?item_id=no-such-item"), 404)
+    problem(served.get("/memory/transitions?k=101"), 422)
+    problem(served.get("/memory/transitions?model=job-9-round-9"), 404)
+    monkeypatch.setattr(served.app.state.served.current.recommender.scorer, "transitions", None)
+    assert "disable_transitions=false" in problem(served.get("/memory/transitions"), 409).detail
+
+
 def test_a_job_without_prototypes(client):
     client.post("/jobs", json={"dataset": "tiny"})
     assert "first validation" in problem(client.get("/memory/prototypes?job=1"), 404).detail
     problem(client.get("/memory/map?job=1"), 404)
     problem(client.get("/memory/prototypes"), 503)
+    problem(client.get("/memory/transitions"), 503)
