@@ -137,7 +137,7 @@ def test_who_is_deleted_is_unknown_at_once_and_after_a_start(served, served_worl
     def is_gone(client: TestClient) -> None:
         problem(client.get("/users/u03/history"), 404)
         problem(client.get("/recommend/u03?strict=true"), 404)
-        assert client.get("/recommend/u03").json()["strategy"] == "prototypes"
+        assert client.get("/recommend/u03").json()["strategy"] == "popularity"
         assert len(recommended(client, "u03")) == ITEMS
 
     is_gone(served)
