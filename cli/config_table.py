@@ -26,7 +26,8 @@ def settings(section: BaseModel, prefix: str = "") -> Iterator[tuple[str, object
 def as_table(config: ExperimentConfig) -> Table:
     """Render a rich table; the last column is the original description's default where it differs from ours."""
     table = Table(box=None, header_style="bold", pad_edge=False)
-    for column in ("key", "value", "meaning", "original"):
+    table.add_column("key", no_wrap=True)
+    for column in ("value", "meaning", "original"):
         table.add_column(column, overflow="fold")
     for key, value, info in settings(config):
         table.add_row(key, _shown(value), info.description, _original(info))
