@@ -13,7 +13,7 @@ from fedmem.storage.jobs import Lease
 from fedmem.storage.schema import jobs
 from tests.dashboard.example_rounds import Curves
 from tests.dashboard.pretended_trainer import PretendedTrainer
-from tests.dashboard.sites import backend_on, open_page
+from tests.dashboard.sites import asked, backend_on, open_page
 from tests.end_to_end.products import Product
 from tests.waiting import PATIENCE, until
 
@@ -31,7 +31,7 @@ class Filled:
 
     def get(self, path: str) -> dict:
         """What the API answers."""
-        return httpx.get(f"{self.api}{path}", timeout=PATIENCE).raise_for_status().json()
+        return asked(f"{self.api}{path}").raise_for_status().json()
 
     def post(self, path: str, **body: object) -> dict:
         """What the API answers to what is asked of it."""

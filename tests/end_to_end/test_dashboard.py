@@ -10,7 +10,6 @@ from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-import httpx
 import pytest
 
 import migrations
@@ -19,7 +18,7 @@ from fedmem.storage.jobs import Lease
 from fedmem.storage.models import ModelStore
 from tests.dashboard.example_rounds import Curves
 from tests.dashboard.pretended_trainer import PretendedTrainer
-from tests.dashboard.sites import PAGES, POLL, backend_on, dashboard_on
+from tests.dashboard.sites import PAGES, POLL, asked, backend_on, dashboard_on
 from tests.end_to_end.products import ROUNDS, Product
 from tests.end_to_end.visitor import Visitor
 from tests.ports import free_port
@@ -60,7 +59,7 @@ class Site:
 
     def job(self, job_id: int) -> Job:
         """As the API tells it, which must be as it stands in the database."""
-        told = Job.model_validate(httpx.get(f"{self.api}/jobs/{job_id}", timeout=PATIENCE).json())
+        told = Job.model_validate(asked(f"{self.api}/jobs/{job_id}").json())
         stored = self.product.jobs.get(job_id)
         assert (told.state, told.desired_state) == (stored.state, stored.desired_state)
         assert told.round <= stored.round
@@ -73,7 +72,7 @@ class Site:
 
     def polls(self) -> int:
         """How often a dashboard has asked for a job."""
-        found = POLLED.search(httpx.get(f"{self.api}/metrics", timeout=PATIENCE).text)
+        found = POLLED.search(asked(f"{self.api}/metrics").text)
         return 0 if found is None else int(float(found[1]))
 
     def polled(self, tab: Visitor, times: int) -> None:
@@ -204,7 +203,7 @@ def test_a_page_of_another_site_changes_nothing_and_frames_nothing(site, running
     job = jobs.get(lease.job_id)
     assert (job.desired_state, job.state) == (before[0].desired_state, before[0].state)
     assert (len(jobs.page(limit=9)), site.active()) == before[1:]
-    assert httpx.get(f"{site.api}/users/u03/history", timeout=PATIENCE).is_success
+    assert asked(f"{site.api}/users/u03/history").is_success
 
 
 @contextmanager
