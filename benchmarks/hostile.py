@@ -46,6 +46,7 @@ SMALL: dict[str, Any] = {
     "federated": {"num_rounds": 6, "client_fraction": 0.05},
     "evaluation": {"eval_every": 3},
 }
+AT_REST = ("failed", "stopped", "paused", "succeeded")
 POISON: dict[str, dict[str, Any]] = {
     "too large": {"model": {"sasrec_hidden_dim": 10_000, "sasrec_num_blocks": 20}},
     "diverges": {"federated": {"server_optimizer": "none", "server_learning_rate": 1e30}},
@@ -161,7 +162,7 @@ class Attack:
         if kind == "never ends":
             self._comes_to(client, number, lambda job: job["state"] == "running")
             client.post(f"/jobs/{number}/stop")
-        ended = self._comes_to(client, number, lambda job: job["state"] in ("failed", "stopped", "paused"))
+        ended = self._comes_to(client, number, lambda job: job["state"] in AT_REST)
         self.done[f"job {kind}: {'ended alone' if ended else 'no end seen'}"] += 1
 
     def _whole(self, client: httpx.Client) -> None:

@@ -12,7 +12,7 @@ from cli.screen import notes
 from fedmem.errors import FedMemError
 
 PAUSES = 1.0, 60.0  # seconds before a service is started again: the first time, and at most
-STEADY = 120.0  # seconds after which a service that ran counts as well again
+STEADY = 30.0  # seconds after which a service that ran counts as well again
 CANNOT_START = 2  # the exit code of a service whose settings are wrong
 GRACE = 60.0  # seconds that a service has to end
 
