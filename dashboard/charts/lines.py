@@ -2,7 +2,7 @@
 
 Rows: round, value, low, high, series, kind. A `line` may have a band (low, high); `best` marks a point; a `reference`
 is a level that holds for all rounds, and so is an `upper` one, which lines come near at their end, so that its name is
-at their beginning; `room` is not seen.
+at their beginning; `room` is not seen. A `thin` line is one that stands back.
 """
 
 from collections.abc import Iterable, Sequence
@@ -26,7 +26,7 @@ from dashboard.charts.drawing import (
 )
 from dashboard.charts.palette import GREY, SERIES, colours
 
-Kind = Literal["line", "best", "reference", "upper", "room"]
+Kind = Literal["line", "best", "reference", "upper", "room", "thin"]
 ROOM, ROOM_FOR_NAME = 0.04, 0.14  # of the height
 DASHES = ([1, 0], [6, 3], [2, 2])
 BESIDE = ([6, 6], [2, 4])  # wide gaps, for what is beneath
@@ -58,6 +58,7 @@ class Style:
         reference: where the name of a level stands, if there may be one.
         upper: whether there is an upper level, too.
         stacked: whether the series are parts of a sum, drawn as areas.
+        thin: whether a series may be a thin line.
         beside: whether the first series is what the others stand beside: they are dashed, so that one that lies upon it
             lets it be seen.
     """
@@ -73,6 +74,7 @@ class Style:
     upper: bool = False
     stacked: bool = False
     beside: bool = False
+    thin: bool = False
 
 
 def lines(data: Iterable[Row], style: Style) -> Drawing:
@@ -125,7 +127,7 @@ def _dashes(style: Style) -> dict[str, Any]:
 
 
 def _legend(style: Style) -> alt.Legend:
-    return legend("square" if style.stacked else "stroke", columns=3 if len(style.series) != 4 else 2)
+    return legend("square" if style.stacked else "stroke", columns=2 if len(style.series) in (4, 6) else 3)
 
 
 def _layers(style: Style, base: alt.Chart, y: alt.Y) -> list[Any]:
@@ -138,6 +140,8 @@ def _layers(style: Style, base: alt.Chart, y: alt.Y) -> list[Any]:
         banded = base.transform_filter("datum.kind === 'line' && isValid(datum.low)")
         low = value_axis("low", style.y_title, zero=style.zero, values_format=style.y_format)
         layers.insert(0, banded.mark_area(opacity=0.15, clip=True).encode(y=low, y2="high:Q"))
+    if style.thin:
+        layers.append(base.transform_filter("datum.kind === 'thin'").mark_line(strokeWidth=1, clip=True))
     layers.append(base.transform_filter("datum.kind === 'room'").mark_point(opacity=0))
     if style.reference:
         layers.append(_reference(style, y, tooltip))

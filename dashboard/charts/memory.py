@@ -71,6 +71,18 @@ def entropy_chart(rounds: Sequence[RoundMetrics]) -> Drawing:
     return plain(rows, "Entropy of the expert weights (nats)", ["Entropy"], zero=True)
 
 
+def transitions_chart(rounds: Sequence[RoundMetrics], name: str, title: str) -> Drawing:
+    """Draw how far the transition memory has grown: ``transition_pairs`` or ``transition_interactions``."""
+    label = title.partition(" (")[0]
+    return plain(series(rounds, "train", name, label), title, [label], palette=(VERMILLION,), zero=True)
+
+
+def strength_chart(rounds: Sequence[RoundMetrics]) -> Drawing:
+    """Draw the weight that validations gave to the transition memory."""
+    rows = series(rounds, "train", "transition_strength", "Weight")
+    return plain(rows, "Weight in the score (number)", ["Weight"], palette=(VERMILLION,), zero=True)
+
+
 def _threshold(config: FedMemConfig) -> list[tuple[str, float]]:
     """Name the threshold; none where it is a quantile, which differs from client to client."""
     if config.surprise_quantile is not None:

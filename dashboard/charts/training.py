@@ -13,21 +13,26 @@ POPULARITY = "popularity"
 BASELINES = {POPULARITY: "popularity", "item_counts": "item-item counts", "ease": "EASE"}
 
 
-def ranking_chart(runs: Runs, metric: str) -> Drawing:
-    """Draw a validation metric of some runs by round, the first with standard error, best round and baselines."""
+def ranking_chart(runs: Runs, metric: str, *, without: bool = False) -> Drawing:
+    """Draw a validation metric of some runs by round, the first with standard error, best round and baselines.
+
+    ``without`` adds the first run's model without its transition memory, where that was measured, as a thin line.
+    """
     first = next(iter(runs))
+    thin = _without_transitions(runs[first], metric, first) if without else []
     rows = [row for name, rounds in runs.items() for row in _ranking_rows(rounds, metric, name, band=name == first)]
     marked, levels = _best(runs[first], metric, first), _levels(runs[first], metric)
     style = Style(
         ranking_title(metric),
-        tuple(runs),
+        (*runs, *dict.fromkeys(row.series for row in thin)),
         bands=True,
         best=bool(marked),
         reference="above" if levels else None,
         upper=any(row.kind == "upper" for row in levels),
+        thin=bool(thin),
         beside=True,
     )
-    return lines([*rows, *marked, *levels], style)
+    return lines([*rows, *thin, *marked, *levels], style)
 
 
 def loss_chart(runs: Runs, name: str, title: str) -> Drawing:
@@ -73,9 +78,12 @@ def strongest(rounds: Sequence[RoundMetrics], metric: str) -> str | None:
 
 
 def best(rounds: Sequence[RoundMetrics], metric: str) -> tuple[int, float, float] | None:
-    """Find the best round by HR@10, which is what training goes by, with another metric of that round."""
+    """Find the best round by NDCG@10, which is what training goes by, with another metric of that round.
+
+    It is HR@10 where NDCG@10 was not measured.
+    """
     by_round = {number: (number, value, error) for number, value, error in measured(rounds, metric)}
-    watched = [found for found in measured(rounds, "HR@10") if found[0] in by_round]
+    watched = [found for found in measured(rounds, "NDCG@10") or measured(rounds, "HR@10") if found[0] in by_round]
     return by_round[max(watched, key=lambda found: found[1])[0]] if watched else None
 
 
@@ -84,6 +92,11 @@ def _ranking_rows(rounds: Sequence[RoundMetrics], metric: str, run: str, *, band
         Row(number, value, run, low=value - error if band else None, high=value + error if band else None)
         for number, value, error in measured(rounds, metric)
     ]
+
+
+def _without_transitions(rounds: Sequence[RoundMetrics], metric: str, run: str) -> list[Row]:
+    found = series(rounds, "validation", f"without_transitions_{metric}", f"{run}, no transitions")
+    return [row._replace(kind="thin") for row in found]
 
 
 def _best(rounds: Sequence[RoundMetrics], metric: str, run: str) -> list[Row]:

@@ -22,7 +22,7 @@ def _draw(view: JobView) -> None:
         waiting_for_rounds(state_of(view.job))
         return
     _figures(view)
-    rounds = view.trained
+    rounds, transitions = view.trained, view.job.config.uses_transitions
     left, right = st.columns(2)
     with left:
         panel("Participation", participation_chart(rounds), "clients-participation")
@@ -34,6 +34,8 @@ def _draw(view: JobView) -> None:
     with right:
         panel("Sent by a client", traffic_chart(rounds, "up"), "clients-up")
     panel("Everything sent so far", total_traffic_chart(view.trained), "clients-total")
+    if transitions:
+        st.caption(TRANSITIONS)
 
 
 _SPREAD = (
@@ -41,10 +43,16 @@ _SPREAD = (
 )
 
 
+TRANSITIONS = (
+    "Transitions cross only in sums over the clients of a round, once per interaction; their table goes to the clients "
+    "that validate. A table of transitions may hold rare pairs, which a single client gave."
+)
+
+
 def _figures(view: JobView) -> None:
     last = view.trained[-1].metrics.get("train", {})
     down = last.get("bytes_down_weights", 0.0) + last.get("bytes_down_prototypes", 0.0)
-    up = last.get("bytes_up_weights", 0.0) + last.get("bytes_up_prototypes", 0.0)
+    up = sum(last.get(f"bytes_up_{part}", 0.0) for part in ("weights", "prototypes", "transitions"))
     prototypes = last.get("bytes_up_prototypes", 0.0)
     places = st.columns(4)
     places[0].metric("Clients in the last round", f"{last.get('clients', 0.0):.0f}")

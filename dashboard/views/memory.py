@@ -1,4 +1,4 @@
-"""Memory: what clients find surprising, what they keep, and how the experts read it."""
+"""Memory: what clients find surprising and keep, how the experts read it, and what they have handed on together."""
 
 import streamlit as st
 
@@ -15,6 +15,7 @@ from dashboard.components.drawings import panel
 from dashboard.components.job_header import job_header
 from dashboard.components.live import JobView, live_job
 from dashboard.components.states import empty, waiting_for_rounds
+from dashboard.components.transitions import transitions
 from dashboard.words import state_of
 
 _SPREAD = "The line is the median position; the dark band holds the middle half, the light one nine tenths of them."
@@ -22,7 +23,7 @@ _OPEN = "The last bar holds all that is above."
 
 
 def memory() -> None:
-    """Show sums and quantiles over the clients' memories; their content stays on the devices."""
+    """Show sums and quantiles over the clients' memories; their content stays on the devices; and what follows what."""
     st.title("Memory")
     live_job(_draw)
 
@@ -31,11 +32,13 @@ def _draw(view: JobView) -> None:
     job_header(view)
     if not view.job.config.uses_memory:
         empty("This run has no memory", "Its configuration switches the local memory off. Choose another job.")
-    elif not view.trained:
-        waiting_for_rounds(state_of(view.job))
-    else:
+    elif view.trained:
         _warm_up(view)
         _charts(view)
+    if view.trained:
+        transitions(view)
+    else:
+        waiting_for_rounds(state_of(view.job))
 
 
 def _warm_up(view: JobView) -> None:

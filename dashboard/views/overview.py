@@ -19,7 +19,10 @@ from fedmem.contracts import Job, ModelPage
 
 METRIC = "HR@10"
 FIGURE = 130  # pixels: four beside each other, or two in a narrow window
-MEANING = "Hit rate at 10: the share of users whose held-out item is among the first ten of all items."
+MEANING = (
+    "Hit rate at 10: the share of users whose held-out item is among the first ten of all items. The best round is the "
+    "best by validation NDCG@10."
+)
 # In a word each; none of them is trained by rounds.
 HOW = {
     POPULARITY: "The same list of the most popular items for every user.",

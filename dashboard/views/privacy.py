@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import pandas as pd
 import streamlit as st
 
-from dashboard.charts.clients import total_traffic_chart
+from dashboard.charts.clients import sent, total_traffic_chart
 from dashboard.components.drawings import panel
 from dashboard.components.job_header import job_header
 from dashboard.components.live import JobView, live_job
@@ -18,11 +18,14 @@ LEDGER = {
     "bytes_down_prototypes": ("↓ Global prototypes", "The same for every client"),
     "bytes_up_weights": ("↑ Change of the parameters", "Rows of items can betray the history"),
     "bytes_up_prototypes": ("↑ Prototypes of the memory", "A small cluster can betray an item"),
+    "bytes_down_transitions": ("↓ Table of transitions, to clients that validate", "It may hold rare pairs of items"),
+    "bytes_up_transitions": ("↑ New transitions, in a sum", "A pair that only one client has"),
 }
 NEVER = (
-    "Between a client and the server cross only the four kinds of messages below: no interaction, no item id, no entry "
-    "of a memory. Here the clients are simulated, so that their histories lie in this installation's database all the "
-    "same."
+    "Between a client and the server cross only the kinds of messages below: no history and no entry of a memory. "
+    "Transitions, what followed what, cross only in sums over the clients of a round; but a table of transitions may "
+    "hold rare pairs, which a single client gave. Here the clients are simulated, so that their histories lie in this "
+    "installation's database all the same."
 )
 MISSING = (
     "**No noise and no clipping.** Updates and prototypes leave a client as they are, so there is no (ε, δ) to report: "
@@ -49,8 +52,8 @@ def _draw(view: JobView) -> None:
     st.subheader("The ledger: what was sent")
     st.dataframe(_ledger(view.trained), hide_index=True, width="stretch")
     st.caption(
-        "↓ to the clients, ↑ to the server; per client in the last round. Counted on the serialized messages. 1 KB is "
-        "1,000 bytes; weights are sent whole, never by changed rows."
+        "↓ to the clients, ↑ to the server; per client in the last round with any. Counted on the serialized messages. "
+        "1 KB is 1,000 bytes; weights are sent whole, never by changed rows."
     )
     panel("Everything sent so far", total_traffic_chart(view.trained), "privacy-total")
 
@@ -58,10 +61,8 @@ def _draw(view: JobView) -> None:
 def _ledger(rounds: Sequence[RoundMetrics]) -> pd.DataFrame:
     rows = []
     for name, (what, risk) in LEDGER.items():
-        each = [r.metrics.get("train", {}).get(name, 0.0) for r in rounds]
-        clients = [r.metrics.get("train", {}).get("clients", 0.0) for r in rounds]
-        total = sum(count * number for count, number in zip(each, clients, strict=True))
-        rows.append([what, size(each[-1]), size(total), risk])
+        each = [found for r in rounds if (found := r.metrics.get("train", {}).get(name))] or [0.0]
+        rows.append([what, size(each[-1]), size(sum(sent(r, name) for r in rounds)), risk])
     return pd.DataFrame(rows, columns=["What", "Per client", "All so far", "What it may betray"])
 
 

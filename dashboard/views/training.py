@@ -106,10 +106,13 @@ def _validation(view: JobView, runs: Mapping[str, Sequence[RoundMetrics]]) -> No
     names = metric_names([k], view.job.config.evaluation.metrics)
     if not any("HR@10" in each.metrics.get("validation", {}) for each in view.rounds):
         st.info(f"The first validation follows round {view.job.config.evaluation.eval_every}.", icon=":material/info:")
-    note = "The diamond marks the round whose model is kept, the band one standard error over users."
+    note = (
+        "The diamond marks the round whose model is kept, the best by NDCG@10; the band is one standard error over "
+        "users, the thin line the same model without its transition memory."
+    )
     for place, metric in zip(st.columns(len(names)), names, strict=True):
         with place:
-            panel(metric, ranking_chart(runs, metric), f"training-{metric.partition('@')[0]}", note)
+            panel(metric, ranking_chart(runs, metric, without=True), f"training-{metric.partition('@')[0]}", note)
 
 
 def _default(cutoffs: Sequence[int]) -> int:

@@ -37,6 +37,9 @@ class Curves:
         splits = {"train": self._train(number, noise), "system": _system(number, noise)}
         if number % self.eval_every == 0:
             splits["validation"] = self.ranking(number, noise)
+            without = {f"without_transitions_{name}": 0.9 * value for name, value in splits["validation"].items()}
+            splits["validation"] |= without if self.memory else {}
+            splits["train"] |= _transitions_at_validation() if self.memory else {}
         return splits
 
     def ranking(self, number: int, noise: random.Random) -> dict[str, float]:
@@ -62,6 +65,9 @@ class Curves:
             "bytes_down_prototypes": 12_300.0 if self.memory else 0.0,
             "bytes_up_prototypes": 12_300.0 if self.memory else 0.0,
         }
+        if self.memory:
+            values |= {"transition_pairs": 40.0 * number, "transition_interactions": 90.0 * number}
+            values |= {"transition_new_interactions": 90.0, "bytes_up_transitions": 3600.0}
         return values | (self._memory(number, noise) if self.memory else {})
 
     def _memory(self, number: int, noise: random.Random) -> dict[str, float]:
@@ -101,3 +107,7 @@ def _system(number: int, noise: random.Random) -> dict[str, float]:
 def _shares(weights: list[float]) -> list[float]:
     total = sum(weights)
     return [weight / total for weight in weights]
+
+
+def _transitions_at_validation() -> dict[str, float]:
+    return {"transition_strength": 0.3, "bytes_down_transitions": 24_000.0}

@@ -9,8 +9,10 @@ from dashboard.charts.memory import (
     entropy_chart,
     gates_chart,
     occupancy_chart,
+    strength_chart,
     surprise_chart,
     surprise_histogram,
+    transitions_chart,
     writing_chart,
     written_chart,
 )
@@ -37,6 +39,9 @@ DRAWN = {
     "written": lambda r: written_chart(r),
     "gates": lambda r: gates_chart(r),
     "entropy": lambda r: entropy_chart(r),
+    "without transitions": lambda r: ranking_chart({"a run": r}, "HR@10", without=True),
+    "transitions": lambda r: transitions_chart(r, "transition_pairs", "Pairs (number)"),
+    "strength": lambda r: strength_chart(r),
 }
 
 
@@ -68,6 +73,17 @@ def test_the_best_round_is_marked_and_the_baselines_are_levels():
     assert measured[number] == max(measured.values())
 
 
+def test_the_same_model_without_transitions_is_a_thin_line_where_it_is_asked_for():
+    told = rounds(30)
+    drawn = ranking_chart({"a run": told}, "NDCG@10", without=True).datasets[ROWS]
+    thin = drawn[drawn.kind == "thin"].set_index("round").value.to_dict()
+    assert thin == {r.round: r.metrics["validation"]["without_transitions_NDCG@10"] for r in told if r.round in thin}
+    assert list(thin) == [10, 20, 30]
+    plainly = ranking_chart({"a run": told}, "NDCG@10")
+    assert "thin" not in set(plainly.datasets[ROWS].kind)
+    assert "no transitions" not in str(plainly.spec)
+
+
 def test_a_job_of_an_earlier_version_has_popularity_alone():
     start, *others = rounds(20)
     before = {name: value for name, value in start.metrics["validation"].items() if name.startswith("popularity")}
@@ -83,6 +99,10 @@ def test_what_was_sent_adds_up_over_clients_and_rounds():
     drawn = total_traffic_chart(told).datasets[ROWS]
     last = drawn[(drawn["round"] == 3) & (drawn.series == "Up: weights")].value.item()
     assert last == pytest.approx(3 * 50 * 182_000)
+    told = rounds(20)
+    drawn = total_traffic_chart(told).datasets[ROWS]
+    last = drawn[(drawn["round"] == 20) & (drawn.series == "Down: transitions")].value.item()
+    assert last == pytest.approx(2 * 500 * 24_000), "to the users that validate, twice"
 
 
 def test_the_bars_of_a_score_add_up_to_it():

@@ -19,7 +19,7 @@ CHARTS = {  # of a job that was trained with everything on
     "overview": 1,
     "training": 7,
     "clients": 5,
-    "memory": 5,  # without texts and images there is one expert and nothing to weigh
+    "memory": 8,  # without texts and images there is one expert and nothing to weigh
     "prototypes": 4,
     "recommend": 2,
     "experiments": 2,
@@ -170,14 +170,14 @@ def test_training_compares_runs_and_says_where_they_differ(page, filled):
     assert list(differing["Setting"]) == ["ablation.disable_memory"]
     assert {"FedMem-Full", "FedMem-NoMemory"} == {column.rpartition(" ")[2] for column in differing.columns[1:]}
     domain = specs(app)[0]["layer"][0]["encoding"]["color"]["scale"]["domain"]
-    assert len(domain) == 2
+    assert domain == ["Job 1", "Job 2", "Job 1, no transitions"]
 
 
 def test_a_comparison_opens_from_its_url_and_stands_in_it(page, filled):
     app = page("training", filled.api, job=filled.full, compare=filled.without_memory)
     assert app.multiselect[0].value == [filled.without_memory]
     domain = specs(app)[0]["layer"][0]["encoding"]["color"]["scale"]["domain"]
-    assert domain == [f"Job {filled.full}", f"Job {filled.without_memory}"]
+    assert domain[:2] == [f"Job {filled.full}", f"Job {filled.without_memory}"]
     app.multiselect[0].select(filled.running).run()
     assert app.query_params["compare"] == f"{filled.without_memory},{filled.running}"
     app.multiselect[0].set_value([]).run()
@@ -257,12 +257,17 @@ def test_the_form_can_be_closed_where_there_is_no_data(page, empty_api):
 def test_the_bytes_are_those_of_the_metrics(page, filled):
     rounds = filled.get(f"/jobs/{filled.full}/metrics?after_round=0")["rounds"]
     train = [r["metrics"]["train"] for r in rounds]
-    up = train[-1]["bytes_up_weights"] + train[-1]["bytes_up_prototypes"]
+    up = sum(train[-1][f"bytes_up_{part}"] for part in ("weights", "prototypes", "transitions"))
     shown = {metric.label: metric.value for metric in page("clients", filled.api, job=filled.full).metric}
     assert shown["From a client, per round"] == size(up)
     ledger = table(page("privacy", filled.api, job=filled.full))
     assert list(ledger["What"])[2].startswith("↑")
     assert list(ledger["All so far"])[2] == size(sum(t["bytes_up_weights"] * t["clients"] for t in train))
+    tables = [r["metrics"] for r in rounds if "validation" in r["metrics"]]
+    down = sum(found["train"]["bytes_down_transitions"] * found["validation"]["users"] for found in tables)
+    assert list(ledger["What"])[4].startswith("↓ Table of transitions")
+    assert list(ledger["All so far"])[4] == size(down)
+    assert list(ledger["All so far"])[5] == size(sum(t["bytes_up_transitions"] * t["clients"] for t in train))
 
 
 def test_a_chart_says_when_it_does_not_draw_every_point(page, filled, monkeypatch):
@@ -279,12 +284,35 @@ def test_privacy_claims_nothing_that_is_not_there(page, filled):
     said = words(page("privacy", filled.api, job=filled.full))
     assert "No noise and no clipping" in said
     assert "unbounded" in said
+    assert "only in sums" in said
+    assert "rare pairs" in said
 
 
 def test_memory_says_that_a_run_has_none(page, filled):
     app = page("memory", filled.api, job=filled.without_memory)
     assert "no memory" in words(app)
+    assert "keeps no transitions" in words(app)
     assert specs(app) == []
+
+
+def test_memory_shows_what_follows_what_by_title(page, filled):
+    app = page("memory", filled.api, job=filled.full)
+    rows = filled.get("/memory/transitions")["rows"]
+    shown = table(app)
+    assert list(shown["After"]) == [row["title"] for row in rows]
+    assert shown["Others took next"][0] == ", ".join(item["title"] for item in rows[0]["followers"])
+    app.text_input(key="after").set_value(rows[1]["title"]).run()
+    assert not app.exception
+    (choice,) = [box for box in app.selectbox if box.label == "Item"]
+    choice.select(rows[1]["item_id"]).run()
+    row = filled.get(f"/memory/transitions?item_id={rows[1]['item_id']}&followers=20")["rows"][0]
+    assert list(table(app, 1)["Others took next"]) == [item["title"] for item in row["followers"]]
+    app.text_input(key="after").set_value("no such title").run()
+    assert "No title contains “no such title”" in words(app)
+
+
+def test_memory_says_when_the_rows_of_a_job_can_be_seen(page, filled):
+    assert "Its rows can be seen when the job ends." in words(page("memory", filled.api, job=filled.running))
 
 
 def test_prototypes_are_named_by_their_nearest_titles(page, filled):
