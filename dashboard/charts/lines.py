@@ -109,7 +109,7 @@ def _specification(style: Style) -> dict[str, Any]:
     scale = alt.Scale(domain=list(style.series), range=list(palette))
     colour = alt.Color("series:N", scale=scale, legend=_legend(style) if many else None)
     y = value_axis("value", style.y_title, zero=style.zero, values_format=style.y_format)
-    base = alt.Chart(rows()).encode(x=round_axis(), y=y, color=colour, **_dashes(style))
+    base = alt.Chart(rows()).encode(x=round_axis(), y=y, color=colour)
     layers = _layers(style, base, y)
     return specification(alt.layer(*layers).add_params(zoom_by_round()), HEIGHT)
 
@@ -132,12 +132,14 @@ def _legend(style: Style) -> alt.Legend:
 
 def _layers(style: Style, base: alt.Chart, y: alt.Y) -> list[Any]:
     tooltip = _tooltip(style)
-    only_lines = base.transform_filter("datum.kind === 'line'")
     if style.stacked:
-        return [only_lines.mark_area(clip=True).encode(y=y.stack("zero"), tooltip=tooltip)]
+        only_areas = base.transform_filter("datum.kind === 'line'")
+        return [only_areas.mark_area(clip=True).encode(y=y.stack("zero"), tooltip=tooltip)]
+    bands, base = base, base.encode(**_dashes(style))  # areas have no dashes
+    only_lines = base.transform_filter("datum.kind === 'line'")
     layers: list[Any] = [only_lines.mark_line(strokeWidth=2, clip=True)]
     if style.bands:
-        banded = base.transform_filter("datum.kind === 'line' && isValid(datum.low)")
+        banded = bands.transform_filter("datum.kind === 'line' && isValid(datum.low)")
         low = value_axis("low", style.y_title, zero=style.zero, values_format=style.y_format)
         layers.insert(0, banded.mark_area(opacity=0.15, clip=True).encode(y=low, y2="high:Q"))
     if style.thin:

@@ -26,7 +26,7 @@ from tests.waiting import PATIENCE, until
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 NARROW = 420
 # The fields in which Streamlit takes text as it is.
-PLAIN = {"Selectbox.options", "MultiSelect.options", "Code.code_text"}
+PLAIN = {"Selectbox.options", "Selectbox.raw_value", "MultiSelect.options", "Code.code_text"}
 MARKS = ("**b**", "~~e~~", "<b>j</b>", ":smile:", ":material/home:", hostile.ELSEWHERE)
 # What would be made of the texts, wherever it stands; the dashboard's own words make none of these.
 MADE = (
