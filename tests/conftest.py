@@ -7,6 +7,8 @@ import sys
 # Before torch is imported anywhere, subprocesses included: its threads under contention cost a factor of five.
 os.environ["OMP_NUM_THREADS"] = "1"
 os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
+# Before the command line's consoles are made, which look once how wide they are.
+os.environ["COLUMNS"] = "200"
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -64,7 +66,7 @@ def shared_data() -> Path:
     path = ROOT.parent / "shared" / "data"
     if not path.is_dir():
         pytest.skip(f"real data sets are not present: no folder {os.path.relpath(path, ROOT)} beside the checkout")
-    return path
+    return path.resolve()  # the folder may be linked
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -3,7 +3,7 @@
 import re
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -376,8 +376,9 @@ def test_a_job_is_started_paused_resumed_and_stopped_from_the_page(site, visit):
         becomes(site, tab, started.id, "paused")
         press(main, "Resume")
         becomes(site, tab, started.id, "running")
-        press(main, "Stop")
-        tab.page.get_by_role("dialog").get_by_role("button", name="Stop the job").click()
+        dialog = tab.page.get_by_role("dialog")
+        until(lambda: asks(dialog, lambda: press(main, "Stop")), "the dialog that asks")
+        dialog.get_by_role("button", name="Stop the job").click()
         becomes(site, tab, started.id, "stopped")
         main.get_by_role("button", name="Pause").wait_for(state="detached")
         tab.has_no_complaints()
@@ -391,6 +392,16 @@ def press(where: "playwright.Locator", name: str) -> None:
     button = where.get_by_role("button", name=name)
     playwright.expect(button).to_have_count(1)
     button.click()
+
+
+def asks(dialog: "playwright.Locator", act: Callable[[], None]) -> bool:
+    """Do what opens a dialog; a click is lost on a page that is drawn anew in that moment, and is then tried again."""
+    act()
+    try:
+        dialog.wait_for(timeout=5_000)
+    except playwright.TimeoutError:
+        return False
+    return True
 
 
 def choose(tab: Visitor, label: str, option: str) -> None:

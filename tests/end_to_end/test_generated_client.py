@@ -94,7 +94,8 @@ def test_a_known_user_and_the_following_page(client):
     assert (status, first.user_id, first.strategy, len(first.items)) == (200, "u03", "model", 3)
     top = first.items[0]
     parts = top.explanation.sequence + sum(top.explanation.experts.additional_properties.values())
-    assert parts + top.explanation.availability == pytest.approx(top.score, abs=1e-5)
+    remembered = sum(part.score for part in top.explanation.remembered)
+    assert parts + top.explanation.availability + remembered == pytest.approx(top.score, abs=1e-5)
     _, second = call("recommendations.recommend", "u03", client=client, k=3, offset=3, model=first.model_version)
     assert not {item.item_id for item in first.items} & {item.item_id for item in second.items}
 
