@@ -18,7 +18,7 @@ from fedmem.evaluation.metric_table import MetricTable
 from fedmem.federated.aggregation import FederatedAggregator
 from fedmem.federated.messages import Arrays, Broadcast, MetricSums, UpdateSum
 from fedmem.federated.postprocessing import Postprocessors, postprocessed_metrics, postprocessed_sum
-from fedmem.federated.round_metrics import round_metrics
+from fedmem.federated.round_metrics import round_metrics, transition_metrics
 from fedmem.federated.state import RoundReport, ServerState
 from fedmem.memory.prototypes import Prototypes
 from fedmem.memory.transitions import TransitionCounts, TransitionTable
@@ -78,22 +78,39 @@ def run_round(
     trained, total = training.cohort(state, clients)
     seconds = {"train": time.perf_counter() - began - training.aggregating, "aggregate": training.aggregating}
     trained = replace(trained, round=state.round + 1)
-    metrics = round_metrics(total, broadcast_of(trained), state.global_memory) | _transition_metrics(trained)
+    metrics = round_metrics(total, broadcast_of(trained), state.global_memory)
+    metrics |= transition_metrics(trained.transitions, trained.new_transitions)
+    report = RoundReport(trained.round, metrics, seconds=seconds)
     if trained.round % config.evaluation.eval_every:  # nor because the run ends: longer ones would have other bests
-        return trained, RoundReport(trained.round, metrics, seconds=seconds)
+        return trained, report
+    return _validated(config, trained, report, population, postprocessors, lambda: watch(len(clients), len(clients)))
+
+
+def _validated(
+    config: ExperimentConfig,
+    state: ServerState,
+    report: RoundReport,
+    population: Population,
+    postprocessors: Postprocessors,
+    after_group: Callable[[], None],
+) -> tuple[ServerState, RoundReport]:
+    """Let the clients validate a trained state at every strength of the transition memory, and choose one."""
     began = time.perf_counter()
-    broadcast = broadcast_to_evaluate(config.transitions, trained, config.transitions.strengths)
-    tables = evaluate_model(
-        config.seed, broadcast, population, "validation", postprocessors, lambda: watch(len(clients), len(clients))
-    )
+    broadcast = broadcast_to_evaluate(config.transitions, state, config.transitions.strengths)
+    tables = evaluate_model(config.seed, broadcast, population, "validation", postprocessors, after_group)
     strength, table = best_strength(tables)
-    validated = after_validation(replace(trained, strength=strength), table.mean(stopping_metric(table)))
+    state = after_validation(replace(state, strength=strength), table.mean(stopping_metric(table)))
+    metrics = report.metrics
     if broadcast.transitions is not None:
         size = float(broadcast.transitions.num_bytes)
-        metrics |= {"bytes_down_transitions": size, "transition_strength": strength}
-    seconds["evaluate"] = time.perf_counter() - began
-    return validated, RoundReport(
-        trained.round, metrics, table, validated.best_round == trained.round, seconds, without_transitions=tables[0.0]
+        metrics = {**metrics, "bytes_down_transitions": size, "transition_strength": strength}
+    return state, replace(
+        report,
+        metrics=metrics,
+        validation=table,
+        is_best=state.best_round == state.round,
+        seconds={**report.seconds, "evaluate": time.perf_counter() - began},
+        without_transitions=tables[0.0],
     )
 
 
@@ -183,16 +200,6 @@ def after_validation(state: ServerState, metric: float) -> ServerState:
     if metric > state.best_metric:
         return replace(state, best_round=state.round, best_metric=metric, stale=0)
     return replace(state, stale=state.stale + 1)
-
-
-def _transition_metrics(state: ServerState) -> dict[str, float]:
-    if state.transitions is None or state.new_transitions is None:
-        return {}
-    return {
-        "transition_pairs": float(state.transitions.pairs.nnz),
-        "transition_interactions": float(state.transitions.taken.sum()),
-        "transition_new_interactions": float(state.new_transitions.taken.sum()),
-    }
 
 
 @dataclass(eq=False)

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from fedmem.federated.messages import Broadcast, UpdateSum
 from fedmem.memory.prototypes import Prototypes, collapse, drift, spread
+from fedmem.memory.transitions import TransitionCounts
 
 
 def round_metrics(total: UpdateSum, broadcast: Broadcast, before: Prototypes | None) -> dict[str, float]:
@@ -31,4 +32,15 @@ def _prototype_metrics(before: Prototypes | None, after: Prototypes | None) -> d
         "prototype_spread": spread(after),
         "prototype_drift": drift(before, after),
         **{f"prototype_mass_{k}": value for k, value in enumerate(mass)},
+    }
+
+
+def transition_metrics(total: TransitionCounts | None, new: TransitionCounts | None) -> dict[str, float]:
+    """Report how large the transition memory is after a round, and how many interactions the round has added."""
+    if total is None or new is None:
+        return {}
+    return {
+        "transition_pairs": float(total.pairs.nnz),
+        "transition_interactions": float(total.taken.sum()),
+        "transition_new_interactions": float(new.taken.sum()),
     }
