@@ -5,9 +5,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from safetensors.numpy import load_file, save_file
 
-from fedmem.checkpoint import RunDirectory
+from fedmem.checkpoint import RunDirectory, check_fits
 from fedmem.checkpoint.erasure import erase_users
+from fedmem.errors import CheckpointError
 from fedmem.experiment import TrainingRun
 from fedmem.memory.transitions import TransitionCounts
 from tests.tiny import tiny_config, tiny_snapshot
@@ -59,9 +61,7 @@ def test_a_checkpoint_holds_what_was_handed_on_by_then(run: TrainingRun, number:
 
 
 def test_who_is_erased_is_taken_out_exactly_of_every_checkpoint(run: TrainingRun, tmp_path: Path) -> None:
-    copy = RunDirectory(tmp_path / "copy")
-    copy.path.mkdir()
-    copy.copy_from(run.directory, run.snapshot.config, range(1, ROUNDS + 1))
+    copy = copy_of(run, tmp_path / "copy")
     gave = np.flatnonzero(run.population.handed_on(ROUNDS)).tolist()
     leaving = gave[::2]
     for _ in range(2):  # the second time there is nothing left to take out
@@ -72,6 +72,61 @@ def test_who_is_erased_is_taken_out_exactly_of_every_checkpoint(run: TrainingRun
             found = copy.checkpoints.read(number)
             assert np.flatnonzero(found.handed_on).tolist() == left
             assert same(found.server.transitions, expected(run, left))
+
+
+def copy_of(run: TrainingRun, path: Path) -> RunDirectory:
+    copy = RunDirectory(path)
+    path.mkdir()
+    copy.copy_from(run.directory, run.snapshot.config, range(1, ROUNDS + 1))
+    return copy
+
+
+def test_a_damaged_file_is_removed_and_holds_no_other_up(run: TrainingRun, tmp_path: Path) -> None:
+    copy = copy_of(run, tmp_path / "copy")
+    gave = np.flatnonzero(run.population.handed_on(ROUNDS)).tolist()
+    damaged = copy.checkpoints.folder_of(2) / "transitions.safetensors"
+    damaged.write_bytes(b"no arrays")
+    (copy.checkpoints.folder_of(5) / "server.json").write_text("no JSON")
+    removed = erase_users(copy.path, [str(user) for user in gave])
+    assert set(removed) == {damaged, copy.checkpoints.folder_of(5) / "transitions.safetensors"}
+    assert copy.checkpoints.read(2).server.transitions is None, "a part is not the memory"
+    for number in (1, 3, 4):
+        found = copy.checkpoints.read(number)
+        assert not found.server.transitions
+        assert not found.handed_on.any()
+        assert not any(len(entries) for entries in found.memories.values())
+
+
+def test_a_snapshot_that_cannot_be_read_takes_the_transitions_with_it(run: TrainingRun, tmp_path: Path) -> None:
+    copy = copy_of(run, tmp_path / "copy")
+    (copy.path / "dataset.json").write_text("no JSON")
+    erase_users(copy.path, ["1"])
+    assert not list(copy.path.rglob("transitions*"))
+
+
+@pytest.mark.parametrize("wrong", ["target", "row", "items", "users", "more", "negative"])
+def test_transitions_that_fit_no_items_or_users_are_refused_before_they_serve(run, tmp_path: Path, wrong: str) -> None:
+    copy = copy_of(run, tmp_path / "copy")
+    path = copy.checkpoints.folder_of(1) / "transitions.safetensors"
+    arrays = load_file(path)
+    if wrong == "target":
+        arrays["targets"][-1] = len(arrays["taken"])
+    elif wrong == "row":
+        arrays["row_ends"][1] = arrays["row_ends"][-1] + 1
+    elif wrong == "items":
+        arrays["taken"], arrays["row_ends"] = (
+            np.append(arrays["taken"], 0),
+            np.append(arrays["row_ends"], arrays["row_ends"][-1]),
+        )
+    elif wrong == "users":
+        arrays["handed_on"] = arrays["handed_on"][:-1]
+    elif wrong == "more":
+        arrays["handed_on"][0] = 1_000
+    else:
+        arrays["counts"][0] = -1
+    save_file(arrays, path)
+    with pytest.raises(CheckpointError):
+        check_fits(copy.read_snapshot(), copy.checkpoints.read(1), "the run")
 
 
 def test_a_run_without_a_transition_memory_has_no_file_of_it(tmp_path: Path) -> None:

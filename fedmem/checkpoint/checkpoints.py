@@ -1,13 +1,14 @@
 """The states of a run after its rounds: a folder each, whole or not there."""
 
 import contextlib
-import functools
-import operator
 import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
 
 from fedmem.checkpoint.atomic_files import (
     read_arrays,
@@ -19,26 +20,23 @@ from fedmem.checkpoint.atomic_files import (
     writing,
 )
 from fedmem.checkpoint.records import memories_of, memory_arrays, server_arrays, server_record, server_state
-from fedmem.checkpoint.transition_files import (
-    HandedOn,
-    read_handed_on,
-    read_transitions,
-    write_transitions,
-)
+from fedmem.checkpoint.transition_files import read_transitions, write_transitions
 from fedmem.federated.state import ServerState
 from fedmem.memory.entries import MemoryEntries
+from fedmem.memory.handed_on import HandedOn
 from fedmem.memory.transitions import TransitionCounts
 
 Memories = Mapping[int, MemoryEntries]
+Lengths = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, eq=False)
 class Checkpoint:
-    """The state after a round: the server's, every client's memory by user index, and what each user has handed on."""
+    """The state after a round: the server's, every client's memory, and how much each user has handed on [U]."""
 
     server: ServerState
     memories: Mapping[int, MemoryEntries]
-    handed_on: HandedOn | None = None
+    handed_on: Lengths | None = None
 
 
 class Checkpoints:
@@ -52,7 +50,7 @@ class Checkpoints:
         server: ServerState,
         memories: Iterable[Memories],
         base: int | None = None,
-        handed_on: HandedOn | None = None,
+        handed_on: Lengths | None = None,
     ) -> str:
         """Write the state after a round; the name of its folder. One that a killed process has left there is replaced.
 
@@ -73,7 +71,7 @@ class Checkpoints:
         server: ServerState,
         memories: Iterable[Memories],
         base: int | None,
-        handed_on: HandedOn | None,
+        handed_on: Lengths | None,
     ) -> None:
         unfinished = folder.with_name(f".{folder.name}.{os.getpid()}")
         shutil.rmtree(unfinished, ignore_errors=True)  # of a process of this number that came to grief
@@ -81,7 +79,7 @@ class Checkpoints:
         write_arrays(unfinished / "server.safetensors", server_arrays(server))
         transitions = server.transitions if base is None else server.new_transitions
         if transitions is not None and handed_on is not None:
-            write_transitions(unfinished, transitions, handed_on)
+            write_transitions(unfinished, HandedOn(transitions, handed_on))
         files = 0
         for some in memories:
             write_arrays(unfinished / _memories_file(files), memory_arrays(some))
@@ -106,15 +104,23 @@ class Checkpoints:
             return server_state(arrays, record, self._transitions(round_number))
 
     def _transitions(self, round_number: int) -> TransitionCounts | None:
-        """Add up what a round's checkpoint and those that it builds on hold of the transition memory, if any."""
-        stored = [read_transitions(self.folder_of(number)) for number in self._with_bases(round_number)]
-        found = [counts for counts in stored if counts is not None]
-        return functools.reduce(operator.add, found) if found else None
+        """Add up what a round's checkpoint and those that it builds on hold of the transition memory.
 
-    def read_handed_on(self, round_number: int) -> HandedOn | None:
+        None if one of them has none, because it never had or was found damaged: a part is not the memory.
+        """
+        total: TransitionCounts | None = None
+        for number in self._with_bases(round_number):
+            stored = read_transitions(self.folder_of(number))
+            if stored is None:
+                return None
+            total = stored.counts if total is None else total + stored.counts
+        return total
+
+    def read_handed_on(self, round_number: int) -> Lengths | None:
         """Read how many interactions each user [U] had handed on after a round; None without a transition memory."""
         with reading(self.folder_of(round_number)):
-            return read_handed_on(self.folder_of(round_number))
+            stored = read_transitions(self.folder_of(round_number))
+            return None if stored is None else stored.lengths
 
     def read_memories(self, round_number: int) -> Iterator[Memories]:
         """Read the memories of a checkpoint, some at a time; if a user comes twice, the later ones count."""

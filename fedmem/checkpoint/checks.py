@@ -21,7 +21,12 @@ def check_fits(snapshot: Snapshot, checkpoint: Checkpoint, where: str) -> None:
         CheckpointError: naming what does not fit; ``where`` says of which run.
     """
     dataset = snapshot.dataset
-    wrong = _wrong_sequences(dataset) or _wrong_features(snapshot) or _wrong_memories(checkpoint.memories, dataset)
+    wrong = (
+        _wrong_sequences(dataset)
+        or _wrong_features(snapshot)
+        or _wrong_memories(checkpoint.memories, dataset)
+        or _wrong_transitions(checkpoint, dataset)
+    )
     if wrong:
         raise CheckpointError(f"{where}: {wrong}. The run is damaged; train it anew.")
 
@@ -65,6 +70,19 @@ def _wrong_memories(memories: Mapping[int, MemoryEntries], dataset: FederatedDat
     )
     if strange.any():
         return f"the memory of user index {users[strange][0]} holds an item that the user never took"
+    return ""
+
+
+def _wrong_transitions(checkpoint: Checkpoint, dataset: FederatedDataset) -> str:
+    counts, handed_on = checkpoint.server.transitions, checkpoint.handed_on
+    if counts is None or handed_on is None:
+        return ""
+    if counts.num_items != dataset.num_items or (counts.taken < 0).any() or (counts.pairs.data < 0).any():
+        return f"the transitions are not those of {dataset.num_items} items"
+    if len(handed_on) != dataset.num_users or (handed_on < 0).any():
+        return f"what was handed on is not that of {dataset.num_users} users"
+    if ((handed_on > dataset.lengths) & (dataset.lengths > 0)).any():  # a deleted user's may be about to be erased
+        return "users have handed on other interactions than theirs"
     return ""
 
 

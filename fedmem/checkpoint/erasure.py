@@ -10,11 +10,12 @@ from fedmem.checkpoint.atomic_files import DAMAGE, Array, reading, sync, write_a
 from fedmem.checkpoint.checkpoints import Checkpoints
 from fedmem.checkpoint.records import dataset_of, memories_of, memory_arrays
 from fedmem.checkpoint.run_directory import RunDirectory
-from fedmem.checkpoint.transition_files import remove_transitions, subtract
+from fedmem.checkpoint.transition_files import FILE, handed_on_of, write_transitions
 from fedmem.data.federated_dataset import FederatedDataset
 from fedmem.errors import CheckpointError
 from fedmem.features.store import UserFeatures
 from fedmem.memory.entries import MemoryEntries
+from fedmem.memory.handed_on import HandedOn
 
 
 def erase_users(path: Path, user_ids: Collection[str]) -> list[Path]:
@@ -42,7 +43,7 @@ def erase_users(path: Path, user_ids: Collection[str]) -> list[Path]:
     if not users:
         return []
     window = directory.read_config().transitions.window
-    removed = _subtract_transitions(directory.checkpoints, users, dataset, window) + _erase_memories(path, users)
+    removed = _erase_from_checkpoints(directory.checkpoints, users, dataset, window)
     texts = UserFeatures.from_arrays(arrays).without_users(users)
     write_arrays(path / "features.safetensors", arrays | texts.to_arrays())
     directory.write_dataset(dataset.without_users(users))
@@ -64,7 +65,7 @@ def _read_erasable(path: Path) -> tuple[FederatedDataset, dict[str, Array]]:
 
 def _remove_damaged(path: Path) -> list[Path]:
     """Remove what may hold users of a snapshot that cannot be read; without it nothing else here can be used."""
-    patterns = "dataset.*", "features.*", "rounds/*/memories-*"
+    patterns = "dataset.*", "features.*", "rounds/*/memories-*", f"rounds/*/{FILE}"
     files = sorted(file for pattern in patterns for file in path.glob(pattern))
     with writing(path):
         for file in files:
@@ -72,51 +73,75 @@ def _remove_damaged(path: Path) -> list[Path]:
     return files
 
 
-def _subtract_transitions(
+def _erase_from_checkpoints(
     checkpoints: Checkpoints, users: Collection[int], dataset: FederatedDataset, window: int
 ) -> list[Path]:
-    """Take what these users have handed on out of every checkpoint, those that build on others first."""
-    removed = []
-    for number in reversed(checkpoints.rounds()):
-        folder = checkpoints.folder_of(number)
-        try:
-            base = checkpoints.base_of(number)
-            subtract(folder, None if base is None else checkpoints.folder_of(base), dataset, window, users)
-        except DAMAGE:
-            removed += remove_transitions(folder)
-    return removed
+    """Take these users out of every file of every checkpoint; one that is damaged is removed, and returned.
 
+    A checkpoint that builds on another has only the transitions that were added since, and how much had been handed on
+    before stands in the other: so the later ones come first.
 
-def _erase_memories(path: Path, users: Collection[int]) -> list[Path]:
-    """Empty these users' memories in every checkpoint."""
+    Raises:
+        CheckpointError: naming every file that the system refuses; from all others they were erased.
+    """
     removed, failures = [], []
-    for file in sorted(path.glob("rounds/[0-9]*/memories-*.safetensors")):
-        try:
-            if not _erase(file, users):
+    for folder in (checkpoints.folder_of(number) for number in reversed(checkpoints.rounds())):
+        for file in (folder / FILE, *sorted(folder.glob("memories-*.safetensors"))):
+            try:
+                if file.name == FILE:
+                    _subtract(file, checkpoints, users, dataset, window)
+                else:
+                    _empty(file, users)
+            except CheckpointError as error:
+                if file.exists():  # else its checkpoint was removed meanwhile
+                    failures.append(str(error))
+            except DAMAGE:
+                with writing(file):
+                    file.unlink(missing_ok=True)
+                    sync(folder)
                 removed.append(file)
-        except CheckpointError as error:
-            if file.exists():  # else its checkpoint was removed meanwhile
-                failures.append(str(error))
     if failures:
         raise CheckpointError("; ".join(failures))
     return removed
 
 
-def _erase(path: Path, users: Collection[int]) -> bool:
-    """Erase these users from a file of memories; if it is unreadable, remove it and return False."""
-    with reading(path):
-        content = path.read_bytes()
-    try:
-        some = memories_of(load(content))
-    except DAMAGE:
-        with writing(path):
-            path.unlink()
-            sync(path.parent)
-        return False
+def _subtract(
+    file: Path, checkpoints: Checkpoints, users: Collection[int], dataset: FederatedDataset, window: int
+) -> None:
+    """Take these users out of the transitions of a checkpoint, exactly, if it has some."""
+    if not file.exists():
+        return
+    stored, base = _read_transitions(file), _base(file.parent)
+    before = None if base is None else _read_transitions(checkpoints.folder_of(base) / FILE)
+    if any(stored.lengths[user] for user in users):
+        for user in users:
+            since = 0 if before is None else int(before.lengths[user])
+            stored.subtract(user, dataset.training_history(user), window, since)
+        write_transitions(file.parent, stored)
+
+
+def _read_transitions(file: Path) -> HandedOn:
+    with reading(file):
+        content = file.read_bytes()
+    return handed_on_of(load(content))
+
+
+def _base(folder: Path) -> int | None:
+    """Read on which round a checkpoint builds."""
+    with reading(folder):
+        content = (folder / "server.json").read_bytes()
+    base: int | None = json.loads(content)["memory_base"]
+    return base
+
+
+def _empty(file: Path, users: Collection[int]) -> None:
+    """Empty these users' memories in a file of some."""
+    with reading(file):
+        content = file.read_bytes()
+    some = memories_of(load(content))
     erased = {user: _emptied(some[user]) for user in users if len(some.get(user, ()))}
     if erased:
-        write_arrays(path, memory_arrays(some | erased))
-    return True
+        write_arrays(file, memory_arrays(some | erased))
 
 
 def _emptied(entries: MemoryEntries) -> MemoryEntries:

@@ -5,9 +5,8 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Protocol
 
-from fedmem.checkpoint.checkpoints import Memories
+from fedmem.checkpoint.checkpoints import Lengths, Memories
 from fedmem.checkpoint.run_directory import RunDirectory, RunRecord
-from fedmem.checkpoint.transition_files import HandedOn
 from fedmem.evaluation.metric_table import MetricTable
 from fedmem.federated.state import RoundReport, ServerState
 
@@ -23,7 +22,7 @@ class RememberingClients(Protocol):
         """Iterate over the memories of the clients that the round has changed."""
         ...
 
-    def handed_on(self, round_number: int) -> HandedOn | None:
+    def handed_on(self, round_number: int) -> Lengths | None:
         """Tell how many interactions each user [U] had handed on to the transition memory after a round, if any is."""
         ...
 

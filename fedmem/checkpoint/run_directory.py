@@ -35,14 +35,13 @@ from fedmem.checkpoint.atomic_files import (
     write_json,
     writing,
 )
-from fedmem.checkpoint.checkpoints import Checkpoint, Checkpoints, Memories
+from fedmem.checkpoint.checkpoints import Checkpoint, Checkpoints, Lengths, Memories
 from fedmem.checkpoint.records import (
     dataset_arrays,
     dataset_of,
     dataset_record,
     report_line,
 )
-from fedmem.checkpoint.transition_files import HandedOn
 from fedmem.config import ExperimentConfig
 from fedmem.config_reader import validate_config
 from fedmem.data.federated_dataset import FederatedDataset
@@ -207,7 +206,7 @@ class RunDirectory:
         memories: Iterable[Memories],
         reports: Sequence[RoundReport],
         record: RunRecord,
-        handed_on: HandedOn | None = None,
+        handed_on: Lengths | None = None,
     ) -> None:
         """Write the state after a round and the reports since the last one, then name it in ``run.json``.
 

@@ -95,10 +95,12 @@ class TransitionCounts:
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, npt.NDArray[Any]]) -> "TransitionCounts":
-        """Read what ``to_arrays`` has named."""
+        """Read what ``to_arrays`` has named; raise ValueError if it is no matrix of the items."""
         taken = arrays["taken"]
         matrix = arrays["counts"].astype(np.int64), arrays["targets"], arrays["row_ends"]
-        return cls(sparse.csr_array(matrix, shape=(len(taken), len(taken))), taken)
+        pairs = sparse.csr_array(matrix, shape=(len(taken), len(taken)))
+        pairs.check_format(full_check=True)
+        return cls(pairs, taken)
 
 
 def _followers(history: IntArray, window: int, first: int) -> tuple[IntArray, IntArray, IntArray]:

@@ -3,31 +3,13 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
-import numpy as np
-import numpy.typing as npt
-
 from fedmem.checkpoint import Checkpoint, Snapshot
-from fedmem.config import TransitionsConfig
 from fedmem.federated.start import build_model
 from fedmem.memory.entries import MemoryEntries
+from fedmem.memory.handed_on import HandedOn
 from fedmem.memory.prototypes import Prototypes
-from fedmem.memory.transitions import TransitionCounts, TransitionTable
+from fedmem.memory.transitions import TransitionTable
 from fedmem.model.recommender import UR4RecV2MoE
-
-
-@dataclass(eq=False)
-class HandedOnTransitions:
-    """The sum of what clients have handed on, and how much of each one's history that is [U], where it is known."""
-
-    counts: TransitionCounts
-    handed_on: npt.NDArray[np.int64] | None
-
-    def subtract(self, history: npt.NDArray[np.int32], user: int, config: TransitionsConfig) -> None:
-        """Take a user with this training history out, exactly."""
-        if self.handed_on is not None and self.handed_on[user]:
-            given = history[: self.handed_on[user]]
-            self.counts -= TransitionCounts.of([given], self.counts.num_items, config.window)
-            self.handed_on[user] = 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,7 +35,7 @@ class TrainedModel:
     model: UR4RecV2MoE
     global_memory: Prototypes | None
     memories: dict[int, MemoryEntries]
-    transitions: "HandedOnTransitions | None" = None
+    transitions: HandedOn | None = None
     strength: float = 0.0
     memory_of: Callable[[int], MemoryEntries | None] | None = None
     forgotten: set[str] = field(default_factory=set)
@@ -71,8 +53,9 @@ class TrainedModel:
         model = build_model(config, snapshot.dataset.num_items, snapshot.features, server.averaged)
         prototypes = server.global_memory if config.uses_prototypes else None
         memories, transitions = dict(checkpoint.memories), None
-        if config.uses_transitions and server.transitions is not None and server.strength:
-            transitions = HandedOnTransitions(server.transitions, checkpoint.handed_on)
+        counts, lengths = server.transitions, checkpoint.handed_on
+        if config.uses_transitions and server.strength and counts is not None and lengths is not None:
+            transitions = HandedOn(counts, lengths)
         return cls(
             version,
             replace(snapshot, config=config),
@@ -103,6 +86,5 @@ class TrainedModel:
         self.forgotten.add(user_id)
         self.memories.pop(user, None)
         if self.transitions is not None:
-            self.transitions.subtract(
-                self.snapshot.dataset.training_history(user), user, self.snapshot.config.transitions
-            )
+            history, window = self.snapshot.dataset.training_history(user), self.snapshot.config.transitions.window
+            self.transitions.subtract(user, history, window)
