@@ -1,7 +1,7 @@
 """Lines over rounds: the chart that most of a training job is shown by.
 
 Rows: round, value, low, high, series, kind. A `line` may have a band (low, high); `best` marks a point; a `reference`
-is a level that holds for all rounds, and so is an `upper` one, which lines come near at their end, so that its name is
+is a level that holds for all rounds, and so is an `upper` one, which lines come near, so that its name is beneath it,
 at their beginning; `room` is not seen. A `thin` line is one that stands back.
 """
 
@@ -173,5 +173,5 @@ def _reference(style: Style, y: alt.Y, tooltip: list[alt.Tooltip]) -> Any:
     layers = [rule, name.mark_text(align="right", dx=-4, dy=place, color=GREY, fontSize=11)]
     if style.upper:  # the scale of values takes no layer without rows
         upper = base.transform_filter("datum.kind === 'upper'").encode(x=alt.value(0), text="series:N")
-        layers.append(upper.mark_text(align="left", dx=4, dy=-8, color=GREY, fontSize=11))
+        layers.append(upper.mark_text(align="left", dx=4, dy=10, color=GREY, fontSize=11))
     return alt.layer(*layers)
