@@ -1,7 +1,6 @@
 """The Clients page's charts: who takes part, how their losses spread, what they send and get."""
 
 from collections.abc import Sequence
-from typing import Literal
 
 from dashboard.charts.drawing import Drawing
 from dashboard.charts.lines import Row, Style, lines, plain
@@ -9,15 +8,9 @@ from dashboard.charts.palette import BLUE, GREEN, ORANGE, PURPLE, SKY, VERMILLIO
 from dashboard.charts.quantiles import quantile_chart
 from dashboard.charts.training import series
 from fedmem.contracts import RoundMetrics
+from fedmem.contracts.traffic import DIRECTIONS, PARTS, Direction, bytes_sent
 
-TRAFFIC = {
-    "bytes_down_weights": "Down: weights",
-    "bytes_up_weights": "Up: weights",
-    "bytes_down_prototypes": "Down: prototypes",
-    "bytes_up_prototypes": "Up: prototypes",
-    "bytes_down_transitions": "Down: transitions",
-    "bytes_up_transitions": "Up: transitions",
-}
+TRAFFIC = {(direction, part): f"{direction.title()}: {part}" for part in PARTS for direction in DIRECTIONS}
 
 
 def participation_chart(rounds: Sequence[RoundMetrics]) -> Drawing:
@@ -30,7 +23,7 @@ def client_loss_chart(rounds: Sequence[RoundMetrics]) -> Drawing:
     return quantile_chart(rounds, "client_loss", "Mean loss of a client (nats)", [])
 
 
-def traffic_chart(rounds: Sequence[RoundMetrics], direction: Literal["down", "up"]) -> Drawing:
+def traffic_chart(rounds: Sequence[RoundMetrics], direction: Direction) -> Drawing:
     """Draw KB per client and round in one direction, stacked; rows of transitions go down at validations only."""
     names = {f"bytes_{direction}_weights": "Weights", f"bytes_{direction}_prototypes": "Prototypes"}
     if direction == "up":
@@ -40,22 +33,14 @@ def traffic_chart(rounds: Sequence[RoundMetrics], direction: Literal["down", "up
     return plain(rows, "Per client (KB)", list(names.values()), palette=palette, zero=True, stacked=True)
 
 
-def sent(each: RoundMetrics, name: str) -> float:
-    """Sum one kind of message over the clients that it went to or came from in a round."""
-    train = each.metrics.get("train", {})
-    validates = name == "bytes_down_transitions"
-    clients = each.metrics.get("validation", {}).get("users", 0.0) if validates else train.get("clients", 0.0)
-    return train.get(name, 0.0) * clients
-
-
 def total_traffic_chart(rounds: Sequence[RoundMetrics]) -> Drawing:
     """Draw all traffic so far, summed over clients; the unit of the axis grows with it."""
     sums = dict.fromkeys(TRAFFIC, 0.0)
     rows = []
     for each in rounds:
-        for name, label in TRAFFIC.items():
-            sums[name] += sent(each, name)
-            rows.append(Row(each.round, sums[name], label))
+        for kind, label in TRAFFIC.items():
+            sums[kind] += bytes_sent(each.metrics, *kind)
+            rows.append(Row(each.round, sums[kind], label))
     palette = (BLUE, ORANGE, SKY, GREEN, PURPLE, VERMILLION)
     style = Style(
         "Sent so far, all clients (bytes)", tuple(TRAFFIC.values()), palette, y_format=".3~s", zero=True, stacked=True

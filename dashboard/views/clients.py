@@ -8,6 +8,7 @@ from dashboard.components.job_header import job_header
 from dashboard.components.live import JobView, live_job
 from dashboard.components.states import waiting_for_rounds
 from dashboard.words import size, state_of
+from fedmem.contracts.traffic import bytes_of_training
 
 
 def clients() -> None:
@@ -50,13 +51,12 @@ TRANSITIONS = (
 
 
 def _figures(view: JobView) -> None:
-    last = view.trained[-1].metrics.get("train", {})
-    down = last.get("bytes_down_weights", 0.0) + last.get("bytes_down_prototypes", 0.0)
-    up = sum(last.get(f"bytes_up_{part}", 0.0) for part in ("weights", "prototypes", "transitions"))
+    metrics = view.trained[-1].metrics
+    last, up = metrics.get("train", {}), bytes_of_training(metrics, "up")
     prototypes = last.get("bytes_up_prototypes", 0.0)
     places = st.columns(4)
     places[0].metric("Clients in the last round", f"{last.get('clients', 0.0):.0f}")
-    places[1].metric("To a client, per round", size(down))
+    places[1].metric("To a client, per round", size(bytes_of_training(metrics, "down")))
     places[2].metric("From a client, per round", size(up))
     places[3].metric("Of that, prototypes", f"{100 * prototypes / up if up else 0:.1f} %")
 

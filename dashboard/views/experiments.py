@@ -13,6 +13,7 @@ from dashboard.components.states import backend_needed, empty, start_a_job
 from dashboard.plain_text import in_markdown
 from dashboard.words import differences, job_name, variant, with_error
 from fedmem.contracts import Job, ModelVersion
+from fedmem.contracts.traffic import DIRECTIONS, bytes_of_training
 
 SHOWN = ("HR@10", "NDCG@10")
 SPLITS = {"validation": "Val.", "test": "Test"}  # the table is wide
@@ -59,7 +60,8 @@ def _table(dataset: str, runs: Sequence[Job], tested: Mapping[int, ModelVersion]
     st.dataframe(pd.DataFrame(rows), hide_index=True, width="stretch")
     st.caption(
         "Mean ± standard error over users on the validation (Val.) and test items; the whole catalogue is ranked, seen "
-        "items left out. Round: best / last. KB down / up: per client and round."
+        "items left out. Round: best / last. KB down / up: of a client that trains, in the last round, which gets no "
+        "table of transitions."
     )
     for place, metric in zip(st.columns(len(SHOWN)), SHOWN, strict=True):
         results = [
@@ -88,9 +90,7 @@ def _cost(job: Job) -> dict[str, str]:
         last = round_book().last(job)
     except BackendError:
         return {}
-    train = last.metrics.get("train", {}) if last else {}
-    down = train.get("bytes_down_weights", 0.0) + train.get("bytes_down_prototypes", 0.0)
-    up = train.get("bytes_up_weights", 0.0) + train.get("bytes_up_prototypes", 0.0)
+    down, up = (bytes_of_training(last.metrics if last else {}, direction) for direction in DIRECTIONS)
     seconds = (job.finished_at - job.started_at).total_seconds() if job.finished_at and job.started_at else 0.0
     return {"KB down / up": f"{down / 1e3:,.1f} / {up / 1e3:,.1f}", "Minutes": f"{seconds / 60:.1f}"}
 

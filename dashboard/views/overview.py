@@ -19,10 +19,8 @@ from fedmem.contracts import Job, ModelPage
 
 METRIC = "HR@10"
 FIGURE = 130  # pixels: four beside each other, or two in a narrow window
-MEANING = (
-    "Hit rate at 10: the share of users whose held-out item is among the first ten of all items. The best round is the "
-    "best by validation NDCG@10."
-)
+MEANING = "Hit rate at 10: the share of users whose held-out item is among the first ten of all items."
+KEPT = f"{MEANING} The model kept is the best by validation NDCG@10; its hit rate need not be the best."
 # In a word each; none of them is trained by rounds.
 HOW = {
     POPULARITY: "The same list of the most popular items for every user.",
@@ -78,17 +76,18 @@ def _job(view: JobView) -> None:
 
 
 def _figures(view: JobView) -> None:
-    """Show last, best and the baselines side by side: popularity, and the strongest of the others."""
+    """Show the last and the kept model and the baselines side by side: popularity, and the strongest of the others."""
     reached, top = measured(view.rounds, METRIC), best(view.rounds, METRIC)
     levels, strong = baselines(view.rounds, METRIC), strongest(view.rounds, METRIC)
     shown = [name for name in (POPULARITY, strong) if name in levels]
     with st.container(horizontal=True):
-        for label, found in (("Last HR@10", reached[-1] if reached else None), ("Best HR@10", top)):
+        last = reached[-1] if reached else None
+        for label, found, meaning in ((f"Last {METRIC}", last, MEANING), (f"Kept {METRIC}", top, KEPT)):
             value, at = ("–", None) if found is None else (share(found[1]), f"round {found[0]}")
-            _figure(label, value, at, MEANING)
+            _figure(label, value, at, meaning)
         for name in shown:
             label = BASELINES[name]
-            times = f"best: {top[1] / levels[name]:.2f} times" if top and levels[name] else "baseline"
+            times = f"kept: {top[1] / levels[name]:.2f} times" if top and levels[name] else "baseline"
             _figure(label[0].upper() + label[1:], share(levels[name]), times, f"A baseline. {HOW[name]}")
     if not reached:
         st.caption(f"The first validation follows round {view.job.config.evaluation.eval_every}.")

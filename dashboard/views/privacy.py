@@ -5,21 +5,22 @@ from collections.abc import Sequence
 import pandas as pd
 import streamlit as st
 
-from dashboard.charts.clients import sent, total_traffic_chart
+from dashboard.charts.clients import total_traffic_chart
 from dashboard.components.drawings import panel
 from dashboard.components.job_header import job_header
 from dashboard.components.live import JobView, live_job
 from dashboard.components.states import waiting_for_rounds
 from dashboard.words import size, state_of
 from fedmem.contracts import RoundMetrics
+from fedmem.contracts.traffic import Direction, bytes_each, bytes_sent
 
-LEDGER = {
-    "bytes_down_weights": ("↓ Parameters of the model", "The same for every client"),
-    "bytes_down_prototypes": ("↓ Global prototypes", "The same for every client"),
-    "bytes_up_weights": ("↑ Change of the parameters", "Rows of items can betray the history"),
-    "bytes_up_prototypes": ("↑ Prototypes of the memory", "A small cluster can betray an item"),
-    "bytes_down_transitions": ("↓ Table of transitions, to clients that validate", "It may hold rare pairs of items"),
-    "bytes_up_transitions": ("↑ New transitions, in a sum", "A pair that only one client has"),
+LEDGER: dict[tuple[Direction, str], tuple[str, str]] = {
+    ("down", "weights"): ("↓ Parameters of the model", "The same for every client"),
+    ("down", "prototypes"): ("↓ Global prototypes", "The same for every client"),
+    ("up", "weights"): ("↑ Change of the parameters", "Rows of items can betray the history"),
+    ("up", "prototypes"): ("↑ Prototypes of the memory", "A small cluster can betray an item"),
+    ("down", "transitions"): ("↓ Table of transitions, to clients that validate", "It may hold rare pairs of items"),
+    ("up", "transitions"): ("↑ New transitions, in a sum", "A pair that only one client has"),
 }
 NEVER = (
     "Between a client and the server cross only the kinds of messages below: no history and no entry of a memory. "
@@ -60,9 +61,9 @@ def _draw(view: JobView) -> None:
 
 def _ledger(rounds: Sequence[RoundMetrics]) -> pd.DataFrame:
     rows = []
-    for name, (what, risk) in LEDGER.items():
-        each = [found for r in rounds if (found := r.metrics.get("train", {}).get(name))] or [0.0]
-        rows.append([what, size(each[-1]), size(sum(sent(r, name) for r in rounds)), risk])
+    for kind, (what, risk) in LEDGER.items():
+        each = [found for r in rounds if (found := bytes_each(r.metrics, *kind))] or [0.0]
+        rows.append([what, size(each[-1]), size(sum(bytes_sent(r.metrics, *kind) for r in rounds)), risk])
     return pd.DataFrame(rows, columns=["What", "Per client", "All so far", "What it may betray"])
 
 

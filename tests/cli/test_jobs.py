@@ -70,9 +70,20 @@ def test_the_ledger_adds_what_every_round_has_sent(fedmem, product, finished):
     assert found["rounds"] == 8
     assert found["participations"] == 8 * 6
     rows = product.rows(finished)["metrics"]
+    by_round = {(number, split, name): value for number, split, name, value in rows}
+    tables = {n: size for (n, _, name), size in by_round.items() if name == "bytes_down_transitions"}
+    users = {number: by_round[number, "validation", "users"] for number in tables}
+    assert found["validations"] == sum(users.values()) > 0
+    assert found["bytes"]["down"]["transitions"] == sum(size * users[n] for n, size in tables.items())
+    up = sum(value for (_, _, name), value in by_round.items() if name == "bytes_up_transitions")
+    assert found["bytes"]["up"]["transitions"] == pytest.approx(6 * up, abs=1)
+    assert up > 0
     expected = sum(value for _, split, name, value in rows if (split, name) == ("train", "bytes_up_weights")) * 6
     assert found["bytes"]["up"]["weights"] == expected > 0
     assert found["bytes"]["up"]["prototypes"] > 0
     table = fedmem("audit", finished, "--database-url", product.url).out
     assert "clients to server: prototypes" in table
+    assert "server to clients that validate: transitions" in table
+    assert "transitions in sums over a round's clients" in table
+    assert "rare pairs" in table
     assert "no privacy budget" in table

@@ -128,14 +128,14 @@ def test_the_choice_of_a_job_is_in_the_url_and_the_other_way_round(page, filled)
     assert f"Job {filled.running}" in words(app)
 
 
-def test_overview_shows_the_job_under_way_against_best_and_baselines(page, filled):
+def test_overview_shows_the_job_under_way_against_the_kept_model_and_baselines(page, filled):
     app = page("overview", filled.api)
     rounds = filled.get(f"/jobs/{filled.running}/metrics")["rounds"]
     evaluated = [r for r in rounds if "HR@10" in r["metrics"].get("validation", {})]
-    best = max(evaluated, key=lambda r: r["metrics"]["validation"]["HR@10"])
+    kept = max(evaluated, key=lambda r: r["metrics"]["validation"]["NDCG@10"])
     shown = {metric.label: metric.value for metric in app.metric}
     notes = {metric.label: metric.delta for metric in app.metric}
-    for label, found in {"Last HR@10": evaluated[-1], "Best HR@10": best}.items():
+    for label, found in {"Last HR@10": evaluated[-1], "Kept HR@10": kept}.items():
         assert shown[label] == share(found["metrics"]["validation"]["HR@10"])
         assert notes[label] == f"round {found['round']}"
     start = rounds[0]["metrics"]["validation"]
@@ -487,6 +487,10 @@ def test_experiments_are_a_table_with_standard_errors(page, filled):
     assert list(shown["Run"]) == ["FedMem-NoMemory", "FedMem-Full"]
     tested = models[filled.full]["test"]
     assert list(shown["Test HR@10"])[1] == f"{share(tested['HR@10'])} ± {share(tested['HR@10_se'])}"
+    last = filled.get(f"/jobs/{filled.full}/metrics")["rounds"][-1]["metrics"]["train"]
+    down = last["bytes_down_weights"] + last["bytes_down_prototypes"]
+    up = last["bytes_up_weights"] + last["bytes_up_prototypes"] + last["bytes_up_transitions"]
+    assert list(shown["KB down / up"])[1] == f"{down / 1e3:,.1f} / {up / 1e3:,.1f}"
     assert "`ablation.disable_memory` True instead of False" in words(app)
 
 
