@@ -26,6 +26,8 @@ def show(
     as_json: AsJson = False,
 ) -> None:
     """Show every setting with its value, its meaning and, where it differs, the original's default."""
+    if (as_json and as_yaml) or (services and (config or overrides or as_yaml)):
+        raise typer.BadParameter("give --json or --yaml, and with --services neither --config, --set nor --yaml")
     if services:
         from cli.service_table import show_services
 

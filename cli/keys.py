@@ -83,7 +83,9 @@ def _read(path: Path) -> dict[str, "Key"]:
 
 def _write(path: Path, keys: dict[str, "Key"]) -> None:
     """Write the file whole: the backend may read it at any moment."""
-    from fedmem.checkpoint.atomic_files import write_bytes
+    from fedmem.checkpoint.atomic_files import write_bytes, writing
 
     text = HEAD + "".join(f"{key.line()}\n" for key in keys.values())
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
     write_bytes(path, text.encode())

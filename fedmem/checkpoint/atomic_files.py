@@ -55,7 +55,7 @@ def writing(path: Path) -> Iterator[None]:
         raise disk_error(
             error,
             f"{path}: cannot be written ({error.strerror}). "
-            "Make room, or choose another folder; earlier checkpoints are whole.",
+            "Make room, or choose another folder; what was there before is whole.",
         ) from None
 
 

@@ -73,6 +73,15 @@ def test_config_show_lists_every_setting(fedmem):
         assert key in outcome.out
 
 
+@pytest.mark.parametrize(
+    "options", [("--json", "--yaml"), ("--services", "--yaml"), ("--services", "--set", "seed=1")], ids=" ".join
+)
+def test_config_show_ignores_no_option(fedmem, options):
+    outcome = fedmem("config", "show", *options)
+    assert (outcome.code, outcome.out) == (2, "")
+    assert "give --json or --yaml" in outcome.err
+
+
 def test_config_show_json_is_the_configuration(fedmem, config):
     outcome = fedmem("config", "show", "--json", "--config", config, "--set", "seed=9")
     found = ExperimentConfig.model_validate(strict(outcome.out))

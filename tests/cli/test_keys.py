@@ -6,7 +6,7 @@ from backend.keys import digest, read_keys
 
 
 def test_the_commands(fedmem, tmp_path):
-    file = ("--file", tmp_path / "keys")
+    file = ("--file", tmp_path / "new" / "keys")
     assert "there is no key yet" in fedmem("keys", "list", *file).err
     made = fedmem("keys", "new", "shop", *file)
     assert len(made.out.strip()) > 40
@@ -17,4 +17,7 @@ def test_the_commands(fedmem, tmp_path):
     assert "there is a key 'shop' already" in fedmem("keys", "new", "shop", *file).err
     assert "'a b' cannot name a key" in fedmem("keys", "new", "a b", *file).err
     assert "there is no key 'none'; there are: shop" in fedmem("keys", "remove", "none", *file).err
+    within = fedmem("keys", "new", "shop", "--file", file[1] / "more")
+    assert within.err.startswith(f"error: {file[1] / 'more'}: cannot be written (")
+    assert "checkpoint" not in within.err
     assert "set FEDMEM_KEYS_FILE" in fedmem("keys", "list").err
