@@ -1,4 +1,4 @@
-"""Erases deleted users from the files of jobs and the database's log, and tries again what could not be done."""
+"""Erases deleted users from the files of jobs and the database's, and tries again what could not be done."""
 
 import logging
 import math
@@ -23,7 +23,7 @@ class Eraser:
 
     Attributes:
         erasures: deleted users whom files may hold still.
-        catalogue: whose log may hold them.
+        catalogue: whose database's files may hold them.
         data_dir: where the trainers' checkpoints are.
     """
 
@@ -32,8 +32,8 @@ class Eraser:
     data_dir: Path
     clock: Callable[[], float] = time.monotonic
     _erasing: threading.Lock = field(default_factory=threading.Lock)
-    _log_holds_deleted: bool = True  # until it is emptied for the first time
     _failed: dict[int, float] = field(default_factory=dict)  # by job, when that was found
+    _database_failed: float = -math.inf  # likewise
 
     def erase(self, user_id: str) -> None:
         """Erase a user who was deleted just now, and all others who wait for it.
@@ -41,20 +41,24 @@ class Eraser:
         Raises:
             CheckpointError: naming the files that cannot be read or written; all others were erased.
         """
-        self._log_holds_deleted = True
-        failed = self._erase()
-        self._log_holds_deleted = not self.catalogue.forget_log()  # those who read it now end soon: it is tried again
-        failures = [str(error) for erasure, error in failed if user_id in erasure.user_ids]
+        failures = [str(error) for erasure, error in self._erase() if user_id in erasure.user_ids]
         if failures:
             raise CheckpointError("; ".join(failures))
 
     def erase_what_waits(self) -> None:
         """Erase those who are left, and log where that cannot be done; what has failed just now is left for later."""
-        failed = self._erase(not_again=TRY_AGAIN)
-        if self._log_holds_deleted:
-            self._log_holds_deleted = not self.catalogue.forget_log()
-        for erasure, error in failed:
+        for erasure, error in self._erase(not_again=TRY_AGAIN):
             LOG.error("deleted users are still in the files of job %d: %s", erasure.job_id, error)
+        if self.clock() - self._database_failed >= TRY_AGAIN:
+            self._erase_from_database()
+
+    def _erase_from_database(self) -> None:
+        """Do it for all who were deleted since the last time, as it takes seconds where there are millions of rows."""
+        try:
+            self.catalogue.forget_deleted()
+        except StorageError as error:
+            self._database_failed = self.clock()
+            LOG.error("deleted users are still in the files of the database: %s", error)
 
     def _erase(self, not_again: float = 0.0) -> list[tuple[Erasure, CheckpointError]]:
         """Erase deleted users from the files of all jobs that no trainer holds; what could not be done, and why.
@@ -80,4 +84,3 @@ class Eraser:
         for path in erase_users(self.data_dir / "jobs" / str(erasure.job_id), erasure.user_ids):
             LOG.warning("%s was damaged, and may have held a deleted user: it is removed, its checkpoint is lost", path)
         self.erasures.done(erasure)
-        self._log_holds_deleted = True  # their ids, for one

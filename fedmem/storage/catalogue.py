@@ -22,7 +22,7 @@ from fedmem.storage.catalogue_rows import (
     ItemRow,
     UserRow,
 )
-from fedmem.storage.engine import forget_log, reading, writing
+from fedmem.storage.engine import forget_deleted, note_deletion, reading, writing
 from fedmem.storage.imported_rows import add_imported
 
 NAMED = 5  # unknown items in a message
@@ -232,9 +232,9 @@ class CatalogueStore:
             if not deletions.forget_deletion(connection, dataset_id, user_id):
                 raise UnknownUserError(f"no user {user_id!r} was deleted from the data set {name!r}")
 
-    def forget_log(self) -> bool:
-        """Empty the database's log of what was deleted, and say whether it is; if not, try again later."""
-        return forget_log(self._engine)
+    def forget_deleted(self) -> bool:
+        """Rid the database's files of deleted users, and say whether they are; see ``engine.forget_deleted``."""
+        return forget_deleted(self._engine)
 
     def delete_user(self, name: str, user_id: str) -> Deleted:
         """Delete a user's interactions for good, and note that the jobs' checkpoints are to be rid of the user too."""
@@ -243,6 +243,7 @@ class CatalogueStore:
             deletions.remember_deletion(connection, dataset_id, user_id, self._clock())
             erasures.ask_of_dataset(connection, dataset_id, user_id)
             feedback_days.forget_days(connection, dataset_id, user_id)
+            note_deletion(connection)
             return interactions.delete_user(connection, dataset_id, user_id)
 
 

@@ -16,6 +16,7 @@ from typing import Any
 from urllib.parse import quote
 
 from sqlalchemy import URL, Connection, Engine, column, create_engine, event, exc, inspect, make_url, select, table
+from sqlalchemy.engine.interfaces import DBAPICursor
 
 from fedmem.environment import PRIVATE
 from fedmem.errors import DataError, StorageError
@@ -25,7 +26,7 @@ DEFAULT_URL = "sqlite:///runs/fedmem.db"
 HIDDEN = "***"
 BUSY_SECONDS = 30
 CONNECT_SECONDS = 10
-LOG_PATIENCE_MS = 200
+FORGETTING_PATIENCE_MS = 200
 NOT_MIGRATED = "is not at this version's schema; run: fedmem db upgrade"
 # Rows as Alembic keeps them: one, with the revision.
 _versions = table("alembic_version", column("version_num"))
@@ -146,18 +147,56 @@ def database_errors(url: URL) -> Iterator[None]:
         raise error.orig if isinstance(error.orig, ValueError) else error from None
 
 
-def forget_log(engine: Engine) -> bool:
-    """Empty SQLite's write-ahead log, which holds what was deleted from the tables until then; say whether it is empty.
+def note_deletion(connection: Connection) -> None:
+    """Note, in the transaction that deletes a user's rows, that SQLite's files are to be rid of them."""
+    if connection.dialect.name == "sqlite":
+        noted = connection.exec_driver_sql("PRAGMA user_version").scalar_one()
+        connection.exec_driver_sql(f"PRAGMA user_version = {noted + 1}")
 
-    It is not while others read what stands in it: then it is to be tried again. PostgreSQL recycles its log by itself.
+
+def forget_deleted(engine: Engine) -> bool:
+    """Rid SQLite's files of the rows whose deletion was noted, and say whether they are; if not, try again later.
+
+    Deleted rows are overwritten where they stood (``secure_delete``), but rows that move to another page for want of
+    room leave copies behind, and the log holds all of them. So the file is written anew, and the log emptied: not while
+    others read what stands in it, or write. PostgreSQL's files are its own to clean.
+
+    Raises:
+        StorageError: if there is no room for another copy of the file, or it cannot be written.
     """
     if engine.dialect.name != "sqlite":
         return True
     with database_errors(engine.url), contextlib.closing(engine.raw_connection()) as connection:
         cursor = connection.cursor()
-        cursor.execute(f"PRAGMA busy_timeout = {LOG_PATIENCE_MS}")
-        (busy, _, _) = cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
-        cursor.execute(f"PRAGMA busy_timeout = {1000 * BUSY_SECONDS}")
+        cursor.execute(f"PRAGMA busy_timeout = {FORGETTING_PATIENCE_MS}")
+        try:
+            return _forget_noted(cursor)
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorname.startswith("SQLITE_BUSY"):
+                return False
+            raise _worded(exc.OperationalError(None, None, error), engine.url) from error
+        finally:
+            cursor.execute(f"PRAGMA busy_timeout = {1000 * BUSY_SECONDS}")
+
+
+def _forget_noted(cursor: DBAPICursor) -> bool:
+    (noted,) = cursor.execute("PRAGMA user_version").fetchone()
+    if not noted:
+        return True
+    if not _empty_log(cursor):
+        return False
+    cursor.execute("VACUUM")
+    if not _empty_log(cursor):
+        return False
+    cursor.execute("BEGIN IMMEDIATE")
+    if cursor.execute("PRAGMA user_version").fetchone() == (noted,):  # else more was deleted meanwhile
+        cursor.execute("PRAGMA user_version = 0")
+    cursor.execute("COMMIT")
+    return True
+
+
+def _empty_log(cursor: DBAPICursor) -> bool:
+    (busy, _, _) = cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
     return not busy
 
 

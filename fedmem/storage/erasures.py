@@ -6,7 +6,7 @@ from itertools import groupby
 
 from sqlalchemy import ColumnElement, Connection, Engine, bindparam, delete, insert, literal, select
 
-from fedmem.storage.engine import reading, writing
+from fedmem.storage.engine import note_deletion, reading, writing
 from fedmem.storage.schema import erasures, jobs
 
 
@@ -60,6 +60,7 @@ class ErasureStore:
         users = [{"user": user_id} for user_id in erasure.user_ids]
         with writing(self.engine) as connection:
             connection.execute(delete(erasures).where(*of_user), users)
+            note_deletion(connection)  # of their ids here
 
 
 def ask_of_dataset(connection: Connection, dataset_id: int, user_id: str) -> None:
