@@ -54,7 +54,9 @@ def address(process: subprocess.Popen[str]) -> str:
 
 
 def client(process: subprocess.Popen[str]) -> httpx.Client:
-    return httpx.Client(base_url=address(process), transport=httpx.HTTPTransport(retries=5), timeout=PATIENCE)
+    """Ask on a connection of its own each time: one that is kept may be closed just as the question is on its way."""
+    transport = httpx.HTTPTransport(retries=5, limits=httpx.Limits(max_keepalive_connections=0))
+    return httpx.Client(base_url=address(process), transport=transport, timeout=PATIENCE)
 
 
 def last_lines(process: subprocess.Popen[str]) -> str:
