@@ -13,10 +13,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from benchmarks.measure import machine, write_result
+from benchmarks.measure import FEDMEM, machine, write_result
 from fedmem.ablation import run_result
 
-FEDMEM = [sys.executable, "-m", "fedmem"]
 LADDER_GOAL, ML1M_GOAL = 15, 120  # minutes
 ROUNDS = 500
 

@@ -5,6 +5,7 @@ import json
 import os
 import platform
 import statistics
+import sys
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -15,6 +16,7 @@ import torch
 from fedmem.ablation import source_commit
 
 RESULTS = Path(__file__).parent / "results"
+FEDMEM = [sys.executable, "-m", "cli"]  # this checkout's command line
 SGEMM_SIZE = 1024
 
 Seconds = dict[str, list[float]]

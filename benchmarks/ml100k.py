@@ -1,7 +1,7 @@
 """What `fedmem ablate` does not measure on ML-100K: the controls, new users, and the original's federated averaging.
 
     fedmem ablate --data PATH_TO_ML_100K --out runs/ml100k --seeds 42,43,44
-    python benchmarks/ml100k.py --data PATH_TO_ML_100K --out runs/ml100k --processes 2
+    python -m benchmarks.ml100k --data PATH_TO_ML_100K --out runs/ml100k --processes 2
 
 The trained Full models of the ladder are shared by their place. Every run is a ``fedmem train --resume``, so that an
 interrupted benchmark goes on where it stopped; finished tables are printed as Markdown and written, with the commit,
@@ -17,11 +17,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from benchmarks.measure import FEDMEM
 from fedmem.ablation import ablation_record, as_markdown, run_result
 from fedmem.checkpoint import RunDirectory
 
 ROOT = Path(__file__).parent.parent
-FEDMEM = [sys.executable, "-m", "fedmem"]
 
 
 @dataclass(frozen=True)

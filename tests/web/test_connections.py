@@ -97,12 +97,13 @@ def test_who_reads_nothing_is_let_go():
         until(lambda: not server.server_state.connections, "its end")
 
 
-def test_a_slow_but_steady_caller_is_answered(impatient):
+def test_who_sends_and_reads_is_answered_and_waited_for_anew():
     """One after the other on one connection, a body in parts too."""
-    with httpx.Client(base_url=f"http://127.0.0.1:{impatient}") as client:
+    with serving() as (server, port), httpx.Client(base_url=f"http://127.0.0.1:{port}") as client:
         for _ in range(3):
             assert client.get("/").text == "127.0.0.1"
             assert client.post("/", content=iter([b"a"] * 3)).text == "127.0.0.1"
+        until(lambda: len(server.config.patience.waiting) == 1, "the wait for the next head, and for nothing else")
 
 
 def test_beyond_the_most_connections_the_one_that_waits_longest_gives_way():
