@@ -1,7 +1,9 @@
 """Keeps the model in service up to date with the database: versions, interactions, items, users who were deleted."""
 
 import logging
+import math
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
@@ -18,6 +20,8 @@ from fedmem.storage.jobs import JobStore
 from fedmem.storage.models import ModelRow, ModelStore
 
 LOG = logging.getLogger(__name__)
+
+REST = 4  # how much longer than the making of rows is the time until they are made again
 
 Change = Callable[[ServedModel], ServedModel]
 
@@ -43,6 +47,8 @@ class ModelKeeper:
     eraser: Eraser
     served: ServedModels
     metrics: ModelMetrics
+    clock: Callable[[], float] = time.monotonic
+    _count_again: float = -math.inf
     _loading: threading.Lock = field(default_factory=threading.Lock)
     _changing: threading.Lock = field(default_factory=threading.Lock)
     _meanwhile: list[tuple[str, Change]] = field(default_factory=list)
@@ -60,6 +66,7 @@ class ModelKeeper:
             self.served.awaited = self._awaited()
         self.catch_up()
         self._catch_up_with_items()
+        self._catch_up_with_transitions()
         self.eraser.erase_what_waits()
 
     def activate(self, version: str, reason: str) -> ModelRow:
@@ -146,10 +153,7 @@ class ModelKeeper:
 
     def _prepared(self, row: ModelRow) -> ServedModel:
         """Get a version that has answered once, from memory if it is there."""
-        for model in self.served.all():
-            if model.version == row.version:
-                return model
-        return self.loader.load(row)
+        return self.served.in_memory(row.version) or self.loader.load(row)
 
     def _swap(self, model: ServedModel) -> None:
         with self._changing:
@@ -175,11 +179,37 @@ class ModelKeeper:
 
     def _read_items(self, version: str) -> None:
         """Take up what has changed, unless the model is no longer in memory; their texts have been encoded."""
+        if (model := self.served.in_memory(version)) is not None:
+            assert model.dataset is not None
+            now, rows = self.catalogue.items_since(model.dataset, model.items_version)
+            self.served.replace(replace(with_items(model, rows), items_version=now))
+
+    def _catch_up_with_transitions(self) -> None:
+        """Let the models count what people did since the last time, a part of all time at most."""
+        if self.clock() < self._count_again:
+            return
+        began = self.clock()
         for model in self.served.all():
-            if model.version == version:
-                assert model.dataset is not None
-                now, rows = self.catalogue.items_since(model.dataset, model.items_version)
-                self.served.replace(replace(with_items(model, rows), items_version=now))
+            if not model.new_interactions.all_counted:
+                self._count_new(model.version)
+        self._count_again = self.clock() + REST * (self.clock() - began)
+
+    def _count_new(self, version: str) -> None:
+        """Count with the others waiting, make the rows while they go on, and put these into service.
+
+        Unless others are by then: a deletion has made some of what was counted, and these hold the deleted user.
+        """
+        with self._changing:
+            model = self.served.in_memory(version)
+            if model is None:
+                return
+            model.count_new()
+            before = model.recommender.scorer.transitions
+        table = self.loader.table_of(model)
+        with self._changing:
+            now = self.served.in_memory(version)
+            if now is not None and now.recommender.scorer.transitions is before:
+                now.recommender.scorer.transitions = table
 
 
 def _swap_message(model: ServedModel, before: ServedModel | None) -> str:
@@ -191,6 +221,6 @@ def _swap_message(model: ServedModel, before: ServedModel | None) -> str:
 
 def _without_user(model: ServedModel, user_id: str, until_id: int) -> ServedModel:
     """Forget what a user did up to an id; a model that was loaded meanwhile may know of a return already."""
-    model.new_interactions.forget(user_id, until_id)
-    model.recommender.forget_user(user_id)
+    counted = model.new_interactions.forget(user_id, until_id)
+    model.recommender.forget_user(user_id, counted)
     return model

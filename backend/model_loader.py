@@ -19,7 +19,7 @@ from backend.served_model import ServedModel
 from backend.telemetry import ModelMetrics
 from fedmem.contracts import Selection
 from fedmem.errors import CheckpointError, ConflictError, StorageError
-from fedmem.serving import Question, Recommender
+from fedmem.serving import Question, Recommender, TransitionTable
 from fedmem.storage.catalogue import CatalogueStore
 from fedmem.storage.catalogue_rows import ItemRow
 from fedmem.storage.erasures import ErasureStore
@@ -93,17 +93,25 @@ class ModelLoader:
         """Encode items' texts for a model, in the same thread."""
         self._thread.submit(copy_context().run, encode, model, rows).result()
 
+    def table_of(self, model: ServedModel) -> TransitionTable | None:
+        """Make the rows of the transition memory of what was counted by now, in the same thread."""
+        return self._thread.submit(model.recommender.trained.transition_table).result()
+
     def _loaded(self, row: ModelRow) -> ServedModel:
         if row.checkpoint is None:
             raise CheckpointError(f"the checkpoint of round {row.round} of job {row.job_id} is no longer kept")
         began = self.clock()
-        recommender = Recommender.load(self.data_dir / "jobs" / str(row.job_id), row.round, row.version)
+        trained = Recommender.load(self.data_dir / "jobs" / str(row.job_id), row.round, row.version)
         last_id = self.jobs.get(row.job_id).last_interaction_id
-        model = ServedModel(recommender, row.dataset, row.job_id, NewInteractions(last_id or 0))
+        model = ServedModel(trained, row.dataset, row.job_id, NewInteractions(last_id or 0))
         self._forget_deleted(model, last_id)
+        # Its job has ended, and nothing is tested by it any more.
+        model = replace(model, recommender=trained.with_held_out())
         version, changed = self._snapshot_items.changed_since(model)
         model = replace(with_items(model, changed), items_version=version)
         model.catch_up(self.catalogue)
+        model.count_new()
+        model.recommender.refresh()
         check(model.recommender)
         LOG.info("model %s loaded and checked in %.1f s", row.version, self.clock() - began)
         return model

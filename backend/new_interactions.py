@@ -3,6 +3,7 @@
 import bisect
 from collections.abc import Iterable, Sequence
 
+from fedmem.serving import Change
 from fedmem.storage.catalogue_rows import InteractionRow
 
 _Event = tuple[float, int, str]  # (timestamp, id, item id): a user's history is in this order
@@ -19,6 +20,8 @@ class NewInteractions:
         self.last_id = after_id
         self._events: dict[str, list[_Event]] = {}
         self._items: dict[str, tuple[str, ...]] = {}
+        self._counted: dict[str, tuple[str, ...]] = {}
+        self._uncounted: set[str] = set()
 
     def of(self, user_id: str) -> Sequence[str]:
         """Look up the item ids of a user's interactions, oldest first."""
@@ -37,12 +40,34 @@ class NewInteractions:
                 changed.add(row.user_id)
         for user_id in changed:
             self._items[user_id] = tuple(item_id for _, _, item_id in self._events[user_id])
+        self._uncounted |= changed
 
-    def forget(self, user_id: str, until_id: int) -> None:
-        """Drop what a user did up to an id; one thread at a time, as for ``add``."""
+    @property
+    def all_counted(self) -> bool:
+        """Whether nothing has changed since ``take_changes``."""
+        return not self._uncounted
+
+    def take_changes(self) -> Sequence[Change]:
+        """List, for the transitions, the users of whom more is known than the last time: what was then, what is now.
+
+        One thread at a time, as for ``add``.
+        """
+        changes = [(user_id, self._counted.get(user_id, ()), self._items[user_id]) for user_id in self._uncounted]
+        self._counted |= {user_id: now for user_id, _, now in changes}
+        self._uncounted = set()
+        return changes
+
+    def forget(self, user_id: str, until_id: int) -> Sequence[str]:
+        """Drop what a user did up to an id, and return what ``take_changes`` has told of the user last.
+
+        One thread at a time, as for ``add``.
+        """
         later = [event for event in self._events.pop(user_id, ()) if event[1] > until_id]
         if later:
             self._events[user_id] = later
             self._items[user_id] = tuple(item_id for _, _, item_id in later)
+            self._uncounted.add(user_id)
         else:
             self._items.pop(user_id, None)
+            self._uncounted.discard(user_id)
+        return self._counted.pop(user_id, ())

@@ -49,6 +49,10 @@ class ServedModel:
             if len(rows) < PAGE:
                 return
 
+    def count_new(self) -> None:
+        """Count among the transitions what came since the last time; they are read once the recommender refreshes."""
+        self.recommender.count(self.new_interactions.take_changes())
+
     def knows(self, user_id: str) -> bool:
         """Say whether anything is known of a user."""
         return user_id in self.new_interactions or self.recommender.user_index(user_id) is not None
@@ -103,6 +107,10 @@ class ServedModels:
             f"model {version!r} is not in memory (there are: {', '.join(self._kept)}); leave `model` out for the one "
             "in service, or activate it"
         )
+
+    def in_memory(self, version: str) -> ServedModel | None:
+        """Find a version in its newest state, if it is in memory."""
+        return self._kept.get(version)
 
     def all(self) -> tuple[ServedModel, ...]:
         """List those in memory."""

@@ -51,7 +51,7 @@ def for_one(run: Path, user_id: str, k: int, *, explain: bool, as_json: bool) ->
     """Print k recommendations with titles beside what the user chose last; an unknown user is an error here."""
     from fedmem.serving import Question, Recommender, best_of
 
-    recommender = Recommender.load(run)
+    recommender = Recommender.load_to_answer(run)
     user = recommender.dataset.vocabulary.user_index(user_id)
     answer = recommender.answer(Question(user_id, selection=best_of(k).model_copy(update={"explain": explain})))
     if as_json:
@@ -90,7 +90,7 @@ def for_all(run: Path, k: int, out: Path) -> None:
     """Write user_id, rank, item_id, score for every user, whole or not at all."""
     from fedmem.serving import Recommender
 
-    recommender = Recommender.load(run)
+    recommender = Recommender.load_to_answer(run)
     beside = out.with_name(f".{out.name}.{os.getpid()}")
     try:
         with beside.open("w", newline="", encoding="utf-8") as file:

@@ -36,7 +36,7 @@ def serve(
         from backend.logs import log_to_stderr
         from fedmem.serving import Recommender
 
-        recommender = None if run is None else Recommender.load(run)
+        recommender = None if run is None else Recommender.load_to_answer(run)
         app = create_app(settings, recommender)
         log_to_stderr()
         address = f"http://{settings.host}:{listener.getsockname()[1]}"

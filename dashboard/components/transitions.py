@@ -18,6 +18,10 @@ SUM = (
     "The transition memory: how often one item came soon after another, in sums over the clients. Items with fewer "
     "than 5 interactions are not shown."
 )
+COUNTED = (
+    "The model in service answers by {:,} interactions: those it was trained with, those held out to test it, and all "
+    "that came since."
+)
 
 
 def transitions(view: JobView) -> None:
@@ -47,6 +51,7 @@ def _rows(job: Job) -> None:
         return
     try:
         strongest = client().transitions(job.model_version)
+        st.caption(COUNTED.format(strongest.interactions))
         _table([[row.title, row.taken, ", ".join(item.title for item in row.followers)] for row in strongest.rows])
         _one(job, job.model_version)
     except BackendError as error:

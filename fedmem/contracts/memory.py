@@ -78,16 +78,20 @@ class TransitionRow(Contract):
 
     item_id: ItemId
     title: str = Field(description="The title, or the id where no title is known.", examples=["The Princess Bride"])
-    taken: int = Field(description="How many interactions with it were handed on, 5 or more.", examples=[120])
+    taken: int = Field(description="How many interactions with it are counted, 5 or more.", examples=[120])
     weight: float = Field(description="The weights of its whole row together.", examples=[31.5])
     followers: tuple[Follower, ...] = Field(description="The greatest weights first.")
 
 
 class TransitionRows(Contract):
-    """Rows of the transition memory that a model reads, the sum over its clients."""
+    """Rows of the transition memory that a model answers by, a sum over all users known by now.
+
+    It holds what the model was trained with, what was held out to validate and test it, and what came since.
+    """
 
     model_version: str = Field(description="The model that reads them.", examples=["job-7-round-120"])
     dataset: str = Field(description="The data set that this model was trained on.", examples=["demo"])
     round: int = Field(description="The training round of the model.", examples=[120])
     strength: float = Field(description="The weight of the transition memory in every score.", examples=[0.3])
+    interactions: int = Field(description="How many interactions are counted by now.", examples=[2500])
     rows: tuple[TransitionRow, ...] = Field(description="Those that weigh most first.")

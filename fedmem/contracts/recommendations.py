@@ -139,7 +139,9 @@ class ScoreParts(Contract):
         0.0, description="What its popularity adds, where nothing is known of the user; else 0.", examples=[0.0]
     )
     remembered: tuple[RememberedPart, ...] = Field(
-        (), description="What each of the history's latest items adds by the transition memory, the most first."
+        (),
+        description="What each of the history's latest items adds by the transition memory as it is now, with what "
+        "others did since the training; the most first.",
     )
 
     def summands(self) -> dict[str, float]:

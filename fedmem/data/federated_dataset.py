@@ -156,6 +156,14 @@ class FederatedDataset:
         """
         return self._trained_part(user) if self._trainable[user] else self.history(user)[:0]
 
+    def known_history(self, user: int) -> IntArray:
+        """Return what may be counted once the test is done: the training history and, behind it, what was held out.
+
+        Of a user who was never trained, it is as much of their history.
+        """
+        history = self.history(user)
+        return history if self.max_history is None else history[-(self.max_history + split.HELD_OUT) :]
+
     def _trained_part(self, user: int) -> IntArray:
         prefix = split.train_prefix(self.history(user))
         return prefix if self.max_history is None else prefix[-self.max_history :]

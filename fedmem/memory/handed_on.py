@@ -1,5 +1,6 @@
 """What clients have handed on to the transition memory, and how much of each one's history that is."""
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -7,6 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from fedmem.memory.transitions import TransitionCounts
+
+History = npt.NDArray[np.integer[Any]]
 
 
 @dataclass(eq=False)
@@ -21,7 +24,26 @@ class HandedOn:
     counts: TransitionCounts
     lengths: npt.NDArray[np.int64]
 
-    def subtract(self, user: int, history: npt.NDArray[np.integer[Any]], window: int, since: int = 0) -> None:
+    def completed(self, histories: Sequence[History], window: int) -> "HandedOn":
+        """Make the sum in which every user has handed on all of these histories, which begin with what is in this one.
+
+        Args:
+            histories: by user index [U].
+            window: most steps of a transition.
+        """
+        added = TransitionCounts.of(histories, self.counts.num_items, window, self.lengths.tolist())
+        return HandedOn(self.counts + added, np.array([len(history) for history in histories], np.int64))
+
+    def exchange(self, changes: Iterable[tuple[History, History]], window: int) -> None:
+        """Count whole histories instead of others that were counted; only from where two differ is work done."""
+        some = [(before, after, _common(before, after)) for before, after in changes]
+        if some:
+            before, after, since = zip(*some, strict=True)
+            num_items = self.counts.num_items
+            more = TransitionCounts.of(after, num_items, window, since)
+            self.counts = self.counts + more - TransitionCounts.of(before, num_items, window, since)
+
+    def subtract(self, user: int, history: History, window: int, since: int = 0) -> None:
         """Take a user out.
 
         Args:
@@ -34,3 +56,10 @@ class HandedOn:
         if end > since:
             self.counts -= TransitionCounts.of([history[:end]], self.counts.num_items, window, [since])
         self.lengths[user] = 0
+
+
+def _common(one: History, other: History) -> int:
+    """Count the items in which two histories begin alike."""
+    shorter = min(len(one), len(other))
+    differ = (one[:shorter] != other[:shorter]).nonzero()[0]
+    return int(differ[0]) if len(differ) else shorter

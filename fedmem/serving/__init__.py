@@ -2,15 +2,17 @@
 
 from fedmem.checkpoint.erasure import erase_users
 from fedmem.data.interactions import Item
+from fedmem.memory.transitions import TransitionTable
 from fedmem.serving.answers import Recommendation, ScoredItem, SimilarTo
 from fedmem.serving.catalogue import ServedCatalogue
 from fedmem.serving.job_map import JobMap
 from fedmem.serving.new_items import described_item
 from fedmem.serving.question import Question
-from fedmem.serving.recommender import Recommender, best_of
+from fedmem.serving.recommender import Change, Recommender, best_of
 from fedmem.serving.transition_rows import ShownTransitions
 
 __all__ = [
+    "Change",
     "Item",
     "JobMap",
     "Question",
@@ -20,6 +22,7 @@ __all__ = [
     "ServedCatalogue",
     "ShownTransitions",
     "SimilarTo",
+    "TransitionTable",
     "best_of",
     "described_item",
     "erase_users",

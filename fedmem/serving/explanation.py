@@ -40,10 +40,14 @@ class Explainer:
         self.features = features
 
     def explain(
-        self, context: UserContext | None, history: Indices, found: Indices
+        self, context: UserContext | None, history: Indices, found: Indices, transitions: TransitionTable | None
     ) -> tuple[Explanation, list[ScoreParts]]:
-        """Say what the answer to a user was read from, and find the parts of the score of each item found [n]."""
-        transitions = None if context is None else self.scorer.transitions
+        """Say what the answer to a user was read from, and find the parts of the score of each item found [n].
+
+        ``transitions`` are the rows that it was read from.
+        """
+        if context is None:
+            transitions = None
         if context is not None and transitions is not None and self.scorer.only_popularity(context, history):
             return self._popularity(transitions, found)
         read = self.queries.parts(context, history)

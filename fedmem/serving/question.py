@@ -9,7 +9,7 @@ import numpy.typing as npt
 from fedmem.contracts import Selection
 from fedmem.federated.scoring import UserContext
 from fedmem.memory.entries import MemoryEntries
-from fedmem.memory.transitions import RememberedScores
+from fedmem.memory.transitions import RememberedScores, TransitionTable
 from fedmem.serving.ranking import TopK
 from fedmem.serving.user_contexts import UserContexts
 from fedmem.serving.user_vectors import Slot, UserVector
@@ -51,6 +51,7 @@ class ResolvedQuestion:
         contexts: what stands beside histories.
         slot: where the user's vector is kept, or None if it is not to be.
         vector: the user's vector if it was there.
+        transitions: the rows of the transition memory that are in service while it is answered, or None.
     """
 
     question: Question
@@ -62,6 +63,7 @@ class ResolvedQuestion:
     contexts: UserContexts
     slot: Slot | None
     vector: UserVector | None
+    transitions: TransitionTable | None
 
     @property
     def selection(self) -> Selection:

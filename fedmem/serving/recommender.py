@@ -1,9 +1,10 @@
 """Recommender: one model version, ready to answer known users, new ones and histories, with titles and reasons."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
+from weakref import ref
 
 import numpy as np
 import numpy.typing as npt
@@ -30,6 +31,7 @@ from fedmem.serving.user_contexts import UserContexts
 from fedmem.serving.user_vectors import CAPACITY, Slot, UserVector, UserVectorCache, VectorKey
 
 Indices = npt.NDArray[np.integer]
+Change = tuple[str, Sequence[str], Sequence[str]]
 _NO_INDICES = np.zeros(0, np.int32)
 
 
@@ -125,6 +127,16 @@ class Recommender:
         check_fits(snapshot, checkpoint, str(path))
         return cls.of(snapshot, checkpoint, version or f"{path.resolve().name}-{checkpoint.server.round:06d}")
 
+    @classmethod
+    def load_to_answer(cls, path: Path) -> "Recommender":
+        """Read the best checkpoint of a run directory to answer people, ``with_held_out`` once the run was tested.
+
+        Raises:
+            CheckpointError: as ``load``.
+        """
+        recommender = cls.load(path)
+        return recommender.with_held_out() if RunDirectory(path).read_record().finished else recommender
+
     # Answers
 
     def answer(self, question: Question) -> Recommendation:
@@ -155,7 +167,18 @@ class Recommender:
         history = seen if len(self.catalogue) == self.catalogue.trained else seen[seen <= self.catalogue.trained]
         outside, missing = self.catalogue.outside(selection), tuple(dict.fromkeys([*unknown, *unknown_too]))
         slot, vector = self._kept_vector(question, history)
-        return ResolvedQuestion(question, user, history, hidden, outside, missing, self.contexts, slot, vector)
+        return ResolvedQuestion(
+            question,
+            user,
+            history,
+            hidden,
+            outside,
+            missing,
+            self.contexts,
+            slot,
+            vector,
+            self.scorer.transitions,
+        )
 
     def answer_resolved(self, resolved: ResolvedQuestion) -> Recommendation:
         """Answer a question that this recommender resolved."""
@@ -252,16 +275,65 @@ class Recommender:
             )
         return self.scorer.global_memory
 
-    def forget_user(self, user_id: str) -> None:
-        """Erase a user's memory, transitions and vectors here; from now on the id is that of an unknown user."""
-        self.trained.forget(user_id)
-        self.scorer.transitions = self.trained.transition_table()
+    def forget_user(self, user_id: str, since: Sequence[str] = ()) -> None:
+        """Erase a user's memory, transitions and vectors here; from now on the id is that of an unknown user.
+
+        ``since`` are the item ids that ``count`` was told of the user last.
+        """
+        self.trained.forget(user_id, self._trained_items(since))
+        self.refresh()
         self.vectors.forget(user_id)
+
+    # Transitions of what is newer than the model
+
+    def with_held_out(self) -> "Recommender":
+        """Make the recommender that answers people: what was held out for validation and test is counted too.
+
+        It must not be evaluated any more: its transitions lead to what a test would ask for.
+        """
+        trained = self.trained.with_held_out()
+        if trained is self.trained:
+            return self
+        table, scorer = self.scorer.table, self.scorer
+        scorer = ModelScorer(scorer.model, scorer.global_memory, table, trained.transition_table(), scorer.strength)
+        return replace(self, trained=trained, scorer=scorer)
+
+    def count(self, changes: Iterable[Change]) -> None:
+        """Count among the transitions what people did since the snapshot; ``refresh`` lets answers read it.
+
+        Args:
+            changes: of each user the id, the item ids that were counted before, and those that are to be now, oldest
+                first. Items that are newer than the model are left out.
+        """
+        if self.trained.transitions is None:
+            return
+        histories = [(self._counted(user_id, before), self._counted(user_id, now)) for user_id, before, now in changes]
+        self.trained.transitions.exchange(histories, self.config.transitions.window)
+
+    def _counted(self, user_id: str, since: Sequence[str]) -> npt.NDArray[np.int32]:
+        return np.concatenate([self.trained.known_history(user_id), self._trained_items(since)])
+
+    def refresh(self) -> None:
+        """Let answers read all that was counted by now."""
+        self.scorer.transitions = self.trained.transition_table()
+
+    def _trained_items(self, item_ids: Sequence[str]) -> npt.NDArray[np.int32]:
+        indices, _ = self.catalogue.indices(item_ids)
+        return indices[indices <= self.catalogue.trained]
 
     # Evaluation, and what it shares with answers
 
     def score(self, users: Indices, histories: Sequence[Indices]) -> npt.NDArray[np.float32]:
-        """Compute the scores [B, I + 1] that ``recommend`` ranks by: users [B], B histories of item indices."""
+        """Compute the scores [B, I + 1] that ``recommend`` ranks by: users [B], B histories of item indices.
+
+        Raises:
+            ConflictError: if the transitions hold what was held out: whoever evaluates would read the answer.
+        """
+        if self.trained.held_out:
+            raise ConflictError(
+                f"model {self.model_version} has counted what was held out for validation and test, and cannot be "
+                "evaluated: load it without"
+            )
         contexts = [self.context(int(user), history) for user, history in zip(users, histories, strict=True)]
         return self.scorer.score(contexts, histories)
 
@@ -293,23 +365,32 @@ class Recommender:
     def _vector(self, resolved: ResolvedQuestion) -> tuple[UserVector, UserContext | None]:
         """Find the user's side of the score and, if needed, what it was read from: no history is replayed twice."""
         context = resolved.context() if resolved.needs_context else None
-        if resolved.vector is not None:
-            return resolved.vector, context
-        vector = self._read(resolved, context)
+        kept = resolved.vector
+        if kept is not None and kept.was_read_from(resolved.transitions):
+            return kept, context
+        vector = self._read(resolved, context) if kept is None else self._with_transitions(kept, resolved)
         if resolved.slot is not None:
             self.vectors.put(resolved.slot, vector)
         return vector, context
 
     def _read(self, resolved: ResolvedQuestion, context: UserContext | None) -> UserVector:
         """Compute the user's side of the score: both parts, or popularity alone where nothing is known."""
-        history, scorer = resolved.history, self.scorer
+        history = resolved.history
         strategy = self.contexts.strategy(resolved.user, history, context)
-        if context is None or scorer.transitions is None:
+        if context is None:
             return UserVector(self.queries.query(context, history), strategy)
-        remembered = scorer.transitions.read(history).times(scorer.strength)
-        if scorer.only_popularity(context, history):
-            return UserVector(np.zeros(len(scorer.columns), np.float32), "popularity", remembered)
-        return UserVector(self.queries.query(context, history), strategy, remembered)
+        if self.scorer.only_popularity(context, history):
+            nothing = UserVector(np.zeros(len(self.scorer.columns), np.float32), "popularity")
+            return self._with_transitions(nothing, resolved)
+        return self._with_transitions(UserVector(self.queries.query(context, history), strategy), resolved)
+
+    def _with_transitions(self, vector: UserVector, resolved: ResolvedQuestion) -> UserVector:
+        """Read the sparse part from the rows that are in service; the dense one stays."""
+        table = resolved.transitions
+        if table is None:
+            return replace(vector, remembered=None, table=None)
+        remembered = table.read(resolved.history).times(self.scorer.strength)
+        return replace(vector, remembered=remembered, table=ref(table))
 
     def _recommendation(
         self, resolved: ResolvedQuestion, vector: UserVector, context: UserContext | None, best: Best
@@ -336,7 +417,8 @@ class Recommender:
         items = [self.catalogue.item(index) for index in found]
         if not resolved.selection.explain:
             return tuple(map(ScoredItem, items, scores)), None
-        explanation, parts = self.explainer.explain(context, resolved.history, np.array(found, np.int64))
+        indices = np.array(found, np.int64)
+        explanation, parts = self.explainer.explain(context, resolved.history, indices, resolved.transitions)
         return tuple(map(ScoredItem, items, scores, parts)), explanation
 
 

@@ -3,6 +3,9 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
+import numpy as np
+import numpy.typing as npt
+
 from fedmem.checkpoint import Checkpoint, Snapshot
 from fedmem.federated.start import build_model
 from fedmem.memory.entries import MemoryEntries
@@ -10,6 +13,8 @@ from fedmem.memory.handed_on import HandedOn
 from fedmem.memory.prototypes import Prototypes
 from fedmem.memory.transitions import TransitionTable
 from fedmem.model.recommender import UR4RecV2MoE
+
+IntArray = npt.NDArray[np.int32]
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,6 +29,8 @@ class TrainedModel:
         global_memory: the global abstract memory, or None.
         memories: the clients' memories by user index.
         transitions: what the transition memory was counted from, or None.
+        held_out: whether that includes what was held out for validation and test, so that it may answer people and
+            not be evaluated.
         strength: its weight in the score.
         memory_of: what every user's memory is taken to be instead, for controls.
         forgotten: ids of users who have been forgotten.
@@ -37,6 +44,7 @@ class TrainedModel:
     memories: dict[int, MemoryEntries]
     transitions: HandedOn | None = None
     strength: float = 0.0
+    held_out: bool = False
     memory_of: Callable[[int], MemoryEntries | None] | None = None
     forgotten: set[str] = field(default_factory=set)
 
@@ -65,8 +73,25 @@ class TrainedModel:
             memories,
             transitions,
             server.strength,
-            memory_of,
+            memory_of=memory_of,
         )
+
+    def with_held_out(self) -> "TrainedModel":
+        """Make the model whose transitions are those of all that its snapshot knows of people."""
+        if self.transitions is None:
+            return self
+        dataset = self.snapshot.dataset
+        histories = [self.known_history(user_id) for user_id in dataset.vocabulary.users]
+        return replace(self, transitions=self.transitions.completed(histories, self._window), held_out=True)
+
+    def known_history(self, user_id: str) -> IntArray:
+        """Return what the snapshot knows of a user; nothing of an unknown or a forgotten one."""
+        user = self.user_index(user_id)
+        return np.zeros(0, np.int32) if user is None else self.snapshot.dataset.known_history(user)
+
+    @property
+    def _window(self) -> int:
+        return self.snapshot.config.transitions.window
 
     def transition_table(self) -> TransitionTable | None:
         """Make the rows of the transition memory that scores are read from."""
@@ -78,13 +103,17 @@ class TrainedModel:
         """Look up a user's index; None for an unknown or a forgotten user."""
         return None if user_id in self.forgotten else self.snapshot.dataset.vocabulary.find_user(user_id)
 
-    def forget(self, user_id: str) -> None:
-        """Erase a user's memory and transitions; from now on the id is that of an unknown user."""
-        user = self.user_index(user_id)
+    def forget(self, user_id: str, since: IntArray) -> None:
+        """Erase a user's memory and transitions; from now on the id is that of an unknown user.
+
+        ``since`` is what was counted of the user behind what the snapshot knows.
+        """
+        user, known = self.user_index(user_id), self.known_history(user_id)
+        if self.transitions is not None and len(since):
+            self.transitions.exchange([(np.concatenate([known, since]), known)], self._window)
         if user is None:  # others are unknown as it is, and there is no end to them
             return
         self.forgotten.add(user_id)
         self.memories.pop(user, None)
         if self.transitions is not None:
-            history, window = self.snapshot.dataset.training_history(user), self.snapshot.config.transitions.window
-            self.transitions.subtract(user, history, window)
+            self.transitions.subtract(user, known, self._window)

@@ -62,6 +62,7 @@ class ShownTransitions:
             dataset=model.dataset.name,
             round=model.round,
             strength=model.scorer.strength,
+            interactions=int(table.taken.sum()),
             rows=tuple(self._row(table, index) for index in indices.tolist()),
         )
 

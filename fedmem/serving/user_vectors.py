@@ -4,12 +4,13 @@ import threading
 from collections import OrderedDict
 from dataclasses import dataclass
 from typing import NamedTuple
+from weakref import ReferenceType
 
 import numpy as np
 import numpy.typing as npt
 
 from fedmem.contracts.recommendations import StrategyName
-from fedmem.memory.transitions import RememberedScores
+from fedmem.memory.transitions import RememberedScores, TransitionTable
 
 CAPACITY = 5_000  # of 1 KB each at D_x = 192, and of up to 24 KB with the transition memory
 
@@ -22,11 +23,17 @@ class UserVector:
         query: the dense part, q_u [D_x].
         strategy: what it was made from.
         remembered: the sparse part, of the transition memory, times its weight; None without one.
+        table: the rows that it was read from, of which others may be in service by now; they are not kept alive.
     """
 
     query: npt.NDArray[np.float32]
     strategy: StrategyName
     remembered: RememberedScores | None = None
+    table: "ReferenceType[TransitionTable] | None" = None
+
+    def was_read_from(self, table: TransitionTable | None) -> bool:
+        """Say whether these are the rows that the sparse part was read from."""
+        return (None if self.table is None else self.table()) is table
 
 
 class VectorKey(NamedTuple):

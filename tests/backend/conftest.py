@@ -157,7 +157,7 @@ def served_world(full_world: World, tmp_path: Path) -> World:
 def recommender(full_world: World) -> Recommender:
     """The model of job 1, loaded beside the application's own."""
     best = RunDirectory(full_world.data_dir / "jobs" / "1").read_record().best
-    return Recommender.load(full_world.data_dir / "jobs" / "1", best, f"job-1-round-{best}")
+    return Recommender.load(full_world.data_dir / "jobs" / "1", best, f"job-1-round-{best}").with_held_out()
 
 
 @pytest.fixture

@@ -61,7 +61,7 @@ def perturb(world: World, job: int) -> None:
 def loaded(world: World, model: str) -> Recommender:
     """A version, beside the application's own."""
     _, job, _, number = model.split("-")
-    return Recommender.load(world.data_dir / "jobs" / job, int(number), model)
+    return Recommender.load(world.data_dir / "jobs" / job, int(number), model).with_held_out()
 
 
 def answered(items: list[dict]) -> list[tuple[str, float]]:

@@ -297,8 +297,9 @@ def test_memory_says_that_a_run_has_none(page, filled):
 
 def test_memory_shows_what_follows_what_by_title(page, filled):
     app = page("memory", filled.api, job=filled.full)
-    rows = filled.get("/memory/transitions")["rows"]
-    shown = table(app)
+    found = filled.get("/memory/transitions")
+    rows, shown = found["rows"], table(app)
+    assert f"answers by {found['interactions']:,} interactions" in words(app)
     assert list(shown["After"]) == [row["title"] for row in rows]
     assert shown["Others took next"][0] == ", ".join(item["title"] for item in rows[0]["followers"])
     app.text_input(key="after").set_value(rows[1]["title"]).run()
