@@ -126,14 +126,15 @@ def losses(objective: Objective, model: UR4RecV2MoE, encoded: Encoded, batch: Ch
 
 @torch.no_grad()
 def gate_sums(model: UR4RecV2MoE, states: Tensor, chosen: Tensor) -> Mapping[str, float]:
-    """Sum over the chosen positions [C, P] each expert's gate and the gates' entropy, in nats; nothing without gates.
+    """Sum over the chosen positions [C, P] every gate and the entropy of the gates' shares, in nats; nothing without gates.
 
     ``states`` are the model's [C, P, D].
     """
     if model.retriever is None or model.retriever.router is None:
         return {}
     gates = torch.cat(list(model.retriever.gates(states).values()), dim=-1)[chosen].double()  # [n, E]
-    entropy = -torch.xlogy(gates, gates).sum()
+    shares = gates / gates.sum(-1, keepdim=True)
+    entropy = -torch.xlogy(shares, shares).sum()
     return dict(zip(model.retriever.experts, gates.sum(0).tolist(), strict=True)) | {"entropy": float(entropy)}
 
 

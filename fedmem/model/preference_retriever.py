@@ -184,11 +184,14 @@ class TextPreferenceRetrieverMoE(nn.Module):
         return adapter
 
     def gates(self, h: Tensor) -> dict[Modality, Tensor]:
-        """Compute the router's weights g_e(u) by expert, [B, T, 1] each, summing to one."""
+        """Compute the router's weights g_e(u) by expert, [B, T, 1] each, between 0 and 1.
+
+        A sigmoid for each: with a softmax one expert's gain is the others' loss, and all but one were starved.
+        """
         modalities = map(Modality, self.experts)
         if self.router is None:
             return {modality: h.new_ones(*h.shape[:-1], 1) for modality in modalities}
-        return dict(zip(modalities, self.router(h).softmax(-1).split(1, dim=-1), strict=True))
+        return dict(zip(modalities, self.router(h).sigmoid().split(1, dim=-1), strict=True))
 
     def preferences(
         self, h: Tensor, read: Mapping[Modality, Tensor], drop: Dropout = no_dropout

@@ -60,7 +60,7 @@ def test_a_round_reports_losses_surprises_and_gates(clients):
     assert metrics["client_loss_p05"] <= metrics["client_loss_p50"] <= metrics["client_loss_p95"]
     assert metrics["surprise_p05"] <= metrics["surprise_mean"] <= metrics["surprise_p95"]
     gates = [metrics[f"gate_{name}"] for name in ("text", "visual", "sequential")]
-    assert sum(gates) == pytest.approx(1)
+    assert all(0 < gate < 1 for gate in gates)
     assert 0 < metrics["gate_entropy"] <= np.log(3) + 1e-9
     assert sum(value for name, value in metrics.items() if name.startswith("surprise_share")) == pytest.approx(1)
     assert not [name for name in metrics if "[" in name]

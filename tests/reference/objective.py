@@ -151,14 +151,15 @@ def local_objective(model: UR4RecV2MoE, batch: LocalBatch, config: ExperimentCon
 
 @torch.no_grad()
 def gate_sums(model: UR4RecV2MoE, h: Tensor, chosen: Tensor) -> dict[str, float]:
-    """Sums over the chosen positions [B, T] of each expert's gate and of the gates' entropy, in nats; none without.
+    """Sums over the chosen positions [B, T] of each expert's gate and of their shares' entropy, in nats; none without.
 
     ``h`` are the states [B, T, D].
     """
     if model.retriever is None or model.retriever.router is None:
         return {}
     gates = torch.cat(list(model.retriever.gates(h).values()), dim=-1)[chosen].double()  # [n, E]
-    entropy = -torch.xlogy(gates, gates).sum()
+    shares = gates / gates.sum(-1, keepdim=True)
+    entropy = -torch.xlogy(shares, shares).sum()
     return dict(zip((f"gate_{name}" for name in model.retriever.experts), gates.sum(0).tolist(), strict=True)) | {
         "gate_entropy": float(entropy)
     }
