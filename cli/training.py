@@ -1,6 +1,5 @@
 """``fedmem train``: the rounds on the screen, and what came of them."""
 
-import logging
 import signal
 import sys
 import time
@@ -23,8 +22,6 @@ if TYPE_CHECKING:
     from fedmem.data.federated_dataset import FederatedDataset
     from fedmem.experiment import TrainingRun
     from fedmem.federated.state import RoundReport
-
-logger = logging.getLogger(__name__)
 
 
 @with_reading
@@ -116,7 +113,6 @@ def _train(run: "TrainingRun", stopping: list[bool], label: str) -> None:
             advance(report.round, line)
             if not notes.is_terminal and report.round % config.log_interval == 0:
                 notes.print(f"{label} {report.round}/{config.federated.num_rounds}  {line}")
-            _warn(run, report)
 
 
 def _validation(report: "RoundReport") -> str:
@@ -126,20 +122,6 @@ def _validation(report: "RoundReport") -> str:
     best = " (best)" if report.is_best else ""
     parts = [f"{name} {table.mean(name):.4f}" for name in ("HR@10", "NDCG@10") if name in table.values]
     return f"validation {'  '.join(parts)}{best}"
-
-
-def _warn(run: "TrainingRun", report: "RoundReport") -> None:
-    """Warn as the original's troubleshooting does, at run time and where it applies."""
-    from fedmem.memory.policies import MEMORY_POLICIES
-
-    config = run.snapshot.config
-    nothing_written = config.uses_memory and MEMORY_POLICIES[config.fedmem.memory_policy].gated
-    if nothing_written and report.round == config.fedmem.warmup_rounds + 20 and not report.metrics["memory_updates"]:
-        logger.warning(
-            "no memory was written in round %d, nothing is surprising enough: lower fedmem.surprise_threshold = %s",
-            report.round,
-            config.fedmem.surprise_threshold,
-        )
 
 
 def _conclude(run: "TrainingRun", seconds: float, trained: int, *, as_json: bool) -> None:

@@ -1,5 +1,6 @@
 """One training run from its snapshot: rounds with checkpoints, the best model tested once at the end."""
 
+import logging
 import math
 import resource
 import sys
@@ -20,6 +21,9 @@ from fedmem.federated.simulation import SimulatedPopulation
 from fedmem.federated.start import build_model, initial_state
 from fedmem.federated.state import RoundReport
 from fedmem.interruption import heeding
+from fedmem.troubles import troubles
+
+logger = logging.getLogger(__name__)
 
 # What a resumed run may change: how long it goes on and where. Another device may round differently.
 RESUMABLE = {
@@ -85,6 +89,7 @@ class TrainingRun:
         state = initial_state(config, model, snapshot.features)
         clients = snapshot.dataset.trainable_users
         self.server = FedMemServer(config, clients, self.population, state, postprocessors)
+        self._warned: set[str] = set()
         self.recorder: Recorder = recorder or DirectoryRecorder(directory, config.save_interval)
 
     @classmethod
@@ -153,6 +158,7 @@ class TrainingRun:
                 raise
             self._check_finite(report)
             self.recorder.put(report, self.server.state, self.population)
+            self._warn(report)
             stopping = self.server.finished or stop()
             if stopping:
                 self.recorder.flush(self.server.state, self.population)
@@ -186,6 +192,14 @@ class TrainingRun:
                 f"training diverged in round {report.round} (loss {loss}). Lower federated.server_learning_rate or "
                 f"training.learning_rate; the checkpoint of round {self.record.last} is intact."
             )
+
+    def _warn(self, report: RoundReport) -> None:
+        """Warn of each trouble once."""
+        found = troubles(self.snapshot.config, report.round, self.server.state.best_round, report.metrics)
+        for name, text in found.items():
+            if name not in self._warned:
+                logger.warning("%s", text)
+        self._warned |= found.keys()
 
     def restore(self, round_number: int) -> None:
         """Stand where the run stood after a round whose checkpoint is there."""

@@ -10,6 +10,7 @@ from dashboard.plain_text import in_markdown
 from dashboard.progress import progress_line, share_done
 from dashboard.words import ago, duration, job_name, state_of
 from fedmem.contracts import Job
+from fedmem.troubles import troubles
 
 Colour = Literal["blue", "green", "red", "orange", "gray", "violet"]
 COLOURS: dict[str, Colour] = {
@@ -46,11 +47,22 @@ def job_header(view: JobView) -> None:
         st.error(reason, icon=":material/error:")
     else:
         st.caption(_times(job))
+    _troubles(view)
     if job.config_refused:
         st.caption(
             f":orange[:material/warning:] Another version of FedMem stored this job's configuration. This one does not "
             f"know {_listed(job.config_refused)}, and shows its own defaults there."
         )
+
+
+def _troubles(view: JobView) -> None:
+    """Warn of what is wrong with the training, as its log does."""
+    if not view.trained:
+        return
+    last = view.trained[-1]
+    found = troubles(view.job.config, last.round, view.job.best_round, last.metrics.get("train", {}))
+    if found:
+        st.warning("\n\n".join(map(in_markdown, found.values())), icon=":material/warning:")
 
 
 def badge(job: Job) -> None:

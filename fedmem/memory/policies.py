@@ -46,11 +46,9 @@ class MemoryPolicy:
 
     Attributes:
         write: changes the memories in place after a step; entries written, and entries that had to go for them.
-        gated: whether a position is written only if its surprise passes the threshold.
     """
 
     write: Callable[[MemoryArrays, Seen, FedMemConfig], tuple[int, int]]
-    gated: bool = False
 
 
 def surprising(memories: MemoryArrays, seen: Seen, config: FedMemConfig) -> tuple[int, int]:
@@ -85,7 +83,7 @@ def replacing(choose: Choose) -> MemoryPolicy:
 
 
 MEMORY_POLICIES: Mapping[str, MemoryPolicy] = {
-    "surprise": MemoryPolicy(surprising, gated=True),
+    "surprise": MemoryPolicy(surprising),
     "random": replacing(lambda entries, wanted, generator: generator.permutation(len(entries))[:wanted]),
     "last": replacing(lambda entries, wanted, generator: np.arange(len(entries) - wanted, len(entries))),
 }

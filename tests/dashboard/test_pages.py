@@ -120,6 +120,13 @@ def test_settings_that_this_version_does_not_know_are_named(page, crowded_api):
     assert "does not know" not in words(page("overview", crowded_api, job=54))
 
 
+def test_what_is_wrong_with_a_training_is_said_above_its_charts(page, filled, monkeypatch):
+    assert "has no say" not in words(page("training", filled.api, job=filled.running))
+    monkeypatch.setattr("fedmem.troubles.LEAST_SHARE", 0.3)
+    wrong = "an expert has no say: the router gives less than 30% of its weight to visual"
+    assert wrong in words(page("training", filled.api, job=filled.running))
+
+
 def test_the_choice_of_a_job_is_in_the_url_and_the_other_way_round(page, filled):
     app = page("memory", filled.api, job=filled.full)
     assert app.sidebar.selectbox[0].value == filled.full

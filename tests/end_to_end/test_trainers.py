@@ -436,6 +436,8 @@ def test_data_that_cannot_be_trained_on_ends_a_job_in_the_sentence_of_the_comman
         product.queue({"data": {"min_sequence_length": 500}}).id: "the data set 'tiny': no user has data.min_sequence",
     }
     bounded = product.queue({"data": {"max_history": 5}, "federated": {"num_rounds": 1}}).id
+    unmoved = {"fedmem": {"surprise_threshold": 100.0}, "federated": {"num_rounds": 21}}
+    empty = product.queue(unmoved | {"evaluation": {"eval_every": 21}}).id
     output = product.train()
     for job, why in jobs.items():
         assert product.jobs.get(job).state == "failed"
@@ -445,3 +447,5 @@ def test_data_that_cannot_be_trained_on_ends_a_job_in_the_sentence_of_the_comman
     said = [line.message for line in product.jobs.logs(bounded)]
     assert any("data.max_history = 5" in line for line in said)
     assert any("of the validation targets" in line and "count as misses" in line for line in said)
+    warned = [line.message for line in product.jobs.logs(empty) if line.level == "WARNING"]
+    assert sum(line.startswith("memory not updated: no memory was written in round 21") for line in warned) == 1

@@ -1,7 +1,6 @@
 """The policies by which memories are written."""
 
 import numpy as np
-import pytest
 
 from fedmem.config import FedMemConfig
 from fedmem.memory.memory_arrays import MemoryArrays
@@ -47,8 +46,3 @@ def test_only_what_surprises_is_written_and_a_full_memory_evicts():
     counts, (first, second) = written("surprise", 0.6)
     assert counts == (8, 1)
     assert (len(first), second) == (3, [1, 2, 3])
-
-
-@pytest.mark.parametrize(("policy", "gated"), [("surprise", True), ("random", False), ("last", False)])
-def test_only_surprise_may_have_nothing_to_write(policy, gated):
-    assert MEMORY_POLICIES[policy].gated is gated

@@ -1,0 +1,55 @@
+"""What is wrong with a training is said by name with its remedy, once, and of a sound one nothing is said."""
+
+import logging
+
+import pytest
+
+from fedmem.experiment import TrainingRun
+from fedmem.troubles import troubles
+from tests.tiny import tiny_config, tiny_snapshot
+
+SOUND = {"memory_updates": 3.0, "gate_sequential": 0.6, "gate_text": 0.4, "gate_entropy": 0.01}
+CONFIG = tiny_config()
+
+
+def said(round_number=100, best_round=50, config=CONFIG, **metrics):
+    return troubles(config, round_number, best_round, SOUND | metrics)
+
+
+def test_nothing_is_said_of_a_sound_run():
+    assert said() == {}
+    assert troubles(CONFIG, 1, None, {}) == {}
+
+
+def test_empty_memories_are_named_once_there_was_time_to_write():
+    (text,) = said(memory_updates=0.0).values()
+    assert text.startswith("memory not updated: no memory was written in round 100")
+    assert "fedmem.surprise_threshold = 0.5" in text
+    assert said(round_number=20, memory_updates=0.0) == {}
+    assert said(config=tiny_config(ablation={"disable_memory": True}), memory_updates=0.0) == {}
+
+
+def test_a_first_validation_that_stays_the_best_is_no_convergence():
+    (text,) = said(round_number=8, best_round=2).values()
+    assert text.startswith("no convergence: by round 8 no validation was better than the first, of round 2.")
+    assert "federated.server_learning_rate" in text
+    assert said(round_number=6, best_round=2) == {}
+    assert said(round_number=8, best_round=4) == {}
+
+
+@pytest.mark.parametrize(("text", "collapsed"), [(0.031, True), (0.033, False)])
+def test_an_expert_below_a_twentieth_of_all_gates_has_no_say(text, collapsed):
+    found = said(gate_text=text)
+    assert bool(found) is collapsed
+    if collapsed:
+        assert "text (4.9%)" in found["an expert has no say"]
+        assert "ablation.disable_moe=true" in found["an expert has no say"]
+
+
+def test_a_run_warns_of_each_once(tmp_path, caplog):
+    config = tiny_config(fedmem={"surprise_threshold": 100}, federated={"num_rounds": 24})
+    run = TrainingRun.start(tmp_path / "run", tiny_snapshot(config))
+    with caplog.at_level(logging.WARNING, "fedmem"):
+        list(run.rounds())
+    run.close()
+    assert sum(record.getMessage().startswith("memory not updated") for record in caplog.records) == 1
