@@ -58,6 +58,6 @@ def _experts(metrics: Metrics) -> str | None:
     if not starved:
         return None
     return (
-        f"the router gives less than {LEAST_SHARE:.0%} of its weight to {', '.join(starved)}. It costs time and bytes and "
-        "adds nothing: switch its modality off in features, or all of them by ablation.disable_moe=true"
+        f"the router gives less than {LEAST_SHARE:.0%} of its weight to {', '.join(starved)}. It costs time and "
+        "bytes and adds nothing: switch its modality off in features, or all of them by ablation.disable_moe=true"
     )

@@ -126,7 +126,7 @@ def losses(objective: Objective, model: UR4RecV2MoE, encoded: Encoded, batch: Ch
 
 @torch.no_grad()
 def gate_sums(model: UR4RecV2MoE, states: Tensor, chosen: Tensor) -> Mapping[str, float]:
-    """Sum over the chosen positions [C, P] every gate and the entropy of the gates' shares, in nats; nothing without gates.
+    """Sum over the chosen positions [C, P] every gate and the entropy of their shares, in nats; none without gates.
 
     ``states`` are the model's [C, P, D].
     """

@@ -10,7 +10,7 @@ def test_a_server_optimizer_is_two_files(tmp_path: Path) -> None:
     assert len(found.changes) <= 2
     trained = found.carry_out(tmp_path).train(
         federated={
-            "num_rounds": 8,
+            "client_fraction": 1.0,
             "server_optimizer": "adagrad",
             "server_learning_rate": 0.05,
             "server_warmup_steps": 0,
