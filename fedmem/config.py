@@ -143,7 +143,7 @@ class FedMemConfig(Section):
         "weighted", "Mean over clients, mean weighted by prototype_weights, or weighted k-means of all uploads."
     )
     prototype_weights: Literal["samples", "counts"] = setting(
-        "samples", "What weighs a client's prototype: its training samples (the original) or the cluster's size."
+        "counts", "What weighs a client's prototype: the cluster's size or its training samples.", original="samples"
     )
     prototype_momentum: Probability = setting(0.9, "Share of the old (sum, count) kept in a round's moving average.")
     contrastive_lambda: NotNegative = setting(0.1, "Weight of the contrastive loss.")
