@@ -40,6 +40,11 @@ class TextEncoder:
         assert len(present) == len(texts), "every text was encoded"
         return np.stack(present) if present else np.zeros((0, 0), dtype=np.float32)
 
+    def encode_one(self, text: str) -> FloatArray:
+        """Make the vector of one text [D_t], as ``encode`` does; it is not put into the cache on disk."""
+        vector: FloatArray = encode_batch(self._model, [text])[0]
+        return vector
+
     def _compute(self, texts: Sequence[str], missing: list[int]) -> Batches:
         for group in self._groups_of_one_length(texts, missing):
             for batch in batches(group):

@@ -8,6 +8,7 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
+from fedmem.errors import CheckpointError
 from fedmem.federated.messages import Arrays
 from fedmem.memory.prototypes import Prototypes
 from fedmem.model.item_vectors import MaskedVectors
@@ -23,9 +24,18 @@ def parameter_arrays(model: nn.Module) -> dict[str, npt.NDArray[np.floating]]:
 
 @torch.no_grad()
 def load_parameters(model: nn.Module, parameters: Arrays) -> None:
-    """Overwrite the model's parameters in place; the names must be exactly the model's."""
+    """Overwrite the model's parameters in place.
+
+    Raises:
+        CheckpointError: if these are not exactly the model's, as those of a model that another version has trained.
+    """
     own = dict(model.named_parameters())
-    assert own.keys() == parameters.keys(), "the broadcast does not fit the model"
+    if own.keys() != parameters.keys():
+        odd = sorted(own.keys() ^ parameters.keys())[0]
+        raise CheckpointError(
+            f"another version of FedMem trained this model, which has other parts than this one's ({odd}): train it "
+            "anew, or use the version that its manifest names."
+        )
     for name, value in parameters.items():
         own[name].copy_(torch.from_numpy(np.asarray(value)))
 

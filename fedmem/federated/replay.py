@@ -1,6 +1,7 @@
 """What a history would leave in a client's memory: one pass of a model over it, without training and without a loss."""
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -16,6 +17,8 @@ from fedmem.memory.memory_arrays import MemoryArrays
 from fedmem.model.preference_retriever import PrototypeVectors, RetrievedMemory
 from fedmem.model.recommender import Reader, UR4RecV2MoE
 
+FloatArray = npt.NDArray[np.float32]
+
 
 @torch.inference_mode()
 def replayed_memory(
@@ -26,6 +29,7 @@ def replayed_memory(
     prototypes: PrototypeVectors | None,
     stream: int,
     round_number: int,
+    preference: FloatArray | None = None,
 ) -> MemoryEntries:
     """Write the memory that a client with this history would have after one uncropped pass.
 
@@ -37,11 +41,12 @@ def replayed_memory(
         prototypes: the global abstract memory, or None.
         stream: stands for a user in the derivation of randomness; no user's number.
         round_number: the model's round.
+        preference: the encoded preference text [D_t], or None.
     """
     memories = MemoryArrays.empty(1, config.memory_capacity, model.sasrec.item_embedding.shape[-1])
     chunk = Chunk([stream], [data], memories)
     for step in local.draw(round_number, stream, data, cropped=False):
-        found = _surprises(model, step, memories.entries(0), prototypes)
+        found = _surprises(model, step, memories.entries(0), prototypes, preference)
         index = np.add.outer(step.start, np.arange(step.items.shape[1])).astype(np.int32)
         items, index = step.items[step.chosen][None], index[step.chosen][None]  # [1, n]
         found = Surprises(found.surprise[step.chosen][None], found.embedding[step.chosen][None])
@@ -50,7 +55,11 @@ def replayed_memory(
 
 
 def _surprises(
-    model: UR4RecV2MoE, step: LocalStep, remembered: MemoryEntries, prototypes: PrototypeVectors | None
+    model: UR4RecV2MoE,
+    step: LocalStep,
+    remembered: MemoryEntries,
+    prototypes: PrototypeVectors | None,
+    preference: FloatArray | None,
 ) -> Surprises:
     """Compute each position's surprise [S, T] by the forward pass of evaluation and serving, over padded segments."""
     like = model.sasrec.item_embedding
@@ -60,7 +69,9 @@ def _surprises(
     table = model.item_table(rows)
     index = torch.from_numpy(step.start).long()[:, None] + torch.arange(items.shape[1])  # [S, T]
     h = model.states(table, items[:, :-1].contiguous())
-    read = model.read_memory(h, table, Reader(memory, index.to(like.device)))
+    texts = None if preference is None else torch.from_numpy(preference).to(like).expand(len(items), -1)
+    first = torch.full((len(items),), step.preference_from, device=like.device)
+    read = model.read_memory(h, table, Reader(memory, index.to(like.device), texts, first))
     return surprises(model.queries(h, read), table, items, negatives.expand(len(items), -1).contiguous())
 
 

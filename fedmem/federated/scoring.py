@@ -144,12 +144,13 @@ class ModelScorer:
             self.table, torch.from_numpy(padded).to(device), torch.from_numpy(length).to(device)
         )
 
-    def _knows_nothing(self, context: UserContext, history: npt.NDArray[np.integer]) -> bool:
+    def knows_nothing(self, context: UserContext, history: npt.NDArray[np.integer]) -> bool:
+        """Say whether nothing could attend to the global memory, which is then read by its mass."""
         return bool(self._read_by_mass) and not len(history) and not context.remembers
 
     def _read(self, h: Tensor, contexts: Sequence[UserContext], histories: Histories) -> dict[Modality, Tensor]:
         """Return what each expert reads [B, 1, D]."""
-        new = [self._knows_nothing(*pair) for pair in zip(contexts, histories, strict=True)]
+        new = [self.knows_nothing(*pair) for pair in zip(contexts, histories, strict=True)]
         if all(new):
             return {name: read.expand(len(h), -1, -1) for name, read in self._read_by_mass.items()}
         read = self.model.read_memory(h, self.table, self._reader(contexts, histories))

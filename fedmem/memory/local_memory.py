@@ -40,8 +40,8 @@ class LocalDynamicMemory:
     def __len__(self) -> int:
         return int(self.row.lengths[0])
 
-    def initialize_from_global(self, global_memory: Prototypes) -> None:
-        """Start as a new user's memory: no entry of its own, the global abstract memory to read."""
+    def initialize_from_global(self, global_memory: Prototypes | None) -> None:
+        """Start as a new user's memory: no entry of its own, the global abstract memory, if there is one, to read."""
         self.row.clear()
         self.global_memory = global_memory
 

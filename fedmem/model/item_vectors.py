@@ -44,11 +44,13 @@ class ItemTable:
         rows: the sorted item indices [n] or [C, n], or None for all of 0..I.
         vectors: z_e,i by modality [n, Z]; the sequential one is e_i, and without a retriever there is no other.
         matrix: X [n, D_x], the item side of the score.
+        ids: the trained rows δ_i alone [n, D], or None where no loss is computed.
     """
 
     rows: Tensor | None
     vectors: Mapping[Modality, Tensor]
     matrix: Tensor
+    ids: Tensor | None = None
 
     @property
     def embedding(self) -> Tensor:

@@ -58,7 +58,8 @@ class PreferenceExpert(nn.Module):
     """Attention from the user's state over memory vectors, with a null slot of zero key and zero value.
 
     The output matrix starts at zero: switching the expert on starts from the ranking without it. Key and value have
-    no bias and the null slot no value, so that an empty memory reads as exactly nothing.
+    no bias and the null slot no value, so that an empty memory reads as exactly nothing. A preference text asks along
+    with the state, and has a value beside the attention: as one slot among fifty it would be next to nothing.
     """
 
     def __init__(self, state_dim: int, item_dim: int, heads: int, text_dim: int | None = None) -> None:
@@ -66,6 +67,7 @@ class PreferenceExpert(nn.Module):
         self.heads = heads
         self.query = Linear(state_dim, state_dim)
         self.preference_query = Linear(text_dim, state_dim, bias=False) if text_dim else None
+        self.preference_value = Linear(text_dim, state_dim, bias=False) if text_dim else None
         self.key = Linear(item_dim, state_dim, bias=False)
         self.value = Linear(item_dim, state_dim, bias=False)
         self.output = Linear(state_dim, item_dim, bias=False)
@@ -80,22 +82,30 @@ class PreferenceExpert(nn.Module):
             preference: the users' encoded preference texts, or None.
 
         Returns:
-            The read vectors [B, T, D]; zero where nothing is readable.
+            The read vectors [B, T, D], with the preference text's value; zero where nothing is readable.
         """
         slots = with_null_slot(vectors)
-        return self.values_of(slots, self.attend(h, slots, readable, preference))
+        read = self.values_of(slots, self.attend(h, slots, readable, preference))
+        return read if preference is None else read + self._of_text(self.preference_value, preference)
 
     def attend(self, h: Tensor, slots: Tensor, readable: Tensor, preference: "Preference | None") -> Tensor:
         """Compute attention weights by head over ``slots`` [B, M + 1, Z], the null slot last -> [B, H, T, M + 1]."""
         query = self.query(h)
-        if self.preference_query is not None and preference is not None:
-            text = self.preference_query(preference.text.unsqueeze(1))  # [B, 1, D]
-            query = query + text * preference.readable.unsqueeze(-1)
+        if preference is not None:
+            query = query + self._of_text(self.preference_query, preference)
         q, k = split_heads(query, self.heads), split_heads(self.key(slots), self.heads)
         logits = q @ k.transpose(-1, -2) / q.shape[-1] ** 0.5  # [B, H, T, M + 1]
         readable = F.pad(readable, (0, 1), value=True)
         weights: Tensor = logits.masked_fill(~readable.unsqueeze(1), float("-inf")).softmax(-1)
         return weights
+
+    @staticmethod
+    def _of_text(matrix: Linear | None, preference: "Preference") -> Tensor | float:
+        """Map the texts where they may be read [B, T, D]; 0 for an expert that takes none."""
+        if matrix is None:
+            return 0.0
+        mapped: Tensor = matrix(preference.text.unsqueeze(1))  # [B, 1, D]
+        return mapped * preference.readable.unsqueeze(-1)
 
     def values_of(self, slots: Tensor, weights: Tensor) -> Tensor:
         """Sum what is read of [B, M + 1, Z] with weights [B, H, T, M + 1], or one [B, 1, T, M + 1] for all heads."""
@@ -118,6 +128,7 @@ class NumpyExpert:
         self.query, self.output = NumpyLinear(expert.query), NumpyLinear(expert.output)
         self.query.scale(float(dim // heads) ** -0.5)
         self.text = None if expert.preference_query is None else NumpyLinear(expert.preference_query)
+        self.text_value = None if expert.preference_value is None else NumpyLinear(expert.preference_value)
         if self.text is not None:
             self.text.scale(float(dim // heads) ** -0.5)
         self.key = array_of(expert.key.weight).reshape(heads, dim // heads, -1)  # [H, D/H, Z]
@@ -139,10 +150,15 @@ class NumpyExpert:
         logits[:, ~present] = -np.inf
         return softmax(logits)
 
-    def preference(self, slots: FloatArray, weights: FloatArray) -> FloatArray:
-        """Make the preference vector p_e [Z] of slots [n, Z] read with weights [H, n], or [1, n] for all heads."""
-        read: FloatArray = np.matmul(np.matmul(weights, slots)[:, None], self.value)  # [H, 1, D/H]
-        return self.output(read.ravel())
+    def preference(self, slots: FloatArray, weights: FloatArray, text: FloatArray | None = None) -> FloatArray:
+        """Make the preference vector p_e [Z] of slots [n, Z] read with weights [H, n], or [1, n] for all heads.
+
+        ``text`` is the user's encoded preference text [D_t], or None.
+        """
+        read: FloatArray = np.matmul(np.matmul(weights, slots)[:, None], self.value).ravel()  # [D]
+        if self.text_value is not None and text is not None:
+            read = read + self.text_value(text)
+        return self.output(read)
 
 
 class TextPreferenceRetrieverMoE(nn.Module):

@@ -163,16 +163,17 @@ class UR4RecV2MoE(nn.Module):
 
         ``ids`` are the id embeddings of these rows where they were taken out of the model already.
         """
-        embedding = self._take(self.sasrec.item_embedding, rows) if ids is None else ids
+        ids = self._take(self.sasrec.item_embedding, rows) if ids is None else ids
+        embedding = ids
         frozen = {modality: self._frozen(one.vectors, rows) for modality, one in self.features.items()}
         if self.text_embedding is not None:
             embedding = embedding + self.text_embedding(frozen[Modality.TEXT])
         vectors = {Modality.SEQUENTIAL: embedding}
         if self.retriever is None:
-            return ItemTable(rows, vectors, embedding)
+            return ItemTable(rows, vectors, embedding, ids)
         vectors |= {modality: self.retriever.adapter(modality)(one) for modality, one in frozen.items()}
         blocks = [*vectors.values(), *self._availability_block(rows, embedding)]
-        return ItemTable(rows, vectors, torch.cat(blocks, dim=-1))
+        return ItemTable(rows, vectors, torch.cat(blocks, dim=-1), ids)
 
     @staticmethod
     def _take(table: Tensor, rows: Tensor | None) -> Tensor:
@@ -286,13 +287,14 @@ class UR4RecV2MoE(nn.Module):
         return self.queries(h, self.read_memory(h, table, reader), drop) @ table.matrix.T
 
     def get_user_preference_embeddings(self, read: Mapping[Modality, Tensor]) -> Tensor | None:
-        """Find the user's text preference: what the text expert read, before its output matrix [B, T, D]."""
+        """Find the user's text preference: what the text expert read, text and memory, before its output [B, T, D]."""
         return read.get(Modality.TEXT)
 
     def get_item_embeddings(self, table: ItemTable, items: Tensor) -> Tensor:
-        """Make the id and image representation of items for the contrastive loss: [..] -> [.., D]."""
+        """Make the id and image representation of items for the contrastive loss, without text: [..] -> [.., D]."""
+        assert table.ids is not None, "a table that a loss is computed from"
         position = table.position(items)
-        embedding = take(table.embedding, position)
+        embedding = take(table.ids, position)
         if self.image_projection is not None:
             embedding = embedding + self.image_projection(take(table.vectors[Modality.VISUAL], position))
         return embedding

@@ -68,6 +68,7 @@ class SingleQueries:
             self._availability = None if biases is None else NumpyLinear(biases)
             self._item_dim = model.retriever.item_dim
         self._modalities = model.modalities
+        self._knows_nothing = scorer.knows_nothing
         self._has_prototypes = scorer.prototypes is not None
 
     def query(self, context: UserContext | None, history: Indices) -> FloatArray:
@@ -93,11 +94,12 @@ class SingleQueries:
             return QueryParts(a * h, {}, biases, (a, b), {}, {})
         gates, experts, weights = self._gates(h), {}, {}
         readable = None if context.memory is None else context.memory.index < len(history)
-        by_mass = self._has_prototypes and not len(history) and not context.remembers
+        by_mass = self._knows_nothing(context, history)
         for modality, expert in self._experts.items():
             slots, present = self._slots[modality].readable(context.memory, readable)
-            read = self._slots[modality].mass if by_mass else expert.attend(h, slots, present, context.preference)
-            experts[modality] = (b * gates[modality]) * expert.preference(slots, read)
+            text = None if by_mass else context.preference
+            read = self._slots[modality].mass if by_mass else expert.attend(h, slots, present, text)
+            experts[modality] = (b * gates[modality]) * expert.preference(slots, read, text)
             weights[modality] = read.mean(0)
         return QueryParts(a * h, experts, biases, (a, b), gates, weights)
 

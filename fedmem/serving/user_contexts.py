@@ -18,6 +18,7 @@ from fedmem.memory.entries import MemoryEntries
 from fedmem.memory.local_memory import LocalDynamicMemory
 from fedmem.memory.prototypes import Prototypes
 from fedmem.model.recommender import UR4RecV2MoE
+from fedmem.serving.preference_texts import FloatArray, preference_of
 from fedmem.serving.trained_model import TrainedModel
 
 Indices = npt.NDArray[np.integer]
@@ -63,11 +64,15 @@ class UserContexts:
         if not self.config.uses_memory:
             return UserContext()
         if not self.is_new(history):
-            return UserContext(self.replay(history))
+            preference = preference_of(self.trained.snapshot, history)
+            return UserContext(self.replay(history, preference), preference)
+        return UserContext(self.new_user().query())
+
+    def new_user(self) -> LocalDynamicMemory:
+        """Make the memory of a user who is new: nothing of their own, and the global abstract memory."""
         memory = LocalDynamicMemory.empty(self.config.fedmem, self.config.model.sasrec_hidden_dim)
-        if self.global_memory is not None:
-            memory.initialize_from_global(self.global_memory)
-        return UserContext(memory.query())
+        memory.initialize_from_global(self.global_memory)
+        return memory
 
     def replays(self, user: int | None, history: Indices) -> bool:
         """Say whether the context of this history, of a known user or none, comes from replaying it."""
@@ -92,15 +97,17 @@ class UserContexts:
         too_short = len(history) < self.config.data.min_sequence_length
         return too_short or len(np.unique(history)) >= self.dataset.num_items
 
-    def replay(self, history: Indices) -> MemoryEntries:
-        """Write the memory that a client with this history would write in one uncropped pass of the served model."""
+    def replay(self, history: Indices, preference: FloatArray | None = None) -> MemoryEntries:
+        """Write the memory that a client with this history would write in one uncropped pass of the served model.
+
+        ``preference`` is its encoded preference text [D_t], or None.
+        """
         trained = np.asarray(history[-self.config.data.max_history :], np.int32)
         data = ClientDataset(trained, self.dataset.num_items)
         prototypes = prototype_vectors(self.global_memory, self.model.sasrec.item_embedding)
         stream = self.dataset.num_users  # no user's own
-        return replayed_memory(
-            LocalSteps.of(self.config), self.config.fedmem, self.model, data, prototypes, stream, self.trained.round
-        )
+        local, config, now = LocalSteps.of(self.config), self.config.fedmem, self.trained.round
+        return replayed_memory(local, config, self.model, data, prototypes, stream, now, preference)
 
     def _was_trained(self, user: int) -> bool:
         return user in self._trained_users

@@ -26,13 +26,13 @@ CHANGES = [
 ]
 
 
-def slowly(config, model, data, prototypes, features) -> MemoryEntries:
+def slowly(config, model, data, prototypes, features, preference) -> MemoryEntries:
     """One pass of the twin: uncropped, and memories are written whatever the round."""
     training = config.training.model_copy(update={"crop_probability": 0.0})
     fedmem = config.fedmem.model_copy(update={"warmup_rounds": 0})
     config = config.model_copy(update={"training": training, "fedmem": fedmem})
     memory = SlowMemory(config.fedmem, config.model.sasrec_hidden_dim)
-    client = SlowClient(STREAM, data, memory, config, item_blocks(features))
+    client = SlowClient(STREAM, data, memory, config, item_blocks(features), preference)
     for reading in client.readings(ROUND):
         batch = collate([reading], prototypes, model.sasrec.item_embedding, model.text_dim)
         losses = local_objective(model, batch, config, no_dropout)
@@ -42,7 +42,8 @@ def slowly(config, model, data, prototypes, features) -> MemoryEntries:
 
 @pytest.mark.parametrize("history", HISTORIES, ids=len)
 @pytest.mark.parametrize("changes", CHANGES)
-def test_a_replay_is_what_the_twin_remembers(changes, history):
+@pytest.mark.parametrize("text", [False, True], ids=["no text", "text"])
+def test_a_replay_is_what_the_twin_remembers(changes, history, text):
     snapshot = tiny_snapshot(tiny_config(**changes))
     population = population_of(snapshot)
     model, config = population.model, snapshot.config
@@ -50,8 +51,9 @@ def test_a_replay_is_what_the_twin_remembers(changes, history):
     start = initial_prototypes(config, model, snapshot.features) if config.uses_prototypes else None
     prototypes = prototype_vectors(start, model.sasrec.item_embedding)
     data = ClientDataset(np.array(history, np.int32), ITEMS)
-    found = replayed_memory(LocalSteps.of(config), config.fedmem, model, data, prototypes, STREAM, ROUND)
-    expected = slowly(config, model, data, prototypes, snapshot.features)
+    preference = snapshot.user_features.of(2) if text else None
+    found = replayed_memory(LocalSteps.of(config), config.fedmem, model, data, prototypes, STREAM, ROUND, preference)
+    expected = slowly(config, model, data, prototypes, snapshot.features, preference)
     assert len(found) > 0
     for name in ("items", "index", "frequency"):
         np.testing.assert_array_equal(getattr(found, name), getattr(expected, name))

@@ -37,6 +37,7 @@ def read_by_definition(
     if preference is not None:
         text = preference.text @ expert.preference_query.weight.T
         query = query + torch.where(preference.readable[..., None], text[:, None], 0.0)
+        value = preference.text @ expert.preference_value.weight.T
     keys, values = vectors @ expert.key.weight.T, vectors @ expert.value.weight.T
     width = DIM // HEADS
     read = torch.zeros_like(h)
@@ -50,6 +51,8 @@ def read_by_definition(
                         weight = torch.exp(query[b, t, part] @ keys[b, m, part] / width**0.5)
                         mass, total = mass + weight, total + weight * values[b, m, part]
                 read[b, t, part] = total / mass
+            if preference is not None and preference.readable[b, t]:
+                read[b, t] += value[b]
     return read
 
 
@@ -75,9 +78,9 @@ def test_an_expert_without_a_text_query_does_not_see_the_preference() -> None:
 
 
 def test_nothing_readable_reads_exactly_nothing_with_a_finite_gradient() -> None:
-    h, vectors, _, preference = scene()
+    h, vectors, _, _ = scene()
     h.requires_grad_()
-    read = make_expert(TEXT_DIM).read(h, vectors, torch.zeros(2, 3, ENTRIES, dtype=torch.bool), preference)
+    read = make_expert(TEXT_DIM).read(h, vectors, torch.zeros(2, 3, ENTRIES, dtype=torch.bool), None)
     assert torch.equal(read, torch.zeros_like(read))
     (gradient,) = torch.autograd.grad(read.sum(), h)
     assert torch.equal(gradient, torch.zeros_like(h))
@@ -113,7 +116,15 @@ def test_the_numpy_twin_reads_the_same() -> None:
             seen = text and bool(preference.readable[0, position])
             given = preference.text[0].float().numpy() if seen else None
             weights = twin.attend(h[0, position].float().numpy(), slots, present, given)
-            np.testing.assert_allclose(twin.preference(slots, weights), expected[position], atol=1e-5)
+            np.testing.assert_allclose(twin.preference(slots, weights, given), expected[position], atol=1e-5)
+
+
+def test_a_preference_text_is_read_with_an_empty_memory_too() -> None:
+    h, vectors, _, preference = scene()
+    expert = make_expert(TEXT_DIM)
+    read = expert.read(h, vectors, torch.zeros(2, 3, ENTRIES, dtype=torch.bool), preference)
+    value = (preference.text @ expert.preference_value.weight.T)[:, None] * preference.readable[..., None]
+    torch.testing.assert_close(read, value)
 
 
 def preference_of_first(preference: Preference) -> Preference:

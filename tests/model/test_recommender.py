@@ -336,10 +336,11 @@ EMPTY = {
 def test_an_empty_memory_reads_as_exactly_nothing(kind: str, fusion: str) -> None:
     model = trained_model(fusion)
     nothing = queries(model, tiny_reader(None))
-    for read in reads(model, tiny_reader(EMPTY[kind])).values():
+    without_text = tiny_reader(EMPTY[kind], preference=False)
+    for read in reads(model, without_text).values():
         assert torch.equal(read, torch.zeros_like(read))
-    assert torch.equal(queries(model, tiny_reader(EMPTY[kind])), nothing)
-    assert not torch.allclose(queries(model, tiny_reader(tiny_memory())), nothing)
+    assert torch.equal(queries(model, without_text), nothing)
+    assert not torch.allclose(queries(model, tiny_reader(EMPTY[kind])), nothing)
 
 
 @pytest.mark.parametrize("kind", EMPTY)
@@ -348,7 +349,8 @@ def test_emptying_local_memory_and_prototypes_is_the_model_without_memory(kind: 
     none = torch.zeros(3, dtype=torch.bool)
     emptied = {modality: replace(one, mask=none) for modality, one in prototypes.items()}
     nothing = model(tiny_contexts(), tiny_reader(None))
-    assert torch.equal(model(tiny_contexts(), tiny_reader(replace(EMPTY[kind], prototypes=emptied))), nothing)
+    empty = tiny_reader(replace(EMPTY[kind], prototypes=emptied), preference=False)
+    assert torch.equal(model(tiny_contexts(), empty), nothing)
     with_prototypes = model(tiny_contexts(), tiny_reader(replace(EMPTY[kind], prototypes=prototypes)))
     assert not torch.allclose(with_prototypes, nothing)
 
@@ -405,14 +407,14 @@ def test_the_contrastive_loss_is_info_nce_of_its_parts() -> None:
     model, reader = trained_model(), tiny_reader(tiny_memory(tiny_prototypes()))
     table, read = model.item_table(), reads(model, reader)
     positives, negatives = torch.cat([tiny_contexts(), tiny_contexts()[:, :1]], 1), torch.tensor([[13, 15], [18, 19]])
-    vectors = table.embedding + table.vectors[Modality.VISUAL] @ model.image_projection.weight.T
+    vectors = model.sasrec.item_embedding + table.vectors[Modality.VISUAL] @ model.image_projection.weight.T
     expected = info_nce(read["text"], vectors[positives], vectors[negatives], 0.1)
     close(model.compute_contrastive_loss(read, table, positives, negatives, 0.1), expected)
 
 
 def test_positions_that_read_nothing_have_no_contrastive_loss_and_a_finite_gradient() -> None:
     model = trained_model()
-    table, read = model.item_table(), reads(model, tiny_reader(tiny_memory()))
+    table, read = model.item_table(), reads(model, tiny_reader(tiny_memory(), preference=False))
     targets = tiny_contexts()[:, [0, 1, 2, 3, 4, 5, 6, 0]]
     loss = model.compute_contrastive_loss(read, table, targets, torch.tensor([[13, 15], [18, 19]]), 0.1)
     # The first user's first entry with text is that of index 2.
@@ -421,6 +423,15 @@ def test_positions_that_read_nothing_have_no_contrastive_loss_and_a_finite_gradi
     for name, parameter in model.named_parameters():
         assert parameter.grad is None or torch.isfinite(parameter.grad).all(), name
     assert model.retriever.experts["text"].value.weight.grad.abs().max() > 0
+
+
+def test_the_item_side_of_the_contrastive_loss_holds_no_item_text() -> None:
+    model, features = trained_model(), tiny_features()
+    turned = replace(features[Modality.TEXT], vectors=features[Modality.TEXT].vectors.flip(1))
+    other = model.with_features({**features, Modality.TEXT: turned}, model.availability)
+    found, expected = (m.get_item_embeddings(m.item_table(), tiny_contexts()) for m in (other, model))
+    assert torch.equal(found, expected)
+    assert not torch.allclose(other.item_table().embedding, model.item_table().embedding)
 
 
 def test_without_texts_there_is_no_contrastive_loss() -> None:
@@ -433,11 +444,12 @@ def test_without_texts_there_is_no_contrastive_loss() -> None:
 
 
 @pytest.mark.parametrize("options", [{"use_contrastive": False}, {"use_retriever": False}])
-def test_item_embeddings_without_a_projection_are_the_id_embeddings(options: dict[str, bool]) -> None:
+def test_item_embeddings_without_a_projection_are_the_trained_rows(options: dict[str, bool]) -> None:
     model = trained_model(**options)
     table = model.item_table()
     assert model.image_projection is None
-    assert torch.equal(model.get_item_embeddings(table, tiny_contexts()), table.embedding[tiny_contexts()])
+    rows = model.sasrec.item_embedding[tiny_contexts()]
+    assert torch.equal(model.get_item_embeddings(table, tiny_contexts()), rows)
 
 
 def test_dropout_of_the_whole_model_follows_its_generator() -> None:

@@ -252,6 +252,13 @@ def test_another_round_and_name_may_be_asked_for(run):
     assert last.recommend("3").model_version == "job-7"
 
 
+def test_a_model_of_another_version_is_refused_in_a_sentence(snapshot, checkpoint):
+    averaged = {name: values for name, values in checkpoint.server.averaged.items() if "preference_value" not in name}
+    before = replace(checkpoint, server=replace(checkpoint.server, averaged=averaged))
+    with pytest.raises(CheckpointError, match=r"another version .*preference_value.weight\): train it anew"):
+        Recommender.of(snapshot, before, "before")
+
+
 def test_a_place_without_a_run_is_one_error(tmp_path):
     with pytest.raises(CheckpointError, match="no run here"):
         Recommender.load(tmp_path)
