@@ -1,16 +1,19 @@
 """``fedmem audit``: the ledger of what a job's clients and server have sent each other."""
 
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
+import typer
 from rich.table import Table
 
 from cli.jobs import JobId, job_store
-from cli.options import AsJson, DatabaseUrl
-from cli.screen import answer_json, answers
+from cli.options import AsJson, DatabaseUrl, ServiceDir
+from cli.screen import answer_json, answers, notes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from fedmem.contracts import LeakReport
     from fedmem.storage.metrics import RoundRow
 
 CROSSED = (
@@ -22,19 +25,72 @@ CROSSED = (
 )
 
 
-def audit(job: JobId, database_url: DatabaseUrl = None, as_json: AsJson = False) -> None:
-    """Show the ledger of what a job's clients and server have sent each other."""
+def audit(
+    job: JobId,
+    attacks: Annotated[
+        bool,
+        typer.Option("--attacks", help="Attack the messages of some clients, and say what they give away (minutes)."),
+    ] = False,
+    clients: Annotated[int, typer.Option(min=2, metavar="N", help="How many clients are attacked.")] = 100,
+    data_dir: ServiceDir = Path("runs/service"),
+    database_url: DatabaseUrl = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show the ledger of what a job's clients and server have sent each other.
+
+    With --attacks, its clients, drawn from the job's seed, take part in one more round that nothing is kept of; the
+    result is kept beside the job, where the dashboard's Privacy page shows it.
+    """
     from fedmem.storage.metrics import MetricStore
 
     with job_store(database_url) as jobs:
         row = jobs.get(job)
         found = ledger(MetricStore(jobs.engine).rounds(job, splits=["train", "validation"]))
+    leaks = _attacked(data_dir, job, clients) if attacks else None
     if as_json:
-        answer_json({"job": row.id, "dataset": row.dataset, **found})
+        answer_json({"job": row.id, "dataset": row.dataset, **found, **(_summary(leaks) if leaks else {})})
         return
     answers.print(_table(f"job {row.id} on {row.dataset}", found))
     for sentence in CROSSED:
         answers.print(sentence)
+    if leaks:
+        answers.print(_meter(leaks))
+
+
+def _attacked(data_dir: Path, job: int, clients: int) -> "LeakReport":
+    """Attack a job's clients and keep what was found beside it."""
+    from fedmem.attacks import measure_leaks
+    from fedmem.checkpoint import RunDirectory
+    from fedmem.features.inference import one_thread
+    from fedmem.serving import write_leaks
+
+    directory = RunDirectory(data_dir / "jobs" / str(job))
+    notes.print(f"attacking {clients} clients of job {job}")
+    with one_thread():
+        found = measure_leaks(directory, job, clients)
+    write_leaks(directory.path, found)
+    return found
+
+
+def _summary(report: "LeakReport") -> dict[str, Any]:
+    """Name the figures that are compared first; null where the job sends nothing of the kind."""
+    by_name = {leak.attack: leak for leak in report.leaks}
+    inversion = by_name.get("prototype_inversion")
+    aucs = {
+        f"{name}_auc": by_name[name].measured if name in by_name else None for name in ("interaction", "transition")
+    }
+    recall = inversion and {"recall": inversion.measured, "chance": inversion.chance}
+    return {"prototype_inversion": recall, **aucs, **report.model_dump(mode="json", exclude={"job_id"})}
+
+
+def _meter(report: "LeakReport") -> Table:
+    table = Table(title=f"what {report.clients} clients gave away after round {report.round}")
+    for name in ("", "found", "by chance", "by popularity", "measure"):
+        table.add_column(name, justify="right" if name and name != "measure" else "left")
+    for leak in report.leaks:
+        popular = "" if leak.popularity is None else f"{leak.popularity:.3f}"
+        table.add_row(leak.what, f"{leak.measured:.3f}", f"{leak.chance:.3f}", popular, leak.measure)
+    return table
 
 
 def _table(job: str, found: dict[str, Any]) -> Table:
@@ -68,4 +124,5 @@ def ledger(rounds: "Sequence[RoundRow]") -> dict[str, Any]:
             for direction in DIRECTIONS
         },
         "epsilon": None,
+        "delta": None,
     }

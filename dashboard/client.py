@@ -17,6 +17,7 @@ from fedmem.contracts import (
     JobMetrics,
     JobPage,
     JobRequest,
+    LeakReport,
     Live,
     LogLine,
     ModelPage,
@@ -92,6 +93,10 @@ class ApiClient:
     def earlier_logs(self, job_id: int, before: int | None, limit: int) -> tuple[LogLine, ...]:
         """List the last lines of a job's log before one, or of all, in order."""
         return self._get(JobLogs, f"/jobs/{job_id}/logs", before=before or LAST_ID, limit=limit).lines
+
+    def leaks(self, job_id: int) -> LeakReport:
+        """Look up what attacks on a job's messages found out; RefusedError where none were made."""
+        return self._get(LeakReport, f"/jobs/{job_id}/leaks")
 
     def create_job(self, request: JobRequest, idempotency_key: str) -> Job:
         """Queue a job; the same key again answers with the same job."""

@@ -10,8 +10,10 @@ from backend.dependencies import LARGEST_ID, WRITES, Catalogue, CurrentSettings,
 from backend.openapi import problems
 from backend.query_route import KnownQueryRoute
 from backend.rows import job_of
-from fedmem.contracts import Job, JobPage, JobRequest
+from fedmem.contracts import Job, JobPage, JobRequest, LeakReport
 from fedmem.contracts.jobs import JobKind, JobState
+from fedmem.errors import UnknownError
+from fedmem.serving import read_leaks
 from fedmem.storage.job_room import require_room
 
 router = APIRouter(tags=["jobs"], route_class=KnownQueryRoute)
@@ -90,6 +92,15 @@ def list_jobs(
 def get_job(job_id: JobId, jobs: Jobs) -> Job:
     """Show what was asked, what is wanted of it now, and how far it is."""
     return job_of(jobs.get(job_id))
+
+
+@router.get("/jobs/{job_id}/leaks", responses=problems(404, 503))
+def get_leaks(job_id: JobId, jobs: Jobs, settings: CurrentSettings) -> LeakReport:
+    """Show what attacks on the job's messages found out, if `fedmem audit JOB --attacks` has made them."""
+    found = read_leaks(settings.data_dir / "jobs" / str(jobs.get(job_id).id))
+    if found is None:
+        raise UnknownError(f"job {job_id} was not attacked yet: fedmem audit {job_id} --attacks measures what it leaks")
+    return found
 
 
 @router.post("/jobs/{job_id}/stop", status_code=ACCEPTED, dependencies=[WRITES], responses=problems(404, 409, 413, 503))

@@ -8,6 +8,7 @@ import streamlit as st
 from dashboard.charts.clients import total_traffic_chart
 from dashboard.components.drawings import panel
 from dashboard.components.job_header import job_header
+from dashboard.components.leak_meter import leak_meter
 from dashboard.components.live import JobView, live_job
 from dashboard.components.states import waiting_for_rounds
 from dashboard.words import size, state_of
@@ -33,7 +34,6 @@ MISSING = (
     "ε spent is not zero, it is unbounded.",
     "**No secure sum over a network.** Clients are simulated on one machine; the server's code sees sums, but nothing "
     "cryptographic makes it so.",
-    "**No leak meter.** How often an uploaded prototype gives away an item of its client's memory is not measured.",
 )
 
 
@@ -57,6 +57,7 @@ def _draw(view: JobView) -> None:
         "1 KB is 1,000 bytes; weights are sent whole, never by changed rows."
     )
     panel("Everything sent so far", total_traffic_chart(view.trained), "privacy-total")
+    leak_meter(view.job)
 
 
 def _ledger(rounds: Sequence[RoundMetrics]) -> pd.DataFrame:

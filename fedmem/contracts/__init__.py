@@ -34,6 +34,7 @@ from fedmem.contracts.memory import (
     TransitionRows,
 )
 from fedmem.contracts.models import ModelPage, ModelVersion
+from fedmem.contracts.privacy import Leak, LeakReport
 from fedmem.contracts.problem import Problem
 from fedmem.contracts.recommendations import (
     BatchQuestion,
@@ -75,6 +76,8 @@ __all__ = [
     "JobMetrics",
     "JobPage",
     "JobRequest",
+    "Leak",
+    "LeakReport",
     "Live",
     "LogLine",
     "MapPoint",

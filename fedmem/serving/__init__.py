@@ -6,6 +6,7 @@ from fedmem.memory.transitions import TransitionTable
 from fedmem.serving.answers import Recommendation, ScoredItem, SimilarTo
 from fedmem.serving.catalogue import ServedCatalogue
 from fedmem.serving.job_map import JobMap
+from fedmem.serving.leak_reports import read_leaks, write_leaks
 from fedmem.serving.new_items import described_item
 from fedmem.serving.question import Question
 from fedmem.serving.recommender import Change, Recommender, best_of
@@ -26,4 +27,6 @@ __all__ = [
     "best_of",
     "described_item",
     "erase_users",
+    "read_leaks",
+    "write_leaks",
 ]

@@ -6,10 +6,12 @@ import pytest
 from starlette.testclient import TestClient
 
 from backend.app import create_app
-from fedmem.contracts import Job, JobPage
+from fedmem.contracts import Job, JobPage, LeakReport
+from fedmem.serving import write_leaks
 from fedmem.storage.catalogue import CatalogueStore
 from fedmem.storage.catalogue_rows import InteractionColumns
 from tests.backend.conftest import problem
+from tests.tiny import LEAK
 
 
 def create(client: TestClient, key: str | None = None, **body: object) -> Job:
@@ -272,3 +274,17 @@ def test_one_broken_row_is_one_broken_job_in_the_list(client, engine, damage, sa
     shown = Job.model_validate(client.get(f"/jobs/{broken.id}").raise_for_status().json())
     assert (says == "damaged") == ("damaged" in (shown.message or ""))
     assert (says == "config_refused") == bool(shown.config_refused)
+
+
+def test_what_a_job_leaks_is_told_once_it_was_measured(served, served_world):
+    missing = served.get("/jobs/1/leaks")
+    assert missing.status_code == 404
+    assert "fedmem audit 1 --attacks" in missing.json()["detail"]
+    report = LeakReport(job_id=1, round=6, clients=2, leaks=(LEAK,))
+    write_leaks(served_world.data_dir / "jobs" / "1", report)
+    assert LeakReport.model_validate(served.get("/jobs/1/leaks").json()) == report
+    assert served.get("/jobs/99/leaks").status_code == 404
+    (served_world.data_dir / "jobs" / "1" / "leaks.json").write_text('{"round": "six"}')
+    damaged = served.get("/jobs/1/leaks")
+    assert damaged.status_code == 503
+    assert "leaks.json" in damaged.json()["detail"]

@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from fedmem.serving import read_leaks
 from tests.end_to_end.products import Product
 
 
@@ -87,3 +88,26 @@ def test_the_ledger_adds_what_every_round_has_sent(fedmem, product, finished):
     assert "transitions in sums over a round's clients" in table
     assert "rare pairs" in table
     assert "no privacy budget" in table
+
+
+def test_what_a_jobs_messages_give_away_is_measured_and_kept_beside_it(fedmem, product, finished):
+    asked = ("audit", finished, "--attacks", "--clients", 3, "--data-dir", product.data_dir)
+    found = json.loads(fedmem(*asked, "--json", "--database-url", product.url).out)
+    assert found["rounds"] == 8  # the ledger stands beside it
+    assert 0 < found["prototype_inversion"]["chance"] < 1
+    by_name = {leak["attack"]: leak["measured"] for leak in found["leaks"]}
+    assert (found["interaction_auc"], found["transition_auc"]) == (by_name["interaction"], by_name["transition"])
+    assert (found["epsilon"], found["delta"], found["clients"]) == (None, None, 3)
+    kept = read_leaks(product.data_dir / "jobs" / str(finished))
+    assert {leak.attack: leak.measured for leak in kept.leaks} == by_name
+    table = fedmem(*asked, "--database-url", product.url).out
+    assert "what 3 clients gave away after round" in table
+    assert "by popularity" in table
+
+
+def test_clients_that_cannot_be_attacked(fedmem, product, finished):
+    elsewhere = ("--data-dir", product.data_dir / "nowhere", "--database-url", product.url)
+    outcome = fedmem("audit", finished, "--attacks", *elsewhere)
+    assert outcome.code == 2
+    assert "no run here" in outcome.err
+    assert fedmem("audit", finished, "--attacks", "--clients", 1, *elsewhere).code == 2

@@ -8,6 +8,8 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 import migrations
+from fedmem.contracts import LeakReport
+from fedmem.serving import write_leaks
 from fedmem.storage.engine import writing
 from fedmem.storage.jobs import Lease
 from fedmem.storage.schema import jobs
@@ -15,6 +17,7 @@ from tests.dashboard.example_rounds import Curves
 from tests.dashboard.pretended_trainer import PretendedTrainer
 from tests.dashboard.sites import asked, backend_on, open_page
 from tests.end_to_end.products import Product
+from tests.tiny import LEAK
 from tests.waiting import PATIENCE, until
 
 
@@ -64,6 +67,7 @@ def filled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Filled]:
     full = product.queue()
     without_memory = product.queue({"ablation": {"disable_memory": True}}, kind="experiment")
     product.train()
+    write_leaks(product.data_dir / "jobs" / str(full.id), LeakReport(job_id=full.id, round=8, clients=7, leaks=(LEAK,)))
     trainer = PretendedTrainer(product.url)
     running = trainer.queue("tiny", federated={"num_rounds": 100})
     lease = trainer.claim()

@@ -295,6 +295,15 @@ def test_privacy_claims_nothing_that_is_not_there(page, filled):
     assert "rare pairs" in said
 
 
+def test_privacy_says_how_leaks_are_measured_and_shows_them(page, filled):
+    unmeasured = page("privacy", filled.api, job=filled.running)
+    assert f"fedmem audit {filled.running} --attacks" in words(unmeasured)
+    measured = page("privacy", filled.api, job=filled.full)
+    meter = table(measured, 1)
+    assert meter.to_numpy().tolist() == [["Items of a history, from rows", 0.97, 0.5, 0.68, "AUC"]]
+    assert "7 clients took part once more after round 8" in words(measured)
+
+
 def test_memory_says_that_a_run_has_none(page, filled):
     app = page("memory", filled.api, job=filled.without_memory)
     assert "no memory" in words(app)

@@ -1,0 +1,38 @@
+"""The leak meter: what attacks on a job's messages find out, beside what guessing would."""
+
+import pandas as pd
+import streamlit as st
+
+from dashboard.client import BackendError, RefusedError
+from dashboard.components.connection import client
+from dashboard.components.states import empty
+from dashboard.plain_text import in_markdown
+from fedmem.contracts import Job, LeakReport
+
+METER = (
+    "{clients} clients took part once more after round {round}; each attack is judged by what they really hold. An AUC "
+    "of .5 is chance, 1 is certainty."
+)
+COLUMNS = ["What an attacker finds out", "Found", "By chance", "By popularity", "Measure"]
+
+
+def leak_meter(job: Job) -> None:
+    """Show each attack with its chance; or how to have them made."""
+    st.subheader("The leak meter: what it betrays")
+    try:
+        report = client().leaks(job.id)
+    except RefusedError as error:
+        empty("Not measured yet", in_markdown(error))
+    except BackendError as error:
+        st.caption(in_markdown(error))
+    else:
+        _meter(report)
+
+
+def _meter(report: LeakReport) -> None:
+    rows = [[leak.what, leak.measured, leak.chance, leak.popularity, leak.measure] for leak in report.leaks]
+    found = st.column_config.ProgressColumn(COLUMNS[1], min_value=0.0, max_value=1.0, format="%.3f")
+    numbers = {name: st.column_config.NumberColumn(name, format="%.3f") for name in COLUMNS[2:4]}
+    table = pd.DataFrame(rows, columns=COLUMNS)
+    st.dataframe(table, hide_index=True, width="stretch", column_config={COLUMNS[1]: found, **numbers})
+    st.caption(METER.format(clients=report.clients, round=report.round))

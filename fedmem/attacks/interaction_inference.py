@@ -1,0 +1,37 @@
+"""Interaction inference: whether a client took an item, from item rows of an update or from counts of transitions."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+from sklearn.metrics import roc_auc_score
+
+from fedmem.attacks.recording import RecordedClient
+from fedmem.federated.messages import ITEM_ROWS, ClientUpdate
+
+Scores = npt.NDArray[np.float64]
+
+
+def row_lengths(update: ClientUpdate) -> Scores:
+    """Score every item by how far its row moves [I + 1]: what was taken moves most."""
+    lengths: Scores = np.linalg.norm(update.delta[ITEM_ROWS].astype(np.float64), axis=1)
+    return lengths
+
+
+def decoded_row_lengths(cohort: Sequence[RecordedClient]) -> Scores:
+    """Score every item by how far its row moves in the sum over a cohort, each client by its samples [I + 1]."""
+    total = sum(client.update.num_samples * client.update.delta[ITEM_ROWS].astype(np.float64) for client in cohort)
+    lengths: Scores = np.linalg.norm(total, axis=1)
+    return lengths
+
+
+def counted(cohort: Sequence[RecordedClient]) -> Scores:
+    """Score every item by how often the cohort took it, from the sum of its new transitions [I + 1]."""
+    total: Scores = np.sum([client.transitions.taken for client in cohort], axis=0).astype(np.float64)
+    return total
+
+
+def interaction_auc(scores: Scores, client: RecordedClient) -> float:
+    """Compute how well scores tell the client's items from all others: the area under the ROC curve; .5 is chance."""
+    taken = np.isin(np.arange(1, len(scores)), client.history)
+    return float(roc_auc_score(taken, scores[1:])) if 0 < taken.sum() < len(taken) else 0.5

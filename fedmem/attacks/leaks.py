@@ -1,0 +1,105 @@
+"""The leak meter: every attack on a trained run, each with what guessing would reach beside it."""
+
+from collections.abc import Callable, Sequence
+from typing import Literal
+
+import numpy as np
+
+from fedmem.attacks.interaction_inference import Scores, counted, decoded_row_lengths, interaction_auc, row_lengths
+from fedmem.attacks.linkage import linked_share
+from fedmem.attacks.membership_inference import model_auc, table_auc
+from fedmem.attacks.prototype_inversion import nearest_rate, recall
+from fedmem.attacks.recording import RecordedClient, Recording, record
+from fedmem.checkpoint import RunDirectory
+from fedmem.contracts import Leak, LeakReport
+
+CHANCE_AUC = 0.5
+COHORT = 20  # clients whose sum is decoded
+Measure = Literal["recall", "AUC", "share"]
+
+
+def measure_leaks(directory: RunDirectory, job_id: int, num_clients: int) -> LeakReport:
+    """Attack the messages of some clients of a job, and its final model.
+
+    Raises:
+        CheckpointError: if the run has no checkpoint.
+        ConflictError: if its clients' messages cannot be repeated.
+    """
+    recording = record(directory, num_clients)
+    leaks = (*_prototypes(recording), *_interactions(recording), *_memberships(recording))
+    return LeakReport(job_id=job_id, round=recording.state.round, clients=len(recording.clients), leaks=leaks)
+
+
+def _prototypes(recording: Recording) -> list[Leak]:
+    """Measure nothing where no client sends prototypes, or none remembers anything yet."""
+    catalogue = recording.catalogue()
+    sent = [
+        (client.update.prototypes, client.remembered)
+        for client in recording.clients
+        if client.update.prototypes is not None and len(client.remembered)
+    ]
+    if not sent:
+        return []
+    recalls = np.mean([recall(*one, catalogue) for one in sent], axis=0).tolist()
+    near = float(np.mean([nearest_rate(*one, catalogue) for one in sent]))
+    held = float(np.mean([len(remembered) for _, remembered in sent])) / recording.num_items
+    return [
+        leak("prototype_inversion", "Items of a memory, from its uploaded prototypes", "recall", *recalls),
+        leak("prototype_nearest", "Prototypes whose nearest item is in the memory", "share", near, held),
+    ]
+
+
+def _interactions(recording: Recording) -> list[Leak]:
+    clients = recording.clients
+    popular = recording.snapshot.dataset.training_popularity().astype(np.float64)
+    by_popularity = _mean_auc(clients, lambda client: popular)
+
+    def inferred(name: str, what: str, scores: Callable[[RecordedClient], Scores]) -> Leak:
+        return leak(name, what, "AUC", _mean_auc(clients, scores), CHANCE_AUC, by_popularity)
+
+    cohorts = {
+        client.user: clients[start : start + COHORT]
+        for start in range(0, len(clients), COHORT)
+        for client in clients[start : start + COHORT]
+    }
+    together = f"from the sum over {min(COHORT, len(clients))} clients"
+    found = [
+        inferred("interaction", "Items of a history, from one update's rows", lambda one: row_lengths(one.update)),
+        inferred(
+            "interaction_decoded",
+            f"Items of a history, from rows {together}",
+            lambda one: decoded_row_lengths(cohorts[one.user]),
+        ),
+    ]
+    if recording.snapshot.config.uses_transitions:
+        found += [
+            inferred("transition_alone", "Items of a history, from its transitions alone", lambda one: counted([one])),
+            inferred(
+                "transition", f"Items of a history, from transitions {together}", lambda one: counted(cohorts[one.user])
+            ),
+        ]
+    return found
+
+
+def _memberships(recording: Recording) -> list[Leak]:
+    clients, table = recording.clients, table_auc(recording)
+    linked, right = linked_share(clients), 1 / len(clients)
+    found = [
+        leak("membership_model", "That an item was trained on, from the model", "AUC", model_auc(recording), CHANCE_AUC)
+    ]
+    if table is not None:
+        found.append(
+            leak("membership_table", "That a pair was, from the table of transitions", "AUC", table, CHANCE_AUC)
+        )
+    return [*found, leak("linkage", "Which updates of two rounds are one client's", "share", linked, right)]
+
+
+def leak(
+    attack: str, what: str, measure: Measure, measured: float, chance: float, popularity: float | None = None
+) -> Leak:
+    """Put what was measured in the form that is reported."""
+    return Leak(attack=attack, what=what, measure=measure, measured=measured, chance=chance, popularity=popularity)
+
+
+def _mean_auc(clients: Sequence[RecordedClient], scores: Callable[[RecordedClient], Scores]) -> float:
+    return float(np.mean([interaction_auc(scores(client), client) for client in clients]))

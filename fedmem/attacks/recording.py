@@ -1,0 +1,141 @@
+"""Messages of single clients, recorded, and beside them what the clients hold, by which an attack is judged."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from fedmem.checkpoint import RunDirectory, Snapshot
+from fedmem.errors import ConflictError
+from fedmem.federated.chunk import Chunk
+from fedmem.federated.client import FedMemClient
+from fedmem.federated.messages import Broadcast, ClientUpdate
+from fedmem.federated.round import broadcast_of
+from fedmem.federated.simulation import SimulatedPopulation
+from fedmem.federated.start import build_model, item_blocks
+from fedmem.federated.state import ServerState
+from fedmem.memory.prototypes import FrozenItemBlocks
+from fedmem.memory.transitions import TransitionCounts
+from fedmem.modality import Modality
+from fedmem.randomness import numpy_generator
+
+Items = npt.NDArray[np.integer]
+
+
+@dataclass(frozen=True, eq=False)
+class RecordedClient:
+    """What one client sends in a round, and what it holds.
+
+    Attributes:
+        user: the user's index.
+        update: the message.
+        again: what the same client would send in the round after.
+        history: the training history, item indices, oldest first.
+        remembered: the items of the memory that the prototypes were distilled from.
+        transitions: the counts of its own history, which a sum over clients holds.
+    """
+
+    user: int
+    update: ClientUpdate
+    again: ClientUpdate
+    history: Items
+    remembered: Items
+    transitions: TransitionCounts
+
+
+@dataclass(frozen=True, eq=False)
+class Recording:
+    """The messages of some clients in one round of a trained run.
+
+    Attributes:
+        snapshot: what the run started from.
+        state: the server before the round.
+        clients: the clients, those with long histories first.
+    """
+
+    snapshot: Snapshot
+    state: ServerState
+    clients: tuple[RecordedClient, ...]
+
+    @property
+    def num_items(self) -> int:
+        """I."""
+        return self.snapshot.dataset.num_items
+
+    def catalogue(self) -> FrozenItemBlocks:
+        """Gather the public knowledge of the items: their frozen features, and the id embeddings of the broadcast."""
+        features, config = self.snapshot.features, self.snapshot.config
+        model = build_model(config, self.num_items, features, self.state.parameters)
+        with torch.no_grad():
+            ids = model.item_table().embedding.float().cpu().numpy()
+        frozen, everything = item_blocks(features), np.arange(len(ids)) > 0
+        return FrozenItemBlocks(
+            {**frozen.vectors, Modality.SEQUENTIAL: ids}, {**frozen.masks, Modality.SEQUENTIAL: everything}
+        )
+
+
+def record(directory: RunDirectory, num_clients: int) -> Recording:
+    """Have clients of a run, drawn from its seed, take part in one more round; nothing of it is kept.
+
+    Raises:
+        CheckpointError: if there is no checkpoint.
+        ConflictError: if the run's clients were postprocessed, which is written down by name alone.
+    """
+    snapshot, last = directory.read_snapshot(), directory.read_record().last
+    if snapshot.postprocessors:
+        names = ", ".join(snapshot.postprocessors)
+        raise ConflictError(f"what this run's clients send is postprocessed by {names}, so it cannot be sent again")
+    state = directory.checkpoints.read_server(last)
+    with _population(directory, snapshot, last) as population:
+        users = drawn_users(snapshot, num_clients)
+        chunk = population.host.chunk(users, last)
+        again = population.host.chunk(users, last)
+        broadcast = broadcast_of(state)
+        pairs = zip(chunk.singly(), again.singly(), strict=True)
+        return Recording(
+            snapshot, state, tuple(_recorded(population, broadcast, first, second) for first, second in pairs)
+        )
+
+
+def drawn_users(snapshot: Snapshot, num_clients: int) -> npt.NDArray[np.int64]:
+    """Draw trainable users without replacement, those with long histories first."""
+    users, lengths = snapshot.dataset.trainable_users, snapshot.dataset.training_lengths
+    rng = numpy_generator(snapshot.config.seed, "attacked clients")
+    drawn = rng.choice(users, min(num_clients, len(users)), replace=False)
+    return drawn[np.lexsort((drawn, -lengths[drawn]))]
+
+
+@contextmanager
+def _population(directory: RunDirectory, snapshot: Snapshot, round_number: int) -> Iterator[SimulatedPopulation]:
+    """Give all clients what they held after a round."""
+    dataset, features, config = snapshot.dataset, snapshot.features, snapshot.config
+    model = build_model(config, dataset.num_items, features)
+    config = config.model_copy(update={"workers": 1})
+    population = SimulatedPopulation(config, dataset, features, snapshot.user_features, model)
+    try:
+        checkpoints = directory.checkpoints
+        population.restore_memories(
+            checkpoints.read_memories(round_number), round_number, checkpoints.read_handed_on(round_number)
+        )
+        yield population
+    finally:
+        population.close()
+
+
+def _recorded(population: SimulatedPopulation, broadcast: Broadcast, one: Chunk, same: Chunk) -> RecordedClient:
+    host, config = population.host, population.config
+    client, later = FedMemClient(config.fedmem, one), FedMemClient(config.fedmem, same)
+    update = client.participate(host.trainer, broadcast)
+    again = later.participate(host.trainer, replace(broadcast, round=broadcast.round + 1))
+    history = one.data[0].history
+    return RecordedClient(
+        user=one.users[0],
+        update=update,
+        again=again,
+        history=history,
+        remembered=one.memories.entries(0).items,
+        transitions=TransitionCounts.of([history], population.dataset.num_items, config.transitions.window),
+    )

@@ -1,0 +1,34 @@
+"""What attacks find out of what clients hold, in the shape in which it crosses HTTP and ``--json`` prints it."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from fedmem.contracts.contract import Contract
+
+
+class Leak(Contract):
+    """What one attack finds out."""
+
+    attack: str = Field(description="Its name.", examples=["interaction"])
+    what: str = Field(
+        description="What it finds out, and from what.", examples=["Items of a history, from the rows of one update"]
+    )
+    measure: Literal["recall", "AUC", "share"] = Field(
+        description="`recall` of what is guessed, area under the ROC curve, or share of right guesses.",
+        examples=["AUC"],
+    )
+    measured: float = Field(description="The attack's success.", examples=[0.97])
+    chance: float = Field(description="The success of guessing.", examples=[0.5])
+    popularity: float | None = Field(
+        description="The success of guessing what is popular, where items are guessed.", examples=[0.68]
+    )
+
+
+class LeakReport(Contract):
+    """All attacks on the messages of some clients of a job."""
+
+    job_id: int = Field(description="The job's number.", examples=[7])
+    round: int = Field(description="The round after which the clients took part once more.", examples=[150])
+    clients: int = Field(description="How many clients were attacked.", examples=[100])
+    leaks: tuple[Leak, ...]

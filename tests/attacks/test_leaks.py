@@ -1,0 +1,94 @@
+"""The leak meter on trained runs: what must leak does, what cannot does not, and nothing of the run changes."""
+
+import numpy as np
+import pytest
+
+from fedmem.attacks import measure_leaks
+from fedmem.attacks.recording import record
+from fedmem.checkpoint import RunDirectory
+from fedmem.errors import CheckpointError, ConflictError
+from fedmem.federated.postprocessing import Postprocessor
+from tests.tiny import files_of, tiny_config, tiny_dataset, tiny_snapshot, trained
+
+CLIENTS = 8
+
+
+def run_of(path, postprocessors=(), **changes) -> RunDirectory:
+    # Histories short enough that users have not taken almost everything.
+    snapshot = tiny_snapshot(tiny_config(**changes), tiny_dataset(20, longest=12))
+    return trained(path, snapshot, postprocessors).directory
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory) -> RunDirectory:
+    return run_of(tmp_path_factory.mktemp("attacked") / "run")
+
+
+@pytest.fixture(scope="module")
+def leaks(run):
+    return {leak.attack: leak for leak in measure_leaks(run, 1, CLIENTS).leaks}
+
+
+def test_what_names_a_history_is_found_to(leaks):
+    assert leaks["transition_alone"].measured == 1.0
+    assert leaks["interaction"].measured > 0.9
+    assert leaks["linkage"].measured > 3 * leaks["linkage"].chance
+    assert leaks["prototype_inversion"].measured > 1.5 * leaks["prototype_inversion"].chance
+    assert leaks["prototype_nearest"].measured > leaks["prototype_nearest"].chance
+
+
+def test_a_sum_says_less_than_one_client(leaks):
+    for alone, together in (("interaction", "interaction_decoded"), ("transition_alone", "transition")):
+        assert leaks[together].measured < leaks[alone].measured
+        assert leaks[together].popularity == leaks[alone].popularity
+
+
+def test_the_same_again_and_nothing_of_the_run_changes(run, leaks):
+    before = files_of(run.path)
+    again = measure_leaks(run, 1, CLIENTS)
+    assert {leak.attack: leak for leak in again.leaks} == leaks
+    assert (again.round, again.clients) == (6, CLIENTS)
+    assert files_of(run.path) == before
+
+
+def test_clients_are_attacked_with_what_they_really_send(run):
+    recording = record(run, CLIENTS)
+    dataset = recording.snapshot.dataset
+    assert len({client.user for client in recording.clients}) == CLIENTS
+    for client in recording.clients:
+        assert np.array_equal(client.history, dataset.training_history(client.user))
+        assert client.update.num_samples == len(client.history)
+        assert np.isin(client.remembered, client.history).all()
+        assert any(
+            not np.array_equal(client.update.delta[name], client.again.delta[name]) for name in client.update.delta
+        )
+
+
+def test_more_clients_than_there_are_means_all(run):
+    assert measure_leaks(run, 1, 1000).clients == len(run.read_snapshot().dataset.trainable_users)
+
+
+def test_a_run_without_memory_leaks_none(tmp_path):
+    run = run_of(tmp_path / "run", ablation={"disable_memory": True})
+    found = {leak.attack for leak in measure_leaks(run, 1, CLIENTS).leaks}
+    assert found == {"interaction", "interaction_decoded", "membership_model", "linkage"}
+
+
+def test_without_texts_a_memory_is_told_from_the_id_embeddings(tmp_path):
+    snapshot = tiny_snapshot(dataset=tiny_dataset(20, longest=12), text=False)
+    found = {leak.attack: leak for leak in measure_leaks(trained(tmp_path / "run", snapshot).directory, 1, 4).leaks}
+    assert found["prototype_inversion"].measured > found["prototype_inversion"].chance
+
+
+class Halved(Postprocessor):
+    """Stands for clipping or noise."""
+
+
+def test_what_was_postprocessed_cannot_be_repeated(tmp_path):
+    with pytest.raises(ConflictError, match="postprocessed by Halved"):
+        measure_leaks(run_of(tmp_path / "run", [Halved()]), 1, CLIENTS)
+
+
+def test_a_run_that_is_not_there(tmp_path):
+    with pytest.raises(CheckpointError, match="no run here"):
+        measure_leaks(RunDirectory(tmp_path / "none"), 1, CLIENTS)
