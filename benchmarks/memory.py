@@ -13,6 +13,7 @@ import json
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -75,29 +76,34 @@ def ratio(few: Size, many: Size) -> float:
     return (many["peak"] - many["data"]) / (few["peak"] - few["data"])
 
 
+def each_in_a_process(module: str, measure: Callable[[int, Path], Size], sizes: Sequence[int]) -> list[Size]:
+    """Measure every size in a fresh process of a benchmark's module; in such a process, print its size and end."""
+    about = sys.modules["__main__"].__doc__
+    parser = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--one", type=int, help="measure one size in this process and print it as JSON")
+    if one := parser.parse_args().one:
+        with tempfile.TemporaryDirectory() as folder:
+            sys.stdout.write(json.dumps(measure(one, Path(folder))) + "\n")
+        sys.exit()
+    return [_in_a_fresh_process(module, size) for size in sizes]
+
+
+def _in_a_fresh_process(module: str, size: int) -> Size:
+    command = [sys.executable, "-m", module, "--one", str(size)]
+    done = subprocess.run(command, check=True, capture_output=True, text=True, cwd=Path(__file__).parent.parent)
+    found: Size = json.loads(done.stdout)
+    return found
+
+
 def main() -> None:
     """Measure both sizes; print the ratio and write benchmarks/results/memory.json."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--users", type=int, help="measure one size in this process and print it as JSON")
-    arguments = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        if arguments.users:
-            sys.stdout.write(json.dumps(measure(arguments.users, Path(folder))) + "\n")
-            return
-    few, many = (_in_a_fresh_process(users) for users in (FEW, MANY))
+    few, many = each_in_a_process("benchmarks.memory", measure, (FEW, MANY))
     p6 = ratio(few, many)
     path = write_result("memory", {"p6": p6, "goal": GOAL, "sizes": [few, many], "machine": machine()})
     for size in (few, many):
         mib = ", ".join(f"{name} {size[name] / 2**20:.0f} MiB" for name in ("peak", "data"))
         sys.stdout.write(f"{size['users']:>9,} users: {mib}\n")
     sys.stdout.write(f"p6 = {p6:.2f} (goal: at most {GOAL}); kept in {path}\n")
-
-
-def _in_a_fresh_process(users: int) -> Size:
-    command = [sys.executable, "-m", "benchmarks.memory", "--users", str(users)]
-    done = subprocess.run(command, check=True, capture_output=True, text=True, cwd=Path(__file__).parent.parent)
-    found: Size = json.loads(done.stdout)
-    return found
 
 
 if __name__ == "__main__":

@@ -8,26 +8,20 @@ newest ``data.max_history`` of its interactions, so that the peak must not grow 
 is that of the whole process, less what making the data set has added (Linux only).
 """
 
-import argparse
 import dataclasses
-import json
-import subprocess
 import sys
-import tempfile
 from pathlib import Path
 
 import numpy as np
 
 from benchmarks.measure import machine, write_result
-from benchmarks.memory import generated, status
+from benchmarks.memory import Size, each_in_a_process, generated, ratio, status
 from benchmarks.simulate import configured, server_of
 from fedmem.data.federated_dataset import FederatedDataset
 
 LENGTHS = (10_000, 100_000, 1_000_000)
 USERS, ROUNDS = 300, 3
 GOAL = 1.1
-
-Size = dict[str, int]
 
 
 def with_one_long(length: int) -> FederatedDataset:
@@ -56,34 +50,15 @@ def measure(length: int, folder: Path) -> Size:
     return {"longest": length, "peak": status("VmHWM"), "data": data}
 
 
-def ratio(short: Size, long: Size) -> float:
-    """Return the ratio of two peaks, each less its data set."""
-    return (long["peak"] - long["data"]) / (short["peak"] - short["data"])
-
-
 def main() -> None:
     """Measure every length; print the ratios to the first and write benchmarks/results/one_user.json."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--longest", type=int, help="measure one length in this process and print it as JSON")
-    arguments = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        if arguments.longest:
-            sys.stdout.write(json.dumps(measure(arguments.longest, Path(folder))) + "\n")
-            return
-    sizes = [_in_a_fresh_process(length) for length in LENGTHS]
+    sizes = each_in_a_process("benchmarks.one_user", measure, LENGTHS)
     ratios = [round(ratio(sizes[0], size), 2) for size in sizes]
     path = write_result("one_user", {"ratios": ratios, "goal": GOAL, "sizes": sizes, "machine": machine()})
     for size, found in zip(sizes, ratios, strict=True):
         peak = size["peak"] / 2**20
         sys.stdout.write(f"{size['longest']:>9,} interactions: peak {peak:.0f} MiB, {found} of the first\n")
     sys.stdout.write(f"goal: at most {GOAL}; kept in {path}\n")
-
-
-def _in_a_fresh_process(length: int) -> Size:
-    command = [sys.executable, "-m", "benchmarks.one_user", "--longest", str(length)]
-    done = subprocess.run(command, check=True, capture_output=True, text=True, cwd=Path(__file__).parent.parent)
-    found: Size = json.loads(done.stdout)
-    return found
 
 
 if __name__ == "__main__":

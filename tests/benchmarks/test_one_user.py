@@ -1,6 +1,6 @@
 """The benchmark of the longest history measures what it says."""
 
-from benchmarks.one_user import LENGTHS, ratio, with_one_long
+from benchmarks.one_user import LENGTHS, with_one_long
 from benchmarks.simulate import configured
 
 
@@ -10,7 +10,3 @@ def test_one_user_is_long_and_trains_on_no_more_than_the_setting_says():
         assert dataset.lengths.max() == length
         assert sorted(dataset.lengths)[-2] <= 20
         assert dataset.training_lengths.max() <= configured().data.max_history
-
-
-def test_the_data_set_itself_does_not_count():
-    assert ratio({"peak": 110, "data": 10}, {"peak": 200, "data": 100}) == 1
