@@ -5,18 +5,12 @@ import logging
 import pytest
 
 from backend.logs import EXTRA, REMEMBERED, SILENCE, SaidOnce
-
-
-class Clock:
-    now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
+from tests.clock import Clock
 
 
 @pytest.fixture
 def clock() -> Clock:
-    return Clock()
+    return Clock(0.0)
 
 
 @pytest.fixture

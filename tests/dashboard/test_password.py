@@ -10,6 +10,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from dashboard.password import COOKIE, TRIES_A_MINUTE, VALID_SECONDS, PasswordProtected
 from dashboard.settings import Settings
 from fedmem.errors import ConfigError
+from tests.clock import Clock
 
 
 async def here(request) -> PlainTextResponse:
@@ -21,16 +22,9 @@ async def socket(connection: WebSocket) -> None:
     await connection.send_text("open")
 
 
-class Clock:
-    now = 1e9
-
-    def __call__(self) -> float:
-        return self.now
-
-
 def client(password: str = "let me in", scheme: str = "http", clock=None) -> TestClient:
     routes = [Route("/{path:path}", here), WebSocketRoute("/_stcore/stream", socket)]
-    app = PasswordProtected(Starlette(routes=routes), password, clock or Clock())
+    app = PasswordProtected(Starlette(routes=routes), password, clock or Clock(1e9))
     return TestClient(app, base_url=f"{scheme}://localhost", follow_redirects=False)
 
 
@@ -62,7 +56,7 @@ def test_who_gives_it_is_let_in(password):
 
 
 def test_it_is_asked_for_again_after_a_while_and_after_a_change():
-    clock = Clock()
+    clock = Clock(1e9)
     asking = client(clock=clock)
     sign_in(asking)
     clock.now += VALID_SECONDS - 1

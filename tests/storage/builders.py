@@ -8,19 +8,6 @@ LEASE = 30.0
 ATTEMPTS = 3
 
 
-class Clock:
-    """Seconds since 1970, by hand."""
-
-    def __init__(self, now=1_000.0):
-        self.now = now
-
-    def __call__(self):
-        return self.now
-
-    def advance(self, seconds):
-        self.now += seconds
-
-
 def add_dataset(engine, name="demo"):
     with writing(engine) as connection:
         connection.execute(datasets.insert().values(name=name, source="made up", imported_at=1.0))

@@ -3,7 +3,8 @@
 import pytest
 
 from fedmem.storage.jobs import JobStore
-from tests.storage.builders import Clock, add_dataset
+from tests.clock import Clock
+from tests.storage.builders import add_dataset
 
 
 @pytest.fixture

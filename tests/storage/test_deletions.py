@@ -13,7 +13,8 @@ from fedmem.storage.catalogue import CatalogueStore
 from fedmem.storage.catalogue_rows import Added, Event, Imported, InteractionColumns, ItemRow
 from fedmem.storage.engine import connect, reading, writing
 from fedmem.storage.schema import interactions
-from tests.storage.builders import Clock, everything
+from tests.clock import Clock
+from tests.storage.builders import everything
 
 NOW = 1_700_000_000.0
 ROWS = [("u", "a", NOW - 50), ("v", "a", NOW - 40), ("u", "b", NOW - 30), ("v", "b", NOW - 20)]

@@ -8,7 +8,7 @@ from sqlalchemy import Engine
 
 from fedmem.storage.catalogue import CatalogueStore
 from fedmem.storage.catalogue_rows import Imported, InteractionColumns, ItemRow
-from tests.storage.builders import Clock
+from tests.clock import Clock
 
 FILMS = (
     ItemRow("a", "Film A", ("Drama",), 1999, "/covers/a.jpg", "Film A (1999). Drama"),

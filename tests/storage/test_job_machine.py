@@ -23,7 +23,8 @@ from fedmem.storage.engine import reading, writing
 from fedmem.storage.jobs import JobStore
 from fedmem.storage.metrics import MetricStore
 from fedmem.storage.schema import metadata, models
-from tests.storage.builders import LEASE, Clock, add_dataset, result
+from tests.clock import Clock
+from tests.storage.builders import LEASE, add_dataset, result
 
 ATTEMPTS = 2  # so few that short runs come to the end of them
 ENDED = ("succeeded", "failed", "stopped")

@@ -11,7 +11,8 @@ from fedmem.errors import ConflictError, StorageError
 from fedmem.storage.jobs import JobStore
 from fedmem.storage.metrics import MetricStore
 from fedmem.storage.models import ModelStore
-from tests.storage.builders import ATTEMPTS, LEASE, Clock, add_dataset, claim, everything, prototypes, queue, result
+from tests.clock import Clock
+from tests.storage.builders import ATTEMPTS, LEASE, add_dataset, claim, everything, prototypes, queue, result
 
 
 @pytest.fixture

@@ -2,19 +2,13 @@
 
 import pytest
 
+from tests.clock import Clock
 from web.rate_limit import SWEEP_AT, RateLimit
-
-
-class Clock:
-    now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 @pytest.fixture
 def clock() -> Clock:
-    return Clock()
+    return Clock(0.0)
 
 
 def test_so_many_at_once_and_then_one_at_a_time(clock):
