@@ -150,13 +150,13 @@ def test_while_a_text_is_encoded_others_store_and_are_answered(served, monkeypat
         def encode(self, texts):
             if not let.is_set():
                 begun.set()
-                assert let.wait(30)
+                assert let.wait(PATIENCE)
             return super().encode(texts)
 
     monkeypatch.setattr(new_items, "encoder_of", lambda name: Slow())
     with ThreadPoolExecutor() as threads:
         later = threads.submit(served.put, "/items/x", json={"title": "Film X", "genres": ["Western"]})
-        assert begun.wait(20)
+        assert begun.wait(PATIENCE)
         event = {"user_id": "u03", "item_id": "7", "timestamp": 1_800_000_000}
         assert served.post("/feedback", json={"events": [event]}).json()["accepted"] == 1
         assert served.delete("/users/u04").status_code == 204

@@ -22,6 +22,7 @@ from fedmem.contracts import Problem
 from fedmem.serving import new_items
 from tests.backend.conftest import copy_of, problem, running, settings_of
 from tests.backend.test_items import Encoder
+from tests.waiting import PATIENCE
 
 # Of every route and method; a few hundred in all for continuous integration, FEDMEM_SCHEMATHESIS=400 by hand.
 KEY = "a-key-that-no-log-may-hold"
@@ -29,7 +30,6 @@ CASES = int(os.environ.get("FEDMEM_SCHEMATHESIS", "5"))
 # The server reads 64 KiB of a request's head; of one that is longer it depends on how it arrives whether it is read.
 LONGEST_ADDRESS = 60_000
 # Only to notice a server that hangs: the client's own limit of 10 s may run out on a machine that has a lot to do.
-SECONDS = 120
 # Not all that fits a schema is accepted: a genre must be one of the catalogue's. Nor is all that does not fit refused:
 # true is 1.
 NOT_CHECKED = [positive_data_acceptance, negative_data_rejection]
@@ -188,7 +188,7 @@ def test_it_answers_as_documented(api, lines, method, path, mode):
     @given(case=cases)
     def answers(case: schemathesis.Case) -> None:
         assume(len(address_of(case)) < LONGEST_ADDRESS)
-        response = case.call(headers={"X-API-Key": KEY}, timeout=SECONDS)
+        response = case.call(headers={"X-API-Key": KEY}, timeout=PATIENCE)
         case.validate_response(response, excluded_checks=NOT_CHECKED)
         if response.status_code >= 400:
             assert response.headers["content-type"][0] == "application/problem+json"
@@ -209,8 +209,8 @@ def test_a_configuration_is_taken_or_refused(api, configurations, mode):
     @settings(max_examples=4 * CASES, suppress_health_check=list(HealthCheck))
     @given(case=configurations["/jobs"]["POST"].as_strategy(generation_mode=mode))
     def answers(case: schemathesis.Case) -> None:
-        response = case.call(base_url=address, headers={"X-API-Key": KEY}, timeout=SECONDS)
+        response = case.call(base_url=address, headers={"X-API-Key": KEY}, timeout=PATIENCE)
         assert response.status_code < 500, response.content
 
     answers()
-    assert requests.get(f"{address}/jobs?limit=500", timeout=SECONDS).status_code == 200
+    assert requests.get(f"{address}/jobs?limit=500", timeout=PATIENCE).status_code == 200

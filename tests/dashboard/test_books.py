@@ -11,6 +11,7 @@ from dashboard.shelf import Shelf
 from fedmem.config import ExperimentConfig
 from fedmem.contracts import Job, JobMetrics, PrototypeRound, RoundMetrics
 from tests.dashboard.example_rounds import Curves
+from tests.waiting import PATIENCE
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -108,11 +109,11 @@ def test_a_question_about_one_job_does_not_block_another():
     def ask():
         with shelf.place("slow", ()):
             asking.set()
-            answered.wait(10)
+            answered.wait(PATIENCE)
 
     thread = Thread(target=ask)
     thread.start()
-    asking.wait(10)
+    assert asking.wait(PATIENCE)
     with shelf.place("another", "known") as place:
         assert place.value == "known"
     answered.set()

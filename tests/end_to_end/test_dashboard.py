@@ -159,25 +159,26 @@ def test_no_address_ends_in_an_error(site, visit):
         assert tab.page.locator("[data-testid=stException]").count() == 0, (name, tab.text())
 
 
-FOREIGN = """async ([api, home]) => {
-    const got = [];
-    for (const [method, path, body] of [
-        ["POST", "/jobs/3/stop"], ["POST", "/models/job-1-round-2/activate"],
-        ["POST", "/jobs", '{"dataset": "tiny"}'], ["DELETE", "/users/u03"],
-    ]) {
-        await fetch(api + path, {method: method === "DELETE" ? "POST" : method, body, mode: "no-cors"});
-        got.push(await fetch(api + path, {method, body}).then(answer => answer.status, () => "unreadable"));
-    }
-    const socket = new WebSocket(home.replace("http", "ws") + "/_stcore/stream");
-    got.push(await new Promise(done => {
-        socket.onopen = () => done("open");
-        socket.onerror = () => done("refused");
-    }));
-    const frame = document.body.appendChild(document.createElement("iframe"));
-    frame.src = home;
-    await new Promise(done => { frame.onload = done; });
-    return got;
+FOREIGN = """([api, home, patience]) => {
+    const ask = async () => {
+        const got = [];
+        for (const [method, path, body] of [
+            ["POST", "/jobs/3/stop"], ["POST", "/models/job-1-round-2/activate"],
+            ["POST", "/jobs", '{"dataset": "tiny"}'], ["DELETE", "/users/u03"],
+        ]) {
+            await fetch(api + path, {method: method === "DELETE" ? "POST" : method, body, mode: "no-cors"});
+            got.push(await fetch(api + path, {method, body}).then(answer => answer.status, () => "unreadable"));
+        }
+        const socket = new WebSocket(home.replace("http", "ws") + "/_stcore/stream");
+        got.push(await new Promise(done => {
+            socket.onopen = () => done("open");
+            socket.onerror = () => done("refused");
+        }));
+        return got;
+    };
+    return Promise.race([ask(), new Promise(done => setTimeout(done, patience, "in vain"))]);
 }"""
+FRAME = "home => { document.body.appendChild(document.createElement('iframe')).src = home; }"
 FORM = """api => {
     const form = document.body.appendChild(document.createElement("form"));
     [form.method, form.action] = ["post", api + "/jobs/3/pause"];
@@ -193,9 +194,12 @@ def test_a_page_of_another_site_changes_nothing_and_frames_nothing(site, running
     before = jobs.get(lease.job_id), len(jobs.page(limit=9)), site.active()
     with serving(tmp_path) as foreign:
         page = context.new_page()
+        page.set_default_timeout(1000 * PATIENCE)
         page.goto(foreign)
-        assert page.evaluate(FOREIGN, [site.api, site.home]) == ["unreadable"] * 4 + ["refused"]
-        assert page.frames[-1].url.startswith("chrome-error:"), "the dashboard is framed"
+        assert page.evaluate(FOREIGN, [site.api, site.home, 1000 * PATIENCE]) == ["unreadable"] * 4 + ["refused"]
+        with page.expect_event("framenavigated", lambda frame: frame.url != "about:blank") as framed:
+            page.evaluate(FRAME, site.home)
+        assert framed.value.url.startswith("chrome-error:"), "the dashboard is framed"
         with page.expect_response("**/pause") as answered:
             page.evaluate(FORM, site.api)
         assert answered.value.status == 403
@@ -211,8 +215,10 @@ def serving(folder: Path) -> Iterator[str]:
     """The address of a site that is a folder."""
     with ThreadingHTTPServer(("127.0.0.1", 0), partial(SimpleHTTPRequestHandler, directory=folder)) as server:
         threading.Thread(target=server.serve_forever).start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()
 
 
 def test_a_new_round_appears_on_the_same_canvas_and_the_zoom_stays(site, running, visit):

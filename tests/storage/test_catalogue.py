@@ -16,7 +16,9 @@ from fedmem.storage.catalogue import CatalogueStore
 from fedmem.storage.catalogue_rows import Added, Deleted, Event, Imported, InteractionColumns, ItemRow, UserRow
 from fedmem.storage.interactions import BATCH
 from fedmem.storage.jobs import JobStore
-from tests.storage.builders import Clock, queue
+from tests.clock import Clock
+from tests.storage.builders import queue
+from tests.waiting import PATIENCE
 
 FILMS = (
     ItemRow("1", "The Matrix", ("Action", "Sci-Fi"), 1999, "/covers/1.jpg", "The Matrix (1999). Action, Sci-Fi"),
@@ -360,7 +362,7 @@ def test_no_row_appears_below_one_that_was_seen(films):
 
     rows = columns([("n", "1", float(number)) for number in range(2 * BATCH)])
     films.write("films", "/data", rows, [], progress=meanwhile)
-    feedback.join(30)
+    feedback.join(PATIENCE)
     assert not feedback.is_alive()
     assert len(seen) == 5
     after = films.since("films", seen[-1], limit=3 * BATCH)

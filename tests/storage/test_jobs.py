@@ -9,6 +9,7 @@ from fedmem.storage.catalogue import CatalogueStore
 from fedmem.storage.catalogue_rows import InteractionColumns
 from fedmem.storage.jobs import JobStore
 from tests.storage.builders import LEASE, add_dataset, claim, everything, queue, result
+from tests.waiting import PATIENCE
 
 
 def situation(job):
@@ -73,7 +74,7 @@ def test_a_retry_queues_nothing_twice(store):
 
 
 def test_retries_at_the_same_moment(store):
-    numbers, barrier = [], threading.Barrier(4)
+    numbers, barrier = [], threading.Barrier(4, timeout=PATIENCE)
 
     def retry():
         barrier.wait()

@@ -10,7 +10,10 @@ import pytest
 from fedmem.errors import LeaseLostError
 from fedmem.storage.engine import connect
 from fedmem.storage.jobs import JobStore
-from tests.storage.builders import ATTEMPTS, LEASE, Clock, claim, everything, queue, result
+from tests.clock import Clock
+from tests.forks import Forked
+from tests.storage.builders import ATTEMPTS, LEASE, claim, everything, queue, result
+from tests.waiting import PATIENCE
 
 
 def test_the_oldest_job_is_claimed_first(store, clock):
@@ -242,7 +245,7 @@ def test_a_lease_that_holds_writes(store, engine, write):
 def test_threads_that_claim_at_once(database_url, store):
     """Ten jobs, six trainers with connections of their own: each job runs once."""
     numbers = [queue(store) for _ in range(10)]
-    claimed, barrier = [], threading.Barrier(6)
+    claimed, barrier = [], threading.Barrier(6, timeout=PATIENCE)
 
     def train(worker):
         engine = connect(database_url)
@@ -266,6 +269,7 @@ import sys
 from fedmem.storage.engine import connect
 from fedmem.storage.jobs import JobStore
 from tests.storage.builders import result
+from tests.waiting import PATIENCE
 store = JobStore(connect(sys.argv[1]))
 print("ready", flush=True)
 sys.stdin.readline()
@@ -282,7 +286,7 @@ def test_two_trainer_processes_and_ten_jobs(database_url, store, project_root):
     numbers = [queue(store) for _ in range(10)]
     command = [sys.executable, "-c", TRAINER, database_url]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
-    trainers = [subprocess.Popen([*command, worker], cwd=project_root, **pipes) for worker in ("t1", "t2")]
+    trainers = [Forked([*command, worker], cwd=project_root, **pipes) for worker in ("t1", "t2")]
     for trainer in trainers:
         assert trainer.stdout.readline() == "ready\n"
     for trainer in trainers:
