@@ -1,7 +1,6 @@
 """Five tabs at a tiny size: real processes and a real browser, every figure comes out. Nothing asserts a time."""
 
 import json
-import multiprocessing
 import shutil
 import sqlite3
 from collections import Counter
@@ -16,6 +15,7 @@ from benchmarks.five_tabs import Sizes, Stretch, figures
 from benchmarks.lock_waits import count_waits, noted
 from fedmem.data.demo import write_demo
 from fedmem.storage.engine import connect, writing
+from tests.forks import CONTEXT
 from tests.waiting import PATIENCE
 
 SECONDS = 0.3
@@ -58,7 +58,7 @@ def test_a_stretch_with_tabs_is_compared_with_those_around_it():
 
 def test_only_a_write_that_finds_the_lock_taken_is_counted(tmp_path):
     # In a process of its own: what listens to every engine cannot be taken back.
-    process = multiprocessing.get_context("spawn").Process(target=wait_for_lock, args=(tmp_path,))
+    process = CONTEXT.Process(target=wait_for_lock, args=(tmp_path,))
     process.start()
     process.join(PATIENCE)
     assert process.exitcode == 0

@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 from fedmem.checkpoint import RunDirectory
+from tests.forks import Forked
 from tests.tiny import files_of
 from tests.waiting import PATIENCE
 
@@ -17,12 +18,12 @@ LONG = (
 )
 
 
-def process(*arguments: object) -> subprocess.Popen[str]:
+def process(*arguments: object) -> Forked:
     command = [sys.executable, "-m", "cli", *map(str, arguments)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    return Forked(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
-def wait_for(path: Path, running: subprocess.Popen[str]) -> None:
+def wait_for(path: Path, running: Forked) -> None:
     deadline = time.monotonic() + PATIENCE
     while not path.exists():
         if running.poll() is not None or time.monotonic() > deadline:

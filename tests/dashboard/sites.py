@@ -19,6 +19,7 @@ from streamlit.testing.v1 import AppTest
 from backend.app import create_app
 from backend.server import Server, listen
 from backend.settings import Settings
+from tests.forks import Forked
 from tests.ports import free_port
 from tests.waiting import PATIENCE, until
 
@@ -60,9 +61,7 @@ def dashboard_on(api: str, **settings: str) -> Iterator[str]:
             "PYTHONPATH": str(ROOT),
         }
     )
-    process = subprocess.Popen(
-        [sys.executable, "-m", "dashboard"], cwd=ROOT, env=environment, stdout=subprocess.DEVNULL
-    )
+    process = Forked([sys.executable, "-m", "dashboard"], cwd=ROOT, env=environment, stdout=subprocess.DEVNULL)
     try:
         wait_for(f"http://127.0.0.1:{port}/_stcore/health")
         yield f"http://127.0.0.1:{port}"

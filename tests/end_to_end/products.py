@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from sqlalchemy import Engine, select
+from sqlalchemy import Engine, select, update
 
 import migrations
 from fedmem.checkpoint import RunDirectory
@@ -24,8 +24,9 @@ from fedmem.config_reader import merged
 from fedmem.storage import schema
 from fedmem.storage.catalogue import CatalogueStore
 from fedmem.storage.catalogue_rows import InteractionColumns, ItemRow
-from fedmem.storage.engine import connect, reading
+from fedmem.storage.engine import connect, reading, writing
 from fedmem.storage.jobs import JobRow, JobStore
+from tests.forks import Forked
 from tests.tiny import ITEMS, tiny_config, walks
 from trainer.control import Shutdown
 from trainer.settings import Settings
@@ -46,7 +47,7 @@ class Product:
 
     url: str
     data_dir: Path
-    lease_seconds: float = 1.0
+    lease_seconds: float = 60.0  # a busy machine costs no trainer its lease
 
     @classmethod
     def made(cls, folder: Path, url: str | None = None, **settings: Any) -> "Product":
@@ -96,17 +97,21 @@ class Product:
         )
         return row
 
-    def start(self, *command: str) -> "subprocess.Popen[str]":
+    def start(self, *command: str) -> Forked:
         """A process of the product: ``start("-m", "trainer")``."""
-        return subprocess.Popen(
+        return Forked(
             [sys.executable, *command],
             cwd=ROOT,
             env=self.environment,
-            stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
         )
+
+    def let_lease_end(self, job_id: int) -> None:
+        """Let the time be over that a trainer had for its next heartbeat: it is dead."""
+        with writing(self.engine) as connection:
+            connection.execute(update(schema.jobs).where(schema.jobs.c.id == job_id).values(lease_expires_at=0.0))
 
     def train(self) -> str:
         """Train what is queued to its end by a trainer in this process, which starts in no time; what it logs."""

@@ -3,10 +3,9 @@
 import csv
 import json
 import os
-import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -23,21 +22,14 @@ from fedmem.storage.catalogue_rows import InteractionColumns, ItemRow
 from tests.cli.conftest import called
 from tests.dashboard.sites import backend_on
 from tests.end_to_end.products import ROOT, Product
+from tests.forks import Forked
 from tests.ports import free_port
 from tests.tiny import tiny_config, walks
+from tests.waiting import PATIENCE, until
 
 TAKEN, DESCRIBED = 20, 26
 START = 1_700_000_000
-FINISH = 120.0
 CONFIG: dict[str, Any] = {"federated": {"num_rounds": 2}, "evaluation": {"eval_every": 1}, "features": {"image": "off"}}
-
-
-def until(happened: Callable[[], Any], what: str) -> Any:
-    deadline = time.monotonic() + FINISH
-    while not (found := happened()):
-        assert time.monotonic() < deadline, f"in vain: {what}"
-        time.sleep(0.05)
-    return found
 
 
 @contextmanager
@@ -45,15 +37,15 @@ def backend_of(product: Product) -> Iterator[httpx.Client]:
     """A backend as a process, once a model answers."""
     port = free_port()
     settings = {"FEDMEM_PORT": str(port), "FEDMEM_REFRESH_SECONDS": "0.1"}
-    process = subprocess.Popen([sys.executable, "-m", "backend"], cwd=ROOT, env=product.environment | settings)
+    process = Forked([sys.executable, "-m", "backend"], cwd=ROOT, env=product.environment | settings)
     try:
-        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=FINISH) as client:
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=PATIENCE) as client:
             until(lambda: process.poll() is not None or _ready(client), "the backend")
             assert process.poll() is None
             yield client
     finally:
         process.terminate()
-        process.wait(30)
+        process.wait()
 
 
 def _ready(client: httpx.Client) -> bool:
@@ -241,7 +233,7 @@ def old(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Product, htt
     users, items, times = zip(*rows, strict=True)
     CatalogueStore(product.engine).write("old", "a file", InteractionColumns(users, items, times), catalogue)
     train(product, "old", {"features": {"text": "off"}})
-    with backend_on(product.url, product.data_dir) as api, httpx.Client(base_url=api, timeout=FINISH) as client:
+    with backend_on(product.url, product.data_dir) as api, httpx.Client(base_url=api, timeout=PATIENCE) as client:
         until(lambda: _ready(client), "the model")
         yield product, client
 

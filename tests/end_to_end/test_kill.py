@@ -13,6 +13,7 @@ import pytest
 
 from tests.end_to_end.killed_trainer import POINTS
 from tests.end_to_end.products import ROUNDS, Product
+from tests.forks import forked_workers
 from tests.waiting import PATIENCE
 
 HERE = Path(__file__).parent
@@ -44,6 +45,7 @@ def killed_and_resumed(folder: Path, point: str, number: int, workers: int = 1) 
     process = product.start(str(HERE / "killed_trainer.py"), point, str(number))
     output, _ = process.communicate(timeout=PATIENCE)
     assert process.returncode == -signal.SIGKILL, f"never came to {point!r} {number} times: {output}"
+    product.let_lease_end(job.id)
     product.train()
     assert product.jobs.get(job.id).attempts == 2
     return product.outcome(job.id)
@@ -71,7 +73,8 @@ def test_a_killed_trainer_leaves_a_job_that_ends_as_if_nothing_had_been(expected
     assert killed_and_resumed(tmp_path, point, number) == expected
 
 
-def test_a_killed_trainer_with_worker_processes_too(expected, tmp_path):
+def test_a_killed_trainer_with_worker_processes_too(expected, tmp_path, monkeypatch):
+    forked_workers(monkeypatch)  # the killed trainer, a process of its own, spawns its workers
     assert killed_and_resumed(tmp_path, "aggregation", 4, workers=2) == expected
 
 

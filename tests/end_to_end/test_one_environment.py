@@ -11,6 +11,7 @@ from unittest.mock import patch
 import httpx
 import pytest
 
+from tests import forks
 from tests.cli.conftest import called
 from tests.end_to_end.products import ROOT
 from tests.waiting import PATIENCE
@@ -46,10 +47,7 @@ def fedmem(shop: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
 
 def process(folder: Path, *arguments: str, code: int = 0, **changes: str) -> str:
     """What a service prints, on both streams."""
-    command = [sys.executable, "-m", *arguments]
-    done = subprocess.run(
-        command, cwd=folder, env=environment(**changes), capture_output=True, text=True, timeout=PATIENCE, check=False
-    )
+    done = forks.run([sys.executable, "-m", *arguments], cwd=folder, env=environment(**changes))
     assert done.returncode == code, (arguments, done.stdout, done.stderr)
     assert "Traceback" not in done.stderr
     return done.stdout + done.stderr
@@ -67,9 +65,8 @@ def shop(tmp_path: Path) -> Path:
 @pytest.fixture
 def backend(shop: Path) -> Iterator[str]:
     """The address of a backend that was started in the folder."""
-    with subprocess.Popen(
-        [sys.executable, "-m", "cli", "serve"], cwd=shop, env=environment(), stderr=subprocess.PIPE, text=True
-    ) as process:
+    command = [sys.executable, "-m", "cli", "serve"]
+    with forks.Forked(command, cwd=shop, env=environment(), stderr=subprocess.PIPE, text=True) as process:
         try:
             assert process.stderr is not None
             lines = (re.search(r"(http://\S+)/docs", line) for line in process.stderr)

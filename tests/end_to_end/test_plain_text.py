@@ -20,6 +20,7 @@ from tests.dashboard.hostile import DATASET, ENCODER, KEY, LINE, MARKUP, MESSAGE
 from tests.dashboard.plain_texts import TEXTS
 from tests.dashboard.sites import PAGES, ROOT, dashboard_on, open_page, wait_for
 from tests.end_to_end.visitor import Visitor
+from tests.forks import Forked
 from tests.ports import free_port
 from tests.waiting import PATIENCE, until
 
@@ -219,7 +220,7 @@ def streamlit_on(script: str) -> Iterator[str]:
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     options = (f"--server.port={port}", "--server.address=127.0.0.1", "--server.headless=true")
     command = [sys.executable, "-m", "streamlit", "run", script, *options, "--browser.gatherUsageStats=false"]
-    with subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL) as process:
+    with Forked(command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL) as process:
         try:
             wait_for(f"http://127.0.0.1:{port}/_stcore/health")
             yield f"http://127.0.0.1:{port}"

@@ -19,6 +19,7 @@ def test_a_killed_trainers_job_ends_with_the_bits_that_it_has_on_sqlite(postgres
             process = product.start(str(HERE / "killed_trainer.py"), "before the commit", "4")
             output, _ = process.communicate(timeout=PATIENCE)
             assert process.returncode == -signal.SIGKILL, output
+            product.let_lease_end(job.id)
         product.train()
         outcomes.append(product.outcome(job.id))
         product.engine.dispose()

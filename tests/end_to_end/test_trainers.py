@@ -4,7 +4,6 @@ import json
 import shutil
 import signal
 import sqlite3
-import subprocess
 import sys
 import time
 from contextlib import closing
@@ -21,6 +20,7 @@ from fedmem.storage.catalogue import CatalogueStore
 from fedmem.storage.catalogue_rows import Event
 from fedmem.storage.engine import writing
 from fedmem.storage.metrics import MetricStore
+from tests import forks
 from tests.end_to_end.products import ROUNDS, Product
 from tests.waiting import PATIENCE, until, until_it_says
 from trainer.dataset import load_dataset
@@ -59,7 +59,7 @@ def ended(process) -> tuple[int, str]:
     return process.returncode, output
 
 
-def freeze(trainer: "subprocess.Popen[str]", product: Product) -> None:
+def freeze(trainer: forks.Forked, product: Product) -> None:
     """Stop a trainer where it stands, but not within a transaction, which would lock all others out of SQLite."""
 
     def stopped_between_transactions() -> bool:
@@ -77,7 +77,7 @@ def freeze(trainer: "subprocess.Popen[str]", product: Product) -> None:
 
 def test_a_frozen_trainer_that_lost_its_lease_writes_nothing_more(product, started):
     job = product.queue({"federated": {"num_rounds": 60}})
-    frozen = started()
+    frozen = started(replace(product, lease_seconds=1.0))
     until(lambda: round_of(product, job.id) >= 3, "three rounds")
     freeze(frozen, product)
     until(lambda: product.jobs.get(job.id).lease_expires_at < time.time(), "the lease's end")
@@ -101,6 +101,7 @@ def test_a_dead_trainers_job_is_taken_over_by_one_whose_clock_was_set_back(produ
     first = started()
     until(lambda: round_of(product, job.id) >= 2, "two rounds")
     first.kill()
+    product.let_lease_end(job.id)
     code = (
         "import sys, time\n"
         "now = time.time; time.time = lambda: now() - 3600\n"
@@ -115,8 +116,7 @@ def test_a_dead_trainers_job_is_taken_over_by_one_whose_clock_was_set_back(produ
 
 def test_two_trainers_share_ten_jobs_and_train_each_once(product, started):
     ids = [product.queue({"seed": seed}).id for seed in range(10)]
-    patient = replace(product, lease_seconds=60.0)  # so that a busy machine costs no trainer its lease
-    trainers = [started(patient), started(patient)]
+    trainers = [started(), started()]
     until(lambda: all(product.jobs.get(number).state == "succeeded" for number in ids), "ten finished jobs")
     jobs = [product.jobs.get(number) for number in ids]
     assert [job.attempts for job in jobs] == [1] * 10
@@ -234,6 +234,7 @@ def test_feedback_that_arrives_meanwhile_waits_for_the_next_job(product, started
     until(lambda: round_of(product, job.id) >= 1, "a round")
     catalogue.add_feedback("tiny", [Event("u00", "m01", 1e6), Event("newcomer", "m02", 1e6)])
     first.kill()
+    product.let_lease_end(job.id)
     second = started()
     until(lambda: product.jobs.get(job.id).attempts == 2, "a second trainer")
     product.jobs.stop(job.id)
@@ -261,9 +262,9 @@ def test_a_trainer_that_always_dies_fails_the_job_in_the_end(product, monkeypatc
     environment = product.environment | {"FEDMEM_MAX_ATTEMPTS": "2"}
     script = str(Path(__file__).with_name("killed_trainer.py"))
     for _ in range(2):
-        process = subprocess.run([sys.executable, script, "training", "1"], env=environment, capture_output=True)
+        process = forks.run([sys.executable, script, "training", "1"], env=environment)
         assert process.returncode == -signal.SIGKILL
-        time.sleep(product.lease_seconds)
+        product.let_lease_end(job.id)
     monkeypatch.setattr(Product, "environment", environment)
     product.train()
     found = product.jobs.get(job.id)
@@ -346,7 +347,7 @@ def test_a_job_that_cannot_be_trained_harms_no_other(product):
 
 def test_a_database_that_is_locked_for_a_while_costs_nothing(product, started):
     job = product.queue({"federated": {"num_rounds": 40}})
-    started()
+    started(replace(product, lease_seconds=1.0))
     until(lambda: round_of(product, job.id) >= 2, "two rounds")
     with writing(product.engine):
         time.sleep(3)  # longer than the lease
@@ -399,6 +400,7 @@ def test_a_job_whose_snapshot_was_never_written_takes_the_data_as_they_are_then(
     script = str(Path(__file__).with_name("killed_trainer.py"))
     process = product.start(script, "snapshot", "1")
     assert ended(process)[0] == -signal.SIGKILL
+    product.let_lease_end(job.id)
     CatalogueStore(product.engine).delete_user("tiny", "u03")
     product.train()
     assert product.jobs.get(job.id).state == "succeeded"

@@ -4,12 +4,13 @@ import json
 import os
 import re
 import shutil
-import subprocess
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from tests import forks
 
 ROOT = Path(__file__).resolve().parents[2]
 SECTION = re.compile(r"^## (.+?)\n(.*?)(?=^## |\Z)", re.MULTILINE | re.DOTALL)
@@ -44,7 +45,7 @@ class ChangedSource:
         """The output of a script beside this file, with the changed source in place of ours."""
         environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(self.folder), str(ROOT)])}
         command = [sys.executable, str(ROOT / "tests" / "extending" / script), *arguments]
-        done = subprocess.run(command, cwd=self.folder, env=environment, capture_output=True, text=True, check=False)
+        done = forks.run(command, cwd=self.folder, env=environment)
         assert done.returncode == 0, done.stderr
         return done.stdout
 

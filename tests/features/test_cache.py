@@ -1,6 +1,5 @@
 import logging
 import sqlite3
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,6 +8,7 @@ import numpy as np
 import pytest
 
 from fedmem.features.cache import Cache, FloatArray, cached_rows, content_key, default_cache_dir
+from tests.forks import Forked
 from tests.waiting import PATIENCE
 
 
@@ -86,7 +86,7 @@ def test_two_processes_write_at_once(tmp_path: Path) -> None:
         "import sys; from fedmem.features.cache import Cache\n"
         "for n in range(60): Cache(sys.argv[1]).put({f'{sys.argv[2]}{n}': b'x' * 100})"
     )
-    processes = [subprocess.Popen([sys.executable, "-c", code, str(tmp_path), name]) for name in "ab"]
+    processes = [Forked([sys.executable, "-c", code, str(tmp_path), name]) for name in "ab"]
     assert [process.wait(timeout=PATIENCE) for process in processes] == [0, 0]
     keys = [f"{name}{number}" for name in "ab" for number in range(60)]
     assert len(Cache(tmp_path).get(keys)) == 120

@@ -18,6 +18,7 @@ from fedmem.experiment import TrainingRun
 from fedmem.federated.messages import Broadcast
 from fedmem.federated.postprocessing import Postprocessor
 from fedmem.federated.simulation import SimulatedPopulation
+from tests.forks import Forked, forked_workers
 from tests.tiny import (
     files_of,
     memories_of,
@@ -39,7 +40,9 @@ LOCAL_ADAM = {
 
 @pytest.fixture(scope="module")
 def two_workers() -> Iterator[SimulatedPopulation]:
-    population = population_of(tiny_snapshot(tiny_config(workers=2, **LOCAL_ADAM)))
+    with pytest.MonkeyPatch.context() as patch:
+        forked_workers(patch)
+        population = population_of(tiny_snapshot(tiny_config(workers=2, **LOCAL_ADAM)))
     yield population
     population.close()
 
@@ -97,7 +100,8 @@ def test_a_worker_that_dies_is_one_clear_error(two_workers):
         list(two_workers.train(two_workers.dataset.trainable_users, broadcast_of(two_workers)))
 
 
-def test_a_worker_that_dies_within_its_answer_is_the_same_error():
+def test_a_worker_that_dies_within_its_answer_is_the_same_error(monkeypatch):
+    forked_workers(monkeypatch)
     population = population_of(tiny_snapshot(tiny_config(workers=2, federated={"chunk_size": 1})))
     users = population.dataset.trainable_users
     answers = population.train(users, broadcast_of(population))
@@ -120,8 +124,9 @@ def no_worker_trains(population: SimulatedPopulation) -> bool:
     return not any(item.future.running() for item in items)
 
 
-def test_stopped_within_a_round_and_then_killed_it_resumes_to_the_same_bytes(tmp_path):
+def test_stopped_within_a_round_and_then_killed_it_resumes_to_the_same_bytes(tmp_path, monkeypatch):
     """Twelve chunks a round, so that some are under way when it ends."""
+    forked_workers(monkeypatch)
     config = tiny_config(federated={"client_fraction": 1.0, "chunk_size": 1, "num_rounds": 4})
     expected = files_of(trained(tmp_path / "whole", tiny_snapshot(config)).directory.path)
     run = TrainingRun.start(tmp_path / "run", tiny_snapshot(config.model_copy(update={"workers": 2})))
@@ -162,7 +167,7 @@ def test_workers_end_when_their_parent_is_killed(tmp_path):
     script = tmp_path / "parent.py"
     script.write_text(PARENT, encoding="utf-8")
     root = str(Path(__file__).parents[2])
-    process = subprocess.Popen(
+    process = Forked(
         [sys.executable, str(script)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
@@ -173,6 +178,7 @@ def test_workers_end_when_their_parent_is_killed(tmp_path):
         workers = [int(pid) for pid in process.stdout.readline().split()]
         assert len(workers) == 2
         process.kill()
+        process.wait()
     deadline = time.monotonic() + PATIENCE
     while any(is_alive(pid) for pid in workers):
         assert time.monotonic() < deadline, "a worker outlives its parent"

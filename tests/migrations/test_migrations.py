@@ -14,6 +14,7 @@ from fedmem.storage.catalogue import CatalogueStore
 from fedmem.storage.catalogue_rows import ItemRow
 from fedmem.storage.engine import check_schema, connect, parse_url, schema_revision, writing
 from fedmem.storage.schema import REVISION, datasets, metadata
+from tests.forks import Forked
 
 
 def described(engine):
@@ -172,7 +173,7 @@ def test_it_works_from_any_folder_and_says_nothing(empty_url, project_root, tmp_
 
 def test_services_that_migrate_at_once_take_turns(empty_url, project_root):
     command = [sys.executable, "-c", UPGRADES, empty_url]
-    started = [subprocess.Popen(command, cwd=project_root, stderr=subprocess.PIPE, text=True) for _ in range(3)]
+    started = [Forked(command, cwd=project_root, stderr=subprocess.PIPE, text=True) for _ in range(3)]
     assert [process.communicate()[1] for process in started] == ["", "", ""]
     assert [process.returncode for process in started] == [0, 0, 0]
     assert migrations.current(empty_url) == migrations.head()
