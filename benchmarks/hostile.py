@@ -12,6 +12,7 @@ mounted (Linux, as root). Every answer of the well-behaved client must succeed. 
 import argparse
 import asyncio
 import contextlib
+import itertools
 import json
 import os
 import shutil
@@ -34,12 +35,13 @@ import httpx
 from benchmarks.load import put_first_model_into_service, users_and_items
 from benchmarks.load_generator import Generator, Load, recommendations
 from benchmarks.measure import machine, write_result
-from benchmarks.product import DEMO, PATIENCE, Product, product
+from benchmarks.product import DEMO, PATIENCE, Product, product, resident_mib
 
 RATE = 20.0  # requests a second of the well-behaved client
 ATTACKER = "127.0.0.2"  # limits count by address
-HALF_OPEN, KILL_EVERY, DISK_EVERY, FULL_FOR = 1_000, 45.0, 60.0, 10.0  # connections, and seconds
-DISK_MIB = 200
+HALF_OPEN, KILL_EVERY, DISK_EVERY, FULL_FOR = 1_000, 90.0, 60.0, 10.0  # connections, and seconds
+DISK_MIB = 400
+LOOK, TRIES = 0.3, 100  # seconds between two looks at a job, and how often a wish is tried
 SMALL: dict[str, Any] = {
     "features": {"text": "off", "image": "off"},
     "model": {"sasrec_hidden_dim": 16, "max_seq_len": 20},
@@ -63,6 +65,7 @@ class Attack:
     made: Product
     ending: threading.Event = field(default_factory=threading.Event)
     done: Counter[str] = field(default_factory=Counter)
+    longest: dict[str, float] = field(default_factory=dict)  # seconds from a job's posting to its end, by kind
 
     @property
     def client(self) -> httpx.Client:
@@ -107,17 +110,20 @@ class Attack:
                 self._ask("batch", client, "POST", "/recommend/batch", json=asked)
 
     def jobs(self) -> None:
-        """Post poisoned jobs in a row, and a whole one after each, which is to be trained all the same."""
+        """Post poisoned jobs in a row, and a whole one after each, which is to be trained all the same.
+
+        A job that was posted is waited for also where the other attacks end meanwhile.
+        """
+        kinds = itertools.cycle(POISON)
         with self.made.client as client:
             while not self.ending.is_set():
-                for kind in POISON:
-                    self._poison(client, kind)
-                    self._whole(client)
+                self._poison(client, next(kinds))
+                self._whole(client)
 
     def kills(self) -> None:
         """Kill the trainer again and again."""
         while not self.ending.wait(KILL_EVERY):
-            for pid in trainers_of(self.made.running[0].process.pid):
+            for pid in children_of(self.made.running[0].process.pid, "trainer"):
                 os.kill(pid, signal.SIGKILL)
                 self.done["trainer killed"] += 1
 
@@ -145,41 +151,58 @@ class Attack:
         return answer
 
     def _poison(self, client: httpx.Client, kind: str) -> None:
-        body = {"dataset": DEMO, "config": config_of(kind), "kind": "experiment"}
-        answer = self._ask(f"job {kind}", client, "POST", "/jobs", json=body)
-        if answer is None or answer.status_code != 201:
+        number = self._posted(client, f"job {kind}", config_of(kind))
+        if number is None:
             return
-        number = answer.json()["id"]
         if kind == "damaged row":
             with contextlib.closing(sqlite3.connect(self.made.folder / "fedmem.db", timeout=30)) as connection:
                 connection.execute("UPDATE jobs SET config = '{damaged' WHERE id = ?", (number,))
                 connection.commit()
         if kind == "lost folder" and self._comes_to(client, number, lambda job: job["round"] >= 1):
-            client.post(f"/jobs/{number}/pause")
+            self._wish(client, number, "pause")
             self._comes_to(client, number, lambda job: job["state"] == "paused")
             shutil.rmtree(self.made.data_dir / "jobs" / str(number), ignore_errors=True)
-            client.post(f"/jobs/{number}/resume")
-        if kind == "never ends":
-            self._comes_to(client, number, lambda job: job["state"] == "running")
-            client.post(f"/jobs/{number}/stop")
-        ended = self._comes_to(client, number, lambda job: job["state"] in AT_REST)
-        self.done[f"job {kind}: {'ended alone' if ended else 'no end seen'}"] += 1
+            self._wish(client, number, "resume")
+        if kind == "never ends" and self._comes_to(client, number, lambda job: job["state"] == "running"):
+            self._wish(client, number, "stop")
+        self._await_end(client, f"job {kind}", number, AT_REST)
 
     def _whole(self, client: httpx.Client) -> None:
-        answer = self._ask(
-            "whole job", client, "POST", "/jobs", json={"dataset": DEMO, "config": SMALL, "kind": "experiment"}
-        )
-        if answer is not None and answer.status_code == 201:
-            ended = self._comes_to(client, answer.json()["id"], lambda job: job["state"] == "succeeded")
-            self.done["whole job: trained" if ended else "whole job: no end seen"] += 1
+        number = self._posted(client, "whole job", SMALL)
+        if number is not None:
+            self._await_end(client, "whole job", number, ("succeeded",))
 
-    def _comes_to(self, client: httpx.Client, number: int, there: Callable[[dict[str, Any]], bool]) -> bool:
+    def _posted(self, client: httpx.Client, what: str, config: dict[str, Any]) -> int | None:
+        body = {"dataset": DEMO, "config": config, "kind": "experiment"}
+        answer = self._ask(what, client, "POST", "/jobs", json=body)
+        return int(answer.json()["id"]) if answer is not None and answer.status_code == 201 else None
+
+    def _wish(self, client: httpx.Client, number: int, wish: str) -> None:
+        for _ in range(TRIES):
+            answer = self._ask(wish, client, "POST", f"/jobs/{number}/{wish}")
+            if answer is not None and answer.is_success:
+                return
+            time.sleep(LOOK)
+
+    def _await_end(self, client: httpx.Client, what: str, number: int, states: tuple[str, ...]) -> None:
+        began = time.monotonic()
+        job = self._comes_to(client, number, lambda job: job["state"] in states)
+        seconds = time.monotonic() - began
+        self.longest[what] = max(self.longest.get(what, 0.0), round(seconds, 1))
+        self.done[f"{what}: {'no end seen' if job is None else job['state']}"] += 1
+
+    def _comes_to(
+        self, client: httpx.Client, number: int, there: Callable[[dict[str, Any]], bool]
+    ) -> dict[str, Any] | None:
+        """Return a job once it is as wanted, or None where it does not come to be; the end of the attacks waits."""
         deadline = time.monotonic() + PATIENCE
-        while time.monotonic() < deadline and not self.ending.wait(0.3):
+        while time.monotonic() < deadline:
             with contextlib.suppress(httpx.HTTPError, KeyError):
-                if there(client.get(f"/jobs/{number}").json()):
-                    return True
-        return False
+                job: dict[str, Any] = client.get(f"/jobs/{number}").json()
+                if there(job):
+                    return job
+            time.sleep(LOOK)
+        return None
 
 
 def config_of(kind: str) -> dict[str, Any]:
@@ -188,14 +211,14 @@ def config_of(kind: str) -> dict[str, Any]:
     return {name: {**SMALL.get(name, {}), **changes.get(name, {})} for name in SMALL.keys() | changes.keys()}
 
 
-def trainers_of(parent: int) -> list[int]:
-    """List the trainers that a process has started."""
+def children_of(parent: int, module: str) -> list[int]:
+    """List the processes of a module that a process has started."""
     found = []
     for folder in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError, IndexError):
             state = (folder / "stat").read_text(encoding="ascii").rpartition(")")[2].split()
             command = (folder / "cmdline").read_bytes().split(b"\0")
-            if int(state[1]) == parent and b"trainer" in command:
+            if int(state[1]) == parent and module.encode() in command:
                 found.append(int(folder.name))
     return found
 
@@ -234,9 +257,17 @@ def hostile(minutes: float) -> dict[str, Any]:
             attack.ending.set()
             for thread in threads:
                 thread.join()
+            size = size_of(made)
             made.running[0].process.terminate()  # before its disk goes
             made.running[0].process.wait(PATIENCE)
-        return record_of(minutes, load, attack, mounted)
+        return record_of(minutes, load, attack, mounted) | size
+
+
+def size_of(made: Product) -> dict[str, float | None]:
+    """Measure the memory of the backend, and the logs of all services."""
+    (backend,) = children_of(made.running[0].process.pid, "backend")
+    logs = sum(file.stat().st_size for file in made.folder.rglob("*.log*"))
+    return {"backend_mib": resident_mib(backend), "logs_mib": logs / 2**20}
 
 
 def record_of(minutes: float, load: Load, attack: Attack, mounted: bool) -> dict[str, Any]:
@@ -250,6 +281,7 @@ def record_of(minutes: float, load: Load, attack: Attack, mounted: bool) -> dict
         "p99_ms": load.milliseconds(99),
         "a_disk_was_filled": mounted,
         "attacks": dict(sorted(attack.done.items())),
+        "longest_seconds_to_a_jobs_end": attack.longest,
         "machine": machine(),
     }
 

@@ -90,12 +90,7 @@ class Service:
 
     def resident_mib(self) -> float | None:
         """Return its memory, or None if there is no /proc."""
-        try:
-            status = Path(f"/proc/{self.process.pid}/status").read_text(encoding="ascii")
-        except OSError:
-            return None
-        found = re.search(r"VmRSS:\s+(\d+) kB", status)
-        return None if found is None else int(found[1]) / 1024
+        return resident_mib(self.process.pid)
 
 
 @dataclass
@@ -201,6 +196,16 @@ def product() -> Iterator[Product]:
         finally:
             for service in reversed(made.running):
                 service.end()
+
+
+def resident_mib(pid: int) -> float | None:
+    """Return the memory of a process, or None if there is no /proc."""
+    try:
+        status = Path(f"/proc/{pid}/status").read_text(encoding="ascii")
+    except OSError:
+        return None
+    found = re.search(r"VmRSS:\s+(\d+) kB", status)
+    return None if found is None else int(found[1]) / 1024
 
 
 def free_port() -> int:

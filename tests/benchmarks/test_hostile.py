@@ -3,6 +3,7 @@
 from collections import Counter
 from pathlib import Path
 
+import httpx
 import pytest
 
 from benchmarks.hostile import POISON, Attack, config_of, record_of
@@ -25,3 +26,22 @@ def test_the_record_counts_what_failed_apart():
     assert (record["requests"], record["errors"], record["errors_by_reason"]) == (3, 1, {"503": 1})
     assert record["attacks"] == {"batch: 429": 2}
     assert 100 < record["p50_ms"] < record["p99_ms"] < 201
+
+
+def test_a_job_that_was_posted_is_waited_for_though_the_attacks_end_meanwhile(monkeypatch):
+    states = iter(["queued", "running", "succeeded"])
+    attack = Attack(Product(Path(), 1))
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        if request.method == "GET":
+            return httpx.Response(200, json={"state": next(states), "round": 0})
+        if attack.done:  # one job was refused, this is the whole one after it
+            attack.ending.set()
+            return httpx.Response(201, json={"id": 2})
+        return httpx.Response(422)
+
+    client = httpx.Client(base_url="http://product", transport=httpx.MockTransport(answer))
+    monkeypatch.setattr(Product, "client", property(lambda product: client))
+    attack.jobs()
+    assert attack.done == {"job too large: 422": 1, "whole job: 201": 1, "whole job: succeeded": 1}
+    assert attack.longest.keys() == {"whole job"}
