@@ -117,10 +117,10 @@ def log_line_of(row: LogRow) -> LogLine:
 
 
 def trainer_of(row: TrainerRow, now: float) -> Trainer:
-    """Show a trainer, alive if it was heard of lately."""
+    """Show a trainer, alive if heard of lately; in time to come, by a clock that was set back since, is not lately."""
     return Trainer(
         worker=row.worker,
-        alive=now - row.seen_at < TRAINER_SILENCE,
+        alive=abs(now - row.seen_at) < TRAINER_SILENCE,
         started_at=time_of(row.started_at),
         seen_at=time_of(row.seen_at),
         job_id=row.job_id,

@@ -6,6 +6,7 @@ For a container's health check: it asks no other service, and a trainer that han
 import socket
 import sys
 import time
+from math import inf
 
 from fedmem.errors import FedMemError
 from fedmem.storage.engine import connect
@@ -31,9 +32,12 @@ def main() -> int:
 
 
 def silence_of(jobs: JobStore, host: str) -> float:
-    """Return the seconds since any trainer of the host was heard of; infinite if none ever was, or all have ended."""
-    seen = (row.seen_at for row in jobs.trainers() if row.worker.startswith(f"{host}:"))
-    return time.time() - max(seen, default=float("-inf"))
+    """Return the seconds since any trainer of the host was heard of; infinite if none ever was, or all have ended.
+
+    Of one that was heard of in time to come, because a clock was set back, they are as many as until then.
+    """
+    now = time.time()
+    return min((abs(now - row.seen_at) for row in jobs.trainers() if row.worker.startswith(f"{host}:")), default=inf)
 
 
 if __name__ == "__main__":

@@ -44,6 +44,12 @@ def test_trainers_and_whether_they_live(client, jobs):
     assert (before["worker"], before["alive"]) == ("long ago", False)
 
 
+def test_a_trainer_that_died_before_the_clock_was_set_back_does_not_live(client, jobs):
+    JobStore(jobs.engine, clock=lambda: time.time() + 3600).seen("in an hour", None)
+    (ahead,) = client.get("/trainers").json()["trainers"]
+    assert (ahead["worker"], ahead["alive"]) == ("in an hour", False)
+
+
 @pytest.mark.parametrize(("method", "path", "status"), [("GET", "/nothing", 404), ("PATCH", "/jobs", 405)])
 def test_what_there_is_not(client, method, path, status):
     detail = problem(client.request(method, path), status).detail

@@ -44,6 +44,12 @@ def test_a_trainer_that_is_silent_does_not_pass(engine, capsys):
     assert "in the last 45 seconds" in capsys.readouterr().err
 
 
+def test_a_trainer_that_died_before_the_clock_was_set_back_does_not_pass(engine, capsys):
+    trainers_seen(engine, (f"{socket.gethostname()}:1:dead", -3600))
+    assert main() == 1
+    assert "no trainer of this host was heard of" in capsys.readouterr().err
+
+
 def test_a_long_lease_may_be_silent_for_longer(engine, monkeypatch):
     monkeypatch.setenv("FEDMEM_LEASE_SECONDS", "100")
     trainers_seen(engine, (f"{socket.gethostname()}:1:dead", 45))
