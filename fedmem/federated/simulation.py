@@ -17,6 +17,7 @@ from fedmem.config import ExperimentConfig
 from fedmem.data.federated_dataset import FederatedDataset
 from fedmem.errors import disk_error
 from fedmem.features.store import ItemFeatures, UserFeatures
+from fedmem.federated.chunk_sizes import ChunkSizes
 from fedmem.federated.client_host import ClientHost
 from fedmem.federated.messages import Broadcast, MetricSums, UpdateSum
 from fedmem.federated.postprocessing import Postprocessors
@@ -30,8 +31,6 @@ UserIndices = npt.NDArray[np.int64]
 
 SCRATCH = ".scratch-"
 EVALUATED_TOGETHER = 256  # users; fixed, so that sums do not depend on who computes them
-LONG_HISTORY = 3_000  # training items; a chunk of clients with longer ones has fewer clients
-MOST_WORK = 2**33  # multiplications of one operation on a chunk: half a second, so that a stop is heeded soon
 STORED_TOGETHER = 1024  # memories that are held at once on their way to or from a checkpoint
 
 
@@ -60,6 +59,7 @@ class SimulatedPopulation:
         self.config = config
         self.dataset = dataset
         self.model = model
+        self.chunk_sizes = ChunkSizes.of(config, features)
         folder = _scratch_folder(scratch)
         self._remove = weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
         dim = config.model.sasrec_hidden_dim
@@ -80,9 +80,7 @@ class SimulatedPopulation:
         """Train the clients; chunks of similar history length, planned from the cohort alone, long ones first."""
         lengths = self.dataset.training_lengths[clients]
         order = np.lexsort((clients, -lengths))
-        model = self.config.model
-        work = model.sasrec_hidden_dim * max(model.sasrec_hidden_dim, model.max_seq_len)
-        planned = chunks(clients[order], lengths[order], self.config.federated.chunk_size, MOST_WORK // work)
+        planned = self.chunk_sizes.chunks(clients[order], lengths[order])
         yield from self._each("train", planned, broadcast, postprocessors)
 
     def evaluate(self, broadcast: Broadcast, split: Literal["validation", "test"]) -> Generator[MetricSums, None, None]:
@@ -140,19 +138,6 @@ def _scratch_folder(place: Path | None) -> Path:
             error,
             f"{place}: no working files can be put there ({error.strerror}). Make room, or choose another folder.",
         ) from None
-
-
-def chunks(clients: UserIndices, lengths: UserIndices, size: int, tokens: int) -> Iterator[UserIndices]:
-    """Yield groups of at most ``size`` clients, and of fewer if their padded positions would be too many.
-
-    They are so where they exceed ``size`` long histories, or ``tokens``, which bounds how long one operation takes.
-    ``lengths`` are their training items, the longest first: a chunk's memory grows with clients times the longest.
-    """
-    first = 0
-    while first < len(clients):
-        count = max(1, min(size, min(size * LONG_HISTORY, tokens) // int(lengths[first])))
-        yield clients[first : first + count]
-        first += count
 
 
 def _groups(users: UserIndices, size: int) -> Iterator[UserIndices]:

@@ -156,10 +156,45 @@ ENDLESS = {
 }
 
 
-def test_a_stop_is_heeded_within_a_chunk_whose_end_would_take_hours(product, started):
-    """Ten thousand epochs in batches of one, all clients in one chunk, here and in worker processes."""
+COUNTING = """
+import sys
+from fedmem.federated.several_steps import SeveralSteps
+from trainer.control import Control
+begun, at_stop, step, ask, end = [0], [], SeveralSteps._step, Control._ask, Control.end
+def counted(*given):
+    begun[0] += 1
+    return step(*given)
+def asked(self):
+    ask(self)
+    if self._desired == "stopped" and not at_stop:
+        at_stop.append(begun[0])
+def ended(self):
+    if at_stop:
+        print("steps before and after the stop:", at_stop[0], begun[0] - at_stop[0], flush=True)
+    end(self)
+SeveralSteps._step, Control._ask, Control.end = counted, asked, ended
+from trainer.__main__ import main
+sys.argv = ["trainer", "--until-idle"]
+main()
+"""
+
+
+def test_a_stop_ends_the_step_that_is_being_taken(product):
+    """Ten thousand epochs in batches of one, all clients in one chunk: counted is what begins once it was read."""
+    job = product.queue(ENDLESS)
+    process = product.start("-c", COUNTING)
+    until(lambda: list(product.directory(job.id).path.glob(".scratch-*")), "the first round")
+    product.jobs.stop(job.id)
+    code, output = ended(process)
+    assert code == 0, output
+    counts = output.partition("steps before and after the stop:")[2].split()[:2]
+    assert int(counts[1]) <= 1, output  # one may begin while the other thread counts
+    assert product.jobs.get(job.id).state == "stopped"
+
+
+def test_a_stop_is_heeded_by_worker_processes_within_a_chunk_whose_end_would_take_hours(product, started):
     started()
-    for settings in (ENDLESS, ENDLESS | {"workers": 2}, ENDLESS | {"workers": 2, "training": {"loss": "bpr"}}):
+    for settings in (ENDLESS | {"workers": 2}, ENDLESS | {"workers": 2, "training": {"loss": "bpr"}}):
         job = product.queue(settings)
         folder = product.directory(job.id).path
         until(lambda folder=folder: list(folder.glob(".scratch-*")), "the first round")

@@ -5,7 +5,6 @@ import pytest
 
 from fedmem.errors import ConfigError
 from fedmem.federated.messages import Broadcast
-from fedmem.federated.simulation import LONG_HISTORY, chunks
 from fedmem.federated.start import build_model, initial_prototypes, initial_state
 from fedmem.modality import Modality
 from tests.tiny import (
@@ -107,22 +106,3 @@ def test_a_run_starts_from_its_seed():
 def test_a_device_that_is_not_there_is_one_clear_error(device):
     with pytest.raises(ConfigError, match=rf"device = '{device}'.*choose cpu"):
         build_model(tiny_config(device=device), 5, tiny_features(5))
-
-
-def test_a_chunk_of_long_histories_has_fewer_clients():
-    clients = np.arange(40)
-    lengths = np.sort(np.r_[np.full(3, 40_000), np.full(7, 10_000), np.full(30, 50)])[::-1]
-    groups = list(chunks(clients, lengths, 16, 10**6))
-    assert np.concatenate(groups).tolist() == clients.tolist()
-    assert [len(group) for group in groups] == [1, 1, 1, 4, 4, 16, 13]
-    assert all(len(group) == 1 or len(group) * lengths[group[0]] <= 16 * LONG_HISTORY for group in groups)
-
-
-def test_histories_as_long_as_those_of_movielens_are_chunked_as_ever():
-    lengths = np.sort(np.random.default_rng(0).integers(5, 2_697, 100))[
-        ::-1
-    ]  # the longest of ML-1M and ML-latest-small
-    assert [len(group) for group in chunks(np.arange(100), lengths, 16, 10**6)] == [16] * 6 + [4]
-    few = int(3 * lengths[0])  # tokens of an operation that would take too long with more clients
-    assert next(len(group) for group in chunks(np.arange(100), lengths, 16, few)) == 3
-    assert sum(map(len, chunks(np.arange(100), lengths, 16, 1))) == 100
