@@ -98,6 +98,11 @@ class ModelConfig(Section):
     retriever_output_dim: Size = setting(64, "Size of the text and visual experts' item vectors.", original=256)
     moe_num_heads: Size = setting(2, "Heads of an expert's attention; divides sasrec_hidden_dim.", original=8)
     moe_dropout: Probability = setting(0.1, "Dropout on what an expert read from memory.")
+    moe_balance: NotNegative = setting(
+        0.1,
+        "Weight of the loss that keeps all experts in use; without it the router gives one nearly all.",
+        original=0.0,
+    )
     fusion_method: Literal["weighted", "learned", "adaptive"] = setting(
         "weighted", "Fixed weights, trained scalars, or weights made from the user's state."
     )

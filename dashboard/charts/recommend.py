@@ -54,10 +54,9 @@ def parts_chart(answer: RecommendationResponse) -> Drawing:
 
 
 def read_chart(explanation: Explanation) -> Drawing:
-    """Draw the entries that were read most, by expert: all that was read, and what was left unread, are 100 %."""
-    total = sum(explanation.gates.values()) or 1.0
+    """Draw the entries that were read most, by expert."""
     shown = [
-        {expert: 100 * weight * explanation.gates.get(expert, 1.0) / total for expert, weight in entry.weights.items()}
+        {expert: 100 * weight * explanation.gates.get(expert, 1.0) for expert, weight in entry.weights.items()}
         for entry in explanation.memory
     ]
     most = sorted(range(len(shown)), key=lambda number: -sum(shown[number].values()))[:READ]

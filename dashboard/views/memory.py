@@ -67,12 +67,7 @@ def _charts(view: JobView) -> None:
         panel("Share of positions written", written_chart(rounds), "memory-written")
     left, right = st.columns(2)
     with left:
-        panel(
-            "Weights of the experts",
-            gates_chart(rounds),
-            "memory-gates",
-            "A router weighs each by itself, for each user.",
-        )
+        panel("Weights of the experts", gates_chart(rounds), "memory-gates", "A router weighs them for each user.")
     with right:
         panel("How evenly the experts are used", entropy_chart(rounds), "memory-entropy")
 

@@ -190,8 +190,8 @@ class Explanation(Contract):
         examples=[{"sequence": 1.0, "retriever": 1.0, "transitions": 0.3}],
     )
     gates: dict[str, float] = Field(
-        description="Router weight by expert, each from 0 to 1 by itself. Empty without experts.",
-        examples=[{"sequential": 0.4, "text": 0.7}],
+        description="Router weight by expert; they sum to one. Empty without experts.",
+        examples=[{"sequential": 0.4, "text": 0.6}],
     )
     memory: tuple[MemoryWeight, ...] = Field(description="What was read, most first.")
     nothing: dict[str, float] = Field(

@@ -32,17 +32,20 @@ class Objective:
         loss: L_rec.
         contrastive: λ and the temperature of L_con, or None where it takes no part.
         surprising: whether there are memories, which are written by surprise.
+        balance: weight of the loss that keeps all experts in use, 0 where they read nothing.
     """
 
     loss: RecommendationLoss
     contrastive: FedMemConfig | None
     surprising: bool
+    balance: float = 0.0
 
     @classmethod
     def of(cls, config: ExperimentConfig) -> "Objective":
         """Pick what this takes of a configuration."""
         contrastive = config.fedmem if config.uses_contrastive else None
-        return cls(LOSSES[config.training.loss], contrastive, config.uses_memory)
+        balance = config.model.moe_balance if config.uses_memory else 0.0
+        return cls(LOSSES[config.training.loss], contrastive, config.uses_memory, balance)
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,7 +78,7 @@ class Losses:
     """The loss of a batch.
 
     Attributes:
-        total: Σ weight·(L_rec + λ·L_con), to be differentiated.
+        total: Σ weight·(L_rec + λ·L_con + moe_balance·L_bal), to be differentiated.
         recommendation: each client's Σ L_rec over its chosen tokens, in nats [C].
         contrastive: Σ L_con over the chosen tokens, in nats.
     """
@@ -110,9 +113,11 @@ def surprises(queries: Tensor, table: ItemTable, targets: Tensor, negatives: Ten
 
 
 def losses(objective: Objective, model: UR4RecV2MoE, encoded: Encoded, batch: ChunkBatch) -> Losses:
-    """Compute L = L_rec + λ·L_con of a batch, from what the model makes of it."""
-    contrastive = objective.contrastive
+    """Compute L = L_rec + λ·L_con + moe_balance·L_bal of a batch, from what the model makes of it."""
+    contrastive, retriever = objective.contrastive, model.retriever
     total, recommendation = objective.loss.sums(encoded.queries, encoded.table, batch)
+    if objective.balance and retriever is not None and retriever.router is not None:
+        total = total + objective.balance * weighted_sums(retriever.imbalance(encoded.states), batch)[0]
     if contrastive is None:
         return Losses(total, recommendation, 0.0)
     by_position = model.compute_contrastive_loss(
@@ -126,15 +131,14 @@ def losses(objective: Objective, model: UR4RecV2MoE, encoded: Encoded, batch: Ch
 
 @torch.no_grad()
 def gate_sums(model: UR4RecV2MoE, states: Tensor, chosen: Tensor) -> Mapping[str, float]:
-    """Sum over the chosen positions [C, P] every gate and the entropy of their shares, in nats; none without gates.
+    """Sum over the chosen positions [C, P] each expert's gate and the gates' entropy, in nats; nothing without gates.
 
     ``states`` are the model's [C, P, D].
     """
     if model.retriever is None or model.retriever.router is None:
         return {}
     gates = torch.cat(list(model.retriever.gates(states).values()), dim=-1)[chosen].double()  # [n, E]
-    shares = gates / gates.sum(-1, keepdim=True)
-    entropy = -torch.xlogy(shares, shares).sum()
+    entropy = -torch.xlogy(gates, gates).sum()
     return dict(zip(model.retriever.experts, gates.sum(0).tolist(), strict=True)) | {"entropy": float(entropy)}
 
 

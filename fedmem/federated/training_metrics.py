@@ -23,7 +23,7 @@ class Step:
         recommendation: each client's Σ L_rec over its chosen tokens, in nats [C].
         contrastive: Σ L_con over the chosen tokens, in nats.
         positions: how many tokens are chosen.
-        gates: each expert's gate and their shares' entropy, summed over the chosen tokens.
+        gates: each expert's gate and the gates' entropy, summed over the chosen tokens.
         surprise: of the chosen tokens, in nats [n], or None where there are no memories.
         written: entries written into memories.
         evicted: entries that had to go for them.

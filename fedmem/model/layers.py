@@ -130,12 +130,6 @@ def softmax(logits: FloatArray, axis: int = -1) -> FloatArray:
     return logits
 
 
-def sigmoid(logits: FloatArray) -> FloatArray:
-    """Take the sigmoid of each, by way of tanh, which does not overflow."""
-    squashed: FloatArray = 0.5 * (1 + np.tanh(0.5 * logits))
-    return squashed
-
-
 def _bias_of(layer: Linear) -> FloatArray:
     return np.zeros(layer.out_features, np.float32) if layer.bias is None else array_of(layer.bias)
 

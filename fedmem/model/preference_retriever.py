@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -200,14 +201,19 @@ class TextPreferenceRetrieverMoE(nn.Module):
         return adapter
 
     def gates(self, h: Tensor) -> dict[Modality, Tensor]:
-        """Compute the router's weights g_e(u) by expert, [B, T, 1] each, between 0 and 1.
-
-        A sigmoid for each: with a softmax one expert's gain is the others' loss, and all but one were starved.
-        """
+        """Compute the router's weights g_e(u) by expert, [B, T, 1] each, summing to one."""
         modalities = map(Modality, self.experts)
         if self.router is None:
             return {modality: h.new_ones(*h.shape[:-1], 1) for modality in modalities}
-        return dict(zip(modalities, self.router(h).sigmoid().split(1, dim=-1), strict=True))
+        return dict(zip(modalities, self.router(h).softmax(-1).split(1, dim=-1), strict=True))
+
+    def imbalance(self, h: Tensor) -> Tensor:
+        """Compute E·Σ_e g_e² − 1 of E experts, [B, T, D] -> [B, T]: 0 where all weigh the same, at most E − 1.
+
+        The squared coefficient of variation of Shazeer et al. (ICLR 2017), here of each position by itself.
+        """
+        gates = torch.cat(list(self.gates(h).values()), dim=-1)
+        return gates.shape[-1] * gates.square().sum(-1) - 1
 
     def preferences(
         self, h: Tensor, read: Mapping[Modality, Tensor], drop: Dropout = no_dropout

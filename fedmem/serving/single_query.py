@@ -14,7 +14,7 @@ from fedmem.federated.scoring import ModelScorer, UserContext
 from fedmem.memory.entries import MemoryEntries
 from fedmem.modality import Modality
 from fedmem.model.fusion import NumpyFusion
-from fedmem.model.layers import FloatArray, NumpyLinear, array_of, sigmoid
+from fedmem.model.layers import FloatArray, NumpyLinear, array_of, softmax
 from fedmem.model.preference_retriever import NumpyExpert
 from fedmem.model.sasrec import NumpySASRec
 
@@ -106,7 +106,7 @@ class SingleQueries:
     def _gates(self, h: FloatArray) -> dict[Modality, float]:
         if self._router is None:
             return dict.fromkeys(self._experts, 1.0)
-        return dict(zip(self._experts, sigmoid(self._router(h)).tolist(), strict=True))
+        return dict(zip(self._experts, softmax(self._router(h)).tolist(), strict=True))
 
 
 class _Slots:

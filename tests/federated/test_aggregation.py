@@ -182,7 +182,7 @@ def test_mean_counts_every_client_that_has_the_index_once():
 
 
 def test_weighted_by_samples_as_in_the_original():
-    found = merged("weighted")
+    found = merged("weighted", prototype_weights="samples")
     np.testing.assert_allclose(
         found.centroids(ID), [[1.0, 2.0], [(10 * 3 + 30 * 1) / 40, (10 * 0 + 30 * 2) / 40]], rtol=1e-6
     )

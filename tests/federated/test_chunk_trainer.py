@@ -143,6 +143,7 @@ CONFIGURATIONS = st.fixed_dictionaries(
             {
                 "sasrec_dropout": st.sampled_from([0.0, 0.2]),
                 "moe_dropout": st.sampled_from([0.0, 0.3]),
+                "moe_balance": st.sampled_from([0.0, 0.1, 2.0]),
                 "fusion_method": st.sampled_from(["weighted", "learned", "adaptive"]),
             }
         ),

@@ -60,9 +60,21 @@ def test_a_round_reports_losses_surprises_and_gates(clients):
     assert metrics["client_loss_p05"] <= metrics["client_loss_p50"] <= metrics["client_loss_p95"]
     assert metrics["surprise_p05"] <= metrics["surprise_mean"] <= metrics["surprise_p95"]
     gates = [metrics[f"gate_{name}"] for name in ("text", "visual", "sequential")]
-    assert all(0 < gate < 1 for gate in gates)
+    assert sum(gates) == pytest.approx(1)
     assert 0 < metrics["gate_entropy"] <= np.log(3) + 1e-9
     assert sum(value for name, value in metrics.items() if name.startswith("surprise_share")) == pytest.approx(1)
     assert not [name for name in metrics if "[" in name]
     assert {"train", "aggregate"} <= report.seconds.keys()
     assert all(value >= 0 for value in report.seconds.values())
+
+
+def test_balance_keeps_all_experts_in_use():
+    def unevenness(balance):
+        snapshot = tiny_snapshot(tiny_config(model={"moe_balance": balance}))
+        population = population_of(snapshot)
+        state = initial_state(snapshot.config, population.model, snapshot.features)
+        server = FedMemServer(snapshot.config, snapshot.dataset.trainable_users, population, state)
+        reports = [server.run_round() for _ in range(6)]
+        return np.log(3) - reports[-1].metrics["gate_entropy"]
+
+    assert unevenness(2.0) < 0.5 * unevenness(0.0)

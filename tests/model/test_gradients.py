@@ -32,7 +32,7 @@ SOURCES = ("memory", "prototypes", "both")
 
 
 def full_config(fusion: str = "weighted", loss: str = "full_softmax") -> ExperimentConfig:
-    return tiny_config({"fusion_method": fusion}, training={"loss": loss})
+    return tiny_config({"fusion_method": fusion, "moe_balance": 0.0}, training={"loss": loss})
 
 
 def entries(rng: np.random.Generator, history: np.ndarray) -> MemoryEntries:

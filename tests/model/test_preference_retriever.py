@@ -152,25 +152,27 @@ def test_experts_are_those_of_the_modalities(text_dim: int | None, image_dim: in
     assert [name for name, _ in retriever.by_modality()] == names
     gates = retriever.gates(normal(2, 3, DIM, seed=5))
     assert list(gates) == names
-    assert all(((gate > 0) & (gate <= 1)).all() for gate in gates.values())
+    torch.testing.assert_close(sum(gates.values()), torch.ones(2, 3, 1, dtype=torch.float64))
     assert (retriever.router is None) == (len(names) == 1)
     assert retriever.availability is None
 
 
-def test_gates_are_sigmoids_of_the_router_in_the_experts_order() -> None:
+def test_gates_are_the_softmax_of_the_router_in_the_experts_order() -> None:
     retriever, h = make_retriever(TEXT_DIM, IMAGE_DIM), normal(2, 3, DIM, seed=5)
-    found = torch.cat(list(retriever.gates(h).values()), dim=-1)
-    torch.testing.assert_close(found, 1 / (1 + torch.exp(-(h @ retriever.router.weight.T + retriever.router.bias))))
+    expected = torch.cat(list(retriever.gates(h).values()), dim=-1)
+    torch.testing.assert_close((h @ retriever.router.weight.T + retriever.router.bias).softmax(-1), expected)
 
 
-def test_an_expert_that_gains_weight_takes_none_from_the_others() -> None:
+def test_imbalance_is_nothing_where_all_experts_weigh_the_same_and_most_where_one_has_all() -> None:
     retriever, h = make_retriever(TEXT_DIM, IMAGE_DIM), normal(2, 3, DIM, seed=5)
-    before = retriever.gates(h)
+    gates = torch.cat(list(retriever.gates(h).values()), dim=-1)
+    torch.testing.assert_close(retriever.imbalance(h), gates.var(-1, unbiased=False) / gates.mean(-1) ** 2)
     with torch.no_grad():
-        retriever.router.bias[0] += 3
-    after = retriever.gates(h)
-    assert (after["sequential"] > before["sequential"]).all()
-    assert all(torch.equal(after[name], before[name]) for name in ("text", "visual"))
+        retriever.router.weight.zero_()
+        retriever.router.bias.zero_()
+        torch.testing.assert_close(retriever.imbalance(h), torch.zeros(2, 3).double())
+        retriever.router.bias[1] = 50
+        torch.testing.assert_close(retriever.imbalance(h), torch.full((2, 3), 2.0).double())
 
 
 def test_preferences_are_gated_outputs_of_what_was_read() -> None:

@@ -42,7 +42,7 @@ class LossSums:
     """Sums over the chosen positions and, without gradient, each position's surprise and target embedding.
 
     Attributes:
-        total: L_rec + λ·L_con, to be differentiated.
+        total: L_rec + λ·L_con + moe_balance·L_bal, to be differentiated.
         recommendation: L_rec, in nats.
         contrastive: L_con, in nats.
         gates: sums, as ``gate_sums`` makes them.
@@ -123,7 +123,7 @@ def _collate_preferences(
 
 
 def local_objective(model: UR4RecV2MoE, batch: LocalBatch, config: ExperimentConfig, drop: Dropout) -> LossSums:
-    """L = Σ over chosen positions of (L_rec + λ·L_con), with every position's surprise."""
+    """L = Σ over chosen positions of (L_rec + λ·L_con + moe_balance·L_bal), with every position's surprise."""
     table = model.item_table(_rows(batch) if config.training.loss != "full_softmax" else None)
     # Contiguous, because torch's search in a table of some rows warns about anything else.
     h = model.states(table, batch.items[:, :-1].contiguous(), drop)  # [B, T, D]
@@ -139,8 +139,12 @@ def local_objective(model: UR4RecV2MoE, batch: LocalBatch, config: ExperimentCon
             read, table, batch.items, batch.negatives, config.fedmem.contrastive_temperature
         )
         contrastive = contrastive if per_position is None else per_position[batch.chosen].sum()
+    balance = positive.new_zeros(())
+    if config.uses_memory and model.retriever.router is not None:
+        gates = (h @ model.retriever.router.weight.T + model.retriever.router.bias).softmax(-1)[batch.chosen]
+        balance = (gates.shape[-1] * gates.square().sum(-1) - 1).sum()
     return LossSums(
-        recommendation + config.fedmem.contrastive_lambda * contrastive,
+        recommendation + config.fedmem.contrastive_lambda * contrastive + config.model.moe_balance * balance,
         float(recommendation.detach()),
         float(contrastive.detach()),
         gate_sums(model, h, batch.chosen),
@@ -151,15 +155,14 @@ def local_objective(model: UR4RecV2MoE, batch: LocalBatch, config: ExperimentCon
 
 @torch.no_grad()
 def gate_sums(model: UR4RecV2MoE, h: Tensor, chosen: Tensor) -> dict[str, float]:
-    """Sums over the chosen positions [B, T] of each expert's gate and of their shares' entropy, in nats; none without.
+    """Sums over the chosen positions [B, T] of each expert's gate and of the gates' entropy, in nats; none without.
 
     ``h`` are the states [B, T, D].
     """
     if model.retriever is None or model.retriever.router is None:
         return {}
     gates = torch.cat(list(model.retriever.gates(h).values()), dim=-1)[chosen].double()  # [n, E]
-    shares = gates / gates.sum(-1, keepdim=True)
-    entropy = -torch.xlogy(shares, shares).sum()
+    entropy = -torch.xlogy(gates, gates).sum()
     return dict(zip((f"gate_{name}" for name in model.retriever.experts), gates.sum(0).tolist(), strict=True)) | {
         "gate_entropy": float(entropy)
     }

@@ -44,11 +44,11 @@ def test_it_is_the_models_query(options):
             np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5 * max(1, np.abs(expected).max()))
 
 
-def test_weights_are_shares():
+def test_weights_and_gates_are_shares():
     queries = SingleQueries(drawn_recommender().scorer)
     history = np.array(HISTORIES[2], np.int32)
     parts = queries.parts(contexts(history.tolist())[2], history)
-    assert all(0 < gate < 1 for gate in parts.gates.values())
+    assert sum(parts.gates.values()) == pytest.approx(1, abs=1e-6)
     assert parts.weights.keys() == parts.experts.keys() == {"sequential", "text", "visual"}
     for weights in parts.weights.values():
         assert weights.sum() == pytest.approx(1, abs=1e-6)
