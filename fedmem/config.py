@@ -172,6 +172,12 @@ class TransitionsConfig(Section):
         (0.0, 0.1, 0.2, 0.3, 0.5, 0.7, 1.0, 1.5),
         "Weights alpha of the transition memory in the score that validations try; the best by NDCG@10 is taken.",
     )
+    sketch_bits: Annotated[int, Field(ge=4, le=22)] | None = setting(
+        None, "If set, transitions are sent as a count sketch, whose rows have 2 to this power cells; else exactly."
+    )
+    sketch_rows: Annotated[int, Field(gt=0, le=9)] = setting(
+        3, "Rows of the count sketch, of which the median is read."
+    )
 
 
 class TrainingConfig(Section):

@@ -22,6 +22,7 @@ from fedmem.federated.parameters import load_parameters, twin
 from fedmem.federated.postprocessing import Postprocessors, needs_single_clients, postprocessed_update
 from fedmem.federated.scoring import ModelScorer, ScoreBlock, UserContext
 from fedmem.federated.start import item_blocks
+from fedmem.memory.count_sketch import bytes_sent
 from fedmem.memory.memory_store import MemoryStore
 from fedmem.model.recommender import UR4RecV2MoE
 from fedmem.randomness import numpy_generator
@@ -103,7 +104,7 @@ class ClientHost:
         """Add the transitions that the clients have not handed on yet, of all of them together."""
         new = chunk.new_transitions(self.config.transitions.window)
         senders = int((chunk.samples > chunk.handed_on).sum())
-        return total.with_transitions(new, float(senders * new.num_bytes))
+        return total.with_transitions(new, float(senders * bytes_sent(new, self.config.transitions)))
 
     def chunk(self, users: UserIndices, round_number: int) -> Chunk:
         """Gather what some users' devices hold after a number of completed rounds."""

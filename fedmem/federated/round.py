@@ -20,8 +20,9 @@ from fedmem.federated.messages import Arrays, Broadcast, MetricSums, UpdateSum
 from fedmem.federated.postprocessing import Postprocessors, postprocessed_metrics, postprocessed_sum
 from fedmem.federated.round_metrics import round_metrics, transition_metrics
 from fedmem.federated.state import RoundReport, ServerState
+from fedmem.memory.count_sketch import table_of
 from fedmem.memory.prototypes import Prototypes
-from fedmem.memory.transitions import TransitionCounts, TransitionTable
+from fedmem.memory.transitions import TransitionCounts
 from fedmem.randomness import numpy_generator
 
 UserIndices = npt.NDArray[np.int64]
@@ -131,7 +132,7 @@ def broadcast_to_evaluate(config: TransitionsConfig, state: ServerState, strengt
     broadcast = replace(broadcast_of(state), parameters=state.averaged)
     if not state.transitions:
         return broadcast
-    return replace(broadcast, transitions=TransitionTable.of(state.transitions, config), strengths=strengths)
+    return replace(broadcast, transitions=table_of(state.transitions, config), strengths=strengths)
 
 
 def nothing_new(state: ServerState) -> TransitionCounts | None:

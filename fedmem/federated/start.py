@@ -10,6 +10,7 @@ from fedmem.federated.messages import Arrays
 from fedmem.federated.parameters import load_parameters, parameter_arrays
 from fedmem.federated.server_optimizers import OptimizerState
 from fedmem.federated.state import ServerState
+from fedmem.memory.count_sketch import check_sketch
 from fedmem.memory.prototypes import FrozenItemBlocks, Prototypes, from_catalogue
 from fedmem.memory.transitions import TransitionCounts
 from fedmem.modality import Modality
@@ -68,7 +69,10 @@ def initial_state(config: ExperimentConfig, model: UR4RecV2MoE, features: ItemFe
     """Start the server, with prototypes of the public catalogue."""
     parameters = parameter_arrays(model)
     memory = initial_prototypes(config, model, features) if config.uses_prototypes else None
-    nothing = TransitionCounts.none(len(model.sasrec.item_embedding) - 1) if config.uses_transitions else None
+    num_items, nothing = len(model.sasrec.item_embedding) - 1, None
+    if config.uses_transitions:
+        check_sketch(config.transitions, num_items)
+        nothing = TransitionCounts.none(num_items)
     return ServerState(0, parameters, parameters, OptimizerState.zeros(parameters), memory, nothing, nothing)
 
 

@@ -190,7 +190,7 @@ class TransitionTable:
         width = int(min(config.neighbours, max(np.diff(pairs.indptr), default=0)))
         items, weights = np.zeros((len(taken), width), np.int32), np.zeros((len(taken), width), np.float32)
         for i, (first, end) in enumerate(itertools.pairwise(pairs.indptr.tolist())):
-            kept = first + _greatest(value[first:end], width)
+            kept = first + greatest(value[first:end], width)
             items[i, : len(kept)], weights[i, : len(kept)] = pairs.indices[kept], value[kept]
         return cls(items, weights, counts.taken, config)
 
@@ -250,7 +250,7 @@ class TransitionTable:
         return latest, (parts / spread).astype(np.float32)
 
 
-def _greatest(values: npt.NDArray[np.float64], n: int) -> npt.NDArray[np.intp]:
+def greatest(values: npt.NDArray[np.float64], n: int) -> npt.NDArray[np.intp]:
     """Find the places of the n greatest values, the greatest first, equal ones in their order."""
     if len(values) > n:
         least = np.partition(values, len(values) - n)[len(values) - n]

@@ -8,6 +8,7 @@ import numpy.typing as npt
 
 from fedmem.checkpoint import Checkpoint, Snapshot
 from fedmem.federated.start import build_model
+from fedmem.memory.count_sketch import table_of
 from fedmem.memory.entries import MemoryEntries
 from fedmem.memory.handed_on import HandedOn
 from fedmem.memory.prototypes import Prototypes
@@ -97,7 +98,7 @@ class TrainedModel:
         """Make the rows of the transition memory that scores are read from."""
         if self.transitions is None:
             return None
-        return TransitionTable.of(self.transitions.counts, self.snapshot.config.transitions)
+        return table_of(self.transitions.counts, self.snapshot.config.transitions)
 
     def user_index(self, user_id: str) -> int | None:
         """Look up a user's index; None for an unknown or a forgotten user."""

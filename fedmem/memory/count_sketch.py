@@ -1,0 +1,138 @@
+"""The transitions of many clients in a fixed number of cells: a count sketch (Charikar, Chen and Farach-Colton, 2002).
+
+Every pair (i, j) has one cell in each of d rows of w cells, and a sign there, by hash functions that all clients share.
+A client adds sign · c(i, j) to these cells. Sums of sketches are the sketches of sums, to the last unit, so that a
+secure sum of d · w numbers says what all clients together counted, and a client is subtracted exactly. The median over
+the rows of sign · cell estimates c(i, j); its error is seldom above a few times ‖c‖₂ / √w.
+
+The simulation keeps the sum of the counts, and makes of it the sketch that its clients' sketches would add up to.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from scipy import sparse
+
+from fedmem.config import TransitionsConfig
+from fedmem.errors import ConfigError
+from fedmem.memory.transitions import TransitionCounts, TransitionTable, greatest
+from fedmem.randomness import numpy_generator
+
+IntArray = npt.NDArray[np.integer[Any]]
+LongArray = npt.NDArray[np.int64]
+BYTES = 4  # of a cell on the wire
+MOST_ITEMS = 20_000  # whose pairs are looked up in a minute
+_DECODED_TOGETHER = 2**20  # pairs
+
+
+@dataclass(frozen=True, eq=False)
+class PairHashes:
+    """Cells and signs of pairs: (a·i + b·j + c) mod 2⁶⁴, of which the upper bits are pairwise independent.
+
+    Attributes:
+        factors: a, b and c of each row [d, 3].
+        bits: log₂ w.
+    """
+
+    factors: npt.NDArray[np.uint64]
+    bits: int
+
+    @classmethod
+    def drawn(cls, rows: int, bits: int, seed: int = 0) -> "PairHashes":
+        """Draw those of d rows of 2^bits cells; all who share a seed have the same, and they are no secret."""
+        rng = numpy_generator(seed, "count sketch")
+        return cls(rng.integers(0, 2**64, (rows, 3), np.uint64), bits)
+
+    def of(self, row: int, sources: IntArray, targets: IntArray) -> tuple[LongArray, LongArray]:
+        """Hash pairs (arrays that broadcast): their cells in a row, and their signs, 1 or -1."""
+        a, b, c = self.factors[row]
+        hashed = a * sources.astype(np.uint64) + b * targets.astype(np.uint64) + c
+        upper = (hashed >> np.uint64(63 - self.bits)).astype(np.int64)
+        return upper >> 1, 2 * (upper & 1) - 1
+
+
+@dataclass(frozen=True, eq=False)
+class TransitionSketch:
+    """A sum over clients of what followed what, in cells.
+
+    Attributes:
+        cells: Σ sign · c(i, j) of the pairs of a cell, in units of 1/2520 [d, w].
+        taken: how often each item was taken, exactly [I + 1].
+        hashes: where a pair is.
+    """
+
+    cells: LongArray
+    taken: LongArray
+    hashes: PairHashes
+
+    @classmethod
+    def of(cls, counts: TransitionCounts, hashes: PairHashes) -> "TransitionSketch":
+        """Sketch counts."""
+        pairs = counts.pairs.tocoo()
+        cells = np.zeros((len(hashes.factors), 2**hashes.bits), np.int64)
+        for row, into in enumerate(cells):
+            place, sign = hashes.of(row, pairs.row, pairs.col)
+            np.add.at(into, place, sign * pairs.data)
+        return cls(cells, counts.taken, hashes)
+
+    def __add__(self, other: "TransitionSketch") -> "TransitionSketch":
+        return TransitionSketch(self.cells + other.cells, self.taken + other.taken, self.hashes)
+
+    def __sub__(self, other: "TransitionSketch") -> "TransitionSketch":
+        return TransitionSketch(self.cells - other.cells, self.taken - other.taken, self.hashes)
+
+    def estimates(self, sources: IntArray, targets: IntArray) -> npt.NDArray[np.float64]:
+        """Estimate c(i, j) of pairs (arrays that broadcast)."""
+        found = []
+        for row, cells in enumerate(self.cells):
+            place, sign = self.hashes.of(row, sources, targets)
+            found.append(sign * cells[place])
+        estimated: npt.NDArray[np.float64] = np.median(np.stack(found), axis=0)
+        return estimated
+
+    def decoded(self, config: TransitionsConfig) -> TransitionCounts:
+        """Read of each item that was taken the N pairs of greatest weight, among all items that were."""
+        there = self.taken.nonzero()[0]
+        divisor = self.taken[there] ** config.target_power
+        rows = max(1, _DECODED_TOGETHER // max(len(there), 1))
+        found = [(there[:0], there[:0], there[:0])]
+        for sources in (there[first : first + rows] for first in range(0, len(there), rows)):
+            estimated = self.estimates(sources[:, None], there[None])
+            for source, row in zip(sources, estimated, strict=True):
+                kept = greatest(row / divisor, config.neighbours)
+                kept = kept[row[kept] > 0]
+                found.append((np.full(len(kept), source), there[kept], np.rint(row[kept]).astype(np.int64)))
+        source, target, count = (np.concatenate(column) for column in zip(*found, strict=True))
+        shape = len(self.taken), len(self.taken)
+        return TransitionCounts(sparse.coo_array((count, (source, target)), shape=shape).tocsr(), self.taken)
+
+
+def table_of(counts: TransitionCounts, config: TransitionsConfig) -> TransitionTable:
+    """Make the rows that are read: of the exact sum, or of the sketch of it where clients send sketches."""
+    if config.sketch_bits is not None:
+        hashes = PairHashes.drawn(config.sketch_rows, config.sketch_bits)
+        counts = TransitionSketch.of(counts, hashes).decoded(config)
+    return TransitionTable.of(counts, config)
+
+
+def check_sketch(config: TransitionsConfig, num_items: int) -> None:
+    """Refuse a sketch of more items than all pairs of which can be looked up.
+
+    Raises:
+        ConfigError: naming the setting.
+    """
+    if config.sketch_bits is not None and num_items > MOST_ITEMS:
+        raise ConfigError(
+            f"transitions.sketch_bits = {config.sketch_bits}: all pairs of {num_items:,} items would be looked up, and "
+            f"that is done for {MOST_ITEMS:,} items at most. Leave it out, so that exact counts are sent"
+        )
+
+
+def bytes_sent(new: TransitionCounts, config: TransitionsConfig) -> int:
+    """Count the bytes on the wire in which a client hands on what is new, if anything is."""
+    if config.sketch_bits is None or not new:
+        return new.num_bytes
+    cells = config.sketch_rows << config.sketch_bits
+    return BYTES * (cells + len(new.taken))
