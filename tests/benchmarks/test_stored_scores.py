@@ -45,7 +45,9 @@ def test_each_size_of_the_sketch_is_measured(written: dict, monkeypatch: pytest.
     assert rows["3 x 2^6"]["megabytes"] < rows["exact"]["megabytes"]
 
 
-def test_each_way_to_weigh_is_measured(written: dict) -> None:
+def test_each_way_to_weigh_is_measured(written: dict, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fusion_weight, "STEPS", 5)
+    monkeypatch.setattr(fusion_weight, "DRAWS", 1)
     fusion_weight.main()
     rows = written["fusion_weight-tiny"]
     assert len(rows) == 5
