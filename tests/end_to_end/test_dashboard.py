@@ -27,6 +27,7 @@ from tests.waiting import PATIENCE, until
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 NARROW = 420
 PASSWORD = "let me in"
+SOON = 5  # seconds until a click that did nothing is tried again
 LONG = 700  # rounds of a job whose charts are thinned
 NEWS = 2 * POLL + 3  # two polls, and time to draw on a busy machine
 LINE = 44  # how far below the top of its canvas the line of 50 clients is, in pixels
@@ -383,7 +384,7 @@ def test_a_job_is_started_paused_resumed_and_stopped_from_the_page(site, visit):
         press(main, "Resume")
         becomes(site, tab, started.id, "running")
         dialog = tab.page.get_by_role("dialog")
-        until(lambda: asks(dialog, lambda: press(main, "Stop")), "the dialog that asks")
+        until(lambda: asks(dialog, partial(press, main, "Stop")), "the dialog that asks")
         dialog.get_by_role("button", name="Stop the job").click()
         becomes(site, tab, started.id, "stopped")
         main.get_by_role("button", name="Pause").wait_for(state="detached")
@@ -393,18 +394,22 @@ def test_a_job_is_started_paused_resumed_and_stopped_from_the_page(site, visit):
         trainer.communicate(timeout=PATIENCE)
 
 
-def press(where: "playwright.Locator", name: str) -> None:
+def press(where: "playwright.Locator", name: str, patience: float = PATIENCE) -> None:
     """Press the button, once the copy is gone that Streamlit keeps for a moment of what it draws anew."""
     button = where.get_by_role("button", name=name)
     playwright.expect(button).to_have_count(1)
-    button.click()
+    button.click(timeout=1000 * patience)
 
 
-def asks(dialog: "playwright.Locator", act: Callable[[], None]) -> bool:
-    """Do what opens a dialog; a click is lost on a page that is drawn anew in that moment, and is then tried again."""
-    act()
+def asks(dialog: "playwright.Locator", press_button: Callable[[float], None]) -> bool:
+    """Open a dialog; a click is lost on a page that is drawn anew in that moment, and is then tried again.
+
+    A dialog that comes late has made the button inert by then.
+    """
     try:
-        dialog.wait_for(timeout=5_000)
+        if not dialog.is_visible():
+            press_button(SOON)
+        dialog.wait_for(timeout=1000 * SOON)
     except playwright.TimeoutError:
         return False
     return True
