@@ -19,7 +19,7 @@ SUM = (
     "than 5 interactions are not shown."
 )
 COUNTED = (
-    "The model in service answers by {:,} interactions: those it was trained with, those held out to test it, and all "
+    "This model answers by {:,} interactions: those it was trained with, those held out to test it, and all "
     "that came since."
 )
 
