@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from fedmem.ablation import source_commit
+from fedmem.provenance import source_commit
 
 RESULTS = Path(__file__).parent / "results"
 FEDMEM = [sys.executable, "-m", "cli"]  # this checkout's command line

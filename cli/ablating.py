@@ -1,5 +1,6 @@
 """``fedmem ablate``: what it is asked."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,6 +12,8 @@ from fedmem.errors import ConfigError
 
 if TYPE_CHECKING:
     from fedmem.ablation import Rung
+
+VARIED = "fedmem"
 
 
 @with_reading
@@ -28,7 +31,15 @@ def ablate(
         str | None,
         typer.Option(
             metavar="NAME,NAME",
-            help="Some of centralised, transitions, fedmem_no_proto, fedmem_no_contrast, fedmem; default all.",
+            help="Some of sasrec, centralised, transitions, fedmem_no_proto, fedmem_no_contrast, fedmem; default all.",
+        ),
+    ] = None,
+    vary: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="KEY=VALUE,VALUE",
+            help="Instead of the ladder fedmem alone, and it with one setting changed: "
+            "model.fusion_method=learned,adaptive. Repeatable.",
         ),
     ] = None,
     workers: Workers = None,
@@ -41,11 +52,13 @@ def ablate(
     The configuration is FedMem-Full's; the other rungs differ by a switch. Ctrl-C stops; the same call continues.
     """
     from cli.ladder import run_ablation
+    from fedmem.ablation import variants
     from fedmem.config_reader import load_config
     from fedmem.data.formats import load_dataset
 
     loaded = load_config(config, with_workers(overrides, workers))
-    chosen, drawn = rungs_of(rungs), seeds_of(seeds, loaded.seed)
+    chosen = [*rungs_of(VARIED if vary and rungs is None else rungs), *variants(loaded, changes_of(vary or ()))]
+    drawn = seeds_of(seeds, loaded.seed)
     dataset = load_dataset(data, min_sequence_length=loaded.data.min_sequence_length, **reading.arguments())
     run_ablation(loaded, dataset, out, chosen, drawn, as_json=as_json)
 
@@ -60,6 +73,22 @@ def rungs_of(names: str | None) -> "list[Rung]":
         if name not in by_name:
             raise ConfigError(f"--rungs: there is no rung {name!r}; choose from {', '.join(by_name)}.")
     return [rung for rung in LADDER if rung.name in asked]
+
+
+def changes_of(asked: Sequence[str]) -> list[tuple[str, list[object]]]:
+    """Return the settings to change and their values, of ``KEY=VALUE,VALUE`` each; the values are YAML."""
+    from fedmem.strict_yaml import parse_yaml
+
+    found = []
+    for one in asked:
+        key, equals, values = one.partition("=")
+        if not (equals and key.strip() and values.strip()):
+            raise ConfigError(f"--vary {one!r}: expected KEY=VALUE,VALUE, e.g. model.fusion_method=learned,adaptive.")
+        parsed = [parse_yaml(value, f"--vary {one!r}") for value in values.split(",")]
+        if any(isinstance(value, list | dict) for value in parsed):
+            raise ConfigError(f"--vary {one!r}: expected plain values, separated by commas.")
+        found.append((key.strip(), list(dict.fromkeys(parsed))))
+    return found
 
 
 def seeds_of(numbers: str | None, default: int) -> list[int]:

@@ -5,7 +5,6 @@ The table is a function of a record that is JSON throughout, so that it can be m
 
 import datetime
 import statistics
-import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,10 +13,11 @@ from typing import Any
 from fedmem import __version__
 from fedmem.checkpoint import RunDirectory, RunRecord
 from fedmem.config import ExperimentConfig, FederatedConfig
-from fedmem.config_reader import validate_config
+from fedmem.config_reader import merged, validate_config
 from fedmem.data.federated_dataset import FederatedDataset
 from fedmem.errors import CheckpointError
 from fedmem.evaluation.evaluate import Split
+from fedmem.provenance import source_commit
 
 Record = dict[str, Any]
 
@@ -26,6 +26,7 @@ SHOWN = ("HR@10", "NDCG@10")
 # Pooled training may pass over all users this many times as often as the federated rungs, and validates this much
 # more seldom.
 POOLED_PASSES, POOLED_EVALUATION = 2.5, 2
+IDS_ONLY_TITLE = "SASRec, ids only"
 
 
 @dataclass(frozen=True)
@@ -35,25 +36,48 @@ class Rung:
     Attributes:
         name: that of its file in ``configs/``.
         title: what the model is called.
-        switches: the switches of ``ablation`` that it sets.
+        settings: what it sets, by dotted name.
         without: what the same model without the transition memory is called, where the table is to show it.
         pooled: whether it trains on pooled data.
     """
 
     name: str
     title: str
-    switches: tuple[str, ...] = ()
+    settings: tuple[tuple[str, object], ...] = ()
     without: str | None = None
     pooled: bool = False
 
 
+def _disabled(*parts: str) -> tuple[tuple[str, object], ...]:
+    return tuple((f"ablation.disable_{part}", True) for part in parts)
+
+
+_IDS_ONLY = tuple((f"features.{name}", "off") for name in ("text", "image", "preference_text"))
+
 LADDER = (
-    Rung("centralised", "centralised SASRec", ("disable_moe", "disable_memory"), pooled=True),
-    Rung("transitions", "FedMem-Transitions", ("disable_moe",), without="FedAvg-SASRec"),
-    Rung("fedmem_no_proto", "FedMem-NoProto", ("disable_prototype_agg",)),
-    Rung("fedmem_no_contrast", "FedMem-NoContrast", ("disable_contrastive",)),
+    Rung("sasrec", IDS_ONLY_TITLE, (*_disabled("moe", "memory"), *_IDS_ONLY), pooled=True),
+    Rung("centralised", "centralised SASRec", _disabled("moe", "memory"), pooled=True),
+    Rung("transitions", "FedMem-Transitions", _disabled("moe"), without="FedAvg-SASRec"),
+    Rung("fedmem_no_proto", "FedMem-NoProto", _disabled("prototype_agg")),
+    Rung("fedmem_no_contrast", "FedMem-NoContrast", _disabled("contrastive")),
     Rung("fedmem", "FedMem-Full", without="FedMem-NoTransitions"),
 )
+
+
+def variants(config: ExperimentConfig, changes: Sequence[tuple[str, Sequence[object]]]) -> list[Rung]:
+    """List Full with one setting changed at a time: a rung per value of each key that is not Full's own.
+
+    Raises:
+        ConfigError: if there is no such setting or it cannot have such a value.
+    """
+    full, settings, found = LADDER[-1], config.settings(), []
+    for key, values in changes:
+        for value in values:
+            rung = Rung(f"{key}-{value}", f"{full.title}, {key} = {value}", ((key, value),))
+            rung_config(rung, config, 1, config.seed)  # refuses what cannot be set
+            if settings[key] != value:
+                found.append(rung)
+    return found
 
 
 @dataclass(frozen=True)
@@ -83,7 +107,9 @@ def rung_config(rung: Rung, config: ExperimentConfig, num_clients: int, seed: in
         ConfigError: if the configuration demands what the rung turns off.
     """
     tree = config.model_dump() | {"seed": seed}
-    tree["ablation"] |= dict.fromkeys(rung.switches, True)
+    for key, value in rung.settings:
+        *sections, name = key.split(".")
+        tree = merged(tree, {sections[0]: {name: value}} if sections else {name: value})
     if rung.pooled:
         tree["federated"] |= _pooled(config.federated, num_clients)
         tree["evaluation"]["eval_every"] = _passes(config.federated, POOLED_EVALUATION * config.evaluation.eval_every)
@@ -105,7 +131,7 @@ def _passes(config: FederatedConfig, rounds: float) -> int:
 
 
 def run_result(path: Path) -> Record:
-    """Report a finished run: its best model on both splits, rounds, seconds, bytes per client and round.
+    """Report a finished run: its best model on both splits, rounds, seconds, bytes per client and round, its source.
 
     ``validation`` is null where the run ended before its first validation, ``bytes`` where nothing is sent;
     ``without_transitions`` is null where the score has no transition memory.
@@ -114,13 +140,16 @@ def run_result(path: Path) -> Record:
         CheckpointError: if the run is not finished.
     """
     directory = RunDirectory(path)
-    config, record, lines = directory.read_config(), directory.read_record(), directory.read_metrics()
+    manifest, config = directory.read_manifest(), directory.read_config()
+    record, lines = directory.read_record(), directory.read_metrics()
     if record.test is None:
         raise CheckpointError(f"{path}: the run is not finished. Train it to its end.")
     best = next(line for line in lines if line["round"] == record.best)
     return {
         "seed": config.seed,
         "directory": path.name,
+        "commit": manifest.get("commit"),
+        "started": manifest.get("started"),
         "validation": best.get("validation"),
         "test": record.test["metrics"],
         "without_transitions": _without_transitions(best, record),
@@ -160,23 +189,6 @@ def ablation_record(dataset: FederatedDataset, models: Sequence[Record]) -> Reco
         "dataset": {"name": dataset.name, "digest": dataset.digest, "users": len(dataset.evaluated_users)},
         "models": list(models),
     }
-
-
-def source_commit() -> str | None:
-    """Return the commit of this source, with ``+changes`` if files differ from it; None outside a git checkout."""
-    try:
-        # The second name fails if the source lies untracked in another project's checkout.
-        found = _git("rev-parse", "HEAD", "HEAD:./ablation.py")
-        changed = _git("diff", "--quiet", "HEAD", "--", ".").returncode != 0
-    except OSError:  # no git
-        return None
-    if found.returncode:
-        return None
-    return f"{found.stdout.split()[0]}{'+changes' if changed else ''}"
-
-
-def _git(*words: str) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run(["git", *words], cwd=Path(__file__).parent, capture_output=True, text=True, check=False)
 
 
 def as_markdown(record: Record) -> str:
@@ -223,8 +235,9 @@ def _kilobytes(runs: Sequence[Record], direction: str) -> str:
 def _legend(record: Record) -> str:
     dataset, commit = record["dataset"], record["commit"]
     seeds = dict.fromkeys(run["seed"] for model in record["models"] for run in model["runs"])
+    source = f"fedmem {record['fedmem']}, {f'commit {commit}, ' if commit else ''}{record['date']}"
     return (
         f"{dataset['name']} ({dataset['digest'][:12]}), {dataset['users']:,} users, seed {', '.join(map(str, seeds))}; "
-        "full ranking, mean ± standard error over users, of several seeds mean (lowest–highest); KB per client and "
-        f"round; fedmem {record['fedmem']}, {f'commit {commit}, ' if commit else ''}{record['date']}"
+        "full ranking, mean ± standard error over users, of several seeds mean (lowest–highest); where there are item "
+        f"texts all models but {IDS_ONLY_TITLE} and the baselines read them; KB per client and round; {source}"
     )

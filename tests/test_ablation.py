@@ -1,7 +1,6 @@
 """The ladder is what the files in ``configs/`` say, and its table what the run directories say."""
 
 import json
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -16,7 +15,8 @@ from fedmem.experiment import TrainingRun
 from tests.tiny import tiny_config, tiny_dataset, tiny_snapshot, trained
 
 ML_100K_USERS = 943
-CENTRALISED = LADDER[0]
+BY_NAME = {rung.name: rung for rung in LADDER}
+CENTRALISED, TRANSITIONS = BY_NAME["centralised"], BY_NAME["transitions"]
 
 
 @pytest.mark.parametrize("rung", LADDER, ids=lambda rung: rung.name)
@@ -28,11 +28,11 @@ def test_a_rung_is_its_configuration_file(project_root: Path, rung: Rung):
 def test_a_rung_keeps_what_full_was_given():
     full = tiny_config(training={"loss": "bpr"}, ablation={"disable_contrastive": True})
     plan = planned_runs(full, 12, LADDER, (5, 6))
-    assert [run.name for run in plan[:5]] == [f"{rung.name}-5" for rung in LADDER]
-    assert [run.config.seed for run in plan] == [5] * 5 + [6] * 5
+    assert [run.name for run in plan[: len(LADDER)]] == [f"{rung.name}-5" for rung in LADDER]
+    assert [run.config.seed for run in plan] == [5] * len(LADDER) + [6] * len(LADDER)
     assert all(run.config.training == full.training for run in plan)
     assert all(run.config.ablation.disable_contrastive for run in plan)
-    assert plan[4].config == full.model_copy(update={"seed": 5})
+    assert plan[len(LADDER) - 1].config == full.model_copy(update={"seed": 5})
 
 
 @pytest.mark.parametrize(("clients", "batch"), [(12, 6), (1, 1)])
@@ -50,7 +50,7 @@ def test_a_short_ladder_still_validates_its_pooled_rung():
 def test_a_setting_that_a_rung_cannot_have_is_named_with_the_rung():
     config = tiny_config(features={"preference_text": "required"})
     with pytest.raises(ConfigError, match=r"the rung transitions: .*preference_text is required"):
-        rung_config(LADDER[1], config, 12, 42)
+        rung_config(TRANSITIONS, config, 12, 42)
 
 
 @pytest.fixture(scope="module")
@@ -78,11 +78,11 @@ def test_a_result_is_what_the_directory_says(finished):
 def test_one_run_shows_the_model_with_the_transition_memory_and_without():
     without = {"validation": metrics(0.1, 0.05), "test": metrics(0.2, 0.1)}
     runs = [result(1, 0.3, without_transitions=without), result(2, 0.4, without_transitions=None)]
-    alone, fused = ablation.rung_models(LADDER[1], runs)
+    alone, fused = ablation.rung_models(TRANSITIONS, runs)
     assert (alone["name"], fused["name"]) == ("FedAvg-SASRec", "FedMem-Transitions")
     assert fused["runs"] == runs
     assert [run["test"]["HR@10"]["mean"] for run in alone["runs"]] == [0.2, pytest.approx(0.3)]
-    assert [model["name"] for model in ablation.rung_models(LADDER[2], runs)] == ["FedMem-NoProto"]
+    assert [model["name"] for model in ablation.rung_models(BY_NAME["fedmem_no_proto"], runs)] == ["FedMem-NoProto"]
 
 
 def test_pooled_training_sends_nothing(tmp_path):
@@ -148,25 +148,3 @@ def test_the_line_below_says_what_the_table_is_of(monkeypatch):
         assert part in line
     monkeypatch.setattr(ablation, "source_commit", lambda: None)
     assert "commit" not in rows_of(("one", [result(1, 0.3)]))[-1]
-
-
-def test_the_commit_is_that_of_the_source(tmp_path, monkeypatch):
-    def git(*words: str) -> str:
-        names = ("-c", "user.name=A", "-c", "user.email=a@example.org")
-        return subprocess.run(["git", *names, *words], cwd=tmp_path, capture_output=True, text=True, check=True).stdout
-
-    source = tmp_path / "ablation.py"
-    source.write_text("1\n", encoding="utf-8")
-    monkeypatch.setattr(ablation, "__file__", str(source))
-    assert ablation.source_commit() is None  # no checkout
-    git("init")
-    git("commit", "--allow-empty", "-m", "another project's")
-    assert ablation.source_commit() is None  # a checkout of something else, in which the source is untracked
-    git("add", "ablation.py")
-    git("commit", "-m", "ours")
-    commit = git("rev-parse", "HEAD").strip()
-    assert ablation.source_commit() == commit
-    source.write_text("2\n", encoding="utf-8")
-    assert ablation.source_commit() == f"{commit}+changes"
-    monkeypatch.setenv("PATH", str(tmp_path))
-    assert ablation.source_commit() is None  # no git

@@ -143,12 +143,12 @@ def trained(path: Path, snapshot: Snapshot | None = None, postprocessors: Postpr
 
 
 def files_of(path: Path) -> dict[str, bytes]:
-    """Every file of a run directory by its relative path, the seconds of run.json left out."""
+    """Every file of a run directory by its relative path, without what the clock says."""
     files = [file for file in path.rglob("*") if file.is_file() and SCRATCH not in file.as_posix()]
     contents = {file.relative_to(path).as_posix(): file.read_bytes() for file in files}
-    if "run.json" in contents:
-        lines = contents["run.json"].splitlines(keepends=True)
-        contents["run.json"] = b"".join(line for line in lines if b'"seconds"' not in line)
+    for name, timed in (("run.json", b'"seconds"'), ("manifest.json", b'"started"')):
+        if name in contents:
+            contents[name] = b"".join(line for line in contents[name].splitlines(keepends=True) if timed not in line)
     return contents
 
 

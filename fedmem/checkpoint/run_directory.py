@@ -2,7 +2,7 @@
 
 ::
 
-    DIR/manifest.json           configuration, provenance of the features, the data set's digest
+    DIR/manifest.json           configuration, provenance of the features, the data set's digest, commit and time
         dataset.safetensors     the sequences, and dataset.json: vocabulary and catalogue
         features.safetensors    frozen item features and preference texts
         rounds/000120/          model, optimiser, prototypes, transitions and client memories after round 120, the
@@ -52,6 +52,7 @@ from fedmem.federated.simulation import SCRATCH
 from fedmem.federated.state import RoundReport, ServerState
 from fedmem.memory.prototype_map import PrototypeMap
 from fedmem.modality import Modality
+from fedmem.provenance import now, source_commit
 
 FORMAT = 2
 # Those in use, by the digest of their files: a model version that is put into service shares that of the one before.
@@ -125,11 +126,12 @@ class RunDirectory:
         write_json(self.path / "dataset.json", dataset_record(dataset))
 
     def write_manifest(self, snapshot: Snapshot) -> None:
-        """Write, or replace where a resumed run is to go on longer, what the run is."""
+        """Write, or replace where a resumed run is to go on longer, what the run is; it keeps when it was started."""
         dataset = snapshot.dataset
         manifest = {
             "format": FORMAT,
             "fedmem": __version__,
+            **self._begun(),
             "dataset": {
                 "name": dataset.name,
                 "digest": dataset.digest,
@@ -141,6 +143,13 @@ class RunDirectory:
         if snapshot.postprocessors:
             manifest["postprocessors"] = list(snapshot.postprocessors)
         write_json(self.path / "manifest.json", manifest)
+
+    def _begun(self) -> dict[str, str | None]:
+        """Return with which source and when the run was started."""
+        if not self.exists:
+            return {"commit": source_commit(), "started": now()}
+        before = self.read_manifest()
+        return {name: before.get(name) for name in ("commit", "started")}
 
     def read_manifest(self) -> dict[str, Any]:
         """Read the manifest.

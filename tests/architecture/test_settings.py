@@ -59,7 +59,7 @@ def test_setting_is_read(names_read, name):
     assert name.rpartition(".")[2] in names_read, f"no code reads {name}"
 
 
-LADDER = {"centralised", "transitions", "fedmem_no_proto", "fedmem_no_contrast", "fedmem"}
+LADDER = {"sasrec", "centralised", "transitions", "fedmem_no_proto", "fedmem_no_contrast", "fedmem"}
 CONTROLS = {"no_memory", "no_text", "random_memory", "last_memory", "fedavg_original"}
 
 

@@ -29,7 +29,12 @@ def runs_in(out: Path) -> dict[str, dict[str, bytes]]:
 def untimed(record: dict) -> dict:
     """The record without what the clock says."""
     models = [
-        model | {"runs": [{key: value for key, value in run.items() if key != "seconds"} for run in model["runs"]]}
+        model
+        | {
+            "runs": [
+                {key: value for key, value in run.items() if key not in ("seconds", "started")} for run in model["runs"]
+            ]
+        }
         for model in record["models"]
     ]
     return record | {"models": models}
@@ -42,7 +47,7 @@ def command(data, config, quick) -> tuple[object, ...]:
 
 @pytest.fixture(scope="session")
 def ladder(fedmem, command, tmp_path_factory):
-    """All five rungs with one seed: (directory, outcome)."""
+    """All rungs with one seed: (directory, outcome)."""
     out = tmp_path_factory.mktemp("ladder") / "out"
     outcome = fedmem(*command, "--out", out, "--set", "log_interval=1")
     assert outcome.code == 0, outcome.err
@@ -67,8 +72,8 @@ def test_the_table_has_a_row_for_each_baseline_and_rung(ladder):
 def test_the_progress_says_which_run_of_how_many(ladder):
     _, outcome = ladder
     lines = outcome.err.splitlines()
-    assert any(line.startswith("transitions-42 (2 of 5), round 3/6  loss ") for line in lines)
-    assert any(line.startswith("fedmem-42 (5 of 5), round 6/6") and "validation HR@10 " in line for line in lines)
+    assert any(line.startswith("transitions-42 (3 of 6), round 3/6  loss ") for line in lines)
+    assert any(line.startswith("fedmem-42 (6 of 6), round 6/6") and "validation HR@10 " in line for line in lines)
 
 
 def test_the_figures_are_those_of_the_runs(ladder):
@@ -111,7 +116,7 @@ def test_the_same_command_again_trains_nothing(fedmem, command, ladder, tmp_path
     shutil.copytree(out, copy)
     again = fedmem(*command, "--out", copy, "--set", "log_interval=1")
     assert (again.code, again.out) == (0, outcome.out)
-    assert "fedmem-42 (5 of 5): finished already" in again.err
+    assert "fedmem-42 (6 of 6): finished already" in again.err
     assert ", round " not in again.err
     assert {path: files_of(copy / path) for path in runs_in(out)} == runs_in(out)
 
@@ -133,6 +138,19 @@ def test_several_seeds_and_some_rungs_as_json(fedmem, command, tmp_path):
         assert run["test"] == evaluate(dataset, ItemItemCounts(dataset), "test").to_dict()["metrics"]
     cohort = RunDirectory(out / "transitions-1").read_metrics()[0]["metrics"]["clients"]
     assert RunDirectory(out / "centralised-1").read_config().federated.centralised_batch == cohort
+
+
+def test_one_setting_at_a_time_is_varied(fedmem, command, tmp_path):
+    out, vary = tmp_path / "out", ("--vary", "model.fusion_method=weighted,learned")
+    outcome = fedmem(*command, "--set", "federated.num_rounds=2", "--out", out, *vary)
+    assert outcome.code == 0, outcome.err
+    record = json.loads((out / "ablation.json").read_text(encoding="utf-8"))
+    names = ["FedMem-NoTransitions", "FedMem-Full", "FedMem-Full, model.fusion_method = learned"]
+    assert [model["name"] for model in record["models"]][len(BASELINES) :] == names
+    changed = RunDirectory(out / "model.fusion_method-learned-42").read_config()
+    assert changed.model_dump()["model"] == RunDirectory(out / "fedmem-42").read_config().model_dump()["model"] | {
+        "fusion_method": "learned"
+    }
 
 
 def test_an_interrupted_ladder_continues_to_the_same_files(fedmem, command, tmp_path):
@@ -158,13 +176,17 @@ def test_an_interrupted_ladder_continues_to_the_same_files(fedmem, command, tmp_
 @pytest.mark.parametrize(
     ("options", "named"),
     [
-        (("--rungs", "transitions,top"), "there is no rung 'top'; choose from centralised, transitions"),
+        (("--rungs", "transitions,top"), "there is no rung 'top'; choose from sasrec, centralised, transitions"),
         (("--rungs", ""), "there is no rung ''"),
         (("--seeds", "1,two"), "--seeds '1,two': expected whole numbers"),
         (("--seeds", "-1"), "--seeds '-1'"),
         (("--set", "features.preference_text=required"), "the rung centralised: "),
         (("--set", "nothing=1"), "unknown key 'nothing'"),
         (("--workers", "0"), "workers = 0"),
+        (("--vary", "model.fusion_method"), "--vary 'model.fusion_method': expected KEY=VALUE,VALUE"),
+        (("--vary", "model.fusion_method=[learned"), "not valid YAML"),
+        (("--vary", "model.fusion=learned"), "unknown key 'model.fusion' (did you mean 'model.fusion_method'?)"),
+        (("--vary", "model.fusion_method=learned,clever"), "model.fusion_method = 'clever'"),
     ],
 )
 def test_a_bad_choice_is_one_line_and_nothing_is_written(fedmem, command, tmp_path, options, named):
