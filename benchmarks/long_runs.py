@@ -18,11 +18,12 @@ from fedmem.ablation import run_result
 
 LADDER_GOAL, ML1M_GOAL = 15, 120  # minutes
 ROUNDS = 500
+RUNGS = "centralised,transitions,fedmem_no_proto,fedmem_no_contrast,fedmem"
 
 
 def ladder(data: Path, out: Path) -> dict[str, Any]:
     """Run ``fedmem ablate``: five rungs, one seed, two workers."""
-    command = [*FEDMEM, "ablate", "--data", str(data), "--out", str(out), "--workers", "2", "--json"]
+    command = [*FEDMEM, "ablate", "--data", str(data), "--out", str(out), "--workers", "2", "--json", "--rungs", RUNGS]
     done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
     record: dict[str, Any] = json.loads(done.stdout)
     return record

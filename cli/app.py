@@ -21,6 +21,7 @@ from cli import (
     recommending,
     serving,
     training,
+    tuning,
     up,
 )
 from cli.screen import answers, show_log
@@ -36,6 +37,7 @@ app = typer.Typer(
 for command in (
     training.train,
     ablating.ablate,
+    tuning.tune,
     evaluation.evaluate,
     recommending.recommend,
     up.up,

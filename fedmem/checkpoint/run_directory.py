@@ -128,7 +128,7 @@ class RunDirectory:
     def write_manifest(self, snapshot: Snapshot) -> None:
         """Write, or replace where a resumed run is to go on longer, what the run is; it keeps when it was started."""
         dataset = snapshot.dataset
-        manifest = {
+        manifest: dict[str, Any] = {
             "format": FORMAT,
             "fedmem": __version__,
             **self._begun(),

@@ -1,0 +1,1 @@
+"""The search for settings: what is searched, and the study that remembers what was tried."""
