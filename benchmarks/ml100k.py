@@ -18,8 +18,9 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.measure import FEDMEM
-from fedmem.ablation import ablation_record, as_markdown, run_result
+from fedmem.ablation import ablation_record, run_result
 from fedmem.checkpoint import RunDirectory
+from fedmem.evaluation.ablation_table import as_markdown
 
 ROOT = Path(__file__).parent.parent
 

@@ -83,7 +83,7 @@ def compare(path: Path, asked: Questions) -> Comparison:
         checkpoint.server.round,
         _warm_tables(snapshot, scorers, asked),
         _cold_rows(snapshot, scorers),
-        _list_measures(snapshot, scorers, asked.split) if asked.lists else {},
+        list_measures(snapshot, scorers, asked.split) if asked.lists else {},
         snapshot.dataset.repeats,
         repeated_targets(snapshot.dataset, asked.split),
     )
@@ -166,7 +166,7 @@ def _negatives(snapshot: Snapshot, path: Path, split: Split) -> StoredNegatives:
     return drawn
 
 
-def _list_measures(snapshot: Snapshot, scorers: Mapping[str, Scorer], split: Split) -> dict[str, dict[str, float]]:
+def list_measures(snapshot: Snapshot, scorers: Mapping[str, Scorer], split: Split) -> dict[str, dict[str, float]]:
     """Compute coverage, long-tail share and, if items have text, diversity of the recommended lists."""
     dataset, texts = snapshot.dataset, snapshot.features.vectors.get(Modality.TEXT)
     popularity = dataset.training_popularity()

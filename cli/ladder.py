@@ -4,25 +4,27 @@ from collections.abc import Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 
-from cli.comparison import baseline_scorers, full_tables
+from cli.comparison import baseline_scorers, full_tables, list_measures
 from cli.screen import answer_json, answers, notes
 from cli.training import open_run, refuse_other_data, train_to_end
 from fedmem.ablation import (
-    SPLITS,
     PlannedRun,
-    Record,
     Rung,
+    Tested,
     ablation_record,
-    as_markdown,
+    compared,
     planned_runs,
     run_result,
     rung_models,
 )
-from fedmem.checkpoint import RunDirectory
+from fedmem.checkpoint import RunDirectory, Snapshot
 from fedmem.checkpoint.atomic_files import write_json
 from fedmem.config import EvaluationConfig, ExperimentConfig
+from fedmem.controls import with_transitions
 from fedmem.data.federated_dataset import FederatedDataset
+from fedmem.evaluation.ablation_table import SPLITS, Record, as_markdown
 from fedmem.experiment import check_resumable
+from fedmem.serving import Recommender
 
 
 def run_ablation(
@@ -38,14 +40,15 @@ def run_ablation(
     cold = round(config.data.cold_user_fraction * len(dataset.trainable_users))
     plan = planned_runs(config, len(dataset.trainable_users) - cold, rungs, seeds)
     _refuse_other_runs(plan, out, dataset)
-    split_by_seed = {}
+    snapshot_by_seed = {}
     for number, planned in enumerate(plan, start=1):
         place = f"{planned.name} ({number} of {len(plan)})"
-        split_by_seed[planned.config.seed] = _train(planned, out / planned.name, dataset, place)
+        snapshot_by_seed[planned.config.seed] = _train(planned, out / planned.name, dataset, place)
     if not cold:  # the seeds share their users, and baselines have no seed
-        split_by_seed = {seeds[0]: dataset}
-    models = [*_baselines(split_by_seed, config.evaluation), *_rungs(plan, out)]
-    record = ablation_record(split_by_seed[seeds[0]], models)
+        snapshot_by_seed = {seeds[0]: snapshot_by_seed[seeds[0]]}
+    tested: Tested = {}
+    models = [*_baselines(snapshot_by_seed, config.evaluation, tested), *_rungs(plan, out, tested)]
+    record = ablation_record(snapshot_by_seed[seeds[0]].dataset, models, compared(tested, seeds[0]))
     write_json(out / "ablation.json", record)
     if as_json:
         answer_json(record)
@@ -63,30 +66,48 @@ def _refuse_other_runs(plan: Sequence[PlannedRun], out: Path, dataset: Federated
             check_resumable(directory.read_config(), planned.config)
 
 
-def _train(planned: PlannedRun, path: Path, dataset: FederatedDataset, place: str) -> FederatedDataset:
-    """Train one run to its end and test it, unless that is done; the data with its cold users."""
+def _train(planned: PlannedRun, path: Path, dataset: FederatedDataset, place: str) -> Snapshot:
+    """Train one run to its end and test it, unless that is done; return what it started from."""
     with closing(open_run(planned.config, dataset, path, resume=True)) as run:
         notes.print(f"{place}{': finished already' if run.server.finished else ''}")
         if not run.server.finished:
             train_to_end(run, again="the same command", label=f"{place}, round")
         if not run.record.finished:
             run.finish()
-        return run.snapshot.dataset
+        return run.snapshot
 
 
-def _baselines(split_by_seed: Mapping[int, FederatedDataset], config: EvaluationConfig) -> list[Record]:
+def _baselines(snapshots: Mapping[int, Snapshot], config: EvaluationConfig, tested: Tested) -> list[Record]:
     runs: dict[str, list[Record]] = {}
-    for seed, dataset in split_by_seed.items():
-        scorers = baseline_scorers(dataset)
-        tables = {s: full_tables(dataset, scorers, s, config, with_chance=True) for s in SPLITS}
-        for name in tables["test"]:
+    for seed, snapshot in snapshots.items():
+        scorers = baseline_scorers(snapshot.dataset)
+        tables = {s: full_tables(snapshot.dataset, scorers, s, config, with_chance=True) for s in SPLITS}
+        lists = list_measures(snapshot, scorers, "test")
+        for name, table in tables["test"].items():
             metrics: Record = {split: tables[split][name].to_dict()["metrics"] for split in SPLITS}
-            runs.setdefault(name, []).append({"seed": seed, **metrics})
+            runs.setdefault(name, []).append({"seed": seed, **metrics, "lists": lists.get(name)})
+            tested.setdefault(name, []).append(table)
     return [{"name": name, "runs": found} for name, found in runs.items()]
 
 
-def _rungs(plan: Sequence[PlannedRun], out: Path) -> list[Record]:
-    runs: dict[Rung, list[Record]] = {}
+def _rungs(plan: Sequence[PlannedRun], out: Path, tested: Tested) -> list[Record]:
+    models: dict[str, list[Record]] = {}
     for planned in plan:
-        runs.setdefault(planned.rung, []).append(run_result(out / planned.name))
-    return [model for rung, found in runs.items() for model in rung_models(rung, found)]
+        snapshot, scorers = _scorers(planned.rung, out / planned.name)
+        tables = full_tables(snapshot.dataset, scorers, "test", snapshot.config.evaluation, with_chance=False)
+        lists = list_measures(snapshot, scorers, "test")
+        for model in rung_models(planned.rung, [run_result(out / planned.name)]):
+            name = model["name"]
+            models.setdefault(name, []).extend(run | {"lists": lists[name]} for run in model["runs"])
+            tested.setdefault(name, []).append(tables[name])
+    return [{"name": name, "runs": found} for name, found in models.items()]
+
+
+def _scorers(rung: Rung, path: Path) -> tuple[Snapshot, dict[str, Recommender]]:
+    """Return what a run started from and its best model, by name, where the rung shows it also without transitions."""
+    directory = RunDirectory(path)
+    snapshot, checkpoint = directory.read_snapshot(), directory.read_best()
+    scorers = {rung.title: Recommender.of(snapshot, checkpoint, rung.title)}
+    if rung.without is not None:
+        scorers[rung.without] = Recommender.of(snapshot, with_transitions(checkpoint, None), rung.without)
+    return snapshot, scorers

@@ -1,14 +1,10 @@
-"""The ladder on one data set: each rung a configuration, and the table of what the rungs and baselines reached.
-
-The table is a function of a record that is JSON throughout, so that it can be made again from ``ablation.json``.
-"""
+"""The ladder on one data set: each rung a configuration, and the record of what the rungs and baselines reached."""
 
 import datetime
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from fedmem import __version__
 from fedmem.checkpoint import RunDirectory, RunRecord
@@ -16,17 +12,15 @@ from fedmem.config import ExperimentConfig, FederatedConfig
 from fedmem.config_reader import merged, validate_config
 from fedmem.data.federated_dataset import FederatedDataset
 from fedmem.errors import CheckpointError
-from fedmem.evaluation.evaluate import Split
+from fedmem.evaluation.ablation_table import IDS_ONLY_TITLE, SHOWN, Record
+from fedmem.evaluation.bootstrap import bootstrap, paired_differences
+from fedmem.evaluation.metric_table import MetricTable
 from fedmem.provenance import source_commit
+from fedmem.randomness import numpy_generator
 
-Record = dict[str, Any]
-
-SPLITS: tuple[Split, ...] = ("validation", "test")
-SHOWN = ("HR@10", "NDCG@10")
 # Pooled training may pass over all users this many times as often as the federated rungs, and validates this much
 # more seldom.
 POOLED_PASSES, POOLED_EVALUATION = 2.5, 2
-IDS_ONLY_TITLE = "SASRec, ids only"
 
 
 @dataclass(frozen=True)
@@ -180,64 +174,39 @@ def _mean_bytes(metrics: Sequence[Mapping[str, float]]) -> dict[str, float]:
     return {name.removeprefix("bytes_"): statistics.mean(line[name] for line in metrics) for name in names}
 
 
-def ablation_record(dataset: FederatedDataset, models: Sequence[Record]) -> Record:
-    """Return what a table is made from; a model is {name, runs}, a run what ``run_result`` gives or metrics alone."""
+Tested = dict[str, list[MetricTable]]
+
+
+def compared(tested: Mapping[str, Sequence[MetricTable]], seed: int) -> list[Record]:
+    """Compare every two models by a paired bootstrap over test users and seeds, the later minus the earlier.
+
+    ``tested`` holds a table per seed, or one for all seeds; those without ranks (chance) are left out.
+    """
+    names = [name for name, tables in tested.items() if len(tables[0].ranks)]
+    pairs = [(first, second) for place, second in enumerate(names) for first in names[place + 1 :]]
+    rows = []
+    for metric in SHOWN:
+        found = [paired_differences(tested[first], tested[second], metric) for first, second in pairs]
+        for seeds in dict.fromkeys(len(one) for one in found):  # of a baseline and another there is one
+            chosen = [place for place, one in enumerate(found) if len(one) == seeds]
+            drawn = bootstrap([found[place] for place in chosen], numpy_generator(seed, "bootstrap"))
+            rows += [
+                {"model": pairs[place][0], "other": pairs[place][1], "metric": metric, **vars(difference)}
+                for place, difference in zip(chosen, drawn, strict=True)
+            ]
+    return rows
+
+
+def ablation_record(dataset: FederatedDataset, models: Sequence[Record], differences: Sequence[Record] = ()) -> Record:
+    """Return what a table is made from; a model is {name, runs}, a run what ``run_result`` gives or metrics alone.
+
+    ``differences`` are those of ``compared``.
+    """
     return {
         "fedmem": __version__,
         "commit": source_commit(),
         "date": str(datetime.date.today()),
         "dataset": {"name": dataset.name, "digest": dataset.digest, "users": len(dataset.evaluated_users)},
         "models": list(models),
+        "differences": list(differences),
     }
-
-
-def as_markdown(record: Record) -> str:
-    """Render the table, and below it one line that says what it shows."""
-    metrics = [f"{split} {metric}" for split in SPLITS for metric in SHOWN]
-    head = ["model", *metrics, "best / last round", "KB down", "KB up", "minutes"]
-    rows = [head, ["---"] * len(head), *(_row(model) for model in record["models"])]
-    return "\n".join([*(f"| {' | '.join(row)} |" for row in rows), "", _legend(record)])
-
-
-def _row(model: Record) -> list[str]:
-    runs = model["runs"]
-    metrics = [_metric_cell(runs, split, metric) for split in SPLITS for metric in SHOWN]
-    if "rounds" not in runs[0]:  # a baseline
-        return [model["name"], *metrics, "", "", "", ""]
-    rounds = ", ".join(f"{run['best_round']}/{run['rounds']}" for run in runs)
-    minutes = statistics.mean(run["seconds"] for run in runs) / 60
-    sent = [_kilobytes(runs, "down"), _kilobytes(runs, "up")]
-    return [model["name"], *metrics, rounds if all(sent) else f"{rounds} epochs", *sent, f"{minutes:.1f}"]
-
-
-def _metric_cell(runs: Sequence[Record], split: str, metric: str) -> str:
-    """Format mean ± standard error over users or, for several seeds, the mean and the range over seeds."""
-    found = [run[split][metric] for run in runs if metric in (run[split] or {})]
-    means = [value["mean"] for value in found]
-    if len(found) > 1:
-        return f"{_short(statistics.mean(means))} ({_short(min(means))}–{_short(max(means))})"
-    errors = [value["standard_error"] for value in found if value["standard_error"] is not None]
-    return " ± ".join(map(_short, means + errors))
-
-
-def _short(value: float) -> str:
-    return f"{value:.3f}".removeprefix("0")
-
-
-def _kilobytes(runs: Sequence[Record], direction: str) -> str:
-    """Format weights and prototypes together, mean over seeds; empty if nothing is sent."""
-    if any(run["bytes"] is None for run in runs):
-        return ""
-    totals = [sum(size for part, size in run["bytes"].items() if part.startswith(f"{direction}_")) for run in runs]
-    return f"{statistics.mean(totals) / 1000:,.1f}"
-
-
-def _legend(record: Record) -> str:
-    dataset, commit = record["dataset"], record["commit"]
-    seeds = dict.fromkeys(run["seed"] for model in record["models"] for run in model["runs"])
-    source = f"fedmem {record['fedmem']}, {f'commit {commit}, ' if commit else ''}{record['date']}"
-    return (
-        f"{dataset['name']} ({dataset['digest'][:12]}), {dataset['users']:,} users, seed {', '.join(map(str, seeds))}; "
-        "full ranking, mean ± standard error over users, of several seeds mean (lowest–highest); where there are item "
-        f"texts all models but {IDS_ONLY_TITLE} and the baselines read them; KB per client and round; {source}"
-    )

@@ -36,7 +36,7 @@ def control_recommenders(snapshot: Snapshot, checkpoint: Checkpoint) -> dict[str
         without = checkpoint
     if snapshot.config.uses_transitions and checkpoint.server.transitions is not None:
         controls |= _transition_controls(snapshot, checkpoint)
-        without = _with_transitions(without, None)
+        without = with_transitions(without, None)
     if without is not checkpoint:
         controls["no memory at all"] = Recommender.of(snapshot, without, "no memory", lambda user: None)
     return controls
@@ -53,7 +53,7 @@ def _transition_controls(snapshot: Snapshot, checkpoint: Checkpoint) -> dict[str
         "shuffled transition rows": replace(counts, pairs=counts.pairs[other]),
         "random transitions": replace(counts, pairs=counts.pairs[:, other]),
     }
-    return {name: Recommender.of(snapshot, _with_transitions(checkpoint, c), name) for name, c in changed.items()}
+    return {name: Recommender.of(snapshot, with_transitions(checkpoint, c), name) for name, c in changed.items()}
 
 
 def _memory_of_another(seed: int, memories: Mapping[int, MemoryEntries]) -> Callable[[int], MemoryEntries | None]:
@@ -83,7 +83,8 @@ def random_prototypes(prototypes: Prototypes, rng: np.random.Generator) -> Proto
     return Prototypes({block: redirect(block) for block in prototypes.blocks}, prototypes.counts)
 
 
-def _with_transitions(checkpoint: Checkpoint, transitions: TransitionCounts | None) -> Checkpoint:
+def with_transitions(checkpoint: Checkpoint, transitions: TransitionCounts | None) -> Checkpoint:
+    """Return a checkpoint with another transition memory, or none."""
     return replace(checkpoint, server=replace(checkpoint.server, transitions=transitions))
 
 

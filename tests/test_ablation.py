@@ -6,11 +6,12 @@ from pathlib import Path
 import pytest
 
 from fedmem import ablation
-from fedmem.ablation import LADDER, Rung, ablation_record, as_markdown, planned_runs, run_result, rung_config
+from fedmem.ablation import LADDER, Rung, ablation_record, planned_runs, run_result, rung_config
 from fedmem.checkpoint import RunDirectory
 from fedmem.config import ExperimentConfig
 from fedmem.config_reader import load_config
 from fedmem.errors import CheckpointError, ConfigError
+from fedmem.evaluation.ablation_table import as_markdown
 from fedmem.experiment import TrainingRun
 from tests.tiny import tiny_config, tiny_dataset, tiny_snapshot, trained
 

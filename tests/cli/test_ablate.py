@@ -63,7 +63,7 @@ def test_ablate_explains_itself(fedmem):
 
 def test_the_table_has_a_row_for_each_baseline_and_rung(ladder):
     out, outcome = ladder
-    rows = [line.split(" | ") for line in outcome.out.splitlines() if line.startswith("| ")]
+    rows = [line.split(" | ") for line in outcome.out.split("\n\n")[0].splitlines()]
     assert [row[0].removeprefix("| ") for row in rows[2:]] == [*BASELINES, *MODELS]
     assert {path.name for path in out.iterdir()} == {"ablation.json", *(f"{rung.name}-42" for rung in LADDER)}
     assert outcome.out.splitlines()[-1].startswith("films (")
@@ -80,7 +80,7 @@ def test_the_figures_are_those_of_the_runs(ladder):
     out, outcome = ladder
     record = json.loads((out / "ablation.json").read_text(encoding="utf-8"))
     models = {model["name"]: model["runs"] for model in record["models"]}
-    rows = {line.split(" | ")[0][2:]: line for line in outcome.out.splitlines() if line.startswith("| ")}
+    rows = {line.split(" | ")[0][2:]: line for line in outcome.out.split("\n\n")[0].splitlines()}
     for rung in LADDER:
         directory = RunDirectory(out / f"{rung.name}-42")
         reached = directory.read_record()
@@ -91,6 +91,29 @@ def test_the_figures_are_those_of_the_runs(ladder):
         assert f"| {reached.best}/{reached.last}" in rows[rung.title]
     snapshot = RunDirectory(out / "fedmem-42").read_snapshot()
     assert record["dataset"] == {"name": "films", "digest": snapshot.dataset.digest, "users": 12}
+
+
+def test_the_last_rung_is_compared_in_pairs(ladder):
+    out, outcome = ladder
+    record = json.loads((out / "ablation.json").read_text(encoding="utf-8"))
+    compared = [name for name in (*BASELINES, *MODELS) if name != "chance"]
+    pairs = [(row["model"], row["other"]) for row in record["differences"] if row["metric"] == "NDCG@10"]
+    assert sorted(pairs) == sorted((a, b) for n, b in enumerate(compared) for a in compared[n + 1 :])
+    means = {model["name"]: model["runs"][0]["test"]["NDCG@10"]["mean"] for model in record["models"]}
+    for row in record["differences"]:
+        if row["metric"] == "NDCG@10":
+            assert row["mean"] == pytest.approx(means[row["model"]] - means[row["other"]])
+            assert row["low"] <= row["mean"] <= row["high"]
+    table = outcome.out.split("\n\n")[2].splitlines()
+    assert table[0] == "| FedMem-Full minus | test HR@10 | p | test NDCG@10 | p |"
+    assert [line.split(" | ")[0][2:] for line in table[2:]] == compared[:-1]
+
+
+def test_the_lists_are_measured(ladder):
+    _, outcome = ladder
+    lists = outcome.out.split("\n\n")[1].splitlines()
+    assert lists[0] == "| lists of ten | coverage | long-tail share |"
+    assert len(lists) == 2 + len(BASELINES) - 1 + len(MODELS)
 
 
 def test_baselines_are_of_the_same_split(ladder, data):
@@ -220,4 +243,4 @@ def test_a_place_that_is_a_file_is_refused(fedmem, command, tmp_path):
     (tmp_path / "file").write_text("mine", encoding="utf-8")
     outcome = fedmem(*command, "--out", tmp_path / "file")
     assert (outcome.code, outcome.out) == (2, "")
-    assert "file/centralised-42: cannot be written" in outcome.err
+    assert "file/sasrec-42: cannot be written" in outcome.err
