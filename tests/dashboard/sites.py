@@ -51,6 +51,7 @@ def backend_on(url: str, data_dir: Path, port: int = 0, **settings: Any) -> Iter
 def dashboard_on(api: str, **settings: str) -> Iterator[str]:
     """The address of a dashboard that reads this API."""
     port = free_port()
+    address = f"http://127.0.0.1:{port}"
     environment = (
         os.environ
         | settings
@@ -63,11 +64,12 @@ def dashboard_on(api: str, **settings: str) -> Iterator[str]:
     )
     process = Forked([sys.executable, "-m", "dashboard"], cwd=ROOT, env=environment, stdout=subprocess.DEVNULL)
     try:
-        wait_for(f"http://127.0.0.1:{port}/_stcore/health")
-        yield f"http://127.0.0.1:{port}"
+        until(lambda: process.poll() is not None or _answers(f"{address}/_stcore/health"), "the dashboard", pause=0.1)
+        assert process.poll() is None, "the dashboard has ended"
+        yield address
     finally:
         process.terminate()
-        process.wait(PATIENCE)
+        process.wait()
 
 
 def wait_for(address: str) -> None:
