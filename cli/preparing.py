@@ -33,6 +33,7 @@ def prepare(data_dir: Path, database_url: str, *, train: bool) -> None:
         migrations.upgrade(database_url)
         engine = connect(database_url)
         catalogue, jobs = CatalogueStore(engine), JobStore(engine)
+        catalogue.clear()
         if not catalogue.datasets():
             put_demo(catalogue, data_dir / DEMO)
         if train and DEMO in {row.name for row in catalogue.datasets()} and not jobs.page(limit=1):

@@ -8,7 +8,7 @@ from sqlalchemy import Connection, Engine
 
 from fedmem.config import Repeats
 from fedmem.errors import DataError, UnknownItemError, UnknownUserError
-from fedmem.storage import datasets, deletions, erasures, feedback_days, interactions, items
+from fedmem.storage import datasets, deletions, erasures, feedback_days, imports, interactions, items
 from fedmem.storage.catalogue_rows import (
     Added,
     CatalogueSnapshot,
@@ -23,11 +23,10 @@ from fedmem.storage.catalogue_rows import (
     UserRow,
 )
 from fedmem.storage.engine import forget_deleted, note_deletion, reading, writing
-from fedmem.storage.imported_rows import add_imported
+from fedmem.storage.import_lock import alone
+from fedmem.storage.import_writer import Imports, ImportWriter, Progress
 
 NAMED = 5  # unknown items in a message
-
-Progress = Callable[[str, int, int], None]
 
 
 def _silent(stage: str, done: int, total: int) -> None:
@@ -39,7 +38,7 @@ def _as_said(stored: ItemRow, said: ItemRow) -> ItemRow:
 
 
 class CatalogueStore:
-    """Every method is one transaction: it is done as a whole or, where it raises, not at all.
+    """Every method is done as a whole or, where it raises, not at all, as each is one transaction; ``write`` looks so.
 
     Each but ``datasets`` and ``write`` raises ``UnknownDatasetError`` for a name that was not imported.
     """
@@ -80,34 +79,25 @@ class CatalogueStore:
                 have steps for times where those of the data set are dates.
         """
         check_name(name)
-        taken = set(
-            rows.items
-        )  # of which only the id is known may come from the rows, and go with rows that are left out
+        taken = set(rows.items)  # what is only known by its id may come from rows that are left out
         described = {row.item_id: row for row in catalogue if row.described or row.item_id not in taken}
-        with writing(self._engine) as connection:
-            now = self._clock()
-            dataset_id = datasets.claim_dataset(connection, name, source, repeats, now)
-            kept = deletions.without_deleted(connection, dataset_id, rows)
-            counts = items.merge_items(
-                connection, dataset_id, described, kept.items, now, merge=merge, overwrite_edits=overwrite_edits
-            )
-            added = add_imported(
-                connection,
-                dataset_id,
-                rows,
-                kept,
-                lambda done: progress("interactions", done, len(kept)),
-                name=name,
-                source=source,
-                numbered=numbered,
-            )
-        known, left_out = len(kept) - added, len(rows) - len(kept)
-        return Imported(added, known, left_out, counts.new, counts.changed, counts.kept, counts.edits_kept)
+        wanted = Imports(name, source, rows, described, merge, overwrite_edits, numbered, repeats)
+        with alone(self._engine, lambda: progress("waiting for another import", 0, 1)):
+            imports.clear(self._engine)
+            return ImportWriter(self._engine, wanted, self._clock(), progress).write()
+
+    def clear(self) -> None:
+        """Clear away what an import left that was cut off; not while another is under way, which does so itself."""
+        with alone(self._engine) as taken:
+            if taken:
+                imports.clear(self._engine)
 
     def remove(self, name: str) -> None:
         """Delete a data set; ``ConflictError`` while jobs refer to it."""
-        with writing(self._engine) as connection:
-            datasets.remove_dataset(connection, name)
+        with alone(self._engine, lambda: None):
+            with writing(self._engine) as connection:
+                dataset_id = datasets.hide_dataset(connection, name)
+            imports.clear_dataset(self._engine, dataset_id)
 
     def datasets(self) -> list[DatasetRow]:
         """List the data sets with their counts."""
@@ -212,7 +202,11 @@ class CatalogueStore:
             rows = deletions.without_deleted(connection, dataset_id, interactions.as_columns(events))
             users = set(rows.users)
             before = {} if most_per_day is None else feedback_days.count_rows(connection, dataset_id, users)
-            added = interactions.add_interactions(connection, dataset_id, rows, lambda done: None)
+            if imports.under_way(connection, dataset_id):
+                interactions.give_way(connection, dataset_id, rows)
+            newest = interactions.newest_id(connection, dataset_id)
+            added = interactions.add_interactions(connection, dataset_id, rows, newest)
+            datasets.let_be_seen(connection, dataset_id, newest + len(rows))
             if most_per_day is not None:
                 after = feedback_days.count_rows(connection, dataset_id, users)
                 more = {

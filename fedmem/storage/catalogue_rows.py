@@ -107,6 +107,14 @@ class ItemCounts:
     kept: int = 0
     edits_kept: int = 0
 
+    def __add__(self, other: "ItemCounts") -> "ItemCounts":
+        return ItemCounts(
+            self.new + other.new,
+            self.changed + other.changed,
+            self.kept + other.kept,
+            self.edits_kept + other.edits_kept,
+        )
+
 
 @dataclass(frozen=True)
 class Imported:

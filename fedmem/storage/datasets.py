@@ -2,13 +2,17 @@
 
 from typing import Any
 
-from sqlalchemy import Connection, Row, delete, func, select, update
+from sqlalchemy import Connection, Row, func, select, update
 
 from fedmem.config import Repeats
 from fedmem.errors import ConflictError, UnknownDatasetError
 from fedmem.storage.catalogue_rows import DatasetRow
-from fedmem.storage.interactions import each_user, insert_new
-from fedmem.storage.schema import datasets, interactions, items, jobs
+from fedmem.storage.interactions import count_seen, each_user
+from fedmem.storage.items import count_items
+from fedmem.storage.schema import datasets, jobs
+
+# A data set whose first import is under way is not there yet, and one that is being removed is not there any more.
+_SEEN = datasets.c.newest_id.is_not(None)
 
 
 def find_dataset(connection: Connection, name: str) -> int:
@@ -17,7 +21,7 @@ def find_dataset(connection: Connection, name: str) -> int:
     Raises:
         UnknownDatasetError: if there is none of this name; the message names those there are.
     """
-    dataset_id: int | None = connection.scalar(select(datasets.c.id).where(datasets.c.name == name))
+    dataset_id: int | None = connection.scalar(select(datasets.c.id).where(datasets.c.name == name, _SEEN))
     if dataset_id is None:
         raise _unknown(connection, name)
     return dataset_id
@@ -29,7 +33,7 @@ def lock_dataset(connection: Connection, name: str) -> int:
     So its interactions become visible in the order of their ids: who has seen row n has seen every row before it.
     Jobs that refer to it are not held up.
     """
-    wanted = select(datasets.c.id).where(datasets.c.name == name)
+    wanted = select(datasets.c.id).where(datasets.c.name == name, _SEEN)
     # SQLite lets one transaction write at a time anyway, and has no FOR UPDATE.
     dataset_id: int | None = connection.scalar(wanted.with_for_update(key_share=True))
     if dataset_id is None:
@@ -37,21 +41,16 @@ def lock_dataset(connection: Connection, name: str) -> int:
     return dataset_id
 
 
-def claim_dataset(connection: Connection, name: str, source: str, repeats: Repeats | None, now: float) -> int:
-    """Return the id of a data set, created if missing, locked, and noted as imported from ``source``.
-
-    Where ``repeats`` is None, what an earlier import has said of it stays.
-    """
-    connection.execute(insert_new(connection, datasets), {"name": name, "source": source, "imported_at": now})
-    dataset_id = lock_dataset(connection, name)
-    values = {"source": source, "imported_at": now, **({} if repeats is None else {"repeats": repeats})}
-    connection.execute(update(datasets).where(datasets.c.id == dataset_id).values(values))
-    return dataset_id
+def let_be_seen(connection: Connection, dataset_id: int, newest_id: int) -> None:
+    """Let interactions up to an id be seen; the data set must be locked."""
+    connection.execute(update(datasets).where(datasets.c.id == dataset_id).values(newest_id=newest_id))
 
 
 def list_datasets(connection: Connection) -> list[DatasetRow]:
     """List the data sets by name, with their counts."""
-    return [_counted(connection, row) for row in connection.execute(select(datasets).order_by(datasets.c.name))]
+    return [
+        _counted(connection, row) for row in connection.execute(select(datasets).where(_SEEN).order_by(datasets.c.name))
+    ]
 
 
 def count_dataset(connection: Connection, name: str) -> DatasetRow:
@@ -66,14 +65,16 @@ def dataset_repeats(connection: Connection, dataset_id: int) -> Repeats | None:
     return repeats
 
 
-def remove_dataset(connection: Connection, name: str) -> None:
-    """Delete a data set with its items and interactions.
+def hide_dataset(connection: Connection, name: str) -> int:
+    """Let a data set be seen no more, and return its id: it can be deleted piece by piece.
 
     Raises:
         ConflictError: while jobs refer to it.
     """
-    wanted = select(datasets.c.id).where(datasets.c.name == name)
-    dataset_id = connection.scalar(wanted.with_for_update())  # a job that is being created waits, and finds it gone
+    wanted = select(datasets.c.id).where(datasets.c.name == name, _SEEN)
+    dataset_id: int | None = connection.scalar(
+        wanted.with_for_update()
+    )  # a job that is being created waits, and finds it gone
     if dataset_id is None:
         raise _unknown(connection, name)
     users = list(connection.scalars(select(jobs.c.id).where(jobs.c.dataset_id == dataset_id).order_by(jobs.c.id)))
@@ -82,16 +83,13 @@ def remove_dataset(connection: Connection, name: str) -> None:
             f"the data set {name!r} cannot be removed: {_named(users)} trained or will train on it, and the record of "
             "a job names its data. Import other data under another name instead."
         )
-    connection.execute(delete(datasets).where(datasets.c.id == dataset_id))
+    connection.execute(update(datasets).where(datasets.c.id == dataset_id).values(newest_id=None))
+    return dataset_id
 
 
 def _counted(connection: Connection, row: Row[Any]) -> DatasetRow:
-    def count(table: Any) -> int:
-        counted = select(func.count()).select_from(table)
-        return int(connection.scalar(counted.where(table.c.dataset_id == row.id)) or 0)
-
     users = connection.scalar(select(func.count()).select_from(each_user(row.id).subquery()))
-    counts = (int(users or 0), count(items), count(interactions))
+    counts = int(users or 0), count_items(connection, row.id), count_seen(connection, row.id)
     return DatasetRow(row.name, row.source, row.imported_at, *counts, row.repeats)
 
 
@@ -101,6 +99,6 @@ def _named(job_ids: list[int]) -> str:
 
 
 def _unknown(connection: Connection, name: str) -> UnknownDatasetError:
-    names = list(connection.scalars(select(datasets.c.name).order_by(datasets.c.name)))
+    names = list(connection.scalars(select(datasets.c.name).where(_SEEN).order_by(datasets.c.name)))
     there = f"there are: {', '.join(names)}" if names else "there are none yet"
     return UnknownDatasetError(f"there is no data set {name!r}; {there}. fedmem data import brings one in")

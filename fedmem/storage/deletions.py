@@ -17,6 +17,7 @@ from sqlalchemy import Connection, delete, func, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from fedmem.storage.catalogue_rows import InteractionColumns
+from fedmem.storage.interactions import seen
 from fedmem.storage.schema import datasets, deletions, interactions
 from fedmem.times import FIRST_DATE
 
@@ -82,9 +83,10 @@ def _limits(connection: Connection, dataset_id: int, salt: bytes, user_ids: Coll
 
 
 def _newest_to_leave_out(connection: Connection, dataset_id: int, user_id: str, now: float) -> float:
-    of_dataset = interactions.c.dataset_id == dataset_id
-    newest = select(func.max(interactions.c.timestamp)).where(of_dataset)
-    if connection.scalar(select(interactions.c.id).where(of_dataset, interactions.c.timestamp >= FIRST_DATE).limit(1)):
+    newest = select(func.max(interactions.c.timestamp)).where(*seen(dataset_id))
+    if connection.scalar(
+        select(interactions.c.id).where(*seen(dataset_id), interactions.c.timestamp >= FIRST_DATE).limit(1)
+    ):
         of_user = connection.scalar(newest.where(interactions.c.user_id == user_id))
         return now if of_user is None else max(now, of_user)
     found: float | None = connection.scalar(newest)

@@ -6,6 +6,7 @@ from sqlalchemy import Connection, delete, func, select
 from sqlalchemy.dialects import postgresql, sqlite
 
 from fedmem.errors import TooMuchError
+from fedmem.storage.interactions import seen
 from fedmem.storage.schema import feedback_days, interactions
 
 DAY = 86_400  # seconds
@@ -14,7 +15,7 @@ ASKED_TOGETHER = 10_000
 
 def count_rows(connection: Connection, dataset_id: int, users: Collection[str]) -> dict[str, int]:
     """Count the interactions of these users."""
-    wanted = interactions.c.dataset_id == dataset_id, interactions.c.user_id.in_(users)
+    wanted = *seen(dataset_id), interactions.c.user_id.in_(users)
     counts = select(interactions.c.user_id, func.count().label("rows")).where(*wanted).group_by(interactions.c.user_id)
     return {row.user_id: row.rows for row in connection.execute(counts)}
 

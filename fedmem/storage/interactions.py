@@ -1,22 +1,36 @@
 """Interactions: added without repetition, read in the order they came, by user, and as columns."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from sqlalchemy import ARRAY, Connection, Double, Insert, Select, Table, Text, delete, func, literal, select
+from sqlalchemy import (
+    ARRAY,
+    BigInteger,
+    ColumnElement,
+    Connection,
+    Double,
+    Insert,
+    ScalarSelect,
+    Select,
+    Table,
+    Text,
+    bindparam,
+    delete,
+    func,
+    literal,
+    select,
+)
 from sqlalchemy.dialects import postgresql, sqlite
 
 from fedmem.storage.catalogue_rows import Deleted, Event, InteractionColumns, InteractionRow, UserRow
-from fedmem.storage.schema import interactions
+from fedmem.storage.schema import datasets, interactions
 from fedmem.times import FIRST_DATE
 
-BATCH = 10_000  # rows sent or fetched at once
+BATCH = 10_000  # rows fetched at once
 
 _ROW = (interactions.c.id, interactions.c.user_id, interactions.c.item_id, interactions.c.timestamp)
-
-Progress = Callable[[int], None]
 
 
 def insert_new(connection: Connection, table: Table) -> Insert:
@@ -26,53 +40,81 @@ def insert_new(connection: Connection, table: Table) -> Insert:
     return statement.execution_options(preserve_rowcount=True)
 
 
-def add_interactions(connection: Connection, dataset_id: int, rows: InteractionColumns, progress: Progress) -> int:
-    """Insert what is not there yet and return how many rows that were; the data set must be locked."""
+def newest_id(connection: Connection, dataset_id: int) -> int:
+    """Return the id up to which the data set's interactions may be seen; new feedback comes after it."""
+    newest: int = connection.execute(select(datasets.c.newest_id).where(datasets.c.id == dataset_id)).scalar_one()
+    return newest
+
+
+def add_interactions(connection: Connection, dataset_id: int, rows: InteractionColumns, after_id: int) -> int:
+    """Insert what is not there yet, with the ids after one, and return how many rows that were.
+
+    The data set must be locked, and no row of any have such an id.
+    """
+    ids = range(after_id + 1, after_id + 1 + len(rows))
     insert_batch = _insert_arrays if connection.dialect.name == "postgresql" else _insert_rows
-    added = done = 0
-    for batch in rows.batches(BATCH):
-        added += insert_batch(connection, dataset_id, batch)
-        done += len(batch)
-        progress(done)
-    return added
+    return insert_batch(connection, dataset_id, rows, ids) if len(rows) else 0
 
 
-def _insert_rows(connection: Connection, dataset_id: int, batch: InteractionColumns) -> int:
-    columns = zip(batch.users, batch.items, batch.timestamps, strict=True)
+def _insert_rows(connection: Connection, dataset_id: int, rows: InteractionColumns, ids: range) -> int:
     parameters = [
-        {"dataset_id": dataset_id, "user_id": user, "item_id": item, "timestamp": float(time)}
-        for user, item, time in columns
+        {"id": id, "dataset_id": dataset_id, "user_id": user, "item_id": item, "timestamp": float(time)}
+        for id, user, item, time in zip(ids, rows.users, rows.items, rows.timestamps, strict=True)
     ]
     return connection.execute(insert_new(connection, interactions), parameters).rowcount
 
 
-def _insert_arrays(connection: Connection, dataset_id: int, batch: InteractionColumns) -> int:
-    """Insert the batch in one statement: five times as fast on PostgreSQL as one per row, and it counts its rows."""
+def _insert_arrays(connection: Connection, dataset_id: int, rows: InteractionColumns, ids: range) -> int:
+    """Insert the rows in one statement: five times as fast on PostgreSQL as one per row, and it counts its rows."""
     arrays = [
         literal(list(map(convert, column)), ARRAY(kind))
         for convert, kind, column in (
-            (str, Text, batch.users),
-            (str, Text, batch.items),
-            (float, Double, batch.timestamps),
+            (int, BigInteger, ids),
+            (str, Text, rows.users),
+            (str, Text, rows.items),
+            (float, Double, rows.timestamps),
         )
     ]
-    rows = func.unnest(*arrays).table_valued("user_id", "item_id", "timestamp").render_derived()
-    columns = ("dataset_id", "user_id", "item_id", "timestamp")
-    selected = select(literal(dataset_id), rows.c.user_id, rows.c.item_id, rows.c.timestamp)
-    return connection.execute(insert_new(connection, interactions).from_select(columns, selected)).rowcount
+    columns = ("id", "user_id", "item_id", "timestamp")
+    new = func.unnest(*arrays).table_valued(*columns).render_derived()
+    selected = select(literal(dataset_id), *(new.c[name] for name in columns))
+    statement = insert_new(connection, interactions).from_select(("dataset_id", *columns), selected)
+    return connection.execute(statement).rowcount
 
 
-def count_up_to(connection: Connection, dataset_id: int, timestamp: float) -> int:
-    """Count the rows with at most this timestamp."""
-    rows = select(func.count()).select_from(interactions)
-    wanted = rows.where(interactions.c.dataset_id == dataset_id, interactions.c.timestamp <= float(timestamp))
-    return int(connection.scalar(wanted) or 0)
+def give_way(connection: Connection, dataset_id: int, rows: InteractionColumns) -> None:
+    """Drop these rows where an import under way has them, so that they can be stored and seen at once."""
+    same = [interactions.c[name] == bindparam(f"same_{name}") for name in ("user_id", "item_id", "timestamp")]
+    unseen = delete(interactions).where(
+        interactions.c.dataset_id == dataset_id, *same, interactions.c.id > _newest(dataset_id)
+    )
+    parameters = [
+        {"same_user_id": user, "same_item_id": item, "same_timestamp": float(time)}
+        for user, item, time in zip(rows.users, rows.items, rows.timestamps, strict=True)
+    ]
+    if parameters:
+        connection.execute(unseen, parameters)
+
+
+def seen(dataset_id: int) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
+    """Return what is true of the interactions that may be seen."""
+    return interactions.c.dataset_id == dataset_id, interactions.c.id <= _newest(dataset_id)
+
+
+def _newest(dataset_id: int) -> ScalarSelect[Any]:
+    return select(datasets.c.newest_id).where(datasets.c.id == dataset_id).scalar_subquery()
+
+
+def count_seen(connection: Connection, dataset_id: int, until: float = math.inf) -> int:
+    """Count the rows of up to a time."""
+    wanted = *seen(dataset_id), interactions.c.timestamp <= float(until)
+    return int(connection.scalar(select(func.count()).select_from(interactions).where(*wanted)) or 0)
 
 
 def any_row(connection: Connection, dataset_id: int, before: float = math.inf) -> bool:
     """Say whether the data set has interactions, of before a time."""
-    wanted = (interactions.c.dataset_id == dataset_id, interactions.c.timestamp < before)
-    return connection.scalar(select(interactions.c.id).where(*wanted).limit(1)) is not None
+    wanted = select(interactions.c.id).where(*seen(dataset_id), interactions.c.timestamp < before)
+    return connection.scalar(wanted.limit(1)) is not None
 
 
 def counts_seconds(connection: Connection, dataset_id: int) -> bool:
@@ -87,9 +129,9 @@ def is_step(timestamp: float) -> bool:
 
 def read_columns(connection: Connection, dataset_id: int, until_id: int | None) -> tuple[InteractionColumns, int]:
     """Read all rows up to an id, in order of ids, and the last one's id (0 if there is none)."""
-    statement = _in_order(dataset_id)
-    if until_id is not None:
-        statement = statement.where(interactions.c.id <= until_id)
+    newest = newest_id(connection, dataset_id)
+    until = newest if until_id is None else min(until_id, newest)
+    statement = _in_order(dataset_id).where(interactions.c.id <= until)
     users, items, times = _Column(), _Column(), [np.zeros(0)]
     last = 0
     for part in connection.execute(statement, execution_options={"yield_per": BATCH}).partitions():
@@ -117,7 +159,7 @@ class _Column:
 
 def rows_after(connection: Connection, dataset_id: int, after_id: int, limit: int) -> list[InteractionRow]:
     """List the next rows after an id."""
-    newest = connection.scalar(select(func.max(interactions.c.id))) or 0
+    newest = newest_id(connection, dataset_id)
     if newest <= after_id:
         return []
     # Between two ids, which every planner knows to be few, unlike all ids after one.
@@ -133,19 +175,15 @@ def _in_order(dataset_id: int) -> Select[Any]:
 def history_of(connection: Connection, dataset_id: int, user_id: str) -> list[InteractionRow]:
     """List a user's rows in order of time, ties as they came."""
     order = (interactions.c.timestamp, interactions.c.id)
-    statement = select(*_ROW).where(*_of_user(dataset_id, user_id)).order_by(*order)
+    statement = select(*_ROW).where(*seen(dataset_id), interactions.c.user_id == user_id).order_by(*order)
     return [InteractionRow(*row) for row in connection.execute(statement)]
 
 
 def delete_user(connection: Connection, dataset_id: int, user_id: str) -> Deleted:
-    """Delete a user's rows from a data set that is locked."""
-    newest = connection.scalar(select(func.max(interactions.c.id))) or 0
-    gone = connection.execute(delete(interactions).where(*_of_user(dataset_id, user_id))).rowcount
-    return Deleted(gone, newest)
-
-
-def _of_user(dataset_id: int, user_id: str) -> tuple[Any, Any]:
-    return interactions.c.dataset_id == dataset_id, interactions.c.user_id == user_id
+    """Delete a user's rows from a data set that is locked, those of an import under way too."""
+    of_user = interactions.c.dataset_id == dataset_id, interactions.c.user_id == user_id
+    gone = connection.execute(delete(interactions).where(*of_user)).rowcount
+    return Deleted(gone, newest_id(connection, dataset_id))
 
 
 def each_user(dataset_id: int, after: str | None = None, until_id: int | None = None) -> Select[tuple[str]]:
@@ -154,8 +192,7 @@ def each_user(dataset_id: int, after: str | None = None, until_id: int | None = 
     With ``until_id``, only those with an interaction up to that id.
     """
     of_dataset = interactions.c.dataset_id == dataset_id
-    if until_id is not None:
-        of_dataset &= interactions.c.id <= until_id
+    of_dataset &= interactions.c.id <= (_newest(dataset_id) if until_id is None else until_id)
     first = select(func.min(interactions.c.user_id).label("user_id")).where(of_dataset)
     if after is not None:
         first = first.where(interactions.c.user_id > after)
@@ -174,7 +211,7 @@ def users_page(connection: Connection, dataset_id: int, search: str, after: str 
     wanted: list[str] = list(connection.scalars(users.order_by(column).limit(limit)))
     counted = (
         select(interactions.c.user_id, func.count().label("length"))
-        .where(interactions.c.dataset_id == dataset_id, interactions.c.user_id.in_(wanted))
+        .where(*seen(dataset_id), interactions.c.user_id.in_(wanted))
         .group_by(interactions.c.user_id)
     )
     lengths: dict[str, int] = {row.user_id: row.length for row in connection.execute(counted)}

@@ -2,18 +2,16 @@
 
 import itertools
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from dataclasses import replace
-from typing import Any, TypeVar
+from collections.abc import Callable, Collection, Iterable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any
 
 from sqlalchemy import (
     ColumnElement,
     Connection,
-    Insert,
     Row,
-    Update,
-    bindparam,
     case,
+    delete,
     exists,
     func,
     insert,
@@ -30,67 +28,77 @@ from fedmem.storage.schema import datasets, items
 _DESCRIPTION = (items.c.title, items.c.genres, items.c.year, items.c.image_path, items.c.text)
 _ROW = (items.c.item_id, *_DESCRIPTION, items.c.changed_at, items.c.edited_at)
 
-T = TypeVar("T")
 Merge = Callable[[ItemRow, ItemRow], ItemRow]  # (stored item, new description) -> what it becomes
 
 
+@dataclass(frozen=True)
+class Edition:
+    """Where and when items are written, and the version that they get: readers find by it what is new to them."""
+
+    dataset_id: int
+    version: int
+    now: float
+
+
 def merge_items(
-    connection: Connection,
-    dataset_id: int,
-    described: Mapping[str, ItemRow],
-    mentioned: Iterable[str],
-    now: float,
-    *,
-    merge: Merge,
-    overwrite_edits: bool = False,
+    connection: Connection, edition: Edition, said: Collection[ItemRow], merge: Merge, overwrite_edits: bool = False
 ) -> ItemCounts:
-    """Insert new items and update those that become others; the data set must be locked.
+    """Insert new items, and those that become others as rows of a newer version; the data set must be locked.
 
     Args:
         connection: a transaction.
-        dataset_id: of the data set.
-        described: items of which something is said, by id.
-        mentioned: ids of which nothing is said: they are to be there.
-        now: the time of the change.
+        edition: of the items.
+        said: what is said of items.
         merge: what a stored item and what is said of it make.
         overwrite_edits: whether what was put by hand gives way.
 
     Raises:
         DataError: if an item cannot be stored.
     """
-    change = _Change(connection, dataset_id, now)
-    counts = Counter[str]()
-    for batch in _batches(described.values()):
-        stored = items_by_id(connection, dataset_id, [row.item_id for row in batch])
-        change.insert([row for row in batch if row.item_id not in stored])
-        counts["new"] += len(batch) - len(stored)
-        pairs = [(stored[row.item_id], row) for row in batch if row.item_id in stored]
-        counts.update(change.settle(pairs, merge, overwrite_edits))
-    bare = set(mentioned).difference(described)
-    missing = missing_items(connection, dataset_id, bare)
-    change.insert([ItemRow(item_id) for item_id in missing])
-    counts.update({"new": len(missing), "kept": len(bare) - len(missing)})
-    change.end()
+    known = items_by_id(connection, edition.dataset_id, [row.item_id for row in said])
+    counts, written = Counter[str](), list[ItemRow]()
+    for row in said:
+        stored = known.get(row.item_id)
+        if stored is None:
+            counts["new"] += 1
+            written.append(row)
+            continue
+        merged = merge(stored, row)
+        settled = _settled(stored, merged, overwrite_edits)
+        counts["kept" if settled == stored else "changed"] += 1
+        counts["edits_kept"] += settled != merged
+        if (settled, settled.edited_at) != (stored, stored.edited_at):
+            written.append(settled)
+    _insert(connection, edition, written)
     return ItemCounts(**counts)
+
+
+def add_items(connection: Connection, edition: Edition, item_ids: Collection[str]) -> ItemCounts:
+    """Insert those items that are not there yet, of which nothing but the id is known; the data set must be locked."""
+    missing = missing_items(connection, edition.dataset_id, item_ids)
+    _insert(connection, edition, [ItemRow(item_id) for item_id in missing])
+    return ItemCounts(new=len(missing), kept=len(item_ids) - len(missing))
 
 
 def put_item(connection: Connection, dataset_id: int, item: ItemRow, now: float) -> bool:
     """Store an item as it is described by hand, which imports respect; whether it is new.
+
+    The data set must be locked. An import under way began earlier, so that what it says of the item gives way.
 
     Raises:
         DataError: if it cannot be stored.
     """
     row = replace(item, edited_at=now)
     stored = items_by_id(connection, dataset_id, [row.item_id]).get(row.item_id)
-    change = _Change(connection, dataset_id, now)
-    if stored is None:
-        change.insert([row])
-    elif stored != row:
-        change.update([row])
-    else:
-        of_item = (items.c.dataset_id == dataset_id, items.c.item_id == row.item_id)
+    version = items_version(connection, dataset_id)
+    of_item = items.c.dataset_id == dataset_id, items.c.item_id == row.item_id
+    connection.execute(delete(items).where(*of_item, items.c.version > version))
+    if stored == row:
         connection.execute(update(items).where(*of_item).values(edited_at=now))
-    change.end()
+        return False
+    connection.execute(delete(items).where(*of_item))
+    _insert(connection, Edition(dataset_id, version + 1, now), [row])
+    connection.execute(update(datasets).where(datasets.c.id == dataset_id).values(items_version=version + 1))
     return stored is None
 
 
@@ -101,75 +109,56 @@ def _settled(stored: ItemRow, merged: ItemRow, overwrite_edits: bool) -> ItemRow
     return replace(stored, image_path=merged.image_path)
 
 
-class _Change:
-    """Items written together: they get the data set's next version, so that readers find what is new to them."""
+def _insert(connection: Connection, edition: Edition, rows: Collection[ItemRow]) -> None:
+    if rows:
+        connection.execute(insert(items), [_values(edition, row) for row in rows])
 
-    def __init__(self, connection: Connection, dataset_id: int, now: float) -> None:
-        self._connection, self._dataset_id, self._now = connection, dataset_id, now
-        self._version = items_version(connection, dataset_id) + 1
-        self._written = False
 
-    def insert(self, rows: Collection[ItemRow]) -> None:
-        if rows:
-            parameters = [{"item_id": row.item_id, **self._described(row)} for row in rows]
-            self._write(insert(items).values(dataset_id=self._dataset_id), parameters)
+def _values(edition: Edition, row: ItemRow) -> dict[str, Any]:
+    _refuse_nul(row)
+    return {
+        "dataset_id": edition.dataset_id,
+        "item_id": row.item_id,
+        "version": edition.version,
+        "changed_at": edition.now,
+        "title": row.title,
+        "genres": list(row.genres),
+        "year": row.year,
+        "image_path": row.image_path,
+        "text": row.text,
+        "edited_at": row.edited_at,
+    }
 
-    def update(self, rows: Collection[ItemRow]) -> None:
-        if rows:
-            wanted = update(items).where(items.c.dataset_id == self._dataset_id, items.c.item_id == bindparam("wanted"))
-            self._write(wanted, [{"wanted": row.item_id, **self._described(row)} for row in rows])
 
-    def settle(self, pairs: Iterable[tuple[ItemRow, ItemRow]], merge: Merge, overwrite_edits: bool) -> Counter[str]:
-        """Update the stored items that become others by what is said of them, and count what became of them."""
-        counts, different = Counter[str](), list[ItemRow]()
-        for stored, said in pairs:
-            merged = merge(stored, said)
-            row = _settled(stored, merged, overwrite_edits)
-            counts["kept" if row == stored else "changed"] += 1
-            counts["edits_kept"] += row != merged
-            if (row, row.edited_at) != (stored, stored.edited_at):
-                different.append(row)
-        self.update(different)
-        return counts
+def _seen(dataset_id: int) -> tuple[ColumnElement[bool], ...]:
+    """Return what is true of the one row of each item that counts: the newest that may be seen."""
+    newest = select(datasets.c.items_version).where(datasets.c.id == dataset_id).scalar_subquery()
+    later = items.alias()
+    same = later.c.dataset_id == dataset_id, later.c.item_id == items.c.item_id
+    replaced = select(literal(1)).where(*same, later.c.version > items.c.version, later.c.version <= newest)
+    return items.c.dataset_id == dataset_id, items.c.version <= newest, ~exists(replaced)
 
-    def end(self) -> None:
-        if self._written:
-            of_dataset = update(datasets).where(datasets.c.id == self._dataset_id)
-            self._connection.execute(of_dataset.values(items_version=self._version))
 
-    def _write(self, statement: Insert | Update, parameters: list[dict[str, Any]]) -> None:
-        self._connection.execute(statement, parameters)
-        self._written = True
-
-    def _described(self, row: ItemRow) -> dict[str, Any]:
-        _refuse_nul(row)
-        return {
-            "title": row.title,
-            "genres": list(row.genres),
-            "year": row.year,
-            "image_path": row.image_path,
-            "text": row.text,
-            "changed_at": self._now,
-            "version": self._version,
-            "edited_at": row.edited_at,
-        }
+def count_items(connection: Connection, dataset_id: int) -> int:
+    """Count the items."""
+    return int(connection.scalar(select(func.count()).select_from(items).where(*_seen(dataset_id))) or 0)
 
 
 def all_items(connection: Connection, dataset_id: int) -> list[ItemRow]:
     """List the items by id."""
-    statement = select(*_ROW).where(items.c.dataset_id == dataset_id).order_by(items.c.item_id)
+    statement = select(*_ROW).where(*_seen(dataset_id)).order_by(items.c.item_id)
     return [_item(row) for row in connection.execute(statement, execution_options={"yield_per": BATCH})]
 
 
 def items_version(connection: Connection, dataset_id: int) -> int:
-    """Count how often the items have changed."""
+    """Return the version up to which items may be seen, which grows whenever one changes."""
     version: int = connection.execute(select(datasets.c.items_version).where(datasets.c.id == dataset_id)).scalar_one()
     return version
 
 
 def items_since(connection: Connection, dataset_id: int, version: int) -> list[ItemRow]:
     """List the items that have changed since a version, by id; all of them for -1."""
-    wanted = (items.c.dataset_id == dataset_id, items.c.version > version)
+    wanted = *_seen(dataset_id), items.c.version > version
     return [_item(row) for row in connection.execute(select(*_ROW).where(*wanted).order_by(items.c.item_id))]
 
 
@@ -177,7 +166,7 @@ def items_by_id(connection: Connection, dataset_id: int, item_ids: Iterable[str]
     """Return those of the items that exist."""
     found: dict[str, ItemRow] = {}
     for batch in _batches(item_ids):
-        statement = select(*_ROW).where(items.c.dataset_id == dataset_id, items.c.item_id.in_(batch))
+        statement = select(*_ROW).where(*_seen(dataset_id), items.c.item_id.in_(batch))
         found.update((row.item_id, _item(row)) for row in connection.execute(statement))
     return found
 
@@ -186,7 +175,7 @@ def missing_items(connection: Connection, dataset_id: int, item_ids: Iterable[st
     """List the item ids that do not exist, sorted."""
     missing: set[str] = set()
     for batch in _batches(sorted(set(item_ids))):
-        statement = select(items.c.item_id).where(items.c.dataset_id == dataset_id, items.c.item_id.in_(batch))
+        statement = select(items.c.item_id).where(*_seen(dataset_id), items.c.item_id.in_(batch))
         missing.update(set(batch).difference(connection.scalars(statement)))
     return sorted(missing)
 
@@ -195,7 +184,7 @@ def find_items(
     connection: Connection, dataset_id: int, search: str, category: str | None, offset: int, limit: int
 ) -> ItemPage:
     """Find items of a category whose title contains ``search``, those that begin with it first."""
-    wanted = [items.c.dataset_id == dataset_id]
+    wanted = [*_seen(dataset_id)]
     order: list[ColumnElement[Any]] = [items.c.title, items.c.item_id]
     if search:
         wanted.append(items.c.title.icontains(search, autoescape=True))
@@ -223,7 +212,7 @@ def _item(row: Row[*tuple[Any, ...]]) -> ItemRow:
     return ItemRow(row.item_id, row.title, tuple(row.genres), row.year, row.image_path, row.text, DESCRIPTION, *row[6:])
 
 
-def _batches(rows: Iterable[T]) -> Iterator[list[T]]:
+def _batches(rows: Iterable[str]) -> Iterator[list[str]]:
     rest = iter(rows)
     while batch := list(itertools.islice(rest, BATCH)):
         yield batch

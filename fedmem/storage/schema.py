@@ -22,7 +22,7 @@ from sqlalchemy import (
 )
 
 # The migration at which a database holds these tables; a test compares it with migrations/versions.
-REVISION = "0004"
+REVISION = "0005"
 
 metadata = MetaData(
     naming_convention={
@@ -44,12 +44,24 @@ datasets = Table(
     Column("name", String, nullable=False, unique=True),
     Column("source", String, nullable=False),  # the file or folder of the last import
     Column("imported_at", Double, nullable=False),
-    Column("items_version", Integer, nullable=False, default=0),  # how often its items have changed
+    Column("items_version", BigInteger, nullable=False, default=0),  # up to which its items may be seen
     Column("repeats", String),  # whether items are offered again; NULL where no import has said it
     Column("deletion_salt", LargeBinary),  # of the ids in ``deletions``; NULL as long as there are none
+    # Up to which its interactions may be seen; NULL: nothing of it yet, or nothing any more.
+    Column("newest_id", _Id, default=0),
     CheckConstraint("repeats IN ('hide', 'offer')", name="repeats"),
 )
 
+# Imports under way, or cut off. Each has the ids and the versions from its own times 2**32 on, above all that is seen.
+imports = Table(
+    "imports",
+    metadata,
+    Column("id", _Id, primary_key=True),
+    Column("dataset_id", ForeignKey("datasets.id", ondelete="CASCADE"), nullable=False),
+    sqlite_autoincrement=True,  # neither are used again
+)
+
+# Of several rows of an item the newest counts that may be seen.
 items = Table(
     "items",
     metadata,
@@ -61,12 +73,13 @@ items = Table(
     Column("image_path", Text),
     Column("text", Text, nullable=False),  # what the text encoder reads
     Column("changed_at", Double, nullable=False),
-    Column("version", Integer, nullable=False, default=0),  # the data set's ``items_version`` of the last change
+    Column("version", BigInteger, primary_key=True, default=0, autoincrement=False),  # of the last change
     Column("edited_at", Double),  # when it was last described by hand, which imports respect; NULL if never
     Index(None, "dataset_id", "version"),
 )
 
-# In file order by id: (timestamp, id) orders a user's history. The constraint makes an import or a retry harmless.
+# In file order by id, which whoever writes gives: (timestamp, id) orders a user's history, and rows can first be seen
+# in the order of their ids. The constraint makes an import or a retry harmless.
 interactions = Table(
     "interactions",
     metadata,

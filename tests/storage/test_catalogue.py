@@ -1,7 +1,6 @@
 """The catalogue: imports whole or not at all, nothing twice, and every question against what was put in."""
 
 import random
-import threading
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -12,13 +11,23 @@ from sqlalchemy import Engine, event
 
 from fedmem.errors import ConflictError, DataError, UnknownDatasetError, UnknownItemError
 from fedmem.identifiers import read_id
+from fedmem.storage import turns
 from fedmem.storage.catalogue import CatalogueStore
-from fedmem.storage.catalogue_rows import Added, Deleted, Event, Imported, InteractionColumns, ItemRow, UserRow
+from fedmem.storage.catalogue_rows import (
+    Added,
+    Deleted,
+    Event,
+    Imported,
+    InteractionColumns,
+    InteractionRow,
+    ItemRow,
+    UserRow,
+)
 from fedmem.storage.interactions import BATCH
 from fedmem.storage.jobs import JobStore
+from fedmem.storage.turns import PIECE
 from tests.clock import Clock
 from tests.storage.builders import queue
-from tests.waiting import PATIENCE
 
 FILMS = (
     ItemRow("1", "The Matrix", ("Action", "Sci-Fi"), 1999, "/covers/1.jpg", "The Matrix (1999). Action, Sci-Fi"),
@@ -349,25 +358,20 @@ def test_a_poller_gets_what_is_new_piece_by_piece(films):
     assert newest.id > new[-1].id  # an id is never used again
 
 
-def test_no_row_appears_below_one_that_was_seen(films):
-    """Feedback that comes while an import is under way waits, so that a poller who saw it has missed nothing."""
-    seen: list[int] = []
-    feedback = threading.Thread(target=lambda: films.add_feedback("films", [Event("u1", "1", 99.0)]))
+def test_no_row_appears_below_one_that_was_seen(films, monkeypatch):
+    """A poller who saw feedback of while an import was under way has missed nothing of the import."""
+    seen: list[InteractionRow] = []
 
-    def meanwhile(stage: str, done: int, total: int) -> None:
-        if done == BATCH:
-            feedback.start()
-            feedback.join(0.3)
-            seen.extend(row.id for row in films.since("films", 0))
+    def meanwhile(seconds: float) -> None:
+        films.add_feedback("films", [Event("u1", "1", 99.0)])
+        seen[:] = films.since("films", 0)
 
-    rows = columns([("n", "1", float(number)) for number in range(2 * BATCH)])
-    films.write("films", "/data", rows, [], progress=meanwhile)
-    feedback.join(PATIENCE)
-    assert not feedback.is_alive()
-    assert len(seen) == 5
-    after = films.since("films", seen[-1], limit=3 * BATCH)
-    assert triples(after)[-1] == ("u1", "1", 99.0)
-    assert len(after) == 2 * BATCH + 1
+    monkeypatch.setattr(turns, "HOLD", 0.0)
+    monkeypatch.setattr(turns, "sleep", meanwhile)
+    rows = columns([("n", "1", float(number)) for number in range(3 * PIECE)])
+    films.write("films", "/data", rows, [])
+    assert triples(seen) == [*ROWS, ("u1", "1", 99.0)]
+    assert triples(films.since("films", seen[-1].id)) == [("n", "1", float(number)) for number in range(3 * PIECE)]
 
 
 EVENTS = st.builds(

@@ -1,4 +1,4 @@
-"""The interactions of an import: added where their times go with those that the data set has."""
+"""Whether the times of an import go with those that the data set has."""
 
 from sqlalchemy import Connection
 
@@ -7,39 +7,38 @@ from fedmem.storage import interactions
 from fedmem.storage.catalogue_rows import InteractionColumns
 
 
-def add_imported(
+def check_times(
     connection: Connection,
     dataset_id: int,
     rows: InteractionColumns,
     kept: InteractionColumns,
-    progress: interactions.Progress,
     *,
     name: str,
     source: str,
     numbered: bool,
 ) -> int:
-    """Add the ``kept`` of the file's rows and return how many are new; the data set must be locked.
+    """Check the rows of a file, and those ``kept`` of them, before they are written.
+
+    Returns:
+        How many rows of the data set must be among them, as ``numbered`` rows continue those of the last import.
 
     Raises:
         ConflictError: as ``CatalogueStore.write``.
     """
-    earlier = interactions.count_up_to(connection, dataset_id, max(rows.timestamps)) if numbered else 0
+    earlier = interactions.count_seen(connection, dataset_id, max(rows.timestamps)) if numbered else 0
     if numbered and not earlier and interactions.any_row(connection, dataset_id):
         raise _without_times(name, source)
     if not numbered and _all_are_steps(kept) and interactions.counts_seconds(connection, dataset_id):
         raise _in_steps(name, source, max(kept.timestamps))
-    added = interactions.add_interactions(connection, dataset_id, kept, progress)
-    moved = earlier - (len(kept) - added)
-    if moved > 0:
-        raise _moved(name, source, moved)
-    return added
+    return earlier
 
 
 def _all_are_steps(rows: InteractionColumns) -> bool:
     return len(rows) > 0 and all(map(interactions.is_step, rows.timestamps))
 
 
-def _moved(name: str, source: str, moved: int) -> ConflictError:
+def moved(name: str, source: str, moved: int) -> ConflictError:
+    """Say that rows without times are not where they were."""
     return ConflictError(
         f"{source} has no times, so that its rows are told apart by their place, and {moved} rows of the data set "
         f"{name!r} are not at theirs: the file was changed before its end. Import it under another name, or remove the "
