@@ -10,6 +10,7 @@ from benchmarks.product import Product
 from fedmem.checkpoint import RunDirectory, RunRecord, Snapshot
 from fedmem.data.federated_dataset import FederatedDataset
 from fedmem.data.interactions import Interactions
+from fedmem.storage.catalogue import CatalogueStore
 from fedmem.storage.engine import connect
 from fedmem.storage.jobs import JobStore, RoundResult
 
@@ -26,8 +27,9 @@ def store_models(made: Product, items: int, users: int) -> None:
     for folder in folders[1:]:
         shutil.copytree(folders[0], folder, copy_function=os.link)  # what is replaced is replaced by renaming
     engine = connect(made.database_url)
+    last_id = CatalogueStore(engine).snapshot(DATASET).last_id
     for job in range(1, MODELS + 1):
-        finish_job(JobStore(engine), snapshot, activate=job == 1)
+        finish_job(JobStore(engine), snapshot, last_id, activate=job == 1)
     engine.dispose()
 
 
@@ -45,13 +47,13 @@ def write_run(directory: RunDirectory, snapshot: Snapshot) -> None:
     directory.write_checkpoint(checkpoint.server, [checkpoint.memories], [], RunRecord(1, 1, finished=True))
 
 
-def finish_job(jobs: JobStore, snapshot: Snapshot, *, activate: bool) -> None:
+def finish_job(jobs: JobStore, snapshot: Snapshot, last_id: int, *, activate: bool) -> None:
     """Finish a job as a trainer would leave it."""
     jobs.create(kind="training", dataset=DATASET, config=snapshot.config.model_dump(mode="json"), num_rounds=1)
     claimed = jobs.claim("benchmark", 600, 3)
     assert claimed is not None, "it was just created"
     _, lease = claimed
-    jobs.begin(lease, snapshot_digest=snapshot.dataset.digest, last_interaction_id=len(snapshot.dataset.sequence))
+    jobs.begin(lease, snapshot_digest=snapshot.dataset.digest, last_interaction_id=last_id)
     jobs.commit_round(lease, RoundResult(1, True, "000001", {}))
     jobs.finish(lease, "succeeded", model_round=1, activate=activate)
 

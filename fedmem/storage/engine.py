@@ -37,10 +37,11 @@ def _from_json(text: str) -> Any:
     """Read a JSON column; what is none comes back as it stands, so that one broken row spoils no other."""
     try:
         return json.loads(text)
-    except (ValueError, RecursionError):
+    except (ValueError, TypeError, RecursionError):
         return text
 
 
+_as_text = functools.partial(str, encoding="utf-8", errors="replace")
 _to_json = functools.partial(json.dumps, allow_nan=False, ensure_ascii=False)
 
 
@@ -253,6 +254,8 @@ def _make_private(database: Path) -> None:
 
 
 def _set_up_sqlite(connection: sqlite3.Connection, _: Any, *, foreign_keys: bool) -> None:
+    # One text that is no UTF-8 would else spoil every row that is read with it.
+    connection.text_factory = _as_text
     # The driver would begin transactions by itself, and late; _begin_sqlite does it instead.
     connection.isolation_level = None
     # Asked before it is set, because only setting it needs the database for itself.
@@ -262,7 +265,12 @@ def _set_up_sqlite(connection: sqlite3.Connection, _: Any, *, foreign_keys: bool
     connection.execute("PRAGMA secure_delete = ON")  # what is deleted leaves the file, not only the tables
     connection.execute(f"PRAGMA foreign_keys = {int(foreign_keys)}")
     # SQLite's own lower() knows ASCII alone, and a search for a title should find it in any case.
-    connection.create_function("lower", 1, lambda text: text and text.lower(), deterministic=True)
+    connection.create_function("lower", 1, _lower, deterministic=True)
+
+
+def _lower(text: Any) -> Any:
+    # Of a BLOB the text that it holds: of a text that is no UTF-8 the driver would not call this at all.
+    return _as_text(text).lower() if isinstance(text, bytes) else text and text.lower()
 
 
 def _begin_sqlite(connection: Connection) -> None:

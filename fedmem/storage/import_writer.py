@@ -49,7 +49,7 @@ class ImportWriter:
         self._edition = items.Edition(self._mine.dataset_id, self._mine.first, now)
 
     def write(self) -> Imported:
-        """Write all, let it be seen, and clear away what nobody sees: all of it, where something is raised."""
+        """Write all, let it be seen, and clear away what is not seen: all of it, where something is raised."""
         try:
             kept, earlier = self._checked()
             self._write_items(set(kept.items).difference(self._wanted.described))

@@ -82,7 +82,7 @@ def clear(engine: Engine) -> None:
 
 
 def settle(engine: Engine, mine: Import) -> None:
-    """Clear away what nobody sees of an import's data set: what it replaced, or what it wrote if it came to no end."""
+    """Clear away what is not seen: what an import has replaced or, where it came to no end, what it wrote."""
     with reading(engine) as connection:
         newest = connection.scalar(select(datasets.c.newest_id).where(datasets.c.id == mine.dataset_id))
     if newest is None:

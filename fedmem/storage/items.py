@@ -7,25 +7,32 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from sqlalchemy import (
+    JSON,
     ColumnElement,
     Connection,
-    Row,
+    LargeBinary,
+    Text,
     case,
+    cast,
     delete,
     exists,
     func,
     insert,
     literal,
+    literal_column,
     select,
+    type_coerce,
     update,
 )
 
 from fedmem.errors import DataError
-from fedmem.storage.catalogue_rows import DESCRIPTION, ItemCounts, ItemPage, ItemRow
+from fedmem.storage.catalogue_rows import ItemCounts, ItemPage, ItemRow
 from fedmem.storage.interactions import BATCH
 from fedmem.storage.schema import datasets, items
+from fedmem.storage.stored_items import read_items
 
 _DESCRIPTION = (items.c.title, items.c.genres, items.c.year, items.c.image_path, items.c.text)
+_NO_TEXT = r"\\u(d[89a-fA-F]|D[89a-fA-F]|0000)"  # escapes of what PostgreSQL makes no text of
 _ROW = (items.c.item_id, *_DESCRIPTION, items.c.changed_at, items.c.edited_at)
 
 Merge = Callable[[ItemRow, ItemRow], ItemRow]  # (stored item, new description) -> what it becomes
@@ -147,7 +154,7 @@ def count_items(connection: Connection, dataset_id: int) -> int:
 def all_items(connection: Connection, dataset_id: int) -> list[ItemRow]:
     """List the items by id."""
     statement = select(*_ROW).where(*_seen(dataset_id)).order_by(items.c.item_id)
-    return [_item(row) for row in connection.execute(statement, execution_options={"yield_per": BATCH})]
+    return list(read_items(connection.execute(statement, execution_options={"yield_per": BATCH})))
 
 
 def items_version(connection: Connection, dataset_id: int) -> int:
@@ -159,7 +166,7 @@ def items_version(connection: Connection, dataset_id: int) -> int:
 def items_since(connection: Connection, dataset_id: int, version: int) -> list[ItemRow]:
     """List the items that have changed since a version, by id; all of them for -1."""
     wanted = *_seen(dataset_id), items.c.version > version
-    return [_item(row) for row in connection.execute(select(*_ROW).where(*wanted).order_by(items.c.item_id))]
+    return list(read_items(connection.execute(select(*_ROW).where(*wanted).order_by(items.c.item_id))))
 
 
 def items_by_id(connection: Connection, dataset_id: int, item_ids: Iterable[str]) -> dict[str, ItemRow]:
@@ -167,7 +174,7 @@ def items_by_id(connection: Connection, dataset_id: int, item_ids: Iterable[str]
     found: dict[str, ItemRow] = {}
     for batch in _batches(item_ids):
         statement = select(*_ROW).where(*_seen(dataset_id), items.c.item_id.in_(batch))
-        found.update((row.item_id, _item(row)) for row in connection.execute(statement))
+        found.update((row.item_id, row) for row in read_items(connection.execute(statement)))
     return found
 
 
@@ -187,18 +194,26 @@ def find_items(
     wanted = [*_seen(dataset_id)]
     order: list[ColumnElement[Any]] = [items.c.title, items.c.item_id]
     if search:
-        wanted.append(items.c.title.icontains(search, autoescape=True))
-        order.insert(0, case((items.c.title.istartswith(search, autoescape=True), 0), else_=1))
+        # On SQLite as bytes, of which one damaged title spoils no search (``engine``).
+        sqlite = connection.dialect.name == "sqlite"
+        title = type_coerce(cast(items.c.title, LargeBinary), Text) if sqlite else items.c.title
+        wanted.append(title.icontains(search, autoescape=True))
+        order.insert(0, case((title.istartswith(search, autoescape=True), 0), else_=1))
     if category is not None:
         wanted.append(_has_genre(connection, category))
     total = connection.scalar(select(func.count()).select_from(items).where(*wanted))
     page = select(*_ROW).where(*wanted).order_by(*order).offset(offset).limit(limit)
-    return ItemPage(tuple(_item(row) for row in connection.execute(page)), int(total or 0))
+    return ItemPage(tuple(read_items(connection.execute(page))), int(total or 0))
 
 
 def _has_genre(connection: Connection, genre: str) -> ColumnElement[bool]:
-    elements = func.json_array_elements_text if connection.dialect.name == "postgresql" else func.json_each
-    element = elements(items.c.genres).table_valued("value")
+    lists: ColumnElement[bool]
+    if connection.dialect.name == "postgresql":
+        lists = (func.json_typeof(items.c.genres) == "array") & ~cast(items.c.genres, Text).regexp_match(_NO_TEXT)
+        elements = func.json_array_elements_text
+    else:
+        lists, elements = func.json_valid(items.c.genres) == 1, func.json_each
+    element = elements(case((lists, items.c.genres), else_=literal_column("'[]'", JSON))).table_valued("value")
     return exists(select(literal(1)).select_from(element).where(element.c.value == genre))
 
 
@@ -206,10 +221,6 @@ def _refuse_nul(row: ItemRow) -> None:
     """Refuse NUL: PostgreSQL does not store it or, worse, stores it in a genre and fails at each search for one."""
     if any("\0" in text for text in (row.item_id, row.title, *row.genres, row.image_path or "", row.text)):
         raise DataError(f"the item {row.item_id!r} holds the character U+0000, which is not text")
-
-
-def _item(row: Row[*tuple[Any, ...]]) -> ItemRow:
-    return ItemRow(row.item_id, row.title, tuple(row.genres), row.year, row.image_path, row.text, DESCRIPTION, *row[6:])
 
 
 def _batches(rows: Iterable[str]) -> Iterator[list[str]]:

@@ -1,5 +1,6 @@
 """The catalogue over HTTP: search, pages, pictures, and items that the model has not seen."""
 
+import sqlite3
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import quote
@@ -78,8 +79,6 @@ def test_its_picture(served, empty_world):
 
 @pytest.mark.parametrize("path", ["/etc/passwd", "/nowhere/cover.png"])
 def test_a_file_that_is_no_picture_is_not_sent(served_world, path):
-    import sqlite3
-
     with sqlite3.connect(served_world.database) as connection:
         connection.execute("UPDATE items SET image_path = ? WHERE item_id = '2'", [path])
     connection.close()
@@ -132,6 +131,25 @@ def test_a_new_item_is_still_there_after_a_start(served, served_world):
         wait_for_model(client)
         found = client.get("/recommend/u03", params={"category": "Western"}).json()["items"]
         assert [item["item_id"] for item in found] == ["x"]
+
+
+def test_one_broken_row_is_one_item_that_is_shown_with_what_it_has(served_world):
+    connection = sqlite3.connect(served_world.database)
+    for number, damage in enumerate(
+        ("genres = '[', text = x'00'", "genres = '[\"\\ud800\"]', year = 'x'", "genres = 'null'")
+    ):
+        connection.execute(f"UPDATE items SET {damage} WHERE item_id = '{number + 1}'")
+    connection.commit()
+    connection.close()
+    with TestClient(create_app(settings_of(served_world))) as client:
+        wait_for_model(client)
+        page = ItemPage.model_validate(client.get("/items?limit=500").raise_for_status().json())
+        assert len(page.items) == ITEMS
+        assert {item.item_id: item.genres for item in page.items if item.item_id in ("1", "2", "3")} == {
+            "1": (), "2": ("?",), "3": ()
+        }  # fmt: skip
+        for path in ("/items?category=Drama", "/items?q=film", "/items/1", "/items/2/similar", "/recommend/u03"):
+            client.get(path).raise_for_status()
 
 
 @pytest.mark.parametrize(

@@ -13,4 +13,5 @@ def test_a_second_import_brings_rows_that_are_all_new(sqlite_migrated_url):
 
 
 def test_rows_are_drawn_by_their_first():
-    assert list(generated(50, 1).users) == list(generated(50, 1).users) != list(generated(50, 2).users)
+    first, again, other = (list(generated(50, number).items) for number in (1, 1, 2))
+    assert first == again != other
