@@ -2,9 +2,10 @@
 
 import json
 import logging
-import time
-from collections.abc import Callable
+from collections.abc import Hashable
 from datetime import UTC, datetime
+
+from fedmem.said_once import SaidOnce
 
 ACCESS = logging.getLogger("backend.access")
 EXTRA = "fields"  # logger.info("..", extra={EXTRA: {..}}): what is logged with the message
@@ -14,8 +15,6 @@ LOGGERS = (
     ("uvicorn", logging.WARNING),
     ("asyncio", logging.WARNING),
 )
-SILENCE = 60.0  # seconds for which the same is not said again
-REMEMBERED = 1000
 REFUSED = (401, 403, 408, 413, 429)
 
 
@@ -35,41 +34,30 @@ class JsonLines(logging.Formatter):
         return json.dumps(line, default=str)
 
 
-class SaidOnce(logging.Filter):
-    """Lets the same warning, error or refused request through once a minute; the next one tells how many were left out.
+class SaidToCallers(SaidOnce):
+    """Counts as the same what a caller can cause as often as it likes, refused requests too: it must not fill the disk.
 
-    What a caller can cause as often as it likes must not fill the disk. Answers are logged one by one, however many.
+    Answers are logged one by one, however many.
     """
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        super().__init__()
-        self.clock = clock
-        self._said: dict[tuple[object, ...], tuple[float, int]] = {}  # when, and how many were left out since
-
-    def filter(self, record: logging.LogRecord) -> bool:
+    def same(self, record: logging.LogRecord) -> Hashable | None:
+        """Return what equal records have in common, whatever they name."""
         fields = getattr(record, EXTRA, {})
         if record.levelno < logging.WARNING and fields.get("status") not in REFUSED:
-            return True
+            return None
         kind = record.exc_info[0] if record.exc_info else None
-        same = (record.name, record.msg, kind, fields.get("route"), fields.get("status"))
-        now = self.clock()
-        said, left_out = self._said.get(same, (now - SILENCE, 0))
-        if now - said < SILENCE:
-            self._said[same] = said, left_out + 1
-            return False
-        if len(self._said) >= REMEMBERED:
-            self._said.clear()
-        self._said[same] = now, 0
-        if left_out:
-            setattr(record, EXTRA, fields | {"left_out_before": left_out})
-        return True
+        return record.name, record.msg, kind, fields.get("route"), fields.get("status")
+
+    def tell(self, record: logging.LogRecord, left_out: int) -> None:
+        """Add to a record how many like it were left out before."""
+        setattr(record, EXTRA, getattr(record, EXTRA, {}) | {"left_out_before": left_out})
 
 
 def log_to_stderr() -> None:
     """Let the backend's, the core's and the server's log lines through to stderr."""
     handler = logging.StreamHandler()
     handler.setFormatter(JsonLines())
-    handler.addFilter(SaidOnce())
+    handler.addFilter(SaidToCallers())
     for name, level in LOGGERS:
         logger = logging.getLogger(name)
         logger.handlers, logger.propagate = [handler], False

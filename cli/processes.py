@@ -9,12 +9,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from cli.screen import notes
+from cli.service_log import ServiceLog
 from fedmem.errors import FedMemError
 
 PAUSES = 1.0, 60.0  # seconds before a service is started again: the first time, and at most
 STEADY = 30.0  # seconds after which a service that ran counts as well again
 CANNOT_START = 2  # the exit code of a service whose settings are wrong
 GRACE = 60.0  # seconds that a service has to end
+LAST_WORDS = 1.0  # seconds that what an ended one has said has to reach its file
 
 
 class ServiceError(FedMemError):
@@ -23,10 +25,11 @@ class ServiceError(FedMemError):
 
 @dataclass
 class Service:
-    """A child process, what started it, and the file that takes its output."""
+    """A child process, what started it, and the files that take its output, of which ``log`` is the newest."""
 
     name: str
     process: "subprocess.Popen[bytes]"
+    said: ServiceLog
     log: Path
     environment: dict[str, str]
     clock: Callable[[], float] = time.monotonic
@@ -47,7 +50,7 @@ class Service:
 
     def start_again(self) -> None:
         """Start what has died."""
-        self.process, self.again_at = _process(self.name, self.environment, self.log), None
+        (self.process, self.said), self.again_at = _process(self.name, self.environment, self.log), None
         self.started = self.clock()
 
     def cannot_start(self, code: int) -> bool:
@@ -66,7 +69,7 @@ class Services:
         """Start ``python -m name``, and restart it if it dies."""
         self.folder.mkdir(parents=True, exist_ok=True)
         log = self.folder / f"{name}.log"
-        self.running.append(Service(name, _process(name, environment, log), log, environment))
+        self.running.append(Service(name, *_process(name, environment, log), log, environment))
 
     def check(self) -> None:
         """Start again what has died, after pauses that grow; ServiceError if a service's settings are wrong."""
@@ -89,9 +92,11 @@ class Services:
                 notes.print(f"the {service.name} did not end within {GRACE:.0f} seconds and is killed")
                 service.process.kill()
                 service.process.wait()
+            service.said.wait(LAST_WORDS)
 
 
 def _note_death(service: Service, code: int) -> None:
+    service.said.wait(LAST_WORDS)
     last = "".join(f"\n  {line}" for line in _last_lines(service.log))
     what = f"the {service.name} has ended with exit code {code}; see {service.log}"
     if service.cannot_start(code):
@@ -99,17 +104,18 @@ def _note_death(service: Service, code: int) -> None:
     notes.print(f"{what}; it is started again in {service.died():.0f} s{last}")
 
 
-def _process(name: str, environment: dict[str, str], log: Path) -> "subprocess.Popen[bytes]":
+def _process(name: str, environment: dict[str, str], log: Path) -> "tuple[subprocess.Popen[bytes], ServiceLog]":
     """Start ``python -m name`` in a session of its own, so that a terminal's Ctrl-C reaches the parent alone."""
-    with log.open("ab") as output:
-        return subprocess.Popen(
-            [sys.executable, "-m", name],
-            env=os.environ | environment,
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=output,
-            start_new_session=True,
-        )
+    process = subprocess.Popen(
+        [sys.executable, "-m", name],
+        env=os.environ | environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+    )
+    assert process.stdout is not None
+    return process, ServiceLog(process.stdout, log)
 
 
 def _last_lines(path: Path, count: int = 3) -> list[str]:

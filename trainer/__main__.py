@@ -21,13 +21,16 @@ def main() -> None:
 
     from fedmem.environment import keep_files_private
     from fedmem.errors import FedMemError
+    from fedmem.said_once import SaidOnce
     from trainer.settings import Settings
 
     parser = argparse.ArgumentParser(prog="python -m trainer", description=main.__doc__)
     parser.add_argument("--until-idle", action="store_true", help="end when no job is queued")
     until_idle = parser.parse_args().until_idle
     keep_files_private()
-    logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr, level=logging.INFO)
+    handler = logging.StreamHandler()
+    handler.addFilter(SaidOnce())
+    logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", handlers=[handler], level=logging.INFO)
     try:
         _train(Settings.load(), until_idle=until_idle)
     except FedMemError as error:

@@ -4,7 +4,8 @@ import logging
 
 import pytest
 
-from backend.logs import EXTRA, REMEMBERED, SILENCE, SaidOnce
+from backend.logs import EXTRA, SaidToCallers
+from fedmem.said_once import REMEMBERED, SILENCE
 from tests.clock import Clock
 
 
@@ -16,7 +17,7 @@ def clock() -> Clock:
 @pytest.fixture
 def said(clock):
     """``said(level, message, status=429)``: the record, None where it was left out."""
-    once = SaidOnce(clock)
+    once = SaidToCallers(clock)
 
     def say(level: int, message: str, error: Exception | None = None, **fields: object):
         found = (type(error), error, None) if error else None

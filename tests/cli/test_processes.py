@@ -18,6 +18,13 @@ class Process:
         return self.code
 
 
+class Silence:
+    """The log of a child that says nothing."""
+
+    def wait(self, seconds):
+        pass
+
+
 @pytest.fixture
 def world(monkeypatch, tmp_path: Path):
     """Services whose children are objects, with a clock by hand: ``world.now``, ``world.started``."""
@@ -32,7 +39,9 @@ def world(monkeypatch, tmp_path: Path):
 
     world = World()
     world.started = []
-    monkeypatch.setattr(processes, "_process", lambda *_: world.started.append(Process()) or world.started[-1])
+    monkeypatch.setattr(
+        processes, "_process", lambda *_: world.started.append(Process()) or (world.started[-1], Silence())
+    )
     world.services.start("trainer")
     (service,) = world.services.running
     service.clock, service.started = lambda: world.now, 0.0
