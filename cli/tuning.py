@@ -19,7 +19,7 @@ def tune(
         typer.Option(
             metavar="NAME|FILE",
             help="What is searched: fedmem, original (the description's six settings), or a YAML file of "
-            "`section.key: [values]` and `section.key: {low: .., high: .., log: true}`.",
+            "lists of values, and ranges {low: .., high: .., log: true}, by setting.",
         ),
     ] = "fedmem",
     trials: Annotated[int, typer.Option(min=1, help="Trials of the study in all, those of earlier calls too.")] = 20,
