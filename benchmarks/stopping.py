@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.measure import machine, write_result
-from benchmarks.product import Product, Service, product
+from benchmarks.product import BenchmarkError, Product, Service, product
 from fedmem.config_reader import validate_config
 from fedmem.data.formats import read_dataset
 from fedmem.storage.engine import connect
@@ -62,7 +62,9 @@ class Stopping:
     def _stop(self, number: int) -> tuple[float, float]:
         began, cpu = time.monotonic(), self.trainer.cpu_seconds()
         self.jobs.stop(number)
-        self.made.wait(lambda: self.jobs.get(number).state == "stopped", "the job's end", every=0.01)
+        self.made.wait(lambda: self.jobs.get(number).state not in ("queued", "running"), "the job's end", every=0.01)
+        if (job := self.jobs.get(number)).state != "stopped":
+            raise BenchmarkError(f"job {number} was to be stopped, and is {job.state}: {job.message}")
         return round(time.monotonic() - began, 2), round(self.trainer.cpu_seconds() - cpu, 2)
 
 
