@@ -13,7 +13,7 @@ METER = (
     "{clients} clients took part once more after round {round}; each attack is judged by what they really hold. An AUC "
     "of .5 is chance, 1 is certainty."
 )
-COLUMNS = ["What an attacker finds out", "Found", "By chance", "By popularity", "Measure"]
+COLUMNS = ["Found", "What an attacker finds out", "By chance", "By popularity", "Measure"]
 
 
 def leak_meter(job: Job) -> None:
@@ -30,9 +30,15 @@ def leak_meter(job: Job) -> None:
 
 
 def _meter(report: LeakReport) -> None:
-    rows = [[leak.what, leak.measured, leak.chance, leak.popularity, leak.measure] for leak in report.leaks]
-    found = st.column_config.ProgressColumn(COLUMNS[1], min_value=0.0, max_value=1.0, format="%.3f")
-    numbers = {name: st.column_config.NumberColumn(name, format="%.3f") for name in COLUMNS[2:4]}
+    rows = [
+        [leak.measured, leak.what, _number(leak.chance), _number(leak.popularity), leak.measure]
+        for leak in report.leaks
+    ]
+    found = st.column_config.ProgressColumn(COLUMNS[0], min_value=0.0, max_value=1.0, format="%.3f", width="small")
     table = pd.DataFrame(rows, columns=COLUMNS)
-    st.dataframe(table, hide_index=True, width="stretch", column_config={COLUMNS[1]: found, **numbers})
+    st.dataframe(table, hide_index=True, width="stretch", column_config={COLUMNS[0]: found})
     st.caption(METER.format(clients=report.clients, round=report.round))
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.3f}"

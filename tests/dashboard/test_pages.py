@@ -300,7 +300,7 @@ def test_privacy_says_how_leaks_are_measured_and_shows_them(page, filled):
     assert f"fedmem audit {filled.running} --attacks" in words(unmeasured)
     measured = page("privacy", filled.api, job=filled.full)
     meter = table(measured, 1)
-    assert meter.to_numpy().tolist() == [["Items of a history, from rows", 0.97, 0.5, 0.68, "AUC"]]
+    assert meter.to_numpy().tolist() == [[0.97, "Items of a history, from rows", "0.500", "0.680", "AUC"]]
     assert "7 clients took part once more after round 8" in words(measured)
 
 
