@@ -281,11 +281,11 @@ def held(monkeypatch):
     begun, let, replay = threading.Event(), threading.Event(), UserContexts.replay
     calls = []
 
-    def waiting(contexts, history):
+    def waiting(contexts, history, *texts):
         calls.append(len(history))
         begun.set()
         assert let.wait(PATIENCE)
-        return replay(contexts, history)
+        return replay(contexts, history, *texts)
 
     monkeypatch.setattr(UserContexts, "replay", waiting)
     try:
