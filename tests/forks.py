@@ -15,7 +15,9 @@ import sys
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from multiprocessing.connection import Connection
+from types import ModuleType
 from typing import IO, Any
+from unittest.mock import patch
 
 import pytest
 
@@ -55,7 +57,8 @@ class Forked:
         streams = [Connection(number) for number in (their_input, their_output, their_errors)]
         about = str(cwd or os.getcwd()), dict(os.environ if env is None else env), start_new_session
         self._process = CONTEXT.Process(target=_become, args=(list(command[1:]), streams, *about))
-        self._process.start()
+        with patch.dict(sys.modules, {"__main__": ModuleType("__main__")}):  # theirs is no module of ours
+            self._process.start()
         for stream in streams:
             stream.close()
         self.pid = self._process.pid
@@ -111,9 +114,9 @@ class Forked:
         self.wait()
 
 
-def forked_workers(patch: pytest.MonkeyPatch) -> None:
+def forked_workers(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let worker processes begin there, too, where it is not their start that is shown."""
-    patch.setattr("fedmem.federated.workers.multiprocessing.get_context", lambda _: CONTEXT)
+    monkeypatch.setattr("fedmem.federated.workers.multiprocessing.get_context", lambda _: CONTEXT)
 
 
 def run(command: Sequence[str], **given: Any) -> "subprocess.CompletedProcess[str]":
