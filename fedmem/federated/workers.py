@@ -48,7 +48,7 @@ class Workers:
     Args:
         host: what each of them is a copy of.
         count: how many.
-        folder: where a broadcast is put for them to read.
+        folder: where what the host is made of, and every broadcast, is put for them to read.
     """
 
     def __init__(self, host: ClientHost, count: int, folder: Path) -> None:
@@ -59,7 +59,8 @@ class Workers:
         snapshot = host.config, host.dataset, host.features, host.user_features, host.store
         context = multiprocessing.get_context("spawn")
         self._abandoned = context.Event()
-        arguments = snapshot, torch.get_num_threads(), self._abandoned
+        # By a file: what is handed over a pipe waits for each worker in turn until it has its libraries, deaf to a stop.
+        arguments = self._written("host", snapshot), torch.get_num_threads(), self._abandoned
         self._pool = ProcessPoolExecutor(count, context, initializer=_start, initargs=arguments)
 
     def each(self, what: str, groups: Iterable[UserIndices], broadcast: Broadcast, *rest: Any) -> Iterator[Any]:
@@ -86,8 +87,9 @@ class Workers:
         finally:
             if running:
                 self._give_up()
-            # So that none writes into a round that was abandoned; a pool that breaks may leave futures open for ever.
-            wait([future for future in running if not future.cancel()], PATIENCE)
+            # So that none writes into a round that was abandoned. None is cancelled: a pool that breaks stumbles over
+            # those (before Python 3.12), and leaves its other workers alive and futures open for ever.
+            wait(running, PATIENCE)
 
     def _next(self, running: "deque[Future[Any]]") -> Any:
         """Return the result of the oldest, which stays among those that are running until it is there."""
@@ -100,8 +102,11 @@ class Workers:
         """Let what is running end soon; workers that may not even have started, for which nothing else is heard."""
         self._abandoned.set()
         if not self._answered:
-            for process in [*self._pool._processes.values()]:
-                process.kill()
+            self._kill()
+
+    def _kill(self) -> None:
+        for process in [*(self._pool._processes or {}).values()]:  # None once the pool was shut down
+            process.kill()
 
     def _result(self, future: Future[Any]) -> Any:
         """Return a future's result, or raise BrokenProcessPool, even if a worker died while it wrote its answer.
@@ -114,11 +119,9 @@ class Workers:
             if time.monotonic() - looked < LOOK:
                 continue
             looked = time.monotonic()
-            processes = [*self._pool._processes.values()]
-            died = any(process.exitcode is not None for process in processes)
+            died = any(process.exitcode is not None for process in [*self._pool._processes.values()])
             if died and not wait([future], LOOK).done:  # the pool had time enough to notice by itself
-                for process in processes:
-                    process.kill()
+                self._kill()
                 self._pool._result_queue._writer.close()  # type: ignore[attr-defined]
                 break
         return future.result()
@@ -128,19 +131,25 @@ class Workers:
         if self._last is not None and self._last[0] is broadcast:
             return self._last[1]
         number = 0 if self._last is None else int(self._last[1].suffix[1:]) + 1
-        path = self.folder / f"broadcast.{number}"
-        try:
-            path.write_bytes(pickle.dumps(broadcast, protocol=pickle.HIGHEST_PROTOCOL))
-        except OSError as error:
-            raise disk_error(error, f"{path}: cannot be written ({error.strerror}). Make room and resume.") from None
+        path = self._written(f"broadcast.{number}", broadcast)
         if self._last is not None:
             self._last[1].unlink()
         self._last = broadcast, path
         return path
 
+    def _written(self, name: str, value: Broadcast | Snapshot) -> Path:
+        path = self.folder / name
+        try:
+            with path.open("wb") as file:
+                pickle.dump(value, file, protocol=pickle.HIGHEST_PROTOCOL)
+        except OSError as error:
+            raise disk_error(error, f"{path}: cannot be written ({error.strerror}). Make room and resume.") from None
+        return path
+
     def close(self) -> None:
-        """End the processes."""
-        self._pool.shutdown(cancel_futures=True)
+        """End the processes, at once: one that has not begun hears nothing, and none holds what is needed after it."""
+        self._kill()
+        self._pool.shutdown()
 
 
 class _Abandoned(Exception):
@@ -162,7 +171,7 @@ def _signals_wait() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _start(snapshot: Snapshot, threads: int, abandoned: Event) -> None:
+def _start(host: Path, threads: int, abandoned: Event) -> None:
     """Set up a worker."""
     global _host, _abandoned
     _abandoned = abandoned
@@ -173,7 +182,7 @@ def _start(snapshot: Snapshot, threads: int, abandoned: Event) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_DFL)  # the pool's own way to end a worker
     threading.Thread(target=_end_with_parent, daemon=True).start()
     torch.set_num_threads(threads)
-    config, dataset, features, user_features, store = snapshot
+    config, dataset, features, user_features, store = pickle.loads(host.read_bytes())  # of this run's own process
     model = build_model(config, dataset.num_items, features)
     _host = ClientHost(config, dataset, features, user_features, model, store)
 
@@ -191,6 +200,7 @@ def _answer(what: str, group: UserIndices, path: Path, rest: tuple[Any, ...]) ->
     if _received is None or _received[0] != path:
         _received = path, pickle.loads(path.read_bytes())  # of this run's own process, in a folder of its own
     with heeding(_end_if_abandoned):
+        heed()
         return getattr(_host, what)(group, _received[1], *rest)
 
 

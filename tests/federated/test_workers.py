@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from fedmem.experiment import TrainingRun
 from fedmem.federated.messages import Broadcast
 from fedmem.federated.postprocessing import Postprocessor
 from fedmem.federated.simulation import SimulatedPopulation
+from fedmem.interruption import heeding
 from tests.forks import Forked, forked_workers
 from tests.tiny import (
     files_of,
@@ -26,6 +28,7 @@ from tests.tiny import (
     numbers,
     population_of,
     tiny_config,
+    tiny_dataset,
     tiny_snapshot,
     total,
     trained,
@@ -148,6 +151,41 @@ def test_stopped_within_a_round_and_then_killed_it_resumes_to_the_same_bytes(tmp
     resumed.finish()
     resumed.close()
     assert files_of(tmp_path / "run") == expected
+
+
+class Stopped(Exception):
+    """The stop that was asked for."""
+
+
+@pytest.fixture
+def asleep(tmp_path, monkeypatch) -> Iterator[SimulatedPopulation]:
+    """A population of more than a pipe holds, 64 KiB, whose workers begin with a sleep, and read nothing meanwhile."""
+    large = tiny_dataset(num_users=300, num_items=3_000)
+    population = population_of(tiny_snapshot(tiny_config(workers=2), large))
+    python = tmp_path / "python"
+    python.write_text("#!/bin/sh\nexec sleep 60\n", encoding="utf-8")
+    python.chmod(0o755)
+    monkeypatch.setattr("multiprocessing.spawn._python_exe", os.fsencode(python))
+    yield population
+    population.close()
+
+
+def test_a_stop_is_heeded_while_workers_begin(asleep):
+    def stop() -> None:
+        raise Stopped
+
+    with heeding(stop), pytest.raises(Stopped):
+        list(asleep.train(asleep.dataset.trainable_users, broadcast_of(asleep)))
+
+
+def test_a_run_that_ends_does_not_wait_for_workers_that_begin(asleep):
+    """As where it is stopped while one of them has answered and another has its libraries to import."""
+    with pytest.raises(BrokenProcessPool):
+        waited = asleep.workers._pool.submit(abs, 1)
+        workers = [*asleep.workers._pool._processes.values()]
+        asleep.close()
+        waited.result()
+    assert [worker.exitcode for worker in workers] == [-signal.SIGKILL]
 
 
 PARENT = """
