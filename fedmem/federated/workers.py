@@ -59,7 +59,7 @@ class Workers:
         snapshot = host.config, host.dataset, host.features, host.user_features, host.store
         context = multiprocessing.get_context("spawn")
         self._abandoned = context.Event()
-        # By a file: what is handed over a pipe waits for each worker in turn until it has its libraries, deaf to a stop.
+        # By a file: over a pipe it waits for each worker in turn until it has its libraries, deaf to a stop.
         arguments = self._written("host", snapshot), torch.get_num_threads(), self._abandoned
         self._pool = ProcessPoolExecutor(count, context, initializer=_start, initargs=arguments)
 

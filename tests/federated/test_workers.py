@@ -180,10 +180,10 @@ def test_a_stop_is_heeded_while_workers_begin(asleep):
 
 def test_a_run_that_ends_does_not_wait_for_workers_that_begin(asleep):
     """As where it is stopped while one of them has answered and another has its libraries to import."""
+    waited = asleep.workers._pool.submit(abs, 1)
+    workers = [*asleep.workers._pool._processes.values()]
+    asleep.close()
     with pytest.raises(BrokenProcessPool):
-        waited = asleep.workers._pool.submit(abs, 1)
-        workers = [*asleep.workers._pool._processes.values()]
-        asleep.close()
         waited.result()
     assert [worker.exitcode for worker in workers] == [-signal.SIGKILL]
 
