@@ -20,7 +20,7 @@ from backend.keys import Keys
 from backend.middleware import Limited, Observed
 from backend.model_keeper import ModelKeeper
 from backend.openapi import TAGS, document, operation_id
-from backend.routers import items, jobs, memory, models, operations, progress, recommend, users
+from backend.routers import experiments, items, jobs, memory, models, operations, progress, recommend, users
 from backend.served_model import ServedModel, ServedModels
 from backend.services import Services
 from backend.settings import Settings
@@ -48,6 +48,7 @@ WITH_DATABASE = (
     progress.router,
     models.router,
     memory.router,
+    experiments.router,
     operations.router,
 )
 

@@ -16,6 +16,7 @@ TAGS = [
     {"name": "jobs", "description": "Training that can be started, watched, paused, resumed and stopped."},
     {"name": "models", "description": "Versions that jobs have left, and which one is in service."},
     {"name": "memory", "description": "The global abstract memory: prototypes of the clients', and what follows what."},
+    {"name": "experiments", "description": "What `fedmem ablate` and `fedmem tune` have found."},
     {"name": "operations", "description": "Data sets, trainers, health and metrics."},
 ]
 MEANING = {

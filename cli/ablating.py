@@ -6,7 +6,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cli.options import AsJson, ConfigFile, DataPath, Overrides, Workers, with_workers
+from cli.options import (
+    AsJson,
+    ConfigFile,
+    DataPath,
+    ExperimentName,
+    Overrides,
+    Workers,
+    experiment_folder,
+    with_workers,
+)
 from cli.reading import Reading, with_reading
 from fedmem.errors import ConfigError
 
@@ -14,6 +23,7 @@ if TYPE_CHECKING:
     from fedmem.ablation import Rung
 
 VARIED = "fedmem"
+DEFAULT = Path("runs/ablation")
 
 
 @with_reading
@@ -21,9 +31,13 @@ def ablate(
     data: DataPath,
     config: ConfigFile = None,
     overrides: Overrides = None,
-    out: Annotated[Path, typer.Option(metavar="DIR", help="Receives a run per rung and seed, and ablation.json.")] = (
-        Path("runs/ablation")
-    ),
+    name: ExperimentName = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR", help="Receives a run per rung and seed, and ablation.json.", show_default=str(DEFAULT)
+        ),
+    ] = None,
     seeds: Annotated[
         str | None, typer.Option(metavar="N,N", help="A ladder for each; default the configuration's.")
     ] = None,
@@ -56,11 +70,12 @@ def ablate(
     from fedmem.config_reader import load_config
     from fedmem.data.formats import load_dataset
 
+    folder = experiment_folder(name, out, DEFAULT)
     loaded = load_config(config, with_workers(overrides, workers))
     chosen = [*rungs_of(VARIED if vary and rungs is None else rungs), *variants(loaded, changes_of(vary or ()))]
     drawn = seeds_of(seeds, loaded.seed)
     dataset = load_dataset(data, min_sequence_length=loaded.data.min_sequence_length, **reading.arguments())
-    run_ablation(loaded, dataset, out, chosen, drawn, as_json=as_json)
+    run_ablation(loaded, dataset, folder, chosen, drawn, as_json=as_json)
 
 
 def rungs_of(names: str | None) -> "list[Rung]":

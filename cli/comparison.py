@@ -24,6 +24,7 @@ from fedmem.evaluation.report import (
     differences,
 )
 from fedmem.evaluation.sampled import StoredNegatives, sampled_evaluate
+from fedmem.features.store import FrozenVectors
 from fedmem.modality import Modality
 from fedmem.randomness import numpy_generator
 from fedmem.serving import Recommender
@@ -83,7 +84,7 @@ def compare(path: Path, asked: Questions) -> Comparison:
         checkpoint.server.round,
         _warm_tables(snapshot, scorers, asked),
         _cold_rows(snapshot, scorers),
-        list_measures(snapshot, scorers, asked.split) if asked.lists else {},
+        _lists(snapshot, scorers, asked.split) if asked.lists else {},
         snapshot.dataset.repeats,
         repeated_targets(snapshot.dataset, asked.split),
     )
@@ -166,9 +167,14 @@ def _negatives(snapshot: Snapshot, path: Path, split: Split) -> StoredNegatives:
     return drawn
 
 
-def list_measures(snapshot: Snapshot, scorers: Mapping[str, Scorer], split: Split) -> dict[str, dict[str, float]]:
+def _lists(snapshot: Snapshot, scorers: Mapping[str, Scorer], split: Split) -> dict[str, dict[str, float]]:
+    return list_measures(snapshot.dataset, scorers, split, snapshot.features.vectors.get(Modality.TEXT))
+
+
+def list_measures(
+    dataset: FederatedDataset, scorers: Mapping[str, Scorer], split: Split, texts: FrozenVectors | None
+) -> dict[str, dict[str, float]]:
     """Compute coverage, long-tail share and, if items have text, diversity of the recommended lists."""
-    dataset, texts = snapshot.dataset, snapshot.features.vectors.get(Modality.TEXT)
     popularity = dataset.training_popularity()
     found = {}
     for name, scorer in scorers.items():

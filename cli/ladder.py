@@ -24,6 +24,8 @@ from fedmem.controls import with_transitions
 from fedmem.data.federated_dataset import FederatedDataset
 from fedmem.evaluation.ablation_table import SPLITS, Record, as_markdown
 from fedmem.experiment import check_resumable
+from fedmem.features.store import FrozenVectors
+from fedmem.modality import Modality
 from fedmem.serving import Recommender
 
 
@@ -47,7 +49,8 @@ def run_ablation(
     if not cold:  # the seeds share their users, and baselines have no seed
         snapshot_by_seed = {seeds[0]: snapshot_by_seed[seeds[0]]}
     tested: Tested = {}
-    models = [*_baselines(snapshot_by_seed, config.evaluation, tested), *_rungs(plan, out, tested)]
+    texts = _texts(plan, out)
+    models = [*_baselines(snapshot_by_seed, config.evaluation, tested, texts), *_rungs(plan, out, tested, texts)]
     record = ablation_record(snapshot_by_seed[seeds[0]].dataset, models, compared(tested, seeds[0]))
     write_json(out / "ablation.json", record)
     if as_json:
@@ -77,12 +80,20 @@ def _train(planned: PlannedRun, path: Path, dataset: FederatedDataset, place: st
         return run.snapshot
 
 
-def _baselines(snapshots: Mapping[int, Snapshot], config: EvaluationConfig, tested: Tested) -> list[Record]:
+def _texts(plan: Sequence[PlannedRun], out: Path) -> FrozenVectors | None:
+    """Find the items' text vectors, by which every model's lists are measured, those of a rung without texts too."""
+    found = (RunDirectory(out / planned.name).read_snapshot().features.vectors for planned in plan)
+    return next((vectors[Modality.TEXT] for vectors in found if Modality.TEXT in vectors), None)
+
+
+def _baselines(
+    snapshots: Mapping[int, Snapshot], config: EvaluationConfig, tested: Tested, texts: FrozenVectors | None
+) -> list[Record]:
     runs: dict[str, list[Record]] = {}
     for seed, snapshot in snapshots.items():
         scorers = baseline_scorers(snapshot.dataset)
         tables = {s: full_tables(snapshot.dataset, scorers, s, config, with_chance=True) for s in SPLITS}
-        lists = list_measures(snapshot, scorers, "test")
+        lists = list_measures(snapshot.dataset, scorers, "test", texts)
         for name, table in tables["test"].items():
             metrics: Record = {split: tables[split][name].to_dict()["metrics"] for split in SPLITS}
             runs.setdefault(name, []).append({"seed": seed, **metrics, "lists": lists.get(name)})
@@ -90,12 +101,12 @@ def _baselines(snapshots: Mapping[int, Snapshot], config: EvaluationConfig, test
     return [{"name": name, "runs": found} for name, found in runs.items()]
 
 
-def _rungs(plan: Sequence[PlannedRun], out: Path, tested: Tested) -> list[Record]:
+def _rungs(plan: Sequence[PlannedRun], out: Path, tested: Tested, texts: FrozenVectors | None) -> list[Record]:
     models: dict[str, list[Record]] = {}
     for planned in plan:
         snapshot, scorers = _scorers(planned.rung, out / planned.name)
         tables = full_tables(snapshot.dataset, scorers, "test", snapshot.config.evaluation, with_chance=False)
-        lists = list_measures(snapshot, scorers, "test")
+        lists = list_measures(snapshot.dataset, scorers, "test", texts)
         for model in rung_models(planned.rung, [run_result(out / planned.name)]):
             name = model["name"]
             models.setdefault(name, []).extend(run | {"lists": lists[name]} for run in model["runs"])

@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from fedmem.errors import ConfigError
+
 RunDir = Annotated[Path, typer.Argument(metavar="DIR", help="A directory that `fedmem train` wrote.")]
 ConfigFile = Annotated[Path | None, typer.Option("--config", "-c", metavar="FILE", help="A YAML configuration.")]
 Overrides = Annotated[
@@ -22,6 +24,14 @@ DatabaseUrl = Annotated[
         help="sqlite:///FILE or postgresql://..; default sqlite:///runs/fedmem.db.",
     ),
 ]
+ExperimentName = Annotated[
+    str | None,
+    typer.Option(
+        "--name",
+        metavar="NAME",
+        help="Put it into FEDMEM_DATA_DIR/experiments/NAME instead, which the dashboard's Experiments page shows.",
+    ),
+]
 ServiceDir = Annotated[
     Path, typer.Option("--data-dir", metavar="DIR", envvar="FEDMEM_DATA_DIR", help="Checkpoints, the demo and logs.")
 ]
@@ -31,6 +41,24 @@ FirstJob = Annotated[
 Workers = Annotated[
     int | None, typer.Option(metavar="N", help="Processes that train clients; short for --set workers=N.")
 ]
+
+
+def experiment_folder(name: str | None, out: Path | None, default: Path) -> Path:
+    """Return where an experiment is put: by its name in the installation's folder, or anywhere.
+
+    Raises:
+        ConfigError: if both are given, or a folder cannot be called so.
+    """
+    from fedmem.serving.experiments import FOLDER, is_name
+    from fedmem.storage.settings import StorageSettings
+
+    if name is None:
+        return default if out is None else out
+    if out is not None:
+        raise ConfigError(f"--name {name} and --out {out}: give one of them, the name puts it where it is shown.")
+    if not is_name(name):
+        raise ConfigError(f"--name {name!r}: expected a folder's name, without / and no dot before it.")
+    return StorageSettings.load().data_dir / FOLDER / name
 
 
 def with_workers(overrides: list[str] | None, workers: int | None) -> list[str]:

@@ -13,6 +13,7 @@ from optuna.trial import Trial
 from rich.table import Table
 from yaml import safe_dump
 
+from cli.comparison import baseline_scorers, full_tables
 from cli.screen import answer_json, answers, counted, notes
 from cli.training import open_run, stop_on_interrupt
 from fedmem.checkpoint.atomic_files import write_bytes, write_json
@@ -34,6 +35,8 @@ def run_search(
     deadline = float("inf") if minutes is None else time.monotonic() + 60 * minutes
     with locked(out):
         study = TuningStudy(out, space, dataset)
+        study.plan(trials, lambda: _baselines(space.base, dataset, study.metric))
+        _write(study)
         with stop_on_interrupt() as stopping:
             try:
                 _search(study, trials, lambda: bool(stopping) or time.monotonic() > deadline)
@@ -106,9 +109,22 @@ def _folder(study: TuningStudy, number: int) -> Path:
     return study.folder / f"trial-{number:04d}"
 
 
+def _baselines(config: ExperimentConfig, dataset: FederatedDataset, metric: str) -> dict[str, float]:
+    """Measure on validation what every trial has to beat; nothing where users are kept out."""
+    if config.data.cold_user_fraction:
+        return {}
+    whole = dataset.configured(config.data)
+    tables = full_tables(whole, baseline_scorers(whole), "validation", config.evaluation, with_chance=False)
+    return {name: table.mean(metric) for name, table in tables.items()}
+
+
+def _write(study: TuningStudy) -> None:
+    write_json(study.folder / "study.json", study.record())
+
+
 def _keep_the_best(study: TuningStudy) -> None:
     """Write what is known so far, and remove the runs that are neither the best nor under way."""
-    write_json(study.folder / "study.json", study.record())
+    _write(study)
     best = study.best
     for trial in study.ended:
         if best is None or trial.number != best.number:

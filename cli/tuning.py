@@ -5,8 +5,19 @@ from typing import Annotated
 
 import typer
 
-from cli.options import AsJson, ConfigFile, DataPath, Overrides, Workers, with_workers
+from cli.options import (
+    AsJson,
+    ConfigFile,
+    DataPath,
+    ExperimentName,
+    Overrides,
+    Workers,
+    experiment_folder,
+    with_workers,
+)
 from cli.reading import Reading, with_reading
+
+DEFAULT = Path("runs/tuning")
 
 
 @with_reading
@@ -26,9 +37,11 @@ def tune(
     minutes: Annotated[
         float | None, typer.Option(min=0, help="Stop after this long; the same command continues.")
     ] = None,
-    out: Annotated[Path, typer.Option(metavar="DIR", help="The study: study.db, study.json, best.yaml.")] = (
-        Path("runs/tuning")
-    ),
+    name: ExperimentName = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="The study: study.db, study.json, best.yaml.", show_default=str(DEFAULT)),
+    ] = None,
     workers: Workers = None,
     *,
     reading: Reading,
@@ -44,7 +57,8 @@ def tune(
     from fedmem.data.formats import load_dataset
     from fedmem.tuning.search_space import SearchSpace
 
+    folder = experiment_folder(name, out, DEFAULT)
     loaded = load_config(config, with_workers(overrides, workers))
     searched = SearchSpace.named(space, loaded)
     dataset = load_dataset(data, min_sequence_length=loaded.data.min_sequence_length, **reading.arguments())
-    run_search(searched, dataset, out, trials, minutes, as_json=as_json)
+    run_search(searched, dataset, folder, trials, minutes, as_json=as_json)

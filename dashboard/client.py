@@ -9,6 +9,8 @@ from pydantic import ValidationError
 
 from fedmem.contracts import (
     DatasetList,
+    Experiment,
+    ExperimentPage,
     ItemMap,
     ItemPage,
     ItemResponse,
@@ -129,6 +131,14 @@ class ApiClient:
     def ready(self) -> Ready:
         """Ask which model answers; RefusedError says what is missing."""
         return self._get(Ready, "/health/ready")
+
+    def experiments(self) -> ExperimentPage:
+        """List what the command line's experiments have left, the newest first."""
+        return self._get(ExperimentPage, "/experiments")
+
+    def experiment(self, name: str) -> Experiment:
+        """Get one experiment with what it holds."""
+        return self._get(Experiment, f"/experiments/{quote(name, safe='')}")
 
     def trainers(self) -> TrainerList:
         """List the trainer processes, the one heard from last first."""

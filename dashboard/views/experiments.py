@@ -1,4 +1,4 @@
-"""Experiments: finished runs side by side, with standard errors and what sets them apart."""
+"""Experiments: finished jobs side by side with what sets them apart, and what the command line has found."""
 
 from collections.abc import Mapping, Sequence
 
@@ -9,13 +9,15 @@ from dashboard.charts.experiments import Result, results_chart
 from dashboard.client import LIMIT, BackendError
 from dashboard.components.connection import client, round_book
 from dashboard.components.drawings import panel
+from dashboard.components.one_experiment import SHOWN, one_experiment
 from dashboard.components.states import backend_needed, empty, start_a_job
 from dashboard.plain_text import in_markdown
 from dashboard.words import differences, job_name, variant, with_error
-from fedmem.contracts import Job, ModelVersion
+from fedmem.contracts import ExperimentSummary, Job, ModelVersion
 from fedmem.contracts.traffic import DIRECTIONS, bytes_of_training
 
-SHOWN = ("HR@10", "NDCG@10")
+COMMIT = 10  # letters of it that are shown
+_URL = "experiment"
 SPLITS = {"validation": "Val.", "test": "Test"}  # the table is wide
 LADDER = (
     "centralised SASRec",
@@ -28,25 +30,70 @@ LADDER = (
 
 
 def experiments() -> None:
-    """Show the table of the runs that were tested, by data set."""
+    """Show the table of the jobs that were tested, by data set, and an experiment of the command line."""
     st.title("Experiments")
     with backend_needed():
-        tested = {model.job_id: model for model in client().models().models if "test" in model.metrics}
-        page = client().jobs(LIMIT)
-        runs = [job for job in page.jobs if job.id in tested]
-        if not runs:
-            empty(
-                "No run has been tested yet",
-                "A run is tested on the held-out last items when it ends. Queue experiments on the Training page "
-                "(Purpose: Experiment), or the whole ladder: `fedmem ablate`.",
-                ":material/science:",
-            )
-            start_a_job()
-            return
-        for dataset in dict.fromkeys(job.dataset for job in runs):
-            _table(dataset, sorted((job for job in runs if job.dataset == dataset), key=_rung), tested)
-        if page.next is not None:
-            st.caption(f"Of the newest {LIMIT} jobs.")
+        _jobs()
+        _of_the_command_line()
+
+
+def _jobs() -> None:
+    tested = {model.job_id: model for model in client().models().models if "test" in model.metrics}
+    page = client().jobs(LIMIT)
+    runs = [job for job in page.jobs if job.id in tested]
+    if not runs:
+        empty(
+            "No job has been tested yet",
+            "A job is tested on the held-out last items when it ends. Queue experiments on the Training page "
+            "(Purpose: Experiment).",
+            ":material/science:",
+        )
+        start_a_job()
+        return
+    for dataset in dict.fromkeys(job.dataset for job in runs):
+        _table(dataset, sorted((job for job in runs if job.dataset == dataset), key=_rung), tested)
+    if page.next is not None:
+        st.caption(f"Of the newest {LIMIT} jobs.")
+
+
+def _of_the_command_line() -> None:
+    """List the experiments, and show the one that the reader picks."""
+    page = client().experiments()
+    st.subheader("Of the command line", anchor=False)
+    if not page.experiments:
+        empty(
+            "No ablation and no search yet",
+            "`fedmem ablate --data PATH --name ladder` trains the ladder and shows here which differences are real; "
+            "`fedmem tune --data PATH --name search` searches for better settings.",
+            ":material/experiment:",
+        )
+        return
+    st.dataframe(pd.DataFrame(map(_listed, page.experiments)), hide_index=True, width="stretch")
+    if page.left_out:
+        st.caption(f"{page.left_out:,} older ones are left out.")
+    one_experiment(client().experiment(_picked([each.name for each in page.experiments])))
+
+
+def _listed(one: ExperimentSummary) -> dict[str, str]:
+    return {
+        "Name": one.name,
+        "Kind": one.kind or "–",
+        "Data set": one.dataset or "–",
+        "State": one.state,
+        "Made on": str(one.made_on or "–"),
+        "Commit": (one.commit or "–")[:COMMIT],
+    }
+
+
+def _picked(names: Sequence[str]) -> str:
+    """Ask which one; it is in the address unless it is the first."""
+    given = st.query_params.get(_URL)
+    chosen = st.selectbox("Experiment", names, index=names.index(given) if given in names else 0, key=_URL)
+    if chosen == names[0]:
+        st.query_params.pop(_URL, None)
+    else:
+        st.query_params[_URL] = chosen
+    return chosen
 
 
 def _rung(job: Job) -> tuple[int, int]:

@@ -12,6 +12,17 @@ from fedmem.contracts.catalogue import (
     UserPage,
     UserSummary,
 )
+from fedmem.contracts.experiments import (
+    Ablation,
+    Experiment,
+    ExperimentPage,
+    ExperimentSummary,
+    Measured,
+    MeasuredModel,
+    ModelDifference,
+    Tuning,
+    TuningTrial,
+)
 from fedmem.contracts.jobs import (
     Job,
     JobEvent,
@@ -54,11 +65,15 @@ from fedmem.contracts.recommendations import (
 from fedmem.contracts.service import Dataset, DatasetList, Live, Ready, Trainer, TrainerList
 
 __all__ = [
+    "Ablation",
     "BatchQuestion",
     "BatchRequest",
     "BatchResponse",
     "Dataset",
     "DatasetList",
+    "Experiment",
+    "ExperimentPage",
+    "ExperimentSummary",
     "Explanation",
     "FeedbackEvent",
     "FeedbackRequest",
@@ -81,7 +96,10 @@ __all__ = [
     "Live",
     "LogLine",
     "MapPoint",
+    "Measured",
+    "MeasuredModel",
     "MemoryWeight",
+    "ModelDifference",
     "ModelPage",
     "ModelVersion",
     "NearestItem",
@@ -102,6 +120,8 @@ __all__ = [
     "TrainerList",
     "TransitionRow",
     "TransitionRows",
+    "Tuning",
+    "TuningTrial",
     "UserHistory",
     "UserPage",
     "UserSummary",

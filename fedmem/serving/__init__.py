@@ -5,6 +5,7 @@ from fedmem.data.interactions import Item
 from fedmem.memory.transitions import TransitionTable
 from fedmem.serving.answers import Recommendation, ScoredItem, SimilarTo
 from fedmem.serving.catalogue import ServedCatalogue
+from fedmem.serving.experiments import list_experiments, read_experiment
 from fedmem.serving.job_map import JobMap
 from fedmem.serving.leak_reports import read_leaks, write_leaks
 from fedmem.serving.new_items import described_item
@@ -27,6 +28,8 @@ __all__ = [
     "best_of",
     "described_item",
     "erase_users",
+    "list_experiments",
+    "read_experiment",
     "read_leaks",
     "write_leaks",
 ]

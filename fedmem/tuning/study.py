@@ -3,13 +3,14 @@
 Every draw is seeded by (seed, trial, setting): an interrupted search tries what an uninterrupted one would have tried.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from fcntl import LOCK_EX, LOCK_NB, flock
 from pathlib import Path
 from typing import Any
 
 import optuna
+from optuna.importance import FanovaImportanceEvaluator, get_param_importances
 from optuna.pruners import MedianPruner
 from optuna.samplers import TPESampler
 from optuna.trial import FrozenTrial, Trial, TrialState
@@ -31,6 +32,7 @@ Record = dict[str, Any]
 
 # Before these many trials are through none is pruned, and none before this share of its validations.
 UNPRUNED_TRIALS, UNPRUNED_SHARE = 4, 0.25
+WEIGHED_TRIALS = 5  # of fewer nothing is said about which setting matters
 ENDED = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
 _STATES = {TrialState.COMPLETE: "complete", TrialState.PRUNED: "pruned", TrialState.FAIL: "failed"}
 
@@ -113,6 +115,12 @@ class TuningStudy:
         """How many different configurations were tried."""
         return len({str(sorted(trial.params.items())) for trial in self.ended})
 
+    def plan(self, trials: int, baselines: Callable[[], Mapping[str, float]]) -> None:
+        """Put down how many trials are wanted and, once, what they have to beat."""
+        self._study.set_user_attr("planned", int(min(trials, self.space.count)))
+        if "baselines" not in self._study.user_attrs:
+            self._study.set_user_attr("baselines", dict(baselines()))
+
     def next_trial(self) -> Trial | None:
         """Return the trial that was interrupted, or else a new one; None if the whole space has been tried."""
         interrupted = self._study.get_trials(deepcopy=False, states=[TrialState.RUNNING])
@@ -169,11 +177,25 @@ class TuningStudy:
             "metric": self.metric,
             "seed": self.space.base.seed,
             "space": self.space.record(),
+            "planned": self._study.user_attrs.get("planned"),
+            "baselines": self._study.user_attrs.get("baselines", {}),
+            "importance": self.importance(),
             "configurations": self.configurations,
             "trials": [_trial_record(trial) for trial in self.ended],
             "best": None if best is None else best.number,
             "seconds": sum((t.duration.total_seconds() for t in self.ended if t.duration), 0.0),
         }
+
+    def importance(self) -> dict[str, float]:
+        """Estimate how much of the variance of the values each setting makes, most first; nothing of few trials.
+
+        Hutter et al. 2014, An efficient approach for assessing hyperparameter importance: trees by the search's seed.
+        """
+        complete = self._study.get_trials(deepcopy=False, states=[TrialState.COMPLETE])
+        if len(complete) < WEIGHED_TRIALS or len({trial.value for trial in complete}) == 1:
+            return {}
+        evaluator = FanovaImportanceEvaluator(seed=self.space.base.seed)
+        return dict(get_param_importances(self._study, evaluator=evaluator))
 
     def best_config(self) -> ExperimentConfig | None:
         """Return the configuration of the best trial."""

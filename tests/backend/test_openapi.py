@@ -117,7 +117,7 @@ def test_what_is_sent_has_an_example(document):
 
 @pytest.mark.parametrize(("method", "path"), ROUTES)
 def test_a_parameter_that_a_route_has_not_is_refused(client, method, path):
-    address = path.format(job_id=1, user_id="u01", item_id="1", version="job-1-round-1", index=0)
+    address = path.format(job_id=1, user_id="u01", item_id="1", version="job-1-round-1", index=0, name="ladder")
     response = client.request(method, address, params={"limits": 3, "offsett": 1})
     assert "limits = '3': there is no such parameter" in problem(response, 422).detail
 

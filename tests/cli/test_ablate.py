@@ -13,6 +13,7 @@ from fedmem.checkpoint import RunDirectory
 from fedmem.data.formats import load_dataset
 from fedmem.evaluation.baselines import ItemItemCounts
 from fedmem.evaluation.evaluate import evaluate
+from fedmem.serving import read_experiment
 from tests.cli.test_interrupt import LONG, ROUNDS, process, wait_for
 from tests.tiny import files_of
 from tests.waiting import PATIENCE
@@ -109,11 +110,43 @@ def test_the_last_rung_is_compared_in_pairs(ladder):
     assert [line.split(" | ")[0][2:] for line in table[2:]] == compared[:-1]
 
 
+def test_the_dashboard_shows_what_is_put_under_a_name(fedmem, command, ladder, tmp_path, monkeypatch):
+    monkeypatch.setenv("FEDMEM_DATA_DIR", str(tmp_path))
+    shutil.copytree(ladder[0], tmp_path / "experiments" / "first")
+    outcome = fedmem(*command, "--name", "first", "--set", "log_interval=1")
+    assert (outcome.code, outcome.out) == (0, ladder[1].out)
+    found = read_experiment(tmp_path, "first")
+    assert (found.state, found.kind, found.configurations) == ("finished", "ablation", len(LADDER))
+    assert [model.name for model in found.ablation.models] == [*BASELINES, *MODELS]
+    assert {model.name for model in found.ablation.models if model.baseline} == set(BASELINES)
+    assert len(found.ablation.differences) == len(json.loads((ladder[0] / "ablation.json").read_text())["differences"])
+
+
 def test_the_lists_are_measured(ladder):
     _, outcome = ladder
     lists = outcome.out.split("\n\n")[1].splitlines()
     assert lists[0] == "| lists of ten | coverage | long-tail share |"
     assert len(lists) == 2 + len(BASELINES) - 1 + len(MODELS)
+
+
+class Encoder:
+    """Texts as vectors drawn from their length, without weights."""
+
+    identity = "drawn"
+
+    def __init__(self, name: str = "") -> None: ...
+
+    def encode(self, texts: list[str], progress: object = None) -> np.ndarray:
+        return np.stack([np.random.default_rng(len(text)).standard_normal(7).astype(np.float32) for text in texts])
+
+
+def test_lists_of_a_rung_without_texts_are_measured_by_the_others(fedmem, data, config, tmp_path, monkeypatch):
+    monkeypatch.setattr("fedmem.features.build.TextEncoder", Encoder)
+    settings = ("--set", "federated.num_rounds=2", "--set", "features.image=off", "--rungs", "sasrec,transitions")
+    outcome = fedmem("ablate", "--data", data, "--config", config, *settings, "--out", tmp_path / "out", "--json")
+    assert outcome.code == 0, outcome.err
+    lists = {model["name"]: model["runs"][0]["lists"] for model in json.loads(outcome.out)["models"][1:]}
+    assert {tuple(one) for one in lists.values()} == {("coverage", "long-tail share", "text diversity")}
 
 
 def test_baselines_are_of_the_same_split(ladder, data):
@@ -201,6 +234,7 @@ def test_an_interrupted_ladder_continues_to_the_same_files(fedmem, command, tmp_
     [
         (("--rungs", "transitions,top"), "there is no rung 'top'; choose from sasrec, centralised, transitions"),
         (("--rungs", ""), "there is no rung ''"),
+        (("--name", "first"), "--name first and --out"),
         (("--seeds", "1,two"), "--seeds '1,two': expected whole numbers"),
         (("--seeds", "-1"), "--seeds '-1'"),
         (("--set", "features.preference_text=required"), "the rung centralised: "),

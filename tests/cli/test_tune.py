@@ -1,6 +1,7 @@
 """``fedmem tune``: what it tries, what it prints, what it refuses, and that it goes on where it was killed."""
 
 import json
+import shutil
 import signal
 from pathlib import Path
 
@@ -9,6 +10,9 @@ import yaml
 
 from fedmem.checkpoint import RunDirectory
 from fedmem.config_reader import load_config
+from fedmem.serving import read_experiment
+from fedmem.tuning.search_space import SearchSpace
+from fedmem.tuning.study import TuningStudy
 from tests.cli.test_interrupt import process, wait_for
 from tests.waiting import PATIENCE
 
@@ -74,6 +78,40 @@ def test_what_is_printed_trains(study, fedmem, data, tmp_path):
     printed = load_config(out / "best.yaml").settings()
     for name, value in RunDirectory(left).read_config().settings().items():
         assert printed[name] == value
+
+
+def test_the_dashboard_shows_what_is_put_under_a_name(study, command, fedmem, tmp_path, monkeypatch):
+    monkeypatch.setenv("FEDMEM_DATA_DIR", str(tmp_path))
+    shutil.copytree(study[0], tmp_path / "experiments" / "search")
+    assert fedmem(*command, "--name", "search", "--trials", TRIALS, "--minutes", 0).code == 0
+    found, record = read_experiment(tmp_path, "search"), record_of(study[0])
+    assert (found.state, found.kind) == ("finished", "tuning")
+    assert [trial.value for trial in found.tuning.trials] == [trial["value"] for trial in record["trials"]]
+    assert found.tuning.baselines.keys() == {"popularity", "item-item counts", "EASE + recency"}
+    assert fedmem(*command, "--name", "search", "--trials", TRIALS + 1, "--minutes", 0).code == 0
+    later = read_experiment(tmp_path, "search")
+    assert (later.state, later.note.partition(".")[0]) == ("unfinished", f"{TRIALS} of {TRIALS + 1} trials are through")
+
+
+@pytest.mark.parametrize("name", ["a/b", ".hidden", "", "two\nlines"])
+def test_a_name_that_no_folder_can_have_is_refused(command, fedmem, name):
+    outcome = fedmem(*command, "--name", name)
+    assert (outcome.code, "expected a folder's name" in outcome.err) == (2, True)
+
+
+def test_the_setting_that_makes_the_difference_weighs_most(study, config, tmp_path):
+    values = {"training.loss": ["bpr", "full_softmax"], "model.sasrec_dropout": [0.0, 0.1, 0.2]}
+    space = SearchSpace.of(values, load_config(config), "the test")
+    searched = TuningStudy(tmp_path, space, RunDirectory(next(study[0].glob("trial-*"))).read_snapshot().dataset)
+    for trial in iter(searched.next_trial, None):
+        assert (len(searched.ended) >= 5) == bool(searched.importance())
+        trial.report(0.1 * (trial.params["training.loss"] == "bpr") + 0.01 * trial.params["model.sasrec_dropout"], 1)
+        searched.end(trial)
+        if len(searched.ended) == 12:
+            break
+    weights = searched.importance()
+    assert next(iter(weights)) == "training.loss"
+    assert sum(weights.values()) == pytest.approx(1)
 
 
 def test_the_same_command_again_tries_nothing(study, command, fedmem):

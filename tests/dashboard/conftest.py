@@ -17,6 +17,7 @@ from tests.dashboard.example_rounds import Curves
 from tests.dashboard.pretended_trainer import PretendedTrainer
 from tests.dashboard.sites import asked, backend_on, open_page
 from tests.end_to_end.products import Product
+from tests.example_experiments import ABLATION, STUDY, write_experiment
 from tests.tiny import LEAK
 from tests.waiting import PATIENCE, until
 
@@ -68,6 +69,8 @@ def filled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Filled]:
     without_memory = product.queue({"ablation": {"disable_memory": True}}, kind="experiment")
     product.train()
     write_leaks(product.data_dir / "jobs" / str(full.id), LeakReport(job_id=full.id, round=8, clients=7, leaks=(LEAK,)))
+    write_experiment(product.data_dir, "search", "study.json", STUDY)
+    write_experiment(product.data_dir, "ladder", "ablation.json", ABLATION)
     trainer = PretendedTrainer(product.url)
     running = trainer.queue("tiny", federated={"num_rounds": 100})
     lease = trainer.claim()

@@ -13,6 +13,7 @@ from dashboard.charts.drawing import axis_titles
 from dashboard.client import BackendAwayError
 from dashboard.words import share, size
 from tests.dashboard.sites import PAGES, read
+from tests.example_experiments import ABLATION
 from tests.ports import free_port
 
 CHARTS = {  # of a job that was trained with everything on
@@ -22,7 +23,7 @@ CHARTS = {  # of a job that was trained with everything on
     "memory": 8,  # without texts and images there is one expert and nothing to weigh
     "prototypes": 4,
     "recommend": 2,
-    "experiments": 2,
+    "experiments": 6,  # two of jobs, four of an ablation
     "privacy": 1,
     "system": 0,
 }
@@ -509,6 +510,35 @@ def test_experiments_are_a_table_with_standard_errors(page, filled):
     up = last["bytes_up_weights"] + last["bytes_up_prototypes"] + last["bytes_up_transitions"]
     assert list(shown["KB down / up"])[1] == f"{down / 1e3:,.1f} / {up / 1e3:,.1f}"
     assert "`ablation.disable_memory` True instead of False" in words(app)
+
+
+def test_an_ablation_shows_its_table_and_which_differences_are_real(page, filled):
+    app = page("experiments", filled.api, experiment="ladder")
+    tables = [frame.value for frame in app.dataframe]
+    listed = next(shown for shown in tables if "Commit" in shown)
+    assert set(listed["Name"]) == {"ladder", "search"}
+    rungs = next(shown for shown in tables if "Model" in shown and "Test NDCG@10" in shown)
+    assert list(rungs["Model"]) == [model["name"] for model in ABLATION["models"]]
+    assert list(rungs["Test NDCG@10"])[-1] == ".260 ± .010"
+    assert list(rungs["Round"])[-1] == "3 / 4, 3 / 4"
+    assert "Configurations trained: 2. Seeds: 1, 2. Users evaluated: 12." in words(app)
+    drawn = [spec for spec in specs(app) if "Difference in NDCG@10 (test)" in axis_titles(spec)]
+    assert len(drawn) == 1
+    app.selectbox(key="differences-ladder").select("item-item counts").run()
+    assert "item-item counts minus the other, NDCG@10" in words(app)
+
+
+def test_a_search_shows_its_trials_best_first_and_how_far_it_is(page, filled):
+    app = page("experiments", filled.api, experiment="search")
+    assert app.query_params["experiment"] == "search"
+    said = words(app)
+    assert "4 of 6 trials are through" in said
+    assert "Trials: 4 of 6. Configurations tried: 4, in 60 s. Best: trial 3, .250." in said
+    trials = app.dataframe[-1].value
+    assert list(trials["Trial"]) == [3, 0, 1, 2]
+    assert list(trials["State"])[-1] == "failed: it must divide"
+    titles = [axis_titles(spec) for spec in specs(app)]
+    assert {"Trial (number)", "Validation: NDCG at 10 (0 to 1)"} in titles
 
 
 def test_system_shows_models_data_sets_and_the_log(page, filled):
