@@ -16,7 +16,9 @@ Policy = Annotated[Literal["required", "auto", "off"], BeforeValidator(lambda v:
 Fraction = Annotated[float, Field(gt=0, le=1)]
 Probability = Annotated[float, Field(ge=0, lt=1)]
 Positive = Annotated[int, Field(gt=0, le=1_000_000)]
-Size = Annotated[int, Field(gt=0, le=10_000)]
+LARGEST = 10_000
+CPU_CHUNK = 16  # clients whose activations the caches of a core still hold
+Size = Annotated[int, Field(gt=0, le=LARGEST)]
 Rounds = Annotated[int, Field(gt=0, le=1_000_000)]
 Rate = Annotated[float, Field(gt=0)]
 Text = Annotated[str, Field(max_length=4096, pattern=r"^[^\x00-\x1f\x7f]+$")]  # a name or a path
@@ -236,7 +238,11 @@ class FederatedConfig(Section):
         original=0,
     )
     patience: Rounds = setting(10, "Evaluations without a better validation NDCG@10 before training stops.")
-    chunk_size: Size = setting(16, "Clients trained together; the unit of work, never of the numbers' meaning.")
+    chunk_size: Size | None = setting(
+        None,
+        "Clients trained together at most; the unit of work, never of the numbers' meaning. Null takes 16 on a CPU, on "
+        "a GPU as many of a round as it can hold.",
+    )
     centralised_batch: Positive | None = setting(
         None, "If set, a round passes over its users in batches of this many, one step each: pooled training."
     )
@@ -309,6 +315,16 @@ class ExperimentConfig(Section):
             section = value if isinstance(value, dict) else {}
             found |= {f"{name}.{key}": leaf for key, leaf in section.items()} or {name: value}
         return found
+
+    @property
+    def on_a_cpu(self) -> bool:
+        """Whether the model lives in the machine's own memory."""
+        return self.device.partition(":")[0] == "cpu"
+
+    @property
+    def clients_together(self) -> int:
+        """Clients of a chunk at most, unless they are too long for that."""
+        return self.federated.chunk_size or (CPU_CHUNK if self.on_a_cpu else LARGEST)
 
     @property
     def uses_retriever(self) -> bool:

@@ -94,10 +94,15 @@ def _features(config: ExperimentConfig, data: DataSize) -> int:
 
 
 def _chunk(config: ExperimentConfig, data: DataSize) -> int:
-    """Count what a chunk of clients holds in a step: activations and, of several steps, each client's own model."""
+    """Count what a chunk of clients holds in a step: activations and, of several steps, each client's own model.
+
+    On another device than the CPU it is that device that holds them.
+    """
+    if not config.on_a_cpu:
+        return 0
     model, federated, training = config.model, config.federated, config.training
     longest = max(1, min(config.data.max_history, data.interactions // max(data.users, 1)))
-    clients = max(1, min(federated.chunk_size, round(federated.client_fraction * data.users)))
+    clients = max(1, min(config.clients_together, round(federated.client_fraction * data.users)))
     tokens = clients * min(longest, training.batch_size or longest)
     vectors = BLOCK_ACTIVATIONS * model.sasrec_num_blocks + OTHER_ACTIVATIONS
     held = tokens * vectors * model.sasrec_hidden_dim

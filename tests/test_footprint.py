@@ -31,6 +31,13 @@ def test_whatever_is_larger_takes_more(more):
     assert memory(**more) > memory()
 
 
+def test_what_a_gpu_holds_takes_no_memory_of_the_machine():
+    large = {"model": {"sasrec_hidden_dim": 512}}
+    assert memory(**large, device="cuda") < memory(**large) < memory(**large, device="cpu", workers=2)
+    all_at_once = {"federated": {"chunk_size": 10_000, "client_fraction": 1.0}}
+    assert memory(**all_at_once, device="cuda:0") == memory(device="cuda:0")
+
+
 def test_a_larger_catalogue_takes_more_memory_and_disk():
     larger = DataSize(943, 1_000_000, 100_000)
     assert memory(larger) > 2 * memory()

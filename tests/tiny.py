@@ -23,6 +23,7 @@ from fedmem.federated.simulation import SCRATCH, SimulatedPopulation
 from fedmem.federated.start import build_model
 from fedmem.memory.entries import MemoryEntries
 from fedmem.modality import Modality
+from fedmem.model.recommender import UR4RecV2MoE
 
 ITEMS = 30
 
@@ -109,6 +110,11 @@ def population_of(snapshot: Snapshot, *, double: bool = False) -> SimulatedPopul
     model = build_model(snapshot.config, snapshot.dataset.num_items, snapshot.features)
     if double:
         model.double()
+    return population_around(model, snapshot)
+
+
+def population_around(model: UR4RecV2MoE, snapshot: Snapshot) -> SimulatedPopulation:
+    """All clients of a snapshot around a model."""
     return SimulatedPopulation(snapshot.config, snapshot.dataset, snapshot.features, snapshot.user_features, model)
 
 

@@ -36,7 +36,7 @@ class ChunkSizes:
     @classmethod
     def of(cls, config: ExperimentConfig, features: ItemFeatures) -> "ChunkSizes":
         """Bound the tokens, and the clients where each has parameters of its own, and so a table of items."""
-        dim, size = config.model.sasrec_hidden_dim, config.federated.chunk_size
+        dim, size = config.model.sasrec_hidden_dim, config.clients_together
         tokens = MOST_WORK // (dim * max(dim, config.model.max_seq_len, PER_TOKEN))
         if not is_fedsgd(config.training, config.federated):
             widths = [len(one.mean) for one in features.vectors.values()]

@@ -22,7 +22,8 @@ def chunk_dropout(generators: Sequence[np.random.Generator], counts: Sequence[in
         threshold = round(probability * _LEVELS)
         size = x.shape[-1]
         drawn = [_keep(g, n * size, threshold) for g, n in zip(generators, counts, strict=True)]
-        keep = torch.from_numpy(np.concatenate(drawn)).to(x.device, x.dtype).view(-1, size)
+        # A byte each on the way, and numbers only where they are needed.
+        keep = torch.from_numpy(np.concatenate(drawn)).to(x.device).to(x.dtype).view(-1, size)
         mask = x.new_zeros(x.shape)
         mask[tokens.to(x.device)] = keep * (_LEVELS / (_LEVELS - threshold))
         return x * mask

@@ -1,5 +1,7 @@
 """What a run starts from: the model with its drawn weights, the server's state, the first prototypes."""
 
+import os
+
 import numpy as np
 import torch
 
@@ -51,12 +53,20 @@ def build_model(
 
 
 def check_device(device: str) -> None:
-    """Raise ConfigError if the device is not to be had."""
+    """Raise ConfigError if the device is not to be had; have one that is no CPU add in a fixed order."""
     try:
-        torch.empty(1, device=device)
+        if torch.empty(1, device=device).device.type != "cpu":
+            _same_bits_again()
     except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0][:80]
         raise ConfigError(f"device = {device!r} cannot be used ({reason}): choose cpu, cuda or cuda:0.") from None
+
+
+def _same_bits_again() -> None:
+    """Let this process compute the same bits whenever it is asked the same, as a CPU does by itself."""
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # of CUDA's matrix products, which look when they begin
+    torch.use_deterministic_algorithms(True)
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # nothing reads it
 
 
 def item_blocks(features: ItemFeatures) -> FrozenItemBlocks:

@@ -8,7 +8,8 @@ from torch.nn import functional as F
 
 from fedmem.interruption import heed
 
-_BLOCK_LOGITS = 2**18  # logits held at a time: 1 MB in float32
+_BLOCK_LOGITS = 2**18  # logits held at a time on a CPU: 1 MB in float32, which its caches hold
+_GPU_BLOCK_LOGITS = 2**26  # on a GPU, which waits for the next operation longer than it works on a small one: 256 MB
 
 
 def bpr_loss(positive: Tensor, negative: Tensor) -> Tensor:
@@ -47,7 +48,8 @@ class _FullSoftmaxSum(torch.autograd.Function):
         items = matrix[1:]
         for_queries, for_matrix = torch.empty_like(queries), torch.zeros_like(matrix)
         losses = torch.empty_like(weight)
-        for rows in torch.arange(len(queries)).split(max(1, _BLOCK_LOGITS // len(items))):
+        held = _BLOCK_LOGITS if queries.device.type == "cpu" else _GPU_BLOCK_LOGITS
+        for rows in torch.arange(len(queries)).split(max(1, held // len(items))):
             heed()
             block = slice(int(rows[0]), int(rows[-1]) + 1)
             target = (targets[block] - 1).unsqueeze(1)

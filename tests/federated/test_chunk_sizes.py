@@ -54,3 +54,12 @@ def test_clients_with_parameters_of_their_own_are_fewer_the_larger_the_catalogue
     assert many * 10_001 * dim * PER_ITEM <= MOST_WORK < (many + 1) * 10_001 * dim * PER_ITEM
     assert few > 90 * many
     assert sizes_of(several, 10**6).clients == 1
+
+
+def test_a_gpu_takes_as_many_clients_at_once_as_an_operation_may_have():
+    """A CPU works best on what its caches hold, a GPU on much at a time; who names a size gets it on both."""
+    assert sizes_of({}).clients == sizes_of({"device": "cpu:0"}).clients == 16
+    found = sizes_of({"device": "cuda"})
+    assert (found.clients, found.tokens) == (10_000, sizes_of(ALL_AT_ONCE).tokens)
+    assert sizes_of({"device": "cuda:1"} | OWN, 3_416).clients == sizes_of(ALL_AT_ONCE | OWN, 3_416).clients < 100
+    assert sizes_of({"device": "cuda", "federated": {"chunk_size": 3}}).clients == 3
