@@ -14,7 +14,11 @@ _LEVELS = 2**16  # probabilities are rounded to 1/65536: two random bytes decide
 
 
 def chunk_dropout(generators: Sequence[np.random.Generator], counts: Sequence[int], tokens: Tensor) -> Dropout:
-    """Draw each client's masks for its ``counts`` tokens, in the order in which ``tokens`` [C, P] marks them."""
+    """Draw each client's masks for its ``counts`` tokens, in the order in which ``tokens`` [C, P] marks them.
+
+    They are drawn on the CPU wherever the model lives, so that they are the same.
+    """
+    place = torch.where(tokens.flatten(), tokens.flatten().cumsum(0) - 1, sum(counts))  # of each token among all [C·P]
 
     def drop(x: Tensor, probability: float) -> Tensor:
         if probability == 0:
@@ -22,11 +26,11 @@ def chunk_dropout(generators: Sequence[np.random.Generator], counts: Sequence[in
         threshold = round(probability * _LEVELS)
         size = x.shape[-1]
         drawn = [_keep(g, n * size, threshold) for g, n in zip(generators, counts, strict=True)]
-        # A byte each on the way, and numbers only where they are needed.
-        keep = torch.from_numpy(np.concatenate(drawn)).to(x.device).to(x.dtype).view(-1, size)
-        mask = x.new_zeros(x.shape)
-        mask[tokens.to(x.device)] = keep * (_LEVELS / (_LEVELS - threshold))
-        return x * mask
+        at_padding = np.zeros(size, bool)
+        # A byte each on the way to where they are needed as numbers.
+        keep = torch.from_numpy(np.concatenate([*drawn, at_padding])).to(x.device).to(x.dtype).view(-1, size)
+        mask = (keep * (_LEVELS / (_LEVELS - threshold))).index_select(0, place)
+        return x * mask.view_as(x)
 
     return drop
 

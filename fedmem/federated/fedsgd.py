@@ -70,7 +70,7 @@ class FedSGD:
             reads_memory=config.uses_memory,
         )
         generators = [dropout_generator(config.seed, round_number, user, 0) for user in chunk.users]
-        drop = chunk_dropout(generators, tokens.counts.tolist(), torch.from_numpy(tokens.real))
+        drop = chunk_dropout(generators, tokens.counts.tolist(), torch.from_numpy(tokens.real).to(like.device))
         model.zero_grad()
         step = ChunkStep.of(Objective.of(config), model, batch, drop, ids)
         step.losses.total.backward()

@@ -87,7 +87,7 @@ class SeveralSteps:
             chunk, steps, tokens, weight, copies.rows, prototypes, like, reads_memory=self.config.uses_memory
         )
         generators = [dropout_generator(self.config.seed, round_number, user, number) for user in chunk.users]
-        drop = chunk_dropout(generators, tokens.counts.tolist(), torch.from_numpy(tokens.real))
+        drop = chunk_dropout(generators, tokens.counts.tolist(), torch.from_numpy(tokens.real).to(like.device))
         step = ChunkStep.of(Objective.of(self.config), self.clients_model, batch, drop, copies.ids)
         step.losses.total.backward()
         client_losses.add(step.losses.recommendation, tokens)

@@ -66,7 +66,7 @@ class SlowClient:
             step = reading.step
             batch = collate([reading], prototypes, model.sasrec.item_embedding, model.text_dim)
             generator = dropout_generator(self.config.seed, broadcast.round, self.user, number)
-            real = torch.from_numpy(step.items > 0)
+            real = torch.from_numpy(step.items > 0).to(batch.items.device)
             drop = chunk_dropout([generator], [int(real.sum())], real)
             losses = local_objective(model, batch, self.config, drop)
             optimizer.zero_grad()
