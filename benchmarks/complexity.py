@@ -46,7 +46,7 @@ def sasrec(L: int = 100, D: int = 64) -> Side:
 def retriever(N: int = 2_000, D: int = 64) -> Side:
     """Make the item side of the score of N candidates."""
     texts = FrozenVectors.fitted(list(RNG.standard_normal((N, TEXT_DIM)).astype(np.float32)))
-    tree = {"model": {"sasrec_hidden_dim": D, "retriever_output_dim": D}}
+    tree = {"model": {"sasrec_hidden_dim": D, "retriever_output_dim": D}, "ablation": {"disable_moe": False}}
     model = build_model(validate_config(tree, "the benchmark"), N, ItemFeatures(N, {Modality.TEXT: texts}))
     rows = torch.arange(1, N + 1)
     return lambda: model.item_table(rows)

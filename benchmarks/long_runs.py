@@ -33,7 +33,12 @@ def movielens_1m(data: Path, items: Path | None, out: Path, workers: int) -> dic
     """Run ``fedmem train`` for 500 rounds with contexts of 200 items."""
     command = [*FEDMEM, "train", "--data", str(data), "--out", str(out), "--resume", "--workers", str(workers)]
     command += ["--items", str(items)] if items else []
-    settings = ("model.max_seq_len=200", f"federated.num_rounds={ROUNDS}", "features.image=off")
+    settings = (
+        "ablation.disable_moe=false",
+        "model.max_seq_len=200",
+        f"federated.num_rounds={ROUNDS}",
+        "features.image=off",
+    )
     command += [part for setting in settings for part in ("--set", setting)]
     subprocess.run(command, check=True)
     return run_result(out)

@@ -43,10 +43,11 @@ class Run:
         return [part for setting in settings for part in ("--set", setting)]
 
 
-FULL = [Run("fedmem", seed) for seed in (42, 43, 44)]
+FULL = "fedmem_full"
+LADDERS = [Run(FULL, seed) for seed in (42, 43, 44)]
 ORIGINAL = Run("fedavg_original")
 # The controls keep a tenth of the users out of training, so that they are measured on new users too.
-CONTROLS = [Run(c, cold=True) for c in ("fedmem", "no_memory", "random_memory", "last_memory", "no_text")]
+CONTROLS = [Run(c, cold=True) for c in (FULL, "no_memory", "random_memory", "last_memory", "no_text")]
 
 
 def train(run: Run, data: Path, out: Path) -> None:
@@ -59,7 +60,7 @@ def train(run: Run, data: Path, out: Path) -> None:
 
 def evaluate(run: Run, out: Path) -> dict[str, Any]:
     """Compute the test tables of a finished run; for Full also with parts of its memory changed."""
-    command = [*FEDMEM, "evaluate", str(out / run.name), "--json", *(["--controls"] if run.config == "fedmem" else [])]
+    command = [*FEDMEM, "evaluate", str(out / run.name), "--json", *(["--controls"] if run.config == FULL else [])]
     done = subprocess.run(command, check=True, capture_output=True, text=True)
     return {"config": run.config, "seed": run.seed, "test": json.loads(done.stdout)}
 
@@ -83,7 +84,7 @@ def controls_markdown(results: list[dict[str, Any]]) -> str:
     head = "| | warm | paired difference to the trained model | cold, 0 | 1 | 2 | 3 | 5 |"
     lines = [head, "|---" * 8 + "|"]
     for result in results:
-        full = result["config"] == "fedmem"
+        full = result["config"] == FULL
         for row in result["test"]["warm"]:
             is_model = row["name"] == "trained model"
             if not (is_model or (full and row["name"] != "chance")):
@@ -110,8 +111,8 @@ def main() -> None:
     out = arguments.out
     out.mkdir(parents=True, exist_ok=True)
     with ThreadPoolExecutor(arguments.processes) as pool:
-        list(pool.map(lambda run: train(run, arguments.data, out), [*FULL, ORIGINAL, *CONTROLS]))
-        full = list(pool.map(lambda run: evaluate(run, out), FULL))
+        list(pool.map(lambda run: train(run, arguments.data, out), [*LADDERS, ORIGINAL, *CONTROLS]))
+        full = list(pool.map(lambda run: evaluate(run, out), LADDERS))
         controls = list(pool.map(lambda run: evaluate(run, out), CONTROLS))
     dataset = RunDirectory(out / ORIGINAL.name).read_snapshot().dataset
     original = {"name": "federated averaging as the original has it", "runs": [run_result(out / ORIGINAL.name)]}

@@ -53,7 +53,7 @@ class NoRecorder:
 def measure(data: Path | None) -> dict[str, object]:
     """Return the ratio of the medians, and the seconds of each turn."""
     dataset = generated_movielens() if data is None else load_dataset(data)
-    config = validate_config({"federated": {"patience": 1000}}, "the benchmark")
+    config = validate_config({"federated": {"patience": 1000}, "ablation": {"disable_moe": False}}, "the benchmark")
     snapshot = take_snapshot(config, dataset)
     with (
         tempfile.TemporaryDirectory() as folder,

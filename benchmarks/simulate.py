@@ -7,8 +7,8 @@ p1           GFLOP/s of the model's own arithmetic in W's client updates (64 cli
              forward 2·6·D² per block for its six matrices, 4·T·D for attention over the T positions of the token's own
              segment, 2·D·(1 + N) for the scores; the backward pass twice that. Norms, softmax, embeddings and Adam are
              not counted.
-p3           client updates per CPU-second of FedMem-Full as configured (configs/fedmem.yaml), over those of chunks of
-             one, which is one client at a time: the same tenth of ML-100K's users on both sides, with memories that are
+p3           client updates per CPU-second of FedMem-Full (configs/fedmem_full.yaml), over those of chunks of one,
+             which is one client at a time: the same tenth of ML-100K's users on both sides, with memories that are
              filled, their reading and writing, and the distilling of prototypes.
 p3_original  ours times 1.5, the CPU-seconds per client measured on the published original on such a machine.
 p4           a round of FedMem-Full with the configured loss, over the same round with memory and retriever off; every
@@ -107,8 +107,12 @@ def server_of(
 
 
 def configured(**changes: dict[str, Any]) -> ExperimentConfig:
-    """Return the tested defaults, without validation, memories written from the first round on."""
-    base: dict[str, Any] = {"fedmem": {"warmup_rounds": 0}, "evaluation": {"eval_every": 1_000_000}}
+    """Return FedMem-Full, without validation, memories written from the first round on."""
+    base: dict[str, Any] = {
+        "fedmem": {"warmup_rounds": 0},
+        "evaluation": {"eval_every": 1_000_000},
+        "ablation": {"disable_moe": False},
+    }
     return validate_config(merged(base, changes), "the benchmark")
 
 

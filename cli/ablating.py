@@ -63,7 +63,7 @@ def ablate(
 ) -> None:
     """Train the ladder, from centralised SASRec to FedMem-Full, and print one Markdown table with the baselines.
 
-    The configuration is FedMem-Full's; the other rungs differ by a switch. Ctrl-C stops; the same call continues.
+    The rungs differ by switches of the configuration's section ablation. Ctrl-C stops; the same call continues.
     """
     from cli.ladder import run_ablation
     from fedmem.ablation import variants

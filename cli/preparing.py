@@ -18,7 +18,11 @@ from fedmem.storage.engine import connect
 from fedmem.storage.jobs import JobStore
 
 DEMO = "demo"
-DEMO_CHANGES = {"features": {"image_model_name": "descriptor"}, "federated": {"num_rounds": 150}}  # configs/demo.yaml
+DEMO_CHANGES = {  # configs/demo.yaml
+    "features": {"image_model_name": "descriptor"},
+    "federated": {"num_rounds": 150},
+    "ablation": {"disable_moe": False},
+}
 
 
 def prepare(data_dir: Path, database_url: str, *, train: bool) -> None:

@@ -38,7 +38,7 @@ def variant(config: ExperimentConfig) -> str:
     if config.federated.centralised_batch is not None:
         return "centralised SASRec"
     if not config.uses_retriever:
-        return "FedAvg-SASRec"
+        return "FedMem-Transitions" if config.uses_transitions else "FedAvg-SASRec"
     if not config.uses_memory:
         return "FedMem-NoMemory"
     if config.fedmem.memory_policy != "surprise":
@@ -47,6 +47,8 @@ def variant(config: ExperimentConfig) -> str:
         return "FedMem-NoProto"
     if not config.uses_contrastive:
         return "FedMem-NoContrast"
+    if not config.uses_transitions:
+        return "FedMem-NoTransitions"
     return "FedMem-Full"
 
 

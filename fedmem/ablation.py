@@ -46,15 +46,16 @@ def _disabled(*parts: str) -> tuple[tuple[str, object], ...]:
     return tuple((f"ablation.disable_{part}", True) for part in parts)
 
 
+_EXPERTS = (("ablation.disable_moe", False),)
 _IDS_ONLY = tuple((f"features.{name}", "off") for name in ("text", "image", "preference_text"))
 
 LADDER = (
     Rung("sasrec", IDS_ONLY_TITLE, (*_disabled("moe", "memory"), *_IDS_ONLY), pooled=True),
     Rung("centralised", "centralised SASRec", _disabled("moe", "memory"), pooled=True),
     Rung("transitions", "FedMem-Transitions", _disabled("moe"), without="FedAvg-SASRec"),
-    Rung("fedmem_no_proto", "FedMem-NoProto", _disabled("prototype_agg")),
-    Rung("fedmem_no_contrast", "FedMem-NoContrast", _disabled("contrastive")),
-    Rung("fedmem", "FedMem-Full", without="FedMem-NoTransitions"),
+    Rung("fedmem_no_proto", "FedMem-NoProto", (*_EXPERTS, *_disabled("prototype_agg"))),
+    Rung("fedmem_no_contrast", "FedMem-NoContrast", (*_EXPERTS, *_disabled("contrastive"))),
+    Rung("fedmem_full", "FedMem-Full", _EXPERTS, without="FedMem-NoTransitions"),
 )
 
 
@@ -64,10 +65,11 @@ def variants(config: ExperimentConfig, changes: Sequence[tuple[str, Sequence[obj
     Raises:
         ConfigError: if there is no such setting or it cannot have such a value.
     """
-    full, settings, found = LADDER[-1], config.settings(), []
+    full, found = LADDER[-1], []
+    settings = rung_config(full, config, 1, config.seed).settings()
     for key, values in changes:
         for value in values:
-            rung = Rung(f"{key}-{value}", f"{full.title}, {key} = {value}", ((key, value),))
+            rung = Rung(f"{key}-{value}", f"{full.title}, {key} = {value}", (*full.settings, (key, value)))
             rung_config(rung, config, 1, config.seed)  # refuses what cannot be set
             if settings[key] != value:
                 found.append(rung)
@@ -90,12 +92,12 @@ class PlannedRun:
 def planned_runs(
     config: ExperimentConfig, num_clients: int, rungs: Sequence[Rung], seeds: Sequence[int]
 ) -> list[PlannedRun]:
-    """List every run, a whole ladder per seed; ``config`` is FedMem-Full's."""
+    """List every run, a whole ladder per seed; ``config`` is FedMem-Full's but for the switches of the rungs."""
     return [PlannedRun(rung, rung_config(rung, config, num_clients, seed)) for seed in seeds for rung in rungs]
 
 
 def rung_config(rung: Rung, config: ExperimentConfig, num_clients: int, seed: int) -> ExperimentConfig:
-    """Turn Full's configuration into the rung's; ``num_clients`` take part in training.
+    """Turn a configuration into the rung's; ``num_clients`` take part in training.
 
     Raises:
         ConfigError: if the configuration demands what the rung turns off.

@@ -273,7 +273,12 @@ class AblationConfig(Section):
     disable_transitions: bool = setting(False, "Transitions are neither sent nor read.")
     disable_prototype_agg: bool = setting(False, "Prototypes are neither sent nor read.")
     disable_contrastive: bool = setting(False, "No contrastive loss.")
-    disable_moe: bool = setting(False, "No retriever: the sequence model alone.")
+    disable_moe: bool = setting(
+        True,
+        "No retriever, and so neither local memory nor prototypes: the sequence model and the transitions alone. No "
+        "gain by them could be measured (docs/results.md).",
+        original=False,
+    )
 
 
 class ExperimentConfig(Section):
@@ -300,7 +305,10 @@ class ExperimentConfig(Section):
     @model_validator(mode="after")
     def _parts_fit(self) -> Self:
         if self.features.preference_text == "required" and not self.uses_memory:
-            raise ValueError("features.preference_text is required, but the experts that read it are disabled")
+            raise ValueError(
+                "features.preference_text is required, but the experts that read it are disabled: "
+                "set ablation.disable_moe=false, or the text to auto"
+            )
         if self.fedmem.memory_policy in get_args(WholeHistory) and self.training.batch_size is not None:
             raise ValueError(
                 f"fedmem.memory_policy = {self.fedmem.memory_policy} chooses from the whole history: "

@@ -24,8 +24,7 @@ def test_every_setting_is_listed_by_its_dotted_name():
 @pytest.mark.parametrize(
     ("override", "uses"),
     [
-        ("seed=1", (True, True, True, True)),
-        ("ablation.disable_moe=true", (False, False, False, False)),
+        ("ablation.disable_moe=false", (True, True, True, True)),
         ("ablation.disable_memory=true", (True, False, False, False)),
         ("ablation.disable_prototype_agg=true", (True, True, False, True)),
         ("fedmem.enable_prototype_aggregation=false", (True, True, False, True)),
@@ -34,8 +33,14 @@ def test_every_setting_is_listed_by_its_dotted_name():
     ],
 )
 def test_switches_turn_parts_off(override, uses):
-    config = load_config(None, (override,))
+    config = load_config(None, ("ablation.disable_moe=false", override))
     assert (config.uses_retriever, config.uses_memory, config.uses_prototypes, config.uses_contrastive) == uses
+
+
+def test_by_default_only_the_transitions_are_remembered():
+    config = load_config(None)
+    assert config.uses_transitions
+    assert not any((config.uses_retriever, config.uses_memory, config.uses_prototypes, config.uses_contrastive))
 
 
 # What another program may send

@@ -34,6 +34,7 @@ TINY: dict[str, dict[str, Any]] = {
     "training": {"num_negatives": 10},
     "federated": {"num_rounds": 6, "client_fraction": 0.5, "server_warmup_steps": 2, "chunk_size": 3},
     "evaluation": {"eval_every": 2},
+    "ablation": {"disable_moe": False},
 }
 
 

@@ -1,6 +1,6 @@
 """The configuration of a new training job, and its start."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 from uuid import uuid4
 
@@ -9,7 +9,17 @@ import streamlit as st
 from dashboard.client import BackendAwayError, BackendError
 from dashboard.components.connection import client
 from dashboard.components.job_choice import choose, known_jobs
-from dashboard.components.new_job_fields import FIELDS, ROUNDS, SWITCHES, Field, changed, value_at
+from dashboard.components.new_job_fields import (
+    EXPERT_FIELDS,
+    EXPERT_SWITCHES,
+    EXPERTS,
+    FIELDS,
+    ROUNDS,
+    TRANSITIONS,
+    Field,
+    changed,
+    value_at,
+)
 from dashboard.plain_text import in_markdown
 from dashboard.words import job_name
 from fedmem.config import ExperimentConfig
@@ -105,17 +115,11 @@ def _settings(base: ExperimentConfig, least_rounds: int) -> dict[str, Any]:
     tree = base.model_dump(mode="json")
     tree["federated"]["num_rounds"] = max(least_rounds, tree["federated"]["num_rounds"])
     mark = hash(str(tree)) % 10**8  # another base, other values in the fields
-    columns = st.columns(3)
-    changes: dict[str, Any] = {}
-    for index, field in enumerate(FIELDS):
-        least = least_rounds if field.path == ROUNDS else field.least
-        key = f"new-{field.path}-{mark}"
-        changes[field.path] = _number(columns[index % 3], field, value_at(tree, field.path), least, key)
+    changes = _numbers(FIELDS, tree, mark, least_rounds)
     st.markdown("Parts of the method")
-    places = st.columns(4)
-    for index, (path, label, help_text) in enumerate(SWITCHES):
-        key = f"new-{path}-{mark}"
-        changes[path] = not places[index].toggle(label, value=not value_at(tree, path), key=key, help=help_text)
+    changes |= _switches((TRANSITIONS, EXPERTS), tree, mark)
+    if not changes[EXPERTS[0]]:
+        changes |= _switches(EXPERT_SWITCHES, tree, mark) | _numbers(EXPERT_FIELDS, tree, mark, least_rounds)
     with st.expander("Further settings"):
         text = st.text_area(
             "As YAML, only what differs",
@@ -125,6 +129,26 @@ def _settings(base: ExperimentConfig, least_rounds: int) -> dict[str, Any]:
             help="`fedmem config show` lists every setting with its meaning.",
         )
     return {"tree": changed(tree, changes), "yaml": text}
+
+
+def _numbers(fields: Sequence[Field], tree: Mapping[str, Any], mark: int, least_rounds: int) -> dict[str, Any]:
+    columns = st.columns(3)
+    found = {}
+    for index, field in enumerate(fields):
+        least = least_rounds if field.path == ROUNDS else field.least
+        key = f"new-{field.path}-{mark}"
+        found[field.path] = _number(columns[index % 3], field, value_at(tree, field.path), least, key)
+    return found
+
+
+def _switches(switches: Sequence[tuple[str, str, str]], tree: Mapping[str, Any], mark: int) -> dict[str, bool]:
+    """Ask which parts are on; return their ablation switches, which say the opposite."""
+    places = st.columns(3)
+    found = {}
+    for index, (path, label, help_text) in enumerate(switches):
+        value, key = not value_at(tree, path), f"new-{path}-{mark}"
+        found[path] = not places[index].toggle(label, value=value, key=key, help=help_text)
+    return found
 
 
 def _number(place: Any, field: Field, value: Any, least: float, key: str) -> Any:

@@ -31,17 +31,29 @@ FIELDS = (
     Field(ROUNDS, "Rounds at most", 1, None, 10, "%d"),
     Field("federated.client_fraction", "Clients per round (share of users)", 0.001, 1.0, 0.05, "%.3f"),
     Field("federated.server_learning_rate", "Server's learning rate", 1e-5, None, 0.001, "%.4f"),
-    Field("fedmem.memory_capacity", "Memory of a client (entries)", 1, None, 10, "%d"),
-    Field("fedmem.surprise_threshold", "Surprise threshold (nats)", 0.0, None, 0.1, "%.2f"),
-    Field("fedmem.num_memory_prototypes", "Prototypes (number)", 1, None, 1, "%d"),
-    Field("fedmem.contrastive_lambda", "Weight of the contrastive loss", 0.0, None, 0.05, "%.2f"),
     Field("evaluation.eval_every", "Rounds between validations", 1, None, 5, "%d"),
     Field("seed", "Seed", 0, None, 1, "%d"),
 )
 # Each is the opposite of a switch of the ablation section.
-SWITCHES = (
-    ("ablation.disable_moe", "Retriever", "Off: the sequence model alone, which is FedAvg-SASRec."),
-    ("ablation.disable_memory", "Local memory", "Off: nothing is remembered, no prototypes are made."),
+TRANSITIONS = (
+    "ablation.disable_transitions",
+    "Transition memory",
+    "Off: the sequence model alone, which is FedAvg-SASRec.",
+)
+EXPERTS = (
+    "ablation.disable_moe",
+    "Experts and prototypes",
+    "On: memories of surprising items, the experts that read them, and prototypes. No gain by them could be measured.",
+)
+# What matters only where the experts are on.
+EXPERT_FIELDS = (
+    Field("fedmem.memory_capacity", "Memory of a client (entries)", 1, None, 10, "%d"),
+    Field("fedmem.surprise_threshold", "Surprise threshold (nats)", 0.0, None, 0.1, "%.2f"),
+    Field("fedmem.num_memory_prototypes", "Prototypes (number)", 1, None, 1, "%d"),
+    Field("fedmem.contrastive_lambda", "Weight of the contrastive loss", 0.0, None, 0.05, "%.2f"),
+)
+EXPERT_SWITCHES = (
+    ("ablation.disable_memory", "All memory", "Off: nothing is remembered, transitions neither."),
     ("ablation.disable_prototype_agg", "Global prototypes", "Off: clients keep their prototypes to themselves."),
     ("ablation.disable_contrastive", "Contrastive loss", "Off: text preferences are not pulled towards the items."),
 )

@@ -127,6 +127,11 @@ class SearchSpace:
                 f"{source}: expected a mapping of settings to values, e.g. model.sasrec_dropout: [.1, .2]."
             )
         values = {str(name): _values(str(name), one, source) for name, one in given.items()}
+        if not base.uses_memory and (idle := [name for name in values if name.startswith("fedmem.")]):
+            raise ConfigError(
+                f"{source}: {idle[0]} cannot be searched: the configuration has no experts that read a local memory. "
+                "Set ablation.disable_moe=false."
+            )
         space = cls(base, values)
         for name, one in values.items():
             for value in one.ends:

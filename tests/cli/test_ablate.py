@@ -74,7 +74,7 @@ def test_the_progress_says_which_run_of_how_many(ladder):
     _, outcome = ladder
     lines = outcome.err.splitlines()
     assert any(line.startswith("transitions-42 (3 of 6), round 3/6  loss ") for line in lines)
-    assert any(line.startswith("fedmem-42 (6 of 6), round 6/6") and "validation HR@10 " in line for line in lines)
+    assert any(line.startswith("fedmem_full-42 (6 of 6), round 6/6") and "validation HR@10 " in line for line in lines)
 
 
 def test_the_figures_are_those_of_the_runs(ladder):
@@ -90,7 +90,7 @@ def test_the_figures_are_those_of_the_runs(ladder):
         value = reached.test["metrics"]["NDCG@10"]
         assert f"{value['mean']:.3f} ± {value['standard_error']:.3f}".replace("0.", ".") in rows[rung.title]
         assert f"| {reached.best}/{reached.last}" in rows[rung.title]
-    snapshot = RunDirectory(out / "fedmem-42").read_snapshot()
+    snapshot = RunDirectory(out / "fedmem_full-42").read_snapshot()
     assert record["dataset"] == {"name": "films", "digest": snapshot.dataset.digest, "users": 12}
 
 
@@ -161,7 +161,7 @@ def test_baselines_are_of_the_same_split(ladder, data):
 
 def test_full_is_what_train_makes_of_the_configuration(ladder, trained):
     out, _ = ladder
-    found, expected = files_of(out / "fedmem-42"), files_of(trained)
+    found, expected = files_of(out / "fedmem_full-42"), files_of(trained)
     assert found.pop("manifest.json") != expected.pop("manifest.json")  # log_interval
     assert found == expected
 
@@ -172,7 +172,7 @@ def test_the_same_command_again_trains_nothing(fedmem, command, ladder, tmp_path
     shutil.copytree(out, copy)
     again = fedmem(*command, "--out", copy, "--set", "log_interval=1")
     assert (again.code, again.out) == (0, outcome.out)
-    assert "fedmem-42 (6 of 6): finished already" in again.err
+    assert "fedmem_full-42 (6 of 6): finished already" in again.err
     assert ", round " not in again.err
     assert {path: files_of(copy / path) for path in runs_in(out)} == runs_in(out)
 
@@ -204,7 +204,7 @@ def test_one_setting_at_a_time_is_varied(fedmem, command, tmp_path):
     names = ["FedMem-NoTransitions", "FedMem-Full", "FedMem-Full, model.fusion_method = learned"]
     assert [model["name"] for model in record["models"]][len(BASELINES) :] == names
     changed = RunDirectory(out / "model.fusion_method-learned-42").read_config()
-    assert changed.model_dump()["model"] == RunDirectory(out / "fedmem-42").read_config().model_dump()["model"] | {
+    assert changed.model_dump()["model"] == RunDirectory(out / "fedmem_full-42").read_config().model_dump()["model"] | {
         "fusion_method": "learned"
     }
 
@@ -213,12 +213,12 @@ def test_an_interrupted_ladder_continues_to_the_same_files(fedmem, command, tmp_
     command = (*command, *LONG, "--rungs", "transitions,fedmem", "--out")
     stopped, whole = tmp_path / "stopped", tmp_path / "whole"
     with process(*command, stopped) as running:
-        wait_for(stopped / "fedmem-42" / "run.json", running)
+        wait_for(stopped / "fedmem_full-42" / "run.json", running)
         running.send_signal(signal.SIGINT)
         out, err = running.communicate(timeout=PATIENCE)
     assert (running.returncode, out) == (130, ""), err
     assert "Traceback" not in err
-    last = RunDirectory(stopped / "fedmem-42").read_record().last
+    last = RunDirectory(stopped / "fedmem_full-42").read_record().last
     assert 0 < last < ROUNDS
     assert f"stopped after round {last}; continue with the same command" in err
     assert not (stopped / "ablation.json").exists()
@@ -259,14 +259,14 @@ def test_a_place_with_other_runs_is_refused_before_anything_is_trained(
     fedmem, command, config, quick, ladder, tmp_path
 ):
     out = tmp_path / "out"
-    shutil.copytree(ladder[0] / "fedmem-42", out / "fedmem-42")  # the last that would be trained
+    shutil.copytree(ladder[0] / "fedmem_full-42", out / "fedmem_full-42")  # the last that would be trained
     before = files_of(out)
     other = tmp_path / "other.csv"
     rows = "".join(f"u{user},m{item},{item}\n" for user in range(4) for item in range(user, user + 7))
     other.write_text(f"user_id,item_id,timestamp\n{rows}", encoding="utf-8")
     outcome = fedmem("ablate", "--data", other, "--config", config, *quick, "--out", out)
     assert outcome.code == 2
-    assert "fedmem-42: the run was started on other data" in outcome.err
+    assert "fedmem_full-42: the run was started on other data" in outcome.err
     outcome = fedmem(*command, "--out", out, "--set", "training.loss=bpr")
     assert outcome.code == 2
     assert "training.loss was 'full_softmax' when the run started and is now 'bpr'" in outcome.err
