@@ -4,7 +4,7 @@ Every parameter gets a leading client dimension [C, ..]. Of the item embeddings 
 copied; a row that it does not touch can change by weight decay alone, which is the same for every client.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -31,6 +31,8 @@ from fedmem.model.recommender import UR4RecV2MoE
 
 IntArray = npt.NDArray[np.int64]
 
+KEPT_STEPS = 256  # of a chunk, some hundred kilobytes
+
 
 class SeveralSteps:
     """Trains chunks whose clients take several steps, or one that is not plain SGD.
@@ -47,16 +49,10 @@ class SeveralSteps:
 
     def __call__(self, chunk: Chunk, round_number: int, prototypes: PrototypeVectors | None) -> UpdateSum:
         """Train the clients of a chunk on their own: the weighted sum of their changes, and their metrics."""
-        local = LocalSteps.of(self.config)
-        counts, plans = [local.count(data) for data in chunk.data], chunk.steps(local, round_number)
-        copies = ClientCopies(
-            self.config.training,
-            self.config.federated,
-            self.model,
-            self.clients_model,
-            chunk,
-            chunk.steps(local, round_number),
-        )
+        local, training, federated = LocalSteps.of(self.config), self.config.training, self.config.federated
+        counts = [local.count(data) for data in chunk.data]
+        looked_at, plans = _plans(chunk, local, round_number, sum(counts))
+        copies = ClientCopies(training, federated, self.model, self.clients_model, chunk, looked_at)
         metrics: dict[str, Sum] = {}
         client_losses = ClientLosses.zeros(len(chunk))
         for number in range(counts[0]):
@@ -96,6 +92,17 @@ class SeveralSteps:
         return metrics
 
 
+def _plans(
+    chunk: Chunk, local: LocalSteps, round_number: int, count: int
+) -> tuple[Sequence[Iterable[LocalStep]], list[Iterator[LocalStep]]]:
+    """Draw the clients' local steps, to be looked at and to be taken: twice where they are too many to keep."""
+    drawn = chunk.steps(local, round_number)
+    if count > KEPT_STEPS:
+        return drawn, chunk.steps(local, round_number)
+    kept = [list(plan) for plan in drawn]
+    return kept, [iter(plan) for plan in kept]
+
+
 class ClientCopies:
     """The parameters of C clients, those that take most steps first, and their optimiser.
 
@@ -115,7 +122,7 @@ class ClientCopies:
         model: UR4RecV2MoE,
         clients_model: UR4RecV2MoE,
         chunk: Chunk,
-        plans: Sequence[Iterator[LocalStep]],
+        plans: Sequence[Iterable[LocalStep]],
     ) -> None:
         aggregation = AGGREGATIONS[federated.aggregation_method]
         weights = aggregation.weight(chunk.samples)
@@ -247,14 +254,14 @@ class TouchedRows:
         return weight
 
 
-def _rows_of(chunk: Chunk, plans: Sequence[Iterator[LocalStep]]) -> IntArray:
+def _rows_of(chunk: Chunk, plans: Sequence[Iterable[LocalStep]]) -> IntArray:
     """List each client's items and negatives, ascending, the last repeated to the longest list [C, n]."""
     rows = [_touched(data, plan) for data, plan in zip(chunk.data, plans, strict=True)]
     width = max(len(own) for own in rows)
     return np.stack([np.pad(own, (0, width - len(own)), mode="edge") for own in rows]).astype(np.int64)
 
 
-def _touched(data: ClientDataset, plan: Iterator[LocalStep]) -> npt.NDArray[np.intp]:
+def _touched(data: ClientDataset, plan: Iterable[LocalStep]) -> npt.NDArray[np.intp]:
     touched = np.zeros(data.num_items + 1, bool)
     touched[data.history] = True
     for step in plan:
