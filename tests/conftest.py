@@ -2,6 +2,7 @@
 
 import gc
 import os
+import signal
 import sys
 
 # Before torch is imported anywhere, subprocesses included: its threads under contention cost a factor of five.
@@ -19,6 +20,9 @@ from hypothesis import settings
 # Or each process that a test starts would compile the whole product anew.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
+# A shell that starts the tests in the background lets them ignore Ctrl-C, and what they start and interrupt would too.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 # Until the tests are collected: what is imported is kept, and looking for garbage in it takes a fifth of the time.
 gc.disable()
 
