@@ -18,7 +18,7 @@ from fedmem.ablation import run_result
 
 LADDER_GOAL, ML1M_GOAL = 15, 120  # minutes
 ROUNDS = 500
-RUNGS = "centralised,transitions,fedmem_no_proto,fedmem_no_contrast,fedmem"
+RUNGS = "centralised,transitions,fedmem_no_proto,fedmem_no_contrast,fedmem_full"
 
 
 def ladder(data: Path, out: Path) -> dict[str, Any]:

@@ -34,6 +34,7 @@ DEMO = "demo"
 ENDLESS: dict[str, Any] = {
     "features": {"image_model_name": "descriptor"},
     "federated": {"num_rounds": 1_000_000, "patience": 1_000_000},
+    "ablation": {"disable_moe": False},
 }
 
 

@@ -22,7 +22,7 @@ from fedmem.errors import ConfigError
 if TYPE_CHECKING:
     from fedmem.ablation import Rung
 
-VARIED = "fedmem"
+VARIED = "fedmem_full"
 DEFAULT = Path("runs/ablation")
 
 
@@ -45,14 +45,15 @@ def ablate(
         str | None,
         typer.Option(
             metavar="NAME,NAME",
-            help="Some of sasrec, centralised, transitions, fedmem_no_proto, fedmem_no_contrast, fedmem; default all.",
+            help="Some of sasrec, centralised, transitions, fedmem_no_proto, fedmem_no_contrast, fedmem_full; "
+            "default all.",
         ),
     ] = None,
     vary: Annotated[
         list[str] | None,
         typer.Option(
             metavar="KEY=VALUE,VALUE",
-            help="Instead of the ladder fedmem alone, and it with one setting changed: "
+            help="Instead of the ladder fedmem_full alone, and it with one setting changed: "
             "model.fusion_method=learned,adaptive. Repeatable.",
         ),
     ] = None,

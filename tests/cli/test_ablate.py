@@ -210,7 +210,7 @@ def test_one_setting_at_a_time_is_varied(fedmem, command, tmp_path):
 
 
 def test_an_interrupted_ladder_continues_to_the_same_files(fedmem, command, tmp_path):
-    command = (*command, *LONG, "--rungs", "transitions,fedmem", "--out")
+    command = (*command, *LONG, "--rungs", "transitions,fedmem_full", "--out")
     stopped, whole = tmp_path / "stopped", tmp_path / "whole"
     with process(*command, stopped) as running:
         wait_for(stopped / "fedmem_full-42" / "run.json", running)

@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 
 import migrations
-from fedmem.config import ExperimentConfig
+from fedmem.config_reader import merged, validate_config
 from fedmem.storage.catalogue import CatalogueStore
 from fedmem.storage.catalogue_rows import InteractionColumns, ItemRow
 from fedmem.storage.engine import connect
@@ -24,8 +24,8 @@ class PretendedTrainer:
         self.jobs = JobStore(connect(url), clock=lambda: time.time() if self.now is None else self.now)
 
     def queue(self, dataset: str = "demo", kind: str = "training", **settings: object) -> JobRow:
-        """A job; settings by section: ``federated={"num_rounds": 30}``."""
-        config = ExperimentConfig.model_validate(settings)
+        """A job of all parts; settings by section: ``federated={"num_rounds": 30}``."""
+        config = validate_config(merged({"ablation": {"disable_moe": False}}, settings), "the test")
         job, _ = self.jobs.create(
             kind=kind,
             dataset=dataset,
