@@ -248,6 +248,29 @@ class FederatedConfig(Section):
     )
 
 
+class SecureSumsConfig(Section):
+    """Sums of which the server reads no client's part: masked arithmetic, as in SecAgg+."""
+
+    enabled: bool = setting(
+        False,
+        "Clients mask updates, prototypes, transitions, popularity and metrics, so that the server reads sums alone.",
+    )
+    minimum_cohort: Annotated[int, Field(ge=2, le=1_000_000)] = setting(
+        20, "Fewest clients that a sum is made of; a smaller one betrays its clients, and is refused."
+    )
+    bits: Literal[32, 64] = setting(32, "Bits of each number of an update; all other numbers have 64.")
+    clip: Rate = setting(
+        1024.0,
+        "A client's change of a parameter, times its weight, is clipped to plus or minus this before it is masked.",
+    )
+    neighbours: Annotated[int, Field(ge=2, le=1_000, multiple_of=2)] = setting(
+        16, "Clients with whom each shares masks."
+    )
+    threshold: Annotated[float, Field(ge=0.5, le=1)] = setting(
+        0.66, "Share of a client's neighbours that must be left at the end, so that its mask can be taken off."
+    )
+
+
 class EvaluationConfig(Section):
     """What is measured, and when."""
 
@@ -299,6 +322,7 @@ class ExperimentConfig(Section):
     transitions: TransitionsConfig = TransitionsConfig()
     training: TrainingConfig = TrainingConfig()
     federated: FederatedConfig = FederatedConfig()
+    secure_sums: SecureSumsConfig = SecureSumsConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
     ablation: AblationConfig = AblationConfig()
 
@@ -313,6 +337,28 @@ class ExperimentConfig(Section):
             raise ValueError(
                 f"fedmem.memory_policy = {self.fedmem.memory_policy} chooses from the whole history: "
                 "set training.batch_size to null"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _sums_suffice(self) -> Self:
+        """Refuse what cannot be made of sums, where there are only sums."""
+        if not self.secure_sums.enabled:
+            return self
+        if self.uses_prototypes and self.fedmem.prototype_aggregation == "recluster":
+            raise ValueError(
+                "secure_sums.enabled leaves the server no client's prototypes, which fedmem.prototype_aggregation = "
+                "recluster needs: choose weighted or mean"
+            )
+        if self.federated.centralised_batch is not None:
+            raise ValueError(
+                "secure_sums.enabled hides clients from a server, and federated.centralised_batch = "
+                f"{self.federated.centralised_batch} is training on pooled data: set one of them only"
+            )
+        if self.transitions.sketch_bits is not None and self.uses_transitions:
+            raise ValueError(
+                f"transitions.sketch_bits = {self.transitions.sketch_bits} with secure_sums.enabled: set it to null, "
+                "so that all pairs are masked and added up exactly"
             )
         return self
 

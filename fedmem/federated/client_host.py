@@ -3,7 +3,7 @@
 import functools
 import operator
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -17,7 +17,8 @@ from fedmem.federated.aggregation import weighted
 from fedmem.federated.chunk import Chunk
 from fedmem.federated.chunk_trainer import ChunkTrainer
 from fedmem.federated.client import FedMemClient
-from fedmem.federated.messages import Broadcast, MetricSums, UpdateSum
+from fedmem.federated.masking import masked_metrics, masked_transitions, masked_update, metrics_of
+from fedmem.federated.messages import Broadcast, MaskedSum, MetricSums, Session, UpdateSum
 from fedmem.federated.parameters import load_parameters, twin
 from fedmem.federated.postprocessing import Postprocessors, needs_single_clients, postprocessed_update
 from fedmem.federated.scoring import ModelScorer, ScoreBlock, UserContext
@@ -86,9 +87,22 @@ class ClientHost:
         self._evaluated = twin(model)
         self._scorer: tuple[Broadcast, ModelScorer] | None = None
 
-    def train(self, users: UserIndices, broadcast: Broadcast, postprocessors: Postprocessors = ()) -> UpdateSum:
-        """Let a chunk of clients take part in a round; what comes of it counts from the next round on."""
+    def train(
+        self,
+        users: UserIndices,
+        broadcast: Broadcast,
+        postprocessors: Postprocessors = (),
+        session: Session | None = None,
+    ) -> UpdateSum | MaskedSum:
+        """Let a chunk of clients take part in a round; what comes of it counts from the next round on.
+
+        In a session each of them masks what it sends, and hands on no transitions.
+        """
         chunk = self.chunk(users, broadcast.round)
+        if session is not None:
+            masked = self._masked(chunk, broadcast, postprocessors, session)
+            self.store.write(users, chunk.memories, chunk.handed_on, broadcast.round + 1)
+            return masked
         if needs_single_clients(postprocessors):
             total = self._one_by_one(chunk, broadcast, postprocessors)
         else:
@@ -116,23 +130,53 @@ class ClientHost:
         """Have each client send an update of its own, as the postprocessors leave it."""
         return functools.reduce(operator.add, (self._sent(one, broadcast, postprocessors) for one in chunk.singly()))
 
+    def _masked(
+        self, chunk: Chunk, broadcast: Broadcast, postprocessors: Postprocessors, session: Session
+    ) -> MaskedSum:
+        """Have each client mask an update of its own before anything is added to it."""
+        sent = ((one.users[0], self._sent(one, broadcast, postprocessors)) for one in chunk.singly())
+        masked = (masked_update(self.config, session, *each) for each in sent)
+        return functools.reduce(operator.add, masked)
+
+    def hand_on(self, users: UserIndices, broadcast: Broadcast, session: Session) -> MaskedSum:
+        """Let clients hand on their new transitions in a session, after those of them that train have trained."""
+        chunk, after = self.chunk(users, broadcast.round), broadcast.round + 1
+        window, seed = self.config.transitions.window, self.config.seed
+        masked = (
+            masked_transitions(seed, session, one.users[0], one.new_transitions(window)) for one in chunk.singly()
+        )
+        total = functools.reduce(operator.add, masked)
+        self.store.write(users, self.store.read(users, after), chunk.samples, after)
+        return total
+
     def _sent(self, one: Chunk, broadcast: Broadcast, postprocessors: Postprocessors) -> UpdateSum:
         update = FedMemClient(self.config.fedmem, one).participate(self.trainer, broadcast)
         rng = numpy_generator(self.config.seed, "postprocessed update", broadcast.round, one.users[0])
         return weighted(postprocessed_update(postprocessors, update, rng), self.config.federated, self.config.fedmem)
 
-    def evaluate(self, users: UserIndices, broadcast: Broadcast, split: Literal["validation", "test"]) -> MetricSums:
-        """Let these clients rank their own targets, with their own histories and memories."""
+    def evaluate(
+        self,
+        users: UserIndices,
+        broadcast: Broadcast,
+        split: Literal["validation", "test"],
+        session: Session | None = None,
+    ) -> MetricSums | MaskedSum:
+        """Let these clients rank their own targets, with their own histories and memories; each masks in a session."""
+        ranks = self._ranks(users, broadcast, split)
+        if session is not None:
+            return masked_metrics(self.config, session, users.tolist(), ranks)
+        return metrics_of(self.config.evaluation, ranks)
+
+    def _ranks(
+        self, users: UserIndices, broadcast: Broadcast, split: Literal["validation", "test"]
+    ) -> dict[float, npt.NDArray[np.float64]]:
+        """Rank these clients' targets [B] at every weight of the transition memory, 0 first."""
         scorer = ClientScorer(self._scorer_of(broadcast), self.contexts(users, broadcast.round))
-        asked = self.config.evaluation
-
-        def measured(strength: float) -> MetricSums:
+        found = {}
+        for strength in dict.fromkeys((0.0, *broadcast.strengths)):
             scorer.strength = strength
-            ranks = evaluate(self.dataset, scorer, split, users=users).ranks
-            return MetricSums.of(ranks, asked.k_list, asked.metrics)
-
-        fused = {strength: measured(strength) for strength in broadcast.strengths if strength}
-        return replace(measured(0.0), fused=fused)
+            found[strength] = evaluate(self.dataset, scorer, split, users=users).ranks
+        return found
 
     def contexts(self, users: UserIndices, round_number: int) -> dict[int, UserContext]:
         """Gather what is known of these users besides their histories after a number of completed rounds."""

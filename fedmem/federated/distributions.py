@@ -4,6 +4,7 @@ Quantiles are read off the counts, to within a bin's width.
 """
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -36,6 +37,8 @@ class Distribution:
 @dataclass(frozen=True, eq=False)
 class Counts:
     """How many values lie in each bin of a distribution."""
+
+    NOT_SUMMED: ClassVar = ("distribution",)
 
     distribution: Distribution
     by_bin: npt.NDArray[np.float64]

@@ -1,7 +1,8 @@
 """Every type that crosses between client and server: what one sends the other, and sums of what clients send.
 
 Down goes a ``Broadcast``. Up comes a ``ClientUpdate`` of one client, or an ``UpdateSum`` of several, which shows the
-server less (but for ``GatheredPrototypes``); after an evaluation ``MetricSums``. Nothing else crosses: server code
+server less (but for ``GatheredPrototypes``); after an evaluation ``MetricSums``. Where sums are secure a ``Session``
+goes down first, and of all of these a ``MaskedSum`` comes up. Nothing else crosses: server code
 cannot import client data or a local memory (an import contract checks it). What is sent is clipped, noised or masked
 in ``postprocessing``.
 """
@@ -19,15 +20,19 @@ from fedmem.evaluation.metric_table import MetricSums
 from fedmem.federated.sums import Mean, Sum
 from fedmem.memory.prototypes import Prototypes
 from fedmem.memory.transitions import TransitionCounts, TransitionTable
+from fedmem.secure_sums.forms import Form
+from fedmem.secure_sums.session import Session
 
 __all__ = [
     "Arrays",
     "Broadcast",
     "ClientUpdate",
     "GatheredPrototypes",
+    "MaskedSum",
     "Mean",
     "MetricSums",
     "RowSum",
+    "Session",
     "Sum",
     "UpdateSum",
 ]
@@ -176,6 +181,40 @@ class UpdateSum:
     def without_parts(self) -> "UpdateSum":
         """Keep what is reported of a round; nothing that has been applied to the model and the memory."""
         return UpdateSum({}, self.weight, metrics=self.metrics, upload_bytes=self.upload_bytes, clients=self.clients)
+
+
+@dataclass(frozen=True, eq=False)
+class MaskedSum:
+    """What some clients of a secure sum send, masked, and added up: words that say nothing until all masks are off.
+
+    Down goes the ``Session`` before it; after it clients reveal shares of what takes masks off.
+
+    Attributes:
+        lanes: the words, which wrap around as they are added.
+        form: what numbers they stand for.
+        senders: the clients.
+    """
+
+    lanes: tuple[npt.NDArray[np.unsignedinteger[Any]], ...]
+    form: Form
+    senders: frozenset[int]
+
+    def __add__(self, other: "MaskedSum") -> "MaskedSum":
+        """Sum both groups of clients; they must not overlap."""
+        assert self.form == other.form, "sums of different things cannot be added"
+        assert not self.senders & other.senders, "a client sends once"
+        lanes = tuple(first + second for first, second in zip(self.lanes, other.lanes, strict=True))
+        return MaskedSum(lanes, self.form, self.senders | other.senders)
+
+    @property
+    def clients(self) -> int:
+        """How many clients."""
+        return len(self.senders)
+
+    @property
+    def num_bytes(self) -> int:
+        """Size on the wire of what each of them sent."""
+        return sum(lane.nbytes for lane in self.lanes)
 
 
 def _sum(first: Any, second: Any) -> Any:

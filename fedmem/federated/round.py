@@ -7,7 +7,7 @@ too, because those that it wrote count from the next round on; it can be run aga
 import contextlib
 import time
 from collections.abc import Callable, Generator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Literal, Protocol
 
 import numpy as np
@@ -16,9 +16,10 @@ import numpy.typing as npt
 from fedmem.config import ExperimentConfig, FederatedConfig, TransitionsConfig
 from fedmem.evaluation.metric_table import MetricTable
 from fedmem.federated.aggregation import FederatedAggregator
-from fedmem.federated.messages import Arrays, Broadcast, MetricSums, UpdateSum
+from fedmem.federated.messages import Arrays, Broadcast, MaskedSum, MetricSums, Session, UpdateSum
 from fedmem.federated.postprocessing import Postprocessors, postprocessed_metrics, postprocessed_sum
 from fedmem.federated.round_metrics import round_metrics, transition_metrics
+from fedmem.federated.secure_aggregation import MaskingPopulation, SecureAggregation, added, handing_on
 from fedmem.federated.state import RoundReport, ServerState
 from fedmem.memory.count_sketch import table_of
 from fedmem.memory.prototypes import Prototypes
@@ -32,16 +33,37 @@ Watch = Callable[[int, int], None]
 STOPPING_METRICS = ("NDCG@10", "HR@10")
 
 
-class Population(Protocol):
-    """The server's handle on its clients: simulated in one process, or far away."""
+class Population(MaskingPopulation, Protocol):
+    """The server's handle on its clients: simulated in one process, or far away.
+
+    What comes back in a session is masked.
+    """
 
     def train(
-        self, clients: UserIndices, broadcast: Broadcast, postprocessors: Postprocessors = ()
-    ) -> Generator[UpdateSum, None, None]:
+        self,
+        clients: UserIndices,
+        broadcast: Broadcast,
+        postprocessors: Postprocessors = (),
+        session: Session | None = None,
+    ) -> Generator[UpdateSum | MaskedSum, None, None]:
         """Train the clients on their own devices; their updates, summed by chunks, in a fixed order."""
         ...
 
-    def evaluate(self, broadcast: Broadcast, split: Split) -> Generator[MetricSums, None, None]:
+    def having_transitions(self, round_number: int) -> UserIndices:
+        """Tell which clients have something to hand on to the transition memory after a number of completed rounds."""
+        ...
+
+    def hand_on(self, clients: UserIndices, broadcast: Broadcast, session: Session) -> Generator[MaskedSum, None, None]:
+        """Have these clients, after the round's training, hand on their new transitions in a session."""
+        ...
+
+    def evaluating(self) -> UserIndices:
+        """Tell which clients evaluate."""
+        ...
+
+    def evaluate(
+        self, broadcast: Broadcast, split: Split, session: Session | None = None
+    ) -> Generator[MetricSums | MaskedSum, None, None]:
         """Let every client evaluate the model; only sums of metrics come back, by groups, in a fixed order."""
         ...
 
@@ -80,7 +102,7 @@ def run_round(
     seconds = {"train": time.perf_counter() - began - training.aggregating, "aggregate": training.aggregating}
     trained = replace(trained, round=state.round + 1)
     metrics = round_metrics(total, broadcast_of(trained), state.global_memory)
-    metrics |= transition_metrics(trained.transitions, trained.new_transitions)
+    metrics |= transition_metrics(trained.transitions, trained.new_transitions) | training.key_metrics
     report = RoundReport(trained.round, metrics, seconds=seconds)
     if trained.round % config.evaluation.eval_every:  # nor because the run ends: longer ones would have other bests
         return trained, report
@@ -98,7 +120,7 @@ def _validated(
     """Let the clients validate a trained state at every strength of the transition memory, and choose one."""
     began = time.perf_counter()
     broadcast = broadcast_to_evaluate(config.transitions, state, config.transitions.strengths)
-    tables = evaluate_model(config.seed, broadcast, population, "validation", postprocessors, after_group)
+    tables = evaluate_model(config, broadcast, population, "validation", postprocessors, after_group)
     strength, table = best_strength(tables)
     state = after_validation(replace(state, strength=strength), table.mean(stopping_metric(table)))
     metrics = report.metrics
@@ -175,7 +197,7 @@ def stopping_metric(table: MetricTable) -> str:
 
 
 def evaluate_model(
-    seed: int,
+    config: ExperimentConfig,
     broadcast: Broadcast,
     population: Population,
     split: Split,
@@ -186,14 +208,19 @@ def evaluate_model(
 
     What ``after_group`` raises ends it.
     """
-    total: MetricSums | None = None
-    with contextlib.closing(population.evaluate(broadcast, split)) as sums:
-        for group in sums:
-            total = group if total is None else total + group
-            after_group()
-    assert total is not None, "there are clients to evaluate"
-    rng = numpy_generator(seed, f"postprocessed {split} metrics", broadcast.round)
+    secure = secure_aggregation(config, population)
+    session = secure.session(split, broadcast.round, population.evaluating()) if secure else None
+    with contextlib.closing(population.evaluate(broadcast, split, session)) as groups:
+        total = added(groups, lambda _: after_group())
+    if secure and session:
+        total = secure.metrics(session, total)
+    rng = numpy_generator(config.seed, f"postprocessed {split} metrics", broadcast.round)
     return postprocessed_metrics(postprocessors, total, rng).tables()
+
+
+def secure_aggregation(config: ExperimentConfig, population: Population) -> SecureAggregation | None:
+    """Return what makes sums secure, where they are."""
+    return SecureAggregation(config, population) if config.secure_sums.enabled else None
 
 
 def after_validation(state: ServerState, metric: float) -> ServerState:
@@ -214,6 +241,7 @@ class _Training:
     selected: int
     trained: int = 0
     aggregating: float = 0.0
+    key_metrics: dict[str, float] = field(default_factory=dict)
 
     def cohort(self, state: ServerState, clients: UserIndices) -> tuple[ServerState, UpdateSum]:
         """Aggregate once over all clients of the round; pooled training does so once per mini-batch."""
@@ -228,16 +256,36 @@ class _Training:
         return state, reported
 
     def _sum(self, state: ServerState, clients: UserIndices) -> UpdateSum:
-        total: UpdateSum | None = None
-        chunks = self.population.train(clients, broadcast_of(state), self.postprocessors)
-        with contextlib.closing(chunks):
-            for chunk in chunks:  # one after another, so that no more than two are held
-                total = chunk if total is None else total + chunk
-                self.trained += chunk.clients
-                self.watch(self.trained, self.selected)
-        assert total is not None, "a cohort has clients"
+        broadcast, secure = broadcast_of(state), secure_aggregation(self.config, self.population)
+        session = secure.session("updates", state.round, clients) if secure else None
+        with contextlib.closing(self.population.train(clients, broadcast, self.postprocessors, session)) as chunks:
+            total = added(chunks, self._after_chunk)
+        if secure and session:
+            total = self._read(secure, session, total, broadcast, clients)
         rng = numpy_generator(self.config.seed, "postprocessed sum", state.optimizer.step)
         return postprocessed_sum(self.postprocessors, total, rng)
+
+    def _after_chunk(self, chunk: UpdateSum | MaskedSum) -> None:
+        self.trained += chunk.clients
+        self.watch(self.trained, self.selected)
+
+    def _read(
+        self, secure: SecureAggregation, session: Session, total: MaskedSum, broadcast: Broadcast, clients: UserIndices
+    ) -> UpdateSum:
+        """Read a secure sum of updates, and have clients hand on their transitions in a session of its own."""
+        update = secure.update(session, total)
+        self.key_metrics = {"bytes_down_keys": float(session.bytes_down())}
+        if not self.config.uses_transitions:
+            return update
+        having = self.population.having_transitions(broadcast.round)
+        chosen = handing_on(self.config, broadcast.round, clients, having)
+        if not len(chosen):
+            return update
+        session = secure.session("transitions", broadcast.round, chosen)
+        with contextlib.closing(self.population.hand_on(chosen, broadcast, session)) as chunks:
+            handed_on = added(chunks, lambda _: self.watch(self.trained, self.selected))
+        size = float((handed_on.num_bytes + session.bytes_up()) * len(chosen))
+        return update.with_transitions(secure.transitions(session, handed_on), size)
 
     def _aggregated(self, state: ServerState, total: UpdateSum) -> ServerState:
         began = time.perf_counter()

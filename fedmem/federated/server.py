@@ -93,7 +93,7 @@ class FedMemServer:
         """Evaluate as ``evaluate_global_model``: tables by the transition memory's weight, 0 and the chosen."""
         wanted: Split = "validation" if split == "val" else split
         broadcast = broadcast_to_evaluate(self.config.transitions, self.state, (self.state.strength,))
-        return evaluate_model(self.config.seed, broadcast, self.population, wanted, self.postprocessors, after_group)
+        return evaluate_model(self.config, broadcast, self.population, wanted, self.postprocessors, after_group)
 
     def run_round(self, watch: Watch = unwatched) -> RoundReport:
         """Run one round and keep its state; a round that ends in an error leaves the one before."""

@@ -19,13 +19,15 @@ from fedmem.errors import disk_error
 from fedmem.features.store import ItemFeatures, UserFeatures
 from fedmem.federated.chunk_sizes import ChunkSizes
 from fedmem.federated.client_host import ClientHost
-from fedmem.federated.messages import Broadcast, MetricSums, UpdateSum
+from fedmem.federated.masking import device
+from fedmem.federated.messages import Broadcast, MaskedSum, MetricSums, Session, UpdateSum
 from fedmem.federated.postprocessing import Postprocessors
 from fedmem.federated.workers import Workers
 from fedmem.memory.entries import MemoryEntries
 from fedmem.memory.memory_arrays import MemoryArrays
 from fedmem.memory.memory_store import MemoryStore
 from fedmem.model.recommender import UR4RecV2MoE
+from fedmem.secure_sums.client import MaskingClient
 
 UserIndices = npt.NDArray[np.int64]
 
@@ -66,6 +68,7 @@ class SimulatedPopulation:
         self.store = MemoryStore(folder / "memories", dataset.num_users, config.fedmem.memory_capacity, dim)
         self.host = ClientHost(config, dataset, features, user_features, model, self.store)
         self.workers = Workers(self.host, config.workers, folder) if config.workers > 1 else None
+        self._devices: dict[int, MaskingClient] = {}  # of the last session
 
     def close(self) -> None:
         """End the worker processes and forget the clients' memories."""
@@ -75,18 +78,54 @@ class SimulatedPopulation:
         self._remove()
 
     def train(
-        self, clients: UserIndices, broadcast: Broadcast, postprocessors: Postprocessors = ()
-    ) -> Generator[UpdateSum, None, None]:
+        self,
+        clients: UserIndices,
+        broadcast: Broadcast,
+        postprocessors: Postprocessors = (),
+        session: Session | None = None,
+    ) -> Generator[UpdateSum | MaskedSum, None, None]:
         """Train the clients; chunks of similar history length, planned from the cohort alone, long ones first."""
+        yield from self._each("train", self._planned(clients), broadcast, postprocessors, session)
+
+    def _planned(self, clients: UserIndices) -> Iterator[UserIndices]:
         lengths = self.dataset.training_lengths[clients]
         order = np.lexsort((clients, -lengths))
-        planned = self.chunk_sizes.chunks(clients[order], lengths[order])
-        yield from self._each("train", planned, broadcast, postprocessors)
+        return self.chunk_sizes.chunks(clients[order], lengths[order])
 
-    def evaluate(self, broadcast: Broadcast, split: Literal["validation", "test"]) -> Generator[MetricSums, None, None]:
+    def having_transitions(self, round_number: int) -> UserIndices:
+        """Tell which clients have something to hand on to the transition memory after a number of completed rounds."""
+        users = self.dataset.trainable_users
+        return users[self.dataset.training_lengths[users] > self.store.all_handed_on(round_number)[users]]
+
+    def hand_on(self, clients: UserIndices, broadcast: Broadcast, session: Session) -> Generator[MaskedSum, None, None]:
+        """Have these clients, after the round's training, hand on their new transitions in a session."""
+        yield from self._each("hand_on", self._planned(clients), broadcast, session)
+
+    def evaluating(self) -> UserIndices:
+        """Tell which clients evaluate."""
+        return self.dataset.evaluated_users
+
+    def evaluate(
+        self, broadcast: Broadcast, split: Literal["validation", "test"], session: Session | None = None
+    ) -> Generator[MetricSums | MaskedSum, None, None]:
         """Let every client rank its own target with its own history and memory; sums over groups of clients."""
         groups = _groups(self.dataset.evaluated_users, EVALUATED_TOGETHER)
-        yield from self._each("evaluate", groups, broadcast, split)
+        yield from self._each("evaluate", groups, broadcast, split, session)
+
+    def announce_keys(self, purpose: str, number: int, clients: UserIndices) -> Mapping[int, bytes]:
+        """Have clients draw secrets for a session; their public keys, by client."""
+        self._devices = {client: device(self.config.seed, purpose, number, client) for client in clients.tolist()}
+        return {client: one.public_key for client, one in self._devices.items()}
+
+    def share_secrets(self, session: Session) -> None:
+        """Have clients give their neighbours shares of their secrets."""
+        for owner, one in self._devices.items():
+            for holder, shares in one.shares(session).items():
+                self._devices[holder].hold(owner, shares)
+
+    def reveal_shares(self, session: Session, survivors: frozenset[int]) -> Mapping[int, Mapping[int, int]]:
+        """Have those whose words arrived reveal what takes the masks off the sum."""
+        return {client: self._devices[client].reveal(survivors) for client in sorted(survivors)}
 
     def _each(self, what: str, groups: Iterable[UserIndices], *arguments: Any) -> Iterator[Any]:
         """Yield the host's answers for each group of users, in their order, wherever they are computed."""

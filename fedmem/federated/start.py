@@ -8,6 +8,7 @@ import torch
 from fedmem.config import ExperimentConfig
 from fedmem.errors import ConfigError
 from fedmem.features.store import ItemFeatures
+from fedmem.federated.encodings import check_block
 from fedmem.federated.messages import Arrays
 from fedmem.federated.parameters import load_parameters, parameter_arrays
 from fedmem.federated.server_optimizers import OptimizerState
@@ -82,6 +83,8 @@ def initial_state(config: ExperimentConfig, model: UR4RecV2MoE, features: ItemFe
     num_items, nothing = len(model.sasrec.item_embedding) - 1, None
     if config.uses_transitions:
         check_sketch(config.transitions, num_items)
+        if config.secure_sums.enabled:
+            check_block(num_items)
         nothing = TransitionCounts.none(num_items)
     return ServerState(0, parameters, parameters, OptimizerState.zeros(parameters), memory, nothing, nothing)
 

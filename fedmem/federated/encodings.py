@@ -1,0 +1,58 @@
+"""How what is added up securely is written as words: by the clients that mask it, and by the server that reads sums."""
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from scipy import sparse
+
+from fedmem.config import SecureSumsConfig
+from fedmem.errors import ConfigError
+from fedmem.memory.transitions import TransitionCounts
+from fedmem.secure_sums.fixed_point import FixedPoint
+
+Words = npt.NDArray[np.unsignedinteger[Any]]
+
+GREATEST_NUMBER = 2.0**30  # of weights, counts, prototypes' sums and metrics of one client
+MOST_ITEMS = 8_000  # whose pairs, 4 bytes each, a client masks: 256 MB
+
+
+def parameters_point(config: SecureSumsConfig, clients: int) -> FixedPoint:
+    """Return the fixed point of updates of so many clients."""
+    return FixedPoint(config.bits, config.clip, clients)
+
+
+def numbers_point(clients: int) -> FixedPoint:
+    """Return the fixed point of all other real numbers."""
+    return FixedPoint(64, GREATEST_NUMBER, clients)
+
+
+def transition_words(counts: TransitionCounts) -> tuple[Words, int]:
+    """Write counts as a block of all pairs with the numbers taken behind it [(I + 1)² + I + 1]; and the greatest."""
+    pairs, size = counts.pairs.tocoo(), len(counts.taken)
+    words = np.zeros(size * (size + 1), np.uint32)
+    words[pairs.row.astype(np.int64) * size + pairs.col] = pairs.data.astype(np.uint32)
+    words[size * size :] = counts.taken.astype(np.uint32)
+    return words, int(max(pairs.data.max(initial=0), counts.taken.max(initial=0)))
+
+
+def transition_counts(words: Words, num_items: int) -> TransitionCounts:
+    """Read the sum of such words."""
+    size = num_items + 1
+    place = np.flatnonzero(words[: size * size])
+    counts = words[place].astype(np.int64)
+    pairs = sparse.coo_array((counts, (place // size, place % size)), shape=(size, size)).tocsr()
+    return TransitionCounts(pairs, words[size * size :].astype(np.int64))
+
+
+def check_block(num_items: int) -> None:
+    """Refuse to mask all pairs of too many items.
+
+    Raises:
+        ConfigError: naming the settings.
+    """
+    if num_items > MOST_ITEMS:
+        raise ConfigError(
+            f"secure_sums.enabled: each client would mask all pairs of {num_items:,} items, and that is done for "
+            f"{MOST_ITEMS:,} items at most. Set ablation.disable_transitions"
+        )

@@ -1,0 +1,77 @@
+"""A client's part in a secure sum: its secrets, the masks it adds, the shares it gives and holds."""
+
+import functools
+from collections.abc import Sequence, Set
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from fedmem.secure_sums.keys import agreed_seed, public_key
+from fedmem.secure_sums.masks import SEED_BYTES, add_mask
+from fedmem.secure_sums.session import KEY_BYTES, Session, sign
+from fedmem.secure_sums.shamir import split
+
+Words = npt.NDArray[np.unsignedinteger[Any]]
+
+
+@dataclass(frozen=True)
+class Shares:
+    """What a client gives a neighbour to hold: a share of its private key, and one of its own mask's seed."""
+
+    key: int
+    seed: int
+
+
+class MaskingClient:
+    """One client in one session.
+
+    Args:
+        client: its number.
+        rng: draws its secrets; the simulation's stands in for the operating system's randomness.
+    """
+
+    def __init__(self, client: int, rng: np.random.Generator) -> None:
+        self.client = client
+        self._private_key, self._seed = rng.bytes(KEY_BYTES), rng.bytes(SEED_BYTES)
+        self._rng = rng
+        self._held: dict[int, Shares] = {}
+        self._answered: frozenset[int] | None = None
+
+    @functools.cached_property
+    def public_key(self) -> bytes:
+        """What it publishes."""
+        return public_key(self._private_key)
+
+    def mask(self, session: Session, lanes: Sequence[Words]) -> None:
+        """Mask words in place: with the own mask, and with those shared with neighbours, which cancel in the sum."""
+        add_mask(lanes, self._seed, 1)
+        for other in session.neighbours[self.client]:
+            seed = agreed_seed(self._private_key, session.public_keys[other], session.label)
+            add_mask(lanes, seed, sign(self.client, other))
+
+    def shares(self, session: Session) -> dict[int, Shares]:
+        """Share both secrets among the neighbours, by neighbour; any ``session.threshold`` of them suffice."""
+        holders = session.neighbours[self.client]
+        points = range(1, len(holders) + 1)
+        made = [split(int.from_bytes(s), points, self._coefficients(session)) for s in (self._private_key, self._seed)]
+        return {holder: Shares(*both) for holder, both in zip(holders, zip(*made, strict=True), strict=True)}
+
+    def _coefficients(self, session: Session) -> list[int]:
+        return [int.from_bytes(self._rng.bytes(32)) for _ in range(session.threshold - 1)]
+
+    def hold(self, owner: int, shares: Shares) -> None:
+        """Keep what a neighbour gave."""
+        self._held[owner] = shares
+
+    def reveal(self, survivors: Set[int]) -> dict[int, int]:
+        """Reveal, of every neighbour, the share of its seed if its words arrived, else that of its private key.
+
+        Never both: together they would take all masks off what that neighbour sent, so that a second question with
+        other survivors is not answered.
+        """
+        asked = frozenset(survivors)
+        assert self._answered in (None, asked), "a client answers one list of survivors"
+        self._answered = asked
+        return {owner: held.seed if owner in asked else held.key for owner, held in self._held.items()}

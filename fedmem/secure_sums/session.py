@@ -1,0 +1,66 @@
+"""A session: what is public about one secure sum, and what its clients and server have to count."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from fedmem.secure_sums.shamir import SHARE_BYTES
+
+KEY_BYTES = 32
+SEALED_BYTES = (
+    2 * SHARE_BYTES + 12 + 16
+)  # both shares for one neighbour, with nonce and tag of authenticated encryption
+
+
+@dataclass(frozen=True, eq=False)
+class Session:
+    """One secure sum, as the server announces it to those who take part.
+
+    Attributes:
+        purpose: what is added up; no two sessions of a run have the same purpose and number.
+        number: of the round.
+        neighbours: with whom each client shares masks, by client.
+        public_keys: each client's, 32 bytes.
+        threshold: how many neighbours' shares take a client's mask off.
+    """
+
+    purpose: str
+    number: int
+    neighbours: Mapping[int, tuple[int, ...]]
+    public_keys: Mapping[int, bytes]
+    threshold: int
+
+    @property
+    def label(self) -> bytes:
+        """What keys are derived for, so that those of one session are of no use in another."""
+        return f"{self.purpose}/{self.number}".encode()
+
+    @property
+    def degree(self) -> int:
+        """Neighbours of each client."""
+        return len(next(iter(self.neighbours.values())))
+
+    def point(self, owner: int, holder: int) -> int:
+        """Tell at which point a neighbour's share of a client's secret was made."""
+        return self.neighbours[owner].index(holder) + 1
+
+    def bytes_up(self) -> int:
+        """Count what a client sends besides the masked words: two public keys, sealed shares, revealed shares."""
+        return 2 * KEY_BYTES + self.degree * (SEALED_BYTES + SHARE_BYTES)
+
+    def bytes_down(self) -> int:
+        """Count what it receives: its neighbours' public keys, their sealed shares, and who of them sent."""
+        return self.degree * (2 * KEY_BYTES + SEALED_BYTES + 1)
+
+
+def threshold_of(share: float, degree: int) -> int:
+    """Tell how many of k neighbours a share is, and always more than half of them.
+
+    With half or fewer a server could have one half reveal a client's own mask and the other its shared ones.
+    """
+    return max(math.ceil(share * degree), degree // 2 + 1)
+
+
+def sign(client: int, other: int) -> int:
+    """Tell whether a client adds or subtracts the mask that it shares with another, who does the opposite."""
+    return 1 if client < other else -1
