@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fedmem.secure_sums.keys import agreed_seed, public_key
+from fedmem.secure_sums.keys import agreement, public_key
 from fedmem.secure_sums.masks import SEED_BYTES, add_mask
 from fedmem.secure_sums.session import KEY_BYTES, Session, sign
 from fedmem.secure_sums.shamir import split
@@ -47,9 +47,9 @@ class MaskingClient:
     def mask(self, session: Session, lanes: Sequence[Words]) -> None:
         """Mask words in place: with the own mask, and with those shared with neighbours, which cancel in the sum."""
         add_mask(lanes, self._seed, 1)
+        seed_with = agreement(self._private_key, session.label)
         for other in session.neighbours[self.client]:
-            seed = agreed_seed(self._private_key, session.public_keys[other], session.label)
-            add_mask(lanes, seed, sign(self.client, other))
+            add_mask(lanes, seed_with(session.public_keys[other]), sign(self.client, other))
 
     def shares(self, session: Session) -> dict[int, Shares]:
         """Share both secrets among the neighbours, by neighbour; any ``session.threshold`` of them suffice."""

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fedmem.errors import TrainingError
-from fedmem.secure_sums.keys import agreed_seed
+from fedmem.secure_sums.keys import agreement
 from fedmem.secure_sums.masks import SEED_BYTES, add_mask
 from fedmem.secure_sums.session import KEY_BYTES, Session, sign
 from fedmem.secure_sums.shamir import combine
@@ -43,10 +43,9 @@ def _take_off_shared(
     left = [other for other in session.neighbours[dropped] if other in survivors]
     if not left:
         return
-    private_key = _secret(session, dropped, survivors, revealed).to_bytes(KEY_BYTES)
+    seed_with = agreement(_secret(session, dropped, survivors, revealed).to_bytes(KEY_BYTES), session.label)
     for other in left:
-        seed = agreed_seed(private_key, session.public_keys[other], session.label)
-        add_mask(lanes, seed, -sign(other, dropped))
+        add_mask(lanes, seed_with(session.public_keys[other]), -sign(other, dropped))
 
 
 def _secret(session: Session, owner: int, survivors: Set[int], revealed: Revealed) -> int:
