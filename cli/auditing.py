@@ -32,6 +32,9 @@ def audit(
         typer.Option("--attacks", help="Attack the messages of some clients, and say what they give away (minutes)."),
     ] = False,
     clients: Annotated[int, typer.Option(min=2, metavar="N", help="How many clients are attacked.")] = 100,
+    cohort: Annotated[
+        int, typer.Option(min=2, metavar="N", help="How many of them the sums are made of that are attacked.")
+    ] = 20,
     data_dir: ServiceDir = Path("runs/service"),
     database_url: DatabaseUrl = None,
     as_json: AsJson = False,
@@ -46,7 +49,7 @@ def audit(
     with job_store(database_url) as jobs:
         row = jobs.get(job)
         found = ledger(MetricStore(jobs.engine).rounds(job, splits=["train", "validation"]))
-    leaks = _attacked(data_dir, job, clients) if attacks else None
+    leaks = _attacked(data_dir, job, clients, cohort) if attacks else None
     if as_json:
         answer_json({"job": row.id, "dataset": row.dataset, **found, **(_summary(leaks) if leaks else {})})
         return
@@ -57,7 +60,7 @@ def audit(
         answers.print(_meter(leaks))
 
 
-def _attacked(data_dir: Path, job: int, clients: int) -> "LeakReport":
+def _attacked(data_dir: Path, job: int, clients: int, cohort: int) -> "LeakReport":
     """Attack a job's clients and keep what was found beside it."""
     from fedmem.attacks import measure_leaks
     from fedmem.checkpoint import RunDirectory
@@ -67,7 +70,7 @@ def _attacked(data_dir: Path, job: int, clients: int) -> "LeakReport":
     directory = RunDirectory(data_dir / "jobs" / str(job))
     notes.print(f"attacking {clients} clients of job {job}")
     with one_thread():
-        found = measure_leaks(directory, job, clients)
+        found = measure_leaks(directory, job, clients, cohort)
     write_leaks(directory.path, found)
     return found
 

@@ -45,7 +45,11 @@ class Footprint:
         """Estimate a job's peak."""
         parameters = _dense(config) + _items(config, data)
         process = PROCESS + FLOAT * (
-            HOST * parameters + _chunk(config, data) + _evaluation(data) + _features(config, data)
+            HOST * parameters
+            + _chunk(config, data)
+            + _evaluation(data)
+            + _features(config, data)
+            + _masked(config, data)
         )
         others = config.workers if config.workers > 1 else 0
         return cls(FLOAT * STATE * parameters + (1 + others) * process, _disk(config, data, parameters))
@@ -111,6 +115,11 @@ def _chunk(config: ExperimentConfig, data: DataSize) -> int:
         return held
     own_rows = _items(config, data) if training.loss == "full_softmax" else longest * model.sasrec_hidden_dim
     return held + OWN * clients * (_dense(config) + own_rows)
+
+
+def _masked(config: ExperimentConfig, data: DataSize) -> int:
+    """Count the masked words of all pairs of items, of a client, a chunk and the cohort."""
+    return 3 * (data.items + 1) ** 2 if config.secure_sums.enabled and config.uses_transitions else 0
 
 
 def _evaluation(data: DataSize) -> int:

@@ -15,6 +15,8 @@ from fedmem.features.preference_endpoint import preference_writer
 from fedmem.features.store import ItemFeatures
 from fedmem.federated.aggregation import AGGREGATIONS
 from fedmem.federated.fedsgd import is_fedsgd
+from fedmem.federated.round import cohort_size
+from fedmem.federated.secure_aggregation import check_cohort
 from fedmem.federated.server_optimizers import SERVER_OPTIMIZERS
 from fedmem.federated.start import check_device
 from fedmem.modality import Modality
@@ -35,6 +37,7 @@ def take_snapshot(
     require_several_users(dataset)
     if config.data.cold_user_fraction:
         dataset = _with_cold_users(config.data.cold_user_fraction, config.seed, dataset)
+    _check_cohorts(config, dataset)
     _say_what_is_left_out(dataset)
     encoding = Encoding(config.features, config.model.text_model_name, progress)
     features, provenance = build_item_features(dataset.items, encoding)
@@ -43,6 +46,13 @@ def take_snapshot(
     user_features, note = build_user_features(dataset, features, encoding, policy, writer)
     logger.info("preference texts: %s", note)
     return Snapshot(config, dataset, features, user_features, provenance | {"preference_text": note})
+
+
+def _check_cohorts(config: ExperimentConfig, dataset: FederatedDataset) -> None:
+    """Refuse, before anything is encoded, secure sums that would be over too few clients."""
+    if config.secure_sums.enabled:
+        check_cohort(config, cohort_size(config.federated, len(dataset.trainable_users)), "a round")
+        check_cohort(config, len(dataset.evaluated_users), "a validation")
 
 
 def _with_cold_users(fraction: float, seed: int, dataset: FederatedDataset) -> FederatedDataset:

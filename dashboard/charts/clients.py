@@ -4,13 +4,18 @@ from collections.abc import Sequence
 
 from dashboard.charts.drawing import Drawing
 from dashboard.charts.lines import Row, Style, lines, plain
-from dashboard.charts.palette import BLUE, GREEN, ORANGE, PURPLE, SKY, VERMILLION
+from dashboard.charts.palette import BLUE, GREEN, GREY, ORANGE, PURPLE, SKY, VERMILLION
 from dashboard.charts.quantiles import quantile_chart
 from dashboard.charts.training import series
 from fedmem.contracts import RoundMetrics
-from fedmem.contracts.traffic import DIRECTIONS, PARTS, Direction, bytes_sent
+from fedmem.contracts.traffic import DIRECTIONS, PARTS, Direction, bytes_each, bytes_sent
 
-TRAFFIC = {(direction, part): f"{direction.title()}: {part}" for part in PARTS for direction in DIRECTIONS}
+KEYS = "keys"
+TRAFFIC = {
+    (direction, part): "Keys of secure sums" if part == KEYS else f"{direction.title()}: {part}"
+    for part in PARTS
+    for direction in DIRECTIONS
+}
 
 
 def participation_chart(rounds: Sequence[RoundMetrics]) -> Drawing:
@@ -28,21 +33,24 @@ def traffic_chart(rounds: Sequence[RoundMetrics], direction: Direction) -> Drawi
     names = {f"bytes_{direction}_weights": "Weights", f"bytes_{direction}_prototypes": "Prototypes"}
     if direction == "up":
         names["bytes_up_transitions"] = "Transitions"
+    if any(bytes_each(each.metrics, direction, KEYS) for each in rounds):
+        names[f"bytes_{direction}_{KEYS}"] = TRAFFIC[direction, KEYS]
     rows = [row for name, label in names.items() for row in series(rounds, "train", name, label, 1e-3)]
-    palette = (BLUE, SKY) if direction == "down" else (ORANGE, GREEN, VERMILLION)
+    known = (BLUE, SKY) if direction == "down" else (ORANGE, GREEN, VERMILLION)
+    palette = (*known, GREY)[: len(names)]
     return plain(rows, "Per client (KB)", list(names.values()), palette=palette, zero=True, stacked=True)
 
 
 def total_traffic_chart(rounds: Sequence[RoundMetrics]) -> Drawing:
     """Draw all traffic so far, summed over clients; the unit of the axis grows with it."""
-    sums = dict.fromkeys(TRAFFIC, 0.0)
+    secure = any(bytes_each(each.metrics, "down", KEYS) for each in rounds)
+    kinds = {kind: label for kind, label in TRAFFIC.items() if secure or kind[1] != KEYS}
+    sums = dict.fromkeys(kinds.values(), 0.0)
     rows = []
     for each in rounds:
-        for kind, label in TRAFFIC.items():
-            sums[kind] += bytes_sent(each.metrics, *kind)
-            rows.append(Row(each.round, sums[kind], label))
-    palette = (BLUE, ORANGE, SKY, GREEN, PURPLE, VERMILLION)
-    style = Style(
-        "Sent so far, all clients (bytes)", tuple(TRAFFIC.values()), palette, y_format=".3~s", zero=True, stacked=True
-    )
+        for kind, label in kinds.items():
+            sums[label] += bytes_sent(each.metrics, *kind)
+        rows += [Row(each.round, value, label) for label, value in sums.items()]
+    palette = (BLUE, ORANGE, SKY, GREEN, PURPLE, VERMILLION, GREY)[: len(sums)]
+    style = Style("Sent so far, all clients (bytes)", tuple(sums), palette, y_format=".3~s", zero=True, stacked=True)
     return lines(rows, style)

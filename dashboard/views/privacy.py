@@ -22,7 +22,10 @@ LEDGER: dict[tuple[Direction, str], tuple[str, str]] = {
     ("up", "prototypes"): ("↑ Prototypes of the memory", "A small cluster can betray an item"),
     ("down", "transitions"): ("↓ Table of transitions, to clients that validate", "It may hold rare pairs of items"),
     ("up", "transitions"): ("↑ New transitions, in a sum", "A pair that only one client has"),
+    ("down", "keys"): ("↓ Public keys and sealed shares of secure sums", "Nothing"),
+    ("up", "keys"): ("↑ Keys, shares and masked metrics of secure sums", "Nothing but their sum"),
 }
+OPTIONAL = "keys"  # a part that only jobs with secure sums have
 NEVER = (
     "Between a client and the server cross only the kinds of messages below: no history and no entry of a memory. "
     "Transitions, what followed what, cross only in sums over the clients of a round; but a table of transitions may "
@@ -32,8 +35,9 @@ NEVER = (
 MISSING = (
     "**No noise and no clipping.** Updates and prototypes leave a client as they are, so there is no (ε, δ) to report: "
     "ε spent is not zero, it is unbounded.",
-    "**No secure sum over a network.** Clients are simulated on one machine; the server's code sees sums, but nothing "
-    "cryptographic makes it so.",
+    "**Secure sums are off unless a job sets secure_sums.enabled.** With them the server's code reads masked words and "
+    "their sums alone; without, it could read a client's update. A sum over few clients still betrays them.",
+    "**No sum over a network.** Clients are simulated on one machine, and their secrets are drawn from the job's seed.",
 )
 
 
@@ -64,6 +68,8 @@ def _ledger(rounds: Sequence[RoundMetrics]) -> pd.DataFrame:
     rows = []
     for kind, (what, risk) in LEDGER.items():
         each = [found for r in rounds if (found := bytes_each(r.metrics, *kind))] or [0.0]
+        if kind[1] == OPTIONAL and not each[-1]:
+            continue
         rows.append([what, size(each[-1]), size(sum(bytes_sent(r.metrics, *kind) for r in rounds)), risk])
     return pd.DataFrame(rows, columns=["What", "Per client", "All so far", "What it may betray"])
 

@@ -1,13 +1,12 @@
 """Interaction inference: whether a client took an item, from item rows of an update or from counts of transitions."""
 
-from collections.abc import Sequence
-
 import numpy as np
 import numpy.typing as npt
 from sklearn.metrics import roc_auc_score
 
-from fedmem.attacks.recording import RecordedClient
-from fedmem.federated.messages import ITEM_ROWS, ClientUpdate
+from fedmem.attacks.recorded import RecordedClient
+from fedmem.federated.messages import ITEM_ROWS, ClientUpdate, UpdateSum
+from fedmem.memory.transitions import TransitionCounts
 
 Scores = npt.NDArray[np.float64]
 
@@ -18,17 +17,15 @@ def row_lengths(update: ClientUpdate) -> Scores:
     return lengths
 
 
-def decoded_row_lengths(cohort: Sequence[RecordedClient]) -> Scores:
+def decoded_row_lengths(total: UpdateSum) -> Scores:
     """Score every item by how far its row moves in the sum over a cohort, each client by its samples [I + 1]."""
-    total = sum(client.update.num_samples * client.update.delta[ITEM_ROWS].astype(np.float64) for client in cohort)
-    lengths: Scores = np.linalg.norm(total, axis=1)
+    lengths: Scores = np.linalg.norm(total.delta[ITEM_ROWS].astype(np.float64), axis=1)
     return lengths
 
 
-def counted(cohort: Sequence[RecordedClient]) -> Scores:
-    """Score every item by how often the cohort took it, from the sum of its new transitions [I + 1]."""
-    total: Scores = np.sum([client.transitions.taken for client in cohort], axis=0).astype(np.float64)
-    return total
+def counted(transitions: TransitionCounts) -> Scores:
+    """Score every item by how often it was taken, from new transitions [I + 1]."""
+    return transitions.taken.astype(np.float64)
 
 
 def interaction_auc(scores: Scores, client: RecordedClient) -> float:

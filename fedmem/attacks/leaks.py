@@ -8,26 +8,37 @@ import numpy as np
 from fedmem.attacks.interaction_inference import Scores, counted, decoded_row_lengths, interaction_auc, row_lengths
 from fedmem.attacks.linkage import linked_share
 from fedmem.attacks.membership_inference import model_auc, table_auc
-from fedmem.attacks.prototype_inversion import nearest_rate, recall
-from fedmem.attacks.recording import RecordedClient, Recording, record
+from fedmem.attacks.prototype_inversion import matching_pursuit, nearest_rate, recall, recall_of
+from fedmem.attacks.recorded import RecordedClient
+from fedmem.attacks.recording import Recording, record
 from fedmem.checkpoint import RunDirectory
 from fedmem.contracts import Leak, LeakReport
+from fedmem.federated.messages import UpdateSum
+from fedmem.memory.prototypes import FrozenItemBlocks, Prototypes
+from fedmem.memory.transitions import TransitionCounts
 
 CHANCE_AUC = 0.5
 COHORT = 20  # clients whose sum is decoded
 Measure = Literal["recall", "AUC", "share"]
 
 
-def measure_leaks(directory: RunDirectory, job_id: int, num_clients: int) -> LeakReport:
-    """Attack the messages of some clients of a job, and its final model.
+def measure_leaks(directory: RunDirectory, job_id: int, num_clients: int, cohort: int = COHORT) -> LeakReport:
+    """Attack the messages of some clients of a job, sums over cohorts of them, and its final model.
 
     Raises:
         CheckpointError: if the run has no checkpoint.
         ConflictError: if its clients' messages cannot be repeated.
     """
-    recording = record(directory, num_clients)
+    recording = record(directory, num_clients, cohort)
     leaks = (*_prototypes(recording), *_interactions(recording), *_memberships(recording))
-    return LeakReport(job_id=job_id, round=recording.state.round, clients=len(recording.clients), leaks=leaks)
+    return LeakReport(
+        job_id=job_id,
+        round=recording.state.round,
+        clients=len(recording.clients),
+        cohort=recording.cohort_size,
+        secure_sums=recording.masked,
+        leaks=leaks,
+    )
 
 
 def _prototypes(recording: Recording) -> list[Leak]:
@@ -40,13 +51,34 @@ def _prototypes(recording: Recording) -> list[Leak]:
     ]
     if not sent:
         return []
-    recalls = np.mean([recall(*one, catalogue) for one in sent], axis=0).tolist()
+    capacity = recording.snapshot.config.fedmem.memory_capacity
+    recalls = np.mean([recall(*one, catalogue, capacity) for one in sent], axis=0).tolist()
     near = float(np.mean([nearest_rate(*one, catalogue) for one in sent]))
     held = float(np.mean([len(remembered) for _, remembered in sent])) / recording.num_items
-    return [
-        leak("prototype_inversion", "Items of a memory, from its uploaded prototypes", "recall", *recalls),
+    sums = "masked prototypes" if recording.masked else "uploaded prototypes"
+    found = [
+        leak("prototype_inversion", f"Items of a memory, from its {sums}", "recall", *recalls),
         leak("prototype_nearest", "Prototypes whose nearest item is in the memory", "share", near, held),
     ]
+    return found + _decoded_prototypes(recording, catalogue)
+
+
+def _decoded_prototypes(recording: Recording, catalogue: FrozenItemBlocks) -> list[Leak]:
+    """Invert the prototypes that are sums over cohorts; where they are clustered anew there are none."""
+    totals = [(cohort, cohort.total.prototypes) for cohort in recording.cohorts]
+    capacity = recording.snapshot.config.fedmem.memory_capacity
+    recalls = [
+        recall_of(client.remembered, guessed, catalogue)
+        for cohort, total in totals
+        if isinstance(total, Prototypes)
+        for guessed in [matching_pursuit(total, catalogue, capacity * len(cohort.clients))]
+        for client in cohort.clients
+        if len(client.remembered)
+    ]
+    if not recalls:
+        return []
+    what = f"Items of a memory, from prototypes in the sum over {recording.cohort_size} clients"
+    return [leak("prototype_decoded", what, "recall", *np.mean(recalls, axis=0).tolist())]
 
 
 def _interactions(recording: Recording) -> list[Leak]:
@@ -57,28 +89,34 @@ def _interactions(recording: Recording) -> list[Leak]:
     def inferred(name: str, what: str, scores: Callable[[RecordedClient], Scores]) -> Leak:
         return leak(name, what, "AUC", _mean_auc(clients, scores), CHANCE_AUC, by_popularity)
 
-    cohorts = {
-        client.user: clients[start : start + COHORT]
-        for start in range(0, len(clients), COHORT)
-        for client in clients[start : start + COHORT]
-    }
-    together = f"from the sum over {min(COHORT, len(clients))} clients"
+    of = {client.user: cohort.total for cohort in recording.cohorts for client in cohort.clients}
+    together = f"the sum over {recording.cohort_size} clients"
+    words, alone = (
+        ("its masked words", "masked transitions") if recording.masked else ("one update's rows", "transitions alone")
+    )
     found = [
-        inferred("interaction", "Items of a history, from one update's rows", lambda one: row_lengths(one.update)),
+        inferred("interaction", f"Items of a history, from {words}", lambda one: row_lengths(one.update)),
         inferred(
             "interaction_decoded",
-            f"Items of a history, from rows {together}",
-            lambda one: decoded_row_lengths(cohorts[one.user]),
+            f"Items of a history, from rows in {together}",
+            lambda one: decoded_row_lengths(of[one.user]),
         ),
     ]
     if recording.snapshot.config.uses_transitions:
         found += [
-            inferred("transition_alone", "Items of a history, from its transitions alone", lambda one: counted([one])),
+            inferred("transition_alone", f"Items of a history, from its {alone}", lambda one: counted(one.transitions)),
             inferred(
-                "transition", f"Items of a history, from transitions {together}", lambda one: counted(cohorts[one.user])
+                "transition",
+                f"Items of a history, from transitions in {together}",
+                lambda one: counted(_transitions(of[one.user])),
             ),
         ]
     return found
+
+
+def _transitions(total: UpdateSum) -> TransitionCounts:
+    assert total.transitions is not None, "cohorts are recorded with transitions"
+    return total.transitions
 
 
 def _memberships(recording: Recording) -> list[Leak]:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from fedmem.attacks.interaction_inference import Scores, row_lengths
-from fedmem.attacks.recording import RecordedClient
+from fedmem.attacks.recorded import RecordedClient
 from fedmem.federated.messages import ClientUpdate
 
 

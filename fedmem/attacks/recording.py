@@ -1,6 +1,7 @@
 """Messages of single clients, recorded, and beside them what the clients hold, by which an attack is judged."""
 
-from collections.abc import Iterator
+import itertools
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
@@ -8,11 +9,13 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from fedmem.attacks.recorded import RecordedClient, RecordedCohort
+from fedmem.attacks.secured import SecuredCohorts
 from fedmem.checkpoint import RunDirectory, Snapshot
 from fedmem.errors import ConflictError
 from fedmem.federated.chunk import Chunk
 from fedmem.federated.client import FedMemClient
-from fedmem.federated.messages import Broadcast, ClientUpdate
+from fedmem.federated.messages import Broadcast
 from fedmem.federated.round import broadcast_of
 from fedmem.federated.simulation import SimulatedPopulation
 from fedmem.federated.start import build_model, item_blocks
@@ -22,29 +25,6 @@ from fedmem.memory.transitions import TransitionCounts
 from fedmem.modality import Modality
 from fedmem.randomness import numpy_generator
 
-Items = npt.NDArray[np.integer]
-
-
-@dataclass(frozen=True, eq=False)
-class RecordedClient:
-    """What one client sends in a round, and what it holds.
-
-    Attributes:
-        user: the user's index.
-        update: the message.
-        again: what the same client would send in the round after.
-        history: the training history, item indices, oldest first.
-        remembered: the items of the memory that the prototypes were distilled from.
-        transitions: the counts of its own history, which a sum over clients holds.
-    """
-
-    user: int
-    update: ClientUpdate
-    again: ClientUpdate
-    history: Items
-    remembered: Items
-    transitions: TransitionCounts
-
 
 @dataclass(frozen=True, eq=False)
 class Recording:
@@ -53,12 +33,27 @@ class Recording:
     Attributes:
         snapshot: what the run started from.
         state: the server before the round.
-        clients: the clients, those with long histories first.
+        cohorts: the clients, those with long histories first, in groups that are added up.
     """
 
     snapshot: Snapshot
     state: ServerState
-    clients: tuple[RecordedClient, ...]
+    cohorts: tuple[RecordedCohort, ...]
+
+    @property
+    def clients(self) -> tuple[RecordedClient, ...]:
+        """All clients."""
+        return tuple(client for cohort in self.cohorts for client in cohort.clients)
+
+    @property
+    def cohort_size(self) -> int:
+        """How many clients are added up; in the last cohort there may be more."""
+        return len(self.cohorts[0].clients)
+
+    @property
+    def masked(self) -> bool:
+        """Whether what one client sends is masked."""
+        return self.snapshot.config.secure_sums.enabled
 
     @property
     def num_items(self) -> int:
@@ -77,8 +72,13 @@ class Recording:
         )
 
 
-def record(directory: RunDirectory, num_clients: int) -> Recording:
+def record(directory: RunDirectory, num_clients: int, cohort: int) -> Recording:
     """Have clients of a run, drawn from its seed, take part in one more round; nothing of it is kept.
+
+    Args:
+        directory: the run.
+        num_clients: how many clients.
+        cohort: how many of them are added up; where sums are secure, they mask what they send as in a round.
 
     Raises:
         CheckpointError: if there is no checkpoint.
@@ -95,9 +95,23 @@ def record(directory: RunDirectory, num_clients: int) -> Recording:
         again = population.host.chunk(users, last)
         broadcast = broadcast_of(state)
         pairs = zip(chunk.singly(), again.singly(), strict=True)
-        return Recording(
-            snapshot, state, tuple(_recorded(population, broadcast, first, second) for first, second in pairs)
-        )
+        clients = [_recorded(population, broadcast, first, second) for first, second in pairs]
+        return Recording(snapshot, state, _cohorts(population, grouped(clients, cohort)))
+
+
+def grouped(clients: Sequence[RecordedClient], size: int) -> list[Sequence[RecordedClient]]:
+    """Put clients into groups of this size; those who are left over go to the last group."""
+    ends = [*range(size, len(clients) - size + 1, size), len(clients)]
+    return [clients[first:end] for first, end in itertools.pairwise([0, *ends])]
+
+
+def _cohorts(population: SimulatedPopulation, groups: Sequence[Sequence[RecordedClient]]) -> tuple[RecordedCohort, ...]:
+    """Add up what each group sends, masked where sums are secure."""
+    config = population.config
+    if not config.secure_sums.enabled:
+        return tuple(RecordedCohort.of(group, config) for group in groups)
+    secured = SecuredCohorts(config, population)
+    return tuple(secured.seen(number, group) for number, group in enumerate(groups))
 
 
 def drawn_users(snapshot: Snapshot, num_clients: int) -> npt.NDArray[np.int64]:

@@ -31,4 +31,8 @@ class LeakReport(Contract):
     job_id: int = Field(description="The job's number.", examples=[7])
     round: int = Field(description="The round after which the clients took part once more.", examples=[150])
     clients: int = Field(description="How many clients were attacked.", examples=[100])
+    cohort: int = Field(default=20, description="How many clients' messages a decoded sum is made of.", examples=[20])
+    secure_sums: bool = Field(
+        default=False, description="Whether a client's own message was masked, so that only sums could be read."
+    )
     leaks: tuple[Leak, ...]

@@ -7,7 +7,7 @@ from fedmem.contracts.jobs import Split
 
 Direction = Literal["down", "up"]
 DIRECTIONS: tuple[Direction, ...] = ("down", "up")
-PARTS = ("weights", "prototypes", "transitions")
+PARTS = ("weights", "prototypes", "transitions", "keys")  # keys: all that secure sums add
 
 
 Metrics = Mapping[Split, Mapping[str, float]]  # of a round, by split and name
@@ -35,5 +35,5 @@ def bytes_sent(metrics: Metrics, direction: Direction, part: str) -> float:
 
 def bytes_of_training(metrics: Metrics, direction: Direction) -> float:
     """Sum what one client that trains sent or got in a round, which is no table of transitions, in bytes."""
-    parts = PARTS if direction == "up" else ("weights", "prototypes")
+    parts = PARTS if direction == "up" else ("weights", "prototypes", "keys")
     return sum(bytes_each(metrics, direction, part) for part in parts)

@@ -140,8 +140,12 @@ def _validated(
 def select_clients(config: FederatedConfig, seed: int, client_ids: UserIndices, round_number: int) -> UserIndices:
     """Draw a round's cohort, a function of (seed, round): ``client_fraction`` of the clients, at least one."""
     rng = numpy_generator(seed, "cohort", round_number)
-    count = max(1, round(config.client_fraction * len(client_ids)))
-    return rng.permutation(client_ids)[:count]
+    return rng.permutation(client_ids)[: cohort_size(config, len(client_ids))]
+
+
+def cohort_size(config: FederatedConfig, clients: int) -> int:
+    """Tell how many of so many clients a round selects."""
+    return max(1, round(config.client_fraction * clients))
 
 
 def broadcast_of(state: ServerState) -> Broadcast:

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from fedmem.config import ExperimentConfig
+from fedmem.config import ExperimentConfig, SecureSumsConfig
 from fedmem.errors import ConfigError, TrainingError
 from fedmem.federated.encodings import numbers_point, parameters_point, transition_counts
 from fedmem.federated.messages import MaskedSum, MetricSums, Session, UpdateSum
@@ -71,33 +71,21 @@ class SecureAggregation:
 
     def update(self, session: Session, total: MaskedSum) -> UpdateSum:
         """Read the sum of clients' updates."""
-        clients, (delta_form, rest_form) = len(session.neighbours), total.form
-        words, numbers = self._unmasked(session, total)
-        delta = rebuilt(delta_form, parameters_point(self.config.secure_sums, clients).decode(words))
-        rest = rebuilt(rest_form, numbers_point(clients).decode(numbers))
-        sizes = {"weights": words.nbytes, "prototypes": _prototype_bytes(rest["prototypes"])}
-        sizes["keys"] = total.num_bytes - sum(sizes.values()) + session.bytes_up()
-        return UpdateSum(
-            delta=delta,
-            **rest,
-            upload_bytes={
-                part: Mean(float(size * total.clients), float(total.clients)) for part, size in sizes.items()
-            },
-            clients=total.clients,
-        )
+        self._unmask(session, total)
+        return read_update(self.config.secure_sums, session, total)
 
     def transitions(self, session: Session, total: MaskedSum) -> TransitionCounts:
         """Read the sum of what clients hand on to the transition memory."""
-        (words,) = self._unmasked(session, total)
-        return transition_counts(words, total.form)
+        self._unmask(session, total)
+        return transition_counts(total.lanes[0], total.form)
 
     def metrics(self, session: Session, total: MaskedSum) -> MetricSums:
         """Read the sum of what clients measured in an evaluation."""
-        (numbers,) = self._unmasked(session, total)
-        found: MetricSums = rebuilt(total.form, numbers_point(len(session.neighbours)).decode(numbers))
+        self._unmask(session, total)
+        found: MetricSums = rebuilt(total.form, numbers_point(len(session.neighbours)).decode(total.lanes[0]))
         return found
 
-    def _unmasked(self, session: Session, total: MaskedSum) -> tuple[npt.NDArray[np.unsignedinteger[Any]], ...]:
+    def _unmask(self, session: Session, total: MaskedSum) -> None:
         least = self.config.secure_sums.minimum_cohort
         if total.clients < least:
             raise TrainingError(
@@ -105,7 +93,18 @@ class SecureAggregation:
                 f"secure_sums.minimum_cohort = {least} are needed. Repeat the round."
             )
         unmask(session, total.lanes, total.senders, self.population.reveal_shares(session, total.senders))
-        return total.lanes
+
+
+def read_update(config: SecureSumsConfig, session: Session, total: MaskedSum) -> UpdateSum:
+    """Read words as a sum of updates, which they are once all masks are off."""
+    clients, (delta_form, rest_form), (words, numbers) = len(session.neighbours), total.form, total.lanes
+    delta = rebuilt(delta_form, parameters_point(config, clients).decode(words))
+    rest = rebuilt(rest_form, numbers_point(clients).decode(numbers))
+    sizes = {"weights": words.nbytes, "prototypes": _prototype_bytes(rest["prototypes"])}
+    sizes["keys"] = total.num_bytes - sum(sizes.values()) + session.bytes_up()
+    senders = float(total.clients)
+    sent = {part: Mean(size * senders, senders) for part, size in sizes.items()}
+    return UpdateSum(delta, **rest, upload_bytes=sent, clients=total.clients)
 
 
 def check_cohort(config: ExperimentConfig, clients: int, purpose: str) -> None:

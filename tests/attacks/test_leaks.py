@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from fedmem.attacks import measure_leaks
-from fedmem.attacks.recording import record
+from fedmem.attacks.recording import grouped, record
 from fedmem.checkpoint import RunDirectory
 from fedmem.errors import CheckpointError, ConflictError
 from fedmem.federated.postprocessing import Postprocessor
@@ -52,7 +52,7 @@ def test_the_same_again_and_nothing_of_the_run_changes(run, leaks):
 
 
 def test_clients_are_attacked_with_what_they_really_send(run):
-    recording = record(run, CLIENTS)
+    recording = record(run, CLIENTS, CLIENTS)
     dataset = recording.snapshot.dataset
     assert len({client.user for client in recording.clients}) == CLIENTS
     for client in recording.clients:
@@ -78,6 +78,45 @@ def test_without_texts_a_memory_is_told_from_the_id_embeddings(tmp_path):
     snapshot = tiny_snapshot(dataset=tiny_dataset(20, longest=12), text=False)
     found = {leak.attack: leak for leak in measure_leaks(trained(tmp_path / "run", snapshot).directory, 1, 4).leaks}
     assert found["prototype_inversion"].measured > found["prototype_inversion"].chance
+
+
+@pytest.fixture(scope="module")
+def secured(tmp_path_factory):
+    """The leaks of a run with secure sums, and of its cohorts of four."""
+    secure = {"enabled": True, "minimum_cohort": 4, "neighbours": 4}
+    run = run_of(tmp_path_factory.mktemp("secured") / "run", secure_sums=secure, federated={"num_rounds": 3})
+    return measure_leaks(run, 1, 20), {leak.attack: leak for leak in measure_leaks(run, 1, 20, cohort=4).leaks}
+
+
+def test_masked_messages_of_one_client_say_nothing(secured):
+    """With as few clients as here an AUC of nothing is off by some hundredths."""
+    report, leaks = secured
+    assert report.secure_sums
+    for attack in ("interaction", "transition_alone"):
+        assert leaks[attack].measured == pytest.approx(0.5, abs=0.1)
+        assert "masked" in leaks[attack].what
+    inverted = leaks["prototype_inversion"]
+    assert inverted.measured == pytest.approx(inverted.chance, abs=0.15)
+    assert leaks["linkage"].measured <= 0.2
+
+
+def test_sums_of_a_cohort_say_the_same_masked_or_not_and_less_of_more_clients(secured, run):
+    report, leaks = secured
+    together = {leak.attack: leak for leak in report.leaks}
+    assert (report.cohort, leaks["transition"].what) == (
+        20,
+        "Items of a history, from transitions in the sum over 4 clients",
+    )
+    for attack in ("interaction_decoded", "transition", "prototype_decoded"):
+        assert leaks[attack].measured > leaks[attack].chance
+        assert together[attack].measured - together[attack].chance < leaks[attack].measured - leaks[attack].chance
+    plain = {leak.attack: leak for leak in measure_leaks(run, 1, 20, cohort=4).leaks}
+    assert leaks["transition"] == plain["transition"]
+
+
+def test_clients_who_are_left_over_join_the_last_cohort():
+    assert [len(group) for group in grouped(range(45), 20)] == [20, 25]
+    assert [len(group) for group in grouped(range(8), 20)] == [8]
 
 
 class Halved(Postprocessor):

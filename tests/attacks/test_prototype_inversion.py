@@ -32,9 +32,9 @@ def uploaded(catalogue, items):
 
 def test_a_memory_is_taken_from_its_prototypes_item_by_item(catalogue):
     items = np.array([3, 11, 12, 29, 30, 41, 58], np.int32)
-    found = matching_pursuit(uploaded(catalogue, items), catalogue)
+    found = matching_pursuit(uploaded(catalogue, items), catalogue, 50)
     assert sorted(found.tolist()) == items.tolist()
-    assert recall(uploaded(catalogue, items), items, catalogue) == (1.0, len(items) / ITEMS)
+    assert recall(uploaded(catalogue, items), items, catalogue, 50) == (1.0, len(items) / ITEMS)
 
 
 def test_a_prototype_of_one_item_names_it(catalogue):
@@ -45,5 +45,5 @@ def test_a_prototype_of_one_item_names_it(catalogue):
 
 
 def test_what_has_no_text_is_neither_found_nor_guessed(catalogue):
-    found = matching_pursuit(uploaded(catalogue, np.array([7, 11], np.int32)), catalogue)
+    found = matching_pursuit(uploaded(catalogue, np.array([7, 11], np.int32)), catalogue, 50)
     assert found.tolist() == [11]

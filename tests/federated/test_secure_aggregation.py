@@ -3,9 +3,15 @@
 import numpy as np
 import pytest
 
+from fedmem.errors import ConfigError, TrainingError
+from fedmem.experiment import TrainingRun
+from fedmem.federated import round as rounds
+from fedmem.federated.messages import MaskedSum
+from fedmem.federated.secure_aggregation import handing_on
 from fedmem.federated.server import FedMemServer
 from fedmem.federated.start import initial_state
-from tests.tiny import population_of, tiny_config, tiny_snapshot
+from fedmem.snapshot import take_snapshot
+from tests.tiny import files_of, population_of, tiny_config, tiny_dataset, tiny_snapshot, trained
 
 SECURE = {"enabled": True, "minimum_cohort": 4, "neighbours": 4}
 
@@ -71,3 +77,93 @@ def test_transitions_are_those_of_the_plain_sum_to_the_last_count():
         before = before + missing.new_transitions(10)
     assert (before.pairs != after.pairs).nnz == 0
     assert np.array_equal(before.taken, after.taken)
+
+
+def test_the_same_bits_with_workers_and_after_a_resume(tmp_path):
+    whole = trained(tmp_path / "whole", tiny_snapshot(secure_config(federated={"num_rounds": 4})))
+    begun = TrainingRun.start(tmp_path / "parts", tiny_snapshot(secure_config(federated={"num_rounds": 4})))
+    for report in begun.rounds():
+        if report.round == 2:
+            break
+    begun.recorder.flush(begun.server.state, begun.population)
+    begun.close()
+    config = secure_config(federated={"num_rounds": 4}, workers=2)
+    resumed = TrainingRun.resume(tmp_path / "parts", config)
+    for _ in resumed.rounds():
+        pass
+    resumed.finish()
+    resumed.close()
+    parts, expected = files_of(tmp_path / "parts"), files_of(whole.directory.path)
+    assert {n for n, data in expected.items() if data != parts[n]} <= {"manifest.json"}  # which names the workers
+
+
+def test_the_server_gets_masked_words_and_a_last_sum(monkeypatch):
+    """What a chunk sends reads as noise, whatever was trained."""
+    server, sent = server_of(secure_config()), []
+    monkeypatch.setattr(rounds, "added", lambda parts, after: _kept(parts, sent, after))
+    server.run_round()
+    assert {type(each) for each in sent} == {MaskedSum}
+    updates = [each for each in sent if len(each.lanes) == 2]
+    assert [each.clients for each in updates] == [3, 3]
+    for each in updates:
+        bits = np.unpackbits(each.lanes[0].view(np.uint8))
+        assert abs(bits.mean() - 0.5) < 5 * 0.5 / np.sqrt(len(bits))
+
+
+def _kept(parts, sent, after):
+    total = None
+    for part in parts:
+        sent.append(part)
+        total = part if total is None else total + part
+        after(part)
+    return total
+
+
+def test_what_secure_sums_cost_is_in_the_ledger():
+    server, reports = rounds_of(secure_config(), 1)
+    metrics, parameters = reports[0].metrics, sum(values.size for values in server.state.parameters.values())
+    assert metrics["bytes_up_weights"] == 4 * parameters
+    assert metrics["bytes_up_prototypes"] == 8 * sum(a.size for a in server.state.global_memory.to_arrays().values())
+    size = server.population.dataset.num_items + 1
+    session_bytes = 2 * 32 + 4 * (66 + 28 + 33)
+    assert metrics["bytes_up_transitions"] == 4 * size * (size + 1) + session_bytes
+    assert metrics["bytes_up_keys"] > session_bytes
+    assert metrics["bytes_down_keys"] == 4 * (2 * 32 + 66 + 28 + 1)
+
+
+def test_too_small_a_cohort_is_refused_before_anything_is_encoded():
+    config = tiny_config(secure_sums={"enabled": True, "minimum_cohort": 20})
+    with pytest.raises(ConfigError, match=r"minimum_cohort = 20, and only 6 clients take part in a round: raise fed"):
+        take_snapshot(config, tiny_dataset())
+    config = tiny_config(secure_sums={"enabled": True, "minimum_cohort": 20}, federated={"client_fraction": 1.0})
+    with pytest.raises(ConfigError, match="only 12 clients"):
+        server_of(config).run_round()
+
+
+def test_a_sum_of_too_few_survivors_is_not_read():
+    server = server_of(secure_config())
+    secure = rounds.secure_aggregation(server.config, server.population)
+    clients = server.select_clients()
+    session = secure.session("updates", 0, clients)
+    sent = list(server.population.train(clients, server.distribute_model(), (), session))
+    with pytest.raises(TrainingError, match=r"3 clients are left .* minimum_cohort = 4 are needed"):
+        secure.update(session, sent[0])
+
+
+CHOSEN = [
+    ("enough of the cohort", range(4), range(12), range(4)),
+    ("filled up from others", range(2), range(12), 4),
+    ("all, where too few would be left", range(4), range(7), range(7)),
+    ("none of the cohort has anything", range(2), range(2, 12), ()),
+    ("too few in all", range(4), range(3), ()),
+]
+
+
+@pytest.mark.parametrize(("cohort", "having", "expected"), [case[1:] for case in CHOSEN], ids=[c[0] for c in CHOSEN])
+def test_who_hands_on_transitions_is_a_cohort(cohort, having, expected):
+    chosen = handing_on(secure_config(), 3, np.array(cohort), np.array(having)).tolist()
+    if isinstance(expected, int):
+        assert len(chosen) == expected
+        assert set(cohort) < set(chosen) < set(having)
+    else:
+        assert chosen == list(expected)
