@@ -3,6 +3,7 @@ from pydantic import ValidationError
 
 from fedmem.config import ExperimentConfig
 from fedmem.config_reader import load_config
+from fedmem.errors import ConfigError
 
 
 def test_the_tree_is_frozen_and_survives_json():
@@ -59,7 +60,7 @@ def unbounded(node, path, schemas):
         yield from unbounded(node["items"], f"{path}[]", schemas)
     bounds = {
         "array": ["maxItems"],
-        "integer": ["maximum", "exclusiveMaximum"],
+        "integer": ["maximum", "exclusiveMaximum", "enum"],
         "string": ["maxLength", "enum", "const"],
     }
     if kind in bounds and not any(node.get(bound) for bound in bounds[kind]):
@@ -83,3 +84,27 @@ def test_a_seed_that_programs_round_is_refused(seed):
     with pytest.raises(ValidationError, match="seed"):
         ExperimentConfig(seed=seed)
     assert ExperimentConfig(seed=2**53 - 1).seed == 2**53 - 1
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("fedmem.prototype_aggregation=recluster", r"prototype_aggregation = recluster needs: choose weighted or mean"),
+        ("federated.centralised_batch=8", r"federated.centralised_batch = 8 is training on pooled data"),
+        ("transitions.sketch_bits=16", r"transitions.sketch_bits = 16 with secure_sums.enabled: set it to null"),
+        ("secure_sums.neighbours=7", r"secure_sums.neighbours = 7: .*multiple of 2"),
+        ("secure_sums.minimum_cohort=1", r"secure_sums.minimum_cohort = 1: .*greater than or equal to 2"),
+        ("secure_sums.bits=16", r"secure_sums.bits = 16: .*32 or 64"),
+        ("secure_sums.threshold=0.4", r"secure_sums.threshold = 0.4: .*greater than or equal to 0.5"),
+    ],
+)
+def test_what_cannot_be_made_of_sums_is_refused_with_secure_sums(override, said):
+    with pytest.raises(ConfigError, match=said):
+        load_config(None, ("secure_sums.enabled=true", override))
+
+
+def test_nothing_is_refused_that_takes_no_part():
+    recluster, sketch = "fedmem.prototype_aggregation=recluster", "transitions.sketch_bits=16"
+    load_config(None, (recluster, sketch))
+    off = ("ablation.disable_prototype_agg=true", "ablation.disable_transitions=true")
+    load_config(None, ("secure_sums.enabled=true", recluster, sketch, *off))

@@ -13,6 +13,7 @@ METER = (
     "{clients} clients took part once more after round {round}; each attack is judged by what they really hold. An AUC "
     "of .5 is chance, 1 is certainty."
 )
+MASKED = "Secure sums were on: of one client the server has masked words, and reads the sum over a cohort alone."
 COLUMNS = ["Found", "What an attacker finds out", "By chance", "By popularity", "Measure"]
 
 
@@ -37,7 +38,8 @@ def _meter(report: LeakReport) -> None:
     found = st.column_config.ProgressColumn(COLUMNS[0], min_value=0.0, max_value=1.0, format="%.3f", width="small")
     table = pd.DataFrame(rows, columns=COLUMNS)
     st.dataframe(table, hide_index=True, width="stretch", column_config={COLUMNS[0]: found})
-    st.caption(METER.format(clients=report.clients, round=report.round))
+    said = METER.format(clients=report.clients, round=report.round)
+    st.caption(f"{said} {MASKED}" if report.secure_sums else said)
 
 
 def _number(value: float | None) -> str:

@@ -26,11 +26,11 @@ class ScriptedPopulation:
         self.trained: list[list[int]] = []
         self.evaluated: list[tuple[int, str]] = []
 
-    def train(self, clients, broadcast, postprocessors=()):
+    def train(self, clients, broadcast, postprocessors=(), session=None):
         self.trained.append(clients.tolist())
         yield from (UpdateSum({"w": np.ones(1)}, 1.0, metrics=METRICS) for _ in clients)
 
-    def evaluate(self, broadcast, split):
+    def evaluate(self, broadcast, split, session=None):
         self.evaluated.append((broadcast.round, split))
         hits = next(self.script)
         yield MetricSums({"HR@10": Moments(hits * 100, hits * 100, 100)})

@@ -38,7 +38,9 @@ class SlowPopulation:
             for user in self.dataset.trainable_users.tolist()
         }
 
-    def train(self, clients: npt.NDArray[np.int64], broadcast: Broadcast, postprocessors=()) -> Iterator[UpdateSum]:
+    def train(
+        self, clients: npt.NDArray[np.int64], broadcast: Broadcast, postprocessors=(), session=None
+    ) -> Iterator[UpdateSum]:
         """Train the clients, long histories first; one sum for all of them."""
         assert not postprocessors
         ordered = clients[np.lexsort((clients, -self.dataset.lengths[clients]))]
