@@ -3,14 +3,15 @@
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from functools import partial
+from functools import cache, partial
 from http import HTTPStatus
 from typing import Any
 
 import anyio
 import anyio.to_thread
-from fastapi import FastAPI, Response
+from fastapi import APIRouter, FastAPI, Response
 from starlette.middleware.cors import CORSMiddleware
+from starlette.routing import BaseRoute
 from starlette.types import Scope
 
 from backend.dependencies import READS
@@ -66,7 +67,6 @@ def create_app(settings: Settings, recommender: Recommender | None = None) -> Fa
         summary="Recommendations from a federated model whose users keep their data.",
         description="Errors are application/problem+json (RFC 9457) and name the request's id, which the log has too.",
         openapi_tags=TAGS,
-        generate_unique_id_function=operation_id,
         docs_url=None,  # FastAPI's pages load their scripts from a foreign address
         redoc_url=None,
         lifespan=_with_database if recommender is None else None,
@@ -79,10 +79,7 @@ def create_app(settings: Settings, recommender: Recommender | None = None) -> Fa
     app.state.computing = anyio.CapacityLimiter(COMPUTING)
     app.state.served = ServedModels(None if recommender is None else ServedModel.of_run(recommender))
     app.state.keys = Keys.of(settings)
-    for routes in (operations.public, operations.ready if recommender is None else operations.ready_of_run):
-        app.include_router(routes)
-    for routes in (*WITHOUT_DATABASE, *(WITH_DATABASE if recommender is None else ())):
-        app.include_router(routes, dependencies=[READS])
+    app.router.routes.extend(_routes(with_database=recommender is None))
     add_documentation(app)
     app.openapi = partial(document, app)  # type: ignore[method-assign]
     add_error_handlers(app)
@@ -94,6 +91,17 @@ def create_app(settings: Settings, recommender: Recommender | None = None) -> Fa
     app.add_middleware(Guarded, settings=settings, refuse=_refused)
     app.add_middleware(Observed, metrics=app.state.http_metrics)
     return app
+
+
+@cache
+def _routes(with_database: bool) -> list[BaseRoute]:
+    """List the routes, which applications of one process share: working them out takes longer than the rest."""
+    router = APIRouter(generate_unique_id_function=operation_id)
+    for routes in (operations.public, operations.ready if with_database else operations.ready_of_run):
+        router.include_router(routes)
+    for routes in (*WITHOUT_DATABASE, *(WITH_DATABASE if with_database else ())):
+        router.include_router(routes, dependencies=[READS])
+    return router.routes
 
 
 def _refused(scope: Scope, detail: str) -> Response:
