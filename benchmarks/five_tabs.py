@@ -106,7 +106,7 @@ class Stretch:
     others: dict[str, float]  # of one core, that backend and dashboard took meanwhile
     waits: list[tuple[str, float]]  # of the trainer's threads, with their seconds
     backend_writes: int
-    answers: Counter[tuple[str, str]]
+    answers: Counter[tuple[str, str]] = field(default_factory=Counter)  # to the tabs
     errors: list[str] = field(default_factory=list)
 
     @property
@@ -119,7 +119,7 @@ class Stretch:
 def five_tabs(sizes: Sizes | None = None) -> dict[str, Any]:
     """Measure everything; return one record."""
     sizes = sizes or Sizes()
-    with site() as at, chromium() as browser:
+    with chromium() as browser, site() as at:
         found: dict[str, list[Stretch]] = {side: [] for side in SIDES}
         for _ in range(sizes.alternations):
             found["without"].append(stretch(at, sizes.rounds))
@@ -238,23 +238,24 @@ def opened(context: BrowserContext, address: str) -> Page:
 
 
 def with_tabs(at: Site, pages: list[Page], rounds: int) -> Stretch:
-    """Measure a stretch while the tabs are open.
+    """Measure a stretch while the tabs are open, and wait until each shows the round that it has ended with.
 
     Raises:
         BenchmarkError: if one of them did not keep up.
     """
-    found = stretch(at, rounds)
+    answered, found = at.answers(), stretch(at, rounds)
     reached = at.round
     for page in pages:
         page.wait_for_function(f"({SHOWN_ROUND})() >= {reached}")
         found.errors += page.evaluate("[...window.errors]")
+    found.answers = at.answers() - answered
     return found
 
 
 def stretch(at: Site, rounds: int) -> Stretch:
     """Measure ``rounds`` rounds, from the end of one to the end of another."""
     first = at.reach(at.round + 1)
-    locks, answered = {name: len(noted(file)) for name, file in at.locks.items()}, at.answers()
+    locks = {name: len(noted(file)) for name, file in at.locks.items()}
     began, before = time.perf_counter(), at.cpu_seconds()
     count = at.reach(first + rounds) - first
     cpu = {name: seconds - before[name] for name, seconds in at.cpu_seconds().items()}
@@ -262,8 +263,7 @@ def stretch(at: Site, rounds: int) -> Stretch:
     trainer = cpu.pop("trainer")
     others = {name: seconds / wall for name, seconds in cpu.items()}
     news = {name: noted(file)[locks[name] :] for name, file in at.locks.items()}
-    answers = at.answers() - answered
-    return Stretch(trainer / count, wall / count, others, news["trainer"], len(news["backend"]), answers)
+    return Stretch(trainer / count, wall / count, others, news["trainer"], len(news["backend"]))
 
 
 def main() -> None:
