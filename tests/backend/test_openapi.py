@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis.errors import Unsatisfiable
 from schemathesis import GenerationMode
 from schemathesis.specs.openapi.checks import negative_data_rejection, positive_data_acceptance
+from starlette.testclient import TestClient
 
 from backend.app import create_app
 from backend.logs import JsonLines
@@ -113,6 +114,13 @@ def test_what_is_sent_has_an_example(document):
     for _, path, operation in operations(document):
         for parameter in operation.get("parameters", ()):
             assert not parameter["required"] or has_example(parameter["schema"]), (path, parameter["name"])
+
+
+@pytest.fixture(scope="module")
+def client(empty_world, tmp_path_factory):
+    """An application of which no test changes anything."""
+    with TestClient(create_app(settings_of(copy_of(empty_world, tmp_path_factory.mktemp("openapi"))))) as client:
+        yield client
 
 
 @pytest.mark.parametrize(("method", "path"), ROUTES)

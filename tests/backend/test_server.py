@@ -5,7 +5,6 @@ import gc
 import json
 import os
 import re
-import resource
 import signal
 import socket
 import subprocess
@@ -19,19 +18,26 @@ import pytest
 from backend.server import let_answers_go_first, listen
 from fedmem.errors import ConfigError
 from tests.backend.conftest import World
+from tests.forks import Forked
 from tests.waiting import PATIENCE, until
 from web.connections import open_files
 
 ADDRESS = re.compile(r"(http://127\.0\.0\.1:\d+)")
+# ``python -m``, with as many open files as is usual.
+LIMITED = """
+import resource, runpy, sys
+resource.setrlimit(resource.RLIMIT_NOFILE, (1024, 1024))
+sys.argv = sys.argv[1:]
+runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
+"""
 
 
 @contextmanager
-def started(*command: str, **environment: str) -> Iterator[subprocess.Popen[str]]:
+def started(*command: str, **environment: str) -> Iterator[Forked]:
     """A process of ours, killed if it does not end."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", *command],
+    process = Forked(
+        [sys.executable, "-c", LIMITED, *command],
         env=os.environ | environment,
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (1024, 1024)),  # the usual one
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -43,7 +49,7 @@ def started(*command: str, **environment: str) -> Iterator[subprocess.Popen[str]
             process.kill()
 
 
-def address(process: subprocess.Popen[str]) -> str:
+def address(process: Forked) -> str:
     """Where it says that it listens."""
     printed = ""
     while (found := ADDRESS.search(printed)) is None:
@@ -53,13 +59,13 @@ def address(process: subprocess.Popen[str]) -> str:
     return found[1]
 
 
-def client(process: subprocess.Popen[str]) -> httpx.Client:
+def client(process: Forked) -> httpx.Client:
     """Ask on a connection of its own each time: one that is kept may be closed just as the question is on its way."""
     transport = httpx.HTTPTransport(retries=5, limits=httpx.Limits(max_keepalive_connections=0))
     return httpx.Client(base_url=address(process), transport=transport, timeout=PATIENCE)
 
 
-def last_lines(process: subprocess.Popen[str]) -> str:
+def last_lines(process: Forked) -> str:
     """What it prints from now to its end, which is a regular one."""
     out, err = process.communicate(timeout=PATIENCE)
     assert process.returncode == 0, err
