@@ -108,13 +108,6 @@ def resume(tmp_path, path: str, **changes) -> TrainingRun:
     return TrainingRun.resume(tmp_path / "run", config_of(path, **changes), postprocessors=PATHS[path][1])
 
 
-def test_the_same_seed_gives_the_same_bytes(whole, tmp_path):
-    path, expected = whole
-    complete(start(tmp_path, path))
-    assert files_of(tmp_path / "run") == expected
-    assert {"manifest.json", "run.json", "metrics.jsonl"} < expected.keys()
-
-
 @pytest.mark.parametrize("round_number", [1, 5])
 def test_a_stopped_run_resumes_to_the_same_bytes(whole, tmp_path, round_number):
     path, expected = whole
@@ -160,9 +153,11 @@ def test_another_seed_gives_other_bytes(whole, tmp_path):
             assert found[name] != expected[name], name
 
 
-def test_a_finished_run_resumes_to_itself(whole, tmp_path):
+def test_the_same_seed_gives_the_same_bytes_and_a_finished_run_resumes_to_itself(whole, tmp_path):
     path, expected = whole
     complete(start(tmp_path, path))
+    assert files_of(tmp_path / "run") == expected
+    assert {"manifest.json", "run.json", "metrics.jsonl"} < expected.keys()
     complete(resume(tmp_path, path))
     assert files_of(tmp_path / "run") == expected
 

@@ -1,7 +1,11 @@
 """``fedmem db prepare``: what ``fedmem up`` and the containers do before the services start."""
 
+from functools import partial
+
 import pytest
 
+from cli import preparing
+from fedmem.data.demo import write_demo
 from fedmem.storage.catalogue import CatalogueStore
 from fedmem.storage.engine import connect
 from fedmem.storage.jobs import JobStore
@@ -14,6 +18,12 @@ def what_is_there(url: str) -> tuple[list[str], list[str]]:
     jobs = [job.dataset for job in JobStore(engine).page()]
     engine.dispose()
     return datasets, jobs
+
+
+@pytest.fixture(autouse=True)
+def _few_covers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A demo that is drawn in no time."""
+    monkeypatch.setattr(preparing, "write_demo", partial(write_demo, num_users=60, num_items=40))
 
 
 @pytest.fixture

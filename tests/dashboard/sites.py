@@ -78,8 +78,8 @@ def wait_for(address: str) -> None:
 
 
 def asked(address: str) -> httpx.Response:
-    """An answer of the backend, without the certificates that HTTP needs none of and that take 30 ms to read."""
-    return httpx.get(address, timeout=PATIENCE, verify=False)
+    """An answer of the backend."""
+    return httpx.get(address, timeout=PATIENCE)
 
 
 def _answers(address: str) -> bool:

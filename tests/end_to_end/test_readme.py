@@ -95,7 +95,12 @@ def product(folder: Path) -> Iterator[tuple["subprocess.Popen[str]", httpx.Clien
     process = up(folder, *options, FEDMEM_TRAINER_NICE="0")
     try:
         with httpx.Client(base_url=f"http://127.0.0.1:{api}", timeout=PATIENCE) as client:
-            until(lambda: process.poll() is not None or answers(client, "/health/ready"), "the first model", 500)
+            until(
+                lambda: process.poll() is not None or answers(client, "/health/ready"),
+                "the first model",
+                500,
+                pause=0.1,
+            )
             assert process.poll() is None, process.communicate()[0]
             yield process, client, board
     finally:
@@ -153,7 +158,7 @@ def test_a_job_is_queued_watched_paused_resumed_and_stopped_and_its_model_recomm
     attempts = job(client, number)["attempts"]
     assert client.delete(f"/users/{DELETED}").status_code == 204
     until(lambda: job(client, number)["attempts"] > attempts, "the job without the deleted user")
-    until(lambda: not holders(folder), "no trace of the deleted user")
+    until(lambda: not holders(folder), "no trace of the deleted user", pause=0.3)  # it reads every file
     rounds = client.get(f"/jobs/{number}/metrics", params={"after_round": 2}).json()["rounds"]
     assert rounds[0]["round"] == 3
     assert rounds[0]["metrics"]["train"]["recommendation_loss"] > 0
