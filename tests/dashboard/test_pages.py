@@ -592,13 +592,20 @@ def test_the_question_before_another_model_serves_stays_until_it_is_answered(pag
     assert filled.get("/models")["serving"] == serving
 
 
-ODD = ("\x00", "²", "9" * 5000, "1,1,2,2,%ff,%")
-ADDRESSED = {
+ODD = ("\x00", "²", "9" * 5000, str(2**63), "1,1,2,2,%ff,%")
+ADDRESSED: dict[str, tuple[str, ...]] = {
+    page: ("job",) for page in ("overview", "clients", "memory", "privacy", "system")
+}
+ADDRESSED |= {
+    "experiments": ("experiment",),
     "training": ("job", "compare", "k", "new"),
     "recommend": ("job", "user", "latest", "k"),
     "prototypes": ("job", "round", "prototype"),
-    "overview": ("job",),
 }
+
+
+def test_every_page_is_asked_for_by_odd_addresses(project_root):
+    assert ADDRESSED.keys() == {path.stem for path in (project_root / "dashboard" / "views").glob("[a-z]*.py")}
 
 
 @pytest.mark.parametrize("odd", ODD, ids=lambda odd: ascii(odd[:8]))
