@@ -593,9 +593,7 @@ def test_the_question_before_another_model_serves_stays_until_it_is_answered(pag
 
 
 ODD = ("\x00", "²", "9" * 5000, str(2**63), "1,1,2,2,%ff,%")
-ADDRESSED: dict[str, tuple[str, ...]] = {
-    page: ("job",) for page in ("overview", "clients", "memory", "privacy", "system")
-}
+ADDRESSED: dict[str, tuple[str, ...]] = dict.fromkeys(("overview", "clients", "memory", "privacy", "system"), ("job",))
 ADDRESSED |= {
     "experiments": ("experiment",),
     "training": ("job", "compare", "k", "new"),
