@@ -4,6 +4,7 @@ import dataclasses
 import errno
 import json
 import os
+import re
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -333,6 +334,34 @@ def test_json_of_another_shape_is_one_error(run, name, content):
     damaged(run)
 
 
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"name": "\ud800"}, "name"),
+        ({"name": ["a"]}, "name"),
+        ({"digest": 7}, "digest"),
+        ({"min_sequence_length": float("nan")}, "min_sequence_length"),
+        ({"max_history": "x"}, "max_history"),
+        ({"max_history": -1}, "max_history"),
+        ({"repeats": "sometimes"}, "repeats"),
+        ({"users": [1, 2]}, r"users\.0"),
+        ({"items": {"item_id": 1}}, r"items\.0\.item_id"),
+        ({"items": {"title": 5}}, r"items\.0\.title"),
+        ({"items": {"year": float("nan")}}, r"items\.0\.year"),
+        ({"items": {"genres": [None]}}, r"items\.0\.genres\.0"),
+        ({"items": {"surplus": 1}}, r"items\.0\.surplus"),
+    ],
+)
+def test_a_data_set_of_other_types_is_one_error_that_names_the_place(run, changes, said):
+    """What was let through showed where it was trained on, as an unexpected error, or when a user was to be erased."""
+    path = run / "dataset.json"
+    record = json.loads(path.read_text(encoding="utf-8"))
+    if isinstance(changes.get("items"), dict):
+        changes = {"items": [item | changes["items"] for item in record["items"]]}
+    path.write_text(json.dumps(record | changes), encoding="utf-8")
+    assert re.search(rf"cannot be read \(ValueError: {said}: ", damaged(run))
+
+
 @pytest.mark.parametrize("name", ["features.safetensors", "dataset.safetensors", "memories-0000.safetensors"])
 def test_arrays_of_another_file_are_one_error(run, name):
     path = round_folder(run) / name if name in CHECKPOINT_FILES else run / name
@@ -404,6 +433,23 @@ def test_content_that_does_not_fit_is_refused(run, file, changes, said):
     for path in files:
         changed(path, **changes)
     with pytest.raises(CheckpointError, match=rf"{said}.*The run is damaged; train it anew\."):
+        Recommender.load(run)
+
+
+@pytest.mark.parametrize(
+    ("name", "bits", "said"),
+    [
+        ("server.safetensors", {"<f4": "<i4"}, "the parameters .* are of the type int32"),
+        ("transitions.safetensors", {"<i4": "<f4", "<i8": "<f8"}, "what is no whole number"),
+        ("features.safetensors", {"<f4": "<i4"}, "features hold what is no number"),
+    ],
+)
+def test_numbers_of_another_type_are_refused(run, name, bits, said):
+    """Of the same shapes, these bytes would give any scores."""
+    path = run / name if name in RUN_FILES else round_folder(run) / name
+    arrays = read_arrays(path)
+    write_arrays(path, {key: values.view(bits.get(values.dtype.str, values.dtype)) for key, values in arrays.items()})
+    with pytest.raises(CheckpointError, match=said):
         Recommender.load(run)
 
 

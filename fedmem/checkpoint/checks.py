@@ -9,6 +9,7 @@ from fedmem.checkpoint.checkpoints import Checkpoint
 from fedmem.checkpoint.run_directory import Snapshot
 from fedmem.data.federated_dataset import FederatedDataset
 from fedmem.errors import CheckpointError
+from fedmem.federated.state import ServerState
 from fedmem.memory.entries import MemoryEntries
 
 LongArray = npt.NDArray[np.int64]
@@ -23,12 +24,20 @@ def check_fits(snapshot: Snapshot, checkpoint: Checkpoint, where: str) -> None:
     dataset = snapshot.dataset
     wrong = (
         _wrong_sequences(dataset)
+        or _wrong_parameters(checkpoint.server)
         or _wrong_features(snapshot)
         or _wrong_memories(checkpoint.memories, dataset)
         or _wrong_transitions(checkpoint, dataset)
     )
     if wrong:
         raise CheckpointError(f"{where}: {wrong}. The run is damaged; train it anew.")
+
+
+def _wrong_parameters(server: ServerState) -> str:
+    for name, values in {**server.parameters, **server.averaged}.items():
+        if values.dtype.kind != "f":  # numbers that are not finite are those of a run that diverged
+            return f"the parameters {name} are of the type {values.dtype}"
+    return ""
 
 
 def _wrong_sequences(dataset: FederatedDataset) -> str:
@@ -45,7 +54,7 @@ def _wrong_features(snapshot: Snapshot) -> str:
     for modality, vectors in snapshot.features.vectors.items():
         if len(vectors.rows) != items + 1 or vectors.mask.shape != (items + 1,):
             return f"the {modality} features are not those of {items} items"
-        if not np.isfinite(vectors.rows).all():
+        if vectors.rows.dtype.kind != "f" or not np.isfinite(vectors.rows).all():
             return f"the {modality} features hold what is no number"
     preference = snapshot.user_features.preference
     if len(snapshot.user_features.mask) != users or (preference is not None and len(preference) != users):

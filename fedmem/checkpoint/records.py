@@ -3,11 +3,13 @@
 from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
+from pydantic import AfterValidator, BaseModel, Field, ValidationError
 
 from fedmem.checkpoint.atomic_files import Array
+from fedmem.config import Repeats
 from fedmem.data.federated_dataset import FederatedDataset
 from fedmem.data.interactions import Item
 from fedmem.data.vocabulary import Vocabulary
@@ -16,6 +18,33 @@ from fedmem.federated.state import RoundReport, ServerState
 from fedmem.memory.entries import MemoryEntries
 from fedmem.memory.prototypes import Prototypes
 from fedmem.memory.transitions import TransitionCounts
+
+
+def _utf8(text: str) -> str:
+    text.encode()  # of a lone surrogate a ValueError: JSON can hold it, and no file of ours
+    return text
+
+
+_Text = Annotated[str, AfterValidator(_utf8)]
+
+
+class _ItemRecord(BaseModel, strict=True, extra="forbid"):
+    item_id: _Text
+    title: _Text
+    genres: list[_Text]
+    year: int | None
+    image_path: _Text | None
+    text: _Text
+
+
+class _DatasetRecord(BaseModel, strict=True):
+    name: _Text
+    digest: _Text
+    min_sequence_length: Annotated[int, Field(ge=3)]
+    repeats: Repeats = "hide"  # runs of an older version say neither
+    max_history: Annotated[int, Field(ge=1)] | None = None
+    users: list[_Text]
+    items: list[_ItemRecord]
 
 
 def report_line(report: RoundReport) -> dict[str, Any]:
@@ -115,23 +144,37 @@ def _item_record(item: Item) -> dict[str, Any]:
     return record | {"image_path": None if item.image_path is None else str(item.image_path)}
 
 
-def _item(record: dict[str, Any]) -> Item:
-    image = record["image_path"]
-    return Item(**record | {"genres": tuple(record["genres"]), "image_path": None if image is None else Path(image)})
+def _item(record: _ItemRecord) -> Item:
+    image = None if record.image_path is None else Path(record.image_path)
+    return Item(record.item_id, record.title, tuple(record.genres), record.year, image, record.text)
 
 
 def dataset_of(record: Mapping[str, Any], arrays: Mapping[str, Array]) -> FederatedDataset:
-    """Restore the data set from ``dataset_record`` and ``dataset_arrays``."""
-    items = tuple(_item(item) for item in record["items"])
+    """Restore the data set from ``dataset_record`` and ``dataset_arrays``.
+
+    Raises:
+        ValueError: saying what in the record is not of its type.
+    """
+    told = _checked(record)
+    items = tuple(_item(item) for item in told.items)
     return FederatedDataset(
-        vocabulary=Vocabulary(tuple(record["users"]), tuple(item.item_id for item in items)),
+        vocabulary=Vocabulary(tuple(told.users), tuple(item.item_id for item in items)),
         items=items,
-        min_sequence_length=record["min_sequence_length"],
-        repeats=record.get("repeats", "hide"),  # runs of an older version say neither
-        max_history=record.get("max_history"),
-        name=record["name"],
-        digest=record["digest"],
+        min_sequence_length=told.min_sequence_length,
+        repeats=told.repeats,
+        max_history=told.max_history,
+        name=told.name,
+        digest=told.digest,
         offsets=arrays["offsets"],
         sequence=arrays["sequence"],
         cold_users=arrays["cold_users"],
     )
+
+
+def _checked(record: Mapping[str, Any]) -> _DatasetRecord:
+    """Check the types, for what is wrong here would show much later: where it is trained on, or written again."""
+    try:
+        return _DatasetRecord.model_validate(record)
+    except ValidationError as error:
+        first = error.errors(include_input=False, include_url=False, include_context=False)[0]
+        raise ValueError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from None

@@ -97,6 +97,8 @@ class TransitionCounts:
     def from_arrays(cls, arrays: Mapping[str, npt.NDArray[Any]]) -> "TransitionCounts":
         """Read what ``to_arrays`` has named; raise ValueError if it is no matrix of the items."""
         taken = arrays["taken"]
+        if {arrays[name].dtype.kind for name in ("taken", "counts", "targets", "row_ends")} != {"i"}:
+            raise ValueError("transitions hold what is no whole number")
         matrix = arrays["counts"].astype(np.int64), arrays["targets"], arrays["row_ends"]
         pairs = sparse.csr_array(matrix, shape=(len(taken), len(taken)))
         pairs.check_format(full_check=True)

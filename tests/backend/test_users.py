@@ -1,5 +1,6 @@
 """Feedback that counts from the next request on, export, and deletion."""
 
+import json
 import re
 import shutil
 import sqlite3
@@ -318,13 +319,18 @@ def test_who_is_deleted_is_in_no_snapshot_and_all_others_are_as_before(served, s
         assert served.app.state.services.keeper.eraser.erasures.pending() == [], "what is erased is not asked for again"
 
 
-@pytest.mark.parametrize("poison", [b'{"users": 5}', b'{"users": [[]]}', b"[" * 100_000, b"not json", None])
+@pytest.mark.parametrize(
+    "poison", [b'{"users": 5}', b'{"users": [[]]}', b"[" * 100_000, b"not json", {"name": "\ud800"}, None]
+)
 def test_a_poisoned_snapshot_of_one_job_holds_up_no_erasure(served, served_world, poison):
     """It may hold the user, and nothing can be read from it: it is removed."""
     another_model(served_world, activate=False)
     first, second = (RunDirectory(served_world.data_dir / "jobs" / str(number)) for number in (1, 2))
     if poison is None:
         (first.path / "dataset.json").unlink()
+    elif isinstance(poison, dict):
+        record = json.loads((first.path / "dataset.json").read_text(encoding="utf-8"))
+        (first.path / "dataset.json").write_text(json.dumps(record | poison), encoding="utf-8")
     else:
         (first.path / "dataset.json").write_bytes(poison)
     assert served.delete("/users/u03").status_code == 204
