@@ -75,6 +75,8 @@ class Recording:
 def record(directory: RunDirectory, num_clients: int, cohort: int) -> Recording:
     """Have clients of a run, drawn from its seed, take part in one more round; nothing of it is kept.
 
+    They do so on the CPU, for the run may come from a machine that has a device which this one lacks.
+
     Args:
         directory: the run.
         num_clients: how many clients.
@@ -88,6 +90,7 @@ def record(directory: RunDirectory, num_clients: int, cohort: int) -> Recording:
     if snapshot.postprocessors:
         names = ", ".join(snapshot.postprocessors)
         raise ConflictError(f"what this run's clients send is postprocessed by {names}, so it cannot be sent again")
+    snapshot = replace(snapshot, config=snapshot.config.model_copy(update={"device": "cpu"}))
     state = directory.checkpoints.read_server(last)
     with _population(directory, snapshot, last) as population:
         users = drawn_users(snapshot, num_clients)

@@ -1,5 +1,9 @@
 """The leak meter on trained runs: what must leak does, what cannot does not, and nothing of the run changes."""
 
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -49,6 +53,14 @@ def test_the_same_again_and_nothing_of_the_run_changes(run, leaks):
     assert {leak.attack: leak for leak in again.leaks} == leaks
     assert (again.round, again.clients) == (6, CLIENTS)
     assert files_of(run.path) == before
+
+
+def test_a_run_of_a_machine_with_a_gpu_is_attacked_on_any(run, leaks, tmp_path):
+    moved = RunDirectory(Path(shutil.copytree(run.path, tmp_path / "run")))
+    snapshot = moved.read_snapshot()
+    elsewhere = snapshot.config.model_copy(update={"device": "cuda:99"})
+    moved.write_manifest(replace(snapshot, config=elsewhere))
+    assert {leak.attack: leak for leak in measure_leaks(moved, 1, CLIENTS).leaks} == leaks
 
 
 def test_clients_are_attacked_with_what_they_really_send(run):
