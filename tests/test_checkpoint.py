@@ -362,6 +362,18 @@ def test_a_data_set_of_other_types_is_one_error_that_names_the_place(run, change
     assert re.search(rf"cannot be read \(ValueError: {said}: ", damaged(run))
 
 
+@pytest.mark.parametrize("value", [float("nan"), -2, 10**30, "7", None])
+def test_a_server_of_other_types_is_one_error_for_whoever_resumes(run, value):
+    """What was let through ended a resumed job as an unexpected error."""
+    number = RunDirectory(run).read_record().last
+    path = RunDirectory(run).checkpoints.folder_of(number) / "server.json"
+    whole = json.loads(path.read_text(encoding="utf-8"))
+    for name in ("round", "best_round", "stale", "step", "memory_files"):
+        path.write_text(json.dumps(whole | {name: value}), encoding="utf-8")
+        with pytest.raises(CheckpointError, match=rf"cannot be read \(ValueError: {name}: .*The run is damaged"):
+            TrainingRun.resume(run, RunDirectory(run).read_config())
+
+
 @pytest.mark.parametrize("name", ["features.safetensors", "dataset.safetensors", "memories-0000.safetensors"])
 def test_arrays_of_another_file_are_one_error(run, name):
     path = round_folder(run) / name if name in CHECKPOINT_FILES else run / name

@@ -19,7 +19,14 @@ from fedmem.checkpoint.atomic_files import (
     write_json,
     writing,
 )
-from fedmem.checkpoint.records import memories_of, memory_arrays, server_arrays, server_record, server_state
+from fedmem.checkpoint.records import (
+    StoredServer,
+    memories_of,
+    memory_arrays,
+    server_arrays,
+    server_record,
+    server_state,
+)
 from fedmem.checkpoint.transition_files import read_transitions, write_transitions
 from fedmem.federated.state import ServerState
 from fedmem.memory.entries import MemoryEntries
@@ -127,7 +134,7 @@ class Checkpoints:
         for number in reversed(list(self._with_bases(round_number))):
             folder = self.folder_of(number)
             with reading(folder):
-                files = read_json(folder / "server.json")["memory_files"]
+                files = StoredServer.of(read_json(folder / "server.json")).memory_files
             for file in range(files):
                 with reading(folder / _memories_file(file)):
                     some = memories_of(read_arrays(folder / _memories_file(file)))

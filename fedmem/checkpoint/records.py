@@ -3,10 +3,10 @@
 from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import numpy as np
-from pydantic import AfterValidator, BaseModel, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, Field, FiniteFloat, ValidationError
 
 from fedmem.checkpoint.atomic_files import Array
 from fedmem.config import Repeats
@@ -26,6 +26,8 @@ def _utf8(text: str) -> str:
 
 
 _Text = Annotated[str, AfterValidator(_utf8)]
+Kind = TypeVar("Kind", bound=BaseModel)
+_Count = Annotated[int, Field(ge=0, lt=2**53)]
 
 
 class _ItemRecord(BaseModel, strict=True, extra="forbid"):
@@ -45,6 +47,23 @@ class _DatasetRecord(BaseModel, strict=True):
     max_history: Annotated[int, Field(ge=1)] | None = None
     users: list[_Text]
     items: list[_ItemRecord]
+
+
+class StoredServer(BaseModel, strict=True):
+    """What ``server.json`` holds of the server's state, and how many files of memories there are."""
+
+    round: _Count
+    best_round: _Count
+    best_metric: FiniteFloat
+    stale: _Count
+    strength: FiniteFloat | None = None  # runs of a version that chose by HR@10 have none
+    step: _Count
+    memory_files: _Count
+
+    @classmethod
+    def of(cls, record: Mapping[str, Any]) -> "StoredServer":
+        """Check the types; raise ValueError saying what is not of its own."""
+        return _checked(cls, record)
 
 
 def report_line(report: RoundReport) -> dict[str, Any]:
@@ -87,16 +106,19 @@ def server_state(
         return {key.removeprefix(f"{name}/"): value for key, value in arrays.items() if key.startswith(f"{name}/")}
 
     prototypes = {n.removeprefix("prototype_"): a for n, a in arrays.items() if n.startswith("prototype_")}
-    rest = {name: value for name, value in record.items() if not name.startswith("memory_")}
-    if "strength" not in rest:  # of a version that chose by HR@10, which NDCG@10 would hardly ever exceed
-        rest["best_metric"] = -1.0
+    stored = StoredServer.of(record)
     return ServerState(
+        round=stored.round,
         parameters=group("parameters"),
         averaged=group("averaged"),
-        optimizer=OptimizerState(group("first"), group("second"), rest.pop("step")),
+        optimizer=OptimizerState(group("first"), group("second"), stored.step),
         global_memory=Prototypes.from_arrays(prototypes) if prototypes else None,
         transitions=transitions,
-        **rest,
+        strength=stored.strength or 0.0,
+        best_round=stored.best_round,
+        # NDCG@10 would hardly ever exceed the HR@10 of an older version.
+        best_metric=-1.0 if stored.strength is None else stored.best_metric,
+        stale=stored.stale,
     )
 
 
@@ -155,7 +177,7 @@ def dataset_of(record: Mapping[str, Any], arrays: Mapping[str, Array]) -> Federa
     Raises:
         ValueError: saying what in the record is not of its type.
     """
-    told = _checked(record)
+    told = _checked(_DatasetRecord, record)
     items = tuple(_item(item) for item in told.items)
     return FederatedDataset(
         vocabulary=Vocabulary(tuple(told.users), tuple(item.item_id for item in items)),
@@ -171,10 +193,10 @@ def dataset_of(record: Mapping[str, Any], arrays: Mapping[str, Array]) -> Federa
     )
 
 
-def _checked(record: Mapping[str, Any]) -> _DatasetRecord:
+def _checked(kind: type[Kind], record: Mapping[str, Any]) -> Kind:
     """Check the types, for what is wrong here would show much later: where it is trained on, or written again."""
     try:
-        return _DatasetRecord.model_validate(record)
+        return kind.model_validate(record)
     except ValidationError as error:
         first = error.errors(include_input=False, include_url=False, include_context=False)[0]
         raise ValueError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from None
