@@ -9,7 +9,7 @@ from starlette.testclient import TestClient
 from backend.app import create_app
 from backend.settings import Settings
 from fedmem.storage.jobs import JobStore
-from tests.backend.conftest import columns, problem
+from tests.backend.conftest import columns, problem, settings_of
 
 
 def test_it_is_alive_and_ready(served, recommender):
@@ -28,6 +28,24 @@ def test_metrics_name_routes_and_the_model(served, recommender):
     assert f'fedmem_model_round{{version="{recommender.model_version}"}} {recommender.round}.0' in text
     assert "process_resident_memory_bytes" in text
     assert "stranger" not in text
+
+
+def test_metrics_need_no_key_and_name_nothing_that_was_asked_for(full_world):
+    """Not even made up: a label of a caller's choice would also let the counters grow without end."""
+    app = create_app(settings_of(full_world, api_key="to write", read_key="to read"))
+    with TestClient(app, headers={"X-API-Key": "to write"}) as client:
+        client.request("INVENTED", "/recommend/named-user")
+        for path in ("/recommend/named-user", "/users/named-user/history", "/items/named-item", "/named/path"):
+            client.get(
+                path, params={"k": "named-query"}, headers={"User-Agent": "named-agent", "X-Request-ID": "named-id"}
+            )
+        del client.headers["X-API-Key"]
+        assert client.get("/models").status_code == 401
+        found = client.get("/metrics")
+        assert found.status_code == 200
+        assert 'route="/users/{user_id}/history"' in found.text
+        assert "named" not in found.text
+        assert "INVENTED" not in found.text
 
 
 def test_data_sets_and_how_much_is_in_them(client):
