@@ -12,6 +12,9 @@ ExperimentState = Literal["finished", "unfinished", "damaged"]
 Value = bool | int | float | str | None
 
 
+_MEASURED = {"NDCG@10": {"mean": 0.126, "standard_error": 0.008, "lowest": 0.119, "highest": 0.129}}
+
+
 class Measured(Contract):
     """A metric over users and, where there are several, over seeds."""
 
@@ -28,8 +31,8 @@ class MeasuredModel(Contract):
 
     name: str = Field(examples=["FedMem-Full"])
     baseline: bool = Field(description="Whether it is no model of the method, but what each has to beat.")
-    validation: dict[str, Measured] = Field(description="By metric.")
-    test: dict[str, Measured] = Field(description="By metric.")
+    validation: dict[str, Measured] = Field(description="By metric.", examples=[_MEASURED])
+    test: dict[str, Measured] = Field(description="By metric.", examples=[_MEASURED])
     best_rounds: tuple[int, ...] = Field(description="Of each seed the round of the best model.", examples=[[320]])
     last_rounds: tuple[int, ...] = Field(description="Of each seed the last round.", examples=[[400]])
     minutes: float | None = Field(description="Training time, mean over seeds.", examples=[2.4])
@@ -67,7 +70,9 @@ class TuningTrial(Contract):
     number: int = Field(examples=[3])
     state: Literal["complete", "pruned", "failed"]
     value: float | None = Field(description="Its best validation.", examples=[0.131])
-    params: dict[str, Value] = Field(description="The values it has tried, by setting.")
+    params: dict[str, Value] = Field(
+        description="The values it has tried, by setting.", examples=[{"model.sasrec_dropout": 0.2}]
+    )
     reason: str | None = Field(description="Why it failed.", examples=[None])
 
 
@@ -94,12 +99,14 @@ class ExperimentSummary(Contract):
     """An experiment in the installation's folder."""
 
     name: str = Field(description="That of its folder.", examples=["ladder"])
-    kind: ExperimentKind | None = Field(description="null where it cannot be told.")
+    kind: ExperimentKind | None = Field(description="null where it cannot be told.", examples=["ablation"])
     state: ExperimentState = Field(description="Whether all that it was asked for is there.")
     note: str | None = Field(description="One sentence on what is missing or damaged.", examples=[None])
     dataset: str | None = Field(description="The data set's name.", examples=["ml-100k"])
     digest: str | None = Field(description="The data set's SHA-256.", examples=["82ef09faa534"])
-    made_on: datetime.date | None = Field(description="The day of the table or, of a search, of its last trial.")
+    made_on: datetime.date | None = Field(
+        description="The day of the table or, of a search, of its last trial.", examples=["2026-11-27"]
+    )
     commit: str | None = Field(description="The source that made it, where it is known.", examples=["c494517"])
     configurations: int | None = Field(description="How many different ones were trained.", examples=[6])
 
