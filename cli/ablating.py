@@ -57,6 +57,22 @@ def ablate(
             "model.fusion_method=learned,adaptive. Repeatable.",
         ),
     ] = None,
+    cold_users: Annotated[
+        float | None,
+        typer.Option(
+            metavar="SHARE",
+            help="Keep this share of the users, .1 is usual, out of training, and show them with 0 to 10 interactions; "
+            "short for --set data.cold_user_fraction=SHARE.",
+        ),
+    ] = None,
+    cold_items: Annotated[
+        float,
+        typer.Option(
+            metavar="SHARE",
+            help="Take this share of the items out of the data, and rank them among themselves by what a catalogue "
+            "says of them.",
+        ),
+    ] = 0.0,
     workers: Workers = None,
     *,
     reading: Reading,
@@ -72,11 +88,16 @@ def ablate(
     from fedmem.data.formats import load_dataset
 
     folder = experiment_folder(name, out, DEFAULT)
-    loaded = load_config(config, with_workers(overrides, workers))
+    loaded = load_config(config, with_workers(with_cold_users(overrides, cold_users), workers))
     chosen = [*rungs_of(VARIED if vary and rungs is None else rungs), *variants(loaded, changes_of(vary or ()))]
     drawn = seeds_of(seeds, loaded.seed)
     dataset = load_dataset(data, min_sequence_length=loaded.data.min_sequence_length, **reading.arguments())
-    run_ablation(loaded, dataset, folder, chosen, drawn, as_json=as_json)
+    run_ablation(loaded, dataset, folder, chosen, drawn, cold_items, as_json=as_json)
+
+
+def with_cold_users(overrides: list[str] | None, share: float | None) -> list[str]:
+    """Add to the overrides what ``--cold-users`` is short for."""
+    return [*(overrides or ()), *([] if share is None else [f"data.cold_user_fraction={share}"])]
 
 
 def rungs_of(names: str | None) -> "list[Rung]":

@@ -83,7 +83,7 @@ def compare(path: Path, asked: Questions) -> Comparison:
         snapshot.dataset.name,
         checkpoint.server.round,
         _warm_tables(snapshot, scorers, asked),
-        _cold_rows(snapshot, scorers),
+        cold_rows(snapshot, scorers),
         _lists(snapshot, scorers, asked.split) if asked.lists else {},
         snapshot.dataset.repeats,
         repeated_targets(snapshot.dataset, asked.split),
@@ -187,7 +187,7 @@ def list_measures(
     return found
 
 
-def _cold_rows(snapshot: Snapshot, scorers: Mapping[str, Scorer]) -> list[ColdStartRow]:
+def cold_rows(snapshot: Snapshot, scorers: Mapping[str, Scorer]) -> list[ColdStartRow]:
     """Evaluate cold start; no rows, with a note, if all users kept out of training are too short."""
     dataset, config = snapshot.dataset, snapshot.config.evaluation
     if not len(dataset.cold_users):

@@ -39,7 +39,7 @@ def evaluate(
 ) -> None:
     """Rank the whole catalogue for every user and print metrics with standard errors.
 
-    Where users were kept out of training (data.cold_user_fraction), a second table shows them at 0 to 5 interactions.
+    Where users were kept out of training (data.cold_user_fraction), a second table shows them at 0 to 10 interactions.
     """
     from cli.comparison import Questions, compare
 

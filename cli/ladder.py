@@ -2,8 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 from contextlib import closing
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from cli.cold_tables import ColdTables, ServedNewItems, new_item_baselines
 from cli.comparison import baseline_scorers, full_tables, list_measures
 from cli.screen import answer_json, answers, notes
 from cli.training import open_run, refuse_other_data, train_to_end
@@ -23,9 +25,11 @@ from fedmem.config import EvaluationConfig, ExperimentConfig
 from fedmem.controls import with_transitions
 from fedmem.data.federated_dataset import FederatedDataset
 from fedmem.evaluation.ablation_table import SPLITS, Record, as_markdown
+from fedmem.evaluation.cold_items import hold_out_items
 from fedmem.experiment import check_resumable
 from fedmem.features.store import FrozenVectors
 from fedmem.modality import Modality
+from fedmem.randomness import numpy_generator
 from fedmem.serving import Recommender
 
 
@@ -35,23 +39,29 @@ def run_ablation(
     out: Path,
     rungs: Sequence[Rung],
     seeds: Sequence[int],
+    new_items: float,
     *,
     as_json: bool,
 ) -> None:
-    """Train what is missing in ``out``, then print the table and write ``ablation.json``."""
-    cold = round(config.data.cold_user_fraction * len(dataset.trainable_users))
-    plan = planned_runs(config, len(dataset.trainable_users) - cold, rungs, seeds)
-    _refuse_other_runs(plan, out, dataset)
-    snapshot_by_seed = {}
+    """Train what is missing in ``out``, then print the table and write ``ablation.json``.
+
+    ``new_items`` is the share of the items that are held out, by a draw of each seed; 0 for none.
+    """
+    held_out = {s: hold_out_items(dataset, new_items, numpy_generator(s, "new items")) for s in seeds if new_items}
+    data = {seed: held_out[seed].dataset if held_out else dataset for seed in seeds}
+    plan = [one for seed in seeds for one in planned_runs(config, _trained(config, data[seed]), rungs, [seed])]
+    _refuse_other_runs(plan, out, data)
+    snapshots = {}
     for number, planned in enumerate(plan, start=1):
-        place = f"{planned.name} ({number} of {len(plan)})"
-        snapshot_by_seed[planned.config.seed] = _train(planned, out / planned.name, dataset, place)
-    if not cold:  # the seeds share their users, and baselines have no seed
-        snapshot_by_seed = {seeds[0]: snapshot_by_seed[seeds[0]]}
-    tested: Tested = {}
-    texts = _texts(plan, out)
-    models = [*_baselines(snapshot_by_seed, config.evaluation, tested, texts), *_rungs(plan, out, tested, texts)]
-    record = ablation_record(snapshot_by_seed[seeds[0]].dataset, models, compared(tested, seeds[0]))
+        seed, place = planned.config.seed, f"{planned.name} ({number} of {len(plan)})"
+        snapshots[seed] = _train(planned, out / planned.name, data[seed], place)
+    trained = {seed: one.among(snapshots[seed].dataset.trainable_users) for seed, one in held_out.items()}
+    if not (held_out or config.data.cold_user_fraction):  # the seeds share their data, and baselines have no seed
+        snapshots = {seeds[0]: snapshots[seeds[0]]}
+    tables = Tables(ColdTables(trained), _texts(plan, out), config.evaluation)
+    models = [*_baselines(snapshots, tables), *_rungs(plan, out, tables)]
+    found = [*compared(tables.tested, seeds[0]), *tables.cold.differences(seeds[0])]
+    record = ablation_record(snapshots[seeds[0]].dataset, models, found) | tables.cold.record()
     write_json(out / "ablation.json", record)
     if as_json:
         answer_json(record)
@@ -60,12 +70,18 @@ def run_ablation(
     notes.print(f"the runs and ablation.json are in {out}")
 
 
-def _refuse_other_runs(plan: Sequence[PlannedRun], out: Path, dataset: FederatedDataset) -> None:
+def _trained(config: ExperimentConfig, dataset: FederatedDataset) -> int:
+    """Count the users who are not kept out of training."""
+    trainable = len(dataset.trainable_users)
+    return trainable - round(config.data.cold_user_fraction * trainable)
+
+
+def _refuse_other_runs(plan: Sequence[PlannedRun], out: Path, data: Mapping[int, FederatedDataset]) -> None:
     """Refuse, before anything is trained, a run in ``out`` that cannot be continued."""
     for planned in plan:
         directory = RunDirectory(out / planned.name)
         if directory.exists:
-            refuse_other_data(directory, dataset)
+            refuse_other_data(directory, data[planned.config.seed])
             check_resumable(directory.read_config(), planned.config)
 
 
@@ -86,31 +102,51 @@ def _texts(plan: Sequence[PlannedRun], out: Path) -> FrozenVectors | None:
     return next((vectors[Modality.TEXT] for vectors in found if Modality.TEXT in vectors), None)
 
 
-def _baselines(
-    snapshots: Mapping[int, Snapshot], config: EvaluationConfig, tested: Tested, texts: FrozenVectors | None
-) -> list[Record]:
+@dataclass(frozen=True)
+class Tables:
+    """What all models are measured by, and what was found beside the record of each.
+
+    Attributes:
+        cold: new users and new items.
+        texts: the items' text vectors, by which lists are measured.
+        config: which metrics are measured.
+        tested: the tables on test by model, one for each seed.
+    """
+
+    cold: ColdTables
+    texts: FrozenVectors | None
+    config: EvaluationConfig
+    tested: Tested = field(default_factory=dict)
+
+
+def _baselines(snapshots: Mapping[int, Snapshot], tables: Tables) -> list[Record]:
     runs: dict[str, list[Record]] = {}
     for seed, snapshot in snapshots.items():
         scorers = baseline_scorers(snapshot.dataset)
-        tables = {s: full_tables(snapshot.dataset, scorers, s, config, with_chance=True) for s in SPLITS}
-        lists = list_measures(snapshot.dataset, scorers, "test", texts)
-        for name, table in tables["test"].items():
-            metrics: Record = {split: tables[split][name].to_dict()["metrics"] for split in SPLITS}
+        found = {s: full_tables(snapshot.dataset, scorers, s, tables.config, with_chance=True) for s in SPLITS}
+        lists = list_measures(snapshot.dataset, scorers, "test", tables.texts)
+        tables.cold.add_users(seed, snapshot, scorers)
+        if seed in tables.cold.held_out:
+            tables.cold.add_items(seed, new_item_baselines(tables.cold.held_out[seed], snapshot))
+        for name, table in found["test"].items():
+            metrics: Record = {split: found[split][name].to_dict()["metrics"] for split in SPLITS}
             runs.setdefault(name, []).append({"seed": seed, **metrics, "lists": lists.get(name)})
-            tested.setdefault(name, []).append(table)
+            tables.tested.setdefault(name, []).append(table)
     return [{"name": name, "runs": found} for name, found in runs.items()]
 
 
-def _rungs(plan: Sequence[PlannedRun], out: Path, tested: Tested, texts: FrozenVectors | None) -> list[Record]:
+def _rungs(plan: Sequence[PlannedRun], out: Path, tables: Tables) -> list[Record]:
     models: dict[str, list[Record]] = {}
     for planned in plan:
-        snapshot, scorers = _scorers(planned.rung, out / planned.name)
-        tables = full_tables(snapshot.dataset, scorers, "test", snapshot.config.evaluation, with_chance=False)
-        lists = list_measures(snapshot.dataset, scorers, "test", texts)
+        seed, (snapshot, scorers) = planned.config.seed, _scorers(planned.rung, out / planned.name)
+        found = full_tables(snapshot.dataset, scorers, "test", snapshot.config.evaluation, with_chance=False)
+        lists = list_measures(snapshot.dataset, scorers, "test", tables.texts)
+        tables.cold.add_users(seed, snapshot, scorers)
+        tables.cold.add_items(seed, {name: ServedNewItems(scorer) for name, scorer in scorers.items()})
         for model in rung_models(planned.rung, [run_result(out / planned.name)]):
             name = model["name"]
             models.setdefault(name, []).extend(run | {"lists": lists[name]} for run in model["runs"])
-            tested.setdefault(name, []).append(tables[name])
+            tables.tested.setdefault(name, []).append(found[name])
     return [{"name": name, "runs": found} for name, found in models.items()]
 
 
@@ -118,7 +154,7 @@ def _scorers(rung: Rung, path: Path) -> tuple[Snapshot, dict[str, Recommender]]:
     """Return what a run started from and its best model, by name, where the rung shows it also without transitions."""
     directory = RunDirectory(path)
     snapshot, checkpoint = directory.read_snapshot(), directory.read_best()
-    scorers = {rung.title: Recommender.of(snapshot, checkpoint, rung.title)}
+    scorers = {}
     if rung.without is not None:
         scorers[rung.without] = Recommender.of(snapshot, with_transitions(checkpoint, None), rung.without)
-    return snapshot, scorers
+    return snapshot, scorers | {rung.title: Recommender.of(snapshot, checkpoint, rung.title)}

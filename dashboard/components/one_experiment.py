@@ -13,7 +13,7 @@ from dashboard.plain_text import in_markdown
 from dashboard.words import duration, share
 from fedmem.contracts import Ablation, Experiment, Measured, MeasuredModel, Tuning
 
-SHOWN = ("HR@10", "NDCG@10")
+SHOWN, NEW_USERS = ("HR@10", "NDCG@10"), "NDCG@10"
 TABLE = (
     "Means over users and seeds ± the standard error over users, on the validation (Val.) and test items; the whole "
     "catalogue is ranked, seen items left out. Round: best / last of each seed. KB down / up: of a client in a round, "
@@ -52,6 +52,8 @@ def _ablation(experiment: Experiment, found: Ablation) -> None:
         with place:
             panel(f"Test {metric}", _results(found.models, metric), f"ablation-{experiment.name}-{metric}")
     _lists(found.models)
+    _new_users(found)
+    _new_items(found)
     _differences(experiment.name, found, shown)
 
 
@@ -95,8 +97,37 @@ def _lists(models: Sequence[MeasuredModel]) -> None:
         st.dataframe(pd.DataFrame(rows), hide_index=True, width="stretch")
 
 
+def _new_users(found: Ablation) -> None:
+    """Show users who never trained, by how much is known of them."""
+    if not found.new_users:
+        return
+    st.markdown(f"**Users who never trained, test {NEW_USERS}, by interactions given**")
+    rows = [
+        {"Model": row.name, **{f"n = {n}": _cell(table.get(NEW_USERS)) for n, table in row.by_interactions.items()}}
+        for row in found.new_users
+    ]
+    st.dataframe(pd.DataFrame(rows), hide_index=True, width="stretch")
+
+
+def _new_items(found: Ablation) -> None:
+    """Show items that nothing was trained with, and whether a model is better than a regression on their genres."""
+    if not found.new_items:
+        return
+    st.markdown("**New items, ranked among themselves for each user who took some**")
+    shown = list(dict.fromkeys(metric for row in found.new_items for metric in row.metrics))
+    gaps = {(row.model, row.metric): row for row in found.differences if row.metric in shown}
+    rows = []
+    for row in found.new_items:
+        cells = {"Model": row.name, **{metric: _cell(row.metrics.get(metric)) for metric in shown}}
+        for metric in shown:
+            if gap := gaps.get((row.name, metric)):
+                cells[f"Minus {gap.other}"] = f"{gap.mean:+.3f} ({gap.low:+.3f} to {gap.high:+.3f})"
+        rows.append(cells)
+    st.dataframe(pd.DataFrame(rows).fillna("–"), hide_index=True, width="stretch")
+
+
 def _differences(name: str, found: Ablation, shown: Sequence[str]) -> None:
-    compared = {name for row in found.differences for name in (row.model, row.other)}
+    compared = {name for row in found.differences if row.metric in shown for name in (row.model, row.other)}
     names = [model.name for model in found.models if model.name in compared]
     if not names:
         return

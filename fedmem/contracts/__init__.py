@@ -20,6 +20,8 @@ from fedmem.contracts.experiments import (
     Measured,
     MeasuredModel,
     ModelDifference,
+    NewItemRow,
+    NewUserRow,
     Tuning,
     TuningTrial,
 )
@@ -103,6 +105,8 @@ __all__ = [
     "ModelPage",
     "ModelVersion",
     "NearestItem",
+    "NewItemRow",
+    "NewUserRow",
     "Problem",
     "Prototype",
     "PrototypeRound",

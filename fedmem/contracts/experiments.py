@@ -55,12 +55,31 @@ class ModelDifference(Contract):
     p: float = Field(description="Two-sided, of no difference.", examples=[0.008])
 
 
+class NewUserRow(Contract):
+    """A model on users who never trained."""
+
+    name: str = Field(examples=["FedMem-Full"])
+    by_interactions: dict[str, dict[str, Measured]] = Field(
+        description="Test metrics by how many of a user's most recent interactions were given.",
+        examples=[{"3": _MEASURED}],
+    )
+
+
+class NewItemRow(Contract):
+    """A model, or what it has to beat, on items that it was not trained with, ranked among themselves."""
+
+    name: str = Field(examples=["FedMem-Full"])
+    metrics: dict[str, Measured] = Field(description="By metric, over the users who took some.", examples=[_MEASURED])
+
+
 class Ablation(Contract):
     """What `fedmem ablate` found."""
 
     users: int = Field(description="Users who were evaluated.", examples=[943])
     seeds: tuple[int, ...] = Field(examples=[[42, 43, 44]])
     models: tuple[MeasuredModel, ...] = Field(description="Baselines first, then the rungs in the ladder's order.")
+    new_users: tuple[NewUserRow, ...] = Field(description="Empty where no users were kept out of training.")
+    new_items: tuple[NewItemRow, ...] = Field(description="Empty where no items were held out.")
     differences: tuple[ModelDifference, ...]
 
 

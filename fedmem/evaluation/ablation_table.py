@@ -14,6 +14,8 @@ Record = dict[str, Any]
 SPLITS: tuple[Split, ...] = ("validation", "test")
 SHOWN = ("HR@10", "NDCG@10")
 IDS_ONLY_TITLE = "SASRec, ids only"
+NEW_ITEMS = "NDCG@20"  # among new items, of all that a user took
+_NEW_USERS = "NDCG@10"
 
 
 def as_markdown(record: Record) -> str:
@@ -21,7 +23,8 @@ def as_markdown(record: Record) -> str:
     metrics = [f"{split} {metric}" for split in SPLITS for metric in SHOWN]
     head = ["model", *metrics, "best / last round", "KB down", "KB up", "minutes"]
     rows = [head, ["---"] * len(head), *(_row(model) for model in record["models"])]
-    tables = (rows, _list_rows(record["models"]), _difference_rows(record))
+    cold = (_new_user_rows(record.get("new_users", ())), _new_item_rows(record))
+    tables = (rows, _list_rows(record["models"]), *cold, _difference_rows(record))
     return "\n".join([*(line for table in tables if table for line in (*_lines(table), "")), _legend(record)])
 
 
@@ -42,10 +45,49 @@ def _list_rows(models: Sequence[Record]) -> list[list[str]]:
     return [head, ["---"] * len(head), *body]
 
 
+def _new_user_rows(models: Sequence[Record]) -> list[list[str]]:
+    """Show users who never trained by how many of their most recent interactions were given, mean over seeds."""
+    if not models:
+        return []
+    numbers = list(models[0]["runs"][0]["by_interactions"])
+    head = [f"new users' test {_NEW_USERS}", *(f"n = {number}" for number in numbers)]
+    body = [
+        [
+            model["name"],
+            *(_metric_cell([run["by_interactions"] for run in model["runs"]], n, _NEW_USERS) for n in numbers),
+        ]
+        for model in models
+    ]
+    return [head, ["---"] * len(head), *body]
+
+
+def _new_item_rows(record: Record) -> list[list[str]]:
+    """Show rankings of new items among themselves, and each model minus the regression on genres."""
+    models = record.get("new_items", ())
+    if not models:
+        return []
+    found = {row["model"]: row for row in record["differences"] if row["metric"] == NEW_ITEMS}
+    other = next((row["other"] for row in found.values()), None)
+    head = [f"new items' {NEW_ITEMS}", "mean", *([] if other is None else [f"minus {other}", "p"])]
+    body = []
+    for model in models:
+        cells = [_metric_cell([{"new": run} for run in model["runs"]], "new", NEW_ITEMS)]
+        if other is not None:
+            cells += _difference_cells(found.get(model["name"]))
+        body.append([model["name"], *cells])
+    return [head, ["---"] * len(head), *body]
+
+
+def _difference_cells(row: Record | None) -> list[str]:
+    if row is None:
+        return ["", ""]
+    return [f"{row['mean']:+.4f} ({row['low']:+.4f} to {row['high']:+.4f})", f"{row['p']:.4f}"]
+
+
 def _difference_rows(record: Record) -> list[list[str]]:
     """Show the last model minus each other one."""
     last = record["models"][-1]["name"]
-    found = [row for row in record["differences"] if row["model"] == last]
+    found = [row for row in record["differences"] if row["model"] == last and row["metric"] in SHOWN]
     if not found:
         return []
     head = [f"{last} minus", *(part for metric in SHOWN for part in (f"test {metric}", "p"))]
@@ -53,8 +95,7 @@ def _difference_rows(record: Record) -> list[list[str]]:
     for metric in SHOWN:
         for row in found:
             if row["metric"] == metric:
-                interval = f"{row['mean']:+.4f} ({row['low']:+.4f} to {row['high']:+.4f})"
-                cells.setdefault(row["other"], []).extend((interval, f"{row['p']:.4f}"))
+                cells.setdefault(row["other"], []).extend(_difference_cells(row))
     return [head, ["---"] * len(head), *([name, *row] for name, row in cells.items())]
 
 

@@ -11,7 +11,7 @@ from fedmem.evaluation.evaluate import BATCH_SIZE, Progress, Scorer, evaluate
 from fedmem.evaluation.metric_table import K_LIST, METRICS, MetricTable
 from fedmem.evaluation.ranking_metrics import IntArray
 
-INTERACTIONS = (0, 1, 2, 3, 5)
+INTERACTIONS = (0, 1, 2, 3, 5, 10)
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,7 +28,13 @@ class ColdStartRow:
         return f"{self.scorer}, n = {self.interactions}"
 
 
-def users_who_never_trained(dataset: FederatedDataset, interactions: Sequence[int] = INTERACTIONS) -> IntArray:
+def measured_interactions(dataset: FederatedDataset) -> tuple[int, ...]:
+    """List the n of ``INTERACTIONS`` that half of the ``cold_users`` have before their last, as rows share users."""
+    before_the_last = dataset.lengths[dataset.cold_users] - 1
+    return tuple(n for n in INTERACTIONS if 2 * (before_the_last >= n).sum() >= len(before_the_last))
+
+
+def users_who_never_trained(dataset: FederatedDataset, interactions: Sequence[int]) -> IntArray:
     """Return the ``cold_users`` with the largest n of ``interactions`` before their last one, the same for every row.
 
     Raises ``DataError`` if there are none.
@@ -46,7 +52,7 @@ def users_who_never_trained(dataset: FederatedDataset, interactions: Sequence[in
 def evaluate_cold_start(
     dataset: FederatedDataset,
     scorers: Mapping[str, Scorer],
-    interactions: Sequence[int] = INTERACTIONS,
+    interactions: Sequence[int] | None = None,
     k_list: Sequence[int] = K_LIST,
     *,
     metrics: Sequence[str] = METRICS,
@@ -56,12 +62,14 @@ def evaluate_cold_start(
     """Evaluate every scorer at every n, on the n most recent interactions before the last, which is the target.
 
     All rows have the same users, targets and candidates (what a user knows stays hidden at every n, see ``evaluate``),
-    so that rows compare in pairs. ``progress(done, total)`` counts rows.
+    so that rows compare in pairs. By default n are those of ``measured_interactions``.
+    ``progress(done, total)`` counts rows.
     """
-    users = users_who_never_trained(dataset, interactions)
+    numbers = measured_interactions(dataset) if interactions is None else interactions
+    users = users_who_never_trained(dataset, numbers)
     rows: list[ColdStartRow] = []
     for name, scorer in scorers.items():
-        for n in interactions:
+        for n in numbers:
             table = evaluate(
                 dataset,
                 scorer,
@@ -74,5 +82,5 @@ def evaluate_cold_start(
             )
             rows.append(ColdStartRow(name, n, table))
             if progress is not None:
-                progress(len(rows), len(scorers) * len(interactions))
+                progress(len(rows), len(scorers) * len(numbers))
     return rows

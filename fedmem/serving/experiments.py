@@ -21,6 +21,8 @@ from fedmem.contracts import (
     ExperimentSummary,
     Measured,
     MeasuredModel,
+    NewItemRow,
+    NewUserRow,
     Tuning,
     TuningTrial,
 )
@@ -138,6 +140,8 @@ def _ablation(name: str, record: Record) -> Experiment:
         users=record["dataset"]["users"],
         seeds=tuple(dict.fromkeys(run["seed"] for run in runs)),
         models=tuple(map(_model, models)),
+        new_users=tuple(map(_new_users, record.get("new_users", ()))),
+        new_items=tuple(map(_new_items, record.get("new_items", ()))),
         differences=record.get("differences", ()),  # of an earlier version there are none
     )
     return Experiment(
@@ -171,6 +175,18 @@ def _model(model: Record) -> MeasuredModel:
         bytes_up=_bytes(sent, "up_"),
         lists={name: statistics.mean(one[name] for one in lists) for name in lists[0]} if lists else {},
     )
+
+
+def _new_users(model: Record) -> NewUserRow:
+    runs = [run["by_interactions"] for run in model["runs"]]
+    numbers = dict.fromkeys(number for run in runs for number in run)
+    rows = {number: measured([run[number] for run in runs if number in run]) for number in numbers}
+    return NewUserRow(name=model["name"], by_interactions=rows)
+
+
+def _new_items(model: Record) -> NewItemRow:
+    metrics = measured([{name: value for name, value in run.items() if name != "seed"} for run in model["runs"]])
+    return NewItemRow(name=model["name"], metrics=metrics)
 
 
 def measured(tables: Sequence[Mapping[str, Record]]) -> dict[str, Measured]:

@@ -8,12 +8,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from cli.cold_tables import ServedNewItems
 from fedmem.ablation import LADDER
 from fedmem.checkpoint import RunDirectory
 from fedmem.data.formats import load_dataset
 from fedmem.evaluation.baselines import ItemItemCounts
+from fedmem.evaluation.cold_items import evaluate_new_items, hold_out_items
 from fedmem.evaluation.evaluate import evaluate
-from fedmem.serving import read_experiment
+from fedmem.evaluation.new_item_baselines import Chance
+from fedmem.randomness import numpy_generator
+from fedmem.serving import Recommender, read_experiment
+from fedmem.serving.experiments import read_folder
+from fedmem.serving.new_items import encoder_of
 from tests.cli.test_interrupt import LONG, ROUNDS, process, wait_for
 from tests.tiny import files_of
 from tests.waiting import PATIENCE
@@ -149,6 +155,42 @@ def test_lists_of_a_rung_without_texts_are_measured_by_the_others(fedmem, data, 
     assert {tuple(one) for one in lists.values()} == {("coverage", "long-tail share", "text diversity")}
 
 
+def test_new_users_and_new_items_are_in_the_tables(fedmem, data, config, tmp_path, monkeypatch):
+    for place in ("fedmem.features.build.TextEncoder", "fedmem.serving.new_items.TextEncoder"):
+        monkeypatch.setattr(place, Encoder)
+    encoder_of.cache_clear()
+    settings = ("--set", "federated.num_rounds=2", "--set", "features.image=off", "--rungs", "sasrec,transitions")
+    cold = ("--seeds", "1,2", "--cold-users", 0.4, "--cold-items", 0.2)
+    command = ("ablate", "--data", data, "--config", config, *settings, *cold, "--out", tmp_path / "out")
+    outcome = fedmem(*command)
+    encoder_of.cache_clear()
+    assert outcome.code == 0, outcome.err
+    assert "SASRec, ids only has no figure among new items" in outcome.err
+    record = json.loads((tmp_path / "out" / "ablation.json").read_text(encoding="utf-8"))
+    whole = load_dataset(data)
+    for seed, run in zip((1, 2), record["new_items"][0]["runs"], strict=True):
+        held_out = hold_out_items(whole, 0.2, numpy_generator(seed, "new items"))
+        snapshot = RunDirectory(tmp_path / "out" / f"transitions-{seed}").read_snapshot()
+        assert snapshot.dataset.digest == held_out.dataset.digest
+        assert len(snapshot.dataset.cold_users) == 5
+        trained = held_out.among(snapshot.dataset.trainable_users)
+        assert run["NDCG@20"]["mean"] == pytest.approx(evaluate_new_items(trained, Chance()).mean())
+        served = ServedNewItems(Recommender.load(tmp_path / "out" / f"transitions-{seed}"))
+        found = next(model["runs"] for model in record["new_items"] if model["name"] == "FedMem-Transitions")
+        values = {one["seed"]: one["NDCG@20"]["mean"] for one in found}
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("fedmem.serving.new_items.TextEncoder", Encoder)
+            assert values[seed] == pytest.approx(evaluate_new_items(trained, served).mean())
+        encoder_of.cache_clear()
+    names = ["popularity", "item-item counts", "EASE + recency", "SASRec, ids only", "FedAvg-SASRec"]
+    assert [model["name"] for model in record["new_users"]] == [*names, "FedMem-Transitions"]
+    assert list(record["new_users"][0]["runs"][1]["by_interactions"]) == ["0", "1", "2", "3", "5", "10"]
+    tables = outcome.out.split("\n\n")
+    assert tables[2].startswith("| new users' test NDCG@10 | n = 0 |")
+    assert tables[3].startswith("| new items' NDCG@20 | mean |")
+    assert read_folder(tmp_path / "out").ablation.new_items[0].name == "chance"
+
+
 def test_baselines_are_of_the_same_split(ladder, data):
     out, _ = ladder
     record = json.loads((out / "ablation.json").read_text(encoding="utf-8"))
@@ -234,6 +276,8 @@ def test_an_interrupted_ladder_continues_to_the_same_files(fedmem, command, tmp_
     [
         (("--rungs", "transitions,top"), "there is no rung 'top'; choose from sasrec, centralised, transitions"),
         (("--rungs", ""), "there is no rung ''"),
+        (("--cold-items", "2"), "a share of 2.0 of"),
+        (("--cold-users", "1"), "data.cold_user_fraction"),
         (("--name", "first"), "--name first and --out"),
         (("--seeds", "1,two"), "--seeds '1,two': expected whole numbers"),
         (("--seeds", "-1"), "--seeds '-1'"),

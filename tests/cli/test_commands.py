@@ -176,7 +176,7 @@ def test_evaluate_shows_users_who_never_trained(fedmem, data, config, quick, tmp
     assert fedmem("train", "--data", data, "--config", config, "--out", tmp_path / "run", *settings).code == 0
     found = strict(fedmem("evaluate", tmp_path / "run", "--json", "--no-baselines").out)
     assert found["warm"][0]["num_users"] == 7
-    assert len(found["cold"]) == 5
+    assert [row["name"] for row in found["cold"]] == [f"trained model, n = {n}" for n in (0, 1, 2, 3, 5, 10)]
 
 
 def test_evaluate_measures_lists(fedmem, trained):

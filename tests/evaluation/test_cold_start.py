@@ -8,7 +8,7 @@ import pytest
 from fedmem.data.federated_dataset import FederatedDataset
 from fedmem.errors import DataError
 from fedmem.evaluation.baselines import ItemItemCounts, Popularity
-from fedmem.evaluation.cold_start import evaluate_cold_start, users_who_never_trained
+from fedmem.evaluation.cold_start import evaluate_cold_start, measured_interactions, users_who_never_trained
 from fedmem.evaluation.evaluate import Scores
 from fedmem.evaluation.ranking_metrics import IntArray
 
@@ -53,7 +53,7 @@ def test_users_too_short_for_the_longest_input_are_in_no_row() -> None:
     whole = FederatedDataset.from_sequences(sequences, 6)
     dataset = whole.with_cold_users(0.99, np.random.default_rng(0))
     assert dataset.cold_users.tolist() == [0, 1, 2]
-    assert users_who_never_trained(dataset).tolist() == [1, 2]
+    assert users_who_never_trained(dataset, (0, 5)).tolist() == [1, 2]
     assert users_who_never_trained(dataset, (0, 3)).tolist() == [0, 1, 2]
 
 
@@ -61,3 +61,12 @@ def test_without_cold_users_the_error_says_what_to_set() -> None:
     dataset = FederatedDataset.from_sequences([[1, 2, 3, 4, 5, 6]], 6)
     with pytest.raises(DataError, match=r"data\.cold_user_fraction"):
         evaluate_cold_start(dataset, {"popularity": Popularity(dataset)})
+
+
+def test_an_input_that_most_users_are_too_short_for_is_not_asked_for() -> None:
+    sequences = [list(range(1, length + 1)) for length in (6, 6, 12, 12)]
+    dataset = FederatedDataset.from_sequences(sequences, 20).with_cold_users(0.99, np.random.default_rng(0))
+    assert measured_interactions(dataset) == (0, 1, 2, 3, 5, 10)
+    shorter = FederatedDataset.from_sequences([sequences[0], *sequences[:3]], 20)
+    dataset = shorter.with_cold_users(0.99, np.random.default_rng(0))
+    assert measured_interactions(dataset) == (0, 1, 2, 3, 5)

@@ -32,11 +32,17 @@ def test_an_ablation_is_read_with_its_intervals(tmp_path):
     assert (full.best_rounds, full.last_rounds, full.minutes) == ((3, 3), (4, 4), 0.5)
     assert (full.bytes_down, full.bytes_up) == (1500, 1500)
     assert full.lists["coverage"] == pytest.approx(0.65)
+    (users,) = table.new_users
+    assert users.by_interactions["10"]["NDCG@10"].mean == 0.2
+    assert [(row.name, row.metrics["NDCG@20"].mean) for row in table.new_items] == [
+        ("ridge on genres, per user", 0.27),
+        ("FedMem-Full", 0.3),
+    ]
     assert [row.model_dump() for row in table.differences] == ABLATION["differences"]
 
 
 def test_of_an_earlier_version_there_are_no_differences(tmp_path):
-    old = {key: value for key, value in ABLATION.items() if key != "differences"}
+    old = {key: value for key, value in ABLATION.items() if key not in ("differences", "new_users", "new_items")}
     write_experiment(tmp_path, "ladder", "ablation.json", old)
     assert read_experiment(tmp_path, "ladder").ablation.differences == ()
 
