@@ -8,6 +8,7 @@ import pytest
 from fedmem.errors import FeatureError, UnknownItemError
 from fedmem.modality import Modality
 from fedmem.serving import Recommender, described_item
+from fedmem.serving.new_items import REGULARISATION
 from tests.serving.builders import ask, drawn_checkpoint, drawn_recommender, drawn_snapshot
 from tests.tiny import ITEMS
 
@@ -52,12 +53,17 @@ def test_a_new_item_is_recommended_in_the_next_answer_and_this_one_stays(recomme
     assert "new" not in everything(more, exclude=["new"])
 
 
-def test_its_vector_is_that_of_its_text_alone(recommender):
+def test_its_embedding_is_what_trained_items_of_such_a_text_have(recommender):
     more = recommender.with_items([NEW])
     model, features = recommender.scorer.model, recommender.trained.snapshot.features.vectors
     text = features[Modality.TEXT].transform(DrawnEncoder().encode([NEW.text])[0])
     column = more.scorer.columns[:, ITEMS + 1].numpy()
-    embedding = model.text_embedding.weight.detach().numpy() @ text
+    trained = features[Modality.TEXT].rows[1:].astype(np.float64)
+    lengths = np.linalg.norm(trained, axis=1, keepdims=True)
+    units = np.divide(trained, lengths, out=np.zeros_like(trained), where=lengths > 0)
+    rows = recommender.scorer.columns[:8, 1 : ITEMS + 1].numpy().T
+    fitted = np.linalg.solve(units.T @ units + REGULARISATION * np.eye(7), units.T @ rows)
+    embedding = text / np.linalg.norm(text) @ fitted
     adapted = model.retriever.text_adapter.weight.detach().numpy() @ text
     np.testing.assert_allclose(column[:8], embedding, atol=1e-5)
     np.testing.assert_allclose(column[8:14], adapted, atol=1e-5)
@@ -67,6 +73,13 @@ def test_its_vector_is_that_of_its_text_alone(recommender):
     )
     np.testing.assert_array_equal(column[20:], recommender.scorer.columns[20:, alike])
     np.testing.assert_array_equal(more.scorer.columns[:, : ITEMS + 1], recommender.scorer.columns)
+
+
+def test_without_a_text_a_new_item_has_no_embedding(recommender):
+    more = recommender.with_items([NEW, described_item("bare", "")])
+    place = more.catalogue.index("bare")
+    assert not more.scorer.columns[:8, place].any()
+    assert more.scorer.columns[:8, more.catalogue.index("new")].any()
 
 
 def test_it_is_hidden_once_seen_and_no_part_of_the_sequence(recommender):
