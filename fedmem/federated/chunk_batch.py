@@ -61,6 +61,12 @@ class ChunkTokens:
         packing = Packing(client, real.sum(1), len(steps), device)
         return cls(pack(items), pack(before), pack(index), pack(chosen), counts, packing)
 
+    def of_client(self, client: int) -> "ChunkTokens":
+        """Take one client's; the packing stays that of all."""
+        one = slice(client, client + 1)
+        arrays = self.targets[one], self.inputs[one], self.index[one], self.chosen[one], self.counts[one]
+        return ChunkTokens(*arrays, self.packing)
+
     @property
     def real(self) -> npt.NDArray[np.bool_]:
         """Which tokens are no padding [C, P]."""

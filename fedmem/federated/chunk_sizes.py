@@ -38,7 +38,7 @@ class ChunkSizes:
         """Bound the tokens, and the clients where each has parameters of its own, and so a table of items."""
         dim, size = config.model.sasrec_hidden_dim, config.clients_together
         tokens = MOST_WORK // (dim * max(dim, config.model.max_seq_len, PER_TOKEN))
-        if not is_fedsgd(config.training, config.federated):
+        if config.secure_sums.enabled or not is_fedsgd(config.training, config.federated):
             widths = [len(one.mean) for one in features.vectors.values()]
             table = (features.num_items + 1) * dim * max(dim, PER_ITEM, *widths)
             size = max(1, min(size, MOST_WORK // table))

@@ -10,7 +10,7 @@ from torch import Tensor
 from fedmem.config import FedMemConfig
 from fedmem.federated.chunk import Chunk
 from fedmem.federated.chunk_batch import ChunkBatch, ChunkTokens
-from fedmem.federated.objective import Losses, Objective, Surprises, encode, gate_sums, losses, surprises
+from fedmem.federated.objective import Losses, Objective, Surprises, encode, gate_sums, losses, surprises, token_gates
 from fedmem.federated.sums import Sum
 from fedmem.federated.training_metrics import Step, client_metrics, step_metrics
 from fedmem.memory.policies import MEMORY_POLICIES, Seen
@@ -28,12 +28,14 @@ class ChunkStep:
     Attributes:
         losses: to be differentiated.
         surprises: for the memories; None where there are none.
-        gates: sums over the chosen tokens, as ``gate_sums`` makes them.
+        gates: each expert's, of every token [C, P, 1]; empty without.
+        chosen: which tokens count [C, P].
     """
 
     losses: Losses
     surprises: Surprises | None
-    gates: Mapping[str, float]
+    gates: Mapping[str, Tensor]
+    chosen: Tensor
 
     @classmethod
     def of(
@@ -45,7 +47,20 @@ class ChunkStep:
         surprising = None
         if objective.surprising:
             surprising = surprises(encoded.queries, encoded.table, batch.targets, batch.negatives)
-        return cls(found, surprising, gate_sums(model, encoded.states, batch.chosen))
+        return cls(found, surprising, token_gates(model, encoded.states), batch.chosen)
+
+    def without_graph(self) -> "ChunkStep":
+        """Forget how it came about, once it was differentiated: narrowed parameters would not fit it."""
+        return replace(self, losses=replace(self.losses, total=self.losses.total.detach()))
+
+    def of_client(self, client: int) -> "ChunkStep":
+        """Take one client's part; what is differentiated stays that of all."""
+        one = slice(client, client + 1)
+        losses = replace(
+            self.losses, recommendation=self.losses.recommendation[one], contrastive=self.losses.contrastive[one]
+        )
+        found = self.surprises and Surprises(self.surprises.surprise[one], self.surprises.embedding[one])
+        return ChunkStep(losses, found, {name: gate[one] for name, gate in self.gates.items()}, self.chosen[one])
 
 
 def remember(
@@ -53,7 +68,8 @@ def remember(
 ) -> dict[str, Sum]:
     """Write a step into the clients' memories, as the policy has it; sums of the step's metrics."""
     positions, found = float(tokens.chosen.sum()), step.surprises
-    shown = Step(step.losses.recommendation, step.losses.contrastive, positions, step.gates)
+    contrastive, gates = float(step.losses.contrastive.sum()), gate_sums(step.gates, step.chosen)
+    shown = Step(step.losses.recommendation, contrastive, positions, gates)
     if found is None:
         return step_metrics(shown)
     written = evicted = 0
@@ -113,6 +129,11 @@ class ClientLosses:
         active = len(recommendation)
         self.sums[:active] += recommendation
         self.positions[:active] += tokens.chosen.sum(1)
+
+    def of_client(self, client: int) -> "ClientLosses":
+        """Take one client's."""
+        one = slice(client, client + 1)
+        return ClientLosses(self.sums[one], self.positions[one])
 
     def metrics(self) -> dict[str, Sum]:
         """Sum what is measured of clients after their last step."""

@@ -1,5 +1,6 @@
 """ChunkTrainer: the local round of many clients together, and the only client step."""
 
+import functools
 from dataclasses import replace
 
 import numpy as np
@@ -7,7 +8,7 @@ import numpy as np
 from fedmem.config import ExperimentConfig
 from fedmem.federated.chunk import Chunk
 from fedmem.federated.fedsgd import FedSGD, is_fedsgd
-from fedmem.federated.messages import Broadcast, GatheredPrototypes, UpdateSum
+from fedmem.federated.messages import Broadcast, ClientUpdate, GatheredPrototypes, UpdateSum
 from fedmem.federated.parameters import load_parameters, prototype_vectors
 from fedmem.federated.prototype_aggregation import reduce_prototypes
 from fedmem.federated.several_steps import SeveralSteps
@@ -56,6 +57,24 @@ class ChunkTrainer:
             upload_bytes={part: Mean(count * clients, clients) for part, count in upload.items()},
         )
 
+    def participate_each(self, chunk: Chunk, broadcast: Broadcast) -> list[ClientUpdate]:
+        """Do the same for a loss over the whole catalogue: what every client sends, with nothing added up."""
+        self._receive(broadcast)
+        several = self._steps if isinstance(self._steps, SeveralSteps) else self._alone
+        trained, found = several.each(chunk, broadcast.round, self._prototypes), self._found(chunk, broadcast)
+        updates = []
+        for client, (delta, metrics) in enumerate(trained):
+            if self.config.uses_memory:
+                metrics |= memory_metrics(chunk.memories.lengths[client : client + 1])
+            prototypes = None if found is None else found.of_client(client)
+            updates.append(ClientUpdate(int(chunk.samples[client]), delta, prototypes, metrics))
+        return updates
+
+    @functools.cached_property
+    def _alone(self) -> SeveralSteps:
+        """Take single steps with parameters of each client's own."""
+        return SeveralSteps(self.config, self.model)
+
     def _receive(self, broadcast: Broadcast) -> None:
         if broadcast is not self._broadcast:
             load_parameters(self.model, broadcast.parameters)
@@ -63,8 +82,12 @@ class ChunkTrainer:
             self._broadcast = broadcast
 
     def _distilled(self, chunk: Chunk, broadcast: Broadcast) -> Prototypes | GatheredPrototypes | None:
+        found = self._found(chunk, broadcast)
+        return None if found is None else reduce_prototypes(found, chunk.samples, self.config.fedmem)
+
+    def _found(self, chunk: Chunk, broadcast: Broadcast) -> Prototypes | None:
+        """Distil every client's prototypes [C, ..]."""
         if broadcast.global_memory is None:
             return None
         memories = chunk.memories
-        found = distil_chunk(memories.items, memories.id_embedding, self.features, broadcast.global_memory)
-        return reduce_prototypes(found, chunk.samples, self.config.fedmem)
+        return distil_chunk(memories.items, memories.id_embedding, self.features, broadcast.global_memory)

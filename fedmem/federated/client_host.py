@@ -2,7 +2,7 @@
 
 import functools
 import operator
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -18,13 +18,14 @@ from fedmem.federated.chunk import Chunk
 from fedmem.federated.chunk_trainer import ChunkTrainer
 from fedmem.federated.client import FedMemClient
 from fedmem.federated.masking import masked_metrics, masked_transitions, masked_update, metrics_of
-from fedmem.federated.messages import Broadcast, MaskedSum, MetricSums, Session, UpdateSum
+from fedmem.federated.messages import Broadcast, ClientUpdate, MaskedSum, MetricSums, Session, UpdateSum
 from fedmem.federated.parameters import load_parameters, twin
 from fedmem.federated.postprocessing import Postprocessors, needs_single_clients, postprocessed_update
 from fedmem.federated.scoring import ModelScorer, ScoreBlock, UserContext
 from fedmem.federated.start import item_blocks
 from fedmem.memory.count_sketch import bytes_sent
 from fedmem.memory.memory_store import MemoryStore
+from fedmem.model.recommendation_losses import LOSSES
 from fedmem.model.recommender import UR4RecV2MoE
 from fedmem.randomness import numpy_generator
 
@@ -128,15 +129,28 @@ class ClientHost:
 
     def _one_by_one(self, chunk: Chunk, broadcast: Broadcast, postprocessors: Postprocessors) -> UpdateSum:
         """Have each client send an update of its own, as the postprocessors leave it."""
-        return functools.reduce(operator.add, (self._sent(one, broadcast, postprocessors) for one in chunk.singly()))
+        return functools.reduce(operator.add, self._each(chunk, broadcast, postprocessors))
+
+    def _each(self, chunk: Chunk, broadcast: Broadcast, postprocessors: Postprocessors) -> Iterator[UpdateSum]:
+        """Yield what each client sends, weighted."""
+        if LOSSES[self.config.training.loss].whole_catalogue:
+            updates: Iterable[ClientUpdate] = self.trainer.participate_each(chunk, broadcast)
+        else:  # each touches item rows of its own
+            updates = (self._alone(one, broadcast) for one in chunk.singly())
+        for user, update in zip(chunk.users, updates, strict=True):
+            rng = numpy_generator(self.config.seed, "postprocessed update", broadcast.round, user)
+            sent = postprocessed_update(postprocessors, update, rng)
+            yield weighted(sent, self.config.federated, self.config.fedmem)
+
+    def _alone(self, one: Chunk, broadcast: Broadcast) -> ClientUpdate:
+        return FedMemClient(self.config.fedmem, one).participate(self.trainer, broadcast)
 
     def _masked(
         self, chunk: Chunk, broadcast: Broadcast, postprocessors: Postprocessors, session: Session
     ) -> MaskedSum:
         """Have each client mask an update of its own before anything is added to it."""
-        sent = ((one.users[0], self._sent(one, broadcast, postprocessors)) for one in chunk.singly())
-        masked = (masked_update(self.config, session, *each) for each in sent)
-        return functools.reduce(operator.add, masked)
+        sent = zip(chunk.users, self._each(chunk, broadcast, postprocessors), strict=True)
+        return functools.reduce(operator.add, (masked_update(self.config, session, *one) for one in sent))
 
     def hand_on(self, users: UserIndices, broadcast: Broadcast, session: Session) -> MaskedSum:
         """Let clients hand on their new transitions in a session, after those of them that train have trained."""
@@ -148,11 +162,6 @@ class ClientHost:
         total = functools.reduce(operator.add, masked)
         self.store.write(users, self.store.read(users, after), chunk.samples, after)
         return total
-
-    def _sent(self, one: Chunk, broadcast: Broadcast, postprocessors: Postprocessors) -> UpdateSum:
-        update = FedMemClient(self.config.fedmem, one).participate(self.trainer, broadcast)
-        rng = numpy_generator(self.config.seed, "postprocessed update", broadcast.round, one.users[0])
-        return weighted(postprocessed_update(postprocessors, update, rng), self.config.federated, self.config.fedmem)
 
     def evaluate(
         self,

@@ -80,12 +80,12 @@ class Losses:
     Attributes:
         total: Σ weight·(L_rec + λ·L_con + moe_balance·L_bal), to be differentiated.
         recommendation: each client's Σ L_rec over its chosen tokens, in nats [C].
-        contrastive: Σ L_con over the chosen tokens, in nats.
+        contrastive: each client's Σ L_con over its chosen tokens, in nats [C]; zeros where it takes no part.
     """
 
     total: Tensor
     recommendation: FloatArray
-    contrastive: float
+    contrastive: FloatArray
 
 
 def encode(model: UR4RecV2MoE, batch: ChunkBatch, drop: Dropout, ids: Tensor | None = None) -> Encoded:
@@ -118,28 +118,33 @@ def losses(objective: Objective, model: UR4RecV2MoE, encoded: Encoded, batch: Ch
     total, recommendation = objective.loss.sums(encoded.queries, encoded.table, batch)
     if objective.balance and retriever is not None and retriever.router is not None:
         total = total + objective.balance * weighted_sums(retriever.imbalance(encoded.states), batch)[0]
+    nothing = np.zeros_like(recommendation)
     if contrastive is None:
-        return Losses(total, recommendation, 0.0)
+        return Losses(total, recommendation, nothing)
     by_position = model.compute_contrastive_loss(
         encoded.read, encoded.table, batch.targets, batch.negatives, contrastive.contrastive_temperature
     )
     if by_position is None:
-        return Losses(total, recommendation, 0.0)
+        return Losses(total, recommendation, nothing)
     weighted, by_client = weighted_sums(by_position, batch)
-    return Losses(total + contrastive.contrastive_lambda * weighted, recommendation, float(by_client.sum()))
+    return Losses(total + contrastive.contrastive_lambda * weighted, recommendation, by_client)
 
 
 @torch.no_grad()
-def gate_sums(model: UR4RecV2MoE, states: Tensor, chosen: Tensor) -> Mapping[str, float]:
-    """Sum over the chosen positions [C, P] each expert's gate and the gates' entropy, in nats; nothing without gates.
-
-    ``states`` are the model's [C, P, D].
-    """
+def token_gates(model: UR4RecV2MoE, states: Tensor) -> dict[str, Tensor]:
+    """Compute each expert's gate [C, P, 1] from the model's states [C, P, D]; nothing without gates."""
     if model.retriever is None or model.retriever.router is None:
         return {}
-    gates = torch.cat(list(model.retriever.gates(states).values()), dim=-1)[chosen].double()  # [n, E]
-    entropy = -torch.xlogy(gates, gates).sum()
-    return dict(zip(model.retriever.experts, gates.sum(0).tolist(), strict=True)) | {"entropy": float(entropy)}
+    return dict(zip(model.retriever.experts, model.retriever.gates(states).values(), strict=True))
+
+
+def gate_sums(gates: Mapping[str, Tensor], chosen: Tensor) -> Mapping[str, float]:
+    """Sum over the chosen positions [C, P] each expert's gate and the gates' entropy, in nats; nothing of none."""
+    if not gates:
+        return {}
+    found = torch.cat(list(gates.values()), dim=-1)[chosen].double()  # [n, E]
+    entropy = -torch.xlogy(found, found).sum()
+    return dict(zip(gates, found.sum(0).tolist(), strict=True)) | {"entropy": float(entropy)}
 
 
 def _array(x: Tensor) -> npt.NDArray[np.float32]:

@@ -4,7 +4,7 @@ Every parameter gets a leading client dimension [C, ..]. Of the item embeddings 
 copied; a row that it does not touch can change by weight decay alone, which is the same for every client.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -20,7 +20,7 @@ from fedmem.federated.chunk_step import ChunkStep, ClientLosses, remember
 from fedmem.federated.dropout import chunk_dropout, dropout_generator
 from fedmem.federated.local_optimizer import local_optimizer
 from fedmem.federated.local_steps import LocalStep, LocalSteps
-from fedmem.federated.messages import ITEM_ROWS, RowSum, UpdateSum
+from fedmem.federated.messages import ITEM_ROWS, Arrays, RowSum, UpdateSum
 from fedmem.federated.objective import Objective
 from fedmem.federated.parameters import set_parameter, twin
 from fedmem.federated.sums import Sum
@@ -49,22 +49,40 @@ class SeveralSteps:
 
     def __call__(self, chunk: Chunk, round_number: int, prototypes: PrototypeVectors | None) -> UpdateSum:
         """Train the clients of a chunk on their own: the weighted sum of their changes, and their metrics."""
+        copies, (metrics,), client_losses = self._trained(chunk, round_number, prototypes, _together)
+        return copies.trained(metrics | client_losses.metrics())
+
+    def each(
+        self, chunk: Chunk, round_number: int, prototypes: PrototypeVectors | None
+    ) -> list[tuple[Arrays, dict[str, Sum]]]:
+        """Train the clients of a chunk on their own, with a loss over the catalogue: each one's change and metrics."""
+        copies, metrics, losses = self._trained(chunk, round_number, prototypes, _each)
+        return [
+            (copies.change_of(client), own | losses.of_client(client).metrics()) for client, own in enumerate(metrics)
+        ]
+
+    def _trained(
+        self, chunk: Chunk, round_number: int, prototypes: PrototypeVectors | None, parted: "Parted"
+    ) -> tuple["ClientCopies", list[dict[str, Sum]], ClientLosses]:
+        """Take all steps; what is measured is summed over the parts of the chunk that are asked for."""
         local, training, federated = LocalSteps.of(self.config), self.config.training, self.config.federated
         counts = [local.count(data) for data in chunk.data]
         looked_at, plans = _plans(chunk, local, round_number, sum(counts))
         copies = ClientCopies(training, federated, self.model, self.clients_model, chunk, looked_at)
-        metrics: dict[str, Sum] = {}
+        metrics: list[dict[str, Sum]] = [{} for _ in parted(chunk)]
         client_losses = ClientLosses.zeros(len(chunk))
         for number in range(counts[0]):
             active = sum(count > number for count in counts)
             copies.narrow(active)
             steps = [next(plan) for plan in plans[:active]]
-            found = self._step(
-                copies, chunk.part(slice(active)), steps, number, round_number, prototypes, client_losses
-            )
-            metrics = added(metrics, found)
+            still = chunk.part(slice(active))
+            found = self._step(copies, still, steps, number, round_number, prototypes, client_losses)
+            for place, part in enumerate(parted(still)):
+                seen = remember(self.config.fedmem, self.config.seed, *_part(still, *found, part), round_number)
+                metrics[place] = added(metrics[place], seen)
+            copies.step()
         copies.narrow(0)
-        return copies.trained(metrics | client_losses.metrics())
+        return copies, metrics, client_losses
 
     def _step(
         self,
@@ -75,7 +93,7 @@ class SeveralSteps:
         round_number: int,
         prototypes: PrototypeVectors | None,
         client_losses: ClientLosses,
-    ) -> dict[str, Sum]:
+    ) -> tuple[ChunkTokens, ChunkStep]:
         like = self.model.sasrec.start_token
         tokens = ChunkTokens.of(steps, like.device)
         weight = tokens.chosen / tokens.chosen.sum(1, keepdims=True)
@@ -87,9 +105,29 @@ class SeveralSteps:
         step = ChunkStep.of(Objective.of(self.config), self.clients_model, batch, drop, copies.ids)
         step.losses.total.backward()
         client_losses.add(step.losses.recommendation, tokens)
-        metrics = remember(self.config.fedmem, self.config.seed, chunk, tokens, step, round_number)
-        copies.step()
-        return metrics
+        return tokens, step.without_graph()
+
+
+Parted = Callable[[Chunk], Sequence[int | None]]
+
+
+def _together(chunk: Chunk) -> Sequence[int | None]:
+    """Measure all clients of a chunk together."""
+    return (None,)
+
+
+def _each(chunk: Chunk) -> Sequence[int | None]:
+    """Measure each client of a chunk."""
+    return range(len(chunk))
+
+
+def _part(
+    chunk: Chunk, tokens: ChunkTokens, step: ChunkStep, client: int | None
+) -> tuple[Chunk, ChunkTokens, ChunkStep]:
+    """Take one client's part of a step, or all of it."""
+    if client is None:
+        return chunk, tokens, step
+    return chunk.part(slice(client, client + 1)), tokens.of_client(client), step.of_client(client)
 
 
 def _plans(
@@ -190,6 +228,11 @@ class ClientCopies:
         item_rows = None if self.touched is None else self.touched.sum(self.copies[ITEM_ROWS])
         row_weight = self._row_weight() if self.row_normalisation else None
         return UpdateSum(delta, self.weight, item_rows, row_weight, metrics=metrics, clients=self.clients)
+
+    def change_of(self, client: int) -> Arrays:
+        """Return θ_c − θ of one client."""
+        assert self.touched is None, "all item rows are the client's own"
+        return {name: (copies[client] - self.start[name]).cpu().numpy() for name, copies in self.copies.items()}
 
     def _row_weight(self) -> npt.NDArray[np.float64]:
         """Sum w_c by item row over the clients that changed it [I + 1]."""
