@@ -19,7 +19,7 @@ from fedmem.federated.messages import ITEM_ROWS, MaskedSum, UpdateSum
 from fedmem.federated.sums import Total
 from fedmem.memory.transitions import TransitionCounts
 from fedmem.randomness import numpy_generator
-from fedmem.secure_sums.client import MaskingClient
+from fedmem.secure_sums.client import MaskingClient, Pair
 from fedmem.secure_sums.forms import form_of, numbers_of
 from fedmem.secure_sums.session import Session
 
@@ -97,5 +97,16 @@ def metrics_of(asked: EvaluationConfig, ranks: Mapping[float, Ranks]) -> MetricS
 
 
 def _masked(seed: int, session: Session, client: int, lanes: tuple[Words, ...], form: Any) -> MaskedSum:
-    device(seed, session.purpose, session.number, client).mask(session, lanes)
+    device(seed, session.purpose, session.number, client).mask(session, lanes, _agreed_in(session))
     return MaskedSum(lanes, form, frozenset([client]))
+
+
+_agreed: tuple[Session, dict[Pair, bytes]] | None = None
+
+
+def _agreed_in(session: Session) -> dict[Pair, bytes]:
+    """Return the seeds that clients of this process have agreed on in the session; those of the one before are gone."""
+    global _agreed
+    if _agreed is None or _agreed[0] is not session:
+        _agreed = session, {}
+    return _agreed[1]

@@ -1,7 +1,7 @@
 """A client's part in a secure sum: its secrets, the masks it adds, the shares it gives and holds."""
 
 import functools
-from collections.abc import Sequence, Set
+from collections.abc import MutableMapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +13,7 @@ from fedmem.secure_sums.masks import SEED_BYTES, add_mask
 from fedmem.secure_sums.session import KEY_BYTES, Session, sign
 from fedmem.secure_sums.shamir import split
 
+Pair = tuple[int, int]
 Words = npt.NDArray[np.unsignedinteger[Any]]
 
 
@@ -44,12 +45,19 @@ class MaskingClient:
         """What it publishes."""
         return public_key(self._private_key)
 
-    def mask(self, session: Session, lanes: Sequence[Words]) -> None:
-        """Mask words in place: with the own mask, and with those shared with neighbours, which cancel in the sum."""
+    def mask(self, session: Session, lanes: Sequence[Words], agreed: MutableMapping[Pair, bytes] | None = None) -> None:
+        """Mask words in place: with the own mask, and with those shared with neighbours, which cancel in the sum.
+
+        ``agreed`` are seeds by pairs of clients, which spare the simulation to have both of a pair work theirs out.
+        """
         add_mask(lanes, self._seed, 1)
         seed_with = agreement(self._private_key, session.label)
+        known = {} if agreed is None else agreed
         for other in session.neighbours[self.client]:
-            add_mask(lanes, seed_with(session.public_keys[other]), sign(self.client, other))
+            pair = min(self.client, other), max(self.client, other)
+            if pair not in known:
+                known[pair] = seed_with(session.public_keys[other])
+            add_mask(lanes, known[pair], sign(self.client, other))
 
     def shares(self, session: Session) -> dict[int, Shares]:
         """Share both secrets among the neighbours, by neighbour; any ``session.threshold`` of them suffice."""
