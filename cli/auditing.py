@@ -21,7 +21,6 @@ CROSSED = (
     "sums of metrics",
     "never crossed: a client's history, an entry of its memory",
     "a table of transitions may hold rare pairs of items, which a single client gave",
-    "spent: no privacy budget, as nothing is clipped or noised: whatever crosses may leak",
 )
 
 
@@ -44,17 +43,19 @@ def audit(
     With --attacks, its clients, drawn from the job's seed, take part in one more round that nothing is kept of; the
     result is kept beside the job, where the dashboard's Privacy page shows it.
     """
+    from fedmem.config import ExperimentConfig
     from fedmem.storage.metrics import MetricStore
 
     with job_store(database_url) as jobs:
         row = jobs.get(job)
         found = ledger(MetricStore(jobs.engine).rounds(job, splits=["train", "validation"]))
+        found |= _budget(found.pop("epsilon_transitions"), ExperimentConfig.model_validate(row.config).privacy.delta)
     leaks = _attacked(data_dir, job, clients, cohort) if attacks else None
     if as_json:
         answer_json({"job": row.id, "dataset": row.dataset, **found, **(_summary(leaks) if leaks else {})})
         return
     answers.print(_table(f"job {row.id} on {row.dataset}", found))
-    for sentence in CROSSED:
+    for sentence in (*CROSSED, _spent(found)):
         answers.print(sentence)
     if leaks:
         answers.print(_meter(leaks))
@@ -73,6 +74,24 @@ def _attacked(data_dir: Path, job: int, clients: int, cohort: int) -> "LeakRepor
         found = measure_leaks(directory, job, clients, cohort)
     write_leaks(directory.path, found)
     return found
+
+
+def _budget(epsilon: float, delta: float) -> dict[str, Any]:
+    """Say what is spent, and on what; null where nothing is noised."""
+    return {
+        "epsilon": epsilon or None,
+        "delta": delta if epsilon else None,
+        "protected": ["transitions"] if epsilon else [],
+    }
+
+
+def _spent(found: dict[str, Any]) -> str:
+    if found["epsilon"] is None:
+        return "spent: no privacy budget, as nothing is released with noise: whatever crosses may leak"
+    return (
+        f"spent: epsilon {found['epsilon']:g}, delta {found['delta']:g} for a user, on the table of transitions alone; "
+        "updates of parameters, prototypes and metrics have no noise, and may leak"
+    )
 
 
 def _summary(report: "LeakReport") -> dict[str, Any]:
@@ -126,6 +145,5 @@ def ledger(rounds: "Sequence[RoundRow]") -> dict[str, Any]:
             direction: {part: int(sum(bytes_sent(metrics, direction, part) for metrics in counted)) for part in PARTS}
             for direction in DIRECTIONS
         },
-        "epsilon": None,
-        "delta": None,
+        "epsilon_transitions": max((each["train"].get("epsilon_transitions", 0.0) for each in counted), default=0.0),
     }

@@ -5,6 +5,7 @@ the default of the original description. The sections bear the original's names;
 miscellaneous stands at the top of the tree.
 """
 
+import math
 from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
@@ -271,6 +272,19 @@ class SecureSumsConfig(Section):
     )
 
 
+class PrivacyConfig(Section):
+    """Differential privacy for a user: what is given away with noise, and how much of a budget that may take."""
+
+    transitions_epsilon: Annotated[float, Field(gt=0, le=100)] | None = setting(
+        None,
+        "If set, the transition memory is released once, with Gaussian noise by which it is (epsilon, delta)-"
+        "differentially private for a user; what came of clients since waits for the next run.",
+    )
+    delta: Annotated[float, Field(gt=0, lt=1)] = setting(
+        1e-6, "Delta of every budget; it should be less than one over the number of users."
+    )
+
+
 class EvaluationConfig(Section):
     """What is measured, and when."""
 
@@ -323,6 +337,7 @@ class ExperimentConfig(Section):
     training: TrainingConfig = TrainingConfig()
     federated: FederatedConfig = FederatedConfig()
     secure_sums: SecureSumsConfig = SecureSumsConfig()
+    privacy: PrivacyConfig = PrivacyConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
     ablation: AblationConfig = AblationConfig()
 
@@ -359,6 +374,24 @@ class ExperimentConfig(Section):
             raise ValueError(
                 f"transitions.sketch_bits = {self.transitions.sketch_bits} with secure_sums.enabled: set it to null, "
                 "so that all pairs are masked and added up exactly"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _release_comes(self) -> Self:
+        """Refuse a private transition memory that would never be seen."""
+        if not self.releases_transitions:
+            return self
+        if self.transitions.sketch_bits is not None:
+            raise ValueError(
+                f"transitions.sketch_bits = {self.transitions.sketch_bits} with privacy.transitions_epsilon: set it to "
+                "null, because noise is added to all pairs"
+            )
+        if self.federated.num_rounds <= self.release_round:
+            raise ValueError(
+                f"federated.num_rounds = {self.federated.num_rounds} with privacy.transitions_epsilon: the transition "
+                f"memory is released after round {self.release_round}, when 99 % of the clients are expected to be in "
+                "it. Raise federated.num_rounds or federated.client_fraction above that, or leave the budget out"
             )
         return self
 
@@ -400,6 +433,17 @@ class ExperimentConfig(Section):
     def uses_transitions(self) -> bool:
         """Whether the transition memory is built and read."""
         return not (self.ablation.disable_memory or self.ablation.disable_transitions)
+
+    @property
+    def releases_transitions(self) -> bool:
+        """Whether the transition memory is read only as released once, with noise."""
+        return self.uses_transitions and self.privacy.transitions_epsilon is not None
+
+    @property
+    def release_round(self) -> int:
+        """The round after which it is released: 99 % of the clients are expected to have taken part by then."""
+        fraction = self.federated.client_fraction
+        return 1 if fraction > 0.99 else math.ceil(math.log(0.01) / math.log1p(-fraction))
 
     @property
     def uses_contrastive(self) -> bool:

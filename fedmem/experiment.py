@@ -18,7 +18,7 @@ from fedmem.federated.postprocessing import Postprocessors
 from fedmem.federated.round import Watch, unwatched
 from fedmem.federated.server import FedMemServer
 from fedmem.federated.simulation import SimulatedPopulation
-from fedmem.federated.start import build_model, initial_state
+from fedmem.federated.start import build_model, initial_state, transition_release
 from fedmem.federated.state import RoundReport
 from fedmem.interruption import heeding
 from fedmem.troubles import troubles
@@ -88,7 +88,8 @@ class TrainingRun:
         )
         state = initial_state(config, model, snapshot.features)
         clients = snapshot.dataset.trainable_users
-        self.server = FedMemServer(config, clients, self.population, state, postprocessors)
+        release = transition_release(config, snapshot.features)
+        self.server = FedMemServer(config, clients, self.population, state, postprocessors, release)
         self._warned: set[str] = set()
         self.recorder: Recorder = recorder or DirectoryRecorder(directory, config.save_interval)
 

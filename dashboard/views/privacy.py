@@ -33,8 +33,8 @@ NEVER = (
     "installation's database all the same."
 )
 MISSING = (
-    "**No noise and no clipping.** Updates and prototypes leave a client as they are, so there is no (ε, δ) to report: "
-    "ε spent is not zero, it is unbounded.",
+    "**No noise and no clipping on updates, prototypes and metrics.** They leave a client as they are: ε spent on them "
+    "is not zero, it is unbounded. Only the table of transitions can have a budget (privacy.transitions_epsilon).",
     "**Secure sums are off unless a job sets secure_sums.enabled.** With them the server's code reads masked words and "
     "their sums alone; without, it could read a client's update. A sum over few clients still betrays them.",
     "**No sum over a network.** Clients are simulated on one machine, and their secrets are drawn from the job's seed.",
@@ -61,7 +61,16 @@ def _draw(view: JobView) -> None:
         "1 KB is 1,000 bytes; weights are sent whole, never by changed rows."
     )
     panel("Everything sent so far", total_traffic_chart(view.trained), "privacy-total")
+    _budget(view.trained[-1])
     leak_meter(view.job)
+
+
+def _budget(latest: RoundMetrics) -> None:
+    """Say what of a budget for the table of transitions is spent, if there is one."""
+    spent = latest.metrics.get("train", {}).get("epsilon_transitions")
+    if spent is not None:
+        when = f"spent ε = {spent:g}: it has been released" if spent else "spent nothing yet: it is released later"
+        st.info(f"The table of transitions has a budget, and has {when}, once, with noise.")
 
 
 def _ledger(rounds: Sequence[RoundMetrics]) -> pd.DataFrame:

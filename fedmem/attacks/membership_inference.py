@@ -8,6 +8,7 @@ from sklearn.metrics import roc_auc_score
 from fedmem.attacks.recording import Recording
 from fedmem.federated.scoring import ModelScorer, UserContext
 from fedmem.federated.start import build_model
+from fedmem.federated.transition_release import readable_transitions
 from fedmem.memory.transitions import TransitionTable
 
 
@@ -31,9 +32,10 @@ def table_auc(recording: Recording) -> float | None:
 
     None where the run has no transition memory yet.
     """
-    if not recording.state.transitions:
+    transitions = readable_transitions(recording.snapshot.config, recording.state)
+    if not transitions:
         return None
-    table = TransitionTable.of(recording.state.transitions, recording.snapshot.config.transitions)
+    table = TransitionTable.of(transitions, recording.snapshot.config.transitions)
     dataset = recording.snapshot.dataset
     histories = [(client.history, dataset.validation_target(client.user)) for client in recording.clients]
     members = [_weight(table, int(h[-2]), int(h[-1])) for h, _ in histories if len(h) > 1]

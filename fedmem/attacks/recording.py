@@ -154,5 +154,7 @@ def _recorded(population: SimulatedPopulation, broadcast: Broadcast, one: Chunk,
         again=again,
         history=history,
         remembered=one.memories.entries(0).items,
-        transitions=TransitionCounts.of([history], population.dataset.num_items, config.transitions.window),
+        transitions=TransitionCounts.of(
+            [history], population.dataset.num_items, config.transitions.window, bounded=config.releases_transitions
+        ),
     )

@@ -11,6 +11,7 @@ from fedmem.checkpoint.checkpoints import Checkpoints
 from fedmem.checkpoint.records import dataset_of, memories_of, memory_arrays
 from fedmem.checkpoint.run_directory import RunDirectory
 from fedmem.checkpoint.transition_files import FILE, handed_on_of, write_transitions
+from fedmem.config import ExperimentConfig
 from fedmem.data.federated_dataset import FederatedDataset
 from fedmem.errors import CheckpointError
 from fedmem.features.store import UserFeatures
@@ -42,8 +43,7 @@ def erase_users(path: Path, user_ids: Collection[str]) -> list[Path]:
     users = [index for user_id in user_ids if (index := dataset.vocabulary.find_user(user_id)) is not None]
     if not users:
         return []
-    window = directory.read_config().transitions.window
-    removed = _erase_from_checkpoints(directory.checkpoints, users, dataset, window)
+    removed = _erase_from_checkpoints(directory.checkpoints, users, dataset, directory.read_config())
     texts = UserFeatures.from_arrays(arrays).without_users(users)
     write_arrays(path / "features.safetensors", arrays | texts.to_arrays())
     directory.write_dataset(dataset.without_users(users))
@@ -74,7 +74,7 @@ def _remove_damaged(path: Path) -> list[Path]:
 
 
 def _erase_from_checkpoints(
-    checkpoints: Checkpoints, users: Collection[int], dataset: FederatedDataset, window: int
+    checkpoints: Checkpoints, users: Collection[int], dataset: FederatedDataset, config: ExperimentConfig
 ) -> list[Path]:
     """Take these users out of every file of every checkpoint; one that is damaged is removed, and returned.
 
@@ -89,7 +89,7 @@ def _erase_from_checkpoints(
         for file in (folder / FILE, *sorted(folder.glob("memories-*.safetensors"))):
             try:
                 if file.name == FILE:
-                    _subtract(file, checkpoints, users, dataset, window)
+                    _subtract(file, checkpoints, users, dataset, config)
                 else:
                     _empty(file, users)
             except CheckpointError as error:
@@ -106,7 +106,7 @@ def _erase_from_checkpoints(
 
 
 def _subtract(
-    file: Path, checkpoints: Checkpoints, users: Collection[int], dataset: FederatedDataset, window: int
+    file: Path, checkpoints: Checkpoints, users: Collection[int], dataset: FederatedDataset, config: ExperimentConfig
 ) -> None:
     """Take these users out of the transitions of a checkpoint, exactly, if it has some."""
     if not file.exists():
@@ -116,7 +116,8 @@ def _subtract(
     if any(stored.lengths[user] for user in users):
         for user in users:
             since = 0 if before is None else int(before.lengths[user])
-            stored.subtract(user, dataset.training_history(user), window, since)
+            history, window = dataset.training_history(user), config.transitions.window
+            stored.subtract(user, history, window, since, bounded=config.releases_transitions)
         write_transitions(file.parent, stored)
 
 

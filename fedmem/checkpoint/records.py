@@ -86,6 +86,8 @@ def server_arrays(state: ServerState) -> dict[str, Array]:
         "first": state.optimizer.first,
         "second": state.optimizer.second,
     }
+    if state.released is not None:
+        groups["released"] = state.released.to_arrays()
     prototypes = {} if memory is None else memory.to_arrays()
     named = {f"{group}/{name}": value for group, values in groups.items() for name, value in values.items()}
     return named | {f"prototype_{name}": value for name, value in prototypes.items()}
@@ -107,6 +109,7 @@ def server_state(
 
     prototypes = {n.removeprefix("prototype_"): a for n, a in arrays.items() if n.startswith("prototype_")}
     stored = StoredServer.of(record)
+    released = group("released")
     return ServerState(
         round=stored.round,
         parameters=group("parameters"),
@@ -114,6 +117,7 @@ def server_state(
         optimizer=OptimizerState(group("first"), group("second"), stored.step),
         global_memory=Prototypes.from_arrays(prototypes) if prototypes else None,
         transitions=transitions,
+        released=TransitionCounts.from_arrays(released) if released else None,
         strength=stored.strength or 0.0,
         best_round=stored.best_round,
         # NDCG@10 would hardly ever exceed the HR@10 of an older version.

@@ -48,10 +48,10 @@ class Chunk:
         memories, handed_on = self.memories.part(clients), self.handed_on[clients]
         return Chunk(self.users[clients], self.data[clients], memories, preference, handed_on)
 
-    def new_transitions(self, window: int) -> TransitionCounts:
-        """Count the clients' transitions that they have not handed on yet."""
+    def new_transitions(self, window: int, *, bounded: bool = False) -> TransitionCounts:
+        """Count the clients' transitions that they have not handed on yet; ``bounded`` as in ``TransitionCounts``."""
         histories, num_items = [data.history for data in self.data], self.data[0].num_items
-        return TransitionCounts.of(histories, num_items, window, self.handed_on.tolist())
+        return TransitionCounts.of(histories, num_items, window, self.handed_on.tolist(), bounded=bounded)
 
     def singly(self) -> Iterator["Chunk"]:
         """Take the clients one at a time, each a chunk of one."""

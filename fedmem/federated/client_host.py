@@ -25,6 +25,7 @@ from fedmem.federated.scoring import ModelScorer, ScoreBlock, UserContext
 from fedmem.federated.start import item_blocks
 from fedmem.memory.count_sketch import bytes_sent
 from fedmem.memory.memory_store import MemoryStore
+from fedmem.memory.transitions import TransitionCounts
 from fedmem.model.recommendation_losses import LOSSES
 from fedmem.model.recommender import UR4RecV2MoE
 from fedmem.randomness import numpy_generator
@@ -117,9 +118,13 @@ class ClientHost:
 
     def _with_transitions(self, total: UpdateSum, chunk: Chunk) -> UpdateSum:
         """Add the transitions that the clients have not handed on yet, of all of them together."""
-        new = chunk.new_transitions(self.config.transitions.window)
+        new = self._new_transitions(chunk)
         senders = int((chunk.samples > chunk.handed_on).sum())
         return total.with_transitions(new, float(senders * bytes_sent(new, self.config.transitions)))
+
+    def _new_transitions(self, chunk: Chunk) -> TransitionCounts:
+        config = self.config
+        return chunk.new_transitions(config.transitions.window, bounded=config.releases_transitions)
 
     def chunk(self, users: UserIndices, round_number: int) -> Chunk:
         """Gather what some users' devices hold after a number of completed rounds."""
@@ -155,10 +160,8 @@ class ClientHost:
     def hand_on(self, users: UserIndices, broadcast: Broadcast, session: Session) -> MaskedSum:
         """Let clients hand on their new transitions in a session, after those of them that train have trained."""
         chunk, after = self.chunk(users, broadcast.round), broadcast.round + 1
-        window, seed = self.config.transitions.window, self.config.seed
-        masked = (
-            masked_transitions(seed, session, one.users[0], one.new_transitions(window)) for one in chunk.singly()
-        )
+        seed = self.config.seed
+        masked = (masked_transitions(seed, session, one.users[0], self._new_transitions(one)) for one in chunk.singly())
         total = functools.reduce(operator.add, masked)
         self.store.write(users, self.store.read(users, after), chunk.samples, after)
         return total

@@ -13,7 +13,7 @@ from typing import Literal, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from fedmem.config import ExperimentConfig, FederatedConfig, TransitionsConfig
+from fedmem.config import ExperimentConfig, FederatedConfig
 from fedmem.evaluation.metric_table import MetricTable
 from fedmem.federated.aggregation import FederatedAggregator
 from fedmem.federated.messages import Arrays, Broadcast, MaskedSum, MetricSums, Session, UpdateSum
@@ -21,6 +21,7 @@ from fedmem.federated.postprocessing import Postprocessors, postprocessed_metric
 from fedmem.federated.round_metrics import round_metrics, transition_metrics
 from fedmem.federated.secure_aggregation import MaskingPopulation, SecureAggregation, added, handing_on
 from fedmem.federated.state import RoundReport, ServerState
+from fedmem.federated.transition_release import readable_transitions
 from fedmem.memory.count_sketch import table_of
 from fedmem.memory.prototypes import Prototypes
 from fedmem.memory.transitions import TransitionCounts
@@ -102,11 +103,19 @@ def run_round(
     seconds = {"train": time.perf_counter() - began - training.aggregating, "aggregate": training.aggregating}
     trained = replace(trained, round=state.round + 1)
     metrics = round_metrics(total, broadcast_of(trained), state.global_memory)
-    metrics |= transition_metrics(trained.transitions, trained.new_transitions) | training.key_metrics
+    metrics |= _transition_metrics(config, trained) | training.key_metrics
     report = RoundReport(trained.round, metrics, seconds=seconds)
     if trained.round % config.evaluation.eval_every:  # nor because the run ends: longer ones would have other bests
         return trained, report
     return _validated(config, trained, report, population, postprocessors, lambda: watch(len(clients), len(clients)))
+
+
+def _transition_metrics(config: ExperimentConfig, state: ServerState) -> dict[str, float]:
+    """Report the transition memory; where it has a budget, what of that is spent, and no exact number."""
+    if config.releases_transitions:
+        spent = 0.0 if state.released is None else config.privacy.transitions_epsilon
+        return {"epsilon_transitions": float(spent or 0.0)}
+    return transition_metrics(state.transitions, state.new_transitions)
 
 
 def _validated(
@@ -119,7 +128,7 @@ def _validated(
 ) -> tuple[ServerState, RoundReport]:
     """Let the clients validate a trained state at every strength of the transition memory, and choose one."""
     began = time.perf_counter()
-    broadcast = broadcast_to_evaluate(config.transitions, state, config.transitions.strengths)
+    broadcast = broadcast_to_evaluate(config, state, config.transitions.strengths)
     tables = evaluate_model(config, broadcast, population, "validation", postprocessors, after_group)
     strength, table = best_strength(tables)
     state = after_validation(replace(state, strength=strength), table.mean(stopping_metric(table)))
@@ -153,12 +162,13 @@ def broadcast_of(state: ServerState) -> Broadcast:
     return Broadcast(state.round, state.parameters, state.global_memory)
 
 
-def broadcast_to_evaluate(config: TransitionsConfig, state: ServerState, strengths: tuple[float, ...]) -> Broadcast:
+def broadcast_to_evaluate(config: ExperimentConfig, state: ServerState, strengths: tuple[float, ...]) -> Broadcast:
     """Make the message for clients that evaluate: the averaged model, and the transition memory at these strengths."""
     broadcast = replace(broadcast_of(state), parameters=state.averaged)
-    if not state.transitions:
+    transitions = readable_transitions(config, state)
+    if not transitions:
         return broadcast
-    return replace(broadcast, transitions=table_of(state.transitions, config), strengths=strengths)
+    return replace(broadcast, transitions=table_of(transitions, config.transitions), strengths=strengths)
 
 
 def nothing_new(state: ServerState) -> TransitionCounts | None:

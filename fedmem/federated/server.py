@@ -25,6 +25,7 @@ from fedmem.federated.round import (
     updated,
 )
 from fedmem.federated.state import RoundReport, ServerState
+from fedmem.federated.transition_release import TransitionRelease
 from fedmem.memory.prototypes import Prototypes
 
 
@@ -37,6 +38,7 @@ class FedMemServer:
         population: how they are reached.
         state: where to start.
         postprocessors: what is done to clients' updates and to sums of them.
+        release: when the transition memory is released with noise, and how; None without a budget for it.
     """
 
     def __init__(
@@ -46,12 +48,14 @@ class FedMemServer:
         population: Population,
         state: ServerState,
         postprocessors: Postprocessors = (),
+        release: TransitionRelease | None = None,
     ) -> None:
         self.config = config
         self.client_ids = client_ids
         self.population = population
         self.state = state
         self.postprocessors = postprocessors
+        self.release = release
         self.aggregator = FederatedAggregator(config.federated, config.fedmem)
 
     def select_clients(self) -> UserIndices:
@@ -92,14 +96,13 @@ class FedMemServer:
     ) -> dict[float, MetricTable]:
         """Evaluate as ``evaluate_global_model``: tables by the transition memory's weight, 0 and the chosen."""
         wanted: Split = "validation" if split == "val" else split
-        broadcast = broadcast_to_evaluate(self.config.transitions, self.state, (self.state.strength,))
+        broadcast = broadcast_to_evaluate(self.config, self.state, (self.state.strength,))
         return evaluate_model(self.config, broadcast, self.population, wanted, self.postprocessors, after_group)
 
     def run_round(self, watch: Watch = unwatched) -> RoundReport:
         """Run one round and keep its state; a round that ends in an error leaves the one before."""
-        self.state, report = run_round(
-            self.config, self.client_ids, self.state, self.population, self.postprocessors, watch
-        )
+        state = self.state if self.release is None else self.release.applied(self.state)
+        self.state, report = run_round(self.config, self.client_ids, state, self.population, self.postprocessors, watch)
         return report
 
     @property

@@ -13,6 +13,7 @@ from fedmem.federated.messages import Arrays
 from fedmem.federated.parameters import load_parameters, parameter_arrays
 from fedmem.federated.server_optimizers import OptimizerState
 from fedmem.federated.state import ServerState
+from fedmem.federated.transition_release import TransitionRelease, check_release
 from fedmem.memory.count_sketch import check_sketch
 from fedmem.memory.prototypes import FrozenItemBlocks, Prototypes, from_catalogue
 from fedmem.memory.transitions import TransitionCounts
@@ -83,10 +84,19 @@ def initial_state(config: ExperimentConfig, model: UR4RecV2MoE, features: ItemFe
     num_items, nothing = len(model.sasrec.item_embedding) - 1, None
     if config.uses_transitions:
         check_sketch(config.transitions, num_items)
+        check_release(config, num_items)
         if config.secure_sums.enabled:
             check_block(num_items)
         nothing = TransitionCounts.none(num_items)
     return ServerState(0, parameters, parameters, OptimizerState.zeros(parameters), memory, nothing, nothing)
+
+
+def transition_release(config: ExperimentConfig, features: ItemFeatures) -> TransitionRelease | None:
+    """Set up the release of the transition memory with noise; None without a budget for it."""
+    if not config.releases_transitions:
+        return None
+    texts = features.vectors.get(Modality.TEXT)
+    return TransitionRelease(config, None if texts is None else texts.rows)
 
 
 def initial_prototypes(config: ExperimentConfig, model: UR4RecV2MoE, features: ItemFeatures) -> Prototypes:

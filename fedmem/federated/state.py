@@ -22,6 +22,7 @@ class ServerState:
         global_memory: the global abstract memory, or None where it is not used.
         transitions: the transition memory, what clients have handed on so far, or None where it is not used.
         new_transitions: what of it the last round has added.
+        released: what was released of it with noise, once, where a budget asks for that.
         strength: its weight in the score, as the last validation chose it; 0 before the first.
         best_round: the round of the best validation so far, 0 before the first.
         best_metric: its NDCG@10, or what else stops training (``stopping_metric``).
@@ -35,6 +36,7 @@ class ServerState:
     global_memory: Prototypes | None = None
     transitions: TransitionCounts | None = None
     new_transitions: TransitionCounts | None = None
+    released: TransitionCounts | None = None
     strength: float = 0.0
     best_round: int = 0
     best_metric: float = -1.0

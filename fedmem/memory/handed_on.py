@@ -43,7 +43,7 @@ class HandedOn:
             more = TransitionCounts.of(after, num_items, window, since)
             self.counts = self.counts + more - TransitionCounts.of(before, num_items, window, since)
 
-    def subtract(self, user: int, history: History, window: int, since: int = 0) -> None:
+    def subtract(self, user: int, history: History, window: int, since: int = 0, *, bounded: bool = False) -> None:
         """Take a user out.
 
         Args:
@@ -51,10 +51,12 @@ class HandedOn:
             history: the training history, of which ``lengths[user]`` interactions were handed on.
             window: most steps of a transition.
             since: how many of them had been handed on before this sum began.
+            bounded: whether they were counted so.
         """
         end = int(self.lengths[user])
         if end > since:
-            self.counts -= TransitionCounts.of([history[:end]], self.counts.num_items, window, [since])
+            gone = TransitionCounts.of([history[:end]], self.counts.num_items, window, [since], bounded=bounded)
+            self.counts -= gone
         self.lengths[user] = 0
 
 

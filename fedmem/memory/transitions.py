@@ -42,7 +42,13 @@ class TransitionCounts:
 
     @classmethod
     def of(
-        cls, histories: Sequence[IntArray], num_items: int, window: int, since: Sequence[int] | None = None
+        cls,
+        histories: Sequence[IntArray],
+        num_items: int,
+        window: int,
+        since: Sequence[int] | None = None,
+        *,
+        bounded: bool = False,
     ) -> "TransitionCounts":
         """Count the transitions of histories, oldest item first.
 
@@ -51,7 +57,12 @@ class TransitionCounts:
             num_items: I.
             window: most steps from an item to one that follows it.
             since: of each history, from which position on its items are new: only what leads to them is counted.
+            bounded: scale each history's pairs, and how often it took each item, to vectors of length 1 at most, as
+                differential privacy for a user asks for. A history is then new as a whole or not at all.
         """
+        if bounded:
+            new = [h for h, first in zip(histories, since or [0] * len(histories), strict=True) if not first]
+            return cls._bounded(new, num_items, window)
         begun = list(zip(histories, since or [0] * len(histories), strict=True))
         counted = [_followers(history, window, first) for history, first in begun]
         source, target, weight = (np.concatenate(column) for column in zip(*counted, strict=True))
@@ -59,6 +70,21 @@ class TransitionCounts:
         pairs = sparse.coo_array((weight, (source, target)), shape=(size, size)).tocsr()
         taken = np.bincount(np.concatenate([history[first:] for history, first in begun]), minlength=size)
         return cls(pairs, taken.astype(np.int64))
+
+    @classmethod
+    def _bounded(cls, histories: Sequence[IntArray], num_items: int, window: int) -> "TransitionCounts":
+        total, size = cls.none(num_items), num_items + 1
+        parts = [_unit_followers(history, window, size) for history in histories]
+        if not parts:
+            return total
+        pair, weight = (np.concatenate(column) for column in zip(*parts, strict=True))
+        pairs = sparse.coo_array((weight, (pair // size, pair % size)), shape=(size, size)).tocsr()
+        pairs.eliminate_zeros()
+        taken = total.taken
+        for history in histories:
+            items, times = np.unique(history, return_counts=True)
+            taken[items] += _of_length_one(times.astype(np.int64))
+        return cls(pairs, taken)
 
     def __add__(self, other: "TransitionCounts") -> "TransitionCounts":
         return TransitionCounts(self.pairs + other.pairs, self.taken + other.taken)
@@ -114,6 +140,20 @@ def _followers(history: IntArray, window: int, first: int) -> tuple[IntArray, In
     weight = [np.full(len(part), round(UNIT / step), np.int64) for step, part in zip(steps, source, strict=True)]
     none = np.zeros(0, np.int64)
     return tuple(np.concatenate([none, *column]) for column in (source, target, weight))  # type: ignore[return-value]
+
+
+def _unit_followers(history: IntArray, window: int, size: int) -> tuple[IntArray, IntArray]:
+    """List the pairs of a history, i · (I + 1) + j, and their counts as a vector of length 1 at most [P]."""
+    source, target, weight = _followers(history, window, 0)
+    pairs, place = np.unique(source.astype(np.int64) * size + target, return_inverse=True)
+    return pairs, _of_length_one(np.bincount(place, weight, len(pairs)).astype(np.int64))
+
+
+def _of_length_one(counts: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """Scale counts to length ``UNIT``, rounded down, so that it is never exceeded."""
+    length = float(np.linalg.norm(counts.astype(np.float64)))
+    scaled: npt.NDArray[np.int64] = np.floor(counts * (UNIT / max(length, 1.0))).astype(np.int64)
+    return scaled
 
 
 @dataclass(frozen=True, eq=False)

@@ -301,11 +301,13 @@ class Recommender:
     def count(self, changes: Iterable[Change]) -> None:
         """Count among the transitions what people did since the snapshot; ``refresh`` lets answers read it.
 
+        Where the transition memory has a budget of privacy nothing is counted: it waits for the next training.
+
         Args:
             changes: of each user the id, the item ids that were counted before, and those that are to be now, oldest
                 first. Items that are newer than the model are left out.
         """
-        if self.trained.transitions is None:
+        if self.trained.transitions is None or not self.trained.counts_further:
             return
         histories = [(self._counted(user_id, before), self._counted(user_id, now)) for user_id, before, now in changes]
         self.trained.transitions.exchange(histories, self.config.transitions.window)

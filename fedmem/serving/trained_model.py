@@ -8,6 +8,7 @@ import numpy.typing as npt
 
 from fedmem.checkpoint import Checkpoint, Snapshot
 from fedmem.federated.start import build_model
+from fedmem.federated.transition_release import readable_transitions
 from fedmem.memory.count_sketch import table_of
 from fedmem.memory.entries import MemoryEntries
 from fedmem.memory.handed_on import HandedOn
@@ -62,9 +63,10 @@ class TrainedModel:
         model = build_model(config, snapshot.dataset.num_items, snapshot.features, server.averaged)
         prototypes = server.global_memory if config.uses_prototypes else None
         memories, transitions = dict(checkpoint.memories), None
-        counts, lengths = server.transitions, checkpoint.handed_on
+        counts, lengths = readable_transitions(config, server), checkpoint.handed_on
         if config.uses_transitions and server.strength and counts is not None and lengths is not None:
-            transitions = HandedOn(counts, lengths)
+            # Of what was released with noise no client's part is known, and none can be taken out.
+            transitions = HandedOn(counts, np.zeros_like(lengths) if config.releases_transitions else lengths)
         return cls(
             version,
             replace(snapshot, config=config),
@@ -77,12 +79,18 @@ class TrainedModel:
             memory_of=memory_of,
         )
 
+    @property
+    def counts_further(self) -> bool:
+        """Whether what people do since training is counted among the transitions; with a budget it is not."""
+        return self.transitions is not None and not self.snapshot.config.releases_transitions
+
     def with_held_out(self) -> "TrainedModel":
         """Make the model whose transitions are those of all that its snapshot knows of people."""
-        if self.transitions is None:
+        if not self.counts_further:
             return self
         dataset = self.snapshot.dataset
         histories = [self.known_history(user_id) for user_id in dataset.vocabulary.users]
+        assert self.transitions is not None, "counted further"
         return replace(self, transitions=self.transitions.completed(histories, self._window), held_out=True)
 
     def known_history(self, user_id: str) -> IntArray:
@@ -110,7 +118,7 @@ class TrainedModel:
         ``since`` is what was counted of the user behind what the snapshot knows.
         """
         user, known = self.user_index(user_id), self.known_history(user_id)
-        if self.transitions is not None and len(since):
+        if self.transitions is not None and self.counts_further and len(since):
             self.transitions.exchange([(np.concatenate([known, since]), known)], self._window)
         if user is None:  # others are unknown as it is, and there is no end to them
             return

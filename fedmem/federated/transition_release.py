@@ -1,0 +1,58 @@
+"""When the transition memory is released with noise: once in a run, after a round that the configuration fixes."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+
+from fedmem.config import ExperimentConfig
+from fedmem.errors import ConfigError
+from fedmem.federated.state import ServerState
+from fedmem.memory.transitions import TransitionCounts
+from fedmem.privacy.accountant import noise_multiplier
+from fedmem.privacy.transition_release import release
+
+MOST_ITEMS = 20_000  # of whose pairs each gets noise
+
+
+@dataclass(frozen=True, eq=False)
+class TransitionRelease:
+    """The one release of a run.
+
+    Attributes:
+        config: the run's configuration.
+        texts: public vectors of the items [I + 1, D], by which pairs are grouped, or None.
+    """
+
+    config: ExperimentConfig
+    texts: npt.NDArray[np.float32] | None
+
+    def applied(self, state: ServerState) -> ServerState:
+        """Release what clients have handed on, if it is time to and has not been done."""
+        epsilon = self.config.privacy.transitions_epsilon
+        if epsilon is None or state.transitions is None or state.released is not None:
+            return state
+        if state.round < self.config.release_round:
+            return state
+        multiplier = noise_multiplier(epsilon, self.config.privacy.delta)
+        released = release(state.transitions, self.texts, self.config.transitions, multiplier, self.config.seed)
+        return replace(state, released=released)
+
+
+def readable_transitions(config: ExperimentConfig, state: ServerState) -> TransitionCounts | None:
+    """Return what may be read of the transition memory: all of it or, with a budget, what was released."""
+    return state.released if config.releases_transitions else state.transitions
+
+
+def check_release(config: ExperimentConfig, num_items: int) -> None:
+    """Refuse noise on more pairs than can be gone through.
+
+    Raises:
+        ConfigError: naming the setting.
+    """
+    if config.releases_transitions and num_items > MOST_ITEMS:
+        raise ConfigError(
+            f"privacy.transitions_epsilon = {config.privacy.transitions_epsilon}: each pair of {num_items:,} items "
+            f"would get noise, and that is done for {MOST_ITEMS:,} items at most. Leave it out, or set "
+            "ablation.disable_transitions=true"
+        )

@@ -1,0 +1,87 @@
+"""A run whose transition memory has a budget: it is released once, and nothing else of it is read, kept or counted."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fedmem.checkpoint.erasure import erase_users
+from fedmem.config_reader import validate_config
+from fedmem.errors import ConfigError
+from fedmem.experiment import TrainingRun
+from fedmem.memory.transitions import TransitionCounts, TransitionTable
+from fedmem.serving import Recommender
+from tests.tiny import tiny_config, tiny_snapshot, trained
+
+PRIVATE = {
+    "privacy": {"transitions_epsilon": 8},
+    "transitions": {"strengths": [0.5]},
+    "federated": {"num_rounds": 10},
+}
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> TrainingRun:
+    return trained(tmp_path_factory.mktemp("private") / "run", tiny_snapshot(tiny_config(**PRIVATE)))
+
+
+def test_the_table_is_released_once_and_the_budget_is_shown(run: TrainingRun) -> None:
+    assert run.snapshot.config.release_round == 7, "half of the clients a round"
+    lines = [line["metrics"] for line in run.directory.read_metrics()]
+    assert [line["epsilon_transitions"] for line in lines] == [0] * 7 + [8] * 3
+    assert not any(name.startswith("transition_") and name != "transition_strength" for name in lines[-1])
+    assert ["bytes_down_transitions" in line for line in lines] == [False] * 7 + [True, False, True]
+
+
+def test_a_released_table_is_evaluated_and_served_as_it_is(run: TrainingRun) -> None:
+    run.restore(run.record.last)
+    released = run.server.state.released
+    assert released is not None
+    assert (released.pairs != run.server.state.transitions.pairs).nnz, "with noise"
+    table = TransitionTable.of(released, run.snapshot.config.transitions)
+    served = Recommender.load(run.directory.path, round=run.record.last)
+    for each in (served, served.with_held_out()):
+        assert np.array_equal(each.scorer.transitions.weights, table.weights)
+
+
+def test_neither_feedback_nor_a_deletion_changes_what_is_served(run: TrainingRun) -> None:
+    served = Recommender.load(run.directory.path, round=run.record.last).with_held_out()
+    before = served.scorer.transitions.weights.copy()
+    served.count([("new", [], ["1", "2", "3"])])
+    served.forget_user(served.dataset.vocabulary.users[0], ["3"])
+    served.refresh()
+    assert np.array_equal(served.scorer.transitions.weights, before)
+
+
+def test_it_is_the_same_after_a_resume_and_a_deleted_user_leaves_the_exact_sum(
+    tmp_path: Path, run: TrainingRun
+) -> None:
+    config = tiny_config(**PRIVATE)
+    part = TrainingRun.start(tmp_path / "part", tiny_snapshot(config))
+    for report in part.rounds(lambda: part.server.state.round >= 5):
+        assert report
+    part.close()
+    again = TrainingRun.resume(tmp_path / "part", config)
+    assert list(again.rounds())
+    assert again.directory.read_metrics() == run.directory.read_metrics()
+    again.close()
+    data, state = again.snapshot.dataset, again.server.state
+    erase_users(tmp_path / "part", [data.vocabulary.users[0]])
+    left = again.directory.checkpoints.read_server(state.round)
+    gone = TransitionCounts.of([data.training_history(0)], data.num_items, config.transitions.window, bounded=True)
+    assert (left.transitions.pairs != (state.transitions - gone).pairs).nnz == 0
+    assert (left.released.pairs != state.released.pairs).nnz == 0
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"federated": {"num_rounds": 44}}, "num_rounds = 44"),
+        ({"transitions": {"sketch_bits": 9}}, "sketch_bits = 9"),
+        ({"privacy": {"transitions_epsilon": 0}}, "transitions_epsilon"),
+    ],
+)
+def test_what_a_budget_cannot_be_kept_with_is_refused(changes: dict, named: str) -> None:
+    settings = {"privacy": {"transitions_epsilon": 2}, **changes}
+    with pytest.raises(ConfigError, match=named):
+        validate_config(settings, "the test")
