@@ -14,11 +14,13 @@ from fedmem.controls import control_recommenders
 from fedmem.data.federated_dataset import FederatedDataset
 from fedmem.errors import CheckpointError, DataError
 from fedmem.evaluation.baselines import EASE, ItemItemCounts, Popularity, chance
+from fedmem.evaluation.client_groups import client_groups, group_tables
 from fedmem.evaluation.cold_start import ColdStartRow, evaluate_cold_start
 from fedmem.evaluation.evaluate import Scorer, evaluate, recommended_lists, repeated_targets
 from fedmem.evaluation.metric_table import MetricTable
 from fedmem.evaluation.ranking_metrics import catalogue_coverage, intra_list_diversity, long_tail_share
 from fedmem.evaluation.report import (
+    Tables,
     as_records,
     cold_start_tables,
     differences,
@@ -43,6 +45,7 @@ class Questions:
     baselines: bool = True
     controls: bool = False
     lists: bool = False
+    groups: bool = False
     negatives: Path | None = None
 
 
@@ -56,6 +59,7 @@ class Comparison:
     tables: Mapping[str, MetricTable]
     cold: Sequence[ColdStartRow]
     lists: Mapping[str, Mapping[str, float]]
+    groups: Mapping[str, Mapping[str, Tables]]
     repeats: Repeats
     repeated_targets: float
 
@@ -69,6 +73,10 @@ class Comparison:
             "warm": as_records(self.tables),
             "cold": as_records(cold_start_tables(self.cold)),
             "lists": self.lists,
+            "groups": {
+                name: {criterion: as_records(thirds) for criterion, thirds in found.items()}
+                for name, found in self.groups.items()
+            },
             "differences": differences(self.tables, TRAINED) if self.asked.controls else {},
         }
 
@@ -78,16 +86,23 @@ def compare(path: Path, asked: Questions) -> Comparison:
     directory = RunDirectory(path)
     snapshot, checkpoint = directory.read_snapshot(), directory.read_best()
     scorers = _scorers(snapshot, checkpoint, asked)
+    tables = _warm_tables(snapshot, scorers, asked)
     return Comparison(
         asked,
         snapshot.dataset.name,
         checkpoint.server.round,
-        _warm_tables(snapshot, scorers, asked),
+        tables,
         cold_rows(snapshot, scorers),
         _lists(snapshot, scorers, asked.split) if asked.lists else {},
+        _groups(snapshot.dataset, tables) if asked.groups else {},
         snapshot.dataset.repeats,
         repeated_targets(snapshot.dataset, asked.split),
     )
+
+
+def _groups(dataset: FederatedDataset, tables: Tables) -> dict[str, dict[str, dict[str, MetricTable]]]:
+    groups = client_groups(dataset, dataset.evaluated_users)
+    return {name: group_tables(table, groups) for name, table in tables.items() if len(table.ranks)}
 
 
 def _scorers(snapshot: Snapshot, checkpoint: Checkpoint, asked: Questions) -> dict[str, Scorer]:

@@ -28,6 +28,10 @@ def evaluate(
     lists: Annotated[bool, typer.Option("--lists", help="Coverage, long-tail share and diversity of lists of 10.")] = (
         False
     ),
+    groups: Annotated[
+        bool,
+        typer.Option("--groups", help="Thirds of the users by activity, and by how unlike the others' their taste is."),
+    ] = False,
     negatives: Annotated[
         Path | None,
         typer.Option(
@@ -43,7 +47,7 @@ def evaluate(
     """
     from cli.comparison import Questions, compare
 
-    found = compare(run, Questions(split, beside or (), baselines, controls, lists, negatives))
+    found = compare(run, Questions(split, beside or (), baselines, controls, lists, groups, negatives))
     if as_json:
         answer_json(found.record())
     else:
@@ -52,7 +56,13 @@ def evaluate(
 
 def _print(found: "Comparison") -> None:
     from cli.comparison import LIST_LENGTH, TRAINED
-    from fedmem.evaluation.report import as_rich, cold_start_as_rich, differences_as_rich, values_as_rich
+    from fedmem.evaluation.report import (
+        as_rich,
+        cold_start_as_rich,
+        differences_as_rich,
+        groups_as_rich,
+        values_as_rich,
+    )
 
     sampled = ", among stored negatives only" if found.asked.negatives else ""
     title = f"{found.dataset}, {found.asked.split}, model of round {found.round}{sampled}"
@@ -67,6 +77,9 @@ def _print(found: "Comparison") -> None:
         answers.print(differences_as_rich(found.tables, TRAINED))
     if found.lists:
         answers.print(values_as_rich(found.lists, f"lists of {LIST_LENGTH}"))
+    for criterion in next(iter(found.groups.values()), {}):
+        thirds = {name: by_criterion[criterion] for name, by_criterion in found.groups.items()}
+        answers.print(groups_as_rich(thirds, f"thirds of the users by {criterion}"))
     if found.cold:
         users = f"{found.cold[0].table.num_users} users who never trained"
         answers.print(cold_start_as_rich(found.cold, f"{users}, n most recent interactions as input"))

@@ -68,9 +68,23 @@ def values_as_rich(rows: Mapping[str, Mapping[str, float]], title: str) -> Table
     return rendered
 
 
+def groups_as_rich(rows: Mapping[str, Tables], title: str) -> Table:
+    """Render NDCG@10, or else the first metric, of every scorer (down) in every group of users (across)."""
+    first = next(iter(rows.values()))
+    metric = _shown_metric(next(iter(first.values())))
+    rendered = _table(title, metric, list(first))
+    for name, groups in rows.items():
+        rendered.add_row(name, *(_cell(table, metric) for table in groups.values()))
+    return rendered
+
+
+def _shown_metric(table: MetricTable) -> str:
+    return "NDCG@10" if "NDCG@10" in table.values else next(iter(table.values))
+
+
 def cold_start_as_rich(rows: Sequence[ColdStartRow], title: str) -> Table:
     """Render NDCG@10, or else the first metric, of every scorer (down) at every n (across)."""
-    metric = "NDCG@10" if "NDCG@10" in rows[0].table.values else next(iter(rows[0].table.values))
+    metric = _shown_metric(rows[0].table)
     rendered = _table(title, metric, [f"n = {n}" for n in dict.fromkeys(row.interactions for row in rows)])
     for scorer in dict.fromkeys(row.scorer for row in rows):
         rendered.add_row(scorer, *(f"{row.table.mean(metric):.4f}" for row in rows if row.scorer == scorer))

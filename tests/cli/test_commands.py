@@ -186,6 +186,17 @@ def test_evaluate_measures_lists(fedmem, trained):
     assert "long-tail share" in fedmem("evaluate", trained, "--lists").out
 
 
+def test_evaluate_measures_thirds_of_the_users(fedmem, trained):
+    found = strict(fedmem("evaluate", trained, "--json", "--no-baselines", "--groups").out)["groups"]["trained model"]
+    assert {criterion: [third["name"] for third in thirds] for criterion, thirds in found.items()} == {
+        "activity": ["low", "middle", "high"],
+        "taste": ["low", "middle", "high"],
+    }
+    shown = fedmem("evaluate", trained, "--groups").out
+    assert "thirds of the users by activity" in shown
+    assert "thirds of the users by taste" in shown
+
+
 def test_evaluate_refuses_stored_negatives_of_other_data(fedmem, trained, tmp_path):
     users, items = np.array([0]), np.array([[1]])
     path = tmp_path / "negatives.npz"
