@@ -31,8 +31,9 @@ SIZES = {
 
 
 def tiny_config(model: Mapping[str, Any] | None = None, **sections: Any) -> ExperimentConfig:
-    """A configuration of the tiny sizes; the model's section and others may say more."""
-    return validate_config({"model": SIZES | dict(model or {}), **sections}, "the test")
+    """A configuration of all parts in the tiny sizes; the model's section and others may say more."""
+    parts = {"model": SIZES | dict(model or {}), "ablation": {"disable_moe": False}}
+    return validate_config(parts | sections, "the test")
 
 
 def generator(seed: int) -> torch.Generator:
