@@ -100,7 +100,7 @@ def test_a_seed_that_programs_round_is_refused(seed):
 )
 def test_what_cannot_be_made_of_sums_is_refused_with_secure_sums(override, said):
     with pytest.raises(ConfigError, match=said):
-        load_config(None, ("secure_sums.enabled=true", override))
+        load_config(None, ("secure_sums.enabled=true", "ablation.disable_moe=false", override))
 
 
 def test_nothing_is_refused_that_takes_no_part():
