@@ -12,7 +12,8 @@ from uvicorn.server import ServerState
 
 from web.settings import WebSettings
 
-BACKLOG = 256  # connections that are accepted at once, before the first of them is counted
+BACKLOG = 100  # connections that are accepted in one turn of the event loop
+UNCOUNTED = 3 * BACKLOG  # one is accepted, given a transport and counted in three turns
 OWN_FILES = 128  # that the process has open besides: the database, checkpoints, libraries
 LAST_SECONDS = 2.0  # that an answer has which is the last of a connection
 TOO_SLOW = b"HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
@@ -38,7 +39,7 @@ class Patience:
     @classmethod
     def of(cls, settings: WebSettings) -> "Patience":
         """Take as many connections as the settings and this process's limit of open files allow."""
-        most = open_files(settings.max_connections + BACKLOG + OWN_FILES) - BACKLOG - OWN_FILES
+        most = open_files(settings.max_connections + UNCOUNTED + OWN_FILES) - UNCOUNTED - OWN_FILES
         return cls(settings.head_seconds, settings.body_seconds, max(1, min(settings.max_connections, most)))
 
 
