@@ -41,6 +41,8 @@ def share_done(job: Job) -> float:
     """Give the progress between 0 and 1; a job that has ended is done."""
     if job.state == "succeeded":
         return 1.0
+    if not job.num_rounds:  # of a job whose record is damaged
+        return 0.0
     within = job.clients_done / job.clients_selected if job.clients_selected else 0.0
     return min(1.0, (job.round + within) / job.num_rounds)
 

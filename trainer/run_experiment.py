@@ -227,7 +227,8 @@ class JobRun:
             return
         loss, table = report.metrics["recommendation_loss"], report.validation
         best = ", the best so far" if report.is_best else ""
-        logger.info("round %d: loss %.3f, validation HR@10 %.4f%s", report.round, loss, table.mean("HR@10"), best)
+        means = table.mean("HR@10"), table.mean("NDCG@10")
+        logger.info("round %d: loss %.3f, validation HR@10 %.4f, NDCG@10 %.4f%s", report.round, loss, *means, best)
 
     def _conclude(self, run: TrainingRun) -> None:
         """Test the best model, and activate it unless the job is an experiment."""

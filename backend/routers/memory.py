@@ -155,4 +155,4 @@ def _nothing_kept(job_id: int, round: int | None, rounds: Sequence[int]) -> str:
     what = f"job {job_id} keeps no prototypes" + ("" if round is None else f" of round {round}")
     if rounds:
         return f"{what}; it does of {', '.join(map(str, rounds[-10:]))}"
-    return f"{what} yet: they come with the first validation, where fedmem.enable_prototype_aggregation is on"
+    return f"{what} yet: they come with the first validation, where ablation.disable_moe is false"

@@ -32,7 +32,7 @@ UserId = Annotated[
     str,
     Path(
         pattern=STORED,
-        description="A user's id. An unknown user is answered from the global memory.",
+        description="A user's id. An unknown user is answered by the global memory, without prototypes by popularity.",
         examples=["u001"],
     ),
 ]

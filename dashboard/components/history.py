@@ -80,7 +80,7 @@ def _user(dataset: str) -> Taken | None:
         index=options.index(wanted) if wanted else 0,
         accept_new_options=True,
         key="user-choice",
-        help="Type any id; an unknown user is answered from the global memory.",
+        help="Type any id; an unknown user is answered by what most have taken.",
         width=320,
     )
     if page.next is not None:

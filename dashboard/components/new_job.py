@@ -118,8 +118,9 @@ def _settings(base: ExperimentConfig, least_rounds: int) -> dict[str, Any]:
     changes = _numbers(FIELDS, tree, mark, least_rounds)
     st.markdown("Parts of the method")
     changes |= _switches((TRANSITIONS, EXPERTS), tree, mark)
-    if not changes[EXPERTS[0]]:
-        changes |= _switches(EXPERT_SWITCHES, tree, mark) | _numbers(EXPERT_FIELDS, tree, mark, least_rounds)
+    idle = changes[EXPERTS[0]]
+    changes |= _switches(EXPERT_SWITCHES, tree, mark, idle=idle)
+    changes |= _numbers(EXPERT_FIELDS, tree, mark, least_rounds, idle=idle)
     with st.expander("Further settings"):
         text = st.text_area(
             "As YAML, only what differs",
@@ -131,27 +132,31 @@ def _settings(base: ExperimentConfig, least_rounds: int) -> dict[str, Any]:
     return {"tree": changed(tree, changes), "yaml": text}
 
 
-def _numbers(fields: Sequence[Field], tree: Mapping[str, Any], mark: int, least_rounds: int) -> dict[str, Any]:
+def _numbers(
+    fields: Sequence[Field], tree: Mapping[str, Any], mark: int, least_rounds: int, *, idle: bool = False
+) -> dict[str, Any]:
     columns = st.columns(3)
     found = {}
     for index, field in enumerate(fields):
         least = least_rounds if field.path == ROUNDS else field.least
         key = f"new-{field.path}-{mark}"
-        found[field.path] = _number(columns[index % 3], field, value_at(tree, field.path), least, key)
+        found[field.path] = _number(columns[index % 3], field, value_at(tree, field.path), least, key, idle=idle)
     return found
 
 
-def _switches(switches: Sequence[tuple[str, str, str]], tree: Mapping[str, Any], mark: int) -> dict[str, bool]:
+def _switches(
+    switches: Sequence[tuple[str, str, str]], tree: Mapping[str, Any], mark: int, *, idle: bool = False
+) -> dict[str, bool]:
     """Ask which parts are on; return their ablation switches, which say the opposite."""
     places = st.columns(3)
     found = {}
     for index, (path, label, help_text) in enumerate(switches):
         value, key = not value_at(tree, path), f"new-{path}-{mark}"
-        found[path] = not places[index].toggle(label, value=value, key=key, help=help_text)
+        found[path] = not places[index].toggle(label, value=value, key=key, help=help_text, disabled=idle)
     return found
 
 
-def _number(place: Any, field: Field, value: Any, least: float, key: str) -> Any:
+def _number(place: Any, field: Field, value: Any, least: float, key: str, *, idle: bool) -> Any:
     return place.number_input(
         field.label,
         value=value,
@@ -161,6 +166,7 @@ def _number(place: Any, field: Field, value: Any, least: float, key: str) -> Any
         format=field.format,
         key=key,
         help=field.meaning,
+        disabled=idle,
     )
 
 

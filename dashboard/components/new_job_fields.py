@@ -53,7 +53,6 @@ EXPERT_FIELDS = (
     Field("fedmem.contrastive_lambda", "Weight of the contrastive loss", 0.0, None, 0.05, "%.2f"),
 )
 EXPERT_SWITCHES = (
-    ("ablation.disable_memory", "All memory", "Off: nothing is remembered, transitions neither."),
     ("ablation.disable_prototype_agg", "Global prototypes", "Off: clients keep their prototypes to themselves."),
     ("ablation.disable_contrastive", "Contrastive loss", "Off: text preferences are not pulled towards the items."),
 )

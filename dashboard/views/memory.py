@@ -31,7 +31,10 @@ def memory() -> None:
 def _draw(view: JobView) -> None:
     job_header(view)
     if not view.job.config.uses_memory:
-        empty("This run has no memory", "Its configuration switches the local memory off. Choose another job.")
+        empty(
+            "This run keeps no memory of surprising items",
+            "Its experts or its local memory are off. What follows what stands below, where it is remembered.",
+        )
     elif view.trained:
         _warm_up(view)
         _charts(view)

@@ -1,6 +1,6 @@
 """Non-IID clients: metrics of thirds of the users, by how active they are and by how unlike others their taste is."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -9,7 +9,8 @@ from fedmem.data.federated_dataset import FederatedDataset
 from fedmem.evaluation.metric_table import MetricTable, Moments, metric_values
 from fedmem.evaluation.ranking_metrics import FloatArray, IntArray
 
-THIRDS = ("low", "middle", "high")
+ACTIVITY = ("few interactions", "middle", "many")
+TASTE = ("like others", "middle", "unlike others")
 TENTHS = 10  # of the catalogue by popularity, which stand for genres where items have none
 
 Groups = Mapping[str, Mapping[str, npt.NDArray[np.bool_]]]
@@ -26,7 +27,7 @@ def client_groups(dataset: FederatedDataset, users: IntArray) -> Groups:
     shares = np.array([_shares(kinds, dataset.training_history(user)) for user in users.tolist()])
     unlike = np.abs(shares - shares.mean(0)).sum(1) / 2
     lengths = np.array([len(dataset.training_history(user)) for user in users.tolist()])
-    return {"activity": _thirds(lengths), "taste": _thirds(unlike)}
+    return {"activity": _thirds(lengths, ACTIVITY), "taste": _thirds(unlike, TASTE)}
 
 
 def group_tables(table: MetricTable, groups: Groups) -> dict[str, dict[str, MetricTable]]:
@@ -44,12 +45,12 @@ def _part(table: MetricTable, members: npt.NDArray[np.bool_]) -> MetricTable:
     return MetricTable(values, len(ranks), table.users[members], ranks)
 
 
-def _thirds(values: FloatArray | IntArray) -> dict[str, npt.NDArray[np.bool_]]:
+def _thirds(values: FloatArray | IntArray, names: Sequence[str]) -> dict[str, npt.NDArray[np.bool_]]:
     """Divide by value into thirds of the same size but for one, equal values by their order."""
     order = np.argsort(values, kind="stable")
     place = np.empty(len(order), np.int64)
-    place[order] = np.arange(len(order)) * len(THIRDS) // max(len(order), 1)
-    return {name: place == third for third, name in enumerate(THIRDS)}
+    place[order] = np.arange(len(order)) * len(names) // max(len(order), 1)
+    return {name: place == third for third, name in enumerate(names)}
 
 
 def _kinds(dataset: FederatedDataset) -> FloatArray:

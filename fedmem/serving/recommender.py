@@ -271,7 +271,7 @@ class Recommender:
         if self.scorer.global_memory is None:
             raise ConflictError(
                 f"model {self.model_version} has no global prototypes: train with "
-                "fedmem.enable_prototype_aggregation=true, or ask a model that has some"
+                "ablation.disable_moe=false and fedmem.enable_prototype_aggregation=true, or ask a model that has some"
             )
         return self.scorer.global_memory
 

@@ -189,8 +189,8 @@ def test_evaluate_measures_lists(fedmem, trained):
 def test_evaluate_measures_thirds_of_the_users(fedmem, trained):
     found = strict(fedmem("evaluate", trained, "--json", "--no-baselines", "--groups").out)["groups"]["trained model"]
     assert {criterion: [third["name"] for third in thirds] for criterion, thirds in found.items()} == {
-        "activity": ["low", "middle", "high"],
-        "taste": ["low", "middle", "high"],
+        "activity": ["few interactions", "middle", "many"],
+        "taste": ["like others", "middle", "unlike others"],
     }
     shown = fedmem("evaluate", trained, "--groups").out
     assert "thirds of the users by activity" in shown

@@ -163,6 +163,10 @@ def test_the_pace_is_not_moved_by_a_pause():
     assert seconds_per_round(before + after) == 2.0
 
 
+def test_a_job_whose_record_is_damaged_has_done_nothing():
+    assert share_done(job(round=0).model_copy(update={"num_rounds": 0})) == 0.0
+
+
 def test_time_left_counts_the_clients_of_the_round_in_progress():
     half = job(round=50, clients_done=5, clients_selected=10)
     assert seconds_left(half, rounds(50)) == 49.5 * 2

@@ -369,7 +369,7 @@ def test_a_job_is_started_paused_resumed_and_stopped_from_the_page(site, visit):
         choose(tab, "Settings start from", "Job 1 ")
         rounds = tab.page.get_by_role("spinbutton", name="Rounds at most")
         playwright.expect(rounds).to_have_value(str(ROUNDS))
-        playwright.expect(tab.page.get_by_role("switch", name="All memory")).to_be_checked()
+        playwright.expect(tab.page.get_by_role("switch", name="Transition memory")).to_be_checked()
         rounds.fill("20000")
         rounds.press("Enter")
         tab.settled()

@@ -7,7 +7,7 @@ import pytest
 
 from fedmem.data.federated_dataset import FederatedDataset
 from fedmem.evaluation.baselines import Popularity
-from fedmem.evaluation.client_groups import THIRDS, client_groups, group_tables
+from fedmem.evaluation.client_groups import ACTIVITY, TASTE, client_groups, group_tables
 from fedmem.evaluation.evaluate import evaluate
 from tests.tiny import tiny_dataset
 
@@ -23,8 +23,8 @@ def test_every_user_is_in_one_third_of_each_criterion():
     dataset = tiny_dataset(num_users=10)
     groups = client_groups(dataset, dataset.evaluated_users)
     assert groups.keys() == {"activity", "taste"}
-    for thirds in groups.values():
-        assert tuple(thirds) == THIRDS
+    for thirds, names in zip(groups.values(), (ACTIVITY, TASTE), strict=True):
+        assert tuple(thirds) == names
         assert (np.sum(list(thirds.values()), axis=0) == 1).all()
         assert {int(members.sum()) for members in thirds.values()} == {3, 4}
 
@@ -34,8 +34,8 @@ def test_the_third_of_high_activity_has_the_longest_histories():
     users = dataset.evaluated_users
     activity = client_groups(dataset, users)["activity"]
     lengths = dataset.lengths[users]
-    assert lengths[activity["low"]].max() <= lengths[activity["middle"]].min()
-    assert lengths[activity["middle"]].max() <= lengths[activity["high"]].min()
+    assert lengths[activity["few interactions"]].max() <= lengths[activity["middle"]].min()
+    assert lengths[activity["middle"]].max() <= lengths[activity["many"]].min()
 
 
 def test_taste_is_how_unlike_the_others_genres_are():
@@ -43,7 +43,7 @@ def test_taste_is_how_unlike_the_others_genres_are():
     genres = dict.fromkeys(comedy, ("comedy",)) | dict.fromkeys(horror, ("horror",))
     dataset = of_genres(genres, [comedy, comedy, horror, comedy[::-1], comedy[1:] + comedy[:1], comedy], 10)
     taste = client_groups(dataset, dataset.evaluated_users)["taste"]
-    assert taste["high"][2]
+    assert taste["unlike others"][2]
 
 
 @pytest.mark.parametrize("described", [0, 4], ids=["none", "under half"])
@@ -52,7 +52,7 @@ def test_where_few_items_have_genres_popularity_stands_for_them(described):
     genres = dict.fromkeys(range(1, described + 1), ("one",))
     dataset = of_genres(genres, [popular, popular, popular, popular, popular, rare], 10)
     taste = client_groups(dataset, dataset.evaluated_users)["taste"]
-    assert taste["high"][5]
+    assert taste["unlike others"][5]
 
 
 def test_the_groups_add_up_to_the_table():
