@@ -40,6 +40,7 @@ FROM_OTHER_SITES: dict[str, Any] = {
 }
 WRITING = 8  # requests that write at a time; of the threads there are 40
 COMPUTING = 2  # threads that compute answers which take long, besides the one that answers every caller
+BATCHES = 1  # of them, that batches may take: they take longest
 # The first in the list is the first that a request's path is compared with.
 WITHOUT_DATABASE = (recommend.router, items.without_database)
 WITH_DATABASE = (
@@ -77,6 +78,7 @@ def create_app(settings: Settings, recommender: Recommender | None = None) -> Fa
     app.state.streams = anyio.CapacityLimiter(settings.max_streams)
     app.state.writing = anyio.Semaphore(WRITING)
     app.state.computing = anyio.CapacityLimiter(COMPUTING)
+    app.state.batches = anyio.CapacityLimiter(BATCHES)
     app.state.served = ServedModels(None if recommender is None else ServedModel.of_run(recommender))
     app.state.keys = Keys.of(settings)
     app.router.routes.extend(_routes(with_database=recommender is None))

@@ -275,7 +275,7 @@ class SecureSumsConfig(Section):
 class PrivacyConfig(Section):
     """Differential privacy for a user: what is given away with noise, and how much of a budget that may take."""
 
-    transitions_epsilon: Annotated[float, Field(gt=0, le=100)] | None = setting(
+    transitions_epsilon: Annotated[float, Field(ge=0.001, le=100)] | None = setting(
         None,
         "If set, the transition memory is released once, with Gaussian noise by which it is (epsilon, delta)-"
         "differentially private for a user; what came of clients since waits for the next run.",
@@ -443,7 +443,8 @@ class ExperimentConfig(Section):
     def release_round(self) -> int:
         """The round after which it is released: 99 % of the clients are expected to have taken part by then."""
         fraction = self.federated.client_fraction
-        return 1 if fraction > 0.99 else math.ceil(math.log(0.01) / math.log1p(-fraction))
+        # Of the least fractions there are it is infinite, and a million rounds are the most that a run has.
+        return 1 if fraction > 0.99 else math.ceil(min(math.log(0.01) / math.log1p(-fraction), 1_000_000))
 
     @property
     def uses_contrastive(self) -> bool:

@@ -108,3 +108,10 @@ def test_nothing_is_refused_that_takes_no_part():
     load_config(None, (recluster, sketch))
     off = ("ablation.disable_prototype_agg=true", "ablation.disable_transitions=true")
     load_config(None, ("secure_sums.enabled=true", recluster, sketch, *off))
+
+
+@pytest.mark.parametrize("fraction", ["1e-300", "5e-324"])
+def test_a_release_that_never_comes_is_refused(fraction):
+    overrides = ("privacy.transitions_epsilon=2", f"federated.client_fraction={fraction}")
+    with pytest.raises(ConfigError, match="released after round 1000000"):
+        load_config(None, overrides)

@@ -7,7 +7,7 @@ from anyio.to_thread import run_sync
 from fastapi import APIRouter, Path, Query, Request, Response
 from pydantic import ConfigDict, Field
 
-from backend.dependencies import UNIT, Computing, CurrentSettings, Served, charge, demand
+from backend.dependencies import UNIT, Batches, Computing, CurrentSettings, Served, charge, demand
 from backend.images import image_url
 from backend.keys import Access
 from backend.openapi import problems
@@ -117,6 +117,7 @@ async def recommend_batch(
     served: Served,
     settings: CurrentSettings,
     computing: Computing,
+    batches: Batches,
     model: Version = None,
     dataset: OfDataset = None,
 ) -> Response:
@@ -128,7 +129,9 @@ async def recommend_batch(
     for one in request.requests:
         check_size(settings, one.k)
     _check_work(settings, asked, request)
-    return await run_sync(_answer_batch, served.of(model, dataset), request, limiter=computing)
+    model_asked = served.of(model, dataset)
+    async with batches:
+        return await run_sync(_answer_batch, model_asked, request, limiter=computing)
 
 
 def _check_work(settings: Settings, asked: Request, request: BatchRequest) -> None:

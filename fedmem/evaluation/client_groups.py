@@ -1,12 +1,13 @@
 """Non-IID clients: metrics of thirds of the users, by how active they are and by how unlike others their taste is."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
 
 from fedmem.data.federated_dataset import FederatedDataset
-from fedmem.evaluation.metric_table import MetricTable, Moments, metric_values
+from fedmem.evaluation.metric_table import MetricSums, MetricTable, Moments, metric_values
 from fedmem.evaluation.ranking_metrics import FloatArray, IntArray
 
 ACTIVITY = ("few interactions", "middle", "many")
@@ -40,9 +41,8 @@ def group_tables(table: MetricTable, groups: Groups) -> dict[str, dict[str, Metr
 
 def _part(table: MetricTable, members: npt.NDArray[np.bool_]) -> MetricTable:
     ranks = table.ranks[members]
-    moments = {name: Moments.of(metric_values(name, ranks)) for name in table.values}
-    values = {name: (found.mean, found.standard_error) for name, found in moments.items()}
-    return MetricTable(values, len(ranks), table.users[members], ranks)
+    sums = MetricSums({name: Moments.of(metric_values(name, ranks)) for name in table.values})
+    return replace(sums.table(), users=table.users[members], ranks=ranks)
 
 
 def _thirds(values: FloatArray | IntArray, names: Sequence[str]) -> dict[str, npt.NDArray[np.bool_]]:

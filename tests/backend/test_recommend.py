@@ -331,6 +331,26 @@ def test_only_some_histories_are_replayed_at_once(served_world, monkeypatch):
             assert {answer(one.result()).strategy for one in asked} == {"model"}
 
 
+def test_batches_leave_a_thread_to_single_histories(served_world, monkeypatch):
+    app = create_app(settings_of(served_world))
+    with running(app) as (_, address), ThreadPoolExecutor(8) as threads:
+        app.state.services.keeper.look()
+
+        def post(path: str, length: int):
+            one = {"history": IDS[:length]}
+            body = {"requests": [one]} if path == "recommend/batch" else one
+            return threads.submit(httpx.post, f"{address}/{path}", json=body, timeout=PATIENCE)
+
+        with held(monkeypatch) as (_, let, calls):
+            batches = [post("recommend/batch", 6 + n) for n in range(3)]
+            until(lambda: app.state.batches.statistics().tasks_waiting == 2 and len(calls) == 1, "a batch begins")
+            alone = post("recommend", 12)
+            until(lambda: len(calls) == 2, "a single history beside it")
+            let.set()
+            assert answer(alone.result()).strategy == "model"
+            assert all(one.result().is_success for one in batches)
+
+
 def test_similar_items(shared, recommender):
     response = shared.get("/items/7/similar", params={"k": 3})
     expected = recommender.similar("7", 3)
