@@ -143,9 +143,9 @@ class ModelKeeper:
             LOG.error("%s; what was in service stays", error)
 
     def _stand_in(self, active: ModelRow) -> None:
-        """Serve the newest model of the same data that can be, where the one to serve cannot and none was before."""
-        for row in self.models.page():
-            if row.dataset == active.dataset and row.checkpoint is not None and not self.loader.refused_lately(row):
+        """Serve another model of the same data that can be, where the one to serve cannot and none was before."""
+        for row in self.models.stand_ins(active):
+            if not self.loader.refused_lately(row):
                 self._try(row)
                 if self.served.current is not None:
                     LOG.warning("model %s stands in for %s until that can be served", row.version, active.version)

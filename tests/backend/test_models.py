@@ -423,3 +423,13 @@ def test_another_model_of_the_data_set_stands_in_for_one_whose_checkpoint_is_gon
         keeper.loader.refusals.clear()  # as a minute does
         keeper.look()
         assert client.get("/recommend/u00").json()["model_version"] == another
+
+
+def test_no_model_of_an_experiment_stands_in(served_world, caplog):
+    lost = another_model(served_world, activate=True)
+    another_model(served_world, activate=False, kind="experiment")
+    shutil.rmtree(served_world.data_dir / "jobs" / "2")
+    with TestClient(create_app(settings_of(served_world))) as client:
+        wait_for_model(client)
+        assert version(client).startswith("job-1-")
+        assert any(f"stands in for {lost}" in message for message in caplog.messages)

@@ -1,5 +1,7 @@
 """Models and which of them is served."""
 
+import dataclasses
+
 import pytest
 
 from fedmem.errors import ConflictError, UnknownModelError
@@ -12,10 +14,10 @@ def models(engine, clock):
     return ModelStore(engine, clock)
 
 
-def trained(store, clock, activate=False):
+def trained(store, clock, activate=False, **job):
     """A job that has left a model; the model's version."""
     clock.advance(1)
-    queue(store)
+    queue(store, **job)
     lease = claim(store)
     store.commit_round(lease, result(0))
     store.commit_round(lease, result(1))
@@ -55,6 +57,31 @@ def test_activation_and_rollback(models, store, clock):
     assert (back.version, back.active) == (first, True)
     assert models.active() == back
     assert [model.active for model in models.page()] == [False, True]
+
+
+def test_what_served_last_stands_in_first_and_an_experiment_only_if_it_was_ever_put_into_service(models, store, clock):
+    chosen = trained(store, clock, kind="experiment")
+    served = trained(store, clock, activate=True)
+    never_served = [trained(store, clock) for _ in range(2)]
+    trained(store, clock, kind="experiment")
+    damaged = trained(store, clock, activate=True)
+    for version in (served, chosen, damaged):
+        models.activate(version, "by hand")
+    found = models.stand_ins(models.get(damaged))
+    assert [model.version for model in found] == [chosen, served, *never_served[::-1]]
+
+
+def test_none_stands_in_whose_checkpoint_is_gone_or_that_knows_other_data(models, store, clock, engine):
+    from fedmem.storage.engine import writing
+    from fedmem.storage.schema import rounds
+
+    damaged, gone = trained(store, clock), trained(store, clock)
+    with writing(engine) as connection:
+        connection.execute(rounds.update().where(rounds.c.job_id == 2).values(checkpoint=None))
+    assert gone.startswith("job-2-")
+    assert models.stand_ins(models.get(damaged)) == []
+    other = dataclasses.replace(models.get(damaged), version="job-9-round-1", dataset="other")
+    assert models.stand_ins(other) == []
 
 
 def test_an_unknown_model(models):
