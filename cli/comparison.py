@@ -29,7 +29,7 @@ from fedmem.evaluation.sampled import StoredNegatives, sampled_evaluate
 from fedmem.features.store import FrozenVectors
 from fedmem.modality import Modality
 from fedmem.randomness import numpy_generator
-from fedmem.serving import Recommender
+from fedmem.serving import Recommender, score_shares
 
 Split = Literal["test", "validation"]
 LIST_LENGTH = 10
@@ -51,7 +51,10 @@ class Questions:
 
 @dataclass(frozen=True)
 class Comparison:
-    """What was found: a table of metrics by model, the cold users' rows, and measures of the recommended lists."""
+    """What was found: a table of metrics by model, the cold users' rows, and measures of the recommended lists.
+
+    ``shares`` are those of the trained model's parts in its scores.
+    """
 
     asked: Questions
     dataset: str
@@ -60,6 +63,7 @@ class Comparison:
     cold: Sequence[ColdStartRow]
     lists: Mapping[str, Mapping[str, float]]
     groups: Mapping[str, Mapping[str, Tables]]
+    shares: Mapping[str, float]
     repeats: Repeats
     repeated_targets: float
 
@@ -73,6 +77,7 @@ class Comparison:
             "warm": as_records(self.tables),
             "cold": as_records(cold_start_tables(self.cold)),
             "lists": self.lists,
+            "shares": self.shares,
             "groups": {
                 name: {criterion: as_records(thirds) for criterion, thirds in found.items()}
                 for name, found in self.groups.items()
@@ -95,6 +100,7 @@ def compare(path: Path, asked: Questions) -> Comparison:
         cold_rows(snapshot, scorers),
         _lists(snapshot, scorers, asked.split) if asked.lists else {},
         _groups(snapshot.dataset, tables) if asked.groups else {},
+        score_shares(Recommender.of(snapshot, checkpoint, TRAINED)),
         snapshot.dataset.repeats,
         repeated_targets(snapshot.dataset, asked.split),
     )

@@ -73,6 +73,8 @@ def _print(found: "Comparison") -> None:
             f"{found.repeated_targets:.1%} of the targets are items that their users took before: {what} "
             f"(data.repeats={found.repeats})"
         )
+    shares = ", ".join(f"{part} {share:.1%}" for part, share in sorted(found.shares.items(), key=lambda one: -one[1]))
+    notes.print(f"what puts its ten best items ahead of the mean one: {shares or 'nothing'}")
     if found.asked.controls:
         answers.print(differences_as_rich(found.tables, TRAINED))
     if found.lists:

@@ -29,6 +29,7 @@ from fedmem.contracts import (
     Ready,
     RecommendationRequest,
     RecommendationResponse,
+    ScoreShares,
     TrainerList,
     TransitionRows,
     UserHistory,
@@ -185,6 +186,10 @@ class ApiClient:
     def transitions(self, model: str, item_id: str | None = None, followers: int = 5) -> TransitionRows:
         """Get the strongest rows of a model's transition memory, or the row of one item."""
         return self._get(TransitionRows, "/memory/transitions", model=model, item_id=item_id, followers=followers)
+
+    def shares(self, job_id: int) -> ScoreShares:
+        """Get the share of each part in what puts items ahead, of the model that a job left."""
+        return self._get(ScoreShares, "/memory/shares", job=job_id)
 
     def item_map(self, job_id: int) -> ItemMap:
         """Get the items on the map of a job's prototypes."""

@@ -11,6 +11,7 @@ from typing import TypeVar
 from fedmem.checkpoint import RunDirectory, RunRecord, Snapshot
 from fedmem.config import ExperimentConfig
 from fedmem.config_reader import validate_config
+from fedmem.contracts.memory import SHARE
 from fedmem.data.federated_dataset import FederatedDataset
 from fedmem.data.trainable import require_trainable
 from fedmem.errors import (
@@ -26,7 +27,7 @@ from fedmem.evaluation.baselines import EASE, ItemItemCounts, Popularity
 from fedmem.evaluation.evaluate import Scorer, evaluate
 from fedmem.experiment import TrainingRun, check_resumable
 from fedmem.federated.state import RoundReport
-from fedmem.serving import erase_users
+from fedmem.serving import Recommender, erase_users, score_shares
 from fedmem.snapshot import take_snapshot
 from fedmem.storage.catalogue import CatalogueStore
 from fedmem.storage.erasures import ErasureStore
@@ -240,18 +241,25 @@ class JobRun:
         if without is not None:
             record = replace(record, test_without_transitions=without.to_dict())
         self._leave_record(record)
+        test = with_and_without(result.table, without) | self._shares(run.snapshot, result.round)
         self.control.end()
         self.control.patiently(
             lambda: self.stores.jobs.finish(
                 self.lease,
                 "succeeded",
                 message=self._why_finished(last, run.snapshot.config.federated.patience),
-                test=with_and_without(result.table, without),
+                test=test,
                 test_round=result.round,
                 model_round=result.round,
                 activate=self.job.kind == "training",
             )
         )
+
+    def _shares(self, snapshot: Snapshot, round_number: int) -> dict[str, float]:
+        """Take the scores of the tested model apart: ``share_<part>`` by name."""
+        checkpoint = self.directory.checkpoints.read(round_number)
+        shares = score_shares(Recommender.of(snapshot, checkpoint, f"round {round_number}"), self._go_on)
+        return {f"{SHARE}{part}": share for part, share in shares.items()}
 
     def _leave_record(self, record: RunRecord) -> None:
         """Write the record that makes the job's folder a run for ``fedmem evaluate`` and the like."""

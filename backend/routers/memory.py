@@ -20,10 +20,12 @@ from fedmem.contracts import (
     MapPoint,
     PrototypeRound,
     RecommendationResponse,
+    ScoreShares,
     Selection,
     TransitionRows,
 )
 from fedmem.contracts.contract import PRINTABLE, STORED
+from fedmem.contracts.memory import SHARE
 from fedmem.contracts.recommendations import MAX_K
 from fedmem.errors import UnknownError
 from fedmem.serving import JobMap, Question, ShownTransitions
@@ -112,6 +114,23 @@ def get_transitions(
     """
     shown = ShownTransitions(served.of(model, dataset).recommender, followers)
     return shown.strongest(k) if item_id is None else shown.of(item_id)
+
+
+@router.get("/shares", responses=problems(404, 503))
+def get_shares(services: CurrentServices, served: Served, job: JobNumber = None) -> ScoreShares:
+    """Show how much each part of the score has to do with what a job's model recommends.
+
+    It is measured once, when the job has ended and its model is tested.
+    """
+    job_id = _job_id(services, served, job)
+    version = services.jobs.get(job_id).model_version
+    tested = {} if version is None else services.models.get(version).metrics.get("test", {})
+    shares = {name.removeprefix(SHARE): value for name, value in tested.items() if name.startswith(SHARE)}
+    if version is None or not shares:
+        raise UnknownError(
+            f"job {job_id} keeps no shares of its scores' parts: they come with its test, when all rounds are done"
+        )
+    return ScoreShares(job_id=job_id, model_version=version, shares=shares)
 
 
 @router.get("/map", responses=problems(404, 503))

@@ -14,6 +14,7 @@ from dashboard.charts.memory import (
 from dashboard.components.drawings import panel
 from dashboard.components.job_header import job_header
 from dashboard.components.live import JobView, live_job
+from dashboard.components.shares import shares
 from dashboard.components.states import empty, waiting_for_rounds
 from dashboard.components.transitions import transitions
 from dashboard.words import state_of
@@ -39,6 +40,7 @@ def _draw(view: JobView) -> None:
         _warm_up(view)
         _charts(view)
     if view.trained:
+        shares(view)
         transitions(view)
     else:
         waiting_for_rounds(state_of(view.job))

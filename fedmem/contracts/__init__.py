@@ -43,6 +43,7 @@ from fedmem.contracts.memory import (
     NearestItem,
     Prototype,
     PrototypeRound,
+    ScoreShares,
     TransitionRow,
     TransitionRows,
 )
@@ -117,6 +118,7 @@ __all__ = [
     "RememberedPart",
     "RoundMetrics",
     "ScoreParts",
+    "ScoreShares",
     "Selection",
     "SimilarItem",
     "SimilarItems",

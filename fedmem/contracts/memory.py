@@ -5,6 +5,8 @@ from pydantic import Field
 from fedmem.contracts.contract import Contract
 from fedmem.contracts.recommendations import ItemId
 
+SHARE = "share_"  # before the part's name it is the name of a test metric
+
 
 class NearestItem(Contract):
     """An item near a prototype."""
@@ -95,3 +97,19 @@ class TransitionRows(Contract):
     strength: float = Field(description="The weight of the transition memory in every score.", examples=[0.3])
     interactions: int = Field(description="How many interactions are counted by now.", examples=[2500])
     rows: tuple[TransitionRow, ...] = Field(description="Those that weigh most first.")
+
+
+class ScoreShares(Contract):
+    """What the scores of a model are made of: the share of each part in what puts the ten best items ahead.
+
+    Of each user the mean score of the ten best items is compared with that of all items that the user may be offered.
+    The difference splits exactly into the parts of the score; a share is the mean over users. Shares add up to 1, and
+    that of a part that ranks against the others is below 0.
+    """
+
+    job_id: int = Field(description="The job's number.", examples=[7])
+    model_version: str = Field(description="The model that the job left.", examples=["job-7-round-120"])
+    shares: dict[str, float] = Field(
+        description="By part: the sequence model, each expert, which features an item has, the transitions remembered.",
+        examples=[{"sequence": 0.81, "remembered": 0.19}],
+    )

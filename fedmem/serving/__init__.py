@@ -11,6 +11,7 @@ from fedmem.serving.leak_reports import read_leaks, write_leaks
 from fedmem.serving.new_items import described_item
 from fedmem.serving.question import Question
 from fedmem.serving.recommender import Change, Recommender, best_of
+from fedmem.serving.score_shares import score_shares
 from fedmem.serving.transition_rows import ShownTransitions
 
 __all__ = [
@@ -31,5 +32,6 @@ __all__ = [
     "list_experiments",
     "read_experiment",
     "read_leaks",
+    "score_shares",
     "write_leaks",
 ]

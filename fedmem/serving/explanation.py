@@ -89,21 +89,26 @@ class Explainer:
         return tuple(sorted(parts, key=lambda part: -part.score))
 
     def _parts(self, read: QueryParts, found: Indices) -> list[ScoreParts]:
-        table = self.scorer.table
-        sequence = _products(read.sequence, table.embedding, found)
-        experts = {m.value: _products(part, table.vectors[m], found) for m, part in read.experts.items()}
-        availability = np.zeros(len(found))
-        if read.availability is not None:
-            patterns = read.availability.shape[-1]
-            availability = _products(read.availability, table.matrix[:, -patterns:], found)
+        parts = self.dense_parts(read, found)
+        sequence, availability = parts.pop("sequence"), parts.pop("availability", np.zeros(len(found)))
         return [
             ScoreParts(
                 sequence=float(sequence[i]),
-                experts={name: float(scores[i]) for name, scores in experts.items()},
+                experts={name: float(scores[i]) for name, scores in parts.items()},
                 availability=float(availability[i]),
             )
             for i in range(len(found))
         ]
+
+    def dense_parts(self, read: QueryParts, found: Indices) -> dict[str, Doubles]:
+        """Compute what the summands of a query add to the scores of some items [n], by name."""
+        table = self.scorer.table
+        parts = {"sequence": _products(read.sequence, table.embedding, found)}
+        parts |= {m.value: _products(part, table.vectors[m], found) for m, part in read.experts.items()}
+        if read.availability is not None:
+            patterns = read.availability.shape[-1]
+            parts["availability"] = _products(read.availability, table.matrix[:, -patterns:], found)
+        return parts
 
     def _memory(
         self, context: UserContext | None, read: QueryParts

@@ -34,6 +34,7 @@ from tests.waiting import PATIENCE, until
 
 GENRES = (("Comedy",), ("Drama",), ("Comedy", "Drama"), ())
 ROUNDS = 6
+SHARES = {"sequence": 0.75, "remembered": 0.25}
 
 
 @pytest.fixture(scope="session")
@@ -121,7 +122,8 @@ def full_world(empty_world: World, run: Path, tmp_path_factory: pytest.TempPathF
         prototypes = StoredPrototypes(b"", described) if number % 2 == 0 else None
         jobs.commit_round(lease, RoundResult(number, number == record.best, f"{number:06d}", metrics, prototypes))
     directory.write_map(drawn)
-    jobs.finish(lease, "succeeded", model_round=record.best, activate=True, test={"HR@10": 0.5}, test_round=record.best)
+    test = {"HR@10": 0.5} | {f"share_{part}": share for part, share in SHARES.items()}
+    jobs.finish(lease, "succeeded", model_round=record.best, activate=True, test=test, test_round=record.best)
     engine.dispose()
     return world
 

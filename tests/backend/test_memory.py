@@ -1,9 +1,16 @@
 """The global abstract memory over HTTP."""
 
 from fedmem.checkpoint import RunDirectory
-from fedmem.contracts import ItemMap, PrototypeRound, RecommendationResponse, Selection, TransitionRows
+from fedmem.contracts import (
+    ItemMap,
+    PrototypeRound,
+    RecommendationResponse,
+    ScoreShares,
+    Selection,
+    TransitionRows,
+)
 from fedmem.serving import Question
-from tests.backend.conftest import ITEMS, problem
+from tests.backend.conftest import ITEMS, SHARES, problem
 
 
 def test_prototypes_have_masses_places_and_titles(served, recommender):
@@ -106,3 +113,16 @@ def test_a_job_without_prototypes(client):
     problem(client.get("/memory/map?job=1"), 404)
     problem(client.get("/memory/prototypes"), 503)
     problem(client.get("/memory/transitions"), 503)
+
+
+def test_the_shares_of_a_tested_model(served, recommender):
+    found = ScoreShares.model_validate(served.get("/memory/shares").json())
+    assert found == ScoreShares(job_id=1, model_version=recommender.model_version, shares=SHARES)
+    assert found == ScoreShares.model_validate(served.get("/memory/shares?job=1").json())
+    problem(served.get("/memory/shares?job=9"), 404)
+
+
+def test_shares_that_are_not_there_yet(client):
+    client.post("/jobs", json={"dataset": "tiny"})
+    assert "when all rounds are done" in problem(client.get("/memory/shares?job=1"), 404).detail
+    problem(client.get("/memory/shares"), 503)

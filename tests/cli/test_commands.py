@@ -153,6 +153,7 @@ def test_evaluate_json(fedmem, trained):
 
 def test_evaluate_on_validation_without_baselines(fedmem, trained):
     found = strict(fedmem("evaluate", trained, "--json", "--no-baselines", "--split", "validation").out)
+    assert abs(sum(found["shares"].values()) - 1) < 1e-6
     assert [row["name"] for row in found["warm"]] == ["trained model"]
     best = next(line for line in RunDirectory(trained).read_metrics() if line["round"] == found["round"])
     assert found["warm"][0]["metrics"] == best["validation"]

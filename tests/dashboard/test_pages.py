@@ -10,6 +10,7 @@ import pyarrow as pa
 import pytest
 
 from dashboard.charts.drawing import axis_titles
+from dashboard.charts.recommend import PARTS
 from dashboard.client import BackendAwayError
 from dashboard.words import share, size
 from tests.dashboard.sites import PAGES, read
@@ -327,6 +328,16 @@ def test_memory_shows_what_follows_what_by_title(page, filled):
     assert list(table(app, 1)["Others took next"]) == [item["title"] for item in row["followers"]]
     app.text_input(key="after").set_value("no such title").run()
     assert "No title contains “no such title”" in words(app)
+
+
+def test_memory_shows_what_the_scores_are_made_of(page, filled):
+    app = page("memory", filled.api, job=filled.full)
+    found = filled.get(f"/memory/shares?job={filled.full}")["shares"]
+    assert abs(sum(found.values()) - 1) < 1e-6, "the trainer measured them"
+    greatest = max(found, key=found.__getitem__)
+    shown = {metric.label: metric.value for metric in app.metric}
+    assert shown[PARTS[greatest]] == f"{found[greatest]:.1%}"
+    assert "when all rounds are done" in words(page("memory", filled.api, job=filled.running))
 
 
 def test_memory_says_when_the_rows_of_a_job_can_be_seen(page, filled):
