@@ -29,6 +29,7 @@ from fedmem.contracts import (
     Ready,
     RecommendationRequest,
     RecommendationResponse,
+    RowGrowth,
     ScoreShares,
     TrainerList,
     TransitionRows,
@@ -186,6 +187,10 @@ class ApiClient:
     def transitions(self, model: str, item_id: str | None = None, followers: int = 5) -> TransitionRows:
         """Get the strongest rows of a model's transition memory, or the row of one item."""
         return self._get(TransitionRows, "/memory/transitions", model=model, item_id=item_id, followers=followers)
+
+    def growth(self, job_id: int, item_id: str) -> RowGrowth:
+        """Get how the greatest entries of a row of a job's transition memory grew."""
+        return self._get(RowGrowth, "/memory/transitions/growth", job=job_id, item_id=item_id)
 
     def shares(self, job_id: int) -> ScoreShares:
         """Get the share of each part in what puts items ahead, of the model that a job left."""

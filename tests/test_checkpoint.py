@@ -227,7 +227,7 @@ def until_full(tmp_path: Path, calls: int, monkeypatch: pytest.MonkeyPatch) -> P
 
 
 def full_disks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    for calls in range(0, 60, 5):
+    for calls in range(0, 80, 5):
         path = until_full(tmp_path, calls, monkeypatch)
         if path is None:
             return

@@ -20,6 +20,7 @@ from fedmem.contracts import (
     MapPoint,
     PrototypeRound,
     RecommendationResponse,
+    RowGrowth,
     ScoreShares,
     Selection,
     TransitionRows,
@@ -28,7 +29,7 @@ from fedmem.contracts.contract import PRINTABLE, STORED
 from fedmem.contracts.memory import SHARE
 from fedmem.contracts.recommendations import MAX_K
 from fedmem.errors import UnknownError
-from fedmem.serving import JobMap, Question, ShownTransitions
+from fedmem.serving import JobMap, Question, ShownTransitions, TransitionGrowth
 
 router = APIRouter(prefix="/memory", tags=["memory"], route_class=KnownQueryRoute)
 
@@ -114,6 +115,26 @@ def get_transitions(
     """
     shown = ShownTransitions(served.of(model, dataset).recommender, followers)
     return shown.strongest(k) if item_id is None else shown.of(item_id)
+
+
+@router.get("/transitions/growth", responses=problems(404, 409, 503))
+def get_growth(
+    services: CurrentServices,
+    settings: CurrentSettings,
+    served: Served,
+    item_id: Annotated[str, Query(pattern=STORED, description="The item whose row it is.", examples=["1197"])],
+    job: JobNumber = None,
+    followers: Annotated[int, Query(ge=1, le=MOST_ROWS, description="How many items of the row.")] = 5,
+) -> RowGrowth:
+    """Show how the greatest entries of one item's row grew over a job's rounds, as clients took part.
+
+    Each round is a sum over the clients until then, without users who were deleted since; what was held out and
+    feedback are not in it. A round before which fewer than 5 interactions with the item were added is left out, because
+    the difference would show what a single client took. A job without transitions, or with noise on them, is a 409.
+    """
+    found = services.jobs.get(_job_id(services, served, job))
+    growth = TransitionGrowth.read(settings.data_dir / "jobs" / str(found.id))
+    return growth.of(found.id, item_id, found.round, followers)
 
 
 @router.get("/shares", responses=problems(404, 503))

@@ -14,7 +14,7 @@ from dashboard.charts.quantiles import quantile_chart
 from dashboard.charts.training import series
 from dashboard.words import EXPERTS
 from fedmem.config import FedMemConfig
-from fedmem.contracts import RoundMetrics
+from fedmem.contracts import RoundMetrics, RowGrowth
 
 BIN_NATS = 0.25  # the width of a bin of surprise_share_<k>; the last one is open
 
@@ -75,6 +75,17 @@ def transitions_chart(rounds: Sequence[RoundMetrics], name: str, title: str) -> 
     """Draw how far the transition memory has grown: ``transition_pairs`` or ``transition_interactions``."""
     label = title.partition(" (")[0]
     return plain(series(rounds, "train", name, label), title, [label], palette=(VERMILLION,), zero=True)
+
+
+def growth_chart(growth: RowGrowth) -> Drawing:
+    """Draw how the greatest entries of a row grew, named by the titles that they lead to."""
+    labels = [f"{place}. {follower.title}" for place, follower in enumerate(growth.followers, 1)]
+    rows = [
+        Row(number, count, label)
+        for label, follower in zip(labels, growth.followers, strict=True)
+        for number, count in zip(growth.rounds, follower.counts, strict=True)
+    ]
+    return plain(rows, "Times it followed (near counting more)", labels, zero=True)
 
 
 def strength_chart(rounds: Sequence[RoundMetrics]) -> Drawing:

@@ -1,22 +1,28 @@
 """The transition memory of a job: how it grew, its strongest rows by title, and the row of any item."""
 
+from collections.abc import Sequence
+
 import pandas as pd
 import streamlit as st
 
-from dashboard.charts.memory import strength_chart, transitions_chart
-from dashboard.client import BackendError
+from dashboard.charts.memory import growth_chart, strength_chart, transitions_chart
+from dashboard.client import BackendError, RefusedError
 from dashboard.components.connection import client
 from dashboard.components.drawings import panel
 from dashboard.components.live import JobView
 from dashboard.plain_text import in_markdown
 from dashboard.words import is_under_way
-from fedmem.contracts import Job
+from fedmem.contracts import Job, TransitionRow
 
 FOUND, FOLLOWERS = 20, 20  # titles that are offered, items of a row that is looked for
 GROWTH = {"transition_pairs": "Pairs of items (number)", "transition_interactions": "Interactions handed on (number)"}
 SUM = (
     "The transition memory: how often one item came soon after another, in sums over the clients. Items with fewer "
     "than 5 interactions are not shown."
+)
+GREW = (
+    "Sums over the clients that had taken part by a round, in training, without users who were deleted since. Rounds "
+    "before which fewer than 5 interactions with the item were added are left out."
 )
 COUNTED = (
     "This model answers by {:,} interactions: those it was trained with, those held out to test it, and all "
@@ -52,35 +58,62 @@ def _rows(job: Job) -> None:
     try:
         strongest = client().transitions(job.model_version)
         st.caption(COUNTED.format(strongest.interactions))
-        _table([[row.title, row.taken, ", ".join(item.title for item in row.followers)] for row in strongest.rows])
-        _one(job, job.model_version)
+        _table(strongest.rows)
+        item_id = _one(job, job.model_version) or next((row.item_id for row in strongest.rows), None)
+        if item_id is not None:
+            _growth(job, item_id)
     except BackendError as error:
         st.caption(in_markdown(error))
 
 
-def _table(rows: list[list[object]]) -> None:
-    st.markdown("**The strongest rows**")
-    if rows:
-        columns = ["After", "Interactions", "Others took next"]
-        st.dataframe(pd.DataFrame(rows, columns=columns), hide_index=True, width="stretch")
-    else:
+def _table(rows: Sequence[TransitionRow]) -> None:
+    st.markdown("**The strongest rows**, by the weight of all that is in them")
+    if not rows:
         st.caption("No item has enough interactions yet.")
+        return
+    shown = [
+        [
+            in_markdown(row.title),
+            f"{row.weight:.1f}",
+            f"{row.taken:,}",
+            in_markdown(", ".join(item.title for item in row.followers)),
+        ]
+        for row in rows
+    ]
+    table = pd.DataFrame(shown, columns=["After", "Weight", "Interactions", "Others took next"])
+    table.index = pd.RangeIndex(1, len(rows) + 1)
+    st.table(table)  # which breaks lines, so that no title is cut
 
 
-def _one(job: Job, model: str) -> None:
-    """Ask for an item by its title, kept in the URL, and show its row."""
+def _one(job: Job, model: str) -> str | None:
+    """Ask for an item by its title, kept in the URL, show its row, and return its id."""
     query = st.text_input("What follows an item", key="after", bind="query-params", placeholder="part of a title")
     if not query:
-        return
+        return None
     found = {item.item_id: item.title for item in client().items(query, FOUND, job.dataset).items}
     if not found:
         st.caption(f"No title contains “{in_markdown(query)}”.")
-        return
+        return None
     item_id = st.selectbox("Item", list(found), format_func=found.__getitem__, key=f"after-{query}")
     rows = client().transitions(model, item_id, FOLLOWERS).rows
     followers = [[item.title, item.weight] for row in rows for item in row.followers]
     if not followers:
         st.caption("Too few interactions for a row that can be shown.")
-        return
+        return None
     table = pd.DataFrame(followers, columns=["Others took next", "Weight"])
     st.dataframe(table.round(3), hide_index=True, width="stretch")
+    return item_id
+
+
+def _growth(job: Job, item_id: str) -> None:
+    """Show how a row grew over the job's rounds; the backend says why where it is not known."""
+    try:
+        found = client().growth(job.id, item_id)
+    except RefusedError as error:
+        st.caption(in_markdown(error))
+        return
+    title = f"How the row after {in_markdown(found.title)} grew"
+    if found.followers:
+        panel(title, growth_chart(found), "memory-growth", GREW)
+    else:
+        st.caption(f"{title}: too few interactions for a curve that can be shown.")

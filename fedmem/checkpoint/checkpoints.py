@@ -19,6 +19,8 @@ from fedmem.checkpoint.atomic_files import (
     write_json,
     writing,
 )
+from fedmem.checkpoint.first_rounds import FILE as FIRST_ROUNDS
+from fedmem.checkpoint.first_rounds import note_first_rounds, read_first_rounds
 from fedmem.checkpoint.records import (
     StoredServer,
     memories_of,
@@ -87,6 +89,7 @@ class Checkpoints:
         transitions = server.transitions if base is None else server.new_transitions
         if transitions is not None and handed_on is not None:
             write_transitions(unfinished, HandedOn(transitions, handed_on))
+            note_first_rounds(self._folder, server.round, handed_on)
         files = 0
         for some in memories:
             write_arrays(unfinished / _memories_file(files), memory_arrays(some))
@@ -129,6 +132,10 @@ class Checkpoints:
             stored = read_transitions(self.folder_of(round_number))
             return None if stored is None else stored.lengths
 
+    def read_first_rounds(self) -> Lengths | None:
+        """Read after which round each user [U] had first handed anything on, 0 for not yet; None if unknown."""
+        return read_first_rounds(self._folder)
+
     def read_memories(self, round_number: int) -> Iterator[Memories]:
         """Read the memories of a checkpoint, some at a time; if a user comes twice, the later ones count."""
         for number in reversed(list(self._with_bases(round_number))):
@@ -144,6 +151,9 @@ class Checkpoints:
         """Copy another run's checkpoints of these rounds, and those they build on."""
         for number in other.needed(rounds):
             shutil.copytree(other.folder_of(number), self.folder_of(number), dirs_exist_ok=True)
+        if (other._folder / FIRST_ROUNDS).exists():
+            self._folder.mkdir(parents=True, exist_ok=True)
+            shutil.copy(other._folder / FIRST_ROUNDS, self._folder / FIRST_ROUNDS)
 
     def folder_of(self, round_number: int) -> Path:
         """Name the folder of a round's checkpoint."""

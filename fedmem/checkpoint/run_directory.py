@@ -8,6 +8,7 @@
         rounds/000120/          model, optimiser, prototypes, transitions and client memories after round 120, the
                                 latter by 1,024 users a file; or, of transitions and memories, only what changed
                                 since an earlier round, its base
+               first-rounds.safetensors  after which round each user first handed transitions on
         metrics.jsonl           a line per round
         run.json                which checkpoint is last, which is best, the test result
 

@@ -99,6 +99,33 @@ class TransitionRows(Contract):
     rows: tuple[TransitionRow, ...] = Field(description="Those that weigh most first.")
 
 
+class GrowingFollower(Contract):
+    """An entry of a row as it grew."""
+
+    item_id: ItemId
+    title: str = Field(description="The title, or the id where no title is known.", examples=["Ladyhawke"])
+    counts: tuple[float, ...] = Field(
+        description="How often it had followed by each of the rounds, near counting more: one over the distance.",
+        examples=[[2.5, 9.0]],
+    )
+
+
+class RowGrowth(Contract):
+    """How a row of a job's transition memory grew, in sums over the clients that had taken part by a round."""
+
+    job_id: int = Field(description="The job's number.", examples=[7])
+    item_id: ItemId
+    title: str = Field(description="The title, or the id where no title is known.", examples=["The Princess Bride"])
+    rounds: tuple[int, ...] = Field(
+        description="The rounds that are shown: of those that validated, those before which enough was added.",
+        examples=[[10, 20]],
+    )
+    taken: tuple[int, ...] = Field(
+        description="How many interactions with the row's item were counted by each of them.", examples=[[14, 31]]
+    )
+    followers: tuple[GrowingFollower, ...] = Field(description="The greatest entries at the end first.")
+
+
 class ScoreShares(Contract):
     """What the scores of a model are made of: the share of each part in what puts the ten best items ahead.
 

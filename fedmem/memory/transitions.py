@@ -64,7 +64,7 @@ class TransitionCounts:
             new = [h for h, first in zip(histories, since or [0] * len(histories), strict=True) if not first]
             return cls._bounded(new, num_items, window)
         begun = list(zip(histories, since or [0] * len(histories), strict=True))
-        counted = [_followers(history, window, first) for history, first in begun]
+        counted = [followers_in(history, window, first) for history, first in begun]
         source, target, weight = (np.concatenate(column) for column in zip(*counted, strict=True))
         size = num_items + 1
         pairs = sparse.coo_array((weight, (source, target)), shape=(size, size)).tocsr()
@@ -131,7 +131,7 @@ class TransitionCounts:
         return cls(pairs, taken)
 
 
-def _followers(history: IntArray, window: int, first: int) -> tuple[IntArray, IntArray, IntArray]:
+def followers_in(history: IntArray, window: int, first: int) -> tuple[IntArray, IntArray, IntArray]:
     """List the pairs of a history whose second item stands at ``first`` or later: sources, targets, counts [P]."""
     steps = range(1, min(window, len(history) - 1) + 1)
     starts = [max(first - step, 0) for step in steps]
@@ -144,7 +144,7 @@ def _followers(history: IntArray, window: int, first: int) -> tuple[IntArray, In
 
 def _unit_followers(history: IntArray, window: int, size: int) -> tuple[IntArray, IntArray]:
     """List the pairs of a history, i · (I + 1) + j, and their counts as a vector of length 1 at most [P]."""
-    source, target, weight = _followers(history, window, 0)
+    source, target, weight = followers_in(history, window, 0)
     pairs, place = np.unique(source.astype(np.int64) * size + target, return_inverse=True)
     return pairs, _of_length_one(np.bincount(place, weight, len(pairs)).astype(np.int64))
 

@@ -12,6 +12,7 @@ from fedmem.serving.new_items import described_item
 from fedmem.serving.question import Question
 from fedmem.serving.recommender import Change, Recommender, best_of
 from fedmem.serving.score_shares import score_shares
+from fedmem.serving.transition_growth import TransitionGrowth
 from fedmem.serving.transition_rows import ShownTransitions
 
 __all__ = [
@@ -25,6 +26,7 @@ __all__ = [
     "ServedCatalogue",
     "ShownTransitions",
     "SimilarTo",
+    "TransitionGrowth",
     "TransitionTable",
     "best_of",
     "described_item",

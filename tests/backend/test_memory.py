@@ -5,12 +5,13 @@ from fedmem.contracts import (
     ItemMap,
     PrototypeRound,
     RecommendationResponse,
+    RowGrowth,
     ScoreShares,
     Selection,
     TransitionRows,
 )
-from fedmem.serving import Question
-from tests.backend.conftest import ITEMS, SHARES, problem
+from fedmem.serving import Question, TransitionGrowth
+from tests.backend.conftest import ITEMS, ROUNDS, SHARES, problem
 
 
 def test_prototypes_have_masses_places_and_titles(served, recommender):
@@ -113,6 +114,24 @@ def test_a_job_without_prototypes(client):
     problem(client.get("/memory/map?job=1"), 404)
     problem(client.get("/memory/prototypes"), 503)
     problem(client.get("/memory/transitions"), 503)
+
+
+def test_how_a_row_grew(served, served_world):
+    item_id = rows_of(served, k=1).rows[0].item_id
+    answer = served.get("/memory/transitions/growth", params={"item_id": item_id, "followers": 2})
+    found = RowGrowth.model_validate(answer.json())
+    growth = TransitionGrowth.read(served_world.data_dir / "jobs" / "1")
+    assert found == growth.of(1, item_id, ROUNDS, 2)
+    assert found.rounds
+    assert len(found.followers) == 2
+    problem(served.get("/memory/transitions/growth?item_id=no-such-item"), 404)
+    problem(served.get("/memory/transitions/growth"), 422)
+
+
+def test_growth_that_is_not_there_yet(client):
+    client.post("/jobs", json={"dataset": "tiny"})
+    assert "no round" in problem(client.get("/memory/transitions/growth?item_id=1&job=1"), 404).detail
+    problem(client.get("/memory/transitions/growth?item_id=1"), 503)
 
 
 def test_the_shares_of_a_tested_model(served, recommender):

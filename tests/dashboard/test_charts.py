@@ -8,6 +8,7 @@ from dashboard.charts.lines import plain
 from dashboard.charts.memory import (
     entropy_chart,
     gates_chart,
+    growth_chart,
     occupancy_chart,
     strength_chart,
     surprise_chart,
@@ -20,7 +21,14 @@ from dashboard.charts.recommend import because_of, parts_chart, parts_of
 from dashboard.charts.training import baselines, best, loss_chart, ranking_chart, seconds_chart, strongest
 from dashboard.components.drawings import themed
 from fedmem.config import FedMemConfig
-from fedmem.contracts import RecommendationResponse, RecommendedItem, RememberedPart, ScoreParts
+from fedmem.contracts import (
+    GrowingFollower,
+    RecommendationResponse,
+    RecommendedItem,
+    RememberedPart,
+    RowGrowth,
+    ScoreParts,
+)
 from tests.dashboard.test_books import rounds
 
 MEMORY = FedMemConfig()
@@ -162,3 +170,19 @@ def encodings(spec, channel):
     """What a channel is given in each layer."""
     found = [spec["encoding"][channel]] if channel in spec.get("encoding", {}) else []
     return found + [each for layer in spec.get("layer", ()) for each in encodings(layer, channel)]
+
+
+def test_a_row_grows_with_the_sums_of_the_api():
+    followers = tuple(
+        GrowingFollower(item_id=name, title="Same title", counts=counts)
+        for name, counts in (("a", (1.0, 4.5)), ("b", (0.5, 3.0)))
+    )
+    told = RowGrowth(job_id=1, item_id="i", title="A film", rounds=(10, 30), taken=(6, 20), followers=followers)
+    drawn = growth_chart(told).datasets[ROWS]
+    shown = drawn[drawn.kind == "line"][["round", "series", "value"]].to_numpy().tolist()
+    assert shown == [
+        [10, "1. Same title", 1.0],
+        [30, "1. Same title", 4.5],
+        [10, "2. Same title", 0.5],
+        [30, "2. Same title", 3.0],
+    ]

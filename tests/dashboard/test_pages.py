@@ -21,7 +21,7 @@ CHARTS = {  # of a job that was trained with everything on
     "overview": 1,
     "training": 7,
     "clients": 5,
-    "memory": 8,  # without texts and images there is one expert and nothing to weigh
+    "memory": 9,  # without texts and images there is one expert and nothing to weigh
     "prototypes": 4,
     "recommend": 2,
     "experiments": 6,  # two of jobs, four of an ablation
@@ -316,16 +316,22 @@ def test_memory_says_that_a_run_has_none(page, filled):
 def test_memory_shows_what_follows_what_by_title(page, filled):
     app = page("memory", filled.api, job=filled.full)
     found = filled.get("/memory/transitions")
-    rows, shown = found["rows"], table(app)
+    rows, shown = found["rows"], app.table[0].value
     assert f"answers by {found['interactions']:,} interactions" in words(app)
-    assert list(shown["After"]) == [row["title"] for row in rows]
-    assert shown["Others took next"][0] == ", ".join(item["title"] for item in rows[0]["followers"])
+    assert [read(title) for title in shown["After"]] == [row["title"] for row in rows]
+    assert list(shown["Weight"]) == [f"{row['weight']:.1f}" for row in rows]
+    assert read(shown["Others took next"][1]) == ", ".join(item["title"] for item in rows[0]["followers"])
+    assert f"How the row after {rows[0]['title']} grew" in words(app)
     app.text_input(key="after").set_value(rows[1]["title"]).run()
     assert not app.exception
     (choice,) = [box for box in app.selectbox if box.label == "Item"]
     choice.select(rows[1]["item_id"]).run()
     row = filled.get(f"/memory/transitions?item_id={rows[1]['item_id']}&followers=20")["rows"][0]
-    assert list(table(app, 1)["Others took next"]) == [item["title"] for item in row["followers"]]
+    assert list(table(app)["Others took next"]) == [item["title"] for item in row["followers"]]
+    assert f"How the row after {rows[1]['title']} grew" in words(app)
+    grown = filled.get(f"/memory/transitions/growth?item_id={rows[1]['item_id']}&job={filled.full}")
+    domain = specs(app)[-1]["layer"][0]["encoding"]["color"]["scale"]["domain"]
+    assert domain == [f"{place}. {one['title']}" for place, one in enumerate(grown["followers"], 1)]
     app.text_input(key="after").set_value("no such title").run()
     assert "No title contains “no such title”" in words(app)
 
