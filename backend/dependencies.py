@@ -59,17 +59,11 @@ async def _computing(request: Request) -> anyio.CapacityLimiter:
     return computing
 
 
-async def _batches(request: Request) -> anyio.CapacityLimiter:
-    batches: anyio.CapacityLimiter = request.app.state.batches
-    return batches
-
-
 CurrentServices = Annotated[Services, Depends(_services)]
 CurrentSettings = Annotated[Settings, Depends(_settings)]
 Served = Annotated[ServedModels, Depends(_served)]
 Ending = Annotated[anyio.Event, Depends(_ending)]
 Computing = Annotated[anyio.CapacityLimiter, Depends(_computing)]
-Batches = Annotated[anyio.CapacityLimiter, Depends(_batches)]
 
 
 async def _jobs(services: CurrentServices) -> JobStore:

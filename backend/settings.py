@@ -37,7 +37,7 @@ class Settings(StorageSettings, WebSettings):
     rate_limit: PositiveInt | None = Field(
         None,
         description="Requests per minute of one client address, where every 100 items or events of one count as a "
-        "request; unset, as many as they like.",
+        "request, and histories by their work; unset, as many as they like.",
     )
     max_k: PositiveInt = Field(1000, description="The most items of one answer.")
     max_feedback_per_day: PositiveInt = Field(
@@ -45,7 +45,9 @@ class Settings(StorageSettings, WebSettings):
     )
     max_batch: PositiveInt = Field(256, description="The most users of one POST /recommend/batch.")
     max_batch_items: PositiveInt = Field(
-        10_000, description="The most items of all answers to one POST /recommend/batch, those skipped included."
+        10_000,
+        description="The most items of all answers to one POST /recommend/batch, those skipped included; a history "
+        "that is replayed counts as 25 more for each model.max_seq_len of it, and 25 where its text is encoded.",
     )
     max_streams: PositiveInt = Field(
         100, description="The most open streams of GET /jobs/{id}/events; who comes beyond them gets 503."

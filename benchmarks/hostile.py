@@ -3,10 +3,11 @@
     python -m benchmarks.hostile --minutes 60
 
 ``fedmem up`` runs on the demo. A well-behaved client asks for recommendations, 20 a second. From another address of
-this machine come half-open connections, feedback of one user without end, and the largest batches; jobs are posted that
-are too large, that diverge, that never end, whose row is damaged or whose folder is lost, each followed by a whole one;
-the trainer is killed (SIGKILL), and the disk of the checkpoints is filled and emptied, where a small file system can be
-mounted (Linux, as root). Every answer of the well-behaved client must succeed. Everything stays on this machine.
+this machine come half-open connections, feedback of one user without end, and the largest batches, of known users and
+of histories; jobs are posted that are too large, that diverge, that never end, whose row is damaged or whose folder is
+lost, each followed by a whole one; the trainer is killed (SIGKILL), and the disk of the checkpoints is filled and
+emptied, where a small file system can be mounted (Linux, as root). Every answer of the well-behaved client must
+succeed. Everything stays on this machine.
 """
 
 import argparse
@@ -15,6 +16,7 @@ import contextlib
 import itertools
 import json
 import os
+import random
 import shutil
 import signal
 import socket
@@ -41,6 +43,7 @@ RATE = 20.0  # requests a second of the well-behaved client
 ATTACKER = "127.0.0.2"  # limits count by address
 HALF_OPEN, KILL_EVERY, DISK_EVERY, FULL_FOR = 1_000, 90.0, 60.0, 10.0  # connections, and seconds
 DISK_MIB = 400
+HISTORIES, HISTORY_LENGTH = 166, 40  # 10,000 items' work where the model reads texts, as the demo's does
 LOOK, TRIES = 0.3, 100  # seconds between two looks at a job, and how often a wish is tried
 SMALL: dict[str, Any] = {
     "features": {"text": "off", "image": "off"},
@@ -108,6 +111,15 @@ class Attack:
         with self.client as client:
             while not self.ending.is_set():
                 self._ask("batch", client, "POST", "/recommend/batch", json=asked)
+
+    def histories(self) -> None:
+        """Ask for batches of histories that are all new, as many of them as one batch may hold."""
+        _, items = users_and_items(self.made)
+        drawn = random.Random(0)
+        with self.client as client:
+            while not self.ending.is_set():
+                asked = [{"history": drawn.sample(items, HISTORY_LENGTH), "k": 10} for _ in range(HISTORIES)]
+                self._ask("batch of histories", client, "POST", "/recommend/batch", json={"requests": asked})
 
     def jobs(self) -> None:
         """Post poisoned jobs in a row, and a whole one after each, which is to be trained all the same.
@@ -246,7 +258,7 @@ def hostile(minutes: float) -> dict[str, Any]:
         made.wait(lambda: made.answers("/health/live"), "the backend")
         put_first_model_into_service(made)
         attack = Attack(made)
-        kinds = [attack.half_open, attack.flood, attack.batches, attack.batches, attack.jobs, attack.kills]
+        kinds = [attack.half_open, attack.flood, attack.batches, attack.histories, attack.jobs, attack.kills]
         threads = [threading.Thread(target=kind) for kind in [*kinds, *([attack.disk] if mounted else [])]]
         users, _ = users_and_items(made)
         for thread in threads:

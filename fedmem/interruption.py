@@ -4,9 +4,12 @@ Who starts work says by ``heeding`` what is asked; what that raises ends the wor
 inside of a chunk of clients, whatever its size, without every function on the way handing it on.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from typing import TypeVar
+
+T = TypeVar("T")
 
 
 def _nothing() -> None:
@@ -29,3 +32,10 @@ def heeding(go_on: Callable[[], None]) -> Iterator[None]:
 def heed() -> None:
     """Ask whether to go on; called where work may be left, at least several times a second."""
     _go_on.get()()
+
+
+def heeded(works: Iterable[T]) -> Iterator[T]:
+    """Heed a stop before each piece of work."""
+    for work in works:
+        heed()
+        yield work

@@ -1,5 +1,7 @@
 """Recommendations. The handlers touch no database; what computes for long does so in one of a few threads."""
 
+from collections.abc import Sequence
+from functools import partial
 from typing import Annotated
 from urllib.parse import quote, urlencode
 
@@ -7,13 +9,14 @@ from anyio.to_thread import run_sync
 from fastapi import APIRouter, Path, Query, Request, Response
 from pydantic import ConfigDict, Field
 
-from backend.dependencies import UNIT, Batches, Computing, CurrentSettings, Served, charge, demand
+from backend.dependencies import UNIT, Computing, CurrentSettings, Served, charge, demand
 from backend.images import image_url
 from backend.keys import Access
 from backend.openapi import problems
 from backend.query_route import KnownQueryRoute, QueryRoute
 from backend.served_model import ServedModel
 from backend.settings import Settings
+from backend.wanted_work import run_while_wanted
 from fedmem.contracts import (
     BatchRequest,
     BatchResponse,
@@ -66,12 +69,12 @@ async def recommend(request: Request, user_id: UserId, query: Annotated[KnownUse
     demand(request, Access.WRITE if query.explain else Access.READ)
     state = request.app.state
     check_size(state.settings, query.k)
-    charge(request, query.end)
     served: ServedModel = state.served.of(query.model, query.dataset)
     if query.strict and not served.knows(user_id):
         raise UnknownUserError(f"nothing is known of a user {user_id!r}; with strict=false a new user is answered")
     question = Question(user_id, since=served.new_interactions.of(user_id), selection=query)
     resolved = served.recommender.resolve(question)
+    charge(request, served.recommender.work(question) if resolved.takes_long else query.end)
     if resolved.takes_long:
         answer = await run_sync(served.recommender.answer_resolved, resolved, limiter=state.computing)
     else:
@@ -101,12 +104,12 @@ async def recommend_for_history(
 ) -> Response:
     """Recommend for a history that is sent along: nothing of it is stored, and no log names it."""
     check_size(settings, request.k)
-    charge(asked, request.end)
-    return await run_sync(_answer_history, served.of(model, dataset), request, limiter=computing)
+    chosen, question = served.of(model, dataset), Question(history=request.history, selection=request)
+    charge(asked, chosen.recommender.work(question))
+    return await run_sync(_answer_history, chosen, question, limiter=computing)
 
 
-def _answer_history(served: ServedModel, request: RecommendationRequest) -> Response:
-    question = Question(history=request.history, selection=request)
+def _answer_history(served: ServedModel, question: Question) -> Response:
     return as_json(_response(served.recommender.answer(question), question))
 
 
@@ -116,37 +119,38 @@ async def recommend_batch(
     asked: Request,
     served: Served,
     settings: CurrentSettings,
-    computing: Computing,
-    batches: Batches,
     model: Version = None,
     dataset: OfDataset = None,
 ) -> Response:
-    """Answer many at once, of known users and of histories; each is what it would be alone, and nothing is stored."""
+    """Answer many at once, of known users and of histories; each is what it would be alone, and nothing is stored.
+
+    A batch is refused that is more work than `FEDMEM_MAX_BATCH_ITEMS` recommended items.
+    """
     if len(request.requests) > settings.max_batch:
         raise ConfigError(f"{len(request.requests)} requests are more than FEDMEM_MAX_BATCH = {settings.max_batch}")
     if any(one.explain and one.user_id is not None for one in request.requests):
         demand(asked, Access.WRITE)
     for one in request.requests:
         check_size(settings, one.k)
-    _check_work(settings, asked, request)
-    model_asked = served.of(model, dataset)
-    async with batches:
-        return await run_sync(_answer_batch, model_asked, request, limiter=computing)
+    chosen = served.of(model, dataset)
+    questions = [_question(one, chosen) for one in request.requests]
+    _check_work(settings, asked, sum(map(chosen.recommender.work, questions)), questions)
+    return await run_while_wanted(asked, partial(_answer_batch, chosen, questions))
 
 
-def _check_work(settings: Settings, asked: Request, request: BatchRequest) -> None:
+def _check_work(settings: Settings, asked: Request, work: int, questions: Sequence[Question]) -> None:
     """Refuse a batch that is small to send and large to answer, and count one that is let through by its work."""
-    items = sum(one.end for one in request.requests)
-    if items > settings.max_batch_items:
+    if work > settings.max_batch_items:
+        items = sum(one.selection.end for one in questions)
+        histories = f", and reading the histories is as much work as {work - items} more" if work > items else ""
         raise ConfigError(
-            f"the answers would hold or skip {items} items, more than FEDMEM_MAX_BATCH_ITEMS = "
-            f"{settings.max_batch_items}; ask for fewer at once"
+            f"the answers would hold or skip {items} items{histories}; that is more than FEDMEM_MAX_BATCH_ITEMS = "
+            f"{settings.max_batch_items}: ask for fewer at once"
         )
-    charge(asked, max(items, UNIT * len(request.requests)))
+    charge(asked, max(work, UNIT * len(questions)))
 
 
-def _answer_batch(served: ServedModel, request: BatchRequest) -> Response:
-    questions = [_question(one, served) for one in request.requests]
+def _answer_batch(served: ServedModel, questions: Sequence[Question]) -> Response:
     answers = served.recommender.answer_many(questions)
     return as_json(BatchResponse(answers=tuple(map(_response, answers, questions))))
 

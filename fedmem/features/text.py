@@ -11,6 +11,7 @@ import numpy as np
 from fedmem.features.cache import Batches, Cache, FloatArray, Progress, cached_rows, content_key
 from fedmem.features.inference import batches, encode_batch, load_model
 from fedmem.features.model_files import OFFLINE_MODEL, ModelFiles, find_model
+from fedmem.interruption import heed
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -40,14 +41,17 @@ class TextEncoder:
         assert len(present) == len(texts), "every text was encoded"
         return np.stack(present) if present else np.zeros((0, 0), dtype=np.float32)
 
-    def encode_one(self, text: str) -> FloatArray:
-        """Make the vector of one text [D_t], as ``encode`` does; it is not put into the cache on disk."""
-        vector: FloatArray = encode_batch(self._model, [text])[0]
-        return vector
+    def encode_unkept(self, texts: Sequence[str]) -> dict[str, FloatArray]:
+        """Make the vectors [D_t] of texts, as ``encode`` does; they are not put into the cache on disk."""
+        distinct = list(dict.fromkeys(texts))
+        computed = self._compute(distinct, list(range(len(distinct))))
+        return {distinct[place]: row for batch, rows in computed for place, row in zip(batch, rows, strict=True)}
 
     def _compute(self, texts: Sequence[str], missing: list[int]) -> Batches:
+        """Encode batch by batch; a stop is heeded before each."""
         for group in self._groups_of_one_length(texts, missing):
             for batch in batches(group):
+                heed()
                 yield batch, encode_batch(self._model, [texts[position] for position in batch])
 
     def _groups_of_one_length(self, texts: Sequence[str], positions: list[int]) -> list[list[int]]:

@@ -15,6 +15,7 @@ from fedmem.serving.user_contexts import UserContexts
 from fedmem.serving.user_vectors import Slot, UserVector
 
 Indices = npt.NDArray[np.integer]
+FloatArray = npt.NDArray[np.float32]
 BoolArray = npt.NDArray[np.bool_]
 
 
@@ -52,6 +53,7 @@ class ResolvedQuestion:
         slot: where the user's vector is kept, or None if it is not to be.
         vector: the user's vector if it was there.
         transitions: the rows of the transition memory that are in service while it is answered, or None.
+        text: the encoded preference text of a history [D_t] where it was encoded together with others, or None.
     """
 
     question: Question
@@ -64,6 +66,7 @@ class ResolvedQuestion:
     slot: Slot | None
     vector: UserVector | None
     transitions: TransitionTable | None
+    text: FloatArray | None = None
 
     @property
     def selection(self) -> Selection:
@@ -88,8 +91,8 @@ class ResolvedQuestion:
         if self.question.memory is not None and self.contexts.config.uses_memory:
             return UserContext(self.question.memory)
         if self.user is None:
-            return self.contexts.of_history(self.history)
-        return self.contexts.of_user(self.user, self.history)
+            return self.contexts.of_history(self.history, self.text)
+        return self.contexts.of_user(self.user, self.history, self.text)
 
     def top_k(self, remembered: RememberedScores | None) -> TopK:
         """Say what to find; one item more than is wanted, to see if another page follows.

@@ -16,6 +16,7 @@ from fedmem.data.federated_dataset import FederatedDataset
 from fedmem.data.interactions import Item
 from fedmem.errors import ConfigError, ConflictError, UnknownError
 from fedmem.federated.scoring import ModelScorer, UserContext
+from fedmem.interruption import heeded
 from fedmem.memory.entries import MemoryEntries
 from fedmem.memory.prototypes import Prototypes
 from fedmem.modality import Modality
@@ -187,14 +188,37 @@ class Recommender:
         return self._recommendation(resolved, vector, context, best)
 
     def answer_many(self, questions: Sequence[Question]) -> list[Recommendation]:
-        """Answer each question as ``answer`` does, to the last bit: only the search for the best is done together."""
+        """Answer each question as ``answer`` does, to the last bit; a stop is heeded between two of them.
+
+        Done together are the search for the best, and the encoding of preference texts.
+        """
         if not questions:
             return []
         # One by one, because a batch rounds otherwise, and pages of one list would then not fit together.
-        read = [(resolved, *self._vector(resolved)) for resolved in map(self.resolve, questions)]
+        read = [(resolved, *self._vector(resolved)) for resolved in heeded(self._with_texts(questions))]
         queries = np.stack([vector.query for _, vector, _ in read])
         found = self.ranking.best(queries, [resolved.top_k(vector.remembered) for resolved, vector, _ in read])
         return [self._recommendation(*one, best) for one, best in zip(read, found, strict=True)]
+
+    def _with_texts(self, questions: Sequence[Question]) -> list[ResolvedQuestion]:
+        """Resolve questions; those whose histories are to be replayed have their preference texts encoded."""
+        resolved = [self.resolve(question) for question in questions]
+        replayed = [place for place, one in enumerate(resolved) if one.takes_long]
+        texts = self.contexts.texts([resolved[place].history for place in replayed]) if replayed else []
+        for place, text in zip(replayed, texts, strict=True):
+            resolved[place] = replace(resolved[place], text=text)
+        return resolved
+
+    def work(self, question: Question) -> int:
+        """Estimate the work of an answer, in microseconds, as that of so many recommended items."""
+        selection = question.selection
+        if not selection.memory or question.memory is not None:
+            return selection.end
+        user = None if question.user_id is None else self.user_index(question.user_id)
+        length = len(question.history or ()) + len(question.since)
+        if question.history is None and user is not None:
+            length += len(self.dataset.history(user))
+        return selection.end + self.contexts.work(user, length)
 
     def recommend(self, user_id: str, k: int = 10) -> Recommendation:
         """Find the k best unseen items for a user; an unknown one has an empty history.

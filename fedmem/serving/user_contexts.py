@@ -1,5 +1,7 @@
 """What a history is scored with: a stored memory, a replayed one, or the global one alone."""
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -18,10 +20,11 @@ from fedmem.memory.entries import MemoryEntries
 from fedmem.memory.local_memory import LocalDynamicMemory
 from fedmem.memory.prototypes import Prototypes
 from fedmem.model.recommender import UR4RecV2MoE
-from fedmem.serving.preference_texts import FloatArray, preference_of
+from fedmem.serving.preference_texts import FloatArray, preference_of, preferences_of, reads_texts
 from fedmem.serving.trained_model import TrainedModel
 
 Indices = npt.NDArray[np.integer]
+REPLAY = 25  # so that any batch takes some seconds at most: docs/performance.md
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,8 +51,8 @@ class UserContexts:
         """The run's data."""
         return self.trained.snapshot.dataset
 
-    def of_user(self, user: int, history: Indices) -> UserContext:
-        """Read a user of the data: the stored memory or, where it was not trained, what the history replays."""
+    def of_user(self, user: int, history: Indices, text: FloatArray | None = None) -> UserContext:
+        """Read a user of the data: the stored memory or, where it was not trained, what ``of_history`` replays."""
         if not self.config.uses_memory:
             return UserContext()
         preference = self.trained.snapshot.user_features.of(user)
@@ -57,16 +60,33 @@ class UserContexts:
             return UserContext(self.trained.memory_of(user), preference)
         if self._was_trained(user):
             return UserContext(self.trained.memories.get(user), preference)
-        return self.of_history(history)
+        return self.of_history(history, text)
 
-    def of_history(self, history: Indices) -> UserContext:
-        """Read a history that arrives without a memory: its replay, or nothing of its own where it is too short."""
+    def of_history(self, history: Indices, text: FloatArray | None = None) -> UserContext:
+        """Read a history that arrives without a memory: its replay, or nothing of its own where it is too short.
+
+        ``text`` is its encoded preference text [D_t] where that is known already.
+        """
         if not self.config.uses_memory:
             return UserContext()
         if not self.is_new(history):
-            preference = preference_of(self.trained.snapshot, history)
+            preference = preference_of(self.trained.snapshot, history) if text is None else text
             return UserContext(self.replay(history, preference), preference)
         return UserContext(self.new_user().query())
+
+    def texts(self, histories: Sequence[Indices]) -> list[FloatArray | None]:
+        """Encode the preference texts of histories that will be replayed, together."""
+        return preferences_of(self.trained.snapshot, histories)
+
+    def work(self, user: int | None, length: int) -> int:
+        """Estimate what reading a history of ``length`` items takes, as of so many recommended items.
+
+        A replay takes as long as ``REPLAY`` of them for each segment; a preference text is encoded for as long as one.
+        """
+        if not self.config.uses_memory or length < self.config.data.min_sequence_length or self._has_memory(user):
+            return 0
+        segments = math.ceil(min(length, self.config.data.max_history) / self.config.model.max_seq_len)
+        return REPLAY * (segments + self._reads_texts)
 
     def new_user(self) -> LocalDynamicMemory:
         """Make the memory of a user who is new: nothing of their own, and the global abstract memory."""
@@ -78,9 +98,7 @@ class UserContexts:
         """Say whether the context of this history, of a known user or none, comes from replaying it."""
         if not self.config.uses_memory:
             return False
-        if user is not None and (self.trained.memory_of is not None or self._was_trained(user)):
-            return False
-        return not self.is_new(history)
+        return not self._has_memory(user) and not self.is_new(history)
 
     def strategy(self, user: int | None, history: Indices, context: UserContext | None) -> StrategyName:
         """Name what answers; no context is no memory, which was asked for."""
@@ -109,8 +127,15 @@ class UserContexts:
         local, config, now = LocalSteps.of(self.config), self.config.fedmem, self.trained.round
         return replayed_memory(local, config, self.model, data, prototypes, stream, now, preference)
 
+    def _has_memory(self, user: int | None) -> bool:
+        return user is not None and (self.trained.memory_of is not None or self._was_trained(user))
+
     def _was_trained(self, user: int) -> bool:
         return user in self._trained_users
+
+    @cached_property
+    def _reads_texts(self) -> bool:
+        return reads_texts(self.trained.snapshot)
 
     @cached_property
     def _trained_users(self) -> frozenset[int]:

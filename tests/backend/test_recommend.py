@@ -193,14 +193,32 @@ def test_a_batch_is_its_questions_one_by_one(shared, questions):
 def test_a_batch_is_limited_by_what_it_makes(shared):
     """20 kB in, 26 MB out: a short request must not be a lot of work."""
     refused = shared.post("/recommend/batch", json={"requests": [{"k": 50}, {"k": 1, "offset": 9_950}]})
-    assert "10001 items, more than FEDMEM_MAX_BATCH_ITEMS = 10000" in problem(refused, 422).detail
+    assert "10001 items; that is more than FEDMEM_MAX_BATCH_ITEMS = 10000" in problem(refused, 422).detail
     assert shared.post("/recommend/batch", json={"requests": [{"k": 50}, {"k": 1, "offset": 9_949}]}).is_success
 
 
-def test_requests_are_counted_by_their_work(served_world):
+def test_a_batch_is_limited_by_what_its_histories_make_the_model_read(shared):
+    long = {"k": 50, "history": IDS[:20] * 200}
+    refused = problem(shared.post("/recommend/batch", json={"requests": [long] * 2}), 422).detail
+    assert refused.startswith("the answers would hold or skip 100 items, and reading the histories is as much work as")
+    without_memory = [{**long, "memory": False}] * 2
+    assert shared.post("/recommend/batch", json={"requests": without_memory}).is_success
+
+
+LONG = IDS[:20] * 32
+WORK = [
+    ("/recommend", {"offset": 1000}),
+    ("/recommend/batch", {"requests": [{"k": 1}] * 12}),
+    ("/recommend", {"history": LONG}),
+    ("/recommend/batch", {"requests": [{"history": LONG}]}),
+]
+
+
+@pytest.mark.parametrize("two", [WORK[:2], WORK[2:]])
+def test_requests_are_counted_by_their_work(served_world, two):
     with TestClient(create_app(settings_of(served_world, rate_limit=20))) as client:
         wait_for_model(client)
-        for path, body in (("/recommend", {"offset": 1000}), ("/recommend/batch", {"requests": [{"k": 1}] * 12})):
+        for path, body in two:
             assert client.post(path, json=body).is_success
         problem(client.get("/recommend/u03"), 429)
 
@@ -349,6 +367,45 @@ def test_batches_leave_a_thread_to_single_histories(served_world, monkeypatch):
             let.set()
             assert answer(alone.result()).strategy == "model"
             assert all(one.result().is_success for one in batches)
+
+
+def batch_of(address: str, *, histories: int) -> httpx.Response:
+    """What a caller is answered who asks for a batch of histories."""
+    asked = {"requests": [{"history": IDS[: 6 + number]} for number in range(histories)]}
+    return httpx.post(f"{address}/recommend/batch", json=asked, timeout=PATIENCE)
+
+
+def test_a_service_that_stops_ends_batches_between_two_questions(served_world, monkeypatch):
+    app = create_app(settings_of(served_world))
+    with running(app) as (server, address), ThreadPoolExecutor() as threads, held(monkeypatch) as (begun, let, calls):
+        app.state.services.keeper.look()
+        let.set()
+        until(lambda: httpx.get(f"{address}/health/ready").is_success, "a model")
+        calls.clear(), begun.clear(), let.clear()
+        first = threads.submit(batch_of, address, histories=4)
+        assert begun.wait(PATIENCE)
+        second = threads.submit(batch_of, address, histories=4)
+        until(lambda: app.state.batches.statistics().tasks_waiting == 1, "a batch waits")
+        server.should_exit = True
+        assert "is stopping" in problem(second.result(PATIENCE), 503).detail
+        let.set()
+        assert "is stopping" in problem(first.result(PATIENCE), 503).detail
+        assert calls == [6]
+
+
+def test_a_batch_ends_between_two_questions_where_its_caller_is_gone(served_world, monkeypatch):
+    app = create_app(settings_of(served_world))
+    with running(app) as (_, address), ThreadPoolExecutor() as threads:
+        app.state.services.keeper.look()
+        with held(monkeypatch) as (begun, let, calls):
+            asked = {"requests": [{"history": IDS[: 6 + number]} for number in range(4)]}
+            with pytest.raises(httpx.ReadTimeout):
+                httpx.post(f"{address}/recommend/batch", json=asked, timeout=httpx.Timeout(PATIENCE, read=0.2))
+            assert begun.wait(PATIENCE)
+            waiting = threads.submit(batch_of, address, histories=1)
+            let.set()
+            assert waiting.result(PATIENCE).is_success
+            assert calls == [6, 6]
 
 
 def test_similar_items(shared, recommender):

@@ -7,6 +7,7 @@ import pytest
 from fedmem.features import text as text_module
 from fedmem.features.inference import BATCH_SIZE, encode_batch
 from fedmem.features.text import TextEncoder
+from fedmem.interruption import heeding
 
 SPACE = "Star Wars (1977). Action, Adventure, Sci-Fi"
 SPACE_TOO = "Star Trek: First Contact (1996). Action, Adventure, Sci-Fi"
@@ -60,6 +61,34 @@ def test_one_new_text_encodes_one_text(real_encoder: TextEncoder, tmp_path: Path
     with patch.object(text_module, "encode_batch", wraps=encode_batch) as encoded:
         encoder.encode([SPACE, SPACE_TOO, ROMANCE])
     assert [list(call.args[1]) for call in encoded.call_args_list] == [[SPACE_TOO]]
+
+
+def test_what_is_not_kept_is_encoded_once_to_the_same_bits_and_not_written(
+    real_encoder: TextEncoder, tmp_path: Path
+) -> None:
+    encoder = TextEncoder(cache_dir=tmp_path / "none")
+    encoder.__dict__["_model"] = real_encoder._model
+    with patch.object(text_module, "encode_batch", wraps=encode_batch) as encoded:
+        vectors = encoder.encode_unkept([SPACE, ROMANCE, SPACE])
+    assert sorted(text for call in encoded.call_args_list for text in call.args[1]) == [ROMANCE, SPACE]
+    assert not (tmp_path / "none").exists()
+    for text, vector in vectors.items():
+        assert vector.tobytes() == real_encoder.encode([text])[0].tobytes()
+
+
+def test_a_stop_is_heeded_between_two_batches_of_texts(real_encoder: TextEncoder, tmp_path: Path) -> None:
+    encoder = TextEncoder(cache_dir=tmp_path)
+    encoder.__dict__["_model"] = real_encoder._model
+    texts = [f"a film {letter}" for letter in "abcdefghijklmnopq"]
+    with patch.object(text_module, "encode_batch", wraps=encode_batch) as encoded:
+
+        def stop_after_one() -> None:
+            if encoded.call_count == 1:
+                raise KeyboardInterrupt
+
+        with heeding(stop_after_one), pytest.raises(KeyboardInterrupt):
+            encoder.encode(texts)
+    assert encoded.call_count == 1
 
 
 def test_progress_counts_to_the_end(real_encoder: TextEncoder, tmp_path: Path) -> None:

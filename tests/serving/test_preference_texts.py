@@ -8,6 +8,7 @@ import pytest
 from fedmem.errors import FeatureError
 from fedmem.serving import Recommender
 from fedmem.serving.preference_texts import preference_of
+from fedmem.serving.user_contexts import REPLAY
 from tests.serving.builders import ask, drawn_checkpoint, drawn_snapshot
 
 NOTE = "drawn sha256:5f"
@@ -20,11 +21,15 @@ class WordCounts:
     identity = NOTE
 
     def __init__(self) -> None:
-        self.texts: list[str] = []
+        self.calls: list[list[str]] = []
 
-    def encode_one(self, text: str) -> np.ndarray:
-        self.texts.append(text)
-        return np.array([text.count(letter) for letter in "aeiourD"], np.float32)
+    @property
+    def texts(self) -> list[str]:
+        return [text for call in self.calls for text in call]
+
+    def encode_unkept(self, texts: list[str]) -> dict[str, np.ndarray]:
+        self.calls.append(list(texts))
+        return {text: np.array([text.count(letter) for letter in "aeiourD"], np.float32) for text in texts}
 
 
 @pytest.fixture
@@ -81,6 +86,29 @@ def test_a_history_that_is_sent_is_replayed_and_read_with_its_text(encoder):
     assert len(surprises[0]) != len(surprises[1]) or not np.allclose(*surprises)
     scores = [r.scores(ask(history=HISTORY)) for r in (with_text, without)]
     assert not np.allclose(*scores, atol=1e-3)
+
+
+def test_the_texts_of_a_batch_are_encoded_in_one_call_and_each_answer_is_that_of_its_question_alone(encoder):
+    snapshot = snapshot_with_texts()
+    recommender = Recommender.of(snapshot, drawn_checkpoint(drawn_snapshot()), "drawn")
+    others = (HISTORY[::-1], HISTORY[2:] + HISTORY[:2], HISTORY[:1])
+    questions = [ask(history=history) for history in (HISTORY, *others, HISTORY)] + [ask("3")]
+    together = recommender.answer_many(questions)
+    assert len(encoder.calls) == 1
+    assert together == [recommender.answer(question) for question in questions]
+
+
+def test_the_work_of_an_answer_is_that_of_its_items_and_of_what_is_replayed_and_encoded_for_it(encoder):
+    checkpoint = drawn_checkpoint(drawn_snapshot())
+    with_text, without = (
+        Recommender.of(snapshot, checkpoint, "drawn") for snapshot in (snapshot_with_texts(), drawn_snapshot())
+    )
+    history, length = ask(history=HISTORY, k=7), with_text.config.model.max_seq_len
+    assert (without.work(history), with_text.work(history)) == (7 + REPLAY, 7 + 2 * REPLAY)
+    longer = ask(history=HISTORY * length, k=7)
+    assert without.work(longer) == 7 + len(HISTORY) * REPLAY
+    for question in (ask("3", k=7), ask(history=HISTORY[:1], k=7), ask(history=HISTORY, k=7, memory=False)):
+        assert with_text.work(question) == 7
 
 
 def test_another_users_text_changes_the_scores_by_more_than_next_to_nothing():

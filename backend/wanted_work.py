@@ -1,0 +1,65 @@
+"""Work that takes long, in a thread, for as long as it is wanted: until the caller is gone or the service ends."""
+
+import asyncio
+import threading
+from collections.abc import Callable
+
+from anyio import CancelScope
+from anyio.to_thread import run_sync
+from fastapi import Request, Response
+
+from backend.errors import NotReadyError
+from fedmem.interruption import heeding
+
+GONE = 499  # nginx's status for it, which the log has; the caller reads no answer any more
+
+
+class _Unwanted(Exception):
+    """The work is not wanted any more."""
+
+
+async def run_while_wanted(asked: Request, work: Callable[[], Response]) -> Response:
+    """Wait for the turn of a batch and do its work, which ends at the next step that heeds a stop if none is to come.
+
+    Raises:
+        NotReadyError: if the service ends meanwhile.
+    """
+    state, unwanted = asked.app.state, threading.Event()
+    with CancelScope() as scope:
+        watching = asyncio.create_task(_watch(asked, unwanted, scope))
+        try:
+            async with state.batches:
+                return await run_sync(_run, work, unwanted, limiter=state.computing)
+        except _Unwanted:
+            pass
+        finally:
+            watching.cancel()
+    if state.ending.is_set():
+        raise NotReadyError("the service is stopping: ask again, once it has started")
+    return Response(status_code=GONE)
+
+
+async def _watch(asked: Request, unwanted: threading.Event, scope: CancelScope) -> None:
+    """Wait until the caller is gone or the service ends, and say so to the thread and to who waits for a turn."""
+    ends = asyncio.create_task(asked.app.state.ending.wait()), asyncio.create_task(_gone(asked))
+    try:
+        await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for one in ends:
+            one.cancel()
+    unwanted.set()
+    scope.cancel()
+
+
+async def _gone(asked: Request) -> None:
+    while (await asked.receive())["type"] != "http.disconnect":
+        pass
+
+
+def _run(work: Callable[[], Response], unwanted: threading.Event) -> Response:
+    def go_on() -> None:
+        if unwanted.is_set():
+            raise _Unwanted
+
+    with heeding(go_on):
+        return work()
