@@ -54,7 +54,7 @@ def ablate(
         typer.Option(
             metavar="KEY=VALUE,VALUE",
             help="Instead of the ladder fedmem_full alone, and it with one setting changed: "
-            "model.fusion_method=learned,adaptive. Repeatable.",
+            "model.moe_num_heads=1,4. Repeatable.",
         ),
     ] = None,
     cold_users: Annotated[
@@ -62,7 +62,7 @@ def ablate(
         typer.Option(
             metavar="SHARE",
             help="Keep this share of the users, .1 is usual, out of training, and show them with 0 to 10 interactions; "
-            "short for --set data.cold_user_fraction=SHARE.",
+            "short for the setting data.cold_user_fraction.",
         ),
     ] = None,
     cold_items: Annotated[
@@ -97,6 +97,8 @@ def ablate(
 
 def with_cold_users(overrides: list[str] | None, share: float | None) -> list[str]:
     """Add to the overrides what ``--cold-users`` is short for."""
+    if share is not None and not 0 <= share < 1:
+        raise ConfigError(f"--cold-users {share:g}: expected a share of at least 0 and below 1, e.g. .1.")
     return [*(overrides or ()), *([] if share is None else [f"data.cold_user_fraction={share}"])]
 
 

@@ -48,6 +48,11 @@ class Questions:
     groups: bool = False
     negatives: Path | None = None
 
+    @property
+    def compares(self) -> bool:
+        """Whether other models are held against the trained one, user by user."""
+        return self.controls or bool(self.beside)
+
 
 @dataclass(frozen=True)
 class Comparison:
@@ -82,7 +87,7 @@ class Comparison:
                 name: {criterion: as_records(thirds) for criterion, thirds in found.items()}
                 for name, found in self.groups.items()
             },
-            "differences": differences(self.tables, TRAINED) if self.asked.controls else {},
+            "differences": differences(self.tables, TRAINED) if self.asked.compares else {},
         }
 
 

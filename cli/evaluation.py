@@ -20,7 +20,9 @@ def evaluate(
     baselines: Annotated[bool, typer.Option(help="Chance, popularity, item-item counts and EASE beside it.")] = True,
     beside: Annotated[
         list[Path] | None,
-        typer.Option(metavar="DIR", help="Another run on the same data, in the table. Repeatable."),
+        typer.Option(
+            metavar="DIR", help="Another run on the same data, in the table and by paired differences. Repeatable."
+        ),
     ] = None,
     controls: Annotated[bool, typer.Option("--controls", help="The same model with parts of its memory changed.")] = (
         False
@@ -75,7 +77,7 @@ def _print(found: "Comparison") -> None:
         )
     shares = ", ".join(f"{part} {share:.1%}" for part, share in sorted(found.shares.items(), key=lambda one: -one[1]))
     notes.print(f"what puts its ten best items ahead of the mean one: {shares or 'nothing'}")
-    if found.asked.controls:
+    if found.asked.compares:
         answers.print(differences_as_rich(found.tables, TRAINED))
     if found.lists:
         answers.print(values_as_rich(found.lists, f"lists of {LIST_LENGTH}"))

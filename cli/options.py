@@ -11,7 +11,7 @@ RunDir = Annotated[Path, typer.Argument(metavar="DIR", help="A directory that `f
 ConfigFile = Annotated[Path | None, typer.Option("--config", "-c", metavar="FILE", help="A YAML configuration.")]
 Overrides = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="Override one setting, e.g. federated.num_rounds=200. Repeatable."),
+    typer.Option("--set", metavar="KEY=VALUE", help="Override one setting, e.g. training.loss=bpr. Repeatable."),
 ]
 DataPath = Annotated[Path, typer.Option(metavar="PATH", help="A file or folder of interactions.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for a program to read.")]
@@ -29,7 +29,7 @@ ExperimentName = Annotated[
     typer.Option(
         "--name",
         metavar="NAME",
-        help="Put it into FEDMEM_DATA_DIR/experiments/NAME instead, which the dashboard's Experiments page shows.",
+        help="Put it into experiments/NAME of FEDMEM_DATA_DIR instead, which the dashboard's Experiments page shows.",
     ),
 ]
 ServiceDir = Annotated[

@@ -168,7 +168,13 @@ def rung_models(rung: Rung, runs: Sequence[Record]) -> list[Record]:
     models = [{"name": rung.title, "runs": list(runs)}]
     if rung.without is None:
         return models
-    return [{"name": rung.without, "runs": [run | (run["without_transitions"] or {}) for run in runs]}, *models]
+    return [{"name": rung.without, "runs": [_without(run) for run in runs]}, *models]
+
+
+def _without(run: Record) -> Record:
+    """Make of a run what the same one would be without the transition memory, which is then not sent either."""
+    sent = {part: size for part, size in (run["bytes"] or {}).items() if not part.endswith("_transitions")}
+    return run | (run["without_transitions"] or {}) | {"bytes": sent or None}
 
 
 def _mean_bytes(metrics: Sequence[Mapping[str, float]]) -> dict[str, float]:

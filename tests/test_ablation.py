@@ -83,6 +83,9 @@ def test_one_run_shows_the_model_with_the_transition_memory_and_without():
     assert (alone["name"], fused["name"]) == ("FedAvg-SASRec", "FedMem-Transitions")
     assert fused["runs"] == runs
     assert [run["test"]["HR@10"]["mean"] for run in alone["runs"]] == [0.2, pytest.approx(0.3)]
+    sizes = {"down_weights": 7.0, "up_weights": 8.0, "up_transitions": 9.0}
+    sent, _ = ablation.rung_models(TRANSITIONS, [runs[0] | {"bytes": sizes}])
+    assert sent["runs"][0]["bytes"] == {"down_weights": 7.0, "up_weights": 8.0}, "no transitions, which it has none of"
     assert [model["name"] for model in ablation.rung_models(BY_NAME["fedmem_no_proto"], runs)] == ["FedMem-NoProto"]
 
 

@@ -28,6 +28,8 @@ from dashboard.charts.palette import GREY, SERIES, colours
 
 Kind = Literal["line", "best", "reference", "upper", "room", "thin"]
 ROOM, ROOM_FOR_NAME = 0.04, 0.14  # of the height
+THIRD, WHOLE = 270, 850  # pixels of the plot of a third of a page 1,280 wide, and of the whole of it
+LETTER, STROKE = 6.2, 26.0  # pixels of a name in a legend, and of what stands before it
 DASHES = ([1, 0], [6, 3], [2, 2])
 BESIDE = ([6, 6], [2, 4])  # wide gaps, for what is beneath
 
@@ -61,6 +63,7 @@ class Style:
         thin: whether a series may be a thin line.
         beside: whether the first series is what the others stand beside: they are dashed, so that one that lies upon it
             lets it be seen.
+        room: how wide the chart is at least, in pixels; so many names stand beside each other in its legend.
     """
 
     y_title: str
@@ -75,6 +78,7 @@ class Style:
     stacked: bool = False
     beside: bool = False
     thin: bool = False
+    room: int = THIRD
 
 
 def lines(data: Iterable[Row], style: Style) -> Drawing:
@@ -127,7 +131,9 @@ def _dashes(style: Style) -> dict[str, Any]:
 
 
 def _legend(style: Style) -> alt.Legend:
-    return legend("square" if style.stacked else "stroke", columns=2 if len(style.series) in (4, 6) else 3)
+    widest = STROKE + LETTER * max(map(len, style.series))
+    columns = max(1, min(2 if len(style.series) in (4, 6) else 3, int(style.room / widest)))
+    return legend("square" if style.stacked else "stroke", columns)
 
 
 def _layers(style: Style, base: alt.Chart, y: alt.Y) -> list[Any]:

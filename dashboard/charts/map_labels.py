@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from math import pi, sqrt
 
-LETTER, LINE, GAP = 6.6, 15.0, 4.0  # pixels of a label in bold 12 px
+LETTER, LINE, GAP = 7.7, 17.5, 4.0  # pixels of a label in bold 14 px
 LENGTHS = (30, 14)  # letters of a title, where there is room and where there is little
 Label = tuple[str, str, float, float]
 

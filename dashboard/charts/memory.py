@@ -8,7 +8,7 @@ import altair as alt
 import pandas as pd
 
 from dashboard.charts.drawing import HEIGHT, ROWS, Drawing, rows, specification, value_axis
-from dashboard.charts.lines import Row, Style, lines, plain
+from dashboard.charts.lines import WHOLE, Row, Style, lines, plain
 from dashboard.charts.palette import BLUE, GREEN, INK, ORANGE, PURPLE, VERMILLION
 from dashboard.charts.quantiles import quantile_chart
 from dashboard.charts.training import series
@@ -85,7 +85,7 @@ def growth_chart(growth: RowGrowth) -> Drawing:
         for label, follower in zip(labels, growth.followers, strict=True)
         for number, count in zip(growth.rounds, follower.counts, strict=True)
     ]
-    return plain(rows, "Times it followed (near counting more)", labels, zero=True)
+    return plain(rows, "Times it followed (near counting more)", labels, zero=True, room=WHOLE)
 
 
 def strength_chart(rounds: Sequence[RoundMetrics]) -> Drawing:

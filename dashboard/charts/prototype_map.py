@@ -130,7 +130,7 @@ def _words(now: alt.Chart) -> list[Any]:
     narrow = {"text": "datum.prototype", "align": "'center'", "dx": "0", "dy": "0"}
     usual = {"text": "datum.label", "align": "datum.align", "dx": "datum.dx", "dy": "datum.dy"}
     style: Any = {name: _by_width(narrow[name], usual[name]) for name in usual}
-    style |= {"fontSize": _by_width("10", "12"), "fontWeight": 600, "baseline": "middle"}
+    style |= {"fontSize": _by_width("12", "14"), "fontWeight": 600, "baseline": "middle"}
     halo = now.mark_text(color=PAPER, stroke=PAPER, strokeJoin="round", strokeWidth=_by_width("0", "4"), **style)
     return [halo, now.mark_text(color=_by_width(f"'{PAPER}'", f"'{INK}'"), **style)]
 

@@ -53,12 +53,13 @@ TRANSITIONS = (
 def _figures(view: JobView) -> None:
     metrics = view.trained[-1].metrics
     last, up = metrics.get("train", {}), bytes_of_training(metrics, "up")
-    prototypes = last.get("bytes_up_prototypes", 0.0)
     places = st.columns(4)
     places[0].metric("Clients in the last round", f"{last.get('clients', 0.0):.0f}")
     places[1].metric("To a client, per round", size(bytes_of_training(metrics, "down")))
     places[2].metric("From a client, per round", size(up))
-    places[3].metric("Of that, prototypes", f"{100 * prototypes / up if up else 0:.1f} %")
+    if view.job.config.uses_prototypes:
+        prototypes = last.get("bytes_up_prototypes", 0.0)
+        places[3].metric("Of that, prototypes", f"{100 * prototypes / up if up else 0:.1f} %")
 
 
 if __name__ == "__main__":

@@ -277,7 +277,7 @@ def test_an_interrupted_ladder_continues_to_the_same_files(fedmem, command, tmp_
         (("--rungs", "transitions,top"), "there is no rung 'top'; choose from sasrec, centralised, transitions"),
         (("--rungs", ""), "there is no rung ''"),
         (("--cold-items", "2"), "a share of 2.0 of"),
-        (("--cold-users", "1"), "data.cold_user_fraction"),
+        (("--cold-users", "1"), "--cold-users 1: expected a share"),
         (("--name", "first"), "--name first and --out"),
         (("--seeds", "1,two"), "--seeds '1,two': expected whole numbers"),
         (("--seeds", "-1"), "--seeds '-1'"),

@@ -170,6 +170,7 @@ def test_evaluate_puts_another_run_beside_it(fedmem, trained):
     found = strict(fedmem("evaluate", trained, "--json", "--no-baselines", "--beside", trained).out)
     assert [row["name"] for row in found["warm"]] == ["trained model", str(trained)]
     assert found["warm"][0]["metrics"] == found["warm"][1]["metrics"]
+    assert found["differences"][str(trained)]["NDCG@10"] == [0, 0], "it is the same run"
 
 
 def test_evaluate_shows_users_who_never_trained(fedmem, data, config, quick, tmp_path):

@@ -4,7 +4,7 @@ import pytest
 
 from dashboard.charts.clients import client_loss_chart, participation_chart, total_traffic_chart, traffic_chart
 from dashboard.charts.drawing import ROWS, axis_titles
-from dashboard.charts.lines import plain
+from dashboard.charts.lines import WHOLE, Row, plain
 from dashboard.charts.memory import (
     entropy_chart,
     gates_chart,
@@ -186,3 +186,13 @@ def test_a_row_grows_with_the_sums_of_the_api():
         [10, "2. Same title", 0.5],
         [30, "2. Same title", 3.0],
     ]
+
+
+def test_a_legend_has_as_many_columns_as_names_fit_beside_each_other():
+    def columns(*names: str, **style: int) -> int:
+        drawn = plain([Row(1, 0.5, name) for name in names], "Level (number)", names, **style)
+        return drawn.spec["layer"][0]["encoding"]["color"]["legend"]["columns"]
+
+    assert columns("Job 1", "Job 2") == 3
+    assert columns("Job 1", "Job 1, no transitions") == 1, "a third of a page holds one of them a line"
+    assert columns("Job 1", "Job 1, no transitions", room=WHOLE) == 3

@@ -306,6 +306,14 @@ def test_privacy_says_how_leaks_are_measured_and_shows_them(page, filled):
     assert "7 clients took part once more after round 8" in words(measured)
 
 
+def test_clients_say_nothing_of_prototypes_that_there_are_none_of(page, filled):
+    labels = [
+        [metric.label for metric in page("clients", filled.api, job=job).metric]
+        for job in (filled.full, filled.without_memory)
+    ]
+    assert set(labels[0]) - set(labels[1]) == {"Of that, prototypes"}
+
+
 def test_memory_says_that_a_run_has_none(page, filled):
     app = page("memory", filled.api, job=filled.without_memory)
     assert "no memory" in words(app)
