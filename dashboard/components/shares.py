@@ -15,8 +15,11 @@ MEANING = (
 
 
 def shares(view: JobView) -> None:
-    """Show the shares, greatest first; the backend says when they come where there are none."""
+    """Show the shares, greatest first, or when they come."""
     st.subheader("What the scores are made of", help=MEANING)
+    if view.job.model_version is None:
+        st.caption("They come with the job's test, when all rounds are done.")
+        return
     try:
         found = client().shares(view.job.id).shares
     except RefusedError as error:
