@@ -28,7 +28,7 @@ from dashboard.charts.palette import GREY, SERIES, colours
 
 Kind = Literal["line", "best", "reference", "upper", "room", "thin"]
 ROOM, ROOM_FOR_NAME = 0.04, 0.14  # of the height
-THIRD, WHOLE = 270, 850  # pixels of the plot of a third of a page 1,280 wide, and of the whole of it
+THIRD, HALF, WHOLE = 270, 400, 850  # pixels of a plot, by its part of a page 1,280 wide
 LETTER, STROKE = 6.2, 26.0  # pixels of a name in a legend, and of what stands before it
 DASHES = ([1, 0], [6, 3], [2, 2])
 BESIDE = ([6, 6], [2, 4])  # wide gaps, for what is beneath
@@ -78,7 +78,7 @@ class Style:
     stacked: bool = False
     beside: bool = False
     thin: bool = False
-    room: int = THIRD
+    room: int = HALF
 
 
 def lines(data: Iterable[Row], style: Style) -> Drawing:

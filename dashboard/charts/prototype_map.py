@@ -19,6 +19,7 @@ from fedmem.contracts import ItemMap, Prototype, PrototypeRound
 
 MAP_HEIGHT = 540
 AXES = 80  # of the height, for the axis below and the title above
+MAP_WIDTH = 410  # of the plot in a window 1,280 wide; where there is more, labels have more room
 AREAS = (60, 3200)  # of a disc, in square pixels, for none of the mass and for all of it
 NARROW = 400  # a map of fewer pixels has no room around the discs: their numbers stand upon them
 MARGIN = 1.1
@@ -50,8 +51,8 @@ class Frame:
         return alt.Scale(zero=False, nice=False, domainMin=ends[0], domainMax=ends[1])
 
     def pixel(self) -> float:
-        """Say how much of the plane a pixel is where the height decides, as it does but in a narrow window."""
-        return self.high / (MAP_HEIGHT - AXES)
+        """Say how much of the plane a pixel is, but in a narrow window."""
+        return max(self.high / (MAP_HEIGHT - AXES), self.wide / MAP_WIDTH)
 
 
 def map_chart(

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 
 from dashboard.charts.drawing import Drawing
-from dashboard.charts.lines import Kind, Row, Style, lines, plain
+from dashboard.charts.lines import THIRD, Kind, Row, Style, lines, plain
 from dashboard.words import PHASES, ranking_title
 from fedmem.contracts import RoundMetrics
 
@@ -31,6 +31,7 @@ def ranking_chart(runs: Runs, metric: str, *, without: bool = False) -> Drawing:
         upper=any(row.kind == "upper" for row in levels),
         thin=bool(thin),
         beside=True,
+        room=THIRD,
     )
     return lines([*rows, *thin, *marked, *levels], style)
 

@@ -4,7 +4,7 @@ import pytest
 
 from dashboard.charts.clients import client_loss_chart, participation_chart, total_traffic_chart, traffic_chart
 from dashboard.charts.drawing import ROWS, axis_titles
-from dashboard.charts.lines import WHOLE, Row, plain
+from dashboard.charts.lines import THIRD, WHOLE, Row, plain
 from dashboard.charts.memory import (
     entropy_chart,
     gates_chart,
@@ -193,6 +193,7 @@ def test_a_legend_has_as_many_columns_as_names_fit_beside_each_other():
         drawn = plain([Row(1, 0.5, name) for name in names], "Level (number)", names, **style)
         return drawn.spec["layer"][0]["encoding"]["color"]["legend"]["columns"]
 
-    assert columns("Job 1", "Job 2") == 3
-    assert columns("Job 1", "Job 1, no transitions") == 1, "a third of a page holds one of them a line"
+    assert columns("Job 1", "Job 2", room=THIRD) == 3
+    assert columns("Job 1", "Job 1, no transitions") == 2
+    assert columns("Job 1", "Job 1, no transitions", room=THIRD) == 1
     assert columns("Job 1", "Job 1, no transitions", room=WHOLE) == 3

@@ -9,7 +9,7 @@ import pytest
 from dashboard.charts.drawing import axis_titles
 from dashboard.charts.map_labels import LETTER, LINE, Disc, placed
 from dashboard.charts.palette import PAPER
-from dashboard.charts.prototype_map import map_chart
+from dashboard.charts.prototype_map import AXES, MAP_HEIGHT, MAP_WIDTH, Frame, map_chart
 from fedmem.contracts import ItemMap, PrototypeRound
 from tests.dashboard.pretended_trainer import describe_prototypes
 
@@ -61,6 +61,13 @@ def test_a_unit_is_as_long_to_the_right_as_upwards_and_all_items_are_seen(width,
     there = drawing.datasets["items"]
     assert left < there.x.min() < there.x.max() < right
     assert low < there.y.min() < there.y.max() < high
+
+
+@pytest.mark.parametrize(("wide", "high"), [(20.0, 5.0), (5.0, 20.0)])
+def test_labels_are_placed_by_the_scale_that_the_browser_takes(wide, high):
+    scale = Frame(0.0, 0.0, wide, high).scale("x").to_dict()
+    left, right = ends(scale, MAP_WIDTH, MAP_HEIGHT - AXES)
+    assert Frame(0.0, 0.0, wide, high).pixel() == pytest.approx((right - left) / MAP_WIDTH)
 
 
 def test_the_path_lies_upon_the_discs_with_a_halo():
