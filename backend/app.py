@@ -14,6 +14,7 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.routing import BaseRoute
 from starlette.types import Scope
 
+from backend.arrivals import Arrivals
 from backend.dependencies import READS
 from backend.documentation import add_documentation
 from backend.errors import add_error_handlers, problem
@@ -22,7 +23,8 @@ from backend.middleware import Limited, Observed
 from backend.model_keeper import ModelKeeper
 from backend.openapi import TAGS, document, operation_id
 from backend.routers import experiments, items, jobs, memory, models, operations, progress, recommend, users
-from backend.served_model import ServedModel, ServedModels
+from backend.served_model import ServedModel
+from backend.served_models import ServedModels
 from backend.services import Services
 from backend.settings import Settings
 from backend.telemetry import HttpMetrics
@@ -79,7 +81,11 @@ def create_app(settings: Settings, recommender: Recommender | None = None) -> Fa
     app.state.writing = anyio.Semaphore(WRITING)
     app.state.computing = anyio.CapacityLimiter(COMPUTING)
     app.state.batches = anyio.CapacityLimiter(BATCHES)
-    app.state.served = ServedModels(None if recommender is None else ServedModel.of_run(recommender))
+    if recommender is None:
+        app.state.served = ServedModels(settings.dataset, settings.models_in_memory)
+    else:
+        app.state.served = ServedModels.of_run(ServedModel.of_run(recommender))
+    app.state.arrivals = Arrivals(app.state.served)
     app.state.keys = Keys.of(settings)
     app.router.routes.extend(_routes(with_database=recommender is None))
     add_documentation(app)
@@ -114,6 +120,7 @@ def _refused(scope: Scope, detail: str) -> Response:
 async def _with_database(app: FastAPI) -> AsyncIterator[None]:
     state = app.state
     services = state.services = Services.start(state.settings, state.served, state.http_metrics.registry)
+    state.arrivals.keeper = services.keeper
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(_keep_looking, services.keeper, state.ending, state.settings.refresh_seconds)
         try:

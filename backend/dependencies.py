@@ -7,11 +7,13 @@ import anyio
 from fastapi import Depends, Path, Query, Request, Security
 from fastapi.security import APIKeyHeader
 
+from backend.arrivals import Arrivals
 from backend.errors import KEY_NAME
 from backend.keys import Access, Keys
 from backend.middleware import client_of
 from backend.model_keeper import ModelKeeper
-from backend.served_model import ServedModels
+from backend.served_model import ServedModel
+from backend.served_models import ServedModels
 from backend.services import Services
 from backend.settings import Settings
 from fedmem.contracts.catalogue import NewItemId
@@ -49,6 +51,11 @@ async def _served(request: Request) -> ServedModels:
     return served
 
 
+async def _arrivals(request: Request) -> Arrivals:
+    arrivals: Arrivals = request.app.state.arrivals
+    return arrivals
+
+
 async def _ending(request: Request) -> anyio.Event:
     ending: anyio.Event = request.app.state.ending
     return ending
@@ -62,6 +69,7 @@ async def _computing(request: Request) -> anyio.CapacityLimiter:
 CurrentServices = Annotated[Services, Depends(_services)]
 CurrentSettings = Annotated[Settings, Depends(_settings)]
 Served = Annotated[ServedModels, Depends(_served)]
+CurrentArrivals = Annotated[Arrivals, Depends(_arrivals)]
 Ending = Annotated[anyio.Event, Depends(_ending)]
 Computing = Annotated[anyio.CapacityLimiter, Depends(_computing)]
 
@@ -125,6 +133,14 @@ async def _one_of_few(request: Request, _: Annotated[None, Depends(_may_write)])
         yield
 
 
+WHICH_VERSION = "A version in memory; default the one in service of the data set."
+Version = Annotated[str | None, Query(max_length=255, pattern=PRINTABLE, description=WHICH_VERSION)]
+WHICH_DATASET = (
+    "The data set whose model answers. Default: FEDMEM_DATASET, or the only one that has a model in service; where "
+    "several have one and none is named, 409 lists them."
+)
+OfDataset = Annotated[str | None, Query(max_length=255, pattern=PRINTABLE, description=WHICH_DATASET)]
+
 READS = Depends(_may_read)
 SEES_USERS = Depends(_may_write)
 WRITES = Depends(_one_of_few)
@@ -136,7 +152,8 @@ AskedDataset = Annotated[
     Query(
         max_length=255,
         pattern=PRINTABLE,
-        description="The data set. Default: that of the model in service or, before there is one, the only one.",
+        description="The data set. Default: FEDMEM_DATASET, or the only one that has a model in service or, before "
+        "there is any, the only one.",
     ),
 ]
 
@@ -149,8 +166,8 @@ def dataset_name(asked: str | None, served: ServedModels, catalogue: CatalogueSt
     """
     if asked is not None:
         return asked
-    if served.current is not None and served.current.dataset is not None:
-        return served.current.dataset
+    if served.unnamed is not None or served.in_service:
+        return served.dataset_of(None)
     names = [row.name for row in catalogue.datasets()]
     if len(names) == 1:
         return names[0]
@@ -163,6 +180,18 @@ def _dataset_name(served: Served, catalogue: Catalogue, dataset: AskedDataset = 
 
 
 DatasetName = Annotated[str, Depends(_dataset_name)]
+
+
+async def _model_of(arrivals: CurrentArrivals, dataset: DatasetName) -> ServedModel | None:
+    return await arrivals.if_any(dataset)
+
+
+async def _asked_model(arrivals: CurrentArrivals, model: Version = None, dataset: OfDataset = None) -> ServedModel:
+    return await arrivals.of(model, dataset)
+
+
+ModelOfDataset = Annotated[ServedModel | None, Depends(_model_of)]  # what knows the data set's items, if there is any
+AskedModel = Annotated[ServedModel, Depends(_asked_model)]  # of a route without a body
 JobId = Annotated[int, Path(ge=1, le=LARGEST_ID, description="The job's number.", examples=[1])]
 UserIdInPath = Annotated[str, Path(pattern=STORED, description=USER_ID, examples=["u001"])]
 ItemIdInPath = Annotated[str, Path(pattern=STORED, description=ITEM_ID, examples=["i001"])]

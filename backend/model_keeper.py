@@ -1,4 +1,4 @@
-"""Keeps the model in service up to date with the database: versions, interactions, items, users who were deleted."""
+"""Keeps the models in service up to date with the database: versions, interactions, items, users who were deleted."""
 
 import logging
 import math
@@ -10,7 +10,8 @@ from dataclasses import dataclass, field, replace
 from backend.eraser import Eraser
 from backend.model_loader import ModelLoader
 from backend.served_items import changed_rows, encode, with_items
-from backend.served_model import ServedModel, ServedModels
+from backend.served_model import ServedModel
+from backend.served_models import ServedModels
 from backend.telemetry import ModelMetrics
 from fedmem.contracts.jobs import JobState
 from fedmem.errors import ConflictError
@@ -31,12 +32,12 @@ class ModelKeeper:
     """Swaps models, and tells them what has changed; everything here may block and is called in a thread.
 
     Attributes:
-        models: the versions and which is active.
+        models: the versions and which are active.
         jobs: those that will bring the first model.
         catalogue: items and interactions.
         loader: makes models of checkpoints.
         eraser: rids files of deleted users.
-        served: the reference that is swapped.
+        served: the references that are swapped.
         metrics: swaps are counted.
     """
 
@@ -57,17 +58,30 @@ class ModelKeeper:
         """Serve what is active by now, and read what users did and how items changed meanwhile."""
         with self._loading:
             self._meanwhile.clear()
-            active = self.models.active()
-            if active is not None and not self._is_served(active) and not self.loader.refused_lately(active):
-                self._try(active)
-            if active is not None and self.served.current is None:
-                self._stand_in(active)
-        if self.served.current is None:
+            active = self.models.all_active()
+            self.served.expect({row.dataset: row.version for row in active if not self.loader.refused_lately(row)})
+            for row in sorted(active, key=lambda row: row.dataset != self.served.unnamed):
+                if self._is_wanted(row):
+                    self._serve(row)
+        if not self.served.in_service:
             self.served.awaited = self._awaited()
         self.catch_up()
         self._catch_up_with_items()
         self._catch_up_with_transitions()
         self.eraser.erase_what_waits()
+
+    def bring(self, dataset: str) -> ServedModel:
+        """Load the model in service of a data set, unless it is in memory.
+
+        Raises:
+            NotReadyError: if it cannot be served, and no other of the data set can.
+        """
+        with self._loading:
+            self._meanwhile.clear()
+            row = self.models.active(dataset)
+            if row is not None and self.served.loaded(dataset) is None:
+                self._serve(row)
+        return self.served.of(dataset=dataset)
 
     def activate(self, version: str, reason: str) -> ModelRow:
         """Serve a version from now on; one that cannot be served is not activated.
@@ -84,17 +98,16 @@ class ModelKeeper:
             self._swap(model)
             return row
 
-    def catch_up(self) -> None:
-        """Read the interactions that came since the last look; they count from the next answer on."""
+    def catch_up(self, dataset: str | None = None) -> None:
+        """Read the interactions that came since the last look, of one data set or of all; the next answer has them."""
         with self._changing:
-            for model in self.served.all():
+            for model in self.served.all(dataset):
                 model.catch_up(self.catalogue)
 
     def put_item(self, dataset: str, row: ItemRow) -> None:
         """Store an item, and make it known to the models of this data set."""
-        for model in self.served.all():
-            if model.dataset == dataset:
-                encode(model, [row])
+        for model in self.served.all(dataset):
+            encode(model, [row])
         with self._changing:
             self.catalogue.put_item(dataset, row)
             self._change(dataset, lambda model: with_items(model, [row]))
@@ -126,15 +139,24 @@ class ModelKeeper:
 
     def _change(self, dataset: str, change: Change) -> None:
         """Change the models of a data set: those in memory, and the one that is being loaded once it is."""
-        for model in self.served.all():
-            if model.dataset == dataset:
-                self.served.replace(change(model))
+        for model in self.served.all(dataset):
+            self.served.replace(change(model))
         if self._loading.locked():
             self._meanwhile.append((dataset, change))
 
-    def _is_served(self, row: ModelRow) -> bool:
-        current = self.served.current
-        return current is not None and current.version == row.version
+    def _is_wanted(self, row: ModelRow) -> bool:
+        """Say whether an active version is to be loaded now; where memory is full it waits until it is asked for."""
+        current = self.served.loaded(row.dataset)
+        return self.served.room if current is None else current.version != row.version
+
+    def _serve(self, row: ModelRow) -> None:
+        """Put a version into service if it can be; where none of its data set is, another stands in."""
+        if not self.loader.refused_lately(row):
+            self._try(row)
+        if self.served.loaded(row.dataset) is None:
+            self._stand_in(row)
+        if self.served.loaded(row.dataset) is None:
+            self.served.withdraw(row.dataset, self._why_not(row))
 
     def _try(self, row: ModelRow) -> None:
         try:
@@ -147,9 +169,13 @@ class ModelKeeper:
         for row in self.models.stand_ins(active):
             if not self.loader.refused_lately(row):
                 self._try(row)
-                if self.served.current is not None:
+                if self.served.loaded(active.dataset) is not None:
                     LOG.warning("model %s stands in for %s until that can be served", row.version, active.version)
                     return
+
+    def _why_not(self, row: ModelRow) -> str:
+        refused = self.loader.refusals.get(row.version)
+        return f"{row.version} was refused" + ("" if refused is None else f": {refused.reason}")
 
     def _prepared(self, row: ModelRow) -> ServedModel:
         """Get a version that has answered once, from memory if it is there."""
@@ -160,16 +186,27 @@ class ModelKeeper:
             for dataset, change in self._meanwhile:
                 model = change(model) if dataset == model.dataset else model
             model.catch_up(self.catalogue)
-            before = self.served.current
-            self.served.swap(model)
+            before = self.served.loaded(model.dataset)
+            gone = self.served.swap(model)
             self._meanwhile.clear()
-        self.metrics.swapped(model.version, model.recommender.round)
+        self.metrics.swapped(model.dataset, model.version, model.recommender.round)
         LOG.info("%s", _swap_message(model, before))
+        self._say_who_left(gone)
+
+    def _say_who_left(self, gone: list[ServedModel]) -> None:
+        """Log the models in service that left memory; those that were replaced are not missed."""
+        for model in gone:
+            if self.served.in_service.get(model.dataset) == model.version:
+                LOG.info(
+                    "model %s of data set %s, which was asked least recently, leaves memory (FEDMEM_MODELS_IN_MEMORY): "
+                    "it is loaded again once it is asked",
+                    model.version,
+                    model.dataset,
+                )
 
     def _catch_up_with_items(self) -> None:
         """Make known to the models what was imported, or put by another process, since the last look."""
         for model in self.served.all():
-            assert model.dataset is not None
             _, rows = self.catalogue.items_since(model.dataset, model.items_version)
             if changed := changed_rows(model.recommender.catalogue, rows):
                 self.loader.encode(model, changed)
@@ -180,7 +217,6 @@ class ModelKeeper:
     def _read_items(self, version: str) -> None:
         """Take up what has changed, unless the model is no longer in memory; their texts have been encoded."""
         if (model := self.served.in_memory(version)) is not None:
-            assert model.dataset is not None
             now, rows = self.catalogue.items_since(model.dataset, model.items_version)
             self.served.replace(replace(with_items(model, rows), items_version=now))
 
@@ -216,7 +252,7 @@ def _swap_message(model: ServedModel, before: ServedModel | None) -> str:
     what = f"model {model.version} of data set {model.dataset}"
     if before is None or before.version == model.version:
         return f"{what} is in service"
-    return f"{what} replaces {before.version} of data set {before.dataset}"
+    return f"{what} replaces {before.version}"
 
 
 def _without_user(model: ServedModel, user_id: str, until_id: int) -> ServedModel:

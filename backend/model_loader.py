@@ -121,7 +121,6 @@ class ModelLoader:
 
         What is behind that id is of those who came back: they begin anew.
         """
-        assert model.dataset is not None
         assert model.job_id is not None
         there = self.catalogue.user_ids(model.dataset, last_id)
         deleted = set(model.recommender.dataset.vocabulary.known_users).difference(there)

@@ -7,11 +7,13 @@ from typing import Any
 
 from backend.images import image_url
 from backend.served_model import ServedModel
+from backend.served_models import ServedModels
 from backend.stored_config import read_config
 from fedmem.config import ExperimentConfig
 from fedmem.contracts import (
     Dataset,
     HistoryEntry,
+    InService,
     ItemResponse,
     Job,
     LogLine,
@@ -127,8 +129,21 @@ def trainer_of(row: TrainerRow, now: float) -> Trainer:
     )
 
 
-def model_of(row: ModelRow, refused: str | None) -> ModelVersion:
-    """Show a model version, and why it could not be served if it could not."""
+def in_service_of(served: ServedModels) -> tuple[InService, ...]:
+    """Show which model answers for which data set."""
+    return tuple(
+        InService(
+            dataset=dataset,
+            model_version=version,
+            in_memory=served.in_memory(version) is not None,
+            default=dataset == served.unnamed,
+        )
+        for dataset, version in sorted(served.in_service.items())
+    )
+
+
+def model_of(row: ModelRow, served: ServedModels, refused: str | None) -> ModelVersion:
+    """Show a model version, whether it serves, and why it could not if it could not."""
     return ModelVersion(
         version=row.version,
         job_id=row.job_id,
@@ -136,6 +151,7 @@ def model_of(row: ModelRow, refused: str | None) -> ModelVersion:
         round=row.round,
         created_at=time_of(row.created_at),
         active=row.active,
+        serving=served.in_service.get(row.dataset) == row.version,
         kept=row.checkpoint is not None,
         refused=refused,
         metrics={split: dict(values) for split, values in row.metrics.items()},
@@ -155,10 +171,9 @@ def dataset_of(row: DatasetRow) -> Dataset:
     )
 
 
-def item_of(row: ItemRow, dataset: str, served: ServedModel | None) -> ItemResponse:
-    """Show an item, and what the model in service knows of it."""
-    in_service = served is not None and served.dataset == dataset
-    known = served.recommender.catalogue if served is not None and in_service else None
+def item_of(row: ItemRow, served: ServedModel | None, dataset: str | None) -> ItemResponse:
+    """Show an item, and what the model of its data set knows of it; ``dataset`` where its picture's path names it."""
+    known = None if served is None else served.recommender.catalogue
     recommendable = known is not None and row.item_id in known
     return ItemResponse(
         item_id=row.item_id,
@@ -166,7 +181,7 @@ def item_of(row: ItemRow, dataset: str, served: ServedModel | None) -> ItemRespo
         genres=row.genres,
         year=row.year,
         text=row.text,
-        image_url=image_url(row.item_id, row.image_path, None if in_service else dataset),
+        image_url=image_url(row.item_id, row.image_path, dataset),
         recommendable=recommendable,
         trained=recommendable and known is not None and known.index(row.item_id) <= known.trained,
     )

@@ -28,7 +28,6 @@ class SnapshotItems:
 
         Only those are read that have changed since another model of the snapshot was compared with them.
         """
-        assert model.dataset is not None
         snapshot = model.recommender.dataset
         dataset, version, changed = self._compared.get(snapshot, (model.dataset, -1, []))
         if dataset != model.dataset:

@@ -8,7 +8,7 @@ from sqlalchemy import Engine
 from backend.eraser import Eraser
 from backend.model_keeper import ModelKeeper
 from backend.model_loader import ModelLoader
-from backend.served_model import ServedModels
+from backend.served_models import ServedModels
 from backend.settings import Settings
 from backend.telemetry import ModelMetrics
 from fedmem.storage.catalogue import CatalogueStore
@@ -21,7 +21,7 @@ from fedmem.storage.models import ModelStore
 
 @dataclass(frozen=True, eq=False)
 class Services:
-    """The database's stores, and who keeps the model in service up to date with them."""
+    """The database's stores, and who keeps the models in service up to date with them."""
 
     engine: Engine
     jobs: JobStore

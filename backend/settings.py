@@ -5,6 +5,7 @@ from typing import Annotated, Self
 
 from pydantic import Field, PositiveFloat, PositiveInt, SecretStr, model_validator
 
+from backend.served_models import IN_MEMORY
 from fedmem.storage.settings import StorageSettings
 from web.settings import WebSettings, is_loopback
 
@@ -32,6 +33,17 @@ class Settings(StorageSettings, WebSettings):
     keys_file: Path | None = Field(
         None,
         description="A file of further keys by name and digest, which `fedmem keys` writes; a change counts at once.",
+    )
+    dataset: str | None = Field(
+        None,
+        max_length=255,
+        description="The data set that is meant by requests that name none; unset, the only one that has a model in "
+        "service, and where several have one such requests are refused.",
+    )
+    models_in_memory: PositiveInt = Field(
+        IN_MEMORY,
+        description="The most models in memory. Beyond them the one asked least recently leaves, first those that were "
+        "replaced; one that is in service is loaded again once it is asked, which takes that request seconds.",
     )
     max_body_bytes: PositiveInt = Field(1_048_576, description="The longest request body, in bytes.")
     rate_limit: PositiveInt | None = Field(

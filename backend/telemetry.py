@@ -60,23 +60,28 @@ class HttpMetrics:
 
 @dataclass(frozen=True)
 class ModelMetrics:
-    """Which model is in service, and what became of those that were to be."""
+    """Which models are in service, and what became of those that were to be."""
 
     in_service: Gauge
     swaps: Counter
     refusals: Counter
+    _versions: dict[str, str] = field(default_factory=dict)
 
     @classmethod
     def create(cls, registry: CollectorRegistry) -> "ModelMetrics":
         """Start all at zero."""
+        labels = ("dataset", "version")
         return cls(
-            Gauge("fedmem_model_round", "The round of the model in service.", ("version",), registry=registry),
-            Counter("fedmem_model_swaps", "Models that were put into service.", registry=registry),
+            Gauge("fedmem_model_round", "The round of the data set's model in service.", labels, registry=registry),
+            Counter("fedmem_model_swaps", "Models that were loaded into service.", ("dataset",), registry=registry),
             Counter("fedmem_model_refusals", "Models that could not be served.", registry=registry),
         )
 
-    def swapped(self, version: str, round: int) -> None:
-        """Count that a model went into service."""
-        self.in_service.clear()
-        self.in_service.labels(version).set(round)
-        self.swaps.inc()
+    def swapped(self, dataset: str, version: str, round: int) -> None:
+        """Count that a model went into service of a data set."""
+        before = self._versions.get(dataset)
+        if before is not None and before != version:
+            self.in_service.remove(dataset, before)
+        self._versions[dataset] = version
+        self.in_service.labels(dataset, version).set(round)
+        self.swaps.labels(dataset).inc()

@@ -3,24 +3,28 @@
 from typing import Annotated
 from urllib.parse import urlencode
 
+from anyio import from_thread
 from fastapi import APIRouter, Query, Response
 
 from backend.dependencies import (
     WRITES,
     AskedDataset,
+    AskedModel,
     Catalogue,
+    CurrentArrivals,
     CurrentSettings,
     DatasetName,
     ItemIdInPath,
     Keeper,
+    ModelOfDataset,
     NewItemIdInPath,
     Served,
     dataset_name,
 )
-from backend.images import MEDIA_TYPES, image_url, read_image
+from backend.images import MEDIA_TYPES, image_urls, read_image
 from backend.openapi import problems
 from backend.query_route import KnownQueryRoute
-from backend.routers.recommend import OfDataset, Version, check_size
+from backend.routers.recommend import check_size
 from backend.rows import item_of
 from fedmem.contracts import ItemPage, ItemResponse, ItemUpdate, SimilarItems
 from fedmem.contracts.recommendations import MAX_K
@@ -36,6 +40,7 @@ without_database = APIRouter(tags=["items"], route_class=KnownQueryRoute)
 @router.get("/items", responses=problems(404, 409, 503))
 def list_items(
     dataset: DatasetName,
+    model: ModelOfDataset,
     catalogue: Catalogue,
     served: Served,
     q: Annotated[str, Query(max_length=200, description="Only titles that contain this, in any case.")] = "",
@@ -49,23 +54,21 @@ def list_items(
     if offset + limit < page.total:
         query = {"q": q, "category": category, "dataset": dataset, "offset": offset + limit, "limit": limit}
         following = f"/items?{urlencode({name: value for name, value in query.items() if value not in ('', None)})}"
-    items = tuple(item_of(row, dataset, served.current) for row in page.items)
+    items = tuple(item_of(row, model, served.to_name(dataset)) for row in page.items)
     return ItemPage(items=items, total=page.total, next=following)
 
 
 @without_database.get("/items/{item_id:id}/similar", responses=problems(404, 409, 503))
 def list_similar_items(
     item_id: ItemIdInPath,
+    model: AskedModel,
     served: Served,
     settings: CurrentSettings,
     k: Annotated[int, Query(ge=1, le=MAX_K, description="How many items.")] = 10,
-    model: Version = None,
-    dataset: OfDataset = None,
 ) -> SimilarItems:
     """Find the items nearest to one in the model's space."""
     check_size(settings, k)
-    similar = served.of(model, dataset).recommender.similar(item_id, k)
-    return similar.response(lambda item: image_url(item.item_id, item.image_path))
+    return model.recommender.similar(item_id, k).response(image_urls(served.to_name(model.dataset)))
 
 
 @router.get(
@@ -84,9 +87,11 @@ def get_item_image(item_id: ItemIdInPath, dataset: DatasetName, catalogue: Catal
 
 
 @router.get("/items/{item_id:id}", responses=problems(404, 409, 503))
-def get_item(item_id: ItemIdInPath, dataset: DatasetName, catalogue: Catalogue, served: Served) -> ItemResponse:
+def get_item(
+    item_id: ItemIdInPath, dataset: DatasetName, model: ModelOfDataset, catalogue: Catalogue, served: Served
+) -> ItemResponse:
     """Describe one item."""
-    return item_of(catalogue.item(dataset, item_id), dataset, served.current)
+    return item_of(catalogue.item(dataset, item_id), model, served.to_name(dataset))
 
 
 @router.put("/items/{item_id:id}", dependencies=[WRITES], responses=problems(400, 404, 409, 413, 503))
@@ -95,18 +100,18 @@ def put_item(
     update: ItemUpdate,
     catalogue: Catalogue,
     keeper: Keeper,
-    served: Served,
+    arrivals: CurrentArrivals,
     dataset: AskedDataset = None,
 ) -> ItemResponse:
     """Describe an item, a new one too. By its text it is recommendable in the next answer, without training.
 
     Imports keep what is described here, unless they are told to overwrite it.
     """
-    name = dataset_name(dataset, served, catalogue)
+    name = dataset_name(dataset, arrivals.served, catalogue)
     item = described_item(item_id, update.title, update.genres, update.year, update.text)
     row = ItemRow(item_id, item.title, item.genres, item.year, _image_path(catalogue, name, item_id), item.text)
     keeper.put_item(name, row)
-    return item_of(row, name, served.current)
+    return item_of(row, from_thread.run(arrivals.if_any, name), arrivals.served.to_name(name))
 
 
 def _image_path(catalogue: CatalogueStore, dataset: str, item_id: str) -> str | None:

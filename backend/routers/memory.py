@@ -6,13 +6,22 @@ from typing import Annotated
 from anyio.to_thread import run_sync
 from fastapi import APIRouter, Path, Query, Response
 
-from backend.dependencies import LARGEST_ID, Computing, CurrentServices, CurrentSettings, Served
-from backend.images import image_url
+from backend.dependencies import (
+    LARGEST_ID,
+    AskedModel,
+    Computing,
+    CurrentServices,
+    CurrentSettings,
+    OfDataset,
+    Served,
+)
+from backend.images import image_urls
 from backend.openapi import problems
 from backend.query_route import KnownQueryRoute
-from backend.routers.recommend import OfDataset, Version, as_json, check_size
+from backend.routers.recommend import as_json, check_size
 from backend.rows import prototype_of
-from backend.served_model import ServedModel, ServedModels
+from backend.served_model import ServedModel
+from backend.served_models import ServedModels
 from backend.services import Services
 from fedmem.contracts import (
     ItemMap,
@@ -52,9 +61,10 @@ def get_prototypes(
     version: Annotated[
         str | None, Query(max_length=255, pattern=PRINTABLE, description="A model version, instead of job and round.")
     ] = None,
+    dataset: OfDataset = None,
 ) -> PrototypeRound:
     """Show the prototypes after an evaluated round: mass, drift, place on the job's map, and the nearest titles."""
-    job_id, number = _job_and_round(services, served, job, round, version)
+    job_id, number = _job_and_round(services, served, job, round, version, dataset)
     row = services.metrics.prototypes(job_id, number)
     if row is None:
         raise UnknownError(_nothing_kept(job_id, number, services.metrics.prototype_rounds(job_id)))
@@ -75,37 +85,34 @@ def get_prototypes(
 )
 async def recommend_by_prototype(
     index: Annotated[int, Path(ge=0, le=LARGEST_ID, description="The prototype's index.", examples=[0])],
+    model: AskedModel,
     served: Served,
     settings: CurrentSettings,
     computing: Computing,
     k: Annotated[int, Query(ge=1, le=MAX_K, description="How many items.")] = 10,
-    model: Version = None,
-    dataset: OfDataset = None,
 ) -> Response:
     """Recommend what this prototype alone would recommend to a user of whom nothing is known.
 
     It is the cold start with one prototype in the global memory. A model without prototypes is a 409.
     """
     check_size(settings, k)
-    return await run_sync(_answer_by_prototype, served.of(model, dataset), index, k, limiter=computing)
+    return await run_sync(_answer_by_prototype, model, index, k, served.to_name(model.dataset), limiter=computing)
 
 
-def _answer_by_prototype(served: ServedModel, index: int, k: int) -> Response:
+def _answer_by_prototype(served: ServedModel, index: int, k: int, named: str | None) -> Response:
     answer = served.recommender.with_prototype(index).answer(Question(selection=Selection(k=k)))
-    return as_json(answer.response(None, image_url=lambda item: image_url(item.item_id, item.image_path)))
+    return as_json(answer.response(None, image_url=image_urls(named)))
 
 
 @router.get("/transitions", responses=problems(404, 409, 503))
 def get_transitions(
-    served: Served,
+    model: AskedModel,
     item_id: Annotated[
         str | None,
         Query(pattern=STORED, description="The row of this item alone.", examples=["1197"]),
     ] = None,
     k: Annotated[int, Query(ge=1, le=MOST_ROWS, description="How many rows.")] = 10,
     followers: Annotated[int, Query(ge=1, le=MOST_ROWS, description="How many items of a row.")] = 5,
-    model: Version = None,
-    dataset: OfDataset = None,
 ) -> TransitionRows:
     """Show what follows what: the rows of the transition memory that weigh most, or the row of one item.
 
@@ -113,7 +120,7 @@ def get_transitions(
     its followers, because their entries would show what a single client took; a pair of more frequent items may still
     come from one client. A model without a transition memory is a 409.
     """
-    shown = ShownTransitions(served.of(model, dataset).recommender, followers)
+    shown = ShownTransitions(model.recommender, followers)
     return shown.strongest(k) if item_id is None else shown.of(item_id)
 
 
@@ -156,10 +163,14 @@ def get_shares(services: CurrentServices, served: Served, job: JobNumber = None)
 
 @router.get("/map", responses=problems(404, 503))
 def get_item_map(
-    services: CurrentServices, settings: CurrentSettings, served: Served, job: JobNumber = None
+    services: CurrentServices,
+    settings: CurrentSettings,
+    served: Served,
+    job: JobNumber = None,
+    dataset: OfDataset = None,
 ) -> ItemMap:
     """Show where the items are on the map of a job's prototypes; it stays the same throughout the job."""
-    job_id = _job_id(services, served, job)
+    job_id = _job_id(services, served, job, dataset)
     drawn = JobMap.read(settings.data_dir / "jobs" / str(job_id))
     if drawn.points is None:
         raise UnknownError(_nothing_kept(job_id, None, []))
@@ -170,20 +181,23 @@ def get_item_map(
 
 
 def _job_and_round(
-    services: Services, served: ServedModels, job: int | None, round: int | None, version: str | None
+    services: Services,
+    served: ServedModels,
+    job: int | None,
+    round: int | None,
+    version: str | None,
+    dataset: str | None,
 ) -> tuple[int, int | None]:
     if version is not None:
         row = services.models.get(version)
         return row.job_id, row.round if round is None else round
-    return _job_id(services, served, job), round
+    return _job_id(services, served, job, dataset), round
 
 
-def _job_id(services: Services, served: ServedModels, job: int | None) -> int:
+def _job_id(services: Services, served: ServedModels, job: int | None, dataset: str | None) -> int:
     if job is not None:
         return services.jobs.get(job).id
-    current = served.of()
-    assert current.job_id is not None, "these routes are there with a database only"
-    return current.job_id
+    return services.models.get(served.version_of(dataset)).job_id
 
 
 def _collapse(services: Services, job_id: int, round: int) -> float | None:

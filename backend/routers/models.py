@@ -7,7 +7,7 @@ from fastapi import APIRouter, Path, Query
 from backend.dependencies import WRITES, Keeper, Models, Served
 from backend.openapi import problems
 from backend.query_route import KnownQueryRoute
-from backend.rows import model_of
+from backend.rows import in_service_of, model_of
 from fedmem.contracts import ModelPage, ModelVersion
 from fedmem.contracts.contract import PRINTABLE
 
@@ -23,15 +23,18 @@ def list_models(
     models: Models,
     keeper: Keeper,
     served: Served,
+    dataset: Annotated[
+        str | None, Query(max_length=255, pattern=PRINTABLE, description="Only models of this data set.")
+    ] = None,
     limit: Annotated[int, Query(ge=1, le=500, description="How many.")] = 100,
 ) -> ModelPage:
-    """List the newest models, the one to serve, and the one that answers at this moment."""
-    current = served.current
+    """List the newest models, those to serve, and those that answer at this moment."""
     refusals = {version: refusal.reason for version, refusal in keeper.loader.refusals.items()}
-    rows = models.page(limit)
+    rows = models.page(limit, dataset)
     return ModelPage(
-        models=tuple(model_of(row, refusals.get(row.version)) for row in rows),
-        serving=None if current is None else current.version,
+        models=tuple(model_of(row, served, refusals.get(row.version)) for row in rows),
+        serving=None if served.unnamed is None else served.in_service.get(served.unnamed),
+        in_service=in_service_of(served),
     )
 
 
@@ -41,9 +44,10 @@ def activate_model(
         str, Path(max_length=255, pattern=PRINTABLE, description="A version.", examples=["job-7-round-120"])
     ],
     keeper: Keeper,
+    served: Served,
 ) -> ModelVersion:
-    """Serve this version, an earlier one too. When the answer comes, it has been loaded, checked and swapped in.
+    """Serve this version to its data set's users, an earlier one too; other data sets keep theirs.
 
-    A version that cannot be served is a 409, and the one in service stays.
+    When the answer comes, it has been loaded, checked and swapped in. A version that cannot be served is a 409, and the one in service stays.
     """
-    return model_of(keeper.activate(version, "asked for by HTTP"), None)
+    return model_of(keeper.activate(version, "asked for by HTTP"), served, None)

@@ -6,13 +6,14 @@ import anyio.to_thread
 from fastapi import APIRouter, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
-from backend.dependencies import Catalogue, CurrentServices, Jobs, Served
+from backend.dependencies import Catalogue, CurrentServices, Jobs, OfDataset, Served
 from backend.errors import NotReadyError
 from backend.openapi import problems
 from backend.query_route import KnownQueryRoute
-from backend.rows import dataset_of, trainer_of
-from backend.served_model import ServedModels
+from backend.rows import dataset_of, in_service_of, trainer_of
+from backend.served_models import ServedModels
 from fedmem.contracts import DatasetList, Live, Ready, TrainerList
+from fedmem.errors import ConflictError
 from fedmem.storage.engine import check_schema
 
 router = APIRouter(tags=["operations"], route_class=KnownQueryRoute)
@@ -40,27 +41,32 @@ async def get_metrics(request: Request) -> Response:
 
 
 @ready.get("/health/ready", responses=problems(503))
-async def is_ready(services: CurrentServices, served: Served) -> Ready:
-    """Say whether the database is at this version's schema and a model answers; else 503 says which is missing."""
+async def is_ready(services: CurrentServices, served: Served, dataset: OfDataset = None) -> Ready:
+    """Say whether the database is at this version's schema and a model answers; else 503 says which is missing.
+
+    Without `dataset` that of the default data set is asked for, and where there is no default any will do.
+    """
     await anyio.to_thread.run_sync(check_schema, services.engine)
     refused = "; ".join(
         f"{version} was refused: {why.reason}" for version, why in services.keeper.loader.refusals.items()
     )
     try:
-        return _ready(served)
-    except NotReadyError as error:
+        return _ready(served, dataset)
+    except (NotReadyError, ConflictError) as error:
         raise NotReadyError(f"the database is ready, but {error}" + (f" ({refused})" if refused else "")) from None
 
 
 @ready_of_run.get("/health/ready", responses=problems(503), name="is_ready")
 async def has_model(served: Served) -> Ready:
     """Say whether a model answers."""
-    return _ready(served)
+    return _ready(served, None)
 
 
-def _ready(served: ServedModels) -> Ready:
-    current = served.of()
-    return Ready(model_version=current.version, dataset=current.recommender.dataset.name)
+def _ready(served: ServedModels, asked: str | None) -> Ready:
+    dataset = served.unnamed if asked is None else asked
+    several = dataset is None and bool(served.in_service)
+    version = None if several else served.version_of(dataset)
+    return Ready(model_version=version, dataset=dataset, in_service=in_service_of(served))
 
 
 @router.get("/datasets", responses=problems(503))

@@ -9,8 +9,19 @@ from anyio.to_thread import run_sync
 from fastapi import APIRouter, Path, Query, Request, Response
 from pydantic import ConfigDict, Field
 
-from backend.dependencies import UNIT, Computing, CurrentSettings, Served, charge, demand
-from backend.images import image_url
+from backend.dependencies import (
+    UNIT,
+    WHICH_DATASET,
+    WHICH_VERSION,
+    Computing,
+    CurrentArrivals,
+    CurrentSettings,
+    OfDataset,
+    Version,
+    charge,
+    demand,
+)
+from backend.images import image_urls
 from backend.keys import Access
 from backend.openapi import problems
 from backend.query_route import KnownQueryRoute, QueryRoute
@@ -39,11 +50,6 @@ UserId = Annotated[
         examples=["u001"],
     ),
 ]
-WHICH_VERSION = "A version in memory; default the one in service."
-Version = Annotated[str | None, Query(max_length=255, pattern=PRINTABLE, description=WHICH_VERSION)]
-WHICH_DATASET = "The data set that is meant: a model of another one does not answer (409). Default: whichever it is."
-OfDataset = Annotated[str | None, Query(max_length=255, pattern=PRINTABLE, description=WHICH_DATASET)]
-
 
 # Of ``Selection``, what the path of a list's next page repeats where it is not the default.
 REPEATED = {name: field.default for name, field in Selection.model_fields.items() if name not in ("k", "offset")}
@@ -69,7 +75,7 @@ async def recommend(request: Request, user_id: UserId, query: Annotated[KnownUse
     demand(request, Access.WRITE if query.explain else Access.READ)
     state = request.app.state
     check_size(state.settings, query.k)
-    served: ServedModel = state.served.of(query.model, query.dataset)
+    served: ServedModel = await state.arrivals.of(query.model, query.dataset)
     if query.strict and not served.knows(user_id):
         raise UnknownUserError(f"nothing is known of a user {user_id!r}; with strict=false a new user is answered")
     question = Question(user_id, since=served.new_interactions.of(user_id), selection=query)
@@ -79,7 +85,7 @@ async def recommend(request: Request, user_id: UserId, query: Annotated[KnownUse
         answer = await run_sync(served.recommender.answer_resolved, resolved, limiter=state.computing)
     else:
         answer = served.recommender.answer_resolved(resolved)
-    return as_json(_response(answer, question))
+    return as_json(_response(answer, question, state.served.to_name(served.dataset)))
 
 
 router.add_api_route(
@@ -96,7 +102,7 @@ router.add_api_route(
 async def recommend_for_history(
     request: RecommendationRequest,
     asked: Request,
-    served: Served,
+    arrivals: CurrentArrivals,
     settings: CurrentSettings,
     computing: Computing,
     model: Version = None,
@@ -104,20 +110,21 @@ async def recommend_for_history(
 ) -> Response:
     """Recommend for a history that is sent along: nothing of it is stored, and no log names it."""
     check_size(settings, request.k)
-    chosen, question = served.of(model, dataset), Question(history=request.history, selection=request)
+    chosen, question = await arrivals.of(model, dataset), Question(history=request.history, selection=request)
     charge(asked, chosen.recommender.work(question))
-    return await run_sync(_answer_history, chosen, question, limiter=computing)
+    named = arrivals.served.to_name(chosen.dataset)
+    return await run_sync(_answer_history, chosen, question, named, limiter=computing)
 
 
-def _answer_history(served: ServedModel, question: Question) -> Response:
-    return as_json(_response(served.recommender.answer(question), question))
+def _answer_history(served: ServedModel, question: Question, named: str | None) -> Response:
+    return as_json(_response(served.recommender.answer(question), question, named))
 
 
 @router.post("/recommend/batch", response_model=BatchResponse, responses=problems(400, 404, 409, 413, 503))
 async def recommend_batch(
     request: BatchRequest,
     asked: Request,
-    served: Served,
+    arrivals: CurrentArrivals,
     settings: CurrentSettings,
     model: Version = None,
     dataset: OfDataset = None,
@@ -132,10 +139,11 @@ async def recommend_batch(
         demand(asked, Access.WRITE)
     for one in request.requests:
         check_size(settings, one.k)
-    chosen = served.of(model, dataset)
+    chosen = await arrivals.of(model, dataset)
     questions = [_question(one, chosen) for one in request.requests]
     _check_work(settings, asked, sum(map(chosen.recommender.work, questions)), questions)
-    return await run_while_wanted(asked, partial(_answer_batch, chosen, questions))
+    named = arrivals.served.to_name(chosen.dataset)
+    return await run_while_wanted(asked, partial(_answer_batch, chosen, questions, named))
 
 
 def _check_work(settings: Settings, asked: Request, work: int, questions: Sequence[Question]) -> None:
@@ -150,9 +158,10 @@ def _check_work(settings: Settings, asked: Request, work: int, questions: Sequen
     charge(asked, max(work, UNIT * len(questions)))
 
 
-def _answer_batch(served: ServedModel, questions: Sequence[Question]) -> Response:
+def _answer_batch(served: ServedModel, questions: Sequence[Question], named: str | None) -> Response:
     answers = served.recommender.answer_many(questions)
-    return as_json(BatchResponse(answers=tuple(map(_response, answers, questions))))
+    responses = (_response(answer, question, named) for answer, question in zip(answers, questions, strict=True))
+    return as_json(BatchResponse(answers=tuple(responses)))
 
 
 def check_size(settings: Settings, k: int) -> None:
@@ -171,13 +180,12 @@ def _question(request: BatchQuestion, served: ServedModel) -> Question:
     return Question(request.user_id, since=served.new_interactions.of(request.user_id), selection=request)
 
 
-def _response(answer: Recommendation, question: Question) -> RecommendationResponse:
+def _response(answer: Recommendation, question: Question, named: str | None) -> RecommendationResponse:
+    """Make the answer's body; ``named`` is the data set where a picture's path must name it."""
     following = None
     if question.user_id is not None and answer.more and question.selection.end <= MAX_OFFSET:
         following = _next_page(question.user_id, question.selection, answer.model_version)
-    return answer.response(
-        question.user_id, next_page=following, image_url=lambda item: image_url(item.item_id, item.image_path)
-    )
+    return answer.response(question.user_id, next_page=following, image_url=image_urls(named))
 
 
 def _next_page(user_id: str, selection: Selection, version: str) -> str:

@@ -49,7 +49,7 @@ def add_feedback(
     events = [Event(event.user_id, event.item_id, float(event.timestamp)) for event in request.events]
     name = dataset_name(dataset, served, catalogue)
     added = catalogue.add_feedback(name, events, settings.max_feedback_per_day)
-    keeper.catch_up()
+    keeper.catch_up(name)
     return FeedbackResponse(accepted=added.accepted, duplicates=added.duplicates, left_out=added.left_out)
 
 

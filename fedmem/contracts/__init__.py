@@ -67,7 +67,7 @@ from fedmem.contracts.recommendations import (
     SimilarItem,
     SimilarItems,
 )
-from fedmem.contracts.service import Dataset, DatasetList, Live, Ready, Trainer, TrainerList
+from fedmem.contracts.service import Dataset, DatasetList, InService, Live, Ready, Trainer, TrainerList
 
 __all__ = [
     "Ablation",
@@ -86,6 +86,7 @@ __all__ = [
     "Follower",
     "GrowingFollower",
     "HistoryEntry",
+    "InService",
     "ItemMap",
     "ItemPage",
     "ItemPoint",

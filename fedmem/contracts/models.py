@@ -3,6 +3,7 @@
 from pydantic import Field
 
 from fedmem.contracts.contract import Contract, Time
+from fedmem.contracts.service import InService
 
 
 class ModelVersion(Contract):
@@ -13,7 +14,8 @@ class ModelVersion(Contract):
     dataset: str = Field(description="The data set it was trained on.", examples=["demo"])
     round: int = Field(description="The training round whose state it is.", examples=[120])
     created_at: Time
-    active: bool = Field(description="Whether it is the one to serve.")
+    active: bool = Field(description="Whether it is the one to serve to its data set's users.")
+    serving: bool = Field(description="Whether it answers for its data set at this moment.")
     kept: bool = Field(description="Whether its checkpoint is still there.")
     refused: str | None = Field(description="Why it could not be served when that was last tried.", examples=[None])
     metrics: dict[str, dict[str, float]] = Field(
@@ -25,4 +27,9 @@ class ModelPage(Contract):
     """Models, newest first."""
 
     models: tuple[ModelVersion, ...]
-    serving: str | None = Field(description="The version that answers at this moment.", examples=["job-7-round-120"])
+    serving: str | None = Field(
+        description="The version that answers at this moment where no data set is named; null if none does, or several "
+        "data sets have one.",
+        examples=["job-7-round-120"],
+    )
+    in_service: tuple[InService, ...] = Field(description="The versions that answer, by data set.")

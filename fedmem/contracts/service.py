@@ -14,12 +14,26 @@ class Live(Contract):
     status: Literal["live"] = "live"
 
 
+class InService(Contract):
+    """The model that answers for a data set."""
+
+    dataset: str = Field(description="The data set.", examples=["demo"])
+    model_version: str = Field(description="Its model.", examples=["job-7-round-120"])
+    in_memory: bool = Field(description="Whether it is in memory; one that is not is loaded once it is asked.")
+    default: bool = Field(description="Whether it answers requests that name no data set.")
+
+
 class Ready(Contract):
     """The database is at this version's schema, and a model answers."""
 
     status: Literal["ready"] = "ready"
-    model_version: str = Field(description="The model that answers.", examples=["job-7-round-120"])
-    dataset: str = Field(description="The data set that this model was trained on.", examples=["demo"])
+    model_version: str | None = Field(
+        description="The model that answers for the data set that was asked for, or that is meant where none is named; "
+        "null where none is named, and several are in service.",
+        examples=["job-7-round-120"],
+    )
+    dataset: str | None = Field(description="The data set that this model was trained on.", examples=["demo"])
+    in_service: tuple[InService, ...] = Field(description="The models of all data sets that have one.")
 
 
 class Trainer(Contract):

@@ -39,11 +39,13 @@ class ModelStore:
         self.engine = engine
         self.clock = clock
 
-    def page(self, limit: int = 100) -> list[ModelRow]:
-        """List the newest models, newest first."""
+    def page(self, limit: int = 100, dataset: str | None = None) -> list[ModelRow]:
+        """List the newest models, of one data set or of all, newest first."""
         newest_first = _select_models().order_by(
             models.c.created_at.desc(), models.c.job_id.desc(), models.c.round.desc()
         )
+        if dataset is not None:
+            newest_first = newest_first.where(datasets.c.name == dataset)
         with reading(self.engine) as connection:
             return _model_rows(connection, connection.execute(newest_first.limit(limit)).all())
 
@@ -56,11 +58,16 @@ class ModelStore:
         with reading(self.engine) as connection:
             return _model_row(connection, version)
 
-    def active(self) -> ModelRow | None:
-        """Return the model to serve, None before the first was activated."""
+    def active(self, dataset: str) -> ModelRow | None:
+        """Return the model of a data set to serve, None before the first was activated."""
+        return next((row for row in self.all_active() if row.dataset == dataset), None)
+
+    def all_active(self) -> list[ModelRow]:
+        """List the models to serve, one for each data set that has any; the one activated last comes first."""
         with reading(self.engine) as connection:
-            version = connection.scalar(_active_version())
-            return None if version is None else _model_row(connection, version)
+            order = list(connection.scalars(_active_versions().order_by(activations.c.id.desc())))
+            found = connection.execute(_select_models().where(models.c.version.in_(order))).all()
+            return sorted(_model_rows(connection, found), key=lambda row: order.index(row.version))
 
     def stand_ins(self, model: ModelRow, limit: int = 100) -> list[ModelRow]:
         """List what may serve in a model's place: kept models of its data set, those last in service first.
@@ -81,7 +88,7 @@ class ModelStore:
             return _model_rows(connection, connection.execute(statement).all())
 
     def activate(self, version: str, reason: str) -> ModelRow:
-        """Serve this model from now on, an earlier one too.
+        """Serve this model to its data set's users from now on, an earlier one too.
 
         Raises:
             UnknownModelError: if there is none of that name.
@@ -124,7 +131,7 @@ def leave_model(connection: Connection, job_id: int, round: int, now: float) -> 
 
 
 def activate_model(connection: Connection, version: str, reason: str, now: float) -> None:
-    """Name the model to serve, inside the caller's transaction."""
+    """Name the model of its data set to serve, inside the caller's transaction."""
     connection.execute(activations.insert().values(version=version, activated_at=now, reason=reason))
 
 
@@ -134,12 +141,19 @@ def _checkpoint(connection: Connection, job_id: int, round: int) -> str | None:
     return checkpoint
 
 
-def _active_version() -> Select[Any]:
-    return select(activations.c.version).order_by(activations.c.id.desc()).limit(1)
+def _active_versions() -> Select[Any]:
+    """Select the versions that the newest activations of each data set name."""
+    newest = (
+        select(func.max(activations.c.id))
+        .join(models, models.c.version == activations.c.version)
+        .join(jobs, jobs.c.id == models.c.job_id)
+        .group_by(jobs.c.dataset_id)
+    )
+    return select(activations.c.version).where(activations.c.id.in_(newest.correlate(None)))
 
 
 def _select_models() -> Select[Any]:
-    active = func.coalesce(models.c.version == _active_version().scalar_subquery(), False)
+    active = models.c.version.in_(_active_versions().correlate(None))
     kept = (rounds.c.job_id == models.c.job_id) & (rounds.c.round == models.c.round)
     columns = (models, datasets.c.name.label("dataset"), rounds.c.checkpoint, active.label("active"))
     return select(*columns).join(jobs, jobs.c.id == models.c.job_id).join(datasets).outerjoin(rounds, kept)

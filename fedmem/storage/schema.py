@@ -202,7 +202,7 @@ models = Table(
     Column("created_at", Double, nullable=False),
 )
 
-# The newest row names the model to serve; a rollback is one more row.
+# The newest row of a data set's models names the one to serve; a rollback is one more row.
 activations = Table(
     "activations",
     metadata,

@@ -26,7 +26,7 @@ def trained(store, clock, activate=False, **job):
 
 
 def test_nothing_is_served_before_there_is_a_model(models):
-    assert models.active() is None
+    assert models.all_active() == []
     assert models.page() == []
 
 
@@ -52,10 +52,10 @@ def test_newest_first(models, store, clock):
 
 def test_activation_and_rollback(models, store, clock):
     first, second = trained(store, clock, activate=True), trained(store, clock, activate=True)
-    assert models.active().version == second
+    assert models.active("demo").version == second
     back = models.activate(first, "rollback")
     assert (back.version, back.active) == (first, True)
-    assert models.active() == back
+    assert models.active("demo") == back
     assert [model.active for model in models.page()] == [False, True]
 
 
@@ -100,4 +100,4 @@ def test_a_model_without_its_checkpoint_is_not_activated(models, store, clock, e
         connection.execute(rounds.update().values(checkpoint=None))
     with pytest.raises(ConflictError, match=f"checkpoint of model {version} is no longer kept"):
         models.activate(version, "try")
-    assert models.active() is None
+    assert models.all_active() == []

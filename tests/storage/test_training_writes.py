@@ -129,7 +129,7 @@ def test_success_leaves_test_result_and_model_in_service(store, engine, lease, c
     job = store.get(lease.job_id)
     assert (job.state, job.finished_at, job.worker, job.lease_expires_at) == ("succeeded", clock.now, None, None)
     assert job.model_version == f"job-{lease.job_id}-round-1"
-    active = ModelStore(engine).active()
+    active = ModelStore(engine).active("demo")
     assert active is not None
     assert active.version == job.model_version
     assert active.metrics == {"validation": {"HR@10": 0.1}, "test": {"HR@10": 0.3}}
@@ -141,7 +141,7 @@ def test_failure_keeps_the_traceback_and_a_sentence(store, engine, lease):
     assert (job.state, job.message, job.traceback) == ("failed", "the loss is no number", "Traceback ...")
     assert job.model_version is None
     assert store.logs(job.id)[-1].message == "failed after round 0: the loss is no number"
-    assert ModelStore(engine).active() is None
+    assert ModelStore(engine).all_active() == []
 
 
 def test_an_experiment_never_activates(store):

@@ -1,0 +1,203 @@
+"""Which models answer: one for each data set, as many of them in memory as may be, and a few that answered before."""
+
+import itertools
+from collections.abc import Mapping
+
+from backend.errors import NotReadyError
+from backend.served_model import ServedModel
+from fedmem.errors import ConflictError, UnknownModelError
+
+KEPT = 3  # versions of a data set: the next pages of lists come from those that answered before
+IN_MEMORY = 8
+
+
+class UnloadedError(Exception):
+    """The model to answer with is not in memory, and must be brought there first."""
+
+    def __init__(self, dataset: str) -> None:
+        super().__init__(f"the model of the data set {dataset!r} is not in memory")
+        self.dataset = dataset
+
+
+class ServedModels:
+    """The models in service. Readers take one reference and use it throughout; nothing here waits.
+
+    One thread at a time may change what is here; any may read meanwhile.
+
+    Args:
+        default: the data set that is meant where none is named; None: the only one that there is.
+        most: how many models may be in memory.
+
+    Attributes:
+        awaited: as long as there is none, what will bring one, in a sentence.
+    """
+
+    awaited = "queue a training job with POST /jobs and let it finish"
+
+    def __init__(self, default: str | None = None, most: int = IN_MEMORY) -> None:
+        self._default, self._most = default, most
+        self._in_service: Mapping[str, str] = {}  # the version that answers, by data set, in memory or not
+        self._withdrawn: Mapping[str, str] = {}  # why none answers, by data set, where one should
+        self._models: Mapping[str, ServedModel] = {}  # in memory, by version
+        self._asked: dict[str, int] = {}  # by version, when it was asked last
+        self._clock = itertools.count()
+        self.unnamed = default
+
+    @classmethod
+    def of_run(cls, model: ServedModel) -> "ServedModels":
+        """Serve one model alone."""
+        served = cls()
+        served.swap(model)
+        return served
+
+    def of(self, version: str | None = None, dataset: str | None = None) -> ServedModel:
+        """Find the one in service of a data set, or a version by its name.
+
+        A list's next page comes from the model of its first. Where neither is named the default data set is meant.
+
+        Raises:
+            UnloadedError: if it is in service and not in memory.
+            NotReadyError: if none is in service.
+            UnknownModelError: if the version is not in memory.
+            ConflictError: if it is of another data set than the one given, or this has none, or there are several data
+                sets and none is named.
+        """
+        if not self._in_service:
+            raise NotReadyError(f"no model is in service yet: {self.awaited}")
+        model = self._in_service_of(dataset) if version is None else self._named(version, dataset)
+        self._asked[model.version] = next(self._clock)
+        return model
+
+    def version_of(self, dataset: str | None = None) -> str:
+        """Name the version in service of a data set, in memory or not; errors are those of ``of``."""
+        if not self._in_service:
+            raise NotReadyError(f"no model is in service yet: {self.awaited}")
+        return self._in_service[self._served_data_set(dataset)]
+
+    def dataset_of(self, asked: str | None) -> str:
+        """Name the data set that is meant, whether it has a model or not.
+
+        Raises:
+            ConflictError: if none is named and several have a model in service.
+        """
+        name = self.unnamed if asked is None else asked
+        if name is None:
+            raise ConflictError(
+                f"several data sets have a model in service ({self._there()}): name one with ?dataset=, or set "
+                "FEDMEM_DATASET to the one that is meant where none is named"
+            )
+        return name
+
+    def to_name(self, dataset: str) -> str | None:
+        """Return the data set as a path must name it: None where it is meant anyway."""
+        return None if dataset == self.unnamed else dataset
+
+    def _in_service_of(self, dataset: str | None) -> ServedModel:
+        name = self.unnamed if dataset is None else dataset
+        model = self.loaded(name)
+        if model is None:
+            raise UnloadedError(self._served_data_set(dataset))
+        return model
+
+    def _served_data_set(self, dataset: str | None) -> str:
+        name = self.dataset_of(dataset)
+        if name in self._withdrawn:
+            raise NotReadyError(f"no model of the data set {name!r} can be served: {self._withdrawn[name]}")
+        if name not in self._in_service:
+            raise ConflictError(
+                f"the data set {name!r} has no model in service (these have: {self._there()}): train one, or put one "
+                "into service with POST /models/VERSION/activate (GET /models lists them)"
+                + ("; FEDMEM_DATASET names it" if dataset is None else "")
+            )
+        return name
+
+    def _there(self) -> str:
+        return ", ".join(sorted(self._in_service))
+
+    def _named(self, version: str, dataset: str | None) -> ServedModel:
+        model = self._models.get(version)
+        if model is None:
+            for name, in_service in self._in_service.items():
+                if in_service == version:
+                    raise UnloadedError(name)
+            raise UnknownModelError(
+                f"model {version!r} is not in memory (there are: {', '.join(self._models)}); leave `model` out for the "
+                "one in service, or activate it"
+            )
+        if dataset is not None and dataset != model.dataset:
+            raise ConflictError(
+                f"model {version} answers for the data set {model.dataset!r}, not for {dataset!r}: leave `model` or "
+                "`dataset` out"
+            )
+        return model
+
+    @property
+    def in_service(self) -> Mapping[str, str]:
+        """The versions in service, in memory or not, by data set."""
+        return self._in_service
+
+    def loaded(self, dataset: str | None) -> ServedModel | None:
+        """Find the model in service of a data set, if it is in memory."""
+        version = None if dataset is None else self._in_service.get(dataset)
+        return None if version is None else self._models.get(version)
+
+    def in_memory(self, version: str) -> ServedModel | None:
+        """Find a version in its newest state, if it is in memory."""
+        return self._models.get(version)
+
+    def all(self, dataset: str | None = None) -> tuple[ServedModel, ...]:
+        """List those in memory, of one data set or of all."""
+        return tuple(model for model in self._models.values() if dataset in (None, model.dataset))
+
+    @property
+    def room(self) -> bool:
+        """Whether one more data set's model may be in memory without another's going."""
+        return sum(self.loaded(dataset) is not None for dataset in self._in_service) < self._most
+
+    def expect(self, versions: Mapping[str, str]) -> None:
+        """Take the versions to serve, by data set; where a model is in memory, it goes on until another is there."""
+        expected = {name: version for name, version in versions.items() if self.loaded(name) is None}
+        self._set_in_service({**self._in_service, **expected})
+
+    def withdraw(self, dataset: str, reason: str) -> None:
+        """Let no model answer for a data set, because none of its can."""
+        self._withdrawn = {**self._withdrawn, dataset: reason}
+        self._set_in_service({name: version for name, version in self._in_service.items() if name != dataset})
+
+    def swap(self, model: ServedModel) -> list[ServedModel]:
+        """Put a model into service, and return those that had to leave memory for it.
+
+        A caller that took a reference before goes on with that model.
+        """
+        self._asked[model.version] = next(self._clock)
+        models = {**self._models, model.version: model}
+        in_service = {**self._in_service, model.dataset: model.version}
+        gone = [models.pop(version) for version in self._leaving(models, in_service, model)]
+        self._models = models
+        self._set_in_service(in_service)
+        for each in gone:
+            self._asked.pop(each.version, None)
+        return gone
+
+    def replace(self, model: ServedModel) -> None:
+        """Take another state of a version that is in memory."""
+        assert model.version in self._models, "only what is there is replaced"
+        self._models = {**self._models, model.version: model}
+
+    def _leaving(
+        self, models: Mapping[str, ServedModel], in_service: Mapping[str, str], newest: ServedModel
+    ) -> list[str]:
+        """Choose who leaves: those asked least recently, and of them first those that are not in service any more."""
+        serving = set(in_service.values())
+        others = sorted(models.keys() - {newest.version}, key=lambda name: (name in serving, self._asked.get(name, 0)))
+        kin = [name for name in others if models[name].dataset == newest.dataset]
+        leaving = kin[: max(len(kin) + 1 - KEPT, 0)]
+        others = [name for name in others if name not in leaving]
+        return leaving + others[: max(len(others) + 1 - self._most, 0)]
+
+    def _set_in_service(self, in_service: Mapping[str, str]) -> None:
+        self._withdrawn = {name: why for name, why in self._withdrawn.items() if name not in in_service}
+        self._in_service = in_service
+        # One that cannot be served is meant all the same: another's users would be answered in its place.
+        names = [*in_service, *self._withdrawn]
+        self.unnamed = self._default or (names[0] if len(names) == 1 else None)
