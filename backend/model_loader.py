@@ -126,7 +126,8 @@ class ModelLoader:
         deleted = set(model.recommender.dataset.vocabulary.known_users).difference(there)
         for user_id in deleted:
             model.recommender.forget_user(user_id)
-        self.erasures.ask(model.job_id, deleted)
+        if deleted:  # asking for nothing would wait for a long import too
+            self.erasures.ask(model.job_id, deleted)
 
 
 def lower_priority() -> None:

@@ -119,7 +119,7 @@ class ApiClient:
         return self._post(Job, f"/jobs/{job_id}/resume")
 
     def models(self) -> ModelPage:
-        """List model versions, newest first and at most LIMIT of them, and which one serves."""
+        """List model versions, newest first and at most LIMIT of them, and which ones serve."""
         return self._get(ModelPage, "/models", limit=LIMIT)
 
     def activate(self, version: str) -> ModelVersion:
@@ -131,7 +131,7 @@ class ApiClient:
         return self._get(Live, "/health/live")
 
     def ready(self) -> Ready:
-        """Ask which model answers; RefusedError says what is missing."""
+        """Ask which models answer; RefusedError says what is missing."""
         return self._get(Ready, "/health/ready")
 
     def experiments(self) -> ExperimentPage:
@@ -166,14 +166,14 @@ class ApiClient:
         """Get one item of the catalogue."""
         return self._get(ItemResponse, f"/items/{quote(item_id, safe='')}", dataset=dataset)
 
-    def recommend(self, user_id: str, k: int, *, memory: bool = True) -> RecommendationResponse:
+    def recommend(self, user_id: str, k: int, dataset: str, *, memory: bool = True) -> RecommendationResponse:
         """Recommend to a known user, with the parts of each score; ``memory`` is their own and the global one."""
         path = f"/recommend/{quote(user_id, safe='')}"
-        return self._get(RecommendationResponse, path, k=k, explain=True, memory=memory)
+        return self._get(RecommendationResponse, path, k=k, explain=True, memory=memory, dataset=dataset)
 
-    def recommend_for(self, request: RecommendationRequest) -> RecommendationResponse:
+    def recommend_for(self, request: RecommendationRequest, dataset: str) -> RecommendationResponse:
         """Recommend for a history; nothing of it is stored."""
-        return self._post(RecommendationResponse, "/recommend", request)
+        return self._post(RecommendationResponse, f"/recommend?dataset={quote(dataset, safe='')}", request)
 
     def prototypes(self, job_id: int, round: int | None = None) -> PrototypeRound:
         """Get the global prototypes after a round, by default the last one kept."""

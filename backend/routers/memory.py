@@ -49,7 +49,7 @@ JobNumber = Annotated[
 ]
 
 
-@router.get("/prototypes", responses=problems(404, 503))
+@router.get("/prototypes", responses=problems(404, 409, 503))
 def get_prototypes(
     services: CurrentServices,
     settings: CurrentSettings,
@@ -132,6 +132,7 @@ def get_growth(
     item_id: Annotated[str, Query(pattern=STORED, description="The item whose row it is.", examples=["1197"])],
     job: JobNumber = None,
     followers: Annotated[int, Query(ge=1, le=MOST_ROWS, description="How many items of the row.")] = 5,
+    dataset: OfDataset = None,
 ) -> RowGrowth:
     """Show how the greatest entries of one item's row grew over a job's rounds, as clients took part.
 
@@ -139,18 +140,20 @@ def get_growth(
     feedback are not in it. A round before which fewer than 5 interactions with the item were added is left out, because
     the difference would show what a single client took. A job without transitions, or with noise on them, is a 409.
     """
-    found = services.jobs.get(_job_id(services, served, job))
+    found = services.jobs.get(_job_id(services, served, job, dataset))
     growth = TransitionGrowth.read(settings.data_dir / "jobs" / str(found.id))
     return growth.of(found.id, item_id, found.round, followers)
 
 
-@router.get("/shares", responses=problems(404, 503))
-def get_shares(services: CurrentServices, served: Served, job: JobNumber = None) -> ScoreShares:
+@router.get("/shares", responses=problems(404, 409, 503))
+def get_shares(
+    services: CurrentServices, served: Served, job: JobNumber = None, dataset: OfDataset = None
+) -> ScoreShares:
     """Show how much each part of the score has to do with what a job's model recommends.
 
     It is measured once, when the job has ended and its model is tested.
     """
-    job_id = _job_id(services, served, job)
+    job_id = _job_id(services, served, job, dataset)
     version = services.jobs.get(job_id).model_version
     tested = {} if version is None else services.models.get(version).metrics.get("test", {})
     shares = {name.removeprefix(SHARE): value for name, value in tested.items() if name.startswith(SHARE)}
@@ -161,7 +164,7 @@ def get_shares(services: CurrentServices, served: Served, job: JobNumber = None)
     return ScoreShares(job_id=job_id, model_version=version, shares=shares)
 
 
-@router.get("/map", responses=problems(404, 503))
+@router.get("/map", responses=problems(404, 409, 503))
 def get_item_map(
     services: CurrentServices,
     settings: CurrentSettings,

@@ -48,6 +48,7 @@ def activate_model(
 ) -> ModelVersion:
     """Serve this version to its data set's users, an earlier one too; other data sets keep theirs.
 
-    When the answer comes, it has been loaded, checked and swapped in. A version that cannot be served is a 409, and the one in service stays.
+    When the answer comes, it has been loaded, checked and swapped in. A version that cannot be served is a 409, and the
+    one in service stays.
     """
     return model_of(keeper.activate(version, "asked for by HTTP"), served, None)

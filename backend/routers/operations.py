@@ -40,11 +40,12 @@ async def get_metrics(request: Request) -> Response:
     return Response(text, headers={"Content-Type": CONTENT_TYPE_LATEST})
 
 
-@ready.get("/health/ready", responses=problems(503))
+@ready.get("/health/ready", responses=problems(409, 503))
 async def is_ready(services: CurrentServices, served: Served, dataset: OfDataset = None) -> Ready:
     """Say whether the database is at this version's schema and a model answers; else 503 says which is missing.
 
-    Without `dataset` that of the default data set is asked for, and where there is no default any will do.
+    Without `dataset` that of the default data set is asked for, and where there is no default any will do. A data set
+    that has no model in service is a 409.
     """
     await anyio.to_thread.run_sync(check_schema, services.engine)
     refused = "; ".join(
@@ -53,6 +54,8 @@ async def is_ready(services: CurrentServices, served: Served, dataset: OfDataset
     try:
         return _ready(served, dataset)
     except (NotReadyError, ConflictError) as error:
+        if isinstance(error, ConflictError) and dataset is not None:
+            raise
         raise NotReadyError(f"the database is ready, but {error}" + (f" ({refused})" if refused else "")) from None
 
 

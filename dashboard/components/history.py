@@ -104,7 +104,7 @@ def _known(user_id: str, dataset: str) -> tuple[tuple[str, str], ...]:
 
 def _own(dataset: str) -> Taken:
     st.caption("Nothing of this is stored: it is sent along with the question.")
-    titles = {item_id: _title(item_id, dataset) for item_id in _linked()}
+    titles = {item_id: _title(item_id, dataset) for item_id in _linked(dataset)}
     chosen = {item_id: title for item_id, title in titles.items() if title is not None}
     unknown = [f"“{in_markdown(item_id)}”" for item_id, title in titles.items() if title is None]
     if unknown:
@@ -119,11 +119,11 @@ def _own(dataset: str) -> Taken:
     if query:
         _results(dataset, query, chosen)
     if chosen:
-        _chosen(chosen)
+        _chosen(dataset, chosen)
     return Taken("Your own history", None, tuple(chosen.items()))
 
 
-def _chosen(chosen: dict[str, str]) -> None:
+def _chosen(dataset: str, chosen: dict[str, str]) -> None:
     """Show what was taken; another history is another widget, because the options of one cannot grow."""
     key = f"own-{','.join(chosen)}"
     st.multiselect(
@@ -132,21 +132,22 @@ def _chosen(chosen: dict[str, str]) -> None:
         default=list(chosen),
         format_func=chosen.__getitem__,
         key=key,
-        on_change=lambda: _link(st.session_state[key]),
+        on_change=lambda: _link(dataset, st.session_state[key]),
     )
 
 
-def _linked() -> list[str]:
-    """Read the history in the address; or the last one, where the reader comes back from another page."""
-    given = st.query_params.get("items") or st.session_state.get(_LAST, "")
+def _linked(dataset: str) -> list[str]:
+    """Read the history in the address; or the data set's last one, where the reader comes back from another page."""
+    given = st.query_params.get("items") or st.session_state.get(f"{_LAST}-{dataset}", "")
     item_ids = [unquote(item_id) for item_id in given.split(",") if item_id]
-    _link(item_ids)
+    _link(dataset, item_ids)
     return list(dict.fromkeys(item_ids))
 
 
-def _link(item_ids: Sequence[str]) -> None:
+def _link(dataset: str, item_ids: Sequence[str]) -> None:
     """Write it into the address, even if empty: that says that the history is the reader's own."""
-    st.session_state[_LAST] = st.query_params["items"] = ",".join(quote(item_id, safe="") for item_id in item_ids)
+    written = ",".join(quote(item_id, safe="") for item_id in item_ids)
+    st.session_state[f"{_LAST}-{dataset}"] = st.query_params["items"] = written
 
 
 @st.cache_data(show_spinner=False, max_entries=20_000, ttl=3600)
@@ -172,7 +173,7 @@ def _results(dataset: str, query: str, chosen: dict[str, str]) -> None:
                 key=f"add-{item.item_id}",
                 disabled=item.item_id in chosen,
                 on_click=_link,
-                args=([*chosen, item.item_id],),
+                args=(dataset, [*chosen, item.item_id]),
             )
     if page.total > len(page.items):
         st.caption(f"These are {len(page.items)} of {page.total:,} titles that contain “{in_markdown(query)}”.")

@@ -70,7 +70,7 @@ def _recommended(job: Job, index: int) -> None:
         if model is None:
             return
         alone = client().recommend_by_prototype(index, COLD, model)
-        every = client().recommend_for(UNKNOWN_USER)
+        every = client().recommend_for(UNKNOWN_USER, job.dataset)
     except BackendError as error:
         st.caption(in_markdown(error))
         return
@@ -88,9 +88,10 @@ def _in_service(job: Job) -> str | None:
         after = "It comes when the job ends." if is_under_way(job) else "It ended before it had one."
         st.info(f"This job has no model yet that could recommend. {after}", icon=":material/info:")
         return None
-    serving = client().models().serving
+    in_service = {one.dataset: one.model_version for one in client().models().in_service}
+    serving = in_service.get(job.dataset)
     if serving != job.model_version:
-        other = f"{in_markdown(serving)} does" if serving else "no model does"
+        other = f"{in_markdown(serving)} does" if serving else f"no model of {in_markdown(job.dataset)} does"
         st.info(
             f"This job's model, {in_markdown(job.model_version)}, does not serve now; {other}. Put it into service on "
             "the System page to see what its prototypes recommend.",

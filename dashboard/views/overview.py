@@ -15,7 +15,7 @@ from dashboard.components.live import JobView, live
 from dashboard.components.states import no_job_yet, waiting_for_rounds
 from dashboard.plain_text import in_markdown
 from dashboard.words import ago, job_name, share, state_of, with_error
-from fedmem.contracts import Job, ModelPage
+from fedmem.contracts import Job, ModelPage, ModelVersion
 
 METRIC = "HR@10"
 FIGURE = 130  # pixels: four beside each other, or two in a narrow window
@@ -53,7 +53,8 @@ def _draw(view: JobView, jobs: Sequence[Job], models: ModelPage | str) -> None:
     with left:
         _job(view)
     with right:
-        st.markdown("**Model in service**")
+        several = not isinstance(models, str) and len(models.in_service) > 1
+        st.markdown("**Models in service**" if several else "**Model in service**")
         if isinstance(models, str):
             st.caption(in_markdown(models))
         else:
@@ -98,13 +99,22 @@ def _figure(label: str, value: str, note: str | None, meaning: str) -> None:
 
 
 def _serving(models: ModelPage) -> None:
-    if models.serving is None:
+    if not models.in_service:
         st.info("None yet: a training job puts its best model into service when it is done.", icon=":material/info:")
         return
-    serving = next((model for model in models.models if model.version == models.serving), None)
-    if serving is None:
-        st.caption(f"{in_markdown(models.serving)}, which is older than the {len(models.models)} newest models.")
-        return
+    by_version = {model.version: model for model in models.models}
+    for one in models.in_service:
+        if (model := by_version.get(one.model_version)) is not None:
+            _model(model)
+        else:
+            st.caption(
+                f"{in_markdown(one.model_version)} on {in_markdown(one.dataset)}, which is older than the "
+                f"{len(models.models)} newest models."
+            )
+    st.page_link("views/recommend.py", label="See what it recommends", icon=":material/movie:")
+
+
+def _model(serving: ModelVersion) -> None:
     with st.container(border=True):
         st.markdown(f":material/deployed_code: **{in_markdown(serving.version)}**")
         st.caption(
@@ -115,7 +125,6 @@ def _serving(models: ModelPage) -> None:
             table = serving.metrics.get(split, {})
             if METRIC in table:
                 st.metric(f"{label} {METRIC}", with_error(table, METRIC))
-    st.page_link("views/recommend.py", label="See what it recommends", icon=":material/movie:")
 
 
 if __name__ == "__main__":

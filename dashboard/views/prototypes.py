@@ -154,9 +154,9 @@ def _all(job: Job, shown: PrototypeRound) -> None:
 def _unknown_user(job: Job) -> None:
     """Show what an unknown user gets: the prototypes are read by their mass."""
     try:
-        if job.model_version is None or client().models().serving != job.model_version:
+        if job.model_version not in [one.model_version for one in client().models().in_service]:
             return  # said above already
-        answer = client().recommend_for(UNKNOWN_USER)
+        answer = client().recommend_for(UNKNOWN_USER, job.dataset)
     except BackendError as error:
         st.caption(in_markdown(error))
         return

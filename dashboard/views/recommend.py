@@ -10,10 +10,11 @@ from dashboard.components.drawings import panel
 from dashboard.components.history import Taken, history, history_strip
 from dashboard.components.states import backend_needed, empty
 from dashboard.plain_text import in_markdown
-from fedmem.contracts import Explanation, ModelVersion, RecommendationRequest, RecommendationResponse
+from fedmem.contracts import Explanation, InService, RecommendationRequest, RecommendationResponse
 from fedmem.modality import Modality
 
 K = 10
+_LAST_DATASET = "last-dataset"
 STRATEGIES = {
     "model": ("reads their own memory", "blue"),
     "global_memory": ("reads the global memory", "orange"),
@@ -43,7 +44,7 @@ def recommend() -> None:
     """Show a history, the warm answer beside a colder one, and what the scores are made of."""
     st.title("Recommend")
     with backend_needed():
-        model = _model_in_service()
+        model = _chosen_model()
         if model is None:
             empty(
                 "No model is in service yet",
@@ -54,28 +55,41 @@ def recommend() -> None:
             st.page_link("views/training.py", label="Go to Training", icon=":material/trending_up:")
             return
         st.caption(
-            f"{in_markdown(model.version)} answers, the model in service, on {in_markdown(model.dataset)}, whatever "
-            "job is chosen at the side."
+            f"{in_markdown(model.model_version)} answers, the model in service, on {in_markdown(model.dataset)}, "
+            "whatever job is chosen at the side."
         )
         taken = history(model.dataset)
         if taken is not None:
             _answers(model, taken)
 
 
-def _model_in_service() -> ModelVersion | None:
-    page = client().models()
-    return next((model for model in page.models if model.version == page.serving), None)
+def _chosen_model() -> InService | None:
+    """Get the model in service; of several, that of the data set that the reader chooses, which the address names."""
+    models = {model.dataset: model for model in client().models().in_service}
+    if len(models) < 2:
+        return next(iter(models.values()), None)
+    last = st.query_params.get("dataset", st.session_state.get(_LAST_DATASET))
+    first = (
+        last if last in models else next((name for name, model in models.items() if model.default), next(iter(models)))
+    )
+    dataset = st.selectbox("Data set", list(models), index=list(models).index(first), key="of-dataset", width=320)
+    if last not in (None, dataset):  # users and items are others
+        for name in ("user", "items", "latest"):
+            st.query_params.pop(name, None)
+    st.query_params["dataset"] = st.session_state[_LAST_DATASET] = dataset
+    return models[dataset]
 
 
-def _answers(model: ModelVersion, taken: Taken) -> None:
+def _answers(model: InService, taken: Taken) -> None:
     """Show the answer warm, without memory and colder, side by side, and the parts of the chosen one."""
     count = len(taken.items)
     history_strip(taken, model.dataset)
     latest = _latest(taken)
-    warm = _ask(taken, count)
-    answers = {"warm": (_words(count, count), warm), "without": ("Without memory", _ask(taken, count, memory=False))}
+    warm = _ask(model, taken, count)
+    without = _ask(model, taken, count, memory=False)
+    answers = {"warm": (_words(count, count), warm), "without": ("Without memory", without)}
     if count:
-        answers["colder"] = (_words(latest, count), _ask(taken, latest))
+        answers["colder"] = (_words(latest, count), _ask(model, taken, latest))
     parts_legend(*(answer for _, answer in answers.values()))
     with st.container(key="answers"):
         places = st.columns(len(answers), gap="medium")
@@ -114,17 +128,17 @@ def _latest(taken: Taken) -> int:
     return latest
 
 
-def _ask(taken: Taken, latest: int, *, memory: bool = True) -> RecommendationResponse:
+def _ask(model: InService, taken: Taken, latest: int, *, memory: bool = True) -> RecommendationResponse:
     """Get the answer to the latest interactions; the items of the whole history are never offered again."""
     ids = tuple(item_id for item_id, _ in taken.items)
     kept = ids[len(ids) - latest :]
     if taken.user_id is not None and latest == len(ids):
-        return client().recommend(taken.user_id, K, memory=memory)
+        return client().recommend(taken.user_id, K, model.dataset, memory=memory)
     request = RecommendationRequest(history=kept, exclude=ids, k=K, explain=True, memory=memory)
-    return client().recommend_for(request)
+    return client().recommend_for(request, model.dataset)
 
 
-def _answer(title: str, answer: RecommendationResponse, model: ModelVersion, warm: RecommendationResponse) -> None:
+def _answer(title: str, answer: RecommendationResponse, model: InService, warm: RecommendationResponse) -> None:
     words, colour = _reads(answer)
     st.markdown(f"#### {title}", help=WITHOUT if answer.strategy == "no_memory" else COLD)
     st.markdown(f":{colour}-badge[{words}]")

@@ -1,6 +1,6 @@
 """System: is everything running, which models are there, and what does a job's log say."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import pandas as pd
@@ -14,7 +14,7 @@ from dashboard.components.states import backend_needed, empty, said_last, troubl
 from dashboard.plain_text import in_markdown
 from dashboard.words import ago, job_name, share
 from fedmem import __version__
-from fedmem.contracts import LogLine, ModelVersion, Trainer
+from fedmem.contracts import InService, LogLine, ModelVersion, Trainer
 
 LINES = 200  # of a log, at first and with each look further back
 _QUESTION, _TROUBLE, _HEALTH = "activation-question", "activation-trouble", "health"
@@ -63,9 +63,18 @@ def _health() -> None:
 
 def _readiness() -> tuple[bool, str]:
     try:
-        return True, f"answered by {in_markdown(client().ready().model_version)}"
+        in_service = client().ready().in_service
+        if len(in_service) == 1:
+            return True, f"answered by {in_markdown(in_service[0].model_version)}"
+        return True, "; ".join(map(_who_answers, in_service))
     except BackendError as error:
         return False, in_markdown(error)
+
+
+def _who_answers(one: InService) -> str:
+    notes = ["the default"] * one.default + ["loaded once it is asked"] * (not one.in_memory)
+    words = f"{in_markdown(one.dataset)} by {in_markdown(one.model_version)}"
+    return words + (f" ({', '.join(notes)})" if notes else "")
 
 
 def _tile(title: str, good: bool, words: str) -> None:
@@ -98,7 +107,7 @@ def _models() -> None:
     rows = [
         {
             "Model": model.version,
-            "State": "in service" if model.version == page.serving else "",
+            "State": "in service" if model.serving else "",
             "Data set": model.dataset,
             "Test HR@10": _figure(model, "test"),
             "Validation HR@10": _figure(model, "validation"),
@@ -110,7 +119,7 @@ def _models() -> None:
     st.dataframe(pd.DataFrame(rows), hide_index=True, width="stretch")
     if len(page.models) == LIMIT:
         st.caption(f"The newest {LIMIT} models.")
-    others = [model.version for model in page.models if model.version != page.serving and model.kept]
+    others = {model.version: model.dataset for model in page.models if not model.serving and model.kept}
     if others:
         _activation(others)
 
@@ -126,13 +135,14 @@ def _note(model: ModelVersion) -> str:
     return "" if model.kept else "its checkpoint was removed"
 
 
-def _activation(others: Sequence[str]) -> None:
+def _activation(others: Mapping[str, str]) -> None:
+    """Offer to put one of the other models, which are given with their data sets, into service."""
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        version = st.selectbox("Another model", others, key="other-model", width=280)
+        version = st.selectbox("Another model", list(others), key="other-model", width=280)
         st.button("Put into service", icon=":material/swap_horiz:", key="activate", on_click=_question, args=(version,))
     # Asked in every run until it is answered: news of a job may draw the page anew at any time.
     if st.session_state.get(_QUESTION) in others:
-        _confirm(st.session_state[_QUESTION])
+        _confirm(st.session_state[_QUESTION], others[st.session_state[_QUESTION]])
 
 
 def _question(version: str) -> None:
@@ -145,10 +155,10 @@ def _answered() -> None:
 
 
 @st.dialog("Put another model into service?", on_dismiss=_answered)
-def _confirm(version: str) -> None:
+def _confirm(version: str, dataset: str) -> None:
     st.markdown(
-        f"From now on {in_markdown(version)} answers every recommendation. It is loaded and checked first, no request "
-        "fails meanwhile, and the change can be undone in the same way."
+        f"From now on {in_markdown(version)} answers every recommendation on {in_markdown(dataset)}. It is loaded and "
+        "checked first, no request fails meanwhile, and the change can be undone in the same way."
     )
     if _TROUBLE in st.session_state:
         st.error(in_markdown(st.session_state[_TROUBLE]), icon=":material/error:")

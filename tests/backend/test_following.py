@@ -114,7 +114,7 @@ def test_who_is_deleted_while_rows_are_made_is_not_in_them(served, monkeypatch):
     served.delete("/users/new1")
     go_on.set()
     until_counted(served, counted + 2)
-    assert served.app.state.served.current.recommender.scorer.transitions.taken.sum() == counted + 2
+    assert served.app.state.served.loaded("tiny").recommender.scorer.transitions.taken.sum() == counted + 2
 
 
 def test_a_version_that_is_loaded_later_has_counted_it_too(served, served_world):

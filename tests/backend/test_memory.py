@@ -60,7 +60,7 @@ def test_what_one_prototype_recommends(served, recommender):
 
 
 def test_a_model_without_prototypes_recommends_by_none(served, monkeypatch):
-    monkeypatch.setattr(served.app.state.served.current.recommender.scorer, "global_memory", None)
+    monkeypatch.setattr(served.app.state.served.loaded("tiny").recommender.scorer, "global_memory", None)
     detail = problem(served.get("/memory/prototypes/0/recommendations"), 409).detail
     assert "fedmem.enable_prototype_aggregation=true" in detail
 
@@ -89,7 +89,7 @@ def test_the_strongest_rows_of_the_transition_memory(served, recommender):
 def test_what_few_interactions_stand_behind_is_not_shown(served):
     for user in range(6):
         served.delete(f"/users/u{user:02d}")
-    table = served.app.state.served.current.recommender.scorer.transitions
+    table = served.app.state.served.loaded("tiny").recommender.scorer.transitions
     found = rows_of(served, k=100, followers=100).rows
     rare = {str(item) for item in range(1, ITEMS + 1) if table.taken[item] < 5}
     assert rare, "there are some, and rows of others lead to them"
@@ -104,7 +104,7 @@ def test_transitions_that_are_not_there(served, monkeypatch):
     problem(served.get("/memory/transitions?item_id=no-such-item"), 404)
     problem(served.get("/memory/transitions?k=101"), 422)
     problem(served.get("/memory/transitions?model=job-9-round-9"), 404)
-    monkeypatch.setattr(served.app.state.served.current.recommender.scorer, "transitions", None)
+    monkeypatch.setattr(served.app.state.served.loaded("tiny").recommender.scorer, "transitions", None)
     assert "disable_transitions=false" in problem(served.get("/memory/transitions"), 409).detail
 
 

@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import sqlite3
 import sys
 import threading
 import time
@@ -113,22 +112,6 @@ def test_activation_and_rollback_are_done_when_they_answer(served, served_world,
         assert version(served) == wanted
         assert served.get("/models").json()["serving"] == wanted
     problem(served.post("/models/job-9-round-9/activate"), 404)
-
-
-def test_a_swap_is_told_with_both_data_sets(served_world, full_world, caplog):
-    """Models of the data set as it is, and of the same under another name."""
-    caplog.set_level("INFO", "backend")
-    left = another_model(served_world, activate=False)
-    with sqlite3.connect(served_world.database) as connection:
-        connection.execute("UPDATE jobs SET dataset_id = (SELECT id FROM datasets WHERE name = 'other') WHERE id = 2")
-    connection.close()
-    with TestClient(create_app(settings_of(served_world))) as client:
-        wait_for_model(client)
-        first = version(client)
-        assert client.post(f"/models/{left}/activate").status_code == 200
-    said = [record.getMessage() for record in caplog.records]
-    assert f"model {first} of data set tiny is in service" in said
-    assert f"model {left} of data set other replaces {first} of data set tiny" in said
 
 
 def test_a_next_page_comes_from_the_model_of_the_first(served, served_world, recommender):
@@ -359,15 +342,15 @@ def busy(served, monkeypatch):
     """Does something while the application looks which model is active."""
     monkeypatch.setattr(new_items, "encoder_of", lambda name: Encoder())
     keeper = served.app.state.services.keeper
-    active = keeper.models.active
+    active = keeper.models.all_active
 
     def look_during(change) -> None:
         def once():
-            monkeypatch.setattr(keeper.models, "active", active)
+            monkeypatch.setattr(keeper.models, "all_active", active)
             change()
             return active()
 
-        monkeypatch.setattr(keeper.models, "active", once)
+        monkeypatch.setattr(keeper.models, "all_active", once)
         keeper.look()
 
     return look_during

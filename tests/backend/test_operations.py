@@ -18,6 +18,9 @@ def test_it_is_alive_and_ready(served, recommender):
         "status": "ready",
         "model_version": recommender.model_version,
         "dataset": "tiny",
+        "in_service": [
+            {"dataset": "tiny", "model_version": recommender.model_version, "in_memory": True, "default": True}
+        ],
     }
 
 
@@ -25,7 +28,7 @@ def test_metrics_name_routes_and_the_model(served, recommender):
     served.get("/recommend/stranger")
     text = served.get("/metrics").text
     assert 'fedmem_http_requests_total{method="GET",route="/recommend/{user_id}",status="200"} 1.0' in text
-    assert f'fedmem_model_round{{version="{recommender.model_version}"}} {recommender.round}.0' in text
+    assert f'fedmem_model_round{{dataset="tiny",version="{recommender.model_version}"}} {recommender.round}.0' in text
     assert "process_resident_memory_bytes" in text
     assert "stranger" not in text
 

@@ -80,6 +80,19 @@ def filled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Filled]:
 
 
 @pytest.fixture(scope="session")
+def two_api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A backend with two data sets, each of which has a model in service."""
+    product = Product.made(tmp_path_factory.mktemp("two"))
+    product.write("books", "b", "Book")
+    for dataset in ("tiny", "books"):
+        product.queue({"federated": {"num_rounds": 2}}, dataset=dataset)
+    product.train()
+    with backend_on(product.url, product.data_dir) as api:
+        until(lambda: asked(f"{api}/health/ready?dataset=books").is_success, "both models", pause=0.05)
+        yield api
+
+
+@pytest.fixture(scope="session")
 def crowded_api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A backend with 55 queued jobs, the last of which another version of FedMem has configured."""
     product = Product.made(tmp_path_factory.mktemp("crowded"))

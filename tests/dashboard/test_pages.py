@@ -13,7 +13,7 @@ from dashboard.charts.drawing import axis_titles
 from dashboard.charts.recommend import PARTS
 from dashboard.client import BackendAwayError
 from dashboard.words import share, size
-from tests.dashboard.sites import PAGES, read
+from tests.dashboard.sites import PAGES, asked, read
 from tests.example_experiments import ABLATION
 from tests.ports import free_port
 
@@ -430,6 +430,33 @@ def test_recommend_sets_memory_beside_none_and_warm_beside_cold(page, filled):
     assert "Memory by" not in lists[1]
 
 
+def test_recommend_lets_the_reader_choose_between_data_sets(page, two_api):
+    app = page("recommend", two_api)
+    choice = app.selectbox(key="of-dataset")
+    assert (choice.options, choice.value) == (["books", "tiny"], "books")
+    assert ">Book " in "".join(html_of(app))
+    app.query_params["user"] = "u03"
+    choice.set_value("tiny").run()
+    assert not app.exception
+    assert (app.query_params["dataset"], app.query_params["user"]) == ("tiny", "u00")
+    assert "on tiny" in words(app)
+    assert ">Film " in "".join(html_of(app))
+    assert ">Book " not in "".join(html_of(app))
+    linked = page("recommend", two_api, dataset="tiny", user="u03")
+    assert linked.query_params["user"] == "u03"
+
+
+def test_system_and_overview_say_which_models_serve_which_data_set(page, two_api):
+    serving = {one["dataset"]: one["model_version"] for one in asked(f"{two_api}/models").json()["in_service"]}
+    system = page("system", two_api)
+    assert "; ".join(f"{dataset} by {version}" for dataset, version in serving.items()) in words(system)
+    states = next(frame.value for frame in system.dataframe if "Model" in frame.value)
+    assert list(states["State"]) == ["in service"] * 2
+    overview = words(page("overview", two_api))
+    assert "Models in service" in overview
+    assert all(version in overview for version in serving.values())
+
+
 def test_recommend_names_the_items_of_the_history_that_speak_for_one(page, filled):
     app = page("recommend", filled.api, user="u01")
     warm, without, nothing = [block for block in html_of(app) if 'class="fm-list"' in block]
@@ -608,16 +635,16 @@ def test_the_log_opens_on_its_last_lines_and_goes_back(page, filled):
 
 
 def test_the_question_before_another_model_serves_stays_until_it_is_answered(page, filled):
-    def asked(app):
+    def is_asked(app):
         return "confirm-activate" in {button.key for button in app.button}
 
     serving = filled.get("/models")["serving"]
     app = page("system", filled.api, job=filled.full)
     app.button(key="activate").click().run()
-    assert asked(app)
-    assert asked(app.run())  # as news of a job would
+    assert is_asked(app)
+    assert is_asked(app.run())  # as news of a job would
     app.button(key="leave-model").click().run()
-    assert not asked(app)
+    assert not is_asked(app)
     assert filled.get("/models")["serving"] == serving
 
 

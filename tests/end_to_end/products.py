@@ -54,14 +54,17 @@ class Product:
         """Migrated, with the data set ``tiny``."""
         product = cls(url or f"sqlite:///{folder / 'fedmem.db'}", folder / "data", **settings)
         migrations.upgrade(product.url)
+        product.write("tiny", "m", "Film")
+        return product
+
+    def write(self, dataset: str, letter: str, kind: str) -> None:
+        """Store a data set of the same walks; its items are told apart by a letter, and by what they are."""
         sequences = walks(12, ITEMS)
         users = [f"u{user:02d}" for user, sequence in enumerate(sequences) for _ in sequence]
-        items = [f"m{item:02d}" for sequence in sequences for item in sequence]
+        items = [f"{letter}{item:02d}" for sequence in sequences for item in sequence]
         times = [float(time) for sequence in sequences for time in range(len(sequence))]
-        catalogue = [ItemRow(f"m{item:02d}", title=f"Film {item}") for item in range(1, ITEMS + 1)]
-        rows = InteractionColumns(users, items, times)
-        CatalogueStore(product.engine).write("tiny", "the test", rows, catalogue)
-        return product
+        catalogue = [ItemRow(f"{letter}{item:02d}", title=f"{kind} {item}") for item in range(1, ITEMS + 1)]
+        CatalogueStore(self.engine).write(dataset, "the test", InteractionColumns(users, items, times), catalogue)
 
     @cached_property
     def engine(self) -> Engine:
@@ -86,11 +89,11 @@ class Product:
         }
 
     def queue(self, changes: Mapping[str, Any] | None = None, **job: Any) -> JobRow:
-        """A training job on the tiny data."""
+        """A training job, on the tiny data unless told otherwise."""
         config = tiny_config(**merged(CONFIG, changes or {}))
         row, _ = self.jobs.create(
             kind=job.pop("kind", "training"),
-            dataset="tiny",
+            dataset=job.pop("dataset", "tiny"),
             config=config.model_dump(mode="json"),
             num_rounds=config.federated.num_rounds,
             **job,

@@ -1,0 +1,296 @@
+"""A model for each data set: which one answers, what is in memory, and that none answers for another."""
+
+import logging
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+from starlette.testclient import TestClient
+
+from backend.app import create_app
+from backend.served_models import KEPT
+from fedmem.checkpoint import RunDirectory
+from fedmem.contracts import ModelPage, Ready
+from fedmem.data.federated_dataset import FederatedDataset
+from fedmem.data.interactions import Interactions, Item
+from fedmem.storage.catalogue import CatalogueStore
+from fedmem.storage.catalogue_rows import InteractionColumns, ItemRow
+from fedmem.storage.engine import connect
+from fedmem.storage.jobs import JobStore, RoundResult
+from tests.backend.conftest import World, copy_of, problem, settings_of, wait_for_model
+from tests.backend.test_models import another_model, spoil
+from tests.tiny import tiny_snapshot, trained, walks
+
+FILMS = {str(number) for number in range(1, 31)}
+BOOKS = {f"b{number}" for number in range(1, 31)}
+
+
+def rows() -> tuple[list[str], list[str], list[float]]:
+    """What users of both data sets, and one of this alone, have read."""
+    users, items, times = [], [], []
+    for number, walk in enumerate(walks(12, 30, seed=5)):
+        for place, item in enumerate(walk):
+            users.append(f"u{number:02d}" if number < 11 else "reader")
+            items.append(f"b{item}")
+            times.append(float(100 * number + place))
+    return users, items, times
+
+
+@pytest.fixture(scope="module")
+def books(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run on the second data set."""
+    users, items, times = (np.array(column, kind) for column, kind in zip(rows(), (object, object, float), strict=True))
+    catalogue = [Item(item, f"Book {item}", text=f"Book {item}") for item in sorted(BOOKS)]
+    data = FederatedDataset.from_interactions(Interactions(users, items, times), catalogue, name="books")
+    return trained(tmp_path_factory.mktemp("books") / "run", tiny_snapshot(dataset=data)).directory.path
+
+
+@pytest.fixture(scope="module")
+def both(full_world: World, books: Path, tmp_path_factory: pytest.TempPathFactory) -> World:
+    """The world of job 1, and job 2 whose model is in service on ``books``."""
+    world = copy_of(full_world, tmp_path_factory.mktemp("both"))
+    books.rename(world.data_dir / "jobs" / "2")
+    directory = RunDirectory(world.data_dir / "jobs" / "2")
+    best, config = directory.read_record().best, directory.read_config().model_dump(mode="json")
+    engine = connect(world.url)
+    described = [ItemRow(item, f"Book {item}", text=f"Book {item}", image_path="cover.png") for item in sorted(BOOKS)]
+    CatalogueStore(engine).write("books", "test", InteractionColumns(*rows()), described)
+    jobs, last_id = JobStore(engine), CatalogueStore(engine).snapshot("books").last_id
+    jobs.create(kind="training", dataset="books", config=config, num_rounds=best)
+    _, lease = jobs.claim("trainer", 600, 3)
+    digest = directory.read_snapshot().dataset.digest
+    jobs.begin(lease, snapshot_digest=digest, last_interaction_id=last_id)
+    for number in range(1, best + 1):
+        jobs.commit_round(lease, RoundResult(number, number == best, f"{number:06d}", {}, None))
+    jobs.finish(lease, "succeeded", model_round=best, activate=True)
+    engine.dispose()
+    return world
+
+
+@pytest.fixture
+def world(both: World, tmp_path: Path) -> World:
+    return copy_of(both, tmp_path)
+
+
+@pytest.fixture(scope="module")
+def two(both: World) -> Iterator[TestClient]:
+    """The application with both models; for tests that change nothing."""
+    with TestClient(create_app(settings_of(both))) as client:
+        wait_for_model(client)
+        yield client
+
+
+def items_of(response) -> set[str]:
+    return {item["item_id"] for item in response.raise_for_status().json()["items"]}
+
+
+HISTORY = {"history": ["3", "5"]}
+EVENT = {"events": [{"user_id": "u01", "item_id": "7", "timestamp": 1}]}
+ASKS = [
+    ("GET", "/recommend/u01", None),
+    ("POST", "/recommend", HISTORY),
+    ("POST", "/recommend/batch", {"requests": [HISTORY]}),
+    ("GET", "/items", None),
+    ("GET", "/items/7", None),
+    ("GET", "/items/7/similar", None),
+    ("GET", "/items/1/image", None),
+    ("PUT", "/items/7", {"title": "Seven"}),
+    ("POST", "/feedback", EVENT),
+    ("GET", "/users", None),
+    ("GET", "/users/u01/history", None),
+    ("DELETE", "/users/u01", None),
+    ("POST", "/users/u01/readmit", None),
+    ("GET", "/memory/prototypes", None),
+    ("GET", "/memory/prototypes/0/recommendations", None),
+    ("GET", "/memory/transitions", None),
+    ("GET", "/memory/transitions/growth?item_id=7", None),
+    ("GET", "/memory/shares", None),
+    ("GET", "/memory/map", None),
+]
+
+
+@pytest.mark.parametrize(("method", "path", "body"), ASKS, ids=[f"{method} {path}" for method, path, _ in ASKS])
+def test_where_several_could_be_meant_none_answers_and_the_error_lists_them(two, method, path, body):
+    detail = problem(two.request(method, path, json=body), 409).detail
+    assert detail == (
+        "several data sets have a model in service (books, tiny): name one with ?dataset=, or set FEDMEM_DATASET to "
+        "the one that is meant where none is named"
+    )
+
+
+def test_each_data_set_answers_for_its_own_users_with_its_own_items(two):
+    for dataset, items, job in (("tiny", FILMS, 1), ("books", BOOKS, 2)):
+        query = {"dataset": dataset, "k": 50, "include_seen": True}
+        found = two.get("/recommend/u01", params=query)
+        assert items_of(found) == items
+        assert (found.json()["dataset"], found.json()["strategy"]) == (dataset, "model")
+        assert found.json()["model_version"].startswith(f"job-{job}-")
+        assert two.get("/memory/prototypes", params={"dataset": "tiny"}).json()["job_id"] == 1
+        assert two.get("/items", params={"dataset": dataset}).json()["items"][0]["trained"]
+    assert items_of(two.post("/recommend?dataset=books", json={"history": ["b3"], "k": 50})) == BOOKS - {"b3"}
+
+
+def test_who_is_unknown_to_one_data_set_is_not_known_by_another(two):
+    known = two.get("/recommend/reader?dataset=books").json()
+    unknown = two.get("/recommend/reader?dataset=tiny&k=50").json()
+    assert (known["strategy"], unknown["strategy"]) == ("model", "popularity")
+    assert {item["item_id"] for item in unknown["items"]} == FILMS  # nothing counts as seen
+    problem(two.get("/recommend/reader?dataset=tiny&strict=true"), 404)
+    problem(two.get("/users/reader/history?dataset=tiny"), 404)
+    problem(two.get("/items/b3/similar?dataset=tiny"), 404)
+    problem(two.get("/recommend/u01?dataset=nowhere"), 409)
+
+
+def test_a_version_says_which_data_set_is_meant(two):
+    pinned = two.get("/recommend/u01?dataset=books&k=5").json()
+    assert pinned["next"].startswith("/recommend/u01?k=5&offset=5&model=job-2-")
+    following = two.get(pinned["next"]).raise_for_status().json()
+    assert following["dataset"] == "books"
+    detail = problem(two.get(f"{pinned['next']}&dataset=tiny"), 409).detail
+    assert "answers for the data set 'books', not for 'tiny'" in detail
+
+
+def test_health_models_and_metrics_name_both(two):
+    ready = Ready.model_validate(two.get("/health/ready").json())
+    assert (ready.model_version, ready.dataset) == (None, None)
+    assert [(one.dataset, one.in_memory, one.default) for one in ready.in_service] == [
+        ("books", True, False),
+        ("tiny", True, False),
+    ]
+    assert two.get("/health/ready?dataset=books").json()["model_version"].startswith("job-2-")
+    assert "'other' has no model in service" in problem(two.get("/health/ready?dataset=other"), 409).detail
+    page = ModelPage.model_validate(two.get("/models").json())
+    assert page.serving is None
+    assert [model.serving for model in page.models] == [True, True] == [model.active for model in page.models]
+    assert [model.dataset for model in ModelPage.model_validate(two.get("/models?dataset=tiny").json()).models] == [
+        "tiny"
+    ]
+    text = two.get("/metrics").text
+    for one in ready.in_service:
+        assert f'fedmem_model_round{{dataset="{one.dataset}",version="{one.model_version}"}}' in text
+
+
+def test_a_default_is_a_setting(both):
+    with TestClient(create_app(settings_of(both, dataset="books"))) as client:
+        wait_for_model(client)
+        assert client.get("/recommend/u01").json()["dataset"] == "books"
+        assert client.get("/models").json()["serving"].startswith("job-2-")
+        assert client.get("/items/b1").json()["image_url"] == "/items/b1/image"
+        assert client.get("/items/1?dataset=tiny").json()["image_url"] == "/items/1/image?dataset=tiny"
+        assert items_of(client.get("/recommend/u01?dataset=tiny")) <= FILMS
+
+
+def test_a_default_without_a_model_is_not_answered_by_another(both):
+    with TestClient(create_app(settings_of(both, dataset="other"))) as client:
+        client.app.state.services.keeper.look()
+        detail = problem(client.get("/recommend/u01"), 409).detail
+        assert "the data set 'other' has no model in service (these have: books, tiny)" in detail
+        assert "FEDMEM_DATASET names it" in detail
+        problem(client.get("/health/ready"), 503)
+        assert client.get("/recommend/u01?dataset=tiny").status_code == 200
+
+
+def test_beyond_what_memory_holds_the_one_asked_least_recently_leaves_and_comes_back_once(world, caplog):
+    caplog.set_level(logging.INFO, "backend")
+    with TestClient(create_app(settings_of(world, models_in_memory=1))) as client:
+        wait_for_model(client)
+        loads = []
+        loader = client.app.state.services.keeper.loader
+        load = loader.load
+        loader.load = lambda row: loads.append(row.version) or load(row)  # type: ignore[method-assign]
+        for dataset in ("tiny", "books", "tiny"):
+            with ThreadPoolExecutor(6) as callers:
+                found = list(
+                    callers.map(lambda _, name=dataset: client.get(f"/recommend/u01?dataset={name}"), range(6))
+                )
+            assert {response.json()["dataset"] for response in found} == {dataset}
+            assert [one["dataset"] for one in client.get("/health/ready").json()["in_service"] if one["in_memory"]] == [
+                dataset
+            ]
+            client.app.state.services.keeper.look()  # which brings nothing back by itself
+        assert len(loads) - loads.count(loads[0]) <= 2
+        assert 2 <= len(loads) <= 3
+        assert client.get("/items?dataset=books").json()["items"][0]["recommendable"]
+    said = [record.getMessage() for record in caplog.records if "leaves memory" in record.getMessage()]
+    assert "of data set books, which was asked least recently, leaves memory (FEDMEM_MODELS_IN_MEMORY)" in "".join(said)
+
+
+def test_of_one_data_set_a_few_versions_stay_and_of_all_as_many_as_may(world):
+    with TestClient(create_app(settings_of(world, models_in_memory=KEPT))) as client:
+        wait_for_model(client)
+        served = client.app.state.served
+        for _ in range(KEPT):
+            client.post(f"/models/{another_model(world, activate=False)}/activate").raise_for_status()
+        assert len(served.all()) == KEPT
+        # Those that were replaced leave first.
+        assert [model.dataset for model in served.all("books")] == ["books"]
+
+
+def test_one_data_sets_model_leaves_the_others_alone(world, caplog):
+    caplog.set_level(logging.INFO, "backend")
+    with TestClient(create_app(settings_of(world))) as client, TestClient(create_app(settings_of(world))) as beside:
+        wait_for_model(client)
+        before = client.get("/recommend/u01?dataset=books").json()
+        left = another_model(world, activate=False)
+        client.post(f"/models/{left}/activate").raise_for_status()
+        wait_for_model(beside)
+        for each in (client, beside):
+            assert each.get("/recommend/u01?dataset=tiny").json()["model_version"] == left
+            assert each.get("/recommend/u01?dataset=books").json() == before
+        assert any(f"model {left} of data set tiny replaces job-1-" in said for said in caplog.messages)
+        text = client.get("/metrics").text
+        assert text.count("fedmem_model_round{") == 2
+
+
+def test_what_happens_in_one_data_set_is_not_seen_in_another(world):
+    with TestClient(create_app(settings_of(world))) as client:
+        wait_for_model(client)
+        before = client.get("/recommend/u02?dataset=books&k=50").json()
+        assert client.delete("/users/u02?dataset=tiny").status_code == 204
+        assert client.get("/recommend/u02?dataset=tiny").json()["strategy"] == "popularity"
+        assert client.get("/recommend/u02?dataset=books&k=50").json() == before
+        event = {"user_id": "u01", "item_id": "b7", "timestamp": 1_900_000_000}
+        client.post("/feedback?dataset=books", json={"events": [event]}).raise_for_status()
+        assert "b7" not in items_of(client.get("/recommend/u01?dataset=books&k=50"))
+        seen = FILMS - items_of(client.get("/recommend/u01?dataset=tiny&k=50"))
+        history = client.get("/users/u01/history?dataset=tiny").json()["interactions"]
+        assert seen == {entry["item_id"] for entry in history}
+
+
+def test_one_whose_model_is_broken_is_not_answered_by_the_other(world):
+    spoil(world, 1)
+    with TestClient(create_app(settings_of(world))) as client:
+        client.app.state.services.keeper.look()
+        client.app.state.services.keeper.look()
+        assert "job-1-" in problem(client.get("/recommend/u01?dataset=tiny"), 503).detail
+        problem(client.get("/recommend/u01"), 409)
+        assert items_of(client.get("/recommend/u01?dataset=books")) <= BOOKS
+        problem(client.get("/health/ready?dataset=tiny"), 503)
+
+
+def test_answers_match_their_data_set_while_both_are_promoted_in_turn_and_memory_holds_one(world):
+    """Every answer is of the data set that was asked, and none fails, however the models come and go."""
+    another = another_model(world, activate=False)
+    done, wrong = threading.Event(), []
+    with TestClient(create_app(settings_of(world, models_in_memory=1))) as client:
+        wait_for_model(client)
+        first = {one["dataset"]: one["model_version"] for one in client.get("/health/ready").json()["in_service"]}
+
+        def ask(dataset: str, items: set[str]) -> None:
+            while not done.is_set():
+                response = client.get(f"/recommend/u01?dataset={dataset}&k=50")
+                if response.status_code != 200 or not items_of(response) <= items:
+                    wrong.append(response.text)
+
+        askers = [threading.Thread(target=ask, args=each) for each in (("tiny", FILMS), ("books", BOOKS))]
+        for asker in askers:
+            asker.start()
+        for version in (another, first["books"], first["tiny"]):
+            client.post(f"/models/{version}/activate").raise_for_status()
+        done.set()
+        for asker in askers:
+            asker.join()
+    assert wrong == []
