@@ -69,6 +69,8 @@ def _ready(served: ServedModels, asked: str | None) -> Ready:
     dataset = served.unnamed if asked is None else asked
     several = dataset is None and bool(served.in_service)
     version = None if several else served.version_of(dataset)
+    if not served.all():  # at the start: requests wait for it, probes are told
+        raise NotReadyError("the model in service is still being loaded")
     return Ready(model_version=version, dataset=dataset, in_service=in_service_of(served))
 
 
