@@ -86,9 +86,10 @@ def serve(settings: Settings, listener: socket.socket) -> None:
     from streamlit.web import bootstrap
 
     from web.server import config, run
+    from web.websockets import PatientWebSocket
 
     bootstrap.load_config_options({name.replace(".", "_"): value for name, value in options(settings).items()})
-    server = config(application(settings), settings, ws="websockets-sansio", timeout_graceful_shutdown=GRACE_SECONDS)
+    server = config(application(settings), settings, ws=PatientWebSocket, timeout_graceful_shutdown=GRACE_SECONDS)
     run(uvicorn.Server(server), listener)
 
 

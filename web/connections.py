@@ -1,9 +1,11 @@
 """Connections whose callers keep the service waiting: each for so long only, and so many of them at most."""
 
 import asyncio
+import math
 import resource
+from collections import Counter
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import h11
 from uvicorn.config import Config
@@ -11,6 +13,9 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.server import ServerState
 
 from web.settings import WebSettings
+
+if TYPE_CHECKING:
+    from web.websockets import PatientWebSocket
 
 BACKLOG = 100  # connections that are accepted in one turn of the event loop
 UNCOUNTED = 3 * BACKLOG  # one is accepted, given a transport and counted in three turns
@@ -29,18 +34,30 @@ class Patience:
         body_seconds: for a request's body, and for an answer that the caller does not read.
         most: connections.
         waiting: those that owe the server bytes, who began to wait first is first.
+        websocket_seconds: for a message of a websocket, in either direction.
+        websockets: those that are open, which has been silent for longest is first.
     """
 
     head_seconds: float
     body_seconds: float
     most: int
     waiting: "dict[PatientProtocol, None]" = field(default_factory=dict)
+    websocket_seconds: float = math.inf
+    websockets: "dict[PatientWebSocket, None]" = field(default_factory=dict)
 
     @classmethod
     def of(cls, settings: WebSettings) -> "Patience":
         """Take as many connections as the settings and this process's limit of open files allow."""
         most = open_files(settings.max_connections + UNCOUNTED + OWN_FILES) - UNCOUNTED - OWN_FILES
-        return cls(settings.head_seconds, settings.body_seconds, max(1, min(settings.max_connections, most)))
+        most = max(1, min(settings.max_connections, most))
+        return cls(settings.head_seconds, settings.body_seconds, most, websocket_seconds=settings.websocket_seconds)
+
+    def longest_silent(self) -> "PatientWebSocket | None":
+        """Find which websocket gives way to a caller: of the address that has most of them, unless each has one."""
+        if not self.websockets:
+            return None
+        ((address, count),) = Counter(one.address for one in self.websockets).most_common(1)
+        return None if count == 1 else next(one for one in self.websockets if one.address == address)
 
 
 def open_files(wanted: int) -> int:
@@ -89,8 +106,12 @@ class PatientProtocol(H11Protocol):
 
     def _make_room(self) -> None:
         longest = next(iter(self.patience.waiting))
-        # Where only this one waits, all others are being answered.
-        longest._close(TOO_MANY if longest is self else TOO_SLOW)
+        if longest is not self:
+            longest._close(TOO_SLOW)
+        elif websocket := self.patience.longest_silent():
+            websocket.give_way()
+        else:  # all others are being answered
+            self._close(TOO_MANY)
 
     def data_received(self, data: bytes) -> None:
         """Find out what the caller owes after these bytes."""

@@ -67,9 +67,15 @@ class WebSettings(ServiceSettings):
         validation_alias="FEDMEM_BODY_SECONDS",
         description="Seconds that a request's body may take to arrive, and an answer to be read.",
     )
+    websocket_seconds: PositiveFloat = Field(
+        3600.0,
+        validation_alias="FEDMEM_WEBSOCKET_SECONDS",
+        description="Seconds that an open page of the dashboard may neither ask nor be told anything, before its "
+        "connection is closed; the page opens it again.",
+    )
     max_connections: PositiveInt = Field(
         1000,
         validation_alias="FEDMEM_MAX_CONNECTIONS",
         description="The most open connections of a service; beyond them the one that has kept it waiting longest is "
-        "closed.",
+        "closed or, where none has, a page's of the address that has most pages open.",
     )

@@ -30,9 +30,9 @@ async def application(scope, receive, send) -> None:
 
 
 @contextlib.contextmanager
-def serving(**settings) -> Iterator[tuple[uvicorn.Server, int]]:
+def serving(app=application, options=None, **settings) -> Iterator[tuple[uvicorn.Server, int]]:
     chosen = WebSettings(_env_file=None, **settings)
-    server = uvicorn.Server(config(application, chosen, lifespan="off", ws="none"))
+    server = uvicorn.Server(config(app, chosen, lifespan="off", **{"ws": "none"} | (options or {})))
     with bound_socket("127.0.0.1", 0) as listener:
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
         thread.start()
