@@ -101,8 +101,10 @@ class ExactRanking:
         # A product with one vector takes another, quicker way through the matrix than one with a matrix of one row.
         scratch = self._scratch(1)
         scores = np.dot(query, self.columns, out=scratch[0])
-        rounding = self.rounding(float(query @ query)) + add_remembered(scores, wanted)
         hide(scores, wanted)
+        rounding = self.rounding(float(query @ query))
+        if wanted.remembered is not None:
+            rounding += add_remembered(scores, wanted.remembered)
         bound = lower_bounds(scores, wanted.count) - rounding
         column = (scores >= max(bound, _LOWEST)).nonzero()[0]
         self._free.append(scratch)
@@ -114,9 +116,11 @@ class ExactRanking:
         scratch = self._scratch(len(queries))
         scores = np.matmul(queries, self.columns, out=scratch[: len(queries)])
         rounding = self.rounding(np.square(queries).sum(1))
-        for n, (row, asked) in enumerate(zip(scores, wanted, strict=True)):
-            rounding[n] += add_remembered(row, asked)
+        remembering = [(n, asked.remembered) for n, asked in enumerate(wanted) if asked.remembered is not None]
+        for row, asked in zip(scores, wanted, strict=True):
             hide(row, asked)
+        for n, remembered in remembering:
+            rounding[n] += add_remembered(scores[n], remembered)
         count = max(asked.count for asked in wanted)
         bounds = lower_bounds(scores, count) - rounding
         places = np.flatnonzero(scores >= np.maximum(bounds, _LOWEST)[:, None])
@@ -124,8 +128,8 @@ class ExactRanking:
         self._free.append(scratch)
         exact = scores_of(self.columns, column, queries.T.take(row, axis=1))
         ends = np.searchsorted(row, np.arange(len(queries) + 1)).tolist()
-        for start, end, asked in zip(ends, ends[1:], wanted, strict=False):
-            exact[start:end] += asked.added(column[start:end])
+        for n, remembered in remembering:
+            exact[ends[n] : ends[n + 1]] += remembered.of(column[ends[n] : ends[n + 1]])
         order = np.lexsort((-exact, row))
         column, exact = column[order], exact[order]
         return [
@@ -231,12 +235,10 @@ def ranking_of(columns: FloatArray, exact_items: int = EXACT_ITEMS) -> Ranking:
     return ranking
 
 
-def add_remembered(scores: FloatArray, wanted: TopK) -> float:
+def add_remembered(scores: FloatArray, remembered: RememberedScores) -> float:
     """Add what is remembered to the scores [I + 1]; returns by how much that may round them, twice."""
-    if wanted.remembered is None:
-        return 0.0
-    wanted.remembered.add_to(scores)
-    return 4 * _HALF_ULP * wanted.remembered.largest  # of the other part, the bound of rounding has room for it
+    remembered.add_to(scores)
+    return 4 * _HALF_ULP * remembered.largest  # of the other part, the bound of rounding has room for it
 
 
 def hide(scores: FloatArray, wanted: TopK) -> None:

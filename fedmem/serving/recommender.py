@@ -414,7 +414,7 @@ class Recommender:
         """Read the sparse part from the rows that are in service; the dense one stays."""
         table = resolved.transitions
         if table is None:
-            return replace(vector, remembered=None, table=None)
+            return vector if vector.table is None else replace(vector, remembered=None, table=None)
         remembered = table.read(resolved.history).times(self.scorer.strength)
         return replace(vector, remembered=remembered, table=ref(table))
 
