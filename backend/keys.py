@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 from hashlib import sha256
 from pathlib import Path
+from typing import Literal
 
 from backend.errors import ApiKeyError, ForbiddenError
 from backend.settings import Settings
@@ -19,6 +20,8 @@ from fedmem.errors import ConfigError
 
 LOG = logging.getLogger(__name__)
 NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
+Reading = Literal["", "open", "closed"]
+SAYINGS: Mapping[str, Reading] = {"reading open": "open", "reading closed": "closed"}
 _LINE = re.compile(rf"(?P<name>{NAME.pattern}) (?P<access>read|write) sha256:(?P<digest>[0-9a-f]{{64}})")
 
 
@@ -47,8 +50,31 @@ def digest(key: bytes) -> str:
     return sha256(key).hexdigest()
 
 
-def read_keys(path: Path) -> dict[str, Key]:
-    """Read a file of keys, by name; empty lines and those that begin with # are passed over.
+@dataclass(frozen=True)
+class KeyRing:
+    """What a file of keys says.
+
+    Attributes:
+        keys: by name.
+        reading: whether what reads needs a key where none is for reading alone; empty where the file does not say.
+    """
+
+    keys: Mapping[str, Key] = field(default_factory=dict)
+    reading: Reading = ""
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """Name the keys that may only read."""
+        return tuple(key.name for key in self.keys.values() if key.access is Access.READ)
+
+    def text(self) -> str:
+        """Write it as the file."""
+        lines = [f"reading {self.reading}"] if self.reading else []
+        return "".join(f"{line}\n" for line in (*lines, *(key.line() for key in self.keys.values())))
+
+
+def read_keys(path: Path) -> KeyRing:
+    """Read a file of keys; empty lines and those that begin with # are passed over.
 
     Raises:
         ConfigError: if it cannot be read; or naming a line, which is not shown: it may be a key.
@@ -58,14 +84,18 @@ def read_keys(path: Path) -> dict[str, Key]:
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"the file of keys {path} cannot be read ({error}); FEDMEM_KEYS_FILE names it") from None
     keys: dict[str, Key] = {}
+    reading: Reading = ""
     for number, line in enumerate(lines, start=1):
         if not line.strip() or line.startswith("#"):
+            continue
+        if (said := line.strip()) in SAYINGS:
+            reading = SAYINGS[said]
             continue
         key = _key_of(line, f"{path}, line {number}")
         if key.name in keys:
             raise ConfigError(f"{path}, line {number}: the name {key.name!r} stands twice; give each key its own")
         keys[key.name] = key
-    return keys
+    return KeyRing(keys, reading)
 
 
 def _key_of(line: str, where: str) -> Key:
@@ -77,9 +107,16 @@ def _key_of(line: str, where: str) -> Key:
 
 @dataclass
 class KeyFile:
-    """The keys of a file as it is now; where it cannot be read any more, those of before."""
+    """The keys of a file as it is now; where it cannot be read any more, those of before.
+
+    Attributes:
+        closed: whether what reads needs a key. Once it does, only ``reading open`` in the file ends that.
+        trouble: what is wrong with the file, in a sentence.
+    """
 
     path: Path
+    closed: bool = False
+    trouble: str = ""
     _stamp: tuple[int, ...] = ()
     _keys: tuple[Key, ...] = ()
 
@@ -97,12 +134,24 @@ class KeyFile:
 
     def _read(self, first: bool) -> None:
         try:
-            self._keys = tuple(read_keys(self.path).values())
-            LOG.info("%d keys are read from %s", len(self._keys), self.path)
+            self._take(read_keys(self.path))
         except ConfigError as error:
             if first:
                 raise
+            self.trouble = "the file of keys cannot be read: the keys of before stay valid"
             LOG.error("%s; the keys of before stay valid", error)
+
+    def _take(self, ring: KeyRing) -> None:
+        self._keys, self.trouble = tuple(ring.keys.values()), ""
+        LOG.info("%d keys are read from %s", len(self._keys), self.path)
+        if ring.reads or ring.reading:
+            self.closed = bool(ring.reads) or ring.reading == "closed"
+        elif self.closed:
+            self.trouble = (
+                "the file of keys has no key for reading any more: reading stays closed, but to keys that write; "
+                "`fedmem keys remove NAME --open` opens it"
+            )
+            LOG.error("%s: %s", self.path, self.trouble)
 
 
 def _stamp_of(path: Path) -> tuple[int, ...]:
@@ -158,10 +207,15 @@ class Keys:
         return key.name
 
     def _locked(self, access: Access) -> bool:
-        """Say whether a key is asked for: to write as soon as there is any, to read as soon as there is one for it."""
+        """Say whether a key is asked for: to write as soon as there is any, to read once there was one for it."""
         if access is Access.WRITE:
             return bool(self.fixed) or self.file is not None
-        return any(key.access is access for key in self._known)
+        return any(key.access is access for key in self.fixed) or (self.file is not None and self.file.closed)
+
+    def troubles(self) -> tuple[str, ...]:
+        """Say what is wrong with the file of keys."""
+        self._look()
+        return (self.file.trouble,) if self.file is not None and self.file.trouble else ()
 
     def _look(self) -> None:
         known = (*self.fixed, *(self.file.keys() if self.file is not None else ()))

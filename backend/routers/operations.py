@@ -41,7 +41,7 @@ async def get_metrics(request: Request) -> Response:
 
 
 @ready.get("/health/ready", responses=problems(409, 503))
-async def is_ready(services: CurrentServices, served: Served, dataset: OfDataset = None) -> Ready:
+async def is_ready(request: Request, services: CurrentServices, served: Served, dataset: OfDataset = None) -> Ready:
     """Say whether the database is at this version's schema and a model answers; else 503 says which is missing.
 
     Without `dataset` that of the default data set is asked for, and where there is no default any will do. A data set
@@ -52,7 +52,7 @@ async def is_ready(services: CurrentServices, served: Served, dataset: OfDataset
         f"{version} was refused: {why.reason}" for version, why in services.keeper.loader.refusals.items()
     )
     try:
-        return _ready(served, dataset)
+        return _ready(request, served, dataset)
     except (NotReadyError, ConflictError) as error:
         if isinstance(error, ConflictError) and dataset is not None:
             raise
@@ -60,18 +60,19 @@ async def is_ready(services: CurrentServices, served: Served, dataset: OfDataset
 
 
 @ready_of_run.get("/health/ready", responses=problems(503), name="is_ready")
-async def has_model(served: Served) -> Ready:
+async def has_model(request: Request, served: Served) -> Ready:
     """Say whether a model answers."""
-    return _ready(served, None)
+    return _ready(request, served, None)
 
 
-def _ready(served: ServedModels, asked: str | None) -> Ready:
+def _ready(request: Request, served: ServedModels, asked: str | None) -> Ready:
     dataset = served.unnamed if asked is None else asked
     several = dataset is None and bool(served.in_service)
     version = None if several else served.version_of(dataset)
     if not served.all():  # at the start: requests wait for it, probes are told
         raise NotReadyError("the model in service is still being loaded")
-    return Ready(model_version=version, dataset=dataset, in_service=in_service_of(served))
+    warnings = request.app.state.keys.troubles()
+    return Ready(model_version=version, dataset=dataset, in_service=in_service_of(served), warnings=warnings)
 
 
 @router.get("/datasets", responses=problems(503))

@@ -34,6 +34,7 @@ class Ready(Contract):
     )
     dataset: str | None = Field(description="The data set that this model was trained on.", examples=["demo"])
     in_service: tuple[InService, ...] = Field(description="The models of all data sets that have one.")
+    warnings: tuple[str, ...] = Field((), description="What an operator is to look at, in sentences.", examples=[[]])
 
 
 class Trainer(Contract):

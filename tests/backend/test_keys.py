@@ -88,8 +88,37 @@ def test_keys_of_a_file_come_and_go_without_a_restart_and_the_log_names_them(set
         file.write_text(line("ops", "write", OPS), encoding="utf-8")
         problem(client.get("/users", headers=header(SHOP)), 401)
         assert client.get("/users?dataset=tiny", headers=header(OPS)).status_code == 200
-        assert client.get("/jobs").status_code == 200, "no key is left that reads only, so that reading needs none"
     assert not [record for record in caplog.records if SHOP in str(record.__dict__) or OPS in str(record.__dict__)]
+
+
+def test_reading_stays_closed_where_the_file_loses_its_last_read_key_and_opens_where_it_says_so(
+    served_world, tmp_path, caplog
+):
+    file, rest = tmp_path / "keys", line("ops", "write", OPS)
+    file.write_text(line("shop", "read", SHOP) + rest, encoding="utf-8")
+    with TestClient(create_app(settings_of(served_world, keys_file=file))) as client:
+        wait_for_model(client)
+        assert client.get("/health/ready").json()["warnings"] == []
+        for lost in (lambda: file.write_text(rest, encoding="utf-8"), file.unlink):
+            caplog.clear()
+            lost()
+            problem(client.get("/jobs"), 401)
+            assert client.get("/jobs", headers=header(OPS)).status_code == 200
+            assert len(client.get("/health/ready").json()["warnings"]) == 1
+            assert [record.levelname for record in caplog.records].count("ERROR") == 1
+        file.write_text("reading closed\n" + rest, encoding="utf-8")
+        problem(client.get("/jobs"), 401)
+        file.write_text("reading open\n" + rest, encoding="utf-8")
+        assert client.get("/jobs").status_code == 200
+        assert client.get("/health/ready").json()["warnings"] == []
+
+
+def test_a_file_that_says_reading_is_closed_is_believed_at_a_start(settings, tmp_path):
+    file = tmp_path / "keys"
+    file.write_text("reading closed\n" + line("ops", "write", OPS), encoding="utf-8")
+    with TestClient(create_app(settings(keys_file=file))) as client:
+        problem(client.get("/jobs"), 401)
+        assert client.get("/jobs", headers=header(OPS)).status_code == 200
 
 
 def test_a_file_that_breaks_leaves_the_keys_of_before(tmp_path, caplog):

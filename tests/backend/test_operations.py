@@ -21,6 +21,7 @@ def test_it_is_alive_and_ready(served, recommender):
         "in_service": [
             {"dataset": "tiny", "model_version": recommender.model_version, "in_memory": True, "default": True}
         ],
+        "warnings": [],
     }
 
 
