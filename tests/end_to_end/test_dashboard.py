@@ -125,7 +125,7 @@ def test_every_page_opens_on_an_empty_database_once_the_password_is_given(empty_
         tab.page.get_by_text("That is not the password." if given == "wrong" else "Overview").first.wait_for()
     tab.complaints.clear()  # the browser's, that it was refused before
     for name in PAGES:
-        tab.open(name)
+        tab.follow(name)
         assert re.search("(?i)no .* yet", tab.text()), f"{name} does not say what is missing: {tab.text()}"
         tab.has_no_complaints()
 
@@ -135,18 +135,22 @@ def test_every_page_opens_on_finished_jobs(site, visit):
     for name in PAGES:
         tab.open(name, job=1)
         tab.has_no_complaints()
-    tab.open("overview", job=1)
+    tab.follow("overview")
     assert f"all {ROUNDS} rounds are done" in tab.text()
+    tab.open("training", job=2)
     for name in ("training", "memory", "prototypes"):  # where a job without a memory looks otherwise
-        tab.open(name, job=2)
+        tab.follow(name)
+        assert "job=2" in tab.page.url
         tab.has_no_complaints()
 
 
 def test_every_page_opens_on_a_running_job_in_a_narrow_window(site, running, visit):
     _, lease = running
     tab = visit(site.home, NARROW)
+    tab.open("overview", job=lease.job_id)
     for name in PAGES:
-        tab.open(name, job=lease.job_id)
+        tab.follow(name)
+        assert f"job={lease.job_id}" in tab.page.url
         tab.has_no_complaints()
         assert tab.page.evaluate("document.querySelector('[data-testid=stMain]').scrollWidth") <= NARROW, name
         assert tab.page.locator("[data-testid=stSidebar][aria-expanded=true]").count() == 0, "the page is covered"

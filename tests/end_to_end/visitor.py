@@ -53,6 +53,12 @@ class Visitor:
         self.page.get_by_role("heading", level=1).wait_for()
         self.settled()
 
+    def follow(self, name: str) -> None:
+        """Follow the sidebar's link to a page, which a narrow window hides: no script is loaded anew."""
+        self.page.get_by_test_id("stSidebarNavLink").filter(has_text=name.capitalize()).dispatch_event("click")
+        self.page.get_by_role("heading", level=1, name=name.capitalize(), exact=True).wait_for()
+        self.settled()
+
     def settled(self) -> None:
         """The script has run to its end and every chart has its canvas."""
         self.page.wait_for_function("document.querySelector('[data-test-script-state=notRunning]') !== null")

@@ -115,14 +115,15 @@ def test_an_upgrade_keeps_the_catalogue_of_before(empty_url):
     engine.dispose()
 
 
-def test_a_database_of_a_newer_version_is_refused(database_url):
-    engine = connect(database_url)
+def test_a_database_of_a_newer_version_is_refused(empty_url):
+    migrations.upgrade(empty_url)
+    engine = connect(empty_url)
     with writing(engine) as connection:
         connection.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")
     with pytest.raises(StorageError, match="9999"):
         check_schema(engine)
     with pytest.raises(StorageError, match="newer FedMem"):
-        migrations.upgrade(database_url)
+        migrations.upgrade(empty_url)
     engine.dispose()
 
 

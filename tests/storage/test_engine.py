@@ -10,6 +10,7 @@ import pytest
 from sqlalchemy import event, func, make_url, select
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
+import migrations
 from fedmem.errors import DataError, StorageError
 from fedmem.storage import engine as engine_module
 from fedmem.storage.engine import connect, parse_url, reading, schema_revision, shown, writing
@@ -148,13 +149,16 @@ def test_a_database_that_was_not_migrated(empty_url):
     engine.dispose()
 
 
-def test_a_column_of_a_newer_version(engine):
+def test_a_column_of_a_newer_version(empty_url):
+    migrations.upgrade(empty_url)
+    engine = connect(empty_url)
     with writing(engine) as connection:
         connection.exec_driver_sql("ALTER TABLE datasets RENAME COLUMN source TO origin")
     with pytest.raises(StorageError, match="run: fedmem db upgrade"):
         insert_dataset(engine)
     with pytest.raises(StorageError, match="run: fedmem db upgrade"), reading(engine) as connection:
         connection.execute(datasets.select())
+    engine.dispose()
 
 
 def fill(engine):
