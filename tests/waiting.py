@@ -6,6 +6,10 @@ from typing import IO, TypeVar
 
 T = TypeVar("T")
 PATIENCE = 180.0  # seconds; on a quiet machine nothing takes a tenth of it
+LONGER = (
+    1.2  # the next pause, and so on to the longest: to look costs time of the processor, that of what is waited for
+)
+LONGEST_PAUSE = 0.1
 
 
 def until(happened: Callable[[], T], what: str, patience: float = PATIENCE, *, pause: float = 0.02) -> T:
@@ -14,6 +18,7 @@ def until(happened: Callable[[], T], what: str, patience: float = PATIENCE, *, p
     while not (found := happened()):
         assert time.monotonic() < deadline, f"in vain: {what}"
         time.sleep(pause)
+        pause = max(pause, min(LONGER * pause, LONGEST_PAUSE))
     return found
 
 

@@ -195,18 +195,20 @@ def test_what_is_written_is_for_its_user_alone(product, folder):
 
 
 @pytest.mark.parametrize("by_environment", [False, True])
-def test_a_port_in_use_is_one_clear_error(product, tmp_path, by_environment):
+def test_a_port_in_use_is_one_clear_error(product, elsewhere, monkeypatch, by_environment):
     _, _, board = product
-    api = str(free_port())
+    api, options = str(free_port()), ["--dashboard-port", str(board)]
     if by_environment:
-        process = up(tmp_path, FEDMEM_PORT=api, FEDMEM_DASHBOARD_PORT=str(board))
+        monkeypatch.setenv("FEDMEM_PORT", api)
+        monkeypatch.setenv("FEDMEM_DASHBOARD_PORT", options.pop())
+        options.clear()
     else:
-        process = up(tmp_path, "--port", api, "--dashboard-port", str(board))
-    output, _ = process.communicate(timeout=PATIENCE)
-    assert process.returncode == 2
-    assert f"port {board}" in output
-    assert "--dashboard-port" in output
-    assert not list(tmp_path.iterdir())
+        options += ["--port", api]
+    done = called("up", *options)
+    assert done.code == 2
+    assert f"port {board}" in done.err
+    assert "--dashboard-port" in done.err
+    assert not list(elsewhere.iterdir())
 
 
 def test_ctrl_c_ends_everything_and_leaves_what_was_trained(product, folder):

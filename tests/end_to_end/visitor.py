@@ -23,6 +23,11 @@ COUNT_DRAWINGS = """
     CanvasRenderingContext2D.prototype.clearRect = function (...place) { drawings++; return clear.apply(this, place); };
 """
 
+SETTLED = """
+    document.querySelector('[data-test-script-state=notRunning]') !== null
+    && [...document.querySelectorAll('[data-testid=stVegaLiteChart]')].every(chart => chart.querySelector('canvas'))
+"""
+
 
 @dataclass
 class Visitor:
@@ -61,10 +66,7 @@ class Visitor:
 
     def settled(self) -> None:
         """The script has run to its end and every chart has its canvas."""
-        self.page.wait_for_function("document.querySelector('[data-test-script-state=notRunning]') !== null")
-        self.page.wait_for_function(
-            "[...document.querySelectorAll('[data-testid=stVegaLiteChart]')].every(c => c.querySelector('canvas'))"
-        )
+        self.page.wait_for_function(SETTLED, polling=50)  # by itself it would ask with every frame
 
     def text(self) -> str:
         return self.page.locator("[data-testid=stMain]").inner_text()
