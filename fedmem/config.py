@@ -245,7 +245,8 @@ class FederatedConfig(Section):
         "a GPU as many of a round as it can hold.",
     )
     centralised_batch: Positive | None = setting(
-        None, "If set, a round passes over its users in batches of this many, one step each: pooled training."
+        None,
+        "If set, a round passes over its users in equal batches of about this many, one step each: pooled training.",
     )
 
 

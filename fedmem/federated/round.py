@@ -261,8 +261,9 @@ class _Training:
         """Aggregate once over all clients of the round; pooled training does so once per mini-batch."""
         size = self.config.federated.centralised_batch or len(clients)
         reported: UpdateSum | None = None
-        for first in range(0, len(clients), size):
-            total = self._sum(state, clients[first : first + size])
+        # Of equal size: a last batch of the few that are left would take a whole step of Adam on hardly any data.
+        for batch in np.array_split(clients, max(1, round(len(clients) / size))):
+            total = self._sum(state, batch)
             state = self._aggregated(state, total)
             found = total.without_parts()
             reported = found if reported is None else reported + found

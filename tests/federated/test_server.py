@@ -114,6 +114,12 @@ def test_pooled_training_takes_a_step_a_batch(batch, steps):
     assert server.state.round == 1
 
 
+def test_pooled_training_takes_no_step_on_what_is_left_over():
+    population = ScriptedPopulation()
+    server_of(population, client_fraction=0.35, centralised_batch=3).run_round()
+    assert sorted(map(len, population.trained)) == [3, 4]
+
+
 def test_metrics_are_means_over_what_they_weigh_by_and_totals():
     report = server_of(ScriptedPopulation(), client_fraction=0.3).run_round()
     assert report.metrics["recommendation_loss"] == 1.5
