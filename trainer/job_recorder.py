@@ -96,6 +96,7 @@ class JobRecorder:
         memories = clients.memories(report.round) if whole else clients.changed_memories(report.round)
         base, handed_on = None if whole else report.round - 1, clients.handed_on(report.round)
         checkpoint = self._directory.checkpoints.write(state, memories, base, handed_on)
+        self._directory.checkpoints.note_first_rounds(report.round, handed_on)
         seconds = {**report.seconds, "write": time.perf_counter() - began}
         result = self._result(report, state, checkpoint, seconds)
         self._control.patiently(lambda: self._jobs.commit_round(self._lease, result))

@@ -89,7 +89,6 @@ class Checkpoints:
         transitions = server.transitions if base is None else server.new_transitions
         if transitions is not None and handed_on is not None:
             write_transitions(unfinished, HandedOn(transitions, handed_on))
-            note_first_rounds(self._folder, server.round, handed_on)
         files = 0
         for some in memories:
             write_arrays(unfinished / _memories_file(files), memory_arrays(some))
@@ -131,6 +130,13 @@ class Checkpoints:
         with reading(self.folder_of(round_number)):
             stored = read_transitions(self.folder_of(round_number))
             return None if stored is None else stored.lengths
+
+    def note_first_rounds(self, round_number: int, handed_on: Lengths | None) -> None:
+        """Note which users [U] had handed on by the end of a round; called after every round, in order."""
+        if handed_on is not None:
+            with writing(self._folder):
+                self._folder.mkdir(parents=True, exist_ok=True)
+                note_first_rounds(self._folder, round_number, handed_on)
 
     def read_first_rounds(self) -> Lengths | None:
         """Read after which round each user [U] had first handed anything on, 0 for not yet; None if unknown."""

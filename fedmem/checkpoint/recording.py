@@ -66,6 +66,7 @@ class DirectoryRecorder:
     def put(self, report: RoundReport, state: ServerState, clients: RememberingClients) -> None:
         """See ``Recorder``."""
         self._unsaved.append(report)
+        self.directory.checkpoints.note_first_rounds(report.round, clients.handed_on(report.round))
         if report.is_best or report.round % self.save_interval == 0:
             self.flush(state, clients)
 
