@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
-from weakref import ref
 
 import numpy as np
 import numpy.typing as npt
@@ -29,7 +28,8 @@ from fedmem.serving.ranking import Best, Ranking, most_similar, ranking_of
 from fedmem.serving.single_query import SingleQueries
 from fedmem.serving.trained_model import TrainedModel
 from fedmem.serving.user_contexts import UserContexts
-from fedmem.serving.user_vectors import CAPACITY, Slot, UserVector, UserVectorCache, VectorKey
+from fedmem.serving.user_vectors import CAPACITY, UserVector, UserVectorCache
+from fedmem.serving.vector_reader import VectorReader
 
 Indices = npt.NDArray[np.integer]
 Change = tuple[str, Sequence[str], Sequence[str]]
@@ -54,6 +54,7 @@ class Recommender:
         config: the configuration that its model was trained by.
         contexts: what stands beside histories.
         queries: the scorer's queries of single users.
+        reader: finds or computes the user's side of a score.
         explainer: what an answer is made of.
     """
 
@@ -68,18 +69,21 @@ class Recommender:
     config: ExperimentConfig = field(init=False)
     contexts: UserContexts = field(init=False)
     queries: SingleQueries = field(init=False)
+    reader: VectorReader = field(init=False)
     explainer: Explainer = field(init=False)
 
     def __post_init__(self) -> None:
         trained, snapshot = self.trained, self.trained.snapshot
+        contexts = UserContexts(trained, self.scorer.global_memory, self.scorer.model)
         queries = SingleQueries(self.scorer)
         derived = {
             "model_version": trained.version,
             "round": trained.round,
             "dataset": snapshot.dataset,
             "config": snapshot.config,
-            "contexts": UserContexts(trained, self.scorer.global_memory, self.scorer.model),
+            "contexts": contexts,
             "queries": queries,
+            "reader": VectorReader(self.scorer, contexts, queries, self.vectors),
             "explainer": Explainer(self.scorer, queries, self.catalogue, snapshot.features),
         }
         for name, part in derived.items():
@@ -167,7 +171,7 @@ class Recommender:
         hidden = excluded if again else np.concatenate([seen, excluded]) if len(excluded) else seen
         history = seen if len(self.catalogue) == self.catalogue.trained else seen[seen <= self.catalogue.trained]
         outside, missing = self.catalogue.outside(selection), tuple(dict.fromkeys([*unknown, *unknown_too]))
-        slot, vector = self._kept_vector(question, history)
+        slot, vector = self.reader.find(question, history)
         return ResolvedQuestion(
             question,
             user,
@@ -183,7 +187,7 @@ class Recommender:
 
     def answer_resolved(self, resolved: ResolvedQuestion) -> Recommendation:
         """Answer a question that this recommender resolved."""
-        vector, context = self._vector(resolved)
+        vector, context = self.reader.read(resolved)
         (best,) = self.ranking.best(vector.query[None], [resolved.top_k(vector.remembered)])
         return self._recommendation(resolved, vector, context, best)
 
@@ -195,7 +199,7 @@ class Recommender:
         if not questions:
             return []
         # One by one, because a batch rounds otherwise, and pages of one list would then not fit together.
-        read = [(resolved, *self._vector(resolved)) for resolved in heeded(self._with_texts(questions))]
+        read = [(resolved, *self.reader.read(resolved)) for resolved in heeded(self._with_texts(questions))]
         queries = np.stack([vector.query for _, vector, _ in read])
         found = self.ranking.best(queries, [resolved.top_k(vector.remembered) for resolved, vector, _ in read])
         return [self._recommendation(*one, best) for one, best in zip(read, found, strict=True)]
@@ -331,13 +335,8 @@ class Recommender:
             changes: of each user the id, the item ids that were counted before, and those that are to be now, oldest
                 first. Items that are newer than the model are left out.
         """
-        if self.trained.transitions is None or not self.trained.counts_further:
-            return
-        histories = [(self._counted(user_id, before), self._counted(user_id, now)) for user_id, before, now in changes]
-        self.trained.transitions.exchange(histories, self.config.transitions.window)
-
-    def _counted(self, user_id: str, since: Sequence[str]) -> npt.NDArray[np.int32]:
-        return np.concatenate([self.trained.known_history(user_id), self._trained_items(since)])
+        known = self._trained_items
+        self.trained.count((user_id, known(before), known(now)) for user_id, before, now in changes)
 
     def refresh(self) -> None:
         """Let answers read all that was counted by now."""
@@ -365,7 +364,7 @@ class Recommender:
 
     def scores(self, question: Question) -> npt.NDArray[np.float32]:
         """Compute every item's score in the answer to a question [I], hidden ones included."""
-        vector, _ = self._vector(self.resolve(question))
+        vector, _ = self.reader.read(self.resolve(question))
         scores: npt.NDArray[np.float32] = vector.query @ self.scorer.columns.numpy()
         if vector.remembered is not None:
             vector.remembered.add_to(scores)
@@ -380,43 +379,6 @@ class Recommender:
         return self.contexts.of_user(user, history)
 
     # How a question becomes an answer
-
-    def _kept_vector(self, question: Question, history: Indices) -> tuple[Slot | None, UserVector | None]:
-        """Find where the user's vector is kept, and the vector if it is there; nothing without a user or a history."""
-        user_id = question.user_id
-        if user_id is None or question.memory is not None or not question.selection.memory or not len(history):
-            return None, None
-        return self.vectors.find(VectorKey.of(user_id, history))
-
-    def _vector(self, resolved: ResolvedQuestion) -> tuple[UserVector, UserContext | None]:
-        """Find the user's side of the score and, if needed, what it was read from: no history is replayed twice."""
-        context = resolved.context() if resolved.needs_context else None
-        kept = resolved.vector
-        if kept is not None and kept.was_read_from(resolved.transitions):
-            return kept, context
-        vector = self._read(resolved, context) if kept is None else self._with_transitions(kept, resolved)
-        if resolved.slot is not None:
-            self.vectors.put(resolved.slot, vector)
-        return vector, context
-
-    def _read(self, resolved: ResolvedQuestion, context: UserContext | None) -> UserVector:
-        """Compute the user's side of the score: both parts, or popularity alone where nothing is known."""
-        history = resolved.history
-        strategy = self.contexts.strategy(resolved.user, history, context)
-        if context is None:
-            return UserVector(self.queries.query(context, history), strategy)
-        if self.scorer.only_popularity(context, history):
-            nothing = UserVector(np.zeros(len(self.scorer.columns), np.float32), "popularity")
-            return self._with_transitions(nothing, resolved)
-        return self._with_transitions(UserVector(self.queries.query(context, history), strategy), resolved)
-
-    def _with_transitions(self, vector: UserVector, resolved: ResolvedQuestion) -> UserVector:
-        """Read the sparse part from the rows that are in service; the dense one stays."""
-        table = resolved.transitions
-        if table is None:
-            return vector if vector.table is None else replace(vector, remembered=None, table=None)
-        remembered = table.read(resolved.history).times(self.scorer.strength)
-        return replace(vector, remembered=remembered, table=ref(table))
 
     def _recommendation(
         self, resolved: ResolvedQuestion, vector: UserVector, context: UserContext | None, best: Best

@@ -1,6 +1,6 @@
 """What a checkpoint left of a model version: all that no new item changes."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -92,6 +92,19 @@ class TrainedModel:
         histories = [self.known_history(user_id) for user_id in dataset.vocabulary.users]
         assert self.transitions is not None, "counted further"
         return replace(self, transitions=self.transitions.completed(histories, self._window), held_out=True)
+
+    def count(self, changes: Iterable[tuple[str, IntArray, IntArray]]) -> None:
+        """Count among the transitions what people did since the snapshot; with a budget it waits for the next training.
+
+        Args:
+            changes: of each user the id, the items behind what the snapshot knows that were counted before, and those
+                that are to be now, oldest first.
+        """
+        if self.transitions is None or not self.counts_further:
+            return
+        known = ((self.known_history(user_id), before, now) for user_id, before, now in changes)
+        histories = [(np.concatenate([first, before]), np.concatenate([first, now])) for first, before, now in known]
+        self.transitions.exchange(histories, self._window)
 
     def known_history(self, user_id: str) -> IntArray:
         """Return what the snapshot knows of a user; nothing of an unknown or a forgotten one."""
