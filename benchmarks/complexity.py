@@ -6,9 +6,6 @@ For each part and size: CPU seconds of the product's own function at several val
 log seconds over log size. A slope of 1 is linear; constant costs (calls, allocation) pull slopes of small sizes down.
 """
 
-import argparse
-import json
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from statistics import median
 from typing import Any
@@ -16,7 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from benchmarks.measure import interleaved, machine, write_result
+from benchmarks.measure import interleaved, keeping_parser, machine, tell
 from fedmem.config import FedMemConfig
 from fedmem.config_reader import validate_config
 from fedmem.features.store import FrozenVectors, ItemFeatures
@@ -129,13 +126,8 @@ def measure() -> dict[str, Any]:
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--keep", action="store_true", help="write benchmarks/results/complexity.json too")
-    asked = parser.parse_args()
-    record = measure()
-    if asked.keep:
-        write_result("complexity", record)
-    sys.stdout.write(json.dumps(record) + "\n")
+    asked = keeping_parser("complexity", __doc__).parse_args()
+    tell("complexity", measure(), asked.keep)
 
 
 if __name__ == "__main__":

@@ -17,12 +17,9 @@ failed_polls      answers of the backend other than 2xx, and errors that a tab s
     python -m benchmarks.five_tabs [--keep]
 """
 
-import argparse
-import json
 import re
 import shutil
 import statistics
-import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -36,7 +33,7 @@ from typing import Any
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
 from benchmarks.lock_waits import noted
-from benchmarks.measure import machine, write_result
+from benchmarks.measure import keeping_parser, machine, tell
 from benchmarks.product import PATIENCE, Product, Service, free_port, product
 from fedmem.storage.engine import connect
 from fedmem.storage.jobs import JobStore
@@ -268,13 +265,8 @@ def stretch(at: Site, rounds: int) -> Stretch:
 
 def main() -> None:
     """Print the record as JSON."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--keep", action="store_true", help="write benchmarks/results/five_tabs.json too")
-    asked = parser.parse_args()
-    record = five_tabs()
-    if asked.keep:
-        write_result("five_tabs", record)
-    sys.stdout.write(json.dumps(record) + "\n")
+    asked = keeping_parser("five_tabs", __doc__).parse_args()
+    tell("five_tabs", five_tabs(), asked.keep)
 
 
 if __name__ == "__main__":

@@ -10,11 +10,9 @@ emptied, where a small file system can be mounted (Linux, as root). Every answer
 succeed. Everything stays on this machine.
 """
 
-import argparse
 import asyncio
 import contextlib
 import itertools
-import json
 import os
 import random
 import shutil
@@ -36,7 +34,7 @@ import httpx
 
 from benchmarks.load import put_first_model_into_service, users_and_items
 from benchmarks.load_generator import Generator, Load, recommendations
-from benchmarks.measure import machine, write_result
+from benchmarks.measure import keeping_parser, machine, tell
 from benchmarks.product import DEMO, PATIENCE, Product, product, resident_mib
 
 RATE = 20.0  # requests a second of the well-behaved client
@@ -300,14 +298,11 @@ def record_of(minutes: float, load: Load, attack: Attack, mounted: bool) -> dict
 
 def main() -> None:
     """Print the record as JSON; the exit code is 1 if any answer of the well-behaved client failed."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.hostile", description=__doc__)
+    parser = keeping_parser("hostile", __doc__)
     parser.add_argument("--minutes", type=float, default=60.0, help="for how long")
-    parser.add_argument("--keep", action="store_true", help="write benchmarks/results/hostile.json too")
     asked = parser.parse_args()
     record = hostile(asked.minutes)
-    if asked.keep:
-        write_result("hostile", record)
-    sys.stdout.write(json.dumps(record) + "\n")
+    tell("hostile", record, asked.keep)
     sys.exit(record["errors"] > 0)
 
 

@@ -5,10 +5,8 @@ asks the backend for recommendations of known users (nine of ten requests), for 
 It says what went wrong, how long answers took, and how much memory the backend held at the start and at the end.
 """
 
-import argparse
 import asyncio
 import json
-import sys
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -16,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.load_generator import Generator, Load, Request, recommendations
-from benchmarks.measure import machine, write_result
+from benchmarks.measure import keeping_parser, machine, tell
 from benchmarks.product import DEMO, BenchmarkError, Product, Service, product
 from fedmem.data.formats import read_dataset
 
@@ -107,15 +105,12 @@ def users_and_items(made: Product) -> tuple[list[str], list[str]]:
 
 def main() -> None:
     """Print the record as JSON."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.load", description=__doc__)
+    parser = keeping_parser("load", __doc__)
     parser.add_argument("--rate", type=float, default=200.0, help="requests a second")
     parser.add_argument("--seconds", type=float, default=600.0, help="for how long")
-    parser.add_argument("--keep", action="store_true", help="write benchmarks/results/load.json too")
     asked = parser.parse_args()
     record = load(asked.rate, asked.seconds)
-    if asked.keep:
-        write_result("load", record)
-    sys.stdout.write(json.dumps(record) + "\n")
+    tell("load", record, asked.keep)
 
 
 if __name__ == "__main__":

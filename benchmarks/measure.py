@@ -1,5 +1,6 @@
 """CPU time of several sides in one interleaved run, and the record of the machine it ran on."""
 
+import argparse
 import datetime
 import json
 import os
@@ -74,3 +75,19 @@ def write_result(name: str, record: Mapping[str, Any]) -> Path:
     path = RESULTS / f"{name}.json"
     path.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
     return path
+
+
+def keeping_parser(name: str, described: str | None) -> argparse.ArgumentParser:
+    """Make a benchmark's parser of arguments, of its docstring, with ``--keep``."""
+    parser = argparse.ArgumentParser(
+        prog=f"python -m benchmarks.{name}", description=described, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--keep", action="store_true", help=f"write benchmarks/results/{name}.json too")
+    return parser
+
+
+def tell(name: str, record: Mapping[str, Any], keep: bool) -> None:
+    """Print a record as JSON, and keep it if asked."""
+    if keep:
+        write_result(name, record)
+    sys.stdout.write(json.dumps(record) + "\n")

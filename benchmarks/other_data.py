@@ -7,7 +7,6 @@ as MiniOneRec publishes them; no times, so that places in the sequence stand for
 interrupted. Test figures beside item-item counts and beside the same model without its transition memory.
 """
 
-import argparse
 import csv
 import json
 import subprocess
@@ -16,7 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from benchmarks.measure import FEDMEM, RESULTS, machine, write_result
+from benchmarks.measure import FEDMEM, RESULTS, keeping_parser, machine, tell
 
 CONFIG = RESULTS.parents[1] / "configs" / "movielens_1m.yaml"
 AMAZON = "Industrial_and_Scientific"
@@ -70,16 +69,13 @@ def measure(name: str, data: Path, out: Path) -> dict[str, Any]:
 
 def main() -> None:
     """Train what is missing, evaluate, print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = keeping_parser("other_data", __doc__)
     parser.add_argument("--data", type=Path, required=True, help="the folder that holds both data sets")
     parser.add_argument("--out", type=Path, default=Path("runs/other"))
-    parser.add_argument("--keep", action="store_true", help="write benchmarks/results/other_data.json too")
     asked = parser.parse_args()
     asked.out.mkdir(parents=True, exist_ok=True)
     record = {name: measure(name, asked.data, asked.out) for name in DATA} | {"machine": machine()}
-    if asked.keep:
-        write_result("other_data", record)
-    sys.stdout.write(json.dumps(record) + "\n")
+    tell("other_data", record, asked.keep)
 
 
 if __name__ == "__main__":

@@ -6,11 +6,8 @@ when a turn ends is waited for. Wall time, because most of writing is waiting fo
     python -m benchmarks.recording [--data PATH] [--keep]
 """
 
-import argparse
 import itertools
-import json
 import statistics
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -18,7 +15,7 @@ from contextlib import closing
 from pathlib import Path
 
 import migrations
-from benchmarks.measure import machine, write_result
+from benchmarks.measure import keeping_parser, machine, tell
 from benchmarks.simulate import find_movielens, generated_movielens
 from fedmem.checkpoint import RememberingClients, RunDirectory, RunRecord, Snapshot
 from fedmem.config_reader import validate_config
@@ -114,14 +111,10 @@ def recorded(folder: Path, snapshot: Snapshot) -> TrainingRun:
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = keeping_parser("recording", __doc__)
     parser.add_argument("--data", type=Path, help="ML-100K; found by itself, or generated")
-    parser.add_argument("--keep", action="store_true", help="write benchmarks/results/recording.json too")
     asked = parser.parse_args()
-    record = measure(asked.data or find_movielens())
-    if asked.keep:
-        write_result("recording", record)
-    sys.stdout.write(json.dumps(record) + "\n")
+    tell("recording", measure(asked.data or find_movielens()), asked.keep)
 
 
 if __name__ == "__main__":

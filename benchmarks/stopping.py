@@ -8,14 +8,11 @@ does not change much; the seconds on the clock are what the caller waits on this
 does not step back behind other work.
 """
 
-import argparse
-import json
-import sys
 import time
 from pathlib import Path
 from typing import Any
 
-from benchmarks.measure import machine, write_result
+from benchmarks.measure import keeping_parser, machine, tell
 from benchmarks.product import BenchmarkError, Product, Service, product
 from fedmem.config_reader import validate_config
 from fedmem.data.formats import read_dataset
@@ -87,14 +84,10 @@ def stopping(data: Path) -> dict[str, Any]:
 
 def main() -> None:
     """Print the record as JSON."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.stopping", description=__doc__)
+    parser = keeping_parser("stopping", __doc__)
     parser.add_argument("--data", type=Path, required=True, help="the data set, such as MovieLens 100K's folder")
-    parser.add_argument("--keep", action="store_true", help="write benchmarks/results/stopping.json too")
     asked = parser.parse_args()
-    record = stopping(asked.data)
-    if asked.keep:
-        write_result("stopping", record)
-    sys.stdout.write(json.dumps(record) + "\n")
+    tell("stopping", stopping(asked.data), asked.keep)
 
 
 if __name__ == "__main__":
