@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.end_to_end.visitor import CHROMIUM, FLAGS, visitor
+from tests.end_to_end.visitor import CHROMIUM, FLAGS, Visitor, visitor
 from tests.waiting import PATIENCE
 
 if TYPE_CHECKING:
@@ -32,9 +32,13 @@ def context(browser):
     context.close()
 
 
+@pytest.fixture(scope="module")
+def only_tab(context) -> Visitor:
+    return visitor(context)
+
+
 @pytest.fixture
-def visit(context):
-    """``visit(address)``: a new tab, of any width, closed with the test."""
-    yield lambda address, width=1400: visitor(context, address, width)
-    for page in context.pages:
-        page.close()
+def visit(only_tab):
+    """``visit(address)``: an empty tab, of any width."""
+    yield only_tab.visit
+    only_tab.leave()

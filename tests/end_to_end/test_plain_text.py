@@ -25,7 +25,7 @@ from tests.ports import free_port
 from tests.waiting import PATIENCE, until
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-NARROW = 420
+WIDE, NARROW = 1400, 420
 # The fields in which Streamlit takes text as it is.
 PLAIN = {"Selectbox.options", "Selectbox.raw_value", "MultiSelect.options", "Code.code_text"}
 MARKS = ("**b**", "~~e~~", "<b>j</b>", ":smile:", ":material/home:", hostile.ELSEWHERE)
@@ -63,9 +63,8 @@ def shows(tab: Visitor, *texts: str) -> None:
     assert tab.complaints == []
 
 
-@pytest.mark.parametrize("width", [1400, NARROW])
-def test_every_page_shows_texts_as_they_are(product, home, visit, width):
-    tab = visit(home, width)
+def test_every_page_shows_texts_as_they_are(product, home, visit):
+    tab = visit(home)
     pages = {
         "trained": {
             "overview": [DATASET],
@@ -81,8 +80,10 @@ def test_every_page_shows_texts_as_they_are(product, home, visit, width):
         tab.open("overview", job=getattr(product, job))
         for name, texts in shown.items():
             tab.follow(name)
-            shows(tab, *texts)
-            assert tab.page.evaluate("document.querySelector('[data-testid=stMain]').scrollWidth") <= width, name
+            for width in (WIDE, NARROW):
+                tab.page.set_viewport_size({"width": width, "height": 900})
+                shows(tab, *texts)
+                assert tab.page.evaluate("document.querySelector('[data-testid=stMain]').scrollWidth") <= width, name
 
 
 def nearest(product: Hostile) -> list[str]:
