@@ -3,7 +3,7 @@
 import logging
 
 from fedmem.checkpoint import Snapshot
-from fedmem.config import ExperimentConfig, ModelConfig
+from fedmem.config import ExperimentConfig, FeaturesConfig, ModelConfig
 from fedmem.data.federated_dataset import FederatedDataset
 from fedmem.data.split import HELD_OUT
 from fedmem.data.trainable import require_several_users
@@ -39,13 +39,19 @@ def take_snapshot(
         dataset = _with_cold_users(config.data.cold_user_fraction, config.seed, dataset)
     _check_cohorts(config, dataset)
     _say_what_is_left_out(dataset)
-    encoding = Encoding(config.features, config.model.text_model_name, progress)
+    encoding = Encoding(_features_read(config), config.model.text_model_name, progress)
     features, provenance = build_item_features(dataset.items, encoding)
     _check_text_dim(config.model, features)
     policy = config.features.preference_text if config.uses_memory else "off"
     user_features, note = build_user_features(dataset, features, encoding, policy, writer)
     logger.info("preference texts: %s", note)
     return Snapshot(config, dataset, features, user_features, provenance | {"preference_text": note})
+
+
+def _features_read(config: ExperimentConfig) -> FeaturesConfig:
+    """Leave images, which the visual expert alone reads, off where there are no experts, unless they are asked for."""
+    unread = not config.uses_retriever and config.features.image == "auto"
+    return config.features.model_copy(update={"image": "off"}) if unread else config.features
 
 
 def _check_cohorts(config: ExperimentConfig, dataset: FederatedDataset) -> None:

@@ -36,6 +36,12 @@ def test_preference_texts_are_not_written_where_no_memory_is_read():
     assert snapshot.provenance["preference_text"] == "off"
 
 
+@pytest.mark.parametrize(("experts", "note"), [(False, "off"), (True, "auto: no item has an image, not used")])
+def test_images_are_looked_at_where_experts_read_them(experts, note):
+    config = tiny_config(features={"text": "off", "image": "auto"}, ablation={"disable_moe": not experts})
+    assert take_snapshot(config, tiny_dataset()).provenance["image"] == note
+
+
 def test_a_cold_fraction_that_leaves_no_user_is_refused_by_its_name():
     config = tiny_config(data={"cold_user_fraction": 0.97}, features=OFF)
     with pytest.raises(
