@@ -4,8 +4,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fedmem.config_reader import nearest_key
+from fedmem.contracts.contract import PRINTABLE, STORED
 
 SHOWN = 3
+PATTERNS = {
+    STORED: "must not be empty, and hold no U+0000",
+    PRINTABLE: "must not be empty, and hold no control character",
+}
 LONGEST_VALUE = 200
 Error = Mapping[str, Any]  # as FastAPI and Pydantic give it
 
@@ -50,4 +55,16 @@ def _message(error: Error) -> str:
     if error["type"] == "extra_forbidden":
         part, *key = error["loc"][1:]
         return "there is no such key" + (nearest_key(key) if key and part == "config" else "")
-    return str(error["msg"]).removeprefix("Value error, ")
+    return _in_our_words(error) or str(error["msg"]).removeprefix("Value error, ")
+
+
+def _in_our_words(error: Error) -> str:
+    """Say what Pydantic says in terms of Python or of a pattern; nothing for the rest, which is plain."""
+    kind, context = error["type"], error.get("ctx", {})
+    if kind == "string_pattern_mismatch":
+        return PATTERNS.get(context["pattern"], "")
+    if kind in ("too_short", "too_long"):
+        least = kind == "too_short"
+        bound, given = context["min_length" if least else "max_length"], context["actual_length"]
+        return f"give at {'least' if least else 'most'} {bound:,}, not {'more' if given is None else f'{given:,}'}"
+    return ""

@@ -24,9 +24,10 @@ def fetch(
     """Download a public data set from its own site and verify its checksums."""
     from fedmem.data import fetch
 
+    source = fetch.source_of(name)
     with download(name) as progress:
-        folder = fetch.fetch(name, out, progress=progress)
-    notes.print(fetch.DATASETS[name].licence)
+        folder = fetch.fetch(source, out, progress=progress)
+    notes.print(source.licence)
     answers.print(f"{folder}")
 
 

@@ -27,6 +27,7 @@ from fedmem.evaluation.baselines import EASE, ItemItemCounts, Popularity
 from fedmem.evaluation.evaluate import Scorer, evaluate
 from fedmem.experiment import TrainingRun, check_resumable
 from fedmem.federated.state import RoundReport
+from fedmem.interruption import heeding
 from fedmem.serving import Recommender, erase_users, score_shares
 from fedmem.snapshot import take_snapshot
 from fedmem.storage.catalogue import CatalogueStore
@@ -192,7 +193,8 @@ class JobRun:
         if not self._recorded():
             start = self._aside(lambda: _start(dataset.configured(config.data)))
             self.stores.jobs.commit_round(self.lease, start)
-        snapshot = take_snapshot(config, dataset, StageLog(self._go_on))
+        with heeding(self._go_on):
+            snapshot = take_snapshot(config, dataset, StageLog(self._go_on))
         self._go_on()
         self.directory.write_snapshot(snapshot)
 

@@ -101,7 +101,7 @@ def fetch(
     with (bytes received, bytes in all or None). Raises DataError, naming URL and remedy, for no network, an HTTP error,
     wrong contents, a full disk or a folder that holds something else; and for an unknown name.
     """
-    source = _source(name)
+    source = source_of(name)
     target = directory / source.name
     if _is_there(source, target):
         log.info("%s is already in %s, its files verified", source.name, target)
@@ -113,7 +113,12 @@ def fetch(
     return target
 
 
-def _source(name: str | DatasetSource) -> DatasetSource:
+def source_of(name: str | DatasetSource) -> DatasetSource:
+    """Find a data set's source by its name.
+
+    Raises:
+        DataError: if it has none, naming those that can be fetched.
+    """
     if isinstance(name, DatasetSource):
         return name
     if name not in DATASETS:

@@ -48,7 +48,7 @@ class TextEncoder:
         return {distinct[place]: row for batch, rows in computed for place, row in zip(batch, rows, strict=True)}
 
     def _compute(self, texts: Sequence[str], missing: list[int]) -> Batches:
-        """Encode batch by batch; a stop is heeded before each."""
+        """Encode batch by batch; a stop is heeded before each, and between two texts whose lengths are found."""
         for group in self._groups_of_one_length(texts, missing):
             for batch in batches(group):
                 heed()
@@ -57,6 +57,7 @@ class TextEncoder:
     def _groups_of_one_length(self, texts: Sequence[str], positions: list[int]) -> list[list[int]]:
         groups = defaultdict(list)
         for position in positions:
+            heed()
             groups[_token_count(self._model, texts[position])].append(position)
         return [groups[length] for length in sorted(groups)]
 

@@ -242,8 +242,8 @@ class CatalogueStore:
 
 
 def check_name(name: str) -> None:
-    """Raise ``DataError`` unless the name is printable and has no space around it."""
-    if not name.strip() or name != name.strip() or not name.isprintable():
+    """Raise ``DataError`` unless the name is printable, has no space around it, and could be a folder's."""
+    if not name.strip() or name != name.strip() or not name.isprintable() or name.startswith(".") or "/" in name:
         raise DataError(f"{name!r} cannot name a data set: use letters, digits, dots and dashes")
 
 

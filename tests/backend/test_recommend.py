@@ -242,7 +242,12 @@ def test_who_waits_to_write_keeps_no_reader_waiting(served_world):
 def test_a_batch_has_its_limit(shared):
     requests = [{"user_id": "u01"}] * 9
     assert "FEDMEM_MAX_BATCH = 8" in problem(shared.post("/recommend/batch", json={"requests": requests}), 422).detail
-    problem(shared.post("/recommend/batch", json={"requests": []}), 422)
+    refused = problem(shared.post("/recommend/batch", json={"requests": []}), 422)
+    assert refused.detail == "requests: give at least 1, not 0"
+
+
+def test_an_empty_id_is_no_users(shared):
+    assert problem(shared.get("/recommend/"), 422).detail == "user_id = '': must not be empty, and hold no U+0000"
 
 
 @pytest.mark.parametrize("user", ["u03", "stranger"])

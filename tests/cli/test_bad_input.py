@@ -154,3 +154,7 @@ def test_other_commands_say_what_is_wrong_in_one_line(fedmem, trained, tmp_path,
     assert len(lines) == 1, outcome.err
     assert lines[0].startswith("error: ")
     assert named in lines[0]
+
+
+def test_a_data_set_that_cannot_be_fetched_is_one_error_before_any_bar(fedmem):
+    assert fedmem("data", "fetch", "foo").err.startswith("error: no data set is named 'foo'; these can be fetched:")

@@ -16,6 +16,7 @@ from fedmem.config_reader import merged
 from fedmem.errors import ConflictError
 from fedmem.evaluation.baselines import EASE, ItemItemCounts, Popularity
 from fedmem.evaluation.evaluate import evaluate
+from fedmem.interruption import heed
 from fedmem.storage.catalogue import CatalogueStore
 from fedmem.storage.catalogue_rows import Event
 from fedmem.storage.engine import writing
@@ -201,6 +202,18 @@ def test_a_stop_is_heeded_by_worker_processes_within_a_chunk_whose_end_would_tak
         product.jobs.stop(job.id)
         until(lambda job=job: product.jobs.get(job.id).state != "running", "a stop")
         assert (product.jobs.get(job.id).state, round_of(product, job.id)) == ("stopped", 0)
+
+
+def test_a_stop_is_heeded_within_a_step_of_taking_the_snapshot(product, monkeypatch):
+    job = product.queue()
+
+    def without_end(*_):
+        product.jobs.stop(job.id)
+        until(heed, "the stop")
+
+    monkeypatch.setattr("trainer.run_experiment.take_snapshot", without_end)
+    product.train()
+    assert (product.jobs.get(job.id).state, round_of(product, job.id)) == ("stopped", 0)
 
 
 def test_a_stop_is_heeded_long_before_the_next_heartbeat(tmp_path):

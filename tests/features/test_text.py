@@ -91,6 +91,21 @@ def test_a_stop_is_heeded_between_two_batches_of_texts(real_encoder: TextEncoder
     assert encoded.call_count == 1
 
 
+def test_a_stop_is_heeded_between_two_texts_whose_lengths_are_found(real_encoder: TextEncoder, tmp_path: Path) -> None:
+    """A large catalogue's take seconds."""
+    encoder = TextEncoder(cache_dir=tmp_path)
+    encoder.__dict__["_model"] = real_encoder._model
+    with patch.object(text_module, "_token_count", return_value=5) as counted:
+
+        def stop_after_two() -> None:
+            if counted.call_count == 2:
+                raise KeyboardInterrupt
+
+        with heeding(stop_after_two), pytest.raises(KeyboardInterrupt):
+            encoder.encode([SPACE, SPACE_TOO, ROMANCE])
+    assert counted.call_count == 2
+
+
 def test_progress_counts_to_the_end(real_encoder: TextEncoder, tmp_path: Path) -> None:
     encoder = TextEncoder(cache_dir=tmp_path)
     encoder.__dict__["_model"] = real_encoder._model

@@ -7,7 +7,10 @@ import numpy as np
 import pytest
 
 from fedmem.experiment import TrainingRun
+from fedmem.federated import simulation
+from fedmem.federated.scoring import ModelScorer
 from fedmem.federated.server import FedMemServer
+from fedmem.federated.several_steps import SeveralSteps
 from fedmem.federated.start import initial_state
 from tests.tiny import files_of, memories_of, population_of, tiny_config, tiny_snapshot, trained
 
@@ -59,6 +62,53 @@ def test_an_abandoned_round_leaves_state_and_memories_as_they_were(changes, chun
 def stop_after(times: int):
     asked = count(1)
     return lambda: next(asked) > times
+
+
+# As much as can be put between two looks: one chunk of all, ten thousand epochs, batches of one.
+HOURS = {
+    "training": {"batch_size": 1},
+    "federated": {"client_fraction": 1.0, "chunk_size": 100, "local_epochs": 10_000},
+}
+
+
+class Stop:
+    """A wish that comes at the ``times``-th time that something is done, and what is done after it."""
+
+    def __init__(self, monkeypatch, owner: type, name: str, times: int) -> None:
+        self.done, self.times, do = 0, times, getattr(owner, name)
+
+        def counted(*arguments, **named):
+            self.done += 1
+            return do(*arguments, **named)
+
+        monkeypatch.setattr(owner, name, counted)
+
+    def __call__(self) -> bool:
+        return self.done >= self.times
+
+    @property
+    def after(self) -> int:
+        return self.done - self.times
+
+
+@pytest.mark.parametrize("loss", ["full_softmax", "bpr"])
+def test_no_local_step_begins_after_a_stop_whatever_the_settings(tmp_path: Path, monkeypatch, loss):
+    config = tiny_config(**HOURS | {"training": {"batch_size": 1, "loss": loss}})
+    run = TrainingRun.start(tmp_path / "run", tiny_snapshot(config))
+    stop = Stop(monkeypatch, SeveralSteps, "_step", 5)
+    assert list(run.rounds(stop)) == []
+    assert (stop.after, run.server.state.round) == (0, 0)
+    run.close()
+
+
+def test_no_group_of_clients_is_scored_after_a_stop_in_validation(tmp_path: Path, monkeypatch):
+    monkeypatch.setattr(simulation, "EVALUATED_TOGETHER", 3)
+    config = tiny_config(federated={"client_fraction": 1.0}, evaluation={"eval_every": 1})
+    run = TrainingRun.start(tmp_path / "run", tiny_snapshot(config))
+    stop = Stop(monkeypatch, ModelScorer, "queries", 2)
+    assert list(run.rounds(stop)) == []
+    assert (stop.after, run.server.state.round) == (0, 0)
+    run.close()
 
 
 @pytest.mark.parametrize("changes", [ALL_CLIENTS, POOLED])

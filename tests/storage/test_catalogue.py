@@ -128,7 +128,7 @@ def test_an_item_that_cannot_be_stored_is_refused_before_anything_is(store):
     assert store.datasets() == []
 
 
-@pytest.mark.parametrize("name", ["", " ", " films", "two\nlines", "\0"])
+@pytest.mark.parametrize("name", ["", " ", " films", "two\nlines", "\0", "x/y", ".hidden"])
 def test_a_name_must_be_one(store, name):
     with pytest.raises(DataError, match="cannot name a data set"):
         store.write(name, "/data", columns(), FILMS)
