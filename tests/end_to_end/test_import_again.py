@@ -6,7 +6,7 @@ import os
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -197,6 +197,36 @@ def test_a_deleted_user_stays_deleted_and_may_come_back(client, product, shop):
     train(product, "shop", {"features": {"text": "off"}})
     snapshot = product.directory(2).read_snapshot().dataset
     assert len(snapshot.history(snapshot.vocabulary.user_index("u1"))) == 1
+
+
+LEAVER = "the-one-who-leaves-7f3a"
+
+
+def holding(folder: Path, text: str) -> list[str]:
+    """Files that hold a text; one that is gone by the time it is read holds nothing."""
+    found = []
+    for path in sorted(folder.rglob("*")):
+        with suppress(FileNotFoundError):
+            if path.is_file() and text.encode() in path.read_bytes():
+                found.append(str(path.relative_to(folder)))
+    return found
+
+
+def test_of_a_deleted_user_no_file_of_the_installation_holds_anything(client, product):
+    """The database and its log, snapshots, checkpoints, logs of jobs; a second job continues the first one's data."""
+    folder = product.data_dir.parent
+    events = [{"user_id": LEAVER, "item_id": f"i{at}", "timestamp": START + at} for at in range(1, 13)]
+    assert client.post("/feedback", json={"events": events}).json()["accepted"] == len(events)
+    train(product, "shop", {})
+    first = product.jobs.page(limit=1)[0]
+    product.jobs.create(kind="experiment", dataset="shop", config=first.config, num_rounds=2, start_from=first.id)
+    product.train()
+    assert client.get(f"/recommend/{LEAVER}?explain=true").is_success
+    assert {name.partition("/")[0] for name in holding(folder, LEAVER)} >= {"data", "fedmem.db"}
+    assert client.delete(f"/users/{LEAVER}").status_code == 204
+    until(lambda: not holding(folder, LEAVER), "the end of what the files hold")
+    for job in product.jobs.page(dataset="shop"):
+        assert product.directory(job.id).read_snapshot().dataset.vocabulary.find_user(LEAVER) is None
 
 
 def test_times_of_feedback_are_read_as_those_of_files(client):
