@@ -95,7 +95,8 @@ def delete_user(user_id: UserIdInPath, dataset: DatasetName, keeper: Keeper) -> 
     The user goes from the snapshots of the data that jobs trained on too, so that a job that is resumed or continues
     another trains without; one that is running begins anew from its last round for that. What its weights have learned
     stays in them, and runs of `fedmem train`, `ablate` and `tune`, also those under `experiments/` of the data folder,
-    keep the users of the files they were given: remove their folders. Done twice, it is done. `POST /users/{user_id}/readmit` lets what happened before in again.
+    keep the users of the files they were given: remove their folders. Done twice, it is done.
+    `POST /users/{user_id}/readmit` lets what happened before in again.
     """
     keeper.delete_user(dataset, user_id)
 

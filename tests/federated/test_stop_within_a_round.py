@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from fedmem.data.client_dataset import ClientDataset
 from fedmem.experiment import TrainingRun
 from fedmem.federated import simulation
 from fedmem.federated.scoring import ModelScorer
@@ -91,11 +92,14 @@ class Stop:
         return self.done - self.times
 
 
-@pytest.mark.parametrize("loss", ["full_softmax", "bpr"])
-def test_no_local_step_begins_after_a_stop_whatever_the_settings(tmp_path: Path, monkeypatch, loss):
+# A loss of drawn negatives draws all steps before it takes the first.
+@pytest.mark.parametrize(
+    ("loss", "owner", "name"), [("full_softmax", SeveralSteps, "_step"), ("bpr", ClientDataset, "negatives")]
+)
+def test_no_local_step_begins_after_a_stop_whatever_the_settings(tmp_path: Path, monkeypatch, loss, owner, name):
     config = tiny_config(**HOURS | {"training": {"batch_size": 1, "loss": loss}})
     run = TrainingRun.start(tmp_path / "run", tiny_snapshot(config))
-    stop = Stop(monkeypatch, SeveralSteps, "_step", 5)
+    stop = Stop(monkeypatch, owner, name, 5)
     assert list(run.rounds(stop)) == []
     assert (stop.after, run.server.state.round) == (0, 0)
     run.close()
