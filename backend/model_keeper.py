@@ -90,11 +90,24 @@ class ModelKeeper:
             UnknownModelError: if there is none of that name.
             ConflictError: if its checkpoint is gone or broken; the model in service stays.
         """
+        return self._put(lambda: self.models.get(version), lambda: self.models.activate(version, reason))
+
+    def roll_back(self, dataset: str) -> ModelRow:
+        """Serve again what served a data set before.
+
+        Raises:
+            ConflictError: if nothing did, or it cannot be served; the model in service stays.
+        """
+        active = self.models.active(dataset)
+        reason = f"rolled back from {active.version}" if active else "rolled back"
+        return self._put(lambda: self.models.before(dataset), lambda: self.models.roll_back(dataset, reason))
+
+    def _put(self, find: Callable[[], ModelRow], note: Callable[[], ModelRow]) -> ModelRow:
+        """Load a version, and serve it once the database names it."""
         with self._loading:
             self._meanwhile.clear()  # what was stored until now is in the models in memory, and read from the database
-            row = self.models.get(version)
-            model = self._prepared(row)
-            row = self.models.activate(version, reason)
+            model = self._prepared(find())
+            row = note()
             self._swap(model)
             return row
 

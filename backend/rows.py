@@ -11,6 +11,7 @@ from backend.served_models import ServedModels
 from backend.stored_config import read_config
 from fedmem.config import ExperimentConfig
 from fedmem.contracts import (
+    Activation,
     Dataset,
     HistoryEntry,
     InService,
@@ -29,7 +30,7 @@ from fedmem.serving import JobMap
 from fedmem.storage.catalogue_rows import DatasetRow, InteractionRow, ItemRow
 from fedmem.storage.jobs import JobRow, LogRow, TrainerRow
 from fedmem.storage.metrics import RoundRow
-from fedmem.storage.models import ModelRow
+from fedmem.storage.models import ActivationRow, ModelRow
 
 LOG = logging.getLogger(__name__)
 TRAINER_SILENCE = 60.0  # seconds after which a trainer is taken for dead
@@ -69,7 +70,9 @@ def _damaged_job(row: JobRow) -> Job:
         attempts=0,
         start_from=None,
         snapshot_digest=None,
+        promotion=None,
         model_version=None,
+        model_waits=None,
         message=f"the row of job {row.id} in the database is damaged: restore it from a backup; the log says more",
         config=ExperimentConfig(),
     )
@@ -95,7 +98,9 @@ def _whole_job_of(row: JobRow) -> Job:
         attempts=row.attempts,
         start_from=row.start_from,
         snapshot_digest=row.snapshot_digest,
+        promotion=row.promotion,
         model_version=row.model_version,
+        model_waits=row.held_back,
         message=row.message,
         config=config,
         config_refused=refused,
@@ -153,8 +158,21 @@ def model_of(row: ModelRow, served: ServedModels, refused: str | None) -> ModelV
         active=row.active,
         serving=served.in_service.get(row.dataset) == row.version,
         kept=row.checkpoint is not None,
+        state="in_service" if row.active else "replaced" if row.served_before else "ready",
+        waits=None if row.served_before else row.held_back,
         refused=refused,
         metrics={split: dict(values) for split, values in row.metrics.items()},
+    )
+
+
+def activation_of(row: ActivationRow) -> Activation:
+    """Show when a model was the one to serve, and why."""
+    return Activation(
+        dataset=row.dataset,
+        version=row.version,
+        since=time_of(row.activated_at),
+        until=None if row.until is None else time_of(row.until),
+        reason=row.reason,
     )
 
 

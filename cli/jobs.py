@@ -12,6 +12,7 @@ from rich.table import Table
 from cli.database import opened
 from cli.options import AsJson, ConfigFile, DatabaseUrl, Overrides
 from cli.screen import answer_json, answers, notes
+from fedmem.contracts.jobs import PromotionMode
 
 if TYPE_CHECKING:
     from fedmem.storage.jobs import JobRow, JobStore
@@ -64,6 +65,10 @@ def start(
     start_from: Annotated[
         int | None, typer.Option(metavar="JOB", help="Go on from the last checkpoint of this ended job.")
     ] = None,
+    promotion: Annotated[
+        PromotionMode | None,
+        typer.Option(help="How its model goes into service; otherwise as FEDMEM_PROMOTION says."),
+    ] = None,
     database_url: DatabaseUrl = None,
 ) -> None:
     """Queue a training job for a trainer to take up, and print its number."""
@@ -83,6 +88,7 @@ def start(
             num_rounds=loaded.federated.num_rounds,
             repeats_of_dataset=not loaded.data.says_repeats,
             start_from=start_from,
+            promotion=promotion,
         )
         store.log(row.id, "INFO", f"estimated to take {needed}")
         waiting = not store.trainers()
@@ -155,6 +161,6 @@ def summary(row: "JobRow") -> dict[str, Any]:
     """Return what a reader wants to know about a job."""
     names = (
         "id", "kind", "dataset", "state", "desired_state", "round", "num_rounds", "best_round", "worker", "attempts",
-        "start_from", "snapshot_digest", "model_version", "message",
+        "start_from", "snapshot_digest", "promotion", "model_version", "held_back", "message",
     )  # fmt: skip
     return {name: getattr(row, name) for name in names}

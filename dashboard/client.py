@@ -22,6 +22,7 @@ from fedmem.contracts import (
     LeakReport,
     Live,
     LogLine,
+    ModelHistory,
     ModelPage,
     ModelVersion,
     Problem,
@@ -125,6 +126,14 @@ class ApiClient:
     def activate(self, version: str) -> ModelVersion:
         """Serve this model version."""
         return self._post(ModelVersion, f"/models/{version}/activate")
+
+    def roll_back(self, dataset: str) -> ModelVersion:
+        """Serve again what served a data set before."""
+        return self._post(ModelVersion, f"/models/rollback?dataset={quote(dataset, safe='')}")
+
+    def model_history(self) -> ModelHistory:
+        """List what served when, the newest first and at most LIMIT of it."""
+        return self._get(ModelHistory, "/models/history", limit=LIMIT)
 
     def live(self) -> Live:
         """Ask whether the backend's process answers."""

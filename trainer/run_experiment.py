@@ -33,11 +33,13 @@ from fedmem.snapshot import take_snapshot
 from fedmem.storage.catalogue import CatalogueStore
 from fedmem.storage.erasures import ErasureStore
 from fedmem.storage.job_room import require_memory
-from fedmem.storage.jobs import JobRow, JobStore, Lease, RoundResult
+from fedmem.storage.jobs import JobRow, JobStore, Lease, RoundResult, Verdict
 from fedmem.storage.metrics import MetricStore
+from fedmem.storage.models import ModelStore, version_name
 from trainer.control import Control
 from trainer.dataset import load_dataset
 from trainer.job_recorder import JobRecorder, table_metrics, with_and_without
+from trainer.promotion import Gate
 from trainer.room import Room
 from trainer.settings import Settings
 from trainer.stage_log import StageLog
@@ -59,6 +61,7 @@ class Stores:
     metrics: MetricStore
     catalogue: CatalogueStore
     erasures: ErasureStore
+    models: ModelStore
 
 
 class _MissingFolder(Exception):
@@ -234,7 +237,7 @@ class JobRun:
         logger.info("round %d: loss %.3f, validation HR@10 %.4f, NDCG@10 %.4f%s", report.round, loss, *means, best)
 
     def _conclude(self, run: TrainingRun) -> None:
-        """Test the best model, and activate it unless the job is an experiment."""
+        """Test the best model, and put it into service if it is not worse than what serves."""
         last = run.server.state.round
         result = run.finish(self._go_on)
         logger.info("test HR@10 %.4f, model of round %d", result.table.mean("HR@10"), result.round)
@@ -244,6 +247,7 @@ class JobRun:
             record = replace(record, test_without_transitions=without.to_dict())
         self._leave_record(record)
         test = with_and_without(result.table, without) | self._shares(run.snapshot, result.round)
+        verdict = self._verdict(run.snapshot, result.round)
         self.control.end()
         self.control.patiently(
             lambda: self.stores.jobs.finish(
@@ -253,9 +257,52 @@ class JobRun:
                 test=test,
                 test_round=result.round,
                 model_round=result.round,
-                activate=self.job.kind == "training",
+                verdict=verdict,
             )
         )
+
+    def _verdict(self, snapshot: Snapshot, round: int) -> Verdict:
+        """Say whether the model of a round goes into service, and why."""
+        if self.job.kind == "experiment":
+            return Verdict(False)
+        mode = self.job.promotion or self.settings.promotion
+        if mode == "auto":
+            return Verdict(True)
+        found = Verdict(False, "promotion is manual") if mode == "manual" else self._compared(snapshot, round)
+        version = version_name(self.job.id, round)
+        if found.serve:
+            logger.info("model %s goes into service: %s", version, found.reason)
+        else:
+            logger.warning(
+                "model %s waits, ready: %s; POST /models/%s/activate serves it all the same",
+                version,
+                found.reason,
+                version,
+            )
+        return found
+
+    def _compared(self, snapshot: Snapshot, round: int) -> Verdict:
+        """Compare with what serves; the job has ended well whatever goes wrong here, and its model then waits."""
+        try:
+            gate = Gate(self._newest(snapshot), self.directory.path.parent, snapshot.config.seed, self._go_on)
+            return gate.judge(self.job.id, round, self.stores.models.active(self.job.dataset))
+        except (_Interrupted, LeaseLostError, StorageError):
+            raise
+        except FedMemError as error:
+            return Verdict(False, f"it could not be validated on the newest data: {error}")
+        except Exception as error:
+            logger.exception("the model of job %d could not be validated", self.job.id)
+            return Verdict(False, f"it could not be validated on the newest data ({type(error).__name__})")
+
+    def _newest(self, snapshot: Snapshot) -> FederatedDataset:
+        """Read the data set as it is now; the job's own snapshot where nothing has come since."""
+        config = snapshot.config.data
+        newest, _ = self._aside(
+            lambda: load_dataset(
+                self.stores.catalogue, self.job.dataset, min_sequence_length=config.min_sequence_length
+            )
+        )
+        return snapshot.dataset if newest.digest == snapshot.dataset.digest else newest.configured(config)
 
     def _shares(self, snapshot: Snapshot, round_number: int) -> dict[str, float]:
         """Take the scores of the tested model apart: ``share_<part>`` by name."""

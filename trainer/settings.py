@@ -4,6 +4,7 @@ from typing import Annotated
 
 from pydantic import Field, PositiveFloat, PositiveInt
 
+from fedmem.contracts.jobs import PromotionMode
 from fedmem.storage.settings import StorageSettings
 
 
@@ -17,6 +18,12 @@ class Settings(StorageSettings):
     )
     keep_every: PositiveInt = Field(
         100, description="Besides the best and the last checkpoint of a job, every n-th is kept."
+    )
+    promotion: PromotionMode = Field(
+        "gate",
+        description="How the model of a finished training job goes into service, unless the job says it: gate if, on "
+        "the newest data, it is not worse than the one that serves and better than popularity; auto in any case; "
+        "manual not by itself.",
     )
     trainer_nice: Annotated[int, Field(ge=0, le=19)] = Field(
         10, description="What is added to a trainer's niceness, so that serving stays quick beside it."

@@ -19,6 +19,7 @@ from fedmem.storage.engine import check_schema, connect
 from fedmem.storage.erasures import ErasureStore
 from fedmem.storage.jobs import JobRow, JobStore, Lease
 from fedmem.storage.metrics import MetricStore
+from fedmem.storage.models import ModelStore
 from trainer.control import Control, Shutdown
 from trainer.priority import bound_memory, step_back
 from trainer.run_experiment import JobRun, Stores
@@ -44,7 +45,9 @@ class Worker:
         self.settings, self.shutdown = settings, shutdown
         engine = connect(settings.database_url)
         check_schema(engine)
-        self.stores = Stores(JobStore(engine), MetricStore(engine), CatalogueStore(engine), ErasureStore(engine))
+        self.stores = Stores(
+            JobStore(engine), MetricStore(engine), CatalogueStore(engine), ErasureStore(engine), ModelStore(engine)
+        )
         # A name of its own even where a container gives every process the same host and number.
         self.name = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(3)}"
         self._seen = 0.0

@@ -62,6 +62,7 @@ def create_job(
         repeats_of_dataset=not request.config.data.says_repeats,
         start_from=request.start_from,
         idempotency_key=idempotency_key,
+        promotion=request.promotion,
     )
     if new:
         jobs.log(row.id, "INFO", f"estimated to take {needed}")

@@ -4,11 +4,11 @@ from typing import Annotated
 
 from fastapi import APIRouter, Path, Query
 
-from backend.dependencies import WRITES, Keeper, Models, Served
+from backend.dependencies import WRITES, DatasetName, Keeper, Models, Served
 from backend.openapi import problems
 from backend.query_route import KnownQueryRoute
-from backend.rows import in_service_of, model_of
-from fedmem.contracts import ModelPage, ModelVersion
+from backend.rows import activation_of, in_service_of, model_of
+from fedmem.contracts import ModelHistory, ModelPage, ModelVersion
 from fedmem.contracts.contract import PRINTABLE
 
 router = APIRouter(tags=["models"], route_class=KnownQueryRoute)
@@ -36,6 +36,27 @@ def list_models(
         serving=None if served.unnamed is None else served.in_service.get(served.unnamed),
         in_service=in_service_of(served),
     )
+
+
+@router.get("/models/history", responses=problems(503))
+def list_activations(
+    models: Models,
+    dataset: Annotated[
+        str | None, Query(max_length=255, pattern=PRINTABLE, description="Only what served this data set.")
+    ] = None,
+    limit: Annotated[int, Query(ge=1, le=500, description="How many.")] = 100,
+) -> ModelHistory:
+    """List what served when and why it did, the newest first."""
+    return ModelHistory(activations=tuple(map(activation_of, models.history(dataset, limit))))
+
+
+@router.post("/models/rollback", dependencies=[WRITES], responses=problems(404, 409, 413, 503))
+def roll_back(dataset: DatasetName, keeper: Keeper, served: Served) -> ModelVersion:
+    """Serve again what served the data set before; once more, what served before that.
+
+    What cannot be served, or did not serve before, is a 409, and the one in service stays.
+    """
+    return model_of(keeper.roll_back(dataset), served, None)
 
 
 @router.post("/models/{version}/activate", dependencies=[WRITES], responses=problems(404, 409, 413, 503))

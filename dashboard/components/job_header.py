@@ -47,6 +47,12 @@ def job_header(view: JobView) -> None:
         st.error(reason, icon=":material/error:")
     else:
         st.caption(_times(job))
+    if job.model_waits:
+        st.warning(
+            f"Its model is ready and waits: {in_markdown(job.model_waits)}. The System page can put it into service all "
+            "the same.",
+            icon=":material/hourglass_top:",
+        )
     _troubles(view)
     if job.config_refused:
         st.caption(

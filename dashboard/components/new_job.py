@@ -1,7 +1,7 @@
 """The configuration of a new training job, and its start."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, get_args
 from uuid import uuid4
 
 import streamlit as st
@@ -25,11 +25,20 @@ from dashboard.words import job_name
 from fedmem.config import ExperimentConfig
 from fedmem.config_reader import merged, validate_config
 from fedmem.contracts import Job, JobRequest
+from fedmem.contracts.jobs import PromotionMode
 from fedmem.errors import ConfigError
 from fedmem.strict_yaml import parse_yaml
 
 _KEY, _TROUBLE = "new-job-key", "new-job-trouble"
 DEFAULTS = "The tested defaults"
+
+PURPOSES = {
+    "training": "Serve it when it is done, as the trainer's setting says",
+    "gate": "Serve it if it is not worse",
+    "auto": "Serve it in any case",
+    "manual": "Keep it ready, to be put into service by hand",
+    "experiment": "Experiment: compare it only",
+}
 
 
 def new_job() -> None:
@@ -81,9 +90,11 @@ def _frame(names: Sequence[str]) -> tuple[ExperimentConfig, str, str, Job | None
     dataset = first[0].selectbox("Data set", names, index=names.index(newest), key="new-dataset")
     kind = first[1].selectbox(
         "Purpose",
-        ["training", "experiment"],
+        list(PURPOSES),
         key="new-kind",
-        format_func={"training": "Serve it when it is done", "experiment": "Experiment: compare it only"}.__getitem__,
+        format_func=PURPOSES.__getitem__,
+        help="Not worse: on the newest data, by validation NDCG@10, than the model that serves, and better than "
+        "popularity. The setting is FEDMEM_PROMOTION, which is so unless it was changed.",
     )
     by_id = {job.id: job for job in jobs if job.dataset == dataset}
     start_from = second[1].selectbox(
@@ -173,7 +184,9 @@ def _number(place: Any, field: Field, value: Any, least: float, key: str, *, idl
 def _start(values: dict[str, Any], dataset: str, kind: Any, start_from: int | None) -> None:
     try:
         config = validate_config(_with_yaml(values), "the settings")
-        request = JobRequest(dataset=dataset, kind=kind, start_from=start_from, config=config)
+        promotion = kind if kind in get_args(PromotionMode) else None
+        purpose: dict[str, Any] = {"kind": kind if promotion is None else "training", "promotion": promotion}
+        request = JobRequest(dataset=dataset, start_from=start_from, config=config, **purpose)
         # One key for one form: a second click does not make a second job.
         job = client().create_job(request, st.session_state.setdefault(_KEY, uuid4().hex))
     except (ConfigError, BackendError) as error:

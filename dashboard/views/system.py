@@ -10,6 +10,7 @@ from dashboard.client import LIMIT, BackendError
 from dashboard.components.connection import client, settings
 from dashboard.components.job_choice import chosen_job
 from dashboard.components.live import JobView, live
+from dashboard.components.model_history import model_history
 from dashboard.components.states import backend_needed, empty, said_last, trouble
 from dashboard.plain_text import in_markdown
 from dashboard.words import ago, job_name, share
@@ -18,6 +19,7 @@ from fedmem.contracts import InService, LogLine, ModelVersion, Trainer
 
 LINES = 200  # of a log, at first and with each look further back
 _QUESTION, _TROUBLE, _HEALTH = "activation-question", "activation-trouble", "health"
+STATES = {"in_service": "to serve", "ready": "ready", "replaced": "served before"}
 ICONS = {"INFO": "", "WARNING": "⚠ ", "ERROR": "✖ "}
 
 
@@ -27,6 +29,8 @@ def system() -> None:
     st.fragment(run_every=max(5.0, settings().poll_seconds))(_health)()
     with st.container(), backend_needed("models"):
         _models()
+    with st.container(), backend_needed("history"):
+        model_history()
     with st.container(), backend_needed("datasets"):
         _datasets()
     job = chosen_job()
@@ -107,7 +111,7 @@ def _models() -> None:
     rows = [
         {
             "Model": model.version,
-            "State": "in service" if model.serving else "",
+            "State": "in service" if model.serving else STATES[model.state],
             "Data set": model.dataset,
             "Test HR@10": _figure(model, "test"),
             "Validation HR@10": _figure(model, "validation"),
@@ -132,7 +136,7 @@ def _figure(model: ModelVersion, split: str) -> str:
 def _note(model: ModelVersion) -> str:
     if model.refused:
         return f"refused: {model.refused}"
-    return "" if model.kept else "its checkpoint was removed"
+    return (f"waits: {model.waits}" if model.waits else "") if model.kept else "its checkpoint was removed"
 
 
 def _activation(others: Mapping[str, str]) -> None:

@@ -49,7 +49,7 @@ from fedmem.contracts.memory import (
     TransitionRow,
     TransitionRows,
 )
-from fedmem.contracts.models import ModelPage, ModelVersion
+from fedmem.contracts.models import Activation, ModelHistory, ModelPage, ModelVersion
 from fedmem.contracts.privacy import Leak, LeakReport
 from fedmem.contracts.problem import Problem
 from fedmem.contracts.recommendations import (
@@ -71,6 +71,7 @@ from fedmem.contracts.service import Dataset, DatasetList, InService, Live, Read
 
 __all__ = [
     "Ablation",
+    "Activation",
     "BatchQuestion",
     "BatchRequest",
     "BatchResponse",
@@ -107,6 +108,7 @@ __all__ = [
     "MeasuredModel",
     "MemoryWeight",
     "ModelDifference",
+    "ModelHistory",
     "ModelPage",
     "ModelVersion",
     "NearestItem",

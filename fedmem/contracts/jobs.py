@@ -10,6 +10,7 @@ from fedmem.contracts.contract import PRINTABLE, Contract, Time
 JobState = Literal["queued", "running", "paused", "succeeded", "failed", "stopped"]
 DesiredState = Literal["running", "paused", "stopped"]
 JobKind = Literal["training", "experiment"]
+PromotionMode = Literal["auto", "gate", "manual"]
 Split = Literal["train", "validation", "test", "system"]
 LogLevel = Literal["INFO", "WARNING", "ERROR"]
 
@@ -26,7 +27,14 @@ class JobRequest(Contract):
         examples=[{"federated": {"num_rounds": 50}}],
     )
     kind: JobKind = Field(
-        "training", description="A finished training job activates its best model; an experiment never does."
+        "training", description="A finished training job may put its best model into service; an experiment never does."
+    )
+    promotion: PromotionMode | None = Field(
+        None,
+        description="How the model of a finished training job goes into service: `gate` if it is not worse than the "
+        "one that serves the data set and better than popularity, `auto` in any case, `manual` not by itself. Null: as "
+        "FEDMEM_PROMOTION says.",
+        examples=[None],
     )
     start_from: int | None = Field(
         None,
@@ -59,6 +67,14 @@ class Job(Contract):
     snapshot_digest: str | None = Field(description="SHA-256 of the data it trains on.", examples=["9f86d081884c7d65"])
     model_version: str | None = Field(
         description="The model a succeeded or stopped job has left.", examples=["job-7-round-120"]
+    )
+    promotion: PromotionMode | None = Field(
+        description="How its model goes into service; null: as the trainer's FEDMEM_PROMOTION says.", examples=[None]
+    )
+    model_waits: str | None = Field(
+        description="Why its model waits, ready, instead of serving, in a sentence; null where it does not, or nothing "
+        "was compared.",
+        examples=[None],
     )
     message: str | None = Field(description="Why it ended or waits, in a sentence.", examples=[None])
     config: ExperimentConfig

@@ -1,9 +1,13 @@
 """Model versions as they cross HTTP."""
 
+from typing import Literal
+
 from pydantic import Field
 
 from fedmem.contracts.contract import Contract, Time
 from fedmem.contracts.service import InService
+
+ModelState = Literal["in_service", "ready", "replaced"]
 
 
 class ModelVersion(Contract):
@@ -17,6 +21,12 @@ class ModelVersion(Contract):
     active: bool = Field(description="Whether it is the one to serve to its data set's users.")
     serving: bool = Field(description="Whether it answers for its data set at this moment.")
     kept: bool = Field(description="Whether its checkpoint is still there.")
+    state: ModelState = Field(
+        description="`in_service`, the one to serve; `ready`, one that never served; `replaced`, one that did."
+    )
+    waits: str | None = Field(
+        description="Why a ready one did not go into service when its job ended, in a sentence.", examples=[None]
+    )
     refused: str | None = Field(description="Why it could not be served when that was last tried.", examples=[None])
     metrics: dict[str, dict[str, float]] = Field(
         description="Its metrics by split: validation, test.", examples=[{"test": {"HR@10": 0.295, "NDCG@10": 0.162}}]
@@ -33,3 +43,19 @@ class ModelPage(Contract):
         examples=["job-7-round-120"],
     )
     in_service: tuple[InService, ...] = Field(description="The versions that answer, by data set.")
+
+
+class Activation(Contract):
+    """A time in which a model was the one to serve."""
+
+    dataset: str = Field(description="The data set whose users it served.", examples=["demo"])
+    version: str = Field(description="The model.", examples=["job-7-round-120"])
+    since: Time
+    until: Time | None = Field(description="When another followed; null for the one that serves.")
+    reason: str = Field(description="Why it went into service.", examples=["asked for by HTTP"])
+
+
+class ModelHistory(Contract):
+    """What served when, the newest first."""
+
+    activations: tuple[Activation, ...]

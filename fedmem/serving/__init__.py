@@ -9,6 +9,7 @@ from fedmem.serving.experiments import list_experiments, read_experiment
 from fedmem.serving.job_map import JobMap
 from fedmem.serving.leak_reports import read_leaks, write_leaks
 from fedmem.serving.new_items import described_item
+from fedmem.serving.other_data import OnOtherData
 from fedmem.serving.question import Question
 from fedmem.serving.recommender import Change, Recommender, best_of
 from fedmem.serving.score_shares import score_shares
@@ -19,6 +20,7 @@ __all__ = [
     "Change",
     "Item",
     "JobMap",
+    "OnOtherData",
     "Question",
     "Recommendation",
     "Recommender",

@@ -378,6 +378,10 @@ class Recommender:
         """Find a user's context: the stored memory, or what replaying a history without one yields."""
         return self.contexts.of_user(user, history)
 
+    def context_of(self, user: int | None, history: Indices) -> UserContext:
+        """Find the context of a user, known or not."""
+        return self.contexts.of_history(history) if user is None else self.context(user, history)
+
     # How a question becomes an answer
 
     def _recommendation(

@@ -6,9 +6,9 @@ from typing import Any
 
 from sqlalchemy import Connection, Select, select
 
-from fedmem.contracts.jobs import DesiredState, JobKind, JobState, LogLevel, Split
+from fedmem.contracts.jobs import DesiredState, JobKind, JobState, LogLevel, PromotionMode, Split
 from fedmem.errors import UnknownJobError
-from fedmem.storage.schema import datasets, jobs, logs, models
+from fedmem.storage.schema import activations, datasets, jobs, logs, models
 
 # SQLite's and PostgreSQL's integers end there.
 LARGEST_ID = 2**63 - 1
@@ -45,7 +45,30 @@ class JobRow:
     traceback: str | None
     idempotency_key: str | None
     request_digest: str
+    promotion: PromotionMode | None
     model_version: str | None
+    held_back: str | None
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What becomes of a job's model.
+
+    Attributes:
+        serve: whether it goes into service.
+        reason: why, or why not, in a sentence; None where nothing was compared.
+        compared: whether it was compared with what served.
+        against: the version that served then, None for none.
+    """
+
+    serve: bool
+    reason: str | None = None
+    compared: bool = False
+    against: str | None = None
+
+    def is_outdated_by(self, serving: str | None) -> bool:
+        """Say whether another model serves by now than the one that was compared with."""
+        return self.compared and self.against != serving
 
 
 @dataclass(frozen=True)
@@ -98,14 +121,14 @@ class TrainerRow:
 
 def select_jobs() -> Select[Any]:
     """Select all jobs with a ``JobRow``'s fields."""
-    newest_model = (
-        select(models.c.version)
-        .where(models.c.job_id == jobs.c.id)
-        .order_by(models.c.created_at.desc(), models.c.round.desc())
-        .limit(1)
-        .scalar_subquery()
-    )
-    return select(jobs, datasets.c.name.label("dataset"), newest_model.label("model_version")).join(datasets)
+    of_job = models.c.job_id == jobs.c.id
+    order = (models.c.created_at.desc(), models.c.round.desc())
+    newest_model = select(models.c.version).where(of_job).order_by(*order).limit(1).scalar_subquery()
+    # Once it has served, it waits no more.
+    waits = of_job & models.c.version.not_in(select(activations.c.version))
+    held_back = select(models.c.held_back).where(waits).order_by(*order).limit(1).scalar_subquery()
+    names = (datasets.c.name.label("dataset"), newest_model.label("model_version"), held_back.label("held_back"))
+    return select(jobs, *names).join(datasets)
 
 
 def job_row(connection: Connection, job_id: int, *, lock: bool = False) -> JobRow:

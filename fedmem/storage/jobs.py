@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import Connection, Engine, select
 from sqlalchemy.exc import IntegrityError
 
-from fedmem.contracts.jobs import DesiredState, JobKind, JobState, LogLevel
+from fedmem.contracts.jobs import DesiredState, JobKind, JobState, LogLevel, PromotionMode
 from fedmem.storage import leases, training_writes
 from fedmem.storage.engine import reading, writing
 from fedmem.storage.job_requests import earlier_job, insert_job, request_digest, with_repeats_of
@@ -18,6 +18,7 @@ from fedmem.storage.job_rows import (
     RoundResult,
     StoredPrototypes,
     TrainerRow,
+    Verdict,
     add_log,
     job_row,
     select_jobs,
@@ -27,7 +28,7 @@ from fedmem.storage.lease_silence import Silence
 from fedmem.storage.models import leave_model
 from fedmem.storage.schema import datasets, erasures, jobs, logs, trainers
 
-__all__ = ["JobRow", "JobStore", "Lease", "LogRow", "RoundResult", "StoredPrototypes", "TrainerRow"]
+__all__ = ["JobRow", "JobStore", "Lease", "LogRow", "RoundResult", "StoredPrototypes", "TrainerRow", "Verdict"]
 
 FORGET_TRAINERS_AFTER = 24 * 3600.0
 
@@ -64,6 +65,7 @@ class JobStore:
         start_from: int | None = None,
         idempotency_key: str | None = None,
         repeats_of_dataset: bool = False,
+        promotion: PromotionMode | None = None,
     ) -> tuple[JobRow, bool]:
         """Queue a job, and whether it is new: a key that came before with the same request answers the job of then.
 
@@ -75,14 +77,17 @@ class JobStore:
             start_from: the job whose last checkpoint it continues.
             idempotency_key: names the request.
             repeats_of_dataset: whether ``data.repeats`` is what the data set's import has said of it, if it has.
+            promotion: how its model goes into service; None leaves that to the trainer's setting.
 
         Raises:
             UnknownDatasetError: if no such data set was imported.
             UnknownJobError: if ``start_from`` is none.
             ConflictError: if the key came with another request, or ``start_from`` cannot be continued.
         """
-        digest = request_digest([kind, dataset, config, num_rounds, start_from, repeats_of_dataset])
-        values = {"kind": kind, "config": config, "num_rounds": num_rounds, "start_from": start_from}
+        request = [kind, dataset, config, num_rounds, start_from, repeats_of_dataset]
+        digest = request_digest(request if promotion is None else [*request, promotion])
+        values: dict[str, Any] = {"kind": kind, "config": config, "num_rounds": num_rounds}
+        values |= {"start_from": start_from, "promotion": promotion}
         key = {"idempotency_key": idempotency_key, "request_digest": digest}
         try:
             with writing(self.engine) as connection:
@@ -250,6 +255,7 @@ class JobStore:
         test_round: int | None = None,
         model_round: int | None = None,
         activate: bool = False,
+        verdict: Verdict | None = None,
     ) -> None:
         """End the job, with its test result, the model it leaves and that model's activation, all at once.
 
@@ -261,7 +267,8 @@ class JobStore:
             test: test metrics, of the model of round ``test_round``.
             test_round: needed with ``test``.
             model_round: the round whose checkpoint is the model, None where the job leaves none.
-            activate: whether to serve it from now on; a training job only.
+            activate: whether to serve it from now on, without more being said; a training job only.
+            verdict: instead, whether to serve it and why, or why not.
 
         Raises:
             ValueError: if a test metric is NaN or infinite.
@@ -269,14 +276,15 @@ class JobStore:
         """
         training_writes.check_numbers({"test": test or {}})
         with writing(self.engine) as connection:
-            assert model_round is not None or not activate, "only a model can be activated"
+            verdict = verdict or Verdict(activate)
+            assert model_round is not None or not verdict.serve, "only a model can be activated"
             now = self.clock()
             job = training_writes.end(connection, lease, state, message, traceback, now)
             if test is not None:
                 assert test_round is not None, "test metrics belong to a round"
                 training_writes.add_test_metrics(connection, job.id, test_round, test)
             if model_round is not None:
-                training_writes.leave(connection, job, model_round, activate, now)
+                training_writes.leave(connection, job, model_round, verdict, now)
 
     def release(self, lease: Lease) -> JobState:
         """Give the job back unharmed: what it became, which is queued unless its user wants it paused or stopped."""

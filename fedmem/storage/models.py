@@ -15,7 +15,10 @@ from fedmem.storage.schema import activations, datasets, jobs, metrics, models, 
 
 @dataclass(frozen=True)
 class ModelRow:
-    """A model: the round of a job, its checkpoint's folder under the job's, and its metrics by split."""
+    """A model: the round of a job, its checkpoint's folder under the job's, and its metrics by split.
+
+    ``held_back`` says why it did not go into service when its job ended, ``served_before`` whether it ever did.
+    """
 
     version: str
     job_id: int
@@ -24,7 +27,20 @@ class ModelRow:
     checkpoint: str | None
     created_at: float
     active: bool
+    held_back: str | None
+    served_before: bool
     metrics: dict[Split, dict[str, float]]
+
+
+@dataclass(frozen=True)
+class ActivationRow:
+    """A time in which a model was the one to serve; ``until`` is None for now."""
+
+    version: str
+    dataset: str
+    activated_at: float
+    until: float | None
+    reason: str
 
 
 class ModelStore:
@@ -101,6 +117,43 @@ class ModelStore:
             activate_model(connection, version, reason, self.clock())
             return _model_row(connection, version)
 
+    def before(self, dataset: str) -> ModelRow:
+        """Return the model that a rollback serves again: what served before, and is kept.
+
+        Raises:
+            ConflictError: if there is none.
+        """
+        with reading(self.engine) as connection:
+            return _model_row(connection, _before(connection, dataset).version)
+
+    def roll_back(self, dataset: str, reason: str) -> ModelRow:
+        """Serve again what served before; once more, what served before that.
+
+        Raises:
+            ConflictError: if nothing that is kept did.
+        """
+        with writing(self.engine) as connection:
+            to = _before(connection, dataset)
+            values = {"version": to.version, "activated_at": self.clock(), "reason": reason, "before_id": to.before_id}
+            connection.execute(activations.insert().values(**values))
+            return _model_row(connection, to.version)
+
+    def history(self, dataset: str | None = None, limit: int = 100) -> list[ActivationRow]:
+        """List what served when, of one data set or of all, the newest first."""
+        until = func.lead(activations.c.activated_at).over(partition_by=jobs.c.dataset_id, order_by=activations.c.id)
+        columns = (activations.c.version, datasets.c.name, activations.c.activated_at, until, activations.c.reason)
+        statement = (
+            select(*columns)
+            .join(models, models.c.version == activations.c.version)
+            .join(jobs, jobs.c.id == models.c.job_id)
+            .join(datasets, datasets.c.id == jobs.c.dataset_id)
+            .order_by(activations.c.id.desc())
+        )
+        if dataset is not None:
+            statement = statement.where(datasets.c.name == dataset)
+        with reading(self.engine) as connection:
+            return [ActivationRow(*row) for row in connection.execute(statement.limit(limit))]
+
 
 def version_name(job_id: int, round: int) -> str:
     """Name the model that a job leaves after a round.
@@ -111,8 +164,10 @@ def version_name(job_id: int, round: int) -> str:
     return f"job-{job_id}-round-{round}"
 
 
-def add_model(connection: Connection, job_id: int, round: int, now: float) -> str:
+def add_model(connection: Connection, job_id: int, round: int, now: float, held_back: str | None = None) -> str:
     """Record a model, named by ``version_name``, inside the caller's transaction; return its name.
+
+    ``held_back`` says why it does not go into service.
 
     Raises:
         ConflictError: if the round has no checkpoint that is kept.
@@ -120,7 +175,8 @@ def add_model(connection: Connection, job_id: int, round: int, now: float) -> st
     if _checkpoint(connection, job_id, round) is None:
         raise ConflictError(f"round {round} of job {job_id} has no checkpoint that could be served")
     version = version_name(job_id, round)
-    connection.execute(models.insert().values(version=version, job_id=job_id, round=round, created_at=now))
+    values = {"version": version, "job_id": job_id, "round": round, "created_at": now, "held_back": held_back}
+    connection.execute(models.insert().values(**values))
     return version
 
 
@@ -131,14 +187,51 @@ def leave_model(connection: Connection, job_id: int, round: int, now: float) -> 
 
 
 def activate_model(connection: Connection, version: str, reason: str, now: float) -> None:
-    """Name the model of its data set to serve, inside the caller's transaction."""
-    connection.execute(activations.insert().values(version=version, activated_at=now, reason=reason))
+    """Name the model of its data set to serve, inside the caller's transaction; again, it changes nothing."""
+    dataset_id = select(jobs.c.dataset_id).join(models, models.c.job_id == jobs.c.id)
+    current = _current(connection, dataset_id.where(models.c.version == version).scalar_subquery())
+    if current is None or current.version != version:
+        before = None if current is None else current.id
+        values = {"version": version, "activated_at": now, "reason": reason, "before_id": before}
+        connection.execute(activations.insert().values(**values))
+
+
+def active_version(connection: Connection, dataset_id: int) -> str | None:
+    """Return the version of a data set to serve, inside the caller's transaction."""
+    current = _current(connection, dataset_id)
+    return None if current is None else current.version
 
 
 def _checkpoint(connection: Connection, job_id: int, round: int) -> str | None:
     where = (rounds.c.job_id == job_id, rounds.c.round == round)
     checkpoint: str | None = connection.scalar(select(rounds.c.checkpoint).where(*where))
     return checkpoint
+
+
+def _current(connection: Connection, dataset_id: Any) -> Row[Any] | None:
+    """Find the newest activation of a data set's models."""
+    of_models = (
+        select(activations)
+        .join(models, models.c.version == activations.c.version)
+        .join(jobs, jobs.c.id == models.c.job_id)
+    )
+    newest_first = of_models.where(jobs.c.dataset_id == dataset_id).order_by(activations.c.id.desc())
+    return connection.execute(newest_first.limit(1)).one_or_none()
+
+
+def _before(connection: Connection, dataset: str) -> Row[Any]:
+    """Find the activation that a rollback goes back to."""
+    named = select(datasets.c.id).where(datasets.c.name == dataset).scalar_subquery()
+    current = row = _current(connection, named)
+    while row is not None and row.before_id is not None:
+        row = connection.execute(select(activations).where(activations.c.id == row.before_id)).one()
+        assert current is not None, "the walk begins there"
+        if row.version != current.version and _model_row(connection, row.version).checkpoint is not None:
+            return row
+    raise ConflictError(
+        f"no model that is kept served the data set {dataset!r} before; activate one with POST "
+        "/models/VERSION/activate (GET /models lists them)"
+    )
 
 
 def _active_versions() -> Select[Any]:
@@ -155,7 +248,8 @@ def _active_versions() -> Select[Any]:
 def _select_models() -> Select[Any]:
     active = models.c.version.in_(_active_versions().correlate(None))
     kept = (rounds.c.job_id == models.c.job_id) & (rounds.c.round == models.c.round)
-    columns = (models, datasets.c.name.label("dataset"), rounds.c.checkpoint, active.label("active"))
+    served = models.c.version.in_(select(activations.c.version).correlate(None)).label("served_before")
+    columns = (models, datasets.c.name.label("dataset"), rounds.c.checkpoint, active.label("active"), served)
     return select(*columns).join(jobs, jobs.c.id == models.c.job_id).join(datasets).outerjoin(rounds, kept)
 
 
@@ -177,4 +271,8 @@ def _model_rows(connection: Connection, found: Sequence[Row[Any]]) -> list[Model
     tables: dict[str, dict[Split, dict[str, float]]] = {row.version: {} for row in found}
     for version, split, name, value in connection.execute(statement):
         tables[version].setdefault(split, {})[name] = value
-    return [ModelRow(**{**row._mapping, "active": bool(row.active)}, metrics=tables[row.version]) for row in found]
+    flags = ("active", "served_before")
+    return [
+        ModelRow(**{**row._mapping, **{name: bool(row._mapping[name]) for name in flags}}, metrics=tables[row.version])
+        for row in found
+    ]

@@ -22,7 +22,7 @@ from sqlalchemy import (
 )
 
 # The migration at which a database holds these tables; a test compares it with migrations/versions.
-REVISION = "0005"
+REVISION = "0006"
 
 metadata = MetaData(
     naming_convention={
@@ -144,6 +144,7 @@ jobs = Table(
     Column("traceback", Text),
     Column("idempotency_key", String, unique=True),
     Column("request_digest", String, nullable=False),
+    Column("promotion", String),  # how its model goes into service; NULL: as the trainer's setting says
     CheckConstraint("kind IN ('training', 'experiment')", name="kind"),
     CheckConstraint("state IN ('queued', 'running', 'paused', 'succeeded', 'failed', 'stopped')", name="state"),
     CheckConstraint("desired_state IN ('running', 'paused', 'stopped')", name="desired_state"),
@@ -200,6 +201,7 @@ models = Table(
     Column("job_id", ForeignKey("jobs.id"), nullable=False),
     Column("round", Integer, nullable=False),
     Column("created_at", Double, nullable=False),
+    Column("held_back", Text),  # why it did not go into service when its job ended
 )
 
 # The newest row of a data set's models names the one to serve; a rollback is one more row.
@@ -210,6 +212,7 @@ activations = Table(
     Column("version", ForeignKey("models.version"), nullable=False),
     Column("activated_at", Double, nullable=False),
     Column("reason", String, nullable=False),
+    Column("before_id", _Id),  # the activation that a rollback goes back to; a rollback itself takes over that one's
     sqlite_autoincrement=True,
 )
 

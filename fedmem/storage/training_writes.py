@@ -8,10 +8,10 @@ from sqlalchemy import Connection, Row, func, literal, select
 
 from fedmem.contracts.jobs import LogLevel, Split
 from fedmem.errors import ConflictError
-from fedmem.storage.job_rows import Lease, RoundResult, add_log
+from fedmem.storage.job_rows import Lease, RoundResult, Verdict, add_log
 from fedmem.storage.job_states import EndState
 from fedmem.storage.leases import FREE, fenced_update, held_job
-from fedmem.storage.models import activate_model, add_model
+from fedmem.storage.models import activate_model, active_version, add_model
 from fedmem.storage.schema import jobs, metrics, models, prototypes, rounds
 
 
@@ -118,12 +118,16 @@ def add_test_metrics(connection: Connection, job_id: int, round: int, test: Mapp
     _add_metrics(connection, {"job_id": job_id, "round": round}, {"test": test})
 
 
-def leave(connection: Connection, job: Row[Any], round: int, activate: bool, now: float) -> None:
-    """Record the model that a job leaves and, where asked, put it into service."""
-    assert not (activate and job.kind == "experiment"), "an experiment never puts its model into service"
-    version = add_model(connection, job.id, round, now)
-    if activate:
-        activate_model(connection, version, f"job {job.id} {job.state}", now)
+def leave(connection: Connection, job: Row[Any], round: int, verdict: Verdict, now: float) -> None:
+    """Record the model that a job leaves and, by the verdict, put it into service or let it wait."""
+    assert not (verdict.serve and job.kind == "experiment"), "an experiment never puts its model into service"
+    changed = verdict.serve and verdict.is_outdated_by(active_version(connection, job.dataset_id))
+    if changed:
+        verdict = Verdict(False, "another model went into service while it was compared with the one before")
+        add_log(connection, job.id, "WARNING", f"the model waits, ready: {verdict.reason}", now)
+    version = add_model(connection, job.id, round, now, None if verdict.serve else verdict.reason)
+    if verdict.serve:
+        activate_model(connection, version, verdict.reason or f"job {job.id} {job.state}", now)
 
 
 def forget_checkpoints(connection: Connection, lease: Lease, numbers: Sequence[int]) -> list[int]:

@@ -16,7 +16,7 @@ from backend.app import create_app
 from backend.model_loader import NICENESS, check
 from fedmem.checkpoint import RunDirectory
 from fedmem.checkpoint.atomic_files import read_arrays, read_json, write_arrays, write_json
-from fedmem.contracts import ModelPage
+from fedmem.contracts import ModelHistory, ModelPage
 from fedmem.errors import CheckpointError
 from fedmem.serving import Recommender, new_items
 from fedmem.storage.catalogue import CatalogueStore
@@ -112,6 +112,38 @@ def test_activation_and_rollback_are_done_when_they_answer(served, served_world,
         assert version(served) == wanted
         assert served.get("/models").json()["serving"] == wanted
     problem(served.post("/models/job-9-round-9/activate"), 404)
+
+
+def test_rollbacks_go_to_what_served_before_and_the_history_says_when(served, served_world, recommender):
+    first, second = recommender.model_version, another_model(served_world, activate=False)
+    problem(served.post("/models/rollback"), 409)
+    ready = served.get("/models").json()["models"][0]
+    assert (ready["version"], ready["state"], ready["waits"]) == (second, "ready", None)
+    served.post(f"/models/{second}/activate").raise_for_status()
+    back = served.post("/models/rollback").raise_for_status().json()
+    assert (back["version"], back["state"], version(served)) == (first, "in_service", first)
+    assert [model["state"] for model in served.get("/models").json()["models"]] == ["replaced", "in_service"]
+    history = ModelHistory.model_validate(served.get("/models/history?dataset=tiny").json()).activations
+    assert [(one.version, one.reason) for one in history] == [
+        (first, f"rolled back from {second}"),
+        (second, "asked for by HTTP"),
+        (first, "job 1 succeeded"),
+    ]
+    assert history[0].until is None
+    assert history[1].until == history[0].since
+    problem(served.post("/models/rollback?dataset=other"), 409)
+    assert version(served) == first
+
+
+def test_a_rollback_to_what_cannot_be_served_changes_nothing(served, served_world):
+    second = another_model(served_world, activate=False)
+    served.post(f"/models/{second}/activate").raise_for_status()
+    spoil(served_world, 1)
+    keeper = served.app.state.services.keeper
+    keeper.served._models = {second: keeper.served.loaded("tiny")}  # as after a restart
+    problem(served.post("/models/rollback"), 409)
+    assert version(served) == second
+    assert len(served.get("/models/history").json()["activations"]) == 2
 
 
 def test_a_next_page_comes_from_the_model_of_the_first(served, served_world, recommender):

@@ -81,11 +81,12 @@ def filled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Filled]:
 
 @pytest.fixture(scope="session")
 def two_api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A backend with two data sets, each of which has a model in service."""
+    """A backend with two data sets, each of which has a model in service; job 3's waits to serve the first."""
     product = Product.made(tmp_path_factory.mktemp("two"))
     product.write("books", "b", "Book")
     for dataset in ("tiny", "books"):
         product.queue({"federated": {"num_rounds": 2}}, dataset=dataset)
+    product.queue({"federated": {"num_rounds": 2}}, promotion="manual")
     product.train()
     with backend_on(product.url, product.data_dir) as api:
         until(lambda: asked(f"{api}/health/ready?dataset=books").is_success, "both models", pause=0.05)

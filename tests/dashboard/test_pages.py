@@ -451,10 +451,33 @@ def test_system_and_overview_say_which_models_serve_which_data_set(page, two_api
     system = page("system", two_api)
     assert "; ".join(f"{dataset} by {version}" for dataset, version in serving.items()) in words(system)
     states = next(frame.value for frame in system.dataframe if "Model" in frame.value)
-    assert list(states["State"]) == ["in service"] * 2
+    assert list(states["State"]) == ["ready", "in service", "in service"]
+    assert states["Note"][0] == "waits: promotion is manual"
     overview = words(page("overview", two_api))
     assert "Models in service" in overview
     assert all(version in overview for version in serving.values())
+
+
+def test_a_model_that_waits_is_told_put_into_service_and_taken_back(page, two_api):
+    assert "Its model is ready and waits: promotion is manual" in words(page("overview", two_api, job=3))
+    serving = {one["dataset"]: one["model_version"] for one in asked(f"{two_api}/models").json()["in_service"]}
+    app = page("system", two_api)
+    assert "rollback" not in {button.key for button in app.button}
+    app.button(key="activate").click().run()
+    assert "answers every recommendation on tiny" in words(app)
+    app.button(key="confirm-activate").click().run()
+    assert not app.exception
+    history = next(frame.value for frame in app.dataframe if "Why" in frame.value)
+    assert list(history["Why"])[0] == "asked for by HTTP"
+    assert list(history["Until"])[:2].count("now") >= 1
+    app.button(key="rollback").click().run()
+    app.button(key="leave-history").click().run()
+    assert len(asked(f"{two_api}/models/history").json()["activations"]) == 3
+    app.button(key="rollback").click().run()
+    app.button(key="confirm-rollback").click().run()
+    assert not app.exception
+    assert {one["dataset"]: one["model_version"] for one in asked(f"{two_api}/models").json()["in_service"]} == serving
+    assert "Its model is ready" not in words(page("overview", two_api, job=3))
 
 
 def test_recommend_names_the_items_of_the_history_that_speak_for_one(page, filled):

@@ -9,10 +9,11 @@ from alembic.migration import MigrationContext
 from sqlalchemy import create_engine, inspect
 
 import migrations
-from fedmem.errors import StorageError
+from fedmem.errors import ConflictError, StorageError
 from fedmem.storage.catalogue import CatalogueStore
 from fedmem.storage.catalogue_rows import ItemRow
 from fedmem.storage.engine import check_schema, connect, parse_url, schema_revision, writing
+from fedmem.storage.models import ModelStore
 from fedmem.storage.schema import REVISION, datasets, metadata
 from tests.forks import Forked
 
@@ -112,6 +113,36 @@ def test_an_upgrade_keeps_the_catalogue_of_before(empty_url):
     migrations.downgrade(empty_url, "0002")
     with engine.connect() as connection:
         assert connection.exec_driver_sql("SELECT title, changed_at > 2.5 FROM items").one() == ("Another", True)
+    engine.dispose()
+
+
+def test_an_upgrade_gives_each_data_set_its_model_back_and_a_way_to_the_one_before(empty_url):
+    """Until then one model served at a time, whatever its data set: here shop's, music's, and shop's second."""
+    migrations.upgrade(empty_url, "0005")
+    engine = connect(empty_url)
+    job = "INSERT INTO jobs (id, kind, dataset_id, config, state, desired_state, created_at, token, attempts, "
+    job += "attempts_without_progress, round, num_rounds, clients_done, clients_selected, request_digest) VALUES "
+    with writing(engine) as connection:
+        for number, name in ((1, "shop"), (2, "music")):
+            connection.exec_driver_sql(
+                f"INSERT INTO datasets (id, name, source, imported_at, items_version) VALUES ({number}, '{name}', '', 1, 0)"
+            )
+        for number, dataset in ((1, 1), (2, 2), (3, 1)):
+            values = f"({number}, 'training', {dataset}, '{{}}', 'succeeded', 'running', 1, 1, 1, 0, 2, 2, 0, 0, '')"
+            connection.exec_driver_sql(job + values)
+            connection.exec_driver_sql(f"INSERT INTO rounds VALUES ({number}, 2, 1, 1, true, '000002')")
+            connection.exec_driver_sql(f"INSERT INTO models VALUES ('m{number}', {number}, 2, {number})")
+            connection.exec_driver_sql(
+                f"INSERT INTO activations (version, activated_at, reason) VALUES ('m{number}', {number}, 'then')"
+            )
+    migrations.upgrade(empty_url)
+    models = ModelStore(engine)
+    assert [row.version for row in models.all_active()] == ["m3", "m2"]
+    assert [(row.version, row.until) for row in models.history()] == [("m3", None), ("m2", None), ("m1", 3.0)]
+    assert models.roll_back("shop", "back").version == "m1"
+    with pytest.raises(ConflictError, match="served the data set 'music' before"):
+        models.roll_back("music", "back")
+    migrations.downgrade(empty_url, "0005")
     engine.dispose()
 
 

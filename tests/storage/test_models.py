@@ -84,6 +84,26 @@ def test_none_stands_in_whose_checkpoint_is_gone_or_that_knows_other_data(models
     assert models.stand_ins(other) == []
 
 
+def test_a_rollback_goes_back_step_by_step_past_what_is_not_kept(models, store, clock, engine):
+    from fedmem.storage.engine import writing
+    from fedmem.storage.schema import rounds
+
+    versions = [trained(store, clock, activate=True) for _ in range(4)]
+    models.activate(versions[3], "again, which changes nothing")
+    assert [row.version for row in models.history()] == versions[::-1]
+    assert models.before("demo").version == versions[2]
+    assert models.roll_back("demo", "back").version == versions[2]
+    with writing(engine) as connection:
+        connection.execute(rounds.update().where(rounds.c.job_id == 2).values(checkpoint=None))
+    assert models.roll_back("demo", "back").version == versions[0]
+    with pytest.raises(ConflictError, match="no model that is kept served the data set 'demo' before"):
+        models.roll_back("demo", "back")
+    models.activate(versions[3], "forward")
+    assert models.roll_back("demo", "back").version == versions[0]
+    assert [row.reason for row in models.history(limit=3)] == ["back", "forward", "back"]
+    assert models.history("other") == []
+
+
 def test_an_unknown_model(models):
     with pytest.raises(UnknownModelError, match="there is no model 'job-7-round-1'"):
         models.activate("job-7-round-1", "why not")

@@ -1,0 +1,100 @@
+"""Whether the model of a finished job goes into service: by comparison with what serves, on the newest data."""
+
+import logging
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from fedmem.data.federated_dataset import FederatedDataset
+from fedmem.errors import FedMemError, StorageError
+from fedmem.evaluation.baselines import Popularity
+from fedmem.evaluation.evaluate import Scorer, evaluate
+from fedmem.evaluation.metric_table import MetricTable, paired_difference
+from fedmem.randomness import numpy_generator
+from fedmem.serving import OnOtherData, Recommender
+from fedmem.storage.jobs import Verdict
+from fedmem.storage.models import ModelRow
+
+logger = logging.getLogger(__name__)
+
+METRIC = "NDCG@10"
+MOST_USERS = 10_000  # whose rankings are compared: some minutes at most
+
+
+@dataclass(frozen=True)
+class Gate:
+    """Compares a model with popularity and with what serves, by validation NDCG@10 of the same users.
+
+    Attributes:
+        dataset: the newest data.
+        folder: where the jobs' runs are.
+        seed: draws the users, where there are more than MOST_USERS.
+        go_on: called between groups of users; raises where the job is to end or to wait.
+    """
+
+    dataset: FederatedDataset
+    folder: Path
+    seed: int
+    go_on: Callable[[], None]
+
+    def judge(self, job_id: int, round: int, serving: ModelRow | None) -> Verdict:
+        """Say whether the model of a job's round goes into service in place of what serves.
+
+        Raises:
+            CheckpointError: if it cannot be read.
+        """
+        own = self._measure(self._on_newest(job_id, round))
+        popularity = self._measure(Popularity(self.dataset))
+        beside = None if serving is None else self._measured(serving)
+        return verdict(own, popularity, beside, None if serving is None else serving.version)
+
+    def _measured(self, serving: ModelRow) -> MetricTable | None:
+        """Measure what serves; a model that cannot be read is none."""
+        try:
+            return self._measure(self._on_newest(serving.job_id, serving.round))
+        except StorageError:
+            raise
+        except (FedMemError, OSError) as error:
+            logger.warning("model %s, which is to serve, cannot be compared with: %s", serving.version, error)
+            return None
+
+    def _on_newest(self, job_id: int, round: int) -> Scorer:
+        return OnOtherData(Recommender.load(self.folder / str(job_id), round), self.dataset)
+
+    def _measure(self, scorer: Scorer) -> MetricTable:
+        def heed(done: int, total: int) -> None:
+            self.go_on()
+
+        users = self._users()
+        return evaluate(self.dataset, scorer, "validation", k_list=(10,), metrics=("NDCG",), users=users, progress=heed)
+
+    def _users(self) -> np.ndarray:
+        users = self.dataset.evaluated_users
+        if len(users) <= MOST_USERS:
+            return users
+        drawn = numpy_generator(self.seed, "promotion").choice(users, MOST_USERS, replace=False)
+        return np.sort(drawn)
+
+
+def verdict(own: MetricTable, popularity: MetricTable, beside: MetricTable | None, serving: str | None) -> Verdict:
+    """Judge by what was measured of the same users; ``beside`` is what serves, where it could be measured."""
+
+    def say(serve: bool, reason: str) -> Verdict:
+        return Verdict(
+            serve, f"validation {METRIC} on the newest data is {own.mean(METRIC):.4f}, {reason}", True, serving
+        )
+
+    least = popularity.mean(METRIC)
+    if own.mean(METRIC) <= least:
+        return say(False, f"not above that of popularity, {least:.4f}")
+    if beside is None:
+        return say(True, f"above that of popularity, {least:.4f}")
+    difference, error = paired_difference(own, beside, METRIC)
+    error = 0.0 if math.isnan(error) else error  # of a single user
+    compared = f"{beside.mean(METRIC):.4f} of {serving} (paired difference {difference:+.4f} ± {error:.4f})"
+    if difference < -error:
+        return say(False, f"worse than {compared}")
+    return say(True, f"not worse than {compared}")
