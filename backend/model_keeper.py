@@ -144,11 +144,19 @@ class ModelKeeper:
         jobs = (job for state in states for job in self.jobs.page(state=state, kind="training", limit=1))
         job = next(jobs, None)
         if job is None:
-            return ServedModels.awaited
+            return self._waiting() or ServedModels.awaited
         if job.state == "queued":
             return f"job {job.id} is queued; its model answers when it is done"
         paused = "paused " if job.state == "paused" else ""
         return f"job {job.id} is {paused}at round {job.round} of {job.num_rounds}; its model answers when it is done"
+
+    def _waiting(self) -> str | None:
+        """Say which model is ready and waits, where the newest training job has left one that does."""
+        job = next(iter(self.jobs.page(kind="training", limit=1)), None)
+        if job is None or job.held_back is None:
+            return None
+        serve = f"POST /models/{job.model_version}/activate serves it all the same"
+        return f"model {job.model_version} is ready and waits: {job.held_back}; {serve}"
 
     def _change(self, dataset: str, change: Change) -> None:
         """Change the models of a data set: those in memory, and the one that is being loaded once it is."""

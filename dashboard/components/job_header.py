@@ -49,8 +49,8 @@ def job_header(view: JobView) -> None:
         st.caption(_times(job))
     if job.model_waits:
         st.warning(
-            f"Its model is ready and waits: {in_markdown(job.model_waits)}. The System page can put it into service all "
-            "the same.",
+            f"Its model is ready and waits: {in_markdown(job.model_waits)}. "
+            "The System page can put it into service all the same.",
             icon=":material/hourglass_top:",
         )
     _troubles(view)

@@ -88,8 +88,8 @@ class ModelStore:
     def stand_ins(self, model: ModelRow, limit: int = 100) -> list[ModelRow]:
         """List what may serve in a model's place: kept models of its data set, those last in service first.
 
-        After them come models of training jobs that were never in service, newest first; a model of an experiment,
-        which was trained to be measured, is none unless it was once activated.
+        After them come models of training jobs that were never in service, newest first, but for those that the gate
+        held back; a model of an experiment, which was trained to be measured, is none unless it was once activated.
         """
         served = select(func.max(activations.c.id)).where(activations.c.version == models.c.version).scalar_subquery()
         of_data = (
@@ -97,7 +97,7 @@ class ModelStore:
             rounds.c.checkpoint.is_not(None),
             models.c.version != model.version,
         )
-        allowed = (jobs.c.kind == "training") | served.is_not(None)
+        allowed = (jobs.c.kind == "training") & models.c.held_back.is_(None) | served.is_not(None)
         order = (func.coalesce(served, 0).desc(), models.c.created_at.desc(), models.c.job_id.desc())
         statement = _select_models().where(*of_data, allowed).order_by(*order).limit(limit)
         with reading(self.engine) as connection:

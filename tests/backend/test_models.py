@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import sqlite3
 import sys
 import threading
 import time
@@ -90,7 +91,7 @@ def test_models_and_the_one_in_service(served, recommender):
     (model,) = page.models
     assert page.serving == model.version == recommender.model_version == version(served)
     assert (model.active, model.kept, model.refused, model.dataset) == (True, True, None, "tiny")
-    assert model.metrics["test"] == {"HR@10": 0.5}
+    assert model.metrics["test"]["HR@10"] == 0.5
 
 
 def test_a_finished_training_job_is_in_service_by_itself(served, served_world):
@@ -144,6 +145,24 @@ def test_a_rollback_to_what_cannot_be_served_changes_nothing(served, served_worl
     problem(served.post("/models/rollback"), 409)
     assert version(served) == second
     assert len(served.get("/models/history").json()["activations"]) == 2
+
+
+def test_a_first_model_that_waits_is_named_where_nothing_serves(served_world, recommender):
+    with sqlite3.connect(served_world.database) as connection:
+        connection.execute("DELETE FROM activations")
+        connection.execute("UPDATE models SET held_back = 'it is not above popularity'")
+    connection.close()
+    with TestClient(create_app(settings_of(served_world))) as client:
+        client.app.state.services.keeper.look()
+        detail = problem(client.get("/recommend/u01"), 503).detail
+        name = recommender.model_version
+        assert f"model {name} is ready and waits: it is not above popularity; POST /models/{name}/activate" in detail
+        assert client.get("/jobs/1").json()["model_waits"] == "it is not above popularity"
+        (model,) = client.get("/models").json()["models"]
+        assert (model["state"], model["waits"]) == ("ready", "it is not above popularity")
+        client.post(f"/models/{name}/activate").raise_for_status()
+        assert client.get("/jobs/1").json()["model_waits"] is None
+        assert version(client) == name
 
 
 def test_a_next_page_comes_from_the_model_of_the_first(served, served_world, recommender):

@@ -468,7 +468,7 @@ def test_a_model_that_waits_is_told_put_into_service_and_taken_back(page, two_ap
     app.button(key="confirm-activate").click().run()
     assert not app.exception
     history = next(frame.value for frame in app.dataframe if "Why" in frame.value)
-    assert list(history["Why"])[0] == "asked for by HTTP"
+    assert history["Why"][0] == "asked for by HTTP"
     assert list(history["Until"])[:2].count("now") >= 1
     app.button(key="rollback").click().run()
     app.button(key="leave-history").click().run()

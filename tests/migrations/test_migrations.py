@@ -125,7 +125,8 @@ def test_an_upgrade_gives_each_data_set_its_model_back_and_a_way_to_the_one_befo
     with writing(engine) as connection:
         for number, name in ((1, "shop"), (2, "music")):
             connection.exec_driver_sql(
-                f"INSERT INTO datasets (id, name, source, imported_at, items_version) VALUES ({number}, '{name}', '', 1, 0)"
+                "INSERT INTO datasets (id, name, source, imported_at, items_version) "
+                f"VALUES ({number}, '{name}', '', 1, 0)"
             )
         for number, dataset in ((1, 1), (2, 2), (3, 1)):
             values = f"({number}, 'training', {dataset}, '{{}}', 'succeeded', 'running', 1, 1, 1, 0, 2, 2, 0, 0, '')"

@@ -5,6 +5,7 @@ import dataclasses
 import pytest
 
 from fedmem.errors import ConflictError, UnknownModelError
+from fedmem.storage.jobs import Verdict
 from fedmem.storage.models import ModelStore
 from tests.storage.builders import claim, queue, result
 
@@ -14,14 +15,15 @@ def models(engine, clock):
     return ModelStore(engine, clock)
 
 
-def trained(store, clock, activate=False, **job):
+def trained(store, clock, activate=False, verdict=None, **job):
     """A job that has left a model; the model's version."""
     clock.advance(1)
     queue(store, **job)
     lease = claim(store)
     store.commit_round(lease, result(0))
     store.commit_round(lease, result(1))
-    store.finish(lease, "succeeded", test={"HR@10": 0.25}, test_round=1, model_round=1, activate=activate)
+    kind = {"activate": activate} if verdict is None else {"verdict": verdict}
+    store.finish(lease, "succeeded", test={"HR@10": 0.25}, test_round=1, model_round=1, **kind)
     return f"job-{lease.job_id}-round-1"
 
 
@@ -102,6 +104,26 @@ def test_a_rollback_goes_back_step_by_step_past_what_is_not_kept(models, store, 
     assert models.roll_back("demo", "back").version == versions[0]
     assert [row.reason for row in models.history(limit=3)] == ["back", "forward", "back"]
     assert models.history("other") == []
+
+
+def test_a_model_that_was_held_back_stands_in_only_once_it_has_served(models, store, clock):
+    serving = trained(store, clock, activate=True)
+    held = trained(store, clock, verdict=Verdict(False, "worse"))
+    assert models.get(held).held_back == "worse"
+    assert models.stand_ins(models.get(serving)) == []
+    models.activate(held, "asked for")
+    models.activate(serving, "asked for")
+    assert [row.version for row in models.stand_ins(models.get(serving))] == [held]
+
+
+def test_a_verdict_counts_only_against_what_it_was_compared_with(models, store, clock):
+    serving = trained(store, clock, verdict=Verdict(True, "the first", compared=True))
+    assert models.active("demo").version == serving
+    late = trained(store, clock, verdict=Verdict(True, "above popularity", compared=True))
+    assert models.active("demo").version == serving
+    assert models.get(late).held_back.startswith("another model went into service")
+    better = trained(store, clock, verdict=Verdict(True, "better", compared=True, against=serving))
+    assert [(row.version, row.reason) for row in models.history()] == [(better, "better"), (serving, "the first")]
 
 
 def test_an_unknown_model(models):
