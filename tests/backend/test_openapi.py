@@ -83,6 +83,7 @@ def test_what_writes_or_names_users_asks_for_the_key(document):
         "put_item",
         "readmit_user",
         "resume_job",
+        "roll_back",
         "stop_job",
     }
     for _, _, operation in operations(document):
