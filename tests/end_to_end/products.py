@@ -26,6 +26,7 @@ from fedmem.storage.catalogue import CatalogueStore
 from fedmem.storage.catalogue_rows import InteractionColumns, ItemRow
 from fedmem.storage.engine import connect, reading, writing
 from fedmem.storage.jobs import JobRow, JobStore
+from tests.databases import migrated_bytes
 from tests.forks import Forked
 from tests.tiny import ITEMS, tiny_config, walks
 from trainer.control import Shutdown
@@ -52,8 +53,13 @@ class Product:
     @classmethod
     def made(cls, folder: Path, url: str | None = None, **settings: Any) -> "Product":
         """Migrated, with the data set ``tiny``."""
-        product = cls(url or f"sqlite:///{folder / 'fedmem.db'}", folder / "data", **settings)
-        migrations.upgrade(product.url)
+        file = folder / "fedmem.db"
+        product = cls(url or f"sqlite:///{file}", folder / "data", **settings)
+        if url is None:
+            folder.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(migrated_bytes())
+        else:
+            migrations.upgrade(url)
         product.write("tiny", "m", "Film")
         return product
 

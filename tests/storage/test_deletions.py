@@ -143,8 +143,8 @@ def with_rows_that_moved(url: str, seed: int) -> tuple[CatalogueStore, list[str]
     users = [f"person-{number}-{'x' * rng.integers(60)}@example.org" for number in range(100)]
     taken = zip(rng.integers(0, 100, 2000), rng.integers(0, 300, 2000), strict=True)
     rows = [(users[user], f"item {item}", NOW - place) for place, (user, item) in enumerate(taken)]
-    for first in range(0, len(rows), 5):
-        write(store, rows[first : first + 5])
+    for first in range(0, len(rows), 100):
+        write(store, rows[first : first + 100])
     for user in users[:50]:
         store.delete_user("shop", user)
     with engine.connect() as connection:
