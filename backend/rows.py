@@ -21,11 +21,13 @@ from fedmem.contracts import (
     MapPoint,
     ModelVersion,
     NearestItem,
+    PrivacyCost,
     Prototype,
     RoundMetrics,
     Trainer,
     UserHistory,
 )
+from fedmem.privacy.cost import planned
 from fedmem.serving import JobMap
 from fedmem.storage.catalogue_rows import DatasetRow, InteractionRow, ItemRow
 from fedmem.storage.jobs import JobRow, LogRow, TrainerRow
@@ -104,7 +106,14 @@ def _whole_job_of(row: JobRow) -> Job:
         message=row.message,
         config=config,
         config_refused=refused,
+        privacy=_cost_of(config),
     )
+
+
+def _cost_of(config: ExperimentConfig) -> PrivacyCost | None:
+    """Show what a job will cost a user."""
+    cost = planned(config)
+    return None if cost is None else PrivacyCost(epsilon=cost.epsilon, delta=cost.delta, protected=cost.protected)
 
 
 def round_of(row: RoundRow) -> RoundMetrics:

@@ -11,8 +11,9 @@ from cli.options import AsJson, DatabaseUrl, ServiceDir
 from cli.screen import answer_json, answers, notes
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
+    from fedmem.config import ExperimentConfig
     from fedmem.contracts import LeakReport
     from fedmem.storage.metrics import RoundRow
 
@@ -49,7 +50,7 @@ def audit(
     with job_store(database_url) as jobs:
         row = jobs.get(job)
         found = ledger(MetricStore(jobs.engine).rounds(job, splits=["train", "validation"]))
-        found |= _budget(found.pop("epsilon_transitions"), ExperimentConfig.model_validate(row.config).privacy.delta)
+        found |= _budget(ExperimentConfig.model_validate(row.config), found.pop("spent"))
     leaks = _attacked(data_dir, job, clients, cohort) if attacks else None
     if as_json:
         answer_json({"job": row.id, "dataset": row.dataset, **found, **(_summary(leaks) if leaks else {})})
@@ -76,21 +77,25 @@ def _attacked(data_dir: Path, job: int, clients: int, cohort: int) -> "LeakRepor
     return found
 
 
-def _budget(epsilon: float, delta: float) -> dict[str, Any]:
+def _budget(config: "ExperimentConfig", spent: "Mapping[str, float]") -> dict[str, Any]:
     """Say what is spent, and on what; null where nothing is noised."""
-    return {
-        "epsilon": epsilon or None,
-        "delta": delta if epsilon else None,
-        "protected": ["transitions"] if epsilon else [],
-    }
+    from fedmem.privacy.cost import cost
+
+    found = cost(config, **spent)
+    if found is None:
+        return {"epsilon": None, "delta": None, "protected": []}
+    return {"epsilon": found.epsilon, "delta": found.delta, "protected": list(found.protected)}
 
 
 def _spent(found: dict[str, Any]) -> str:
     if found["epsilon"] is None:
         return "spent: no privacy budget, as nothing is released with noise: whatever crosses may leak"
+    names = {"weights": "the weights", "transitions": "the table of transitions"}
+    others = [name for part, name in names.items() if part not in found["protected"]]
     return (
-        f"spent: epsilon {found['epsilon']:g}, delta {found['delta']:g} for a user, on the table of transitions alone; "
-        "updates of parameters, prototypes and metrics have no noise, and may leak"
+        f"spent: epsilon {found['epsilon']:.4g}, delta {found['delta']:g} for a user, on "
+        f"{' and '.join(names[part] for part in found['protected'])} alone; "
+        f"{', '.join([*others, 'prototypes and metrics'])} have no noise, and may leak"
     )
 
 
@@ -145,5 +150,8 @@ def ledger(rounds: "Sequence[RoundRow]") -> dict[str, Any]:
             direction: {part: int(sum(bytes_sent(metrics, direction, part) for metrics in counted)) for part in PARTS}
             for direction in DIRECTIONS
         },
-        "epsilon_transitions": max((each["train"].get("epsilon_transitions", 0.0) for each in counted), default=0.0),
+        "spent": {
+            part: max((each["train"].get(f"epsilon_{part}", 0.0) for each in counted), default=0.0)
+            for part in ("weights", "transitions")
+        },
     }

@@ -51,6 +51,8 @@ def run_training(
     """Start or resume the run in ``out`` and train it to its end, or to Ctrl-C."""
     notes.print(f"{len(dataset.trainable_users):,} of {dataset.num_users:,} users train, each as a client")
     with closing(open_run(config, dataset, out, resume=resume)) as run:
+        if run.server.budget:
+            notes.print(run.server.budget.sentence)
         _train_and_conclude(run, as_json=as_json)
 
 
@@ -109,7 +111,8 @@ def _train(run: "TrainingRun", stopping: list[bool], label: str) -> None:
 
         for report in run.rounds(lambda: bool(stopping), watch):
             latest = _validation(report) or latest
-            line = f"loss {report.metrics['recommendation_loss']:.3f}  {latest}"
+            loss = report.metrics.get("recommendation_loss")
+            line = f"{'no client drawn' if loss is None else f'loss {loss:.3f}'}  {latest}"
             advance(report.round, line)
             if not notes.is_terminal and report.round % config.log_interval == 0:
                 notes.print(f"{label} {report.round}/{config.federated.num_rounds}  {line}")
@@ -145,6 +148,8 @@ def _conclude(run: "TrainingRun", seconds: float, trained: int, *, as_json: bool
     speed = f"{summary['rounds_per_minute']} rounds/minute, " if trained else ""
     if state.round < run.snapshot.config.federated.num_rounds and state.stale >= run.snapshot.config.federated.patience:
         notes.print(f"stopped early: {state.stale} evaluations without a better validation NDCG@10")
+    if run.server.budget and run.server.budget_spent:
+        notes.print(f"privacy.weights_epsilon is used up: spent {run.server.budget.spent(state.round):.3g}")
     notes.print(f"{state.round} rounds, {speed}peak memory {summary['peak_memory_mib']} MiB, run in {out_hint(run)}")
 
 

@@ -281,8 +281,20 @@ class PrivacyConfig(Section):
         "If set, the transition memory is released once, with Gaussian noise by which it is (epsilon, delta)-"
         "differentially private for a user; what came of clients since waits for the next run.",
     )
+    weights_epsilon: Annotated[float, Field(ge=0.1, le=1000)] | None = setting(
+        None,
+        "If set, the weights are (epsilon, delta)-differentially private for a user: each client's update is clipped, "
+        "the sum gets Gaussian noise, cohorts are drawn as Poisson samples, and training ends when this is spent.",
+    )
+    weights_clip: Rate = setting(20.0, "L2 norm to which a client's update is clipped, where the weights get noise.")
+    weights_noise: NotNegative | None = setting(
+        None,
+        "Noise's standard deviation over weights_clip. Null takes what spends weights_epsilon in federated.num_rounds; "
+        "0 clips and draws Poisson samples alone, which protects nothing.",
+    )
     delta: Annotated[float, Field(gt=0, lt=1)] = setting(
-        1e-6, "Delta of every budget; it should be less than one over the number of users."
+        1e-6,
+        "Delta of all budgets together, in equal parts; it should be less than one over the number of users.",
     )
 
 
@@ -396,6 +408,39 @@ class ExperimentConfig(Section):
             )
         return self
 
+    @model_validator(mode="after")
+    def _weights_can_be_private(self) -> Self:
+        """Refuse what would make a budget for the weights untrue."""
+        if not self.clips_weights:
+            return self
+        if self.privacy.weights_epsilon is not None and self.privacy.weights_noise == 0:
+            raise ValueError(
+                f"privacy.weights_noise = 0 spends more than privacy.weights_epsilon = {self.privacy.weights_epsilon}: "
+                "set it to null, which computes the noise"
+            )
+        if 0 < (self.privacy.weights_noise or 0) < 0.01:
+            raise ValueError(
+                f"privacy.weights_noise = {self.privacy.weights_noise} protects nothing that could be counted: "
+                "set at least 0.01, null, which computes it, or 0"
+            )
+        if self.uses_prototypes:
+            raise ValueError(
+                "prototypes have no budget of their own, and weights that are trained on them would not keep "
+                "privacy.weights_epsilon: set ablation.disable_prototype_agg=true or ablation.disable_moe=true"
+            )
+        if self.secure_sums.enabled:
+            raise ValueError(
+                "secure_sums.enabled refuses cohorts below secure_sums.minimum_cohort, which the Poisson samples of "
+                "privacy.weights_epsilon may be, and rounds what was clipped up: set one of them only"
+            )
+        for name, value in (("centralised_batch", None), ("row_normalisation", False)):
+            if (found := getattr(self.federated, name)) != value:
+                raise ValueError(
+                    f"federated.{name} = {str(found).lower()} with privacy.weights_epsilon: set it to "
+                    f"{'null' if value is None else 'false'}, because each client counts once in one sum a round"
+                )
+        return self
+
     def settings(self) -> dict[str, Any]:
         """List every setting, as JSON holds it, by its dotted name."""
         found: dict[str, Any] = {}
@@ -439,6 +484,17 @@ class ExperimentConfig(Section):
     def releases_transitions(self) -> bool:
         """Whether the transition memory is read only as released once, with noise."""
         return self.uses_transitions and self.privacy.transitions_epsilon is not None
+
+    @property
+    def clips_weights(self) -> bool:
+        """Whether clients' updates are clipped, cohorts Poisson samples, and sums noised where there is noise."""
+        return self.privacy.weights_epsilon is not None or self.privacy.weights_noise is not None
+
+    @property
+    def delta_each(self) -> float:
+        """Delta of one budget: all of it, or half where both the transition memory and the weights have one."""
+        weights = self.clips_weights and self.privacy.weights_noise != 0
+        return self.privacy.delta / (2 if weights and self.releases_transitions else 1)
 
     @property
     def release_round(self) -> int:

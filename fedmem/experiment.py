@@ -186,7 +186,7 @@ class TrainingRun:
         self.population.close()
 
     def _check_finite(self, report: RoundReport) -> None:
-        loss = report.metrics["recommendation_loss"]
+        loss = report.metrics.get("recommendation_loss", 0.0)  # of a round that drew no client there is none
         parameters = self.server.state.parameters.values()
         if not (math.isfinite(loss) and all(np.isfinite(values).all() for values in parameters)):
             raise TrainingError(
@@ -225,8 +225,14 @@ def _check_postprocessors(snapshot: Snapshot, given: Postprocessors) -> None:
 
 
 def check_resumable(old: ExperimentConfig, new: ExperimentConfig) -> None:
-    """Refuse to continue a run under a configuration that would change its numbers."""
+    """Refuse to continue a run under a configuration that would change its numbers, or spend more than its budget."""
     after = new.settings()
+    before, now = old.federated.num_rounds, new.federated.num_rounds
+    if old.privacy.weights_epsilon is not None and old.privacy.weights_noise is None and before != now:
+        raise CheckpointError(
+            f"privacy.weights_epsilon = {old.privacy.weights_epsilon} is for the {before} rounds that were planned, "
+            f"with noise computed for them: federated.num_rounds cannot become {now}. Train anew with so many rounds."
+        )
     for key, value in old.settings().items():
         if key not in RESUMABLE and after[key] != value:
             raise CheckpointError(

@@ -1,6 +1,7 @@
 """One job from its claim to its end: the snapshot of its data, its rounds, and what it leaves behind."""
 
 import logging
+import math
 import traceback
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
@@ -231,7 +232,7 @@ class JobRun:
     def _say(self, report: RoundReport) -> None:
         if report.validation is None:
             return
-        loss, table = report.metrics["recommendation_loss"], report.validation
+        loss, table = report.metrics.get("recommendation_loss", math.nan), report.validation
         best = ", the best so far" if report.is_best else ""
         means = table.mean("HR@10"), table.mean("NDCG@10")
         logger.info("round %d: loss %.3f, validation HR@10 %.4f, NDCG@10 %.4f%s", report.round, loss, *means, best)
@@ -253,7 +254,7 @@ class JobRun:
             lambda: self.stores.jobs.finish(
                 self.lease,
                 "succeeded",
-                message=self._why_finished(last, run.snapshot.config.federated.patience),
+                message=self._why_finished(run, last),
                 test=test,
                 test_round=result.round,
                 model_round=result.round,
@@ -322,9 +323,13 @@ class JobRun:
         except CheckpointError as error:
             logger.warning("the job ends without a record for fedmem evaluate: %s", error)
 
-    def _why_finished(self, last: int, patience: int) -> str:
+    def _why_finished(self, run: TrainingRun, last: int) -> str:
         if last >= self.job.num_rounds:
             return f"all {last} rounds are done"
+        config = run.snapshot.config
+        if last and run.server.budget and last >= run.server.budget.rounds:
+            return f"ended after round {last}: one more would spend more than privacy.weights_epsilon"
+        patience = config.federated.patience
         return (
             f"ended early, because validation NDCG@10 had not improved in {patience} evaluations (federated.patience)"
         )

@@ -13,6 +13,7 @@ from backend.rows import job_of
 from fedmem.contracts import Job, JobPage, JobRequest, LeakReport
 from fedmem.contracts.jobs import JobKind, JobState
 from fedmem.errors import UnknownError
+from fedmem.privacy.weights_budget import checked_budget
 from fedmem.serving import read_leaks
 from fedmem.storage.job_room import require_room
 
@@ -50,9 +51,11 @@ def create_job(
     """Queue a job. A data set or a `start_from` that is not there is 404; a key used for another request is 409.
 
     A job that is estimated to take more memory than the machine has, or may give it, is 422, and one that takes more
-    disk than is free is 409. The first line of the job's log says what it is estimated to take.
+    disk than is free is 409. The first line of the job's log says what it is estimated to take, `privacy` what it
+    will cost a user.
     """
     dataset = catalogue.dataset(request.dataset)
+    budget = checked_budget(request.config)
     needed = require_room(request.config, dataset, settings.data_dir, settings.job_memory)
     row, new = jobs.create(
         kind=request.kind,
@@ -66,6 +69,8 @@ def create_job(
     )
     if new:
         jobs.log(row.id, "INFO", f"estimated to take {needed}")
+        if budget:
+            jobs.log(row.id, "INFO", budget.sentence)
     response.headers["Location"] = f"/jobs/{row.id}"
     return job_of(row)
 

@@ -27,6 +27,7 @@ from fedmem.config_reader import merged, validate_config
 from fedmem.contracts import Job, JobRequest
 from fedmem.contracts.jobs import PromotionMode
 from fedmem.errors import ConfigError
+from fedmem.privacy.cost import planned
 from fedmem.strict_yaml import parse_yaml
 
 _KEY, _TROUBLE = "new-job-key", "new-job-trouble"
@@ -53,6 +54,7 @@ def new_job() -> None:
         base, dataset, kind, parent = _frame(names)
         start_from = None if parent is None else parent.id
         values = _settings(base, 1 if parent is None else parent.round + 1)
+        _cost(values)
         with st.container(horizontal=True):
             if st.button("Start the job", type="primary", icon=":material/play_arrow:", key="start-job"):
                 _start(values, dataset, kind, start_from)
@@ -197,6 +199,21 @@ def _start(values: dict[str, Any], dataset: str, kind: Any, start_from: int | No
     _close()
     choose(job.id)
     st.rerun()
+
+
+def _cost(values: dict[str, Any]) -> None:
+    """Say what the job will cost a user; of settings that are refused, nothing until they are sent."""
+    try:
+        cost = planned(validate_config(_with_yaml(values), "the settings"))
+    except ConfigError:
+        return
+    if cost is None:
+        st.caption("Privacy: nothing gets noise, so that no ε bounds what the job gives away.")
+        return
+    st.caption(
+        f"Privacy: the job will spend ε = {cost.epsilon:.3g}, δ = {cost.delta:g} for a user, on "
+        f"{' and '.join(cost.protected)} alone. Metrics are not protected."
+    )
 
 
 def _with_yaml(values: dict[str, Any]) -> dict[str, Any]:

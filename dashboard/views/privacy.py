@@ -12,7 +12,7 @@ from dashboard.components.leak_meter import leak_meter
 from dashboard.components.live import JobView, live_job
 from dashboard.components.states import waiting_for_rounds
 from dashboard.words import size, state_of
-from fedmem.contracts import RoundMetrics
+from fedmem.contracts import Job, RoundMetrics
 from fedmem.contracts.traffic import Direction, bytes_each, bytes_sent
 
 LEDGER: dict[tuple[Direction, str], tuple[str, str]] = {
@@ -33,8 +33,10 @@ NEVER = (
     "installation's database all the same."
 )
 MISSING = (
-    "**No noise and no clipping on updates, prototypes and metrics.** They leave a client as they are: ε spent on them "
-    "is not zero, it is unbounded. Only the table of transitions can have a budget (privacy.transitions_epsilon).",
+    "**No noise on prototypes and metrics, and on updates and transitions only with a budget.** Without one they leave "
+    "a client as they are: ε spent on them is not zero, it is unbounded. Weights can have a budget "
+    "(privacy.weights_epsilon) and the table of transitions (privacy.transitions_epsilon); metrics of training and "
+    "validation cannot, and they choose the best round.",
     "**Secure sums are off unless a job sets secure_sums.enabled.** With them the server's code reads masked words and "
     "their sums alone; without, it could read a client's update. A sum over few clients still betrays them.",
     "**No sum over a network.** Clients are simulated on one machine, and their secrets are drawn from the job's seed.",
@@ -61,13 +63,21 @@ def _draw(view: JobView) -> None:
         "1 KB is 1,000 bytes; weights are sent whole, never by changed rows."
     )
     panel("Everything sent so far", total_traffic_chart(view.trained), "privacy-total")
-    _budget(view.trained[-1])
+    _budget(view.trained[-1], view.job)
     leak_meter(view.job)
 
 
-def _budget(latest: RoundMetrics) -> None:
-    """Say what of a budget for the table of transitions is spent, if there is one."""
-    spent = latest.metrics.get("train", {}).get("epsilon_transitions")
+def _budget(latest: RoundMetrics, job: Job) -> None:
+    """Say what of the budgets for the weights and for the table of transitions is spent, where there are some."""
+    found = latest.metrics.get("train", {})
+    weights, spent = found.get("epsilon_weights"), found.get("epsilon_transitions")
+    if weights is not None:
+        most = job.config.privacy.weights_epsilon
+        of = "" if most is None else f" of {most:g}"
+        st.info(
+            f"The weights have spent ε = {weights:.3g}{of} at δ = {job.config.delta_each:g} for a user: updates are "
+            "clipped, their sums noised, and clients drawn independently."
+        )
     if spent is not None:
         when = f"spent ε = {spent:g}: it has been released" if spent else "spent nothing yet: it is released later"
         st.info(f"The table of transitions has a budget, and has {when}, once, with noise.")

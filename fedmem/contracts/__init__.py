@@ -50,7 +50,7 @@ from fedmem.contracts.memory import (
     TransitionRows,
 )
 from fedmem.contracts.models import Activation, ModelHistory, ModelPage, ModelVersion
-from fedmem.contracts.privacy import Leak, LeakReport
+from fedmem.contracts.privacy import Leak, LeakReport, PrivacyCost
 from fedmem.contracts.problem import Problem
 from fedmem.contracts.recommendations import (
     BatchQuestion,
@@ -114,6 +114,7 @@ __all__ = [
     "NearestItem",
     "NewItemRow",
     "NewUserRow",
+    "PrivacyCost",
     "Problem",
     "Prototype",
     "PrototypeRound",

@@ -6,6 +6,7 @@ from pydantic import Field
 
 from fedmem.config import ExperimentConfig
 from fedmem.contracts.contract import PRINTABLE, Contract, Time
+from fedmem.contracts.privacy import PrivacyCost
 
 JobState = Literal["queued", "running", "paused", "succeeded", "failed", "stopped"]
 DesiredState = Literal["running", "paused", "stopped"]
@@ -83,6 +84,11 @@ class Job(Contract):
         description="Keys of its configuration that this version of FedMem refuses, because another one stored them; "
         "in `config` they have this version's defaults.",
         examples=[[]],
+    )
+    privacy: PrivacyCost | None = Field(
+        None,
+        description="What it costs a user by its end, known before it begins; null where nothing gets noise, and then "
+        "nothing bounds what it gives away.",
     )
 
 

@@ -1,4 +1,4 @@
-"""What attacks find out of what clients hold, in the shape in which it crosses HTTP and ``--json`` prints it."""
+"""What a job costs its users, and what attacks find out of what clients hold, as HTTP and ``--json`` have it."""
 
 from typing import Literal
 
@@ -36,3 +36,14 @@ class LeakReport(Contract):
         default=False, description="Whether a client's own message was masked, so that only sums could be read."
     )
     leaks: tuple[Leak, ...]
+
+
+class PrivacyCost(Contract):
+    """(ε, δ)-differential privacy for a user, of what of a job is protected; all else is not."""
+
+    epsilon: float = Field(description="The ε that all rounds will have spent.", examples=[8.0])
+    delta: float = Field(description="δ, of all budgets together.", examples=[1e-6])
+    protected: tuple[str, ...] = Field(
+        description="What it holds for: `weights`, `transitions`. Metrics of training and validation are never.",
+        examples=[["weights"]],
+    )

@@ -8,7 +8,7 @@ import contextlib
 import time
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +18,7 @@ from fedmem.evaluation.metric_table import MetricTable
 from fedmem.federated.aggregation import FederatedAggregator
 from fedmem.federated.messages import Arrays, Broadcast, MaskedSum, MetricSums, Session, UpdateSum
 from fedmem.federated.postprocessing import Postprocessors, postprocessed_metrics, postprocessed_sum
+from fedmem.federated.private_weights import nothing_sent
 from fedmem.federated.round_metrics import round_metrics, transition_metrics
 from fedmem.federated.secure_aggregation import MaskingPopulation, SecureAggregation, added, handing_on
 from fedmem.federated.state import RoundReport, ServerState
@@ -25,6 +26,7 @@ from fedmem.federated.transition_release import readable_transitions
 from fedmem.memory.count_sketch import table_of
 from fedmem.memory.prototypes import Prototypes
 from fedmem.memory.transitions import TransitionCounts
+from fedmem.privacy.weights_budget import WeightsBudget
 from fedmem.randomness import numpy_generator
 
 UserIndices = npt.NDArray[np.int64]
@@ -97,13 +99,13 @@ def run_round(
     """
     began = time.perf_counter()
     state = replace(state, new_transitions=nothing_new(state))
-    clients = select_clients(config.federated, config.seed, client_ids, state.round)
+    clients = select_clients(config, client_ids, state.round)
     training = _Training(config, population, postprocessors, watch, len(clients))
     trained, total = training.cohort(state, clients)
     seconds = {"train": time.perf_counter() - began - training.aggregating, "aggregate": training.aggregating}
     trained = replace(trained, round=state.round + 1)
     metrics = round_metrics(total, broadcast_of(trained), state.global_memory)
-    metrics |= _transition_metrics(config, trained) | training.key_metrics
+    metrics |= _transition_metrics(config, trained) | _spent(config, trained) | training.key_metrics
     report = RoundReport(trained.round, metrics, seconds=seconds)
     if trained.round % config.evaluation.eval_every:  # nor because the run ends: longer ones would have other bests
         return trained, report
@@ -116,6 +118,12 @@ def _transition_metrics(config: ExperimentConfig, state: ServerState) -> dict[st
         spent = 0.0 if state.released is None else config.privacy.transitions_epsilon
         return {"epsilon_transitions": float(spent or 0.0)}
     return transition_metrics(state.transitions, state.new_transitions)
+
+
+def _spent(config: ExperimentConfig, state: ServerState) -> dict[str, float]:
+    """Report what of the weights' budget is spent."""
+    budget = WeightsBudget.of(config)
+    return {"epsilon_weights": budget.spent(state.round)} if budget else {}
 
 
 def _validated(
@@ -146,10 +154,15 @@ def _validated(
     )
 
 
-def select_clients(config: FederatedConfig, seed: int, client_ids: UserIndices, round_number: int) -> UserIndices:
-    """Draw a round's cohort, a function of (seed, round): ``client_fraction`` of the clients, at least one."""
-    rng = numpy_generator(seed, "cohort", round_number)
-    return rng.permutation(client_ids)[: cohort_size(config, len(client_ids))]
+def select_clients(config: ExperimentConfig, client_ids: UserIndices, round_number: int) -> UserIndices:
+    """Draw a round's cohort, a function of (seed, round): ``client_fraction`` of the clients, at least one.
+
+    Where the weights are protected it is a Poisson sample: each client by itself with that probability, maybe none.
+    """
+    rng, federated = numpy_generator(config.seed, "cohort", round_number), config.federated
+    if config.clips_weights:
+        return client_ids[rng.random(len(client_ids)) < federated.client_fraction]
+    return rng.permutation(client_ids)[: cohort_size(federated, len(client_ids))]
 
 
 def cohort_size(config: FederatedConfig, clients: int) -> int:
@@ -259,7 +272,7 @@ class _Training:
 
     def cohort(self, state: ServerState, clients: UserIndices) -> tuple[ServerState, UpdateSum]:
         """Aggregate once over all clients of the round; pooled training does so once per mini-batch."""
-        size = self.config.federated.centralised_batch or len(clients)
+        size = self.config.federated.centralised_batch or max(1, len(clients))
         reported: UpdateSum | None = None
         # Of equal size: a last batch of the few that are left would take a whole step of Adam on hardly any data.
         for batch in np.array_split(clients, max(1, round(len(clients) / size))):
@@ -273,8 +286,10 @@ class _Training:
     def _sum(self, state: ServerState, clients: UserIndices) -> UpdateSum:
         broadcast, secure = broadcast_of(state), secure_aggregation(self.config, self.population)
         session = secure.session("updates", state.round, clients) if secure else None
-        with contextlib.closing(self.population.train(clients, broadcast, self.postprocessors, session)) as chunks:
-            total = added(chunks, self._after_chunk)
+        total: Any = nothing_sent(broadcast)
+        if len(clients):
+            with contextlib.closing(self.population.train(clients, broadcast, self.postprocessors, session)) as chunks:
+                total = added(chunks, self._after_chunk)
         if secure and session:
             total = self._read(secure, session, total, broadcast, clients)
         rng = numpy_generator(self.config.seed, "postprocessed sum", state.optimizer.step)

@@ -11,6 +11,7 @@ from fedmem.evaluation.metric_table import MetricTable
 from fedmem.federated.aggregation import FederatedAggregator
 from fedmem.federated.messages import Arrays, Broadcast, UpdateSum
 from fedmem.federated.postprocessing import Postprocessors
+from fedmem.federated.private_weights import protected
 from fedmem.federated.round import (
     Population,
     Split,
@@ -27,6 +28,7 @@ from fedmem.federated.round import (
 from fedmem.federated.state import RoundReport, ServerState
 from fedmem.federated.transition_release import TransitionRelease
 from fedmem.memory.prototypes import Prototypes
+from fedmem.privacy.weights_budget import checked_budget
 
 
 class FedMemServer:
@@ -54,13 +56,14 @@ class FedMemServer:
         self.client_ids = client_ids
         self.population = population
         self.state = state
-        self.postprocessors = postprocessors
+        self.postprocessors = protected(config, len(client_ids), postprocessors)
+        self.budget = checked_budget(config)
         self.release = release
         self.aggregator = FederatedAggregator(config.federated, config.fedmem)
 
     def select_clients(self) -> UserIndices:
         """Draw this round's cohort, a function of (seed, round)."""
-        return select_clients(self.config.federated, self.config.seed, self.client_ids, self.state.round)
+        return select_clients(self.config, self.client_ids, self.state.round)
 
     def distribute_model(self) -> Broadcast:
         """Make the message that every selected client receives."""
@@ -107,6 +110,12 @@ class FedMemServer:
 
     @property
     def finished(self) -> bool:
-        """Whether the rounds are done or validation has not improved for ``patience`` evaluations."""
+        """Whether the rounds are done, validation has not improved for ``patience`` evaluations, or ε is spent."""
         federated = self.config.federated
-        return self.state.round >= federated.num_rounds or self.state.stale >= federated.patience
+        done = self.state.round >= federated.num_rounds or self.state.stale >= federated.patience
+        return done or self.budget_spent
+
+    @property
+    def budget_spent(self) -> bool:
+        """Whether one more round would spend more than the budget for the weights."""
+        return self.budget is not None and self.state.round >= self.budget.rounds

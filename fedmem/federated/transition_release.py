@@ -34,7 +34,7 @@ class TransitionRelease:
             return state
         if state.round < self.config.release_round:
             return state
-        multiplier = noise_multiplier(epsilon, self.config.privacy.delta)
+        multiplier = noise_multiplier(epsilon, self.config.delta_each)
         released = release(state.transitions, self.texts, self.config.transitions, multiplier, self.config.seed)
         return replace(state, released=released)
 

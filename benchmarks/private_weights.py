@@ -1,0 +1,102 @@
+"""NDCG@10 against epsilon where the weights are differentially private, with and without the transition memory.
+
+    python -m benchmarks.private_weights --data data/ml-100k
+
+A run for each budget and clipping norm, one seed; clip and round are chosen on validation, test is read for those.
+Epsilon "inf" clips and draws Poisson samples without noise. For ten and a hundred times as many users the noise is
+divided by so much, while the data stay the same. The table of transitions is exact, and not covered by the budget:
+"without" is what the weights alone give. Delta is 1e-6. Runs are kept in --out and taken up again; of all that are
+there benchmarks/results/private_weights-NAME.json is written.
+"""
+
+import argparse
+import json
+import sys
+from contextlib import closing
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+from benchmarks.measure import machine, write_result
+from fedmem.checkpoint import RunDirectory
+from fedmem.config import ExperimentConfig
+from fedmem.config_reader import validate_config
+from fedmem.data.federated_dataset import FederatedDataset
+from fedmem.data.formats import load_dataset
+from fedmem.experiment import TrainingRun
+from fedmem.features.inference import one_thread
+from fedmem.privacy.accountant import noise_for_rounds
+from fedmem.snapshot import take_snapshot
+
+DELTA = 1e-6
+
+
+def main() -> None:
+    """Train what is not there yet, and print each run's validation and test."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, default=Path("data/ml-100k"))
+    parser.add_argument("--out", type=Path, default=Path("runs/private_weights"))
+    parser.add_argument("--epsilon", type=float, nargs="+", default=[float("inf"), 16.0, 8.0, 4.0, 2.0])
+    parser.add_argument("--clip", type=float, nargs="+", default=[5.0, 20.0, 40.0])
+    parser.add_argument("--users", type=int, nargs="+", default=[1], help="times as many users")
+    parser.add_argument("--fraction", type=float, default=0.1, help="share of the users in a round")
+    parser.add_argument("--rounds", type=int, default=60)
+    chosen = parser.parse_args()
+    dataset = load_dataset(chosen.data)
+    for users, clip, epsilon in product(chosen.users, chosen.clip, chosen.epsilon):
+        path = (
+            chosen.out
+            / f"{dataset.name}-{chosen.rounds}x{chosen.fraction:g}-epsilon{epsilon:g}-clip{clip:g}-users{users}"
+        )
+        if not (path / "result.json").exists():
+            found = _trained(dataset, path, (epsilon, clip, users), chosen.rounds, chosen.fraction)
+            (path / "result.json").write_text(json.dumps(found))
+        sys.stdout.write(f"{(path / 'result.json').read_text()}\n")
+        sys.stdout.flush()
+    rows = [json.loads(path.read_text()) for path in sorted(chosen.out.glob(f"{dataset.name}-*/result.json"))]
+    kept = write_result(f"private_weights-{dataset.name}", {"delta": DELTA, "rows": rows, "machine": machine()})
+    sys.stdout.write(f"kept in {kept}\n")
+
+
+def _opened(config: ExperimentConfig, dataset: FederatedDataset, path: Path) -> TrainingRun:
+    if RunDirectory(path).exists:
+        return TrainingRun.resume(path, config)
+    return TrainingRun.start(path, take_snapshot(config, dataset))
+
+
+def _trained(
+    dataset: FederatedDataset, path: Path, private: tuple[float, float, int], rounds: int, fraction: float
+) -> dict[str, Any]:
+    """Train one model with (epsilon, clip, users), from its last checkpoint if there is one, and test it."""
+    epsilon, clip, users = private
+    noise = 0.0 if epsilon == float("inf") else noise_for_rounds(epsilon, DELTA, fraction, rounds) / users
+    config = validate_config(
+        {
+            "privacy": {"weights_noise": noise, "weights_clip": clip, "delta": DELTA},
+            "federated": {"num_rounds": rounds, "client_fraction": fraction},
+        },
+        "the benchmark",
+    )
+    with one_thread(), closing(_opened(config, dataset, path)) as run:
+        for _ in run.rounds():
+            pass
+        result, lines = run.finish(), run.directory.read_metrics()
+    of_best = next(line for line in lines if line["round"] == result.round)
+    alone = result.table if result.without_transitions is None else result.without_transitions
+    return {
+        "epsilon": None if epsilon == float("inf") else epsilon,
+        "users": users,
+        "clip": clip,
+        "noise": noise,
+        "rounds": rounds,
+        "round": result.round,
+        "strength": result.strength,
+        "validation": of_best["validation"]["NDCG@10"]["mean"],
+        "validation_without": of_best["without_transitions"]["NDCG@10"]["mean"],
+        "test": result.table.mean("NDCG@10"),
+        "test_without": alone.mean("NDCG@10"),
+    }
+
+
+if __name__ == "__main__":
+    main()
