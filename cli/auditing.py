@@ -50,13 +50,13 @@ def audit(
     with job_store(database_url) as jobs:
         row = jobs.get(job)
         found = ledger(MetricStore(jobs.engine).rounds(job, splits=["train", "validation"]))
-        found |= _budget(ExperimentConfig.model_validate(row.config), found.pop("spent"))
+        found |= budget_of(ExperimentConfig.model_validate(row.config), found.pop("spent"))
     leaks = _attacked(data_dir, job, clients, cohort) if attacks else None
     if as_json:
         answer_json({"job": row.id, "dataset": row.dataset, **found, **(_summary(leaks) if leaks else {})})
         return
     answers.print(_table(f"job {row.id} on {row.dataset}", found))
-    for sentence in (*CROSSED, _spent(found)):
+    for sentence in (*CROSSED, spent(found)):
         answers.print(sentence)
     if leaks:
         answers.print(_meter(leaks))
@@ -77,17 +77,17 @@ def _attacked(data_dir: Path, job: int, clients: int, cohort: int) -> "LeakRepor
     return found
 
 
-def _budget(config: "ExperimentConfig", spent: "Mapping[str, float]") -> dict[str, Any]:
+def budget_of(config: "ExperimentConfig", epsilons: "Mapping[str, float]") -> dict[str, Any]:
     """Say what is spent, and on what; null where nothing is noised."""
     from fedmem.privacy.cost import cost
 
-    found = cost(config, **spent)
+    found = cost(config, **epsilons)
     if found is None:
         return {"epsilon": None, "delta": None, "protected": []}
     return {"epsilon": found.epsilon, "delta": found.delta, "protected": list(found.protected)}
 
 
-def _spent(found: dict[str, Any]) -> str:
+def spent(found: dict[str, Any]) -> str:
     if found["epsilon"] is None:
         return "spent: no privacy budget, as nothing is released with noise: whatever crosses may leak"
     names = {"weights": "the weights", "transitions": "the table of transitions"}

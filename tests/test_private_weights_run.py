@@ -11,7 +11,7 @@ from fedmem.privacy.cost import cost, planned
 from tests.tiny import tiny_config, tiny_snapshot, trained
 
 PRIVATE = {
-    "privacy": {"weights_epsilon": 30, "weights_noise": 1.0, "weights_clip": 0.5},
+    "privacy": {"weights_epsilon": 12, "weights_noise": 1.0, "weights_clip": 0.5},
     "federated": {"num_rounds": 20, "patience": 50},
     "ablation": {"disable_prototype_agg": True, "disable_transitions": True},
 }
@@ -26,7 +26,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> TrainingRun:
 def test_training_ends_before_the_budget_is_overspent(run: TrainingRun) -> None:
     ended = len(run.directory.read_metrics())
     assert 1 < ended < 20
-    assert ACCOUNTANT.epsilon(ended) <= 30 < ACCOUNTANT.epsilon(ended + 1)
+    assert ACCOUNTANT.epsilon(ended) <= 12 < ACCOUNTANT.epsilon(ended + 1)
     assert run.server.budget is not None
     assert f"in {ended} rounds (not 20: the budget ends training)" in run.server.budget.sentence
 

@@ -12,7 +12,8 @@ from dashboard.components.leak_meter import leak_meter
 from dashboard.components.live import JobView, live_job
 from dashboard.components.states import waiting_for_rounds
 from dashboard.words import size, state_of
-from fedmem.contracts import Job, RoundMetrics
+from fedmem.config import ExperimentConfig
+from fedmem.contracts import RoundMetrics
 from fedmem.contracts.traffic import Direction, bytes_each, bytes_sent
 
 LEDGER: dict[tuple[Direction, str], tuple[str, str]] = {
@@ -63,24 +64,26 @@ def _draw(view: JobView) -> None:
         "1 KB is 1,000 bytes; weights are sent whole, never by changed rows."
     )
     panel("Everything sent so far", total_traffic_chart(view.trained), "privacy-total")
-    _budget(view.trained[-1], view.job)
+    for sentence in spent_of(view.trained[-1], view.job.config):
+        st.info(sentence)
     leak_meter(view.job)
 
 
-def _budget(latest: RoundMetrics, job: Job) -> None:
+def spent_of(latest: RoundMetrics, config: ExperimentConfig) -> list[str]:
     """Say what of the budgets for the weights and for the table of transitions is spent, where there are some."""
-    found = latest.metrics.get("train", {})
-    weights, spent = found.get("epsilon_weights"), found.get("epsilon_transitions")
+    found, said = latest.metrics.get("train", {}), []
+    weights, table = found.get("epsilon_weights"), found.get("epsilon_transitions")
     if weights is not None:
-        most = job.config.privacy.weights_epsilon
+        most = config.privacy.weights_epsilon
         of = "" if most is None else f" of {most:g}"
-        st.info(
-            f"The weights have spent ε = {weights:.3g}{of} at δ = {job.config.delta_each:g} for a user: updates are "
-            "clipped, their sums noised, and clients drawn independently."
+        said.append(
+            f"The weights have spent ε = {weights:.3g}{of} at δ = {config.delta_each:g} for a user: updates are "
+            "clipped, their sums get noise, and each client is drawn by itself."
         )
-    if spent is not None:
-        when = f"spent ε = {spent:g}: it has been released" if spent else "spent nothing yet: it is released later"
-        st.info(f"The table of transitions has a budget, and has {when}, once, with noise.")
+    if table is not None:
+        when = f"spent ε = {table:g}: it has been released" if table else "spent nothing yet: it is released later"
+        said.append(f"The table of transitions has a budget, and has {when}, once, with noise.")
+    return said
 
 
 def _ledger(rounds: Sequence[RoundMetrics]) -> pd.DataFrame:

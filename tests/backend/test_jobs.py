@@ -254,6 +254,21 @@ def test_the_log_begins_with_what_a_job_is_estimated_to_take(client):
     assert line["message"].startswith("estimated to take ")
 
 
+def test_what_a_job_will_cost_a_user_is_said_before_it_begins(client):
+    budget = {"privacy": {"weights_epsilon": 8}, "federated": {"num_rounds": 20}}
+    answer = client.post("/jobs", json={"dataset": "tiny", "config": budget})
+    assert answer.status_code == 201
+    found = answer.json()["privacy"]
+    assert found["epsilon"] == pytest.approx(8, rel=1e-3)
+    assert (found["delta"], found["protected"]) == (1e-6, ["weights"])
+    _, line = client.get(f"/jobs/{answer.json()['id']}/logs").json()["lines"]
+    assert line["message"].startswith("the weights will spend epsilon 8 at delta 1e-06 for a user, in 20 rounds")
+    assert client.post("/jobs", json={"dataset": "tiny"}).json()["privacy"] is None
+    too_little = {"privacy": {"weights_epsilon": 1, "weights_noise": 0.5}}
+    refused = problem(client.post("/jobs", json={"dataset": "tiny", "config": too_little}), 422)
+    assert "in one round" in refused.detail
+
+
 @pytest.mark.parametrize(
     ("damage", "says"),
     [

@@ -4,6 +4,8 @@ import json
 
 import pytest
 
+from cli.auditing import budget_of, spent
+from fedmem.config_reader import validate_config
 from fedmem.serving import read_leaks
 from tests.end_to_end.products import Product
 
@@ -88,6 +90,17 @@ def test_the_ledger_adds_what_every_round_has_sent(fedmem, product, finished):
     assert "transitions in sums over a round's clients" in table
     assert "rare pairs" in table
     assert "no privacy budget" in table
+
+
+def test_the_ledger_says_what_is_spent_and_on_what():
+    config = validate_config({"privacy": {"weights_epsilon": 8, "transitions_epsilon": 2}}, "the test")
+    assert budget_of(config, {"weights": 0.0, "transitions": 0.0})["epsilon"] is None
+    weights = budget_of(config, {"weights": 3.5, "transitions": 0.0})
+    assert weights == {"epsilon": 3.5, "delta": 0.5e-6, "protected": ["weights"]}
+    assert "on the weights alone; the table of transitions, prototypes and metrics have no noise" in spent(weights)
+    both = budget_of(config, {"weights": 3.5, "transitions": 2.0})
+    assert both == {"epsilon": 5.5, "delta": 1e-6, "protected": ["weights", "transitions"]}
+    assert "on the weights and the table of transitions alone; prototypes and metrics have no noise" in spent(both)
 
 
 def test_what_a_jobs_messages_give_away_is_measured_and_kept_beside_it(fedmem, product, finished):

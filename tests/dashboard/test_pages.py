@@ -4,6 +4,7 @@ import html
 import json
 import re
 import threading
+from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pyarrow as pa
@@ -12,7 +13,10 @@ import pytest
 from dashboard.charts.drawing import axis_titles
 from dashboard.charts.recommend import PARTS
 from dashboard.client import BackendAwayError
+from dashboard.views.privacy import spent_of
 from dashboard.words import share, size
+from fedmem.config_reader import validate_config
+from fedmem.contracts import RoundMetrics
 from tests.dashboard.sites import PAGES, asked, read
 from tests.example_experiments import ABLATION
 from tests.ports import free_port
@@ -255,6 +259,14 @@ def test_a_wrong_setting_is_told_and_no_job_is_made(page, filled):
     assert not app.error
 
 
+def test_the_form_says_what_a_job_will_cost_a_user(page, filled):
+    app = page("training", filled.api, job=filled.full, new=1)
+    assert "no ε bounds" in words(app)
+    budget = "privacy:\n  weights_epsilon: 8\nablation:\n  disable_prototype_agg: true\n  disable_moe: true"
+    app.text_area[0].set_value(budget).run()
+    assert "will spend ε = 8, δ = 1e-06 for a user, on weights alone" in words(app)
+
+
 def test_the_form_can_be_closed_where_there_is_no_data(page, empty_api):
     app = page("training", empty_api, new=1)
     assert "fedmem data import" in app.info[0].value
@@ -291,10 +303,22 @@ def test_a_chart_says_when_it_does_not_draw_every_point(page, filled, monkeypatc
 
 def test_privacy_claims_nothing_that_is_not_there(page, filled):
     said = words(page("privacy", filled.api, job=filled.full))
-    assert "No noise and no clipping" in said
+    assert "No noise on prototypes and metrics" in said
     assert "unbounded" in said
     assert "only in sums" in said
     assert "rare pairs" in said
+
+
+def test_privacy_says_what_of_the_budgets_is_spent():
+    config = validate_config({"privacy": {"weights_epsilon": 8, "transitions_epsilon": 2}}, "the test")
+    spent = {"epsilon_weights": 3.217, "epsilon_transitions": 0.0}
+    latest = RoundMetrics(
+        round=3, finished_at=datetime.fromtimestamp(0, UTC), is_best=False, checkpoint=False, metrics={"train": spent}
+    )
+    weights, transitions = spent_of(latest, config)
+    assert "spent ε = 3.22 of 8 at δ = 5e-07" in weights
+    assert "spent nothing yet" in transitions
+    assert spent_of(latest.model_copy(update={"metrics": {"train": {}}}), config) == []
 
 
 def test_privacy_says_how_leaks_are_measured_and_shows_them(page, filled):

@@ -84,13 +84,13 @@ def replace_seed(config):
 
 def test_one_client_changes_the_sum_by_the_norm_at_most() -> None:
     server = server_of(**private(weights_noise=0, weights_clip=0.1))
-    everyone = server.client_ids
+    all_of_them = server.client_ids
     broadcast = broadcast_of(server.state)
 
     def summed(clients: np.ndarray) -> dict:
         return dict(total(server.population.train(clients, broadcast, (Clipped(0.1),))).delta)
 
-    whole, without = summed(everyone), summed(everyone[1:])
+    whole, without = summed(all_of_them), summed(all_of_them[1:])
     moved = length({name: value - without[name] for name, value in whole.items()})
     assert moved == pytest.approx(0.1, rel=1e-3), "every client of the tiny data is clipped"
 
