@@ -84,7 +84,11 @@ def test_every_page_shows_texts_as_they_are(product, home, visit):
             for width in (WIDE, NARROW):
                 tab.page.set_viewport_size({"width": width, "height": 900})
                 shows(tab, *texts)
-                assert tab.page.evaluate("document.querySelector('[data-testid=stMain]').scrollWidth") <= width, name
+                until(partial(fits, tab, width), f"the page {name} in {width} pixels")  # it is laid out anew
+
+
+def fits(tab: Visitor, width: int) -> bool:
+    return tab.page.evaluate("document.querySelector('[data-testid=stMain]').scrollWidth") <= width
 
 
 def nearest(product: Hostile) -> list[str]:
