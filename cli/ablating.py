@@ -20,10 +20,12 @@ from cli.reading import Reading, with_reading
 from fedmem.errors import ConfigError
 
 if TYPE_CHECKING:
-    from fedmem.ablation import Rung
+    from fedmem.rungs import Rung
 
 VARIED = "fedmem_full"
 DEFAULT = Path("runs/ablation")
+EVERYTHING = "all"
+MOST_SEEDS = 20
 
 
 @with_reading
@@ -39,14 +41,20 @@ def ablate(
         ),
     ] = None,
     seeds: Annotated[
-        str | None, typer.Option(metavar="N,N", help="A ladder for each; default the configuration's.")
+        str | None,
+        typer.Option(
+            metavar="N or N,N",
+            help="How many, from the configuration's on: 3 is 42, 43 and 44. Or which: 42,44; a single one with its "
+            "comma: 7, is seed 7 alone. Default the configuration's alone.",
+        ),
     ] = None,
     rungs: Annotated[
         str | None,
         typer.Option(
             metavar="NAME,NAME",
-            help="Some of sasrec, centralised, transitions, fedmem_no_proto, fedmem_no_contrast, fedmem_full; "
-            "default all.",
+            help="Some of the ladder, which is the default: sasrec, centralised, transitions, fedmem_no_proto, "
+            "fedmem_no_contrast, fedmem_full; and of the controls: fedavg_original, no_memory, no_text, "
+            "no_transitions, random_memory, last_memory; or all, for both.",
         ),
     ] = None,
     vary: Annotated[
@@ -80,12 +88,13 @@ def ablate(
 ) -> None:
     """Train the ladder, from centralised SASRec to FedMem-Full, and print one Markdown table with the baselines.
 
-    The rungs differ by switches of the configuration's section ablation. Ctrl-C stops; the same call continues.
+    The rungs differ by switches of the configuration's section ablation; --rungs all adds the controls. Ctrl-C
+    stops; the same call continues.
     """
     from cli.ladder import run_ablation
-    from fedmem.ablation import variants
     from fedmem.config_reader import load_config
     from fedmem.data.formats import load_dataset
+    from fedmem.rungs import variants
 
     folder = experiment_folder(name, out, DEFAULT)
     loaded = load_config(config, with_workers(with_cold_users(overrides, cold_users), workers))
@@ -103,15 +112,17 @@ def with_cold_users(overrides: list[str] | None, share: float | None) -> list[st
 
 
 def rungs_of(names: str | None) -> "list[Rung]":
-    """Return the named rungs, separated by commas, in the ladder's order; all of them for None."""
-    from fedmem.ablation import LADDER
+    """Return the named rungs and controls, separated by commas, in a table's order; the ladder for None."""
+    from fedmem.rungs import LADDER, RUNGS
 
-    by_name = {rung.name: rung for rung in LADDER}
-    asked = by_name.keys() if names is None else [name.strip() for name in names.split(",")]
+    if names is None:
+        return list(LADDER)
+    known = [rung.name for rung in RUNGS]
+    asked = [name.strip() for name in names.split(",")]
     for name in asked:
-        if name not in by_name:
-            raise ConfigError(f"--rungs: there is no rung {name!r}; choose from {', '.join(by_name)}.")
-    return [rung for rung in LADDER if rung.name in asked]
+        if name not in (*known, EVERYTHING):
+            raise ConfigError(f"--rungs: there is no rung {name!r}; choose from {', '.join(known)}, or {EVERYTHING}.")
+    return [rung for rung in RUNGS if rung.name in asked or EVERYTHING in asked]
 
 
 def changes_of(asked: Sequence[str]) -> list[tuple[str, list[object]]]:
@@ -131,10 +142,24 @@ def changes_of(asked: Sequence[str]) -> list[tuple[str, list[object]]]:
 
 
 def seeds_of(numbers: str | None, default: int) -> list[int]:
-    """Return the named seeds, separated by commas, each once; the configuration's for None."""
+    """Return the named seeds, each once; without a comma so many, from the default on; for None the default.
+
+    Raises:
+        ConfigError: if it is neither, or a number alone that is meant as a seed.
+    """
     if numbers is None:
         return [default]
-    seeds = [number.strip() for number in numbers.split(",")]
-    if not all(seed.isdecimal() for seed in seeds):
-        raise ConfigError(f"--seeds {numbers!r}: expected whole numbers separated by commas, e.g. 42,43.")
-    return list(dict.fromkeys(map(int, seeds)))
+    first, comma, rest = numbers.partition(",")
+    seeds = [number.strip() for number in (first, *(rest.split(",") if rest.strip() else ()))]
+    if not all(seed.isascii() and seed.isdecimal() for seed in seeds):
+        raise ConfigError(
+            f"--seeds {numbers!r}: expected how many, e.g. 3, or whole numbers separated by commas, e.g. 42,43."
+        )
+    if comma:
+        return list(dict.fromkeys(map(int, seeds)))
+    if not 1 <= (count := int(first)) <= MOST_SEEDS:
+        raise ConfigError(
+            f"--seeds {numbers}: a number alone says how many, 1 to {MOST_SEEDS}. For seed {numbers} alone write "
+            f"--seeds {numbers}, with a comma."
+        )
+    return list(range(default, default + count))

@@ -9,16 +9,7 @@ from cli.cold_tables import ColdTables, ServedNewItems, new_item_baselines
 from cli.comparison import baseline_scorers, full_tables, list_measures
 from cli.screen import answer_json, answers, notes
 from cli.training import open_run, refuse_other_data, train_to_end
-from fedmem.ablation import (
-    PlannedRun,
-    Rung,
-    Tested,
-    ablation_record,
-    compared,
-    planned_runs,
-    run_result,
-    rung_models,
-)
+from fedmem.ablation import Tested, ablation_record, compared, run_result, rung_models
 from fedmem.checkpoint import RunDirectory, Snapshot
 from fedmem.checkpoint.atomic_files import write_json
 from fedmem.config import EvaluationConfig, ExperimentConfig
@@ -30,6 +21,7 @@ from fedmem.experiment import check_resumable
 from fedmem.features.store import FrozenVectors
 from fedmem.modality import Modality
 from fedmem.randomness import numpy_generator
+from fedmem.rungs import PlannedRun, Rung, planned_runs
 from fedmem.serving import Recommender
 
 

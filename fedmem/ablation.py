@@ -1,129 +1,20 @@
-"""The ladder on one data set: each rung a configuration, and the record of what the rungs and baselines reached."""
+"""The record of what the rungs and the baselines reached on one data set."""
 
 import datetime
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from fedmem import __version__
 from fedmem.checkpoint import RunDirectory, RunRecord
-from fedmem.config import ExperimentConfig, FederatedConfig
-from fedmem.config_reader import merged, validate_config
 from fedmem.data.federated_dataset import FederatedDataset
 from fedmem.errors import CheckpointError
-from fedmem.evaluation.ablation_table import IDS_ONLY_TITLE, SHOWN, Record
+from fedmem.evaluation.ablation_table import SHOWN, Record
 from fedmem.evaluation.bootstrap import bootstrap, paired_differences
 from fedmem.evaluation.metric_table import MetricTable
 from fedmem.provenance import source_commit
 from fedmem.randomness import numpy_generator
-
-# Pooled training may pass over all users this many times as often as the federated rungs, and validates this much
-# more seldom.
-POOLED_PASSES, POOLED_EVALUATION = 2.5, 2
-
-
-@dataclass(frozen=True)
-class Rung:
-    """A rung: a configuration, whose run shows the model with the transition memory and without it.
-
-    Attributes:
-        name: that of its file in ``configs/``.
-        title: what the model is called.
-        settings: what it sets, by dotted name.
-        without: what the same model without the transition memory is called, where the table is to show it.
-        pooled: whether it trains on pooled data.
-    """
-
-    name: str
-    title: str
-    settings: tuple[tuple[str, object], ...] = ()
-    without: str | None = None
-    pooled: bool = False
-
-
-def _disabled(*parts: str) -> tuple[tuple[str, object], ...]:
-    return tuple((f"ablation.disable_{part}", True) for part in parts)
-
-
-_EXPERTS = (("ablation.disable_moe", False),)
-_IDS_ONLY = tuple((f"features.{name}", "off") for name in ("text", "image", "preference_text"))
-
-LADDER = (
-    Rung("sasrec", IDS_ONLY_TITLE, (*_disabled("moe", "memory"), *_IDS_ONLY), pooled=True),
-    Rung("centralised", "centralised SASRec", _disabled("moe", "memory"), pooled=True),
-    Rung("transitions", "FedMem-Transitions", _disabled("moe"), without="FedAvg-SASRec"),
-    Rung("fedmem_no_proto", "FedMem-NoProto", (*_EXPERTS, *_disabled("prototype_agg"))),
-    Rung("fedmem_no_contrast", "FedMem-NoContrast", (*_EXPERTS, *_disabled("contrastive"))),
-    Rung("fedmem_full", "FedMem-Full", _EXPERTS, without="FedMem-NoTransitions"),
-)
-
-
-def variants(config: ExperimentConfig, changes: Sequence[tuple[str, Sequence[object]]]) -> list[Rung]:
-    """List Full with one setting changed at a time: a rung per value of each key that is not Full's own.
-
-    Raises:
-        ConfigError: if there is no such setting or it cannot have such a value.
-    """
-    full, found = LADDER[-1], []
-    settings = rung_config(full, config, 1, config.seed).settings()
-    for key, values in changes:
-        for value in values:
-            rung = Rung(f"{key}-{value}", f"{full.title}, {key} = {value}", (*full.settings, (key, value)))
-            rung_config(rung, config, 1, config.seed)  # refuses what cannot be set
-            if settings[key] != value:
-                found.append(rung)
-    return found
-
-
-@dataclass(frozen=True)
-class PlannedRun:
-    """One run of the ladder: a rung with one seed."""
-
-    rung: Rung
-    config: ExperimentConfig
-
-    @property
-    def name(self) -> str:
-        """The directory's name."""
-        return f"{self.rung.name}-{self.config.seed}"
-
-
-def planned_runs(
-    config: ExperimentConfig, num_clients: int, rungs: Sequence[Rung], seeds: Sequence[int]
-) -> list[PlannedRun]:
-    """List every run, a whole ladder per seed; ``config`` is FedMem-Full's but for the switches of the rungs."""
-    return [PlannedRun(rung, rung_config(rung, config, num_clients, seed)) for seed in seeds for rung in rungs]
-
-
-def rung_config(rung: Rung, config: ExperimentConfig, num_clients: int, seed: int) -> ExperimentConfig:
-    """Turn a configuration into the rung's; ``num_clients`` take part in training.
-
-    Raises:
-        ConfigError: if the configuration demands what the rung turns off.
-    """
-    tree = config.model_dump() | {"seed": seed}
-    for key, value in rung.settings:
-        *sections, name = key.split(".")
-        tree = merged(tree, {sections[0]: {name: value}} if sections else {name: value})
-    if rung.pooled:
-        tree["federated"] |= _pooled(config.federated, num_clients)
-        tree["evaluation"]["eval_every"] = _passes(config.federated, POOLED_EVALUATION * config.evaluation.eval_every)
-    return validate_config(tree, f"the rung {rung.name}")
-
-
-def _pooled(config: FederatedConfig, num_clients: int) -> Record:
-    """Train all users in every round, in mini-batches as large as a federated rung's clients of a round."""
-    return {
-        "client_fraction": 1.0,
-        "centralised_batch": max(1, round(config.client_fraction * num_clients)),
-        "num_rounds": _passes(config, POOLED_PASSES * config.num_rounds),
-    }
-
-
-def _passes(config: FederatedConfig, rounds: float) -> int:
-    """Convert federated rounds to passes over all users, at least one."""
-    return max(1, round(config.client_fraction * rounds))
+from fedmem.rungs import Rung
 
 
 def run_result(path: Path) -> Record:

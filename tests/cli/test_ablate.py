@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from cli.ablating import rungs_of, seeds_of
 from cli.cold_tables import ServedNewItems
-from fedmem.ablation import LADDER
 from fedmem.checkpoint import RunDirectory
 from fedmem.data.formats import load_dataset
 from fedmem.evaluation.baselines import ItemItemCounts
@@ -17,6 +17,7 @@ from fedmem.evaluation.cold_items import evaluate_new_items, hold_out_items
 from fedmem.evaluation.evaluate import evaluate
 from fedmem.evaluation.new_item_baselines import Chance
 from fedmem.randomness import numpy_generator
+from fedmem.rungs import LADDER, RUNGS
 from fedmem.serving import Recommender, read_experiment
 from fedmem.serving.experiments import read_folder
 from fedmem.serving.new_items import encoder_of
@@ -64,7 +65,7 @@ def ladder(fedmem, command, tmp_path_factory):
 def test_ablate_explains_itself(fedmem):
     outcome = fedmem("ablate", "--help")
     assert (outcome.code, outcome.err) == (0, "")
-    for rung in LADDER:
+    for rung in RUNGS:
         assert rung.name in outcome.out
 
 
@@ -238,6 +239,38 @@ def test_several_seeds_and_some_rungs_as_json(fedmem, command, tmp_path):
     assert RunDirectory(out / "centralised-1").read_config().federated.centralised_batch == cohort
 
 
+def test_controls_are_rungs_like_any_other(fedmem, command, tmp_path):
+    short = ("--set", "federated.num_rounds=2", "--rungs", "fedmem_full,no_memory,fedavg_original")
+    outcome = fedmem(*command, *short, "--out", tmp_path / "out")
+    assert outcome.code == 0, outcome.err
+    names = ["FedAvg, original", "FedMem-NoMemory", "FedMem-NoTransitions", "FedMem-Full"]
+    tables = [[line.split(" | ")[0][2:] for line in table.splitlines()] for table in outcome.out.split("\n\n")]
+    assert tables[0][-4:] == names
+    assert tables[2][0] == "FedMem-Full minus"
+    assert tables[2][-3:] == names[:-1]
+    found = read_folder(tmp_path / "out")
+    assert [model.name for model in found.ablation.models if not model.baseline] == names
+    assert {("FedMem-NoMemory", "FedAvg, original"), ("FedMem-Full", "FedMem-NoMemory")} <= {
+        (row.model, row.other) for row in found.ablation.differences
+    }
+    reached = RunDirectory(tmp_path / "out" / "fedavg_original-42").read_config()
+    assert (reached.training.optimizer, reached.federated.server_optimizer) == ("adam", "none")
+
+
+def test_all_is_the_ladder_with_its_controls():
+    assert rungs_of(None) == list(LADDER)
+    assert rungs_of("all") == rungs_of("no_text,all") == list(RUNGS)
+    assert [rung.name for rung in rungs_of("fedmem_full, no_text")] == ["no_text", "fedmem_full"]
+
+
+@pytest.mark.parametrize(
+    ("asked", "seeds"),
+    [(None, [7]), ("3", [7, 8, 9]), ("1", [7]), ("42,", [42]), ("42, 43", [42, 43]), ("5,5", [5]), ("3,1", [3, 1])],
+)
+def test_a_number_alone_is_how_many_seeds(asked, seeds):
+    assert seeds_of(asked, 7) == seeds
+
+
 def test_one_setting_at_a_time_is_varied(fedmem, command, tmp_path):
     out, vary = tmp_path / "out", ("--vary", "model.fusion_method=weighted,learned")
     outcome = fedmem(*command, "--set", "federated.num_rounds=2", "--out", out, *vary)
@@ -281,6 +314,9 @@ def test_an_interrupted_ladder_continues_to_the_same_files(fedmem, command, tmp_
         (("--name", "first"), "--name first and --out"),
         (("--seeds", "1,two"), "--seeds '1,two': expected whole numbers"),
         (("--seeds", "-1"), "--seeds '-1'"),
+        (("--seeds", ","), "--seeds ','"),
+        (("--seeds", "0"), "--seeds 0: a number alone says how many, 1 to 20"),
+        (("--seeds", "42"), "For seed 42 alone write --seeds 42, with a comma"),
         (("--set", "features.preference_text=required"), "the rung centralised: "),
         (("--set", "nothing=1"), "unknown key 'nothing'"),
         (("--workers", "0"), "workers = 0"),
