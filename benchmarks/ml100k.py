@@ -1,4 +1,4 @@
-"""What `fedmem ablate` does not measure on ML-100K: the controls, new users, and the original's federated averaging.
+"""What trained models of ML-100K lose when parts of their memory are changed, for new users too, beside the controls.
 
     fedmem ablate --data PATH_TO_ML_100K --out runs/ml100k --seeds 42,43,44
     python -m benchmarks.ml100k --data PATH_TO_ML_100K --out runs/ml100k --processes 2

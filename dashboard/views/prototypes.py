@@ -32,12 +32,23 @@ def prototypes() -> None:
 
 def _draw(view: JobView) -> None:
     job_header(view)
-    if not view.job.config.uses_prototypes:
+    if view.job.config.uses_prototypes:
+        _read(view)
+    else:
         empty(
             "This run shares no prototypes",
-            "Its configuration switches the global abstract memory off. Choose another job in the sidebar.",
+            "Its configuration switches the memory of surprising items off. Choose another job in the sidebar.",
         )
-        return
+    if view.job.config.uses_transitions:
+        st.page_link(
+            "views/memory.py",
+            label="What all together remember of what follows what is on the Memory page",
+            icon=":material/arrow_forward:",
+            query_params={"job": str(view.job.id)},
+        )
+
+
+def _read(view: JobView) -> None:
     try:
         rounds = prototype_book().read(view.job, at_most=_questions(view.job))
     except BackendError as error:

@@ -312,7 +312,7 @@ def test_an_interrupted_ladder_continues_to_the_same_files(fedmem, command, tmp_
         (("--cold-items", "2"), "a share of 2.0 of"),
         (("--cold-users", "1"), "--cold-users 1: expected a share"),
         (("--name", "first"), "--name first and --out"),
-        (("--seeds", "1,two"), "--seeds '1,two': expected whole numbers"),
+        (("--seeds", "1,two"), "--seeds '1,two': expected how many, e.g. 3, or whole numbers"),
         (("--seeds", "-1"), "--seeds '-1'"),
         (("--seeds", ","), "--seeds ','"),
         (("--seeds", "0"), "--seeds 0: a number alone says how many, 1 to 20"),

@@ -393,6 +393,13 @@ def test_prototypes_are_named_by_their_nearest_titles(page, filled):
     assert not app.exception
 
 
+@pytest.mark.parametrize(("job", "linked"), [("full", True), ("without_memory", False)])
+def test_prototypes_lead_to_what_follows_what_where_it_is_remembered(page, filled, job, linked):
+    app = page("prototypes", filled.api, job=getattr(filled, job))
+    labels = [link.proto.label for link in app.get("page_link")]
+    assert any("what follows what" in label for label in labels) == linked
+
+
 def test_a_prototype_shows_what_it_alone_recommends(page, filled):
     app = page("prototypes", filled.api, job=filled.full, prototype="P2")
     answer = filled.get("/memory/prototypes/1/recommendations?k=10")
