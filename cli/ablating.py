@@ -88,8 +88,8 @@ def ablate(
 ) -> None:
     """Train the ladder, from centralised SASRec to FedMem-Full, and print one Markdown table with the baselines.
 
-    The rungs differ by switches of the configuration's section ablation; --rungs all adds the controls. Ctrl-C
-    stops; the same call continues.
+    The rungs differ by switches of the configuration's section ablation; --rungs
+    all adds the controls. Ctrl-C stops; the same call continues.
     """
     from cli.ladder import run_ablation
     from fedmem.config_reader import load_config

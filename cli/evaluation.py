@@ -45,8 +45,9 @@ def evaluate(
 ) -> None:
     """Rank the whole catalogue for every user and print metrics with standard errors.
 
-    Where users were kept out of training, a second table shows them at 0 to 10 interactions: train with
-    --set data.cold_user_fraction=.1. New items must be out of the data before training: fedmem ablate --cold-items.
+    Users who were kept out of training (train --set data.cold_user_fraction=.1)
+    are in a second table, at 0 to 10 interactions. New items have to be out of
+    the data before training: fedmem ablate --cold-items.
     """
     from cli.comparison import Questions, compare
 
