@@ -6,7 +6,7 @@ from typing import Any
 
 from fedmem.config import ExperimentConfig, FederatedConfig
 from fedmem.config_reader import merged, validate_config
-from fedmem.evaluation.ablation_table import IDS_ONLY_TITLE
+from fedmem.evaluation.ablation_table import IDS_ONLY_TITLE, NO_TEXT_TITLE
 
 # Pooled training may pass over all users this many times as often as the federated rungs, and validates this much
 # more seldom.
@@ -66,7 +66,7 @@ _NO_TEXT = tuple((f"features.{name}", "off") for name in ("text", "preference_te
 CONTROLS = (
     Rung("fedavg_original", "FedAvg, original", (*_disabled("moe", "memory"), *_ORIGINAL_AVERAGING), rounds=0.3),
     Rung("no_memory", "FedMem-NoMemory", (*_EXPERTS, *_disabled("memory"))),
-    Rung("no_text", "FedMem-NoText", (*_EXPERTS, *_NO_TEXT)),
+    Rung("no_text", NO_TEXT_TITLE, (*_EXPERTS, *_NO_TEXT)),
     Rung("no_transitions", "the original's memory alone", (*_EXPERTS, *_disabled("transitions"))),
     Rung("random_memory", "FedMem, random memory", (*_EXPERTS, ("fedmem.memory_policy", "random"))),
     Rung("last_memory", "FedMem, last memory", (*_EXPERTS, ("fedmem.memory_policy", "last"))),

@@ -115,4 +115,7 @@ def test_the_line_below_says_what_the_table_is_of(monkeypatch):
     for part in (f"tiny ({dataset.digest[:12]}), 12 users, seed 1, 2;", "commit abc1234, 20", "fedmem 0."):
         assert part in line
     monkeypatch.setattr(ablation, "source_commit", lambda: None)
+    assert "all models but the baselines read them" in line
+    blind = rows_of(*((BY_NAME[name].title, [result(1, 0.3)]) for name in ("sasrec", "no_text", "fedmem_full")))[-1]
+    assert "all models but SASRec, ids only and FedMem-NoText and the baselines read them" in blind
     assert "commit" not in rows_of(("one", [result(1, 0.3)]))[-1]

@@ -13,7 +13,7 @@ Record = dict[str, Any]
 
 SPLITS: tuple[Split, ...] = ("validation", "test")
 SHOWN = ("HR@10", "NDCG@10")
-IDS_ONLY_TITLE = "SASRec, ids only"
+IDS_ONLY_TITLE, NO_TEXT_TITLE = "SASRec, ids only", "FedMem-NoText"
 NEW_ITEMS = "NDCG@20"  # among new items, of all that a user took
 _NEW_USERS = "NDCG@10"
 
@@ -135,10 +135,11 @@ def _kilobytes(runs: Sequence[Record], direction: str) -> str:
 def _legend(record: Record) -> str:
     dataset, commit = record["dataset"], record["commit"]
     seeds = dict.fromkeys(run["seed"] for model in record["models"] for run in model["runs"])
+    without_texts = [model["name"] for model in record["models"] if model["name"] in (IDS_ONLY_TITLE, NO_TEXT_TITLE)]
     source = f"fedmem {record['fedmem']}, {f'commit {commit}, ' if commit else ''}{record['date']}"
     return (
         f"{dataset['name']} ({dataset['digest'][:12]}), {dataset['users']:,} users, seed {', '.join(map(str, seeds))}; "
         "full ranking, mean ± standard error over users, of several seeds mean (lowest–highest); differences are "
         "paired, with the 95 % interval and p of a bootstrap over users and seeds; where there are item texts all "
-        f"models but {IDS_ONLY_TITLE} and the baselines read them; KB per client and round; {source}"
+        f"models but {' and '.join([*without_texts, 'the baselines'])} read them; KB per client and round; {source}"
     )
