@@ -22,9 +22,13 @@ SPLITS = {"validation": "Val.", "test": "Test"}  # the table is wide
 LADDER = (
     "centralised SASRec",
     "FedAvg-SASRec",
-    "FedMem-NoMemory",
+    "FedMem-Transitions",
     "FedMem-NoProto",
     "FedMem-NoContrast",
+    "FedMem-NoMemory",
+    "FedMem-NoTransitions",
+    "FedMem, random memory",
+    "FedMem, last memory",
     "FedMem-Full",
 )
 
