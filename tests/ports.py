@@ -4,16 +4,17 @@ import itertools
 import os
 import socket
 
-# Below what the system gives to whoever asks for any port; each test process has a range of its own.
+# Below what the system gives to whoever asks for any port. Each process of a run has a range of its own, and begins
+# somewhere in it, because another run on this machine has the same.
 _FIRST, _EACH = 20_000, 1_000
-_numbers = itertools.cycle(range(_EACH))
+_numbers = itertools.count(os.getpid())
 
 
 def free_port() -> int:
-    """A port that is not listened on, and that no other test process is given."""
+    """A port that is not listened on, and that no other process of this run is given."""
     process = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
     for number in itertools.islice(_numbers, _EACH):
-        port = _FIRST + _EACH * (process % 10) + number
+        port = _FIRST + _EACH * (process % 10) + number % _EACH
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
