@@ -6,6 +6,7 @@ import json
 import logging
 import os
 
+import anyio
 import pytest
 import requests
 import schemathesis
@@ -15,6 +16,7 @@ from schemathesis import GenerationMode
 from schemathesis.specs.openapi.checks import negative_data_rejection, positive_data_acceptance
 from starlette.testclient import TestClient
 
+from backend import dependencies
 from backend.app import create_app
 from backend.logs import JsonLines
 from backend.settings import Settings
@@ -170,7 +172,9 @@ def api(full_world, lines, tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch, running(app) as (_, address):
         patch.setattr(new_items, "encoder_of", lambda name: Encoder())
         app.state.services.keeper.look()
-        app.state.ending.set()  # or the events of a job that no trainer takes would never end
+        ended = anyio.Event()
+        ended.set()  # for events alone: those of a job that no trainer takes would never end
+        app.dependency_overrides[dependencies._ending] = lambda: ended
         yield schemathesis.openapi.from_url(f"{address}/openapi.json")
     # A request's line is written when its answer has been sent: now the last one, too.
     assert any('"logger": "backend.access"' in line for line in lines)

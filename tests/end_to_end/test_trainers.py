@@ -211,7 +211,7 @@ def test_a_stop_is_heeded_within_a_step_of_taking_the_snapshot(product, monkeypa
         product.jobs.stop(job.id)
         until(heed, "the stop")
 
-    monkeypatch.setattr("trainer.run_experiment.take_snapshot", without_end)
+    monkeypatch.setattr("trainer.job_snapshot.take_snapshot", without_end)
     product.train()
     assert (product.jobs.get(job.id).state, round_of(product, job.id)) == ("stopped", 0)
 
