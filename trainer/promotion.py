@@ -8,20 +8,86 @@ from pathlib import Path
 
 import numpy as np
 
+from fedmem.checkpoint import Snapshot
 from fedmem.data.federated_dataset import FederatedDataset
-from fedmem.errors import FedMemError, StorageError
+from fedmem.errors import FedMemError, LeaseLostError, StorageError
 from fedmem.evaluation.baselines import Popularity
 from fedmem.evaluation.evaluate import Scorer, evaluate
 from fedmem.evaluation.metric_table import MetricTable, paired_difference
 from fedmem.randomness import numpy_generator
 from fedmem.serving import OnOtherData, Recommender
-from fedmem.storage.jobs import Verdict
-from fedmem.storage.models import ModelRow
+from fedmem.storage.jobs import JobRow, Verdict
+from fedmem.storage.models import ModelRow, version_name
+from trainer.aside import InterruptedJobError, aside
+from trainer.dataset import load_dataset
+from trainer.stores import Stores
 
 logger = logging.getLogger(__name__)
 
 METRIC = "NDCG@10"
 MOST_USERS = 10_000  # whose rankings are compared: some minutes at most
+
+
+@dataclass(frozen=True)
+class Promotion:
+    """Decides for a finished job.
+
+    Attributes:
+        stores: the database.
+        job: the job.
+        mode: ``auto``, ``gate`` or ``manual``.
+        folder: where the jobs' runs are.
+        go_on: called between two pieces of work; raises where the job is to end or to wait.
+    """
+
+    stores: Stores
+    job: JobRow
+    mode: str
+    folder: Path
+    go_on: Callable[[], None]
+
+    def decide(self, snapshot: Snapshot, round: int) -> Verdict:
+        """Say whether the model of a round goes into service, and why."""
+        if self.job.kind == "experiment":
+            return Verdict(False)
+        if self.mode == "auto":
+            return Verdict(True)
+        found = Verdict(False, "promotion is manual") if self.mode == "manual" else self._compared(snapshot, round)
+        version = version_name(self.job.id, round)
+        if found.serve:
+            logger.info("model %s goes into service: %s", version, found.reason)
+        else:
+            logger.warning(
+                "model %s waits, ready: %s; POST /models/%s/activate serves it all the same",
+                version,
+                found.reason,
+                version,
+            )
+        return found
+
+    def _compared(self, snapshot: Snapshot, round: int) -> Verdict:
+        """Compare with what serves; the job has ended well whatever goes wrong here, and its model then waits."""
+        try:
+            gate = Gate(self._newest(snapshot), self.folder, snapshot.config.seed, self.go_on)
+            return gate.judge(self.job.id, round, self.stores.models.active(self.job.dataset))
+        except (InterruptedJobError, LeaseLostError, StorageError):
+            raise
+        except FedMemError as error:
+            return Verdict(False, f"it could not be validated on the newest data: {error}")
+        except Exception as error:
+            logger.exception("the model of job %d could not be validated", self.job.id)
+            return Verdict(False, f"it could not be validated on the newest data ({type(error).__name__})")
+
+    def _newest(self, snapshot: Snapshot) -> FederatedDataset:
+        """Read the data set as it is now; the job's own snapshot where nothing has come since."""
+        config = snapshot.config.data
+        newest, _ = aside(
+            lambda: load_dataset(
+                self.stores.catalogue, self.job.dataset, min_sequence_length=config.min_sequence_length
+            ),
+            self.go_on,
+        )
+        return snapshot.dataset if newest.digest == snapshot.dataset.digest else newest.configured(config)
 
 
 @dataclass(frozen=True)

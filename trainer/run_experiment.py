@@ -3,18 +3,12 @@
 import logging
 import math
 import traceback
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor, wait
-from contextlib import closing, contextmanager
-from dataclasses import dataclass, replace
-from typing import TypeVar
+from contextlib import closing
+from dataclasses import replace
 
 from fedmem.checkpoint import RunDirectory, RunRecord, Snapshot
-from fedmem.config import ExperimentConfig
 from fedmem.config_reader import validate_config
 from fedmem.contracts.memory import SHARE
-from fedmem.data.federated_dataset import FederatedDataset
-from fedmem.data.trainable import require_trainable
 from fedmem.errors import (
     OUT_OF_MEMORY,
     CheckpointError,
@@ -24,53 +18,23 @@ from fedmem.errors import (
     LeaseLostError,
     StorageError,
 )
-from fedmem.evaluation.baselines import EASE, ItemItemCounts, Popularity
-from fedmem.evaluation.evaluate import Scorer, evaluate
-from fedmem.experiment import TrainingRun, check_resumable
+from fedmem.experiment import TrainingRun
 from fedmem.federated.state import RoundReport
-from fedmem.interruption import heeding
-from fedmem.serving import Recommender, erase_users, score_shares
-from fedmem.snapshot import take_snapshot
-from fedmem.storage.catalogue import CatalogueStore
-from fedmem.storage.erasures import ErasureStore
+from fedmem.serving import Recommender, score_shares
 from fedmem.storage.job_room import require_memory
-from fedmem.storage.jobs import JobRow, JobStore, Lease, RoundResult, Verdict
-from fedmem.storage.metrics import MetricStore
-from fedmem.storage.models import ModelStore, version_name
+from fedmem.storage.jobs import JobRow, Lease
+from trainer.aside import InterruptedJobError
 from trainer.control import Control
-from trainer.dataset import load_dataset
-from trainer.job_recorder import JobRecorder, table_metrics, with_and_without
-from trainer.promotion import Gate
+from trainer.job_recorder import JobRecorder, with_and_without
+from trainer.job_snapshot import JobSnapshot, MissingFolderError
+from trainer.promotion import Promotion
 from trainer.room import Room
 from trainer.settings import Settings
-from trainer.stage_log import StageLog
+from trainer.stores import Stores
 
 logger = logging.getLogger(__name__)
 
-T = TypeVar("T")
-
 NO_MEMORY = "can't allocate memory"
-LOOK = 0.2  # seconds from one look whether to go on to the next
-EASE_ITEMS = 5_000  # of more, inverting the matrix would hold up the first round for over ten seconds
-
-
-@dataclass(frozen=True)
-class Stores:
-    """The database, by what is kept in it."""
-
-    jobs: JobStore
-    metrics: MetricStore
-    catalogue: CatalogueStore
-    erasures: ErasureStore
-    models: ModelStore
-
-
-class _MissingFolder(Exception):
-    """The folder of the job's checkpoints is not there: lost, or the trainer's folder is another's."""
-
-
-class _Interrupted(Exception):
-    """The user or the supervisor wants the job to end, or to wait."""
 
 
 class JobRun:
@@ -78,7 +42,7 @@ class JobRun:
 
     def __init__(self, stores: Stores, settings: Settings, job: JobRow, lease: Lease, control: Control) -> None:
         self.stores, self.settings, self.job, self.lease, self.control = stores, settings, job, lease, control
-        self.directory = job_directory(settings, job.id)
+        self.directory = RunDirectory(settings.data_dir / "jobs" / str(job.id))
         self._room = Room(self._go_on)
 
     def run(self) -> None:
@@ -93,11 +57,11 @@ class JobRun:
     def _attempt(self) -> None:
         try:
             self._train_when_there_is_room()
-        except _Interrupted:
+        except InterruptedJobError:
             self._end_as_wished()
         except (LeaseLostError, StorageError):
             raise
-        except _MissingFolder as missing:
+        except MissingFolderError as missing:
             self._hold(str(missing))
         except FedMemError as error:
             self._fail(str(error))
@@ -125,7 +89,9 @@ class JobRun:
     def _train(self) -> None:
         config = validate_config(self.job.config, f"job {self.job.id}")
         require_memory(config, self.stores.catalogue.dataset(self.job.dataset), self.settings.job_memory)
-        snapshot = self._snapshot(config)
+        prepared = JobSnapshot(self.stores, self.job, self.lease, self.directory, self._go_on, self.control.check)
+        snapshot = prepared.read(config)
+        self.job = prepared.job
         self._go_on()
         recorder = self._recorder(snapshot)
         self.control.check()
@@ -137,34 +103,8 @@ class JobRun:
             for _ in run.rounds(self.control.stop, self.control.watch):
                 pass
             if not run.server.finished:
-                raise _Interrupted
+                raise InterruptedJobError
             self._conclude(run)
-
-    def _snapshot(self, config: ExperimentConfig) -> Snapshot:
-        """Read what the job trains on: what an earlier attempt left, else a copy from the job it continues, or new."""
-        self._erase_deleted()
-        continues = self.job.start_from is not None and not self._recorded()
-        if self.job.round > 0 and not self.directory.exists:
-            raise _MissingFolder(
-                f"job {self.job.id} has trained {self.job.round} rounds, but {self.directory.path} does not hold them: "
-                "bring the folder back, or start the trainer with the FEDMEM_DATA_DIR of the one that trained them; "
-                "then resume the job"
-            )
-        if continues and self.job.start_from is not None:
-            self._take_over(config, self.job.start_from)
-        elif not self.directory.exists:
-            self._take(config)
-        snapshot = self._aside(self.directory.read_snapshot)
-        require_trainable(snapshot.dataset, f"the snapshot of job {self.job.id}")  # users may have been erased
-        return snapshot
-
-    def _erase_deleted(self) -> None:
-        """Erase the users who were deleted since the job's files were written."""
-        for erasure in self.stores.erasures.of_job(self.job.id):
-            logger.info("%d deleted users are erased from the snapshot and the checkpoints", len(erasure.user_ids))
-            for path in erase_users(self.directory.path, erasure.user_ids):
-                logger.warning("%s was damaged, and may have held a deleted user: it is removed", path)
-            self.stores.erasures.done(erasure)
 
     def _refuse_to_add_nothing(self, run: TrainingRun) -> None:
         """Refuse to continue a job that ended early: it would end at once, and serve the same model again."""
@@ -177,43 +117,6 @@ class JobRun:
                 f"job {parent.id} ended early after round {parent.round}, and federated.patience = {patience} would "
                 "stop this one at once: raise it"
             )
-
-    def _recorded(self) -> bool:
-        """Say whether any round is in the database, even if only the start."""
-        return bool(self.stores.metrics.rounds(self.job.id, after_round=-1, limit=1))
-
-    def _take(self, config: ExperimentConfig) -> None:
-        """Take the data set as it is now, or as it was when the job first began."""
-        logger.info("reading the data set %s", self.job.dataset)
-        dataset, last = self._aside(
-            lambda: load_dataset(
-                self.stores.catalogue,
-                self.job.dataset,
-                min_sequence_length=config.data.min_sequence_length,
-                until_id=self.job.last_interaction_id,
-            )
-        )
-        self.stores.jobs.begin(self.lease, snapshot_digest=dataset.digest, last_interaction_id=last)
-        if not self._recorded():
-            start = self._aside(lambda: _start(dataset.configured(config.data)))
-            self.stores.jobs.commit_round(self.lease, start)
-        with heeding(self._go_on):
-            snapshot = take_snapshot(config, dataset, StageLog(self._go_on))
-        self._go_on()
-        self.directory.write_snapshot(snapshot)
-
-    def _take_over(self, config: ExperimentConfig, parent_id: int) -> None:
-        """Copy the other job's data, last and best checkpoint, and its rounds."""
-        parent, directory = self.stores.jobs.get(parent_id), job_directory(self.settings, parent_id)
-        check_resumable(directory.read_config(), config)
-        logger.info("continuing job %d after its round %d", parent_id, parent.round)
-        self.control.check()
-        pending = self.stores.erasures.of_job(parent_id)
-        self.directory.copy_from(directory, config, [parent.round, parent.best_round or parent.round])
-        for erasure in pending:  # which the copies may hold still
-            erase_users(self.directory.path, erasure.user_ids)
-        self.stores.jobs.inherit(self.lease, parent_id)  # names what is there by now
-        self.job = self.stores.jobs.get(self.job.id)
 
     def _recorder(self, snapshot: Snapshot) -> JobRecorder:
         stored = self.stores.metrics.prototypes(self.job.id)
@@ -248,7 +151,7 @@ class JobRun:
             record = replace(record, test_without_transitions=without.to_dict())
         self._leave_record(record)
         test = with_and_without(result.table, without) | self._shares(run.snapshot, result.round)
-        verdict = self._verdict(run.snapshot, result.round)
+        verdict = self._promotion().decide(run.snapshot, result.round)
         self.control.end()
         self.control.patiently(
             lambda: self.stores.jobs.finish(
@@ -262,48 +165,9 @@ class JobRun:
             )
         )
 
-    def _verdict(self, snapshot: Snapshot, round: int) -> Verdict:
-        """Say whether the model of a round goes into service, and why."""
-        if self.job.kind == "experiment":
-            return Verdict(False)
+    def _promotion(self) -> Promotion:
         mode = self.job.promotion or self.settings.promotion
-        if mode == "auto":
-            return Verdict(True)
-        found = Verdict(False, "promotion is manual") if mode == "manual" else self._compared(snapshot, round)
-        version = version_name(self.job.id, round)
-        if found.serve:
-            logger.info("model %s goes into service: %s", version, found.reason)
-        else:
-            logger.warning(
-                "model %s waits, ready: %s; POST /models/%s/activate serves it all the same",
-                version,
-                found.reason,
-                version,
-            )
-        return found
-
-    def _compared(self, snapshot: Snapshot, round: int) -> Verdict:
-        """Compare with what serves; the job has ended well whatever goes wrong here, and its model then waits."""
-        try:
-            gate = Gate(self._newest(snapshot), self.directory.path.parent, snapshot.config.seed, self._go_on)
-            return gate.judge(self.job.id, round, self.stores.models.active(self.job.dataset))
-        except (_Interrupted, LeaseLostError, StorageError):
-            raise
-        except FedMemError as error:
-            return Verdict(False, f"it could not be validated on the newest data: {error}")
-        except Exception as error:
-            logger.exception("the model of job %d could not be validated", self.job.id)
-            return Verdict(False, f"it could not be validated on the newest data ({type(error).__name__})")
-
-    def _newest(self, snapshot: Snapshot) -> FederatedDataset:
-        """Read the data set as it is now; the job's own snapshot where nothing has come since."""
-        config = snapshot.config.data
-        newest, _ = self._aside(
-            lambda: load_dataset(
-                self.stores.catalogue, self.job.dataset, min_sequence_length=config.min_sequence_length
-            )
-        )
-        return snapshot.dataset if newest.digest == snapshot.dataset.digest else newest.configured(config)
+        return Promotion(self.stores, self.job, mode, self.directory.path.parent, self._go_on)
 
     def _shares(self, snapshot: Snapshot, round_number: int) -> dict[str, float]:
         """Take the scores of the tested model apart: ``share_<part>`` by name."""
@@ -334,18 +198,10 @@ class JobRun:
             f"ended early, because validation NDCG@10 had not improved in {patience} evaluations (federated.patience)"
         )
 
-    def _aside(self, work: Callable[[], T]) -> T:
-        """Do work that asks nothing in a thread of its own, which is left to itself where the job is to end."""
-        with closing_without_waiting(ThreadPoolExecutor(1, thread_name_prefix="aside")) as thread:
-            done = thread.submit(work)
-            while not wait([done], LOOK).done:
-                self._go_on()
-            return done.result()
-
     def _go_on(self) -> None:
         """Raise where the job is to end or to wait; called between two pieces of work."""
         if self.control.stop():
-            raise _Interrupted
+            raise InterruptedJobError
 
     def _end_as_wished(self) -> None:
         """End the job as stopped with its best model so far, as paused, or back in the queue; the store logs which."""
@@ -374,32 +230,3 @@ class JobRun:
         logger.error("failed: %s", message)
         self.control.end()
         self.control.patiently(lambda: self.stores.jobs.finish(self.lease, "failed", message=message, traceback=trace))
-
-
-@contextmanager
-def closing_without_waiting(thread: ThreadPoolExecutor) -> Iterator[ThreadPoolExecutor]:
-    """Close a thread's queue at the end, and let it finish what it does by itself."""
-    try:
-        yield thread
-    finally:
-        thread.shutdown(wait=False)
-
-
-def _start(dataset: FederatedDataset) -> RoundResult:
-    """Round 0: what lists without a model reach, to compare with."""
-    baselines: dict[str, Callable[[FederatedDataset], Scorer]] = {
-        "popularity": Popularity,
-        "item_counts": ItemItemCounts,
-    }
-    if dataset.num_items <= EASE_ITEMS:
-        baselines["ease"] = EASE
-    metrics: dict[str, float] = {}
-    for prefix, fitted in baselines.items():
-        table = table_metrics(evaluate(dataset, fitted(dataset), "validation"))
-        metrics |= {f"{prefix}_{name}": value for name, value in table.items()}
-    return RoundResult(0, is_best=False, checkpoint=None, metrics={"validation": metrics})
-
-
-def job_directory(settings: Settings, job_id: int) -> RunDirectory:
-    """Return where a job's snapshot and checkpoints are."""
-    return RunDirectory(settings.data_dir / "jobs" / str(job_id))

@@ -22,8 +22,9 @@ from fedmem.storage.metrics import MetricStore
 from fedmem.storage.models import ModelStore
 from trainer.control import Control, Shutdown
 from trainer.priority import bound_memory, step_back
-from trainer.run_experiment import JobRun, Stores
+from trainer.run_experiment import JobRun
 from trainer.settings import Settings
+from trainer.stores import Stores
 
 logger = logging.getLogger(__name__)
 

@@ -1,0 +1,135 @@
+"""What a job trains on: the snapshot of its data, without users who were deleted since."""
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from fedmem.checkpoint import RunDirectory, Snapshot
+from fedmem.config import ExperimentConfig
+from fedmem.data.federated_dataset import FederatedDataset
+from fedmem.data.trainable import require_trainable
+from fedmem.evaluation.baselines import EASE, ItemItemCounts, Popularity
+from fedmem.evaluation.evaluate import Scorer, evaluate
+from fedmem.experiment import check_resumable
+from fedmem.interruption import heeding
+from fedmem.serving import erase_users
+from fedmem.snapshot import take_snapshot
+from fedmem.storage.jobs import JobRow, Lease, RoundResult
+from trainer.aside import aside
+from trainer.dataset import load_dataset
+from trainer.job_recorder import table_metrics
+from trainer.stage_log import StageLog
+from trainer.stores import Stores
+
+logger = logging.getLogger(__name__)
+
+EASE_ITEMS = 5_000  # of more, inverting the matrix would hold up the first round for over ten seconds
+
+
+class MissingFolderError(Exception):
+    """The folder of the job's checkpoints is not there: lost, or the trainer's folder is another's."""
+
+
+@dataclass
+class JobSnapshot:
+    """Finds or takes a claimed job's snapshot.
+
+    Attributes:
+        stores: the database.
+        job: the job; ``read`` renews it where it takes over another job's rounds.
+        lease: of the job.
+        directory: where its snapshot and checkpoints are.
+        go_on: called between two pieces of work; raises where the job is to end or to wait.
+        check: raises where the lease is lost.
+    """
+
+    stores: Stores
+    job: JobRow
+    lease: Lease
+    directory: RunDirectory
+    go_on: Callable[[], None]
+    check: Callable[[], None]
+
+    def read(self, config: ExperimentConfig) -> Snapshot:
+        """Read what an earlier attempt left, else a copy from the job that it continues, or the data set as it is.
+
+        Raises:
+            MissingFolderError: if rounds were trained, and their folder is not there.
+            DataError: if deletions left no user to train on.
+        """
+        self._erase_deleted()
+        continues = self.job.start_from is not None and not self._recorded()
+        if self.job.round > 0 and not self.directory.exists:
+            raise MissingFolderError(
+                f"job {self.job.id} has trained {self.job.round} rounds, but {self.directory.path} does not hold them: "
+                "bring the folder back, or start the trainer with the FEDMEM_DATA_DIR of the one that trained them; "
+                "then resume the job"
+            )
+        if continues and self.job.start_from is not None:
+            self._take_over(config, self.job.start_from)
+        elif not self.directory.exists:
+            self._take(config)
+        snapshot = aside(self.directory.read_snapshot, self.go_on)
+        require_trainable(snapshot.dataset, f"the snapshot of job {self.job.id}")  # users may have been erased
+        return snapshot
+
+    def _erase_deleted(self) -> None:
+        """Erase the users who were deleted since the job's files were written."""
+        for erasure in self.stores.erasures.of_job(self.job.id):
+            logger.info("%d deleted users are erased from the snapshot and the checkpoints", len(erasure.user_ids))
+            for path in erase_users(self.directory.path, erasure.user_ids):
+                logger.warning("%s was damaged, and may have held a deleted user: it is removed", path)
+            self.stores.erasures.done(erasure)
+
+    def _recorded(self) -> bool:
+        """Say whether any round is in the database, even if only the start."""
+        return bool(self.stores.metrics.rounds(self.job.id, after_round=-1, limit=1))
+
+    def _take(self, config: ExperimentConfig) -> None:
+        """Take the data set as it is now, or as it was when the job first began."""
+        logger.info("reading the data set %s", self.job.dataset)
+        dataset, last = aside(
+            lambda: load_dataset(
+                self.stores.catalogue,
+                self.job.dataset,
+                min_sequence_length=config.data.min_sequence_length,
+                until_id=self.job.last_interaction_id,
+            ),
+            self.go_on,
+        )
+        self.stores.jobs.begin(self.lease, snapshot_digest=dataset.digest, last_interaction_id=last)
+        if not self._recorded():
+            start = aside(lambda: _start(dataset.configured(config.data)), self.go_on)
+            self.stores.jobs.commit_round(self.lease, start)
+        with heeding(self.go_on):
+            snapshot = take_snapshot(config, dataset, StageLog(self.go_on))
+        self.go_on()
+        self.directory.write_snapshot(snapshot)
+
+    def _take_over(self, config: ExperimentConfig, parent_id: int) -> None:
+        """Copy the other job's data, last and best checkpoint, and its rounds."""
+        parent, directory = self.stores.jobs.get(parent_id), RunDirectory(self.directory.path.parent / str(parent_id))
+        check_resumable(directory.read_config(), config)
+        logger.info("continuing job %d after its round %d", parent_id, parent.round)
+        self.check()
+        pending = self.stores.erasures.of_job(parent_id)
+        self.directory.copy_from(directory, config, [parent.round, parent.best_round or parent.round])
+        for erasure in pending:  # which the copies may hold still
+            erase_users(self.directory.path, erasure.user_ids)
+        self.stores.jobs.inherit(self.lease, parent_id)  # names what is there by now
+        self.job = self.stores.jobs.get(self.job.id)
+
+
+def _start(dataset: FederatedDataset) -> RoundResult:
+    """Round 0: what lists without a model reach, to compare with."""
+    baselines: dict[str, Callable[[FederatedDataset], Scorer]] = {
+        "popularity": Popularity,
+        "item_counts": ItemItemCounts,
+    }
+    if dataset.num_items <= EASE_ITEMS:
+        baselines["ease"] = EASE
+    metrics: dict[str, float] = {}
+    for prefix, fitted in baselines.items():
+        table = table_metrics(evaluate(dataset, fitted(dataset), "validation"))
+        metrics |= {f"{prefix}_{name}": value for name, value in table.items()}
+    return RoundResult(0, is_best=False, checkpoint=None, metrics={"validation": metrics})
