@@ -143,7 +143,6 @@ class KeyFile:
 
     def _take(self, ring: KeyRing) -> None:
         self._keys, self.trouble = tuple(ring.keys.values()), ""
-        LOG.info("%d keys are read from %s", len(self._keys), self.path)
         if ring.reads or ring.reading:
             self.closed = bool(ring.reads) or ring.reading == "closed"
         elif self.closed:
@@ -152,6 +151,8 @@ class KeyFile:
                 "`fedmem keys remove NAME --open` opens it"
             )
             LOG.error("%s: %s", self.path, self.trouble)
+        reading = "closed but to them" if self.closed else "open to all by this file"
+        LOG.info("%d keys are read from %s: reading is %s", len(self._keys), self.path, reading)
 
 
 def _stamp_of(path: Path) -> tuple[int, ...]:
