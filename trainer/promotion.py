@@ -2,8 +2,8 @@
 
 import logging
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +14,7 @@ from fedmem.errors import FedMemError, LeaseLostError, StorageError
 from fedmem.evaluation.baselines import Popularity
 from fedmem.evaluation.evaluate import Scorer, evaluate
 from fedmem.evaluation.metric_table import MetricTable, paired_difference
+from fedmem.interruption import heeding
 from fedmem.randomness import numpy_generator
 from fedmem.serving import OnOtherData, Recommender
 from fedmem.storage.jobs import JobRow, Verdict
@@ -26,6 +27,7 @@ logger = logging.getLogger(__name__)
 
 METRIC = "NDCG@10"
 MOST_USERS = 10_000  # whose rankings are compared: some minutes at most
+NOT_VALIDATED = "it could not be validated on the newest data"
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,7 @@ class Promotion:
         job: the job.
         mode: ``auto``, ``gate`` or ``manual``.
         folder: where the jobs' runs are.
+        max_attempts: in the last of which nothing is compared, as trainers may die of that.
         go_on: called between two pieces of work; raises where the job is to end or to wait.
     """
 
@@ -44,6 +47,7 @@ class Promotion:
     job: JobRow
     mode: str
     folder: Path
+    max_attempts: int
     go_on: Callable[[], None]
 
     def decide(self, snapshot: Snapshot, round: int) -> Verdict:
@@ -67,16 +71,23 @@ class Promotion:
 
     def _compared(self, snapshot: Snapshot, round: int) -> Verdict:
         """Compare with what serves; the job has ended well whatever goes wrong here, and its model then waits."""
+        if self.stores.jobs.get(self.job.id).attempts_without_progress >= self.max_attempts:
+            return Verdict(False, f"{NOT_VALIDATED}: this was left out in the last attempt (FEDMEM_MAX_ATTEMPTS)")
         try:
             gate = Gate(self._newest(snapshot), self.folder, snapshot.config.seed, self.go_on)
-            return gate.judge(self.job.id, round, self.stores.models.active(self.job.dataset))
+            return gate.judge(self.job.id, round, self._serving())
         except (InterruptedJobError, LeaseLostError, StorageError):
             raise
         except FedMemError as error:
-            return Verdict(False, f"it could not be validated on the newest data: {error}")
+            return Verdict(False, f"{NOT_VALIDATED}: {error}")
         except Exception as error:
             logger.exception("the model of job %d could not be validated", self.job.id)
-            return Verdict(False, f"it could not be validated on the newest data ({type(error).__name__})")
+            return Verdict(False, f"{NOT_VALIDATED} ({type(error).__name__})")
+
+    def _serving(self) -> list[ModelRow]:
+        """List the model that is to serve and, after it, those that stand in for it where it cannot be read."""
+        active = self.stores.models.active(self.job.dataset)
+        return [] if active is None else [active, *self.stores.models.stand_ins(active)]
 
     def _newest(self, snapshot: Snapshot) -> FederatedDataset:
         """Read the data set as it is now; the job's own snapshot where nothing has come since."""
@@ -106,29 +117,39 @@ class Gate:
     seed: int
     go_on: Callable[[], None]
 
-    def judge(self, job_id: int, round: int, serving: ModelRow | None) -> Verdict:
-        """Say whether the model of a job's round goes into service in place of what serves.
+    def judge(self, job_id: int, round: int, serving: Sequence[ModelRow]) -> Verdict:
+        """Say whether the model of a job's round goes into service in place of the first of these that can be read.
 
         Raises:
             CheckpointError: if it cannot be read.
         """
-        own = self._measure(self._on_newest(job_id, round))
-        popularity = self._measure(Popularity(self.dataset))
-        beside = None if serving is None else self._measured(serving)
-        return verdict(own, popularity, beside, None if serving is None else serving.version)
+        with heeding(self.go_on):
+            own = self._measure(self._on_newest(job_id, round))
+            popularity = self._measure(Popularity(self.dataset))
+            beside, version = self._first_measured(serving)
+        found = verdict(own, popularity, beside, version)
+        return replace(found, against=serving[0].version if serving else None)
+
+    def _first_measured(self, serving: Sequence[ModelRow]) -> tuple[MetricTable | None, str | None]:
+        """Measure the first that can be read, and name it."""
+        for row in serving:
+            if (table := self._measured(row)) is not None:
+                return table, row.version
+        return None, None
 
     def _measured(self, serving: ModelRow) -> MetricTable | None:
         """Measure what serves; a model that cannot be read is none."""
         try:
             return self._measure(self._on_newest(serving.job_id, serving.round))
-        except StorageError:
+        except (LeaseLostError, StorageError):
             raise
         except (FedMemError, OSError) as error:
             logger.warning("model %s, which is to serve, cannot be compared with: %s", serving.version, error)
             return None
 
     def _on_newest(self, job_id: int, round: int) -> Scorer:
-        return OnOtherData(Recommender.load(self.folder / str(job_id), round), self.dataset)
+        model = aside(lambda: Recommender.load(self.folder / str(job_id), round), self.go_on)
+        return OnOtherData(model, self.dataset)
 
     def _measure(self, scorer: Scorer) -> MetricTable:
         def heed(done: int, total: int) -> None:

@@ -167,7 +167,8 @@ class JobRun:
 
     def _promotion(self) -> Promotion:
         mode = self.job.promotion or self.settings.promotion
-        return Promotion(self.stores, self.job, mode, self.directory.path.parent, self._go_on)
+        folder = self.directory.path.parent
+        return Promotion(self.stores, self.job, mode, folder, self.settings.max_attempts, self._go_on)
 
     def _shares(self, snapshot: Snapshot, round_number: int) -> dict[str, float]:
         """Take the scores of the tested model apart: ``share_<part>`` by name."""

@@ -1,21 +1,30 @@
 """Promotion: which model of a finished job goes into service, and what is said where it does not."""
 
 import shutil
+import threading
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from fedmem.checkpoint import RunDirectory
+from fedmem.data.interactions import Item
 from fedmem.evaluation.evaluate import evaluate
 from fedmem.evaluation.metric_table import MetricSums
-from fedmem.serving import OnOtherData, Recommender
+from fedmem.interruption import heed
+from fedmem.serving import OnOtherData, Recommender, new_items
+from fedmem.storage import schema
 from fedmem.storage.catalogue import CatalogueStore
 from fedmem.storage.catalogue_rows import Event, ItemRow
+from fedmem.storage.engine import writing
 from fedmem.storage.models import ModelStore
 from tests.end_to_end.products import Product
+from tests.tiny import tiny_snapshot
+from tests.tiny import trained as trained_run
+from tests.waiting import PATIENCE
 from trainer.dataset import load_dataset
-from trainer.promotion import METRIC, verdict
+from trainer.promotion import METRIC, Gate, verdict
 
 # As good as untrained, and without what is counted.
 WORSE = {
@@ -133,6 +142,19 @@ def test_a_model_that_cannot_be_read_is_none(product):
     assert serving(product) == product.jobs.get(job.id).model_version
 
 
+def test_where_it_cannot_be_read_the_one_that_stands_in_is_compared_with(product):
+    product.queue(promotion="auto")
+    product.train()
+    stand_in = ModelStore(product.engine).history()[1].version
+    shutil.rmtree(product.directory(2).path)
+    job = product.queue(WORSE)
+    product.train()
+    assert f" of {stand_in} (paired difference -" in product.jobs.get(job.id).held_back
+    good = product.queue()
+    product.train()
+    assert serving(product) == product.jobs.get(good.id).model_version
+
+
 def test_one_that_went_into_service_meanwhile_is_not_replaced_unseen(product, monkeypatch):
     """The operator's choice between comparison and end stands."""
     other = product.queue(promotion="manual")
@@ -158,6 +180,84 @@ def test_a_gate_that_fails_keeps_the_finished_job(product, monkeypatch):
     found = product.jobs.get(job.id)
     assert (found.state, serving(product)) == ("succeeded", before)
     assert found.held_back == "it could not be validated on the newest data (RuntimeError)"
+
+
+class Died(BaseException):
+    """The end of the trainer's process, which leaves its job to the lease."""
+
+
+def test_a_gate_that_trainers_die_of_is_left_out_in_the_last_attempt(product, monkeypatch):
+    def die(*_: object) -> None:
+        raise Died
+
+    monkeypatch.setattr(Gate, "judge", die)
+    before, job = serving(product), product.queue()
+    for deaths in (0, int(product.environment["FEDMEM_MAX_ATTEMPTS"]) - 2):
+        with writing(product.engine) as connection:
+            row = schema.jobs.update().where(schema.jobs.c.id == job.id)
+            connection.execute(row.values(attempts_without_progress=deaths))
+        with pytest.raises(Died):
+            product.train()
+        product.let_lease_end(job.id)
+    product.train()
+    found = product.jobs.get(job.id)
+    assert (found.state, serving(product)) == ("succeeded", before)
+    assert "could not be validated on the newest data: this was left out in the last attempt" in found.held_back
+
+
+class Interrupted(Exception):
+    pass
+
+
+@pytest.fixture
+def gate(tmp_path: Path) -> Gate:
+    """Of a run in folder 1, on data with twenty items more than it was trained on."""
+    run = trained_run(tmp_path / "1", tiny_snapshot())
+    dataset = run.snapshot.dataset
+    new = [Item(f"new {number}", f"Film {number}", text=f"Film {number}") for number in range(20)]
+    known = dataset.vocabulary
+    vocabulary = replace(known, items=(*known.items, *(item.item_id for item in new)))
+    return Gate(replace(dataset, items=(*dataset.items, *new), vocabulary=vocabulary), tmp_path, 0, lambda: None)
+
+
+def test_a_stop_is_heeded_between_the_texts_of_new_items(gate, monkeypatch):
+    encoded = []
+
+    class Encoder:
+        def encode(self, texts: list[str]) -> list[np.ndarray]:
+            for text in texts:
+                heed()
+                encoded.append(text)
+            return [np.ones(7, np.float32) for _ in texts]
+
+    def go_on() -> None:
+        if len(encoded) >= 3:
+            raise Interrupted
+
+    monkeypatch.setattr(new_items, "encoder_of", lambda name: Encoder())
+    best = RunDirectory(gate.folder / "1").read_record().best
+    with pytest.raises(Interrupted):
+        replace(gate, go_on=go_on).judge(1, best, [])
+    assert len(encoded) == 3, "of twenty"
+
+
+def test_a_stop_does_not_wait_for_a_model_that_is_read(gate, monkeypatch):
+    begun, let, read = threading.Event(), threading.Event(), []
+
+    def slow(*_: object) -> None:
+        begun.set()
+        assert let.wait(PATIENCE)
+        read.append(True)
+
+    def go_on() -> None:
+        if begun.is_set():
+            raise Interrupted
+
+    monkeypatch.setattr(Recommender, "load", slow)
+    with pytest.raises(Interrupted):
+        replace(gate, go_on=go_on).judge(1, 1, [])
+    assert not read
+    let.set()
 
 
 def test_what_the_gate_measures_is_what_training_has_validated(product):
