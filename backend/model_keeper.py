@@ -5,6 +5,7 @@ import math
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
 from backend.eraser import Eraser
@@ -13,8 +14,9 @@ from backend.served_items import changed_rows, encode, with_items
 from backend.served_model import ServedModel
 from backend.served_models import ServedModels
 from backend.telemetry import ModelMetrics
+from backend.troubles import Troubles
 from fedmem.contracts.jobs import JobState
-from fedmem.errors import ConflictError
+from fedmem.errors import ConflictError, StorageError
 from fedmem.storage.catalogue import CatalogueStore
 from fedmem.storage.catalogue_rows import ItemRow
 from fedmem.storage.jobs import JobStore
@@ -39,6 +41,7 @@ class ModelKeeper:
         eraser: rids files of deleted users.
         served: the references that are swapped.
         metrics: swaps are counted.
+        troubles: what could not be done at the last look.
     """
 
     models: ModelStore
@@ -49,26 +52,57 @@ class ModelKeeper:
     served: ServedModels
     metrics: ModelMetrics
     clock: Callable[[], float] = time.monotonic
+    troubles: Troubles = field(default_factory=Troubles)
     _count_again: float = -math.inf
     _loading: threading.Lock = field(default_factory=threading.Lock)
     _changing: threading.Lock = field(default_factory=threading.Lock)
     _meanwhile: list[tuple[str, Change]] = field(default_factory=list)
 
     def look(self) -> None:
-        """Serve what is active by now, and read what users did and how items changed meanwhile."""
+        """Erase who waits for it, serve what is active by now, and read what users did and how items changed meanwhile.
+
+        What goes wrong with one model or one of these keeps no other waiting; it is in ``troubles``.
+
+        Raises:
+            StorageError: if the database could not be used; all was tried.
+        """
+        self._try_all(*self._soon(), self._catch_up_with_items, self._catch_up_with_transitions)
+        self.troubles.keep({model.version for model in self.served.all()} | {*self.served.in_service.values()})
+
+    def _soon(self) -> tuple[Callable[[], None], ...]:
+        """List what is done at every look, and in a long one again and again."""
+        return self._erase, self._serve_active, self._catch_up_all
+
+    def _try_all(self, *works: Callable[[], None]) -> None:
+        failures = []
+        for work in works:
+            try:
+                work()
+            except StorageError as error:
+                failures.append(error)
+        if failures:
+            raise failures[0]
+
+    def _erase(self) -> None:
+        with self.troubles.apart("the erasure of deleted users"):
+            self.eraser.erase_what_waits()
+
+    def _serve_active(self) -> None:
         with self._loading:
             self._meanwhile.clear()
             active = self.models.all_active()
             self.served.expect({row.dataset: row.version for row in active if not self.loader.refused_lately(row)})
             for row in sorted(active, key=lambda row: row.dataset != self.served.unnamed):
                 if self._is_wanted(row):
-                    self._serve(row)
+                    with self.troubles.apart("the loading", row.version):
+                        self._serve(row)
         if not self.served.in_service:
             self.served.awaited = self._awaited()
-        self.catch_up()
-        self._catch_up_with_items()
-        self._catch_up_with_transitions()
-        self.eraser.erase_what_waits()
+
+    def _catch_up_all(self) -> None:
+        for model in self.served.all():
+            with self.troubles.apart("the reading of new interactions", model.version), self._changing:
+                model.catch_up(self.catalogue)
 
     def bring(self, dataset: str) -> ServedModel:
         """Load the model in service of a data set, unless it is in memory.
@@ -111,8 +145,8 @@ class ModelKeeper:
             self._swap(model)
             return row
 
-    def catch_up(self, dataset: str | None = None) -> None:
-        """Read the interactions that came since the last look, of one data set or of all; the next answer has them."""
+    def catch_up(self, dataset: str) -> None:
+        """Read the interactions of a data set that came since the last look; the next answer has them."""
         with self._changing:
             for model in self.served.all(dataset):
                 model.catch_up(self.catalogue)
@@ -228,12 +262,21 @@ class ModelKeeper:
     def _catch_up_with_items(self) -> None:
         """Make known to the models what was imported, or put by another process, since the last look."""
         for model in self.served.all():
-            _, rows = self.catalogue.items_since(model.dataset, model.items_version)
-            if changed := changed_rows(model.recommender.catalogue, rows):
-                self.loader.encode(model, changed)
-            if rows:
-                with self._changing:
-                    self._read_items(model.version)
+            with self.troubles.apart("the taking up of changed items", model.version):
+                self._take_up_items(model)
+
+    def _take_up_items(self, model: ServedModel) -> None:
+        """Encode the texts of a model's changed items, which may take minutes, and take them up."""
+        _, rows = self.catalogue.items_since(model.dataset, model.items_version)
+        if changed := changed_rows(model.recommender.catalogue, rows):
+            self.loader.encode(model, changed, self._between)
+        if rows:
+            with self._changing:
+                self._read_items(model.version)
+
+    def _between(self) -> None:
+        with suppress(StorageError):  # one that lasts is told by the next look
+            self._try_all(*self._soon())
 
     def _read_items(self, version: str) -> None:
         """Take up what has changed, unless the model is no longer in memory; their texts have been encoded."""
@@ -248,7 +291,8 @@ class ModelKeeper:
         began = self.clock()
         for model in self.served.all():
             if not model.new_interactions.all_counted:
-                self._count_new(model.version)
+                with self.troubles.apart("the counting of new interactions", model.version):
+                    self._count_new(model.version)
         self._count_again = self.clock() + REST * (self.clock() - began)
 
     def _count_new(self, version: str) -> None:

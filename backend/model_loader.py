@@ -29,6 +29,7 @@ from fedmem.storage.models import ModelRow
 LOG = logging.getLogger(__name__)
 TRY_AGAIN = 60.0  # seconds after which a checkpoint that was refused is tried again
 SAMPLE = 32  # known users whom a model must be able to answer before it serves
+PIECE = 256  # items whose texts are encoded before a model that waits is loaded: some seconds
 NICENESS = 10  # of the thread that loads models
 
 
@@ -89,9 +90,15 @@ class ModelLoader:
         refusal = self.refusals.get(row.version)
         return refusal is not None and self.clock() - refusal.time < TRY_AGAIN
 
-    def encode(self, model: ServedModel, rows: list[ItemRow]) -> None:
-        """Encode items' texts for a model, in the same thread."""
-        self._thread.submit(copy_context().run, encode, model, rows).result()
+    def encode(self, model: ServedModel, rows: list[ItemRow], between: Callable[[], None]) -> None:
+        """Encode items' texts for a model, in the same thread, which loads models between two pieces of them.
+
+        ``between`` is called there.
+        """
+        for start in range(0, len(rows), PIECE):
+            if start:
+                between()
+            self._thread.submit(copy_context().run, encode, model, rows[start : start + PIECE]).result()
 
     def table_of(self, model: ServedModel) -> TransitionTable | None:
         """Make the rows of the transition memory of what was counted by now, in the same thread."""

@@ -52,7 +52,7 @@ async def is_ready(request: Request, services: CurrentServices, served: Served, 
         f"{version} was refused: {why.reason}" for version, why in services.keeper.loader.refusals.items()
     )
     try:
-        return _ready(request, served, dataset)
+        return _ready(request, served, dataset, services.keeper.troubles.sentences())
     except (NotReadyError, ConflictError) as error:
         if isinstance(error, ConflictError) and dataset is not None:
             raise
@@ -65,13 +65,13 @@ async def has_model(request: Request, served: Served) -> Ready:
     return _ready(request, served, None)
 
 
-def _ready(request: Request, served: ServedModels, asked: str | None) -> Ready:
+def _ready(request: Request, served: ServedModels, asked: str | None, troubles: tuple[str, ...] = ()) -> Ready:
     dataset = served.unnamed if asked is None else asked
     several = dataset is None and bool(served.in_service)
     version = None if several else served.version_of(dataset)
     if not served.all():  # at the start: requests wait for it, probes are told
         raise NotReadyError("the model in service is still being loaded")
-    warnings = request.app.state.keys.troubles()
+    warnings = (*request.app.state.keys.troubles(), *troubles)
     return Ready(model_version=version, dataset=dataset, in_service=in_service_of(served), warnings=warnings)
 
 

@@ -8,14 +8,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from prometheus_client import CollectorRegistry
 from starlette.testclient import TestClient
 
+from backend import model_loader
 from backend.app import create_app
-from backend.served_models import KEPT
+from backend.served_models import KEPT, ServedModels
+from backend.services import Services
 from fedmem.checkpoint import RunDirectory
 from fedmem.contracts import ModelPage, Ready
 from fedmem.data.federated_dataset import FederatedDataset
 from fedmem.data.interactions import Interactions, Item
+from fedmem.errors import StorageError
+from fedmem.serving import new_items
 from fedmem.storage.catalogue import CatalogueStore
 from fedmem.storage.catalogue_rows import InteractionColumns, ItemRow
 from fedmem.storage.engine import connect
@@ -258,6 +263,110 @@ def test_what_happens_in_one_data_set_is_not_seen_in_another(world):
         seen = FILMS - items_of(client.get("/recommend/u01?dataset=tiny&k=50"))
         history = client.get("/users/u01/history?dataset=tiny").json()["interactions"]
         assert seen == {entry["item_id"] for entry in history}
+
+
+class Encoder:
+    """Texts as vectors of the tiny features' size; one about a fault meets it."""
+
+    broken = True
+
+    def __init__(self) -> None:
+        self.calls: list[list[str]] = []
+
+    def encode(self, texts: list[str]) -> list[np.ndarray]:
+        self.calls.append(texts)
+        if self.broken and any("fault" in text for text in texts):
+            raise MemoryError("no more of it")
+        return [np.ones(7, np.float32) for _ in texts]
+
+
+@pytest.fixture
+def encoder(monkeypatch) -> Encoder:
+    encoder = Encoder()
+    monkeypatch.setattr(new_items, "encoder_of", lambda name: encoder)
+    return encoder
+
+
+def put_elsewhere(world: World, dataset: str, *rows: ItemRow) -> None:
+    """Store items as another process does."""
+    engine = connect(world.url)
+    for row in rows:
+        CatalogueStore(engine).put_item(dataset, row)
+    engine.dispose()
+
+
+@pytest.fixture
+def services(world: World) -> Iterator[Services]:
+    """Both models in service, without an application that looks into the database by itself."""
+    services = Services.start(settings_of(world), ServedModels(), CollectorRegistry())
+    services.keeper.look()
+    yield services
+    services.close()
+
+
+def knows(services: Services, dataset: str, item: str) -> bool:
+    return item in services.keeper.served.of(dataset=dataset).recommender.catalogue
+
+
+def test_items_of_one_that_cannot_be_taken_up_keep_nothing_else_waiting(services, world, encoder, caplog):
+    keeper = services.keeper
+    put_elsewhere(world, "books", ItemRow("new", "New", text="a fault"))
+    put_elsewhere(world, "tiny", ItemRow("new", "New", text="a film"))
+    keeper.eraser.erasures.ask(1, {"u03"})
+    keeper.look()
+    keeper.look()
+    assert (knows(services, "books", "new"), knows(services, "tiny", "new")) == (False, True)
+    assert keeper.eraser.erasures.pending() == []
+    (said,) = keeper.troubles.sentences()
+    assert said.startswith("the taking up of changed items of model job-2-round-")
+    assert "MemoryError: no more of it" in said
+    assert [record.getMessage() for record in caplog.records if record.levelname == "ERROR"] == [said]
+    encoder.broken = False
+    keeper.look()
+    assert knows(services, "books", "new")
+    assert keeper.troubles.sentences() == ()
+
+
+def test_what_could_not_be_done_is_among_the_warnings(two):
+    with two.app.state.services.keeper.troubles.apart("a trial"):
+        raise OSError("no disk")
+    (warning,) = two.get("/health/ready").json()["warnings"]
+    assert warning == "a trial is not possible for now (OSError: no disk); it is tried again"
+    with two.app.state.services.keeper.troubles.apart("a trial"):
+        pass
+    assert two.get("/health/ready").json()["warnings"] == []
+
+
+@pytest.mark.parametrize("stage", ["erase_what_waits", "all_active"])
+def test_a_table_that_cannot_be_read_keeps_the_rest_of_a_look_going(services, world, encoder, monkeypatch, stage):
+    def broken() -> None:
+        raise StorageError("not for now")
+
+    monkeypatch.setattr(services.keeper.eraser if stage == "erase_what_waits" else services.models, stage, broken)
+    put_elsewhere(world, "tiny", ItemRow("new", "New", text="a film"))
+    with pytest.raises(StorageError, match="not for now"):
+        services.keeper.look()
+    assert knows(services, "tiny", "new")
+
+
+def test_models_are_put_into_service_while_an_import_is_encoded(services, world, encoder, monkeypatch):
+    """Of seven items, two at a time; the first two meet an activation by another process."""
+    left, seen, encode = another_model(world, activate=False), [], encoder.encode
+
+    def watched(texts: list[str]) -> list[np.ndarray]:
+        seen.append(services.keeper.served.version_of("tiny"))
+        if len(seen) == 1:
+            services.models.activate(left, "by another process")
+        return encode(texts)
+
+    put_elsewhere(world, "books", *(ItemRow(f"new {number}", text=f"text {number}") for number in range(7)))
+    monkeypatch.setattr(model_loader, "PIECE", 2)
+    monkeypatch.setattr(encoder, "encode", watched)
+    services.keeper.look()
+    assert [len(texts) for texts in encoder.calls[:4]] == [2, 2, 2, 1]
+    assert seen[0] != left
+    assert set(seen[1:]) == {left}
+    assert knows(services, "books", "new 6")
 
 
 def test_one_whose_model_is_broken_is_not_answered_by_the_other(world):
