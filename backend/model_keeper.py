@@ -124,23 +124,45 @@ class ModelKeeper:
             UnknownModelError: if there is none of that name.
             ConflictError: if its checkpoint is gone or broken; the model in service stays.
         """
-        return self._put(lambda: self.models.get(version), lambda: self.models.activate(version, reason))
+        return self._put(
+            lambda: self._prepared(self.models.get(version)), lambda: self.models.activate(version, reason)
+        )
 
     def roll_back(self, dataset: str) -> ModelRow:
-        """Serve again what served a data set before.
+        """Serve again what served a data set before, past what can no longer be served.
 
         Raises:
-            ConflictError: if nothing did, or it cannot be served; the model in service stays.
+            ConflictError: if nothing did, or none of it can be served; the model in service stays.
         """
         active = self.models.active(dataset)
-        reason = f"rolled back from {active.version}" if active else "rolled back"
-        return self._put(lambda: self.models.before(dataset), lambda: self.models.roll_back(dataset, reason))
+        passed: list[str] = []
 
-    def _put(self, find: Callable[[], ModelRow], note: Callable[[], ModelRow]) -> ModelRow:
+        def note() -> ModelRow:
+            past = f", past {', '.join(passed)}, which cannot be served" if passed else ""
+            reason = f"rolled back from {active.version}{past}" if active else "rolled back"
+            return self.models.roll_back(dataset, reason, passed)
+
+        return self._put(lambda: self._prepared_before(dataset, passed), note)
+
+    def _prepared_before(self, dataset: str, passed: list[str]) -> ServedModel:
+        """Get what served a data set before and can be served; what cannot is added to those that were passed."""
+        refused = ""
+        while True:
+            try:
+                row = self.models.before(dataset, passed)
+            except ConflictError as error:
+                raise ConflictError(f"{refused}{error}") from None
+            try:
+                return self._prepared(row)
+            except ConflictError as error:
+                passed.append(row.version)
+                refused += f"{error}; "
+
+    def _put(self, prepare: Callable[[], ServedModel], note: Callable[[], ModelRow]) -> ModelRow:
         """Load a version, and serve it once the database names it."""
         with self._loading:
             self._meanwhile.clear()  # what was stored until now is in the models in memory, and read from the database
-            model = self._prepared(find())
+            model = prepare()
             row = note()
             self._swap(model)
             return row

@@ -1,10 +1,12 @@
 """Rows of the database as they cross HTTP."""
 
-import logging
+import math
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
+from backend.damaged_rows import DAMAGE, mended, warn_once
 from backend.images import image_url
 from backend.served_model import ServedModel
 from backend.served_models import ServedModels
@@ -27,6 +29,7 @@ from fedmem.contracts import (
     Trainer,
     UserHistory,
 )
+from fedmem.contracts.jobs import Split
 from fedmem.privacy.cost import planned
 from fedmem.serving import JobMap
 from fedmem.storage.catalogue_rows import DatasetRow, InteractionRow, ItemRow
@@ -34,7 +37,6 @@ from fedmem.storage.jobs import JobRow, LogRow, TrainerRow
 from fedmem.storage.metrics import RoundRow
 from fedmem.storage.models import ActivationRow, ModelRow
 
-LOG = logging.getLogger(__name__)
 TRAINER_SILENCE = 60.0  # seconds after which a trainer is taken for dead
 
 
@@ -47,8 +49,8 @@ def job_of(row: JobRow) -> Job:
     """Show a job; its lease, its token and its traceback stay inside. One whose row is damaged says so."""
     try:
         return _whole_job_of(row)
-    except (ValueError, TypeError, OverflowError) as error:
-        LOG.warning("the row of job %s cannot be shown: %s", row.id, error)
+    except DAMAGE as error:
+        warn_once(f"the row of job {row.id} cannot be shown: {error}")
         return _damaged_job(row)
 
 
@@ -117,7 +119,24 @@ def _cost_of(config: ExperimentConfig) -> PrivacyCost | None:
 
 
 def round_of(row: RoundRow) -> RoundMetrics:
-    """Show a round with its metrics by split and name."""
+    """Show a round with its metrics by split and name, of a damaged one those that are numbers."""
+    return mended(
+        f"round {row.round}",
+        row,
+        _whole_round_of,
+        None,
+        lambda row: {"metrics": _numbers(row.metrics), "finished_at": 0.0},
+    )
+
+
+def _numbers(metrics: Mapping[Split, Mapping[str, Any]]) -> dict[Split, dict[str, float]]:
+    return {
+        split: {name: value for name, value in values.items() if isinstance(value, float) and math.isfinite(value)}
+        for split, values in metrics.items()
+    }
+
+
+def _whole_round_of(row: RoundRow) -> RoundMetrics:
     return RoundMetrics(
         round=row.round,
         finished_at=time_of(row.finished_at),
@@ -129,11 +148,31 @@ def round_of(row: RoundRow) -> RoundMetrics:
 
 def log_line_of(row: LogRow) -> LogLine:
     """Show a line of a job's log."""
+    return mended(
+        f"line {row.id} of the log",
+        row,
+        _whole_line_of,
+        "message",
+        lambda row: {"level": "WARNING", "time": 0.0, "message": ""},
+    )
+
+
+def _whole_line_of(row: LogRow) -> LogLine:
     return LogLine(id=row.id, time=time_of(row.time), level=row.level, message=row.message)
 
 
 def trainer_of(row: TrainerRow, now: float) -> Trainer:
     """Show a trainer, alive if heard of lately; in time to come, by a clock that was set back since, is not lately."""
+    return mended(
+        f"trainer {row.worker}",
+        row,
+        partial(_whole_trainer_of, now=now),
+        None,
+        lambda row: {"job_id": None, "started_at": 0.0, "seen_at": 0.0},
+    )
+
+
+def _whole_trainer_of(row: TrainerRow, now: float) -> Trainer:
     return Trainer(
         worker=row.worker,
         alive=abs(now - row.seen_at) < TRAINER_SILENCE,
@@ -158,6 +197,17 @@ def in_service_of(served: ServedModels) -> tuple[InService, ...]:
 
 def model_of(row: ModelRow, served: ServedModels, refused: str | None) -> ModelVersion:
     """Show a model version, whether it serves, and why it could not if it could not."""
+    show = partial(_whole_model_of, served=served, refused=refused)
+    return mended(
+        f"model {row.version}",
+        row,
+        show,
+        "refused",
+        lambda row: {"metrics": _numbers(row.metrics), "held_back": None, "created_at": 0.0},
+    )
+
+
+def _whole_model_of(row: ModelRow, served: ServedModels, refused: str | None) -> ModelVersion:
     return ModelVersion(
         version=row.version,
         job_id=row.job_id,
@@ -175,7 +225,17 @@ def model_of(row: ModelRow, served: ServedModels, refused: str | None) -> ModelV
 
 
 def activation_of(row: ActivationRow) -> Activation:
-    """Show when a model was the one to serve, and why."""
+    """Show when a model was the one to serve, and why; it lasted until the next, which may be the damaged one."""
+    return mended(
+        f"an activation of model {row.version}",
+        row,
+        _whole_activation_of,
+        "reason",
+        lambda row: {"until": None, "activated_at": 0.0, "reason": ""},
+    )
+
+
+def _whole_activation_of(row: ActivationRow) -> Activation:
     return Activation(
         dataset=row.dataset,
         version=row.version,

@@ -4,6 +4,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Path, Query
 
+from backend.damaged_rows import shown
 from backend.dependencies import WRITES, DatasetName, Keeper, Models, Served
 from backend.openapi import problems
 from backend.query_route import KnownQueryRoute
@@ -32,7 +33,7 @@ def list_models(
     refusals = {version: refusal.reason for version, refusal in keeper.loader.refusals.items()}
     rows = models.page(limit, dataset)
     return ModelPage(
-        models=tuple(model_of(row, served, refusals.get(row.version)) for row in rows),
+        models=tuple(shown(lambda row: model_of(row, served, refusals.get(row.version)), rows)),
         serving=None if served.unnamed is None else served.in_service.get(served.unnamed),
         in_service=in_service_of(served),
     )
@@ -47,7 +48,7 @@ def list_activations(
     limit: Annotated[int, Query(ge=1, le=500, description="How many.")] = 100,
 ) -> ModelHistory:
     """List what served when and why it did, the newest first."""
-    return ModelHistory(activations=tuple(map(activation_of, models.history(dataset, limit))))
+    return ModelHistory(activations=tuple(shown(activation_of, models.history(dataset, limit))))
 
 
 @router.post("/models/rollback", dependencies=[WRITES], responses=problems(404, 409, 413, 503))

@@ -1,11 +1,13 @@
 """Health, what Prometheus reads, data sets and trainers."""
 
 import time
+from functools import partial
 
 import anyio.to_thread
 from fastapi import APIRouter, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
+from backend.damaged_rows import shown
 from backend.dependencies import Catalogue, CurrentServices, Jobs, OfDataset, Served
 from backend.errors import NotReadyError
 from backend.openapi import problems
@@ -85,5 +87,5 @@ def list_datasets(catalogue: Catalogue) -> DatasetList:
 def list_trainers(jobs: Jobs) -> TrainerList:
     """List the trainers, and when each was last heard of."""
     now = time.time()
-    rows = sorted(jobs.trainers(), key=lambda row: row.seen_at, reverse=True)
-    return TrainerList(trainers=tuple(trainer_of(row, now) for row in rows))
+    trainers = shown(partial(trainer_of, now=now), jobs.trainers())
+    return TrainerList(trainers=tuple(sorted(trainers, key=lambda trainer: trainer.seen_at, reverse=True)))

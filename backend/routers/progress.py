@@ -8,6 +8,7 @@ import anyio.to_thread
 from fastapi import APIRouter, Depends, Header, Query, Request
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 
+from backend.damaged_rows import shown
 from backend.dependencies import LARGEST_ID, CurrentServices, CurrentSettings, Ending, JobId, Jobs, Metrics
 from backend.errors import NotReadyError
 from backend.openapi import problems
@@ -40,7 +41,7 @@ def get_job_metrics(
     """List the metrics of the rounds after one, in order: ask again with the last round you have."""
     job = jobs.get(job_id)
     rows = metrics.rounds(job_id, after_round=after_round, limit=limit, splits=split)
-    return JobMetrics(job_id=job_id, state=job.state, rounds=tuple(round_of(row) for row in rows))
+    return JobMetrics(job_id=job_id, state=job.state, rounds=tuple(shown(round_of, rows)))
 
 
 @router.get("/jobs/{job_id}/logs", responses=problems(404, 503))
@@ -56,7 +57,7 @@ def get_job_logs(
 ) -> JobLogs:
     """List lines of the log, in order: the first ones after `after`, or the last ones before `before`."""
     jobs.get(job_id)
-    return JobLogs(job_id=job_id, lines=tuple(log_line_of(row) for row in jobs.logs(job_id, after, limit, before)))
+    return JobLogs(job_id=job_id, lines=tuple(shown(log_line_of, jobs.logs(job_id, after, limit, before))))
 
 
 def _job_there_is(job_id: JobId, jobs: Jobs) -> JobRow:
@@ -122,4 +123,4 @@ def _news(services: Services, job_id: int, reached: int) -> JobEvent:
     # The job first: a round that comes between the two is only early, and none is missed at the end.
     job = services.jobs.get(job_id)
     rounds = services.metrics.rounds(job_id, after_round=reached, limit=MOST_ROUNDS)
-    return JobEvent(job=job_of(job), rounds=tuple(round_of(row) for row in rounds))
+    return JobEvent(job=job_of(job), rounds=tuple(shown(round_of, rounds)))

@@ -1,7 +1,7 @@
 """Models that jobs have left, and which of them is served."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -117,24 +117,26 @@ class ModelStore:
             activate_model(connection, version, reason, self.clock())
             return _model_row(connection, version)
 
-    def before(self, dataset: str) -> ModelRow:
-        """Return the model that a rollback serves again: what served before, and is kept.
+    def before(self, dataset: str, besides: Collection[str] = ()) -> ModelRow:
+        """Return the model that a rollback serves again: what served before, and is kept, besides these versions.
 
         Raises:
             ConflictError: if there is none.
         """
         with reading(self.engine) as connection:
-            return _model_row(connection, _before(connection, dataset).version)
+            return _model_row(connection, _before(connection, dataset, besides).version)
 
-    def roll_back(self, dataset: str, reason: str) -> ModelRow:
-        """Serve again what served before; once more, what served before that.
+    def roll_back(self, dataset: str, reason: str, besides: Collection[str] = ()) -> ModelRow:
+        """Serve again what served before, besides these versions; once more, what served before that.
 
         Raises:
             ConflictError: if nothing that is kept did.
         """
         with writing(self.engine) as connection:
-            to = _before(connection, dataset)
-            values = {"version": to.version, "activated_at": self.clock(), "reason": reason, "before_id": to.before_id}
+            to = _before(connection, dataset, besides)
+            older = next(_earlier(connection, to), None)
+            values = {"version": to.version, "activated_at": self.clock(), "reason": reason}
+            values["before_id"] = None if older is None else older.id
             connection.execute(activations.insert().values(**values))
             return _model_row(connection, to.version)
 
@@ -219,19 +221,35 @@ def _current(connection: Connection, dataset_id: Any) -> Row[Any] | None:
     return connection.execute(newest_first.limit(1)).one_or_none()
 
 
-def _before(connection: Connection, dataset: str) -> Row[Any]:
+def _before(connection: Connection, dataset: str, besides: Collection[str]) -> Row[Any]:
     """Find the activation that a rollback goes back to."""
     named = select(datasets.c.id).where(datasets.c.name == dataset).scalar_subquery()
-    current = row = _current(connection, named)
-    while row is not None and row.before_id is not None:
-        row = connection.execute(select(activations).where(activations.c.id == row.before_id)).one()
-        assert current is not None, "the walk begins there"
-        if row.version != current.version and _model_row(connection, row.version).checkpoint is not None:
-            return row
+    current = _current(connection, named)
+    if current is not None:
+        besides = {current.version, *besides}
+        for row in _earlier(connection, current):
+            if row.version not in besides and _is_kept(connection, row.version, dataset):
+                return row
     raise ConflictError(
         f"no model that is kept served the data set {dataset!r} before; activate one with POST "
         "/models/VERSION/activate (GET /models lists them)"
     )
+
+
+def _earlier(connection: Connection, row: Row[Any]) -> Iterator[Row[Any]]:
+    """Walk back from an activation; one that is missing, or is not older, is where the history ends."""
+    older: Row[Any] | None = row
+    while older is not None:
+        where = (activations.c.id == older.before_id, activations.c.id < older.id)
+        older = connection.execute(select(activations).where(*where)).one_or_none()
+        if older is not None:
+            yield older
+
+
+def _is_kept(connection: Connection, version: str, dataset: str) -> bool:
+    where = (models.c.version == version, datasets.c.name == dataset)
+    found = connection.execute(_select_models().where(*where)).one_or_none()
+    return found is not None and found.checkpoint is not None
 
 
 def _active_versions() -> Select[Any]:

@@ -142,9 +142,25 @@ def test_a_rollback_to_what_cannot_be_served_changes_nothing(served, served_worl
     spoil(served_world, 1)
     keeper = served.app.state.services.keeper
     keeper.served._models = {second: keeper.served.loaded("tiny")}  # as after a restart
-    problem(served.post("/models/rollback"), 409)
+    detail = problem(served.post("/models/rollback"), 409).detail
+    assert "job-1-round-" in detail
+    assert "no model that is kept served" in detail
     assert version(served) == second
     assert len(served.get("/models/history").json()["activations"]) == 2
+
+
+def test_a_rollback_goes_past_what_cannot_be_served_and_says_so(served, served_world, recommender):
+    second, third = (another_model(served_world, activate=False) for _ in range(2))
+    for each in (second, third):
+        served.post(f"/models/{each}/activate").raise_for_status()
+    keeper = served.app.state.services.keeper
+    keeper.served._models = {third: keeper.served.loaded("tiny")}  # as after a restart
+    shutil.rmtree(served_world.data_dir / "jobs" / "2")
+    assert served.post("/models/rollback").raise_for_status().json()["version"] == recommender.model_version
+    assert version(served) == recommender.model_version
+    reason = served.get("/models/history").json()["activations"][0]["reason"]
+    assert reason == f"rolled back from {third}, past {second}, which cannot be served"
+    problem(served.post("/models/rollback"), 409)
 
 
 def test_a_first_model_that_waits_is_named_where_nothing_serves(served_world, recommender):

@@ -106,6 +106,22 @@ def test_a_rollback_goes_back_step_by_step_past_what_is_not_kept(models, store, 
     assert models.history("other") == []
 
 
+@pytest.mark.parametrize("before_id", [2, 3, 99])
+def test_a_history_that_goes_on_nowhere_or_in_a_circle_ends_there(models, store, clock, engine, before_id):
+    versions = [trained(store, clock, activate=True) for _ in range(3)]
+    with engine.begin() as connection:
+        connection.exec_driver_sql(f"UPDATE activations SET before_id = {before_id} WHERE id = 2")
+    assert models.roll_back("demo", "back").version == versions[1]
+    with pytest.raises(ConflictError, match="no model that is kept served"):
+        models.roll_back("demo", "back")
+
+
+def test_a_rollback_leaves_out_what_it_is_told_to(models, store, clock):
+    versions = [trained(store, clock, activate=True) for _ in range(3)]
+    assert models.before("demo", [versions[1]]).version == versions[0]
+    assert models.roll_back("demo", "back", [versions[1]]).version == versions[0]
+
+
 def test_a_model_that_was_held_back_stands_in_only_once_it_has_served(models, store, clock):
     serving = trained(store, clock, activate=True)
     held = trained(store, clock, verdict=Verdict(False, "worse"))

@@ -1,0 +1,80 @@
+"""Damaged rows of the database: each is shown as far as it is whole, all others as ever, and the log says it once."""
+
+import sqlite3
+from contextlib import closing
+
+import pytest
+
+from backend.damaged_rows import warn_once
+from fedmem.storage.engine import connect
+from fedmem.storage.jobs import JobStore
+from tests.backend.conftest import World
+from tests.backend.test_models import another_model
+
+LISTS = {
+    "models": "/models",
+    "activations": "/models/history",
+    "trainers": "/trainers",
+    "rounds": "/jobs/1/metrics",
+    "lines": "/jobs/1/logs",
+}
+
+
+@pytest.mark.parametrize(
+    ("damage", "listed", "says"),
+    [
+        ("UPDATE models SET created_at = 1e300 WHERE job_id = 1", "models", "refused"),
+        ("UPDATE models SET created_at = 'then' WHERE job_id = 1", "models", "refused"),
+        ("UPDATE activations SET activated_at = 1e300 WHERE id = 1", "activations", "reason"),
+        ("UPDATE activations SET activated_at = 'then' WHERE id = 1", "activations", "reason"),
+        ("UPDATE trainers SET seen_at = 1e300 WHERE worker = 'one'", "trainers", None),
+        ("UPDATE trainers SET seen_at = 'then', started_at = 'x' WHERE worker = 'one'", "trainers", None),
+        ("UPDATE rounds SET finished_at = 1e300 WHERE round = 2", "rounds", None),
+        ("UPDATE metrics SET value = 'much' WHERE round = 2 AND name = 'prototype_collapse'", "rounds", None),
+        ("UPDATE logs SET time = 'then' WHERE id = 1", "lines", "message"),
+        ("UPDATE logs SET level = 'LOUD', time = 1e300 WHERE id = 1", "lines", "message"),
+    ],
+)
+def test_one_damaged_row_harms_no_other(served, served_world, caplog, damage, listed, says):
+    another_model(served_world, activate=True)
+    trainers(served_world)
+    whole = rows(served, listed)
+    with closing(sqlite3.connect(served_world.database)) as connection, connection:
+        assert connection.execute(damage).rowcount >= 1
+    warn_once.cache_clear()
+    found = [rows(served, listed) for _ in range(2)][-1]
+    changed = [(row, before) for row, before in zip(in_order(found), in_order(whole), strict=True) if row != before]
+    assert len(changed) == 1
+    assert says is None or "is damaged: restore it from a backup" in changed[0][0][says]
+    assert sum("is damaged" in record.getMessage() for record in caplog.records) == 1
+    assert served.get("/jobs/1/events").status_code == 200
+
+
+def test_metrics_that_are_numbers_are_still_shown(served, served_world):
+    with closing(sqlite3.connect(served_world.database)) as connection, connection:
+        connection.execute("UPDATE metrics SET value = 'much' WHERE round = 2 AND name = 'prototype_collapse'")
+    assert rows(served, "rounds")[1]["metrics"]["train"] == {"recommendation_loss": 0.5}
+
+
+def test_what_nothing_mends_is_left_out(served, served_world):
+    whole = rows(served, "rounds")
+    with closing(sqlite3.connect(served_world.database)) as connection, connection:
+        connection.execute("UPDATE rounds SET round = 'last' WHERE job_id = 1 AND round = 6")
+    assert [row["round"] for row in rows(served, "rounds")] == [row["round"] for row in whole if row["round"] != 6]
+
+
+def trainers(world: World) -> None:
+    """Let two be seen."""
+    engine = connect(world.url)
+    for worker in ("one", "two"):
+        JobStore(engine).seen(worker, None)
+    engine.dispose()
+
+
+def rows(client, listed: str) -> list[dict]:
+    return client.get(LISTS[listed]).raise_for_status().json()[listed]
+
+
+def in_order(listed: list[dict]) -> list[dict]:
+    """By what does not change with the damage: trainers and models are listed by time."""
+    return sorted(listed, key=lambda row: str(row.get("worker") or row.get("version") or ""))
