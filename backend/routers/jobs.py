@@ -7,9 +7,9 @@ from urllib.parse import urlencode
 from fastapi import APIRouter, Header, Query, Response
 
 from backend.dependencies import LARGEST_ID, WRITES, Catalogue, CurrentSettings, JobId, Jobs
+from backend.job_rows import job_of
 from backend.openapi import problems
 from backend.query_route import KnownQueryRoute
-from backend.rows import job_of
 from fedmem.contracts import Job, JobPage, JobRequest, LeakReport
 from fedmem.contracts.jobs import JobKind, JobState
 from fedmem.errors import UnknownError

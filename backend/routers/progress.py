@@ -11,9 +11,9 @@ from fastapi.sse import EventSourceResponse, ServerSentEvent
 from backend.damaged_rows import shown
 from backend.dependencies import LARGEST_ID, CurrentServices, CurrentSettings, Ending, JobId, Jobs, Metrics
 from backend.errors import NotReadyError
+from backend.job_rows import job_of, log_line_of, round_of
 from backend.openapi import problems
 from backend.query_route import KnownQueryRoute
-from backend.rows import job_of, log_line_of, round_of
 from backend.services import Services
 from fedmem.contracts import JobEvent, JobLogs, JobMetrics
 from fedmem.contracts.jobs import Split

@@ -7,7 +7,7 @@ import pytest
 from fedmem.errors import ConflictError, UnknownModelError
 from fedmem.storage.jobs import Verdict
 from fedmem.storage.models import ModelStore
-from tests.storage.builders import claim, queue, result
+from tests.storage.builders import add_dataset, claim, queue, result
 
 
 @pytest.fixture
@@ -113,6 +113,16 @@ def test_a_history_that_goes_on_nowhere_or_in_a_circle_ends_there(models, store,
         connection.exec_driver_sql(f"UPDATE activations SET before_id = {before_id} WHERE id = 2")
     assert models.roll_back("demo", "back").version == versions[1]
     with pytest.raises(ConflictError, match="no model that is kept served"):
+        models.roll_back("demo", "back")
+
+
+def test_a_rollback_puts_no_other_data_sets_model_into_service(models, store, clock, engine):
+    add_dataset(engine, "other")
+    trained(store, clock, activate=True, dataset="other")
+    trained(store, clock, activate=True)
+    with engine.begin() as connection:
+        connection.exec_driver_sql("UPDATE activations SET before_id = 1 WHERE id = 2")
+    with pytest.raises(ConflictError, match="no model that is kept served the data set 'demo'"):
         models.roll_back("demo", "back")
 
 
