@@ -180,14 +180,20 @@ class RunDirectory:
             arrays = read_arrays(self.path / "features.safetensors")
             return Snapshot(
                 config=self.read_config(),
-                dataset=self._read_dataset(),
+                dataset=self._dataset(),
                 features=ItemFeatures.from_arrays(arrays),
                 user_features=UserFeatures.from_arrays(arrays),
                 provenance=manifest["features"],
                 postprocessors=tuple(manifest.get("postprocessors", ())),
             )
 
-    def _read_dataset(self) -> FederatedDataset:
+    def read_dataset(self) -> FederatedDataset:
+        """Read the data set alone, which takes less memory than all that the run started from."""
+        self.read_manifest()
+        with reading(self.path):
+            return self._dataset()
+
+    def _dataset(self) -> FederatedDataset:
         """Read the data set; return the same object as long as one with the same content is in use."""
         record, sequences = self.path / "dataset.json", self.path / "dataset.safetensors"
         digest = hashlib.sha256(record.read_bytes() + sequences.read_bytes()).digest()

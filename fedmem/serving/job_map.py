@@ -33,7 +33,7 @@ class JobMap:
         if not directory.exists:
             return cls((), None)
         drawn = directory.read_map()
-        return cls(directory.read_snapshot().dataset.items, None if drawn is None else drawn.points)
+        return cls(directory.read_dataset().items, None if drawn is None else drawn.points)
 
     def item(self, index: int) -> Item | None:
         """Look up the item of an index in 1..I; None where the run's folder is gone, and its items are unknown."""

@@ -6,8 +6,10 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from fedmem.checkpoint import RunDirectory, Snapshot
+from fedmem.checkpoint import RunDirectory
+from fedmem.config import ExperimentConfig
 from fedmem.contracts import GrowingFollower, RowGrowth
+from fedmem.data.federated_dataset import FederatedDataset
 from fedmem.errors import ConflictError, UnknownError
 from fedmem.memory.transitions import UNIT, followers_in
 from fedmem.serving.catalogue import ServedCatalogue
@@ -22,11 +24,13 @@ class TransitionGrowth:
     """What clients handed on in a job, by the round.
 
     Attributes:
-        snapshot: what the job started from, without the users who were deleted since.
+        config: the job's.
+        dataset: what the job started from, without the users who were deleted since.
         first_rounds: after which round each user [U] had first handed anything on, 0 for not yet.
     """
 
-    snapshot: Snapshot
+    config: ExperimentConfig
+    dataset: FederatedDataset
     first_rounds: IntArray
 
     @classmethod
@@ -39,15 +43,15 @@ class TransitionGrowth:
             CheckpointError: if the run is damaged.
         """
         directory = RunDirectory(path)
-        snapshot = directory.read_snapshot() if directory.exists else None
-        if snapshot is not None and not snapshot.config.uses_transitions:
+        config = directory.read_config() if directory.exists else None
+        if config is not None and not config.uses_transitions:
             raise ConflictError("the job keeps no transitions: its configuration switches them off")
-        if snapshot is not None and snapshot.config.releases_transitions:
+        if config is not None and config.releases_transitions:
             raise ConflictError("the job has released its transitions once, with noise: exact numbers are not shown")
         first = directory.checkpoints.read_first_rounds()
-        if snapshot is None or first is None:
+        if config is None or first is None:
             raise UnknownError("it was not noted how the job's rows grew: no round of this version has finished")
-        return cls(snapshot, first)
+        return cls(config, directory.read_dataset(), first)
 
     def of(self, job_id: int, item_id: str, rounds: int, followers: int) -> RowGrowth:
         """Show how the greatest entries of a row grew in a job of so many rounds.
@@ -58,7 +62,7 @@ class TransitionGrowth:
         Raises:
             UnknownItemError: if the job knows no such item.
         """
-        catalogue = ServedCatalogue(self.snapshot.dataset.items, self.snapshot.dataset.num_items)
+        catalogue = ServedCatalogue(self.dataset.items, self.dataset.num_items)
         index = catalogue.index(item_id)
         entries, shown = self._entries(index), self._shown(index, rounds)
         return RowGrowth(
@@ -79,7 +83,7 @@ class TransitionGrowth:
 
     def _clients(self, index: int) -> list[tuple[int, IntArray]]:
         """List the clients that have handed an item on: after which round, and their training histories."""
-        dataset = self.snapshot.dataset
+        dataset = self.dataset
         users = np.unique(np.searchsorted(dataset.offsets, np.flatnonzero(dataset.sequence == index), "right") - 1)
         found = ((int(self.first_rounds[user]), dataset.training_history(user)) for user in users.tolist())
         return [(when, history) for when, history in found if when]
@@ -88,7 +92,7 @@ class TransitionGrowth:
         none = np.zeros(0, np.int64)
         parts = [(none, none, none)]
         for when, history in self._clients(index):
-            sources, targets, counts = followers_in(history, self.snapshot.config.transitions.window, 0)
+            sources, targets, counts = followers_in(history, self.config.transitions.window, 0)
             own = sources == index
             parts.append((np.full(own.sum(), when), targets[own], counts[own]))
         return _Entries(*map(np.concatenate, zip(*parts, strict=True)))
@@ -103,13 +107,13 @@ class TransitionGrowth:
 
     def _taken(self) -> IntArray:
         """Count how often each item was handed on [I + 1]."""
-        dataset, users = self.snapshot.dataset, np.flatnonzero(self.first_rounds)
+        dataset, users = self.dataset, np.flatnonzero(self.first_rounds)
         histories = [dataset.training_history(user) for user in users.tolist()]
         return np.bincount(np.concatenate([np.zeros(0, np.int64), *histories]), minlength=dataset.num_items + 1)
 
     def _shown(self, index: int, rounds: int) -> dict[int, int]:
         """Choose the rounds to show, of those that validated and the last: how often the item was taken by each."""
-        step = self.snapshot.config.evaluation.eval_every
+        step = self.config.evaluation.eval_every
         step *= max(1, -(-rounds // (step * MOST_POINTS)))
         taken = [(when, int((history == index).sum())) for when, history in self._clients(index)]
         shown: dict[int, int] = {}

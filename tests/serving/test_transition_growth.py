@@ -69,8 +69,8 @@ def test_a_deleted_user_is_in_no_round(counted, tmp_path: Path) -> None:
     shutil.copytree(run.directory.path, path)
     before = TransitionGrowth.read(path)
     user = int(np.flatnonzero(before.first_rounds)[0])
-    history = before.snapshot.dataset.training_history(user)
-    erase_users(path, [before.snapshot.dataset.vocabulary.user_id(user)])
+    history = before.dataset.training_history(user)
+    erase_users(path, [before.dataset.vocabulary.user_id(user)])
     after, compared = TransitionGrowth.read(path), 0
     for item in np.unique(history).tolist():
         grown = [growth.of(1, str(item), ROUNDS, 1) for growth in (before, after)]
