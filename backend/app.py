@@ -22,6 +22,7 @@ from backend.keys import Keys
 from backend.middleware import Limited, Observed
 from backend.model_keeper import ModelKeeper
 from backend.openapi import TAGS, document, operation_id
+from backend.places import Places
 from backend.routers import experiments, items, jobs, memory, models, operations, progress, recommend, users
 from backend.served_model import ServedModel
 from backend.served_models import ServedModels
@@ -43,6 +44,9 @@ FROM_OTHER_SITES: dict[str, Any] = {
 WRITING = 8  # requests that write at a time; of the threads there are 40
 COMPUTING = 2  # threads that compute answers which take long, besides the one that answers every caller
 BATCHES = 1  # of them, that batches may take: they take longest
+# Batches, and reads of what a job started from, that are answered or wait: in all, and of one address.
+WAITING_BATCHES = (16, 4)
+WAITING_READS = (64, 16)
 # The first in the list is the first that a request's path is compared with.
 WITHOUT_DATABASE = (recommend.router, items.without_database)
 WITH_DATABASE = (
@@ -77,7 +81,10 @@ def create_app(settings: Settings, recommender: Recommender | None = None) -> Fa
     app.state.settings = settings
     app.state.http_metrics = HttpMetrics.create()
     app.state.ending = anyio.Event()
-    app.state.streams = anyio.CapacityLimiter(settings.max_streams)
+    app.state.streams = Places("streams (FEDMEM_MAX_STREAMS) are open", settings.max_streams, settings.max_streams // 4)
+    app.state.batch_places = Places("batches are answered or wait", *WAITING_BATCHES)
+    app.state.job_places = Places("requests for what jobs started from are answered or wait", *WAITING_READS)
+    app.state.reading_job = anyio.Semaphore(1)  # it may fill the memory
     app.state.writing = anyio.Semaphore(WRITING)
     app.state.computing = anyio.CapacityLimiter(COMPUTING)
     app.state.batches = anyio.CapacityLimiter(BATCHES)
@@ -93,7 +100,8 @@ def create_app(settings: Settings, recommender: Recommender | None = None) -> Fa
     add_error_handlers(app)
     app.state.rate = rate = None if settings.rate_limit is None else RateLimit(settings.rate_limit)
     # The last one added is the first to see a request.
-    app.add_middleware(Limited, max_body_bytes=settings.max_body_bytes, rate=rate)
+    answered = Places("requests are being answered", settings.max_connections, settings.max_connections // 2)
+    app.add_middleware(Limited, max_body_bytes=settings.max_body_bytes, rate=rate, answered=answered)
     if origins := parts(settings.allowed_origins):
         app.add_middleware(CORSMiddleware, allow_origins=origins, **FROM_OTHER_SITES)
     app.add_middleware(Guarded, settings=settings, refuse=_refused)

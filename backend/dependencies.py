@@ -133,6 +133,14 @@ async def _one_of_few(request: Request, _: Annotated[None, Depends(_may_write)])
         yield
 
 
+async def _one_reads_a_job(request: Request) -> AsyncIterator[None]:
+    """Wait, outside the threads, until no other request reads what a job started from."""
+    state = request.app.state
+    with state.job_places.one(client_of(request.scope)):
+        async with state.reading_job:
+            yield
+
+
 WHICH_VERSION = "A version in memory; default the one in service of the data set."
 Version = Annotated[str | None, Query(max_length=255, pattern=PRINTABLE, description=WHICH_VERSION)]
 WHICH_DATASET = (
@@ -144,6 +152,7 @@ OfDataset = Annotated[str | None, Query(max_length=255, pattern=PRINTABLE, descr
 READS = Depends(_may_read)
 SEES_USERS = Depends(_may_write)
 WRITES = Depends(_one_of_few)
+READS_A_JOB = Depends(_one_reads_a_job, scope="function")  # not until the answer is sent
 
 
 # Of a route with a body, which resolves the name by ``dataset_name`` itself: what is wrong with the body comes first.

@@ -16,8 +16,9 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from backend.errors import KEY_NAME, REQUEST_ID, UNEXPECTED, problem
+from backend.errors import KEY_NAME, REQUEST_ID, UNEXPECTED, NotReadyError, problem
 from backend.logs import ACCESS, EXTRA
+from backend.places import Places
 from backend.telemetry import HttpMetrics
 from web.rate_limit import RateLimit
 
@@ -85,22 +86,31 @@ class Observed:
 
 
 class Limited:
-    """Refuses bodies that are too long (413) and clients that ask too often (429)."""
+    """Refuses bodies that are too long (413), clients that ask too often (429) and too many at once of one (503)."""
 
-    def __init__(self, app: ASGIApp, max_body_bytes: int, rate: RateLimit | None) -> None:
+    def __init__(self, app: ASGIApp, max_body_bytes: int, rate: RateLimit | None, answered: Places) -> None:
         self.app = app
         self.max_body_bytes = max_body_bytes
         self.rate = rate
+        self.answered = answered
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        if self.rate is not None and scope["path"] not in UNLIMITED:
-            wait = self.rate.take(client_of(scope))
-            if wait:
-                await self._too_often(scope, wait)(scope, receive, send)
-                return
+        if scope["path"] in UNLIMITED:
+            await self._within_limits(scope, receive, send)
+            return
+        if self.rate is not None and (wait := self.rate.take(client_of(scope))):
+            await self._too_often(scope, wait)(scope, receive, send)
+            return
+        try:
+            with self.answered.one(client_of(scope)):
+                await self._within_limits(scope, receive, send)
+        except NotReadyError as error:
+            await problem(scope, HTTPStatus.SERVICE_UNAVAILABLE, str(error))(scope, receive, send)
+
+    async def _within_limits(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["method"] in ("GET", "HEAD"):  # no route reads a body there
             await self.app(scope, receive, send)
             return

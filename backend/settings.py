@@ -62,7 +62,9 @@ class Settings(StorageSettings, WebSettings):
         "that is replayed counts as 25 more for each model.max_seq_len of it, and 25 where its text is encoded.",
     )
     max_streams: PositiveInt = Field(
-        100, description="The most open streams of GET /jobs/{id}/events; who comes beyond them gets 503."
+        100,
+        description="The most open streams of GET /jobs/{id}/events, a quarter of them of one address; who comes "
+        "beyond them gets 503.",
     )
     refresh_seconds: PositiveFloat = Field(
         1.0, description="Seconds between looks into the database for news: models, feedback, a job's rounds."

@@ -8,6 +8,7 @@ from fastapi import APIRouter, Path, Query, Response
 
 from backend.dependencies import (
     LARGEST_ID,
+    READS_A_JOB,
     AskedModel,
     Computing,
     CurrentServices,
@@ -49,7 +50,7 @@ JobNumber = Annotated[
 ]
 
 
-@router.get("/prototypes", responses=problems(404, 409, 503))
+@router.get("/prototypes", responses=problems(404, 409, 503), dependencies=[READS_A_JOB])
 def get_prototypes(
     services: CurrentServices,
     settings: CurrentSettings,
@@ -124,7 +125,7 @@ def get_transitions(
     return shown.strongest(k) if item_id is None else shown.of(item_id)
 
 
-@router.get("/transitions/growth", responses=problems(404, 409, 503))
+@router.get("/transitions/growth", responses=problems(404, 409, 503), dependencies=[READS_A_JOB])
 def get_growth(
     services: CurrentServices,
     settings: CurrentSettings,
@@ -164,7 +165,7 @@ def get_shares(
     return ScoreShares(job_id=job_id, model_version=version, shares=shares)
 
 
-@router.get("/map", responses=problems(404, 409, 503))
+@router.get("/map", responses=problems(404, 409, 503), dependencies=[READS_A_JOB])
 def get_item_map(
     services: CurrentServices,
     settings: CurrentSettings,

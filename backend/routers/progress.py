@@ -10,8 +10,8 @@ from fastapi.sse import EventSourceResponse, ServerSentEvent
 
 from backend.damaged_rows import shown
 from backend.dependencies import LARGEST_ID, CurrentServices, CurrentSettings, Ending, JobId, Jobs, Metrics
-from backend.errors import NotReadyError
 from backend.job_rows import job_of, log_line_of, round_of
+from backend.middleware import client_of
 from backend.openapi import problems
 from backend.query_route import KnownQueryRoute
 from backend.services import Services
@@ -22,6 +22,7 @@ from fedmem.storage.jobs import JobRow
 router = APIRouter(tags=["jobs"], route_class=KnownQueryRoute)
 ENDED = ("succeeded", "failed", "stopped")
 MOST_ROUNDS = 1000
+STREAM_SECONDS = 3600.0  # that a stream lasts at most; a paused job's would have no end
 
 AfterRound = Annotated[
     int,
@@ -67,19 +68,8 @@ def _job_there_is(job_id: JobId, jobs: Jobs) -> JobRow:
 
 async def _one_of_few(request: Request) -> AsyncIterator[None]:
     """Take one of the streams that may be open at a time, until it ends."""
-    streams: anyio.CapacityLimiter = request.app.state.streams
-    stream = object()
-    try:
-        streams.acquire_on_behalf_of_nowait(stream)
-    except anyio.WouldBlock:
-        raise NotReadyError(
-            f"{streams.total_tokens} streams are open, which is FEDMEM_MAX_STREAMS; close one, or ask for "
-            "/jobs/{job_id}/metrics?after_round= now and then"
-        ) from None
-    try:
+    with request.app.state.streams.one(client_of(request.scope)):
         yield
-    finally:
-        streams.release_on_behalf_of(stream)
 
 
 @router.get(
@@ -100,10 +90,13 @@ async def watch_job(
 ) -> AsyncIterator[ServerSentEvent]:
     """Send server-sent events: `job` whenever the job or its rounds changed, and `end` once, as the last.
 
-    The data is a JobEvent, the id the last round that was sent. So many streams may be open at a time, then 503.
+    The data is a JobEvent, the id the last round that was sent. So many streams may be open at a time, a quarter of
+    them of one address, then 503. One ends after an hour: browsers connect again by themselves and go on where they
+    were.
     """
     reached = after_round if last_event_id is None else last_event_id
     before: JobEvent | None = None
+    until = anyio.current_time() + STREAM_SECONDS
     while not ending.is_set():
         event = await anyio.to_thread.run_sync(_news, services, job_id, reached)
         more = len(event.rounds) == MOST_ROUNDS
@@ -117,6 +110,8 @@ async def watch_job(
         if not more:
             with anyio.move_on_after(settings.refresh_seconds):
                 await ending.wait()
+        if anyio.current_time() >= until:
+            return
 
 
 def _news(services: Services, job_id: int, reached: int) -> JobEvent:

@@ -23,6 +23,7 @@ from backend.dependencies import (
 )
 from backend.images import image_urls
 from backend.keys import Access
+from backend.middleware import client_of
 from backend.openapi import problems
 from backend.query_route import KnownQueryRoute, QueryRoute
 from backend.served_model import ServedModel
@@ -131,7 +132,8 @@ async def recommend_batch(
 ) -> Response:
     """Answer many at once, of known users and of histories; each is what it would be alone, and nothing is stored.
 
-    A batch is refused that is more work than `FEDMEM_MAX_BATCH_ITEMS` recommended items.
+    A batch is refused that is more work than `FEDMEM_MAX_BATCH_ITEMS` recommended items. They are answered one after
+    the other; where 16 are answered or wait, or 4 of one address, another one gets 503.
     """
     if len(request.requests) > settings.max_batch:
         raise ConfigError(f"{len(request.requests)} requests are more than FEDMEM_MAX_BATCH = {settings.max_batch}")
@@ -141,13 +143,16 @@ async def recommend_batch(
         check_size(settings, one.k)
     chosen = await arrivals.of(model, dataset)
     questions = [_question(one, chosen) for one in request.requests]
-    _check_work(settings, asked, sum(map(chosen.recommender.work, questions)), questions)
+    work = sum(map(chosen.recommender.work, questions))
+    _check_work(settings, work, questions)
     named = arrivals.served.to_name(chosen.dataset)
-    return await run_while_wanted(asked, partial(_answer_batch, chosen, questions, named))
+    with asked.app.state.batch_places.one(client_of(asked.scope)):
+        charge(asked, max(work, UNIT * len(questions)))
+        return await run_while_wanted(asked, partial(_answer_batch, chosen, questions, named))
 
 
-def _check_work(settings: Settings, asked: Request, work: int, questions: Sequence[Question]) -> None:
-    """Refuse a batch that is small to send and large to answer, and count one that is let through by its work."""
+def _check_work(settings: Settings, work: int, questions: Sequence[Question]) -> None:
+    """Refuse a batch that is small to send and large to answer."""
     if work > settings.max_batch_items:
         items = sum(one.selection.end for one in questions)
         histories = f", and reading the histories is as much work as {work - items} more" if work > items else ""
@@ -155,7 +160,6 @@ def _check_work(settings: Settings, asked: Request, work: int, questions: Sequen
             f"the answers would hold or skip {items} items{histories}; that is more than FEDMEM_MAX_BATCH_ITEMS = "
             f"{settings.max_batch_items}: ask for fewer at once"
         )
-    charge(asked, max(work, UNIT * len(questions)))
 
 
 def _answer_batch(served: ServedModel, questions: Sequence[Question], named: str | None) -> Response:

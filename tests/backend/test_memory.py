@@ -1,5 +1,9 @@
 """The global abstract memory over HTTP."""
 
+from contextlib import ExitStack
+
+import pytest
+
 from fedmem.checkpoint import RunDirectory
 from fedmem.contracts import (
     ItemMap,
@@ -145,3 +149,25 @@ def test_shares_that_are_not_there_yet(client):
     client.post("/jobs", json={"dataset": "tiny"})
     assert "when all rounds are done" in problem(client.get("/memory/shares?job=1"), 404).detail
     problem(client.get("/memory/shares"), 503)
+
+
+READ_FROM_DISK = ("/memory/map", "/memory/prototypes", "/memory/transitions/growth?item_id=1")
+
+
+@pytest.mark.parametrize("path", READ_FROM_DISK)
+def test_what_a_job_started_from_is_read_by_one_request_at_a_time(served, monkeypatch, path):
+    state, read, seen = served.app.state, RunDirectory.read_dataset, []
+    monkeypatch.setattr(RunDirectory, "read_dataset", lambda run: seen.append(state.reading_job.value) or read(run))
+    assert served.get(path).status_code == 200
+    assert (seen, state.reading_job.value) == ([0], 1)
+    with ExitStack() as stack:
+        for _ in range(state.job_places.of_one):
+            stack.enter_context(state.job_places.one("testclient"))
+        assert "of your address" in problem(served.get(path), 503).detail
+    assert served.get(path).status_code == 200
+
+
+@pytest.mark.parametrize("path", READ_FROM_DISK)
+def test_features_are_not_read_for_what_shows_none(served, served_world, path):
+    (served_world.data_dir / "jobs" / "1" / "features.safetensors").unlink()
+    assert served.get(path).status_code == 200

@@ -11,12 +11,17 @@ from starlette.testclient import TestClient
 from backend.errors import add_error_handlers
 from backend.logs import JsonLines
 from backend.middleware import Limited, Observed
+from backend.places import Places
 from backend.telemetry import HttpMetrics
 from fedmem.contracts import Problem
 from web.rate_limit import RateLimit
 
 
-def small_app(rate: RateLimit | None = None) -> FastAPI:
+def few() -> Places:
+    return Places("requests are being answered", 3, 2)
+
+
+def small_app(rate: RateLimit | None = None, answered: Places | None = None) -> FastAPI:
     app = FastAPI()
     app.state.metrics = HttpMetrics.create()
 
@@ -35,7 +40,7 @@ def small_app(rate: RateLimit | None = None) -> FastAPI:
         return "live"
 
     add_error_handlers(app)
-    app.add_middleware(Limited, max_body_bytes=100, rate=rate)
+    app.add_middleware(Limited, max_body_bytes=100, rate=rate, answered=answered or few())
     app.add_middleware(Observed, metrics=app.state.metrics)
     return app
 
@@ -148,5 +153,18 @@ def test_other_protocols_pass():
     async def inner(scope, receive, send):
         seen.append(scope["type"])
 
-    asyncio.run(Observed(Limited(inner, 1, None), HttpMetrics.create())({"type": "lifespan"}, None, None))
+    asyncio.run(Observed(Limited(inner, 1, None, few()), HttpMetrics.create())({"type": "lifespan"}, None, None))
     assert seen == ["lifespan"]
+
+
+def test_one_address_may_not_have_all_requests_that_are_answered():
+    answered = few()
+    client = TestClient(small_app(answered=answered))
+    with answered.one("testclient"), answered.one("testclient"):
+        refused = client.get("/things/a")
+        assert "2 requests are being answered of your address" in problem(refused).detail
+        assert (refused.status_code, refused.headers["retry-after"]) == (503, "5")
+        assert client.get("/health/live").status_code == 200
+        assert TestClient(small_app(answered=answered), client=("another", 1)).get("/things/a").status_code == 200
+    assert client.get("/things/a").status_code == 200
+    assert not answered.taken

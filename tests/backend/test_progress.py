@@ -9,6 +9,7 @@ import httpx
 import pytest
 
 from backend.app import create_app
+from backend.routers import progress
 from fedmem.contracts import JobEvent, JobLogs, JobMetrics
 from fedmem.storage.jobs import RoundResult
 from tests.backend.conftest import problem, running
@@ -132,6 +133,19 @@ def test_a_browser_that_comes_back_goes_on_where_it_was(server, jobs, lease):
     assert (name, last, [row.round for row in event.rounds]) == ("end", 3, [3])
 
 
+def test_the_stream_of_a_job_that_waits_ends_and_goes_on_where_it_was(server, jobs, lease, monkeypatch):
+    monkeypatch.setattr(progress, "STREAM_SECONDS", 0.0)
+    commit(jobs, lease, 1, 2)
+    path = f"{server[1]}/jobs/{lease.job_id}/events?after_round=0"
+    with httpx.stream("GET", path, timeout=PATIENCE) as response:
+        ((name, last, event),) = events(response)
+    assert (name, last, [row.round for row in event.rounds]) == ("job", 2, [1, 2])
+    commit(jobs, lease, 3)
+    with httpx.stream("GET", path, headers={"Last-Event-ID": str(last)}, timeout=PATIENCE) as response:
+        ((name, last, event),) = events(response)
+    assert (name, last, [row.round for row in event.rounds]) == ("job", 3, [3])
+
+
 def test_a_stream_ends_when_the_server_does(server, lease):
     with httpx.stream("GET", f"{server[1]}/jobs/{lease.job_id}/events", timeout=PATIENCE) as response:
         stream = events(response)
@@ -141,25 +155,30 @@ def test_a_stream_ends_when_the_server_does(server, lease):
         assert list(stream) == []
 
 
+def of(address: str) -> dict[str, str]:
+    return {"X-Forwarded-For": address}
+
+
 def test_so_many_streams_and_no_more(settings, client, lease):
-    app = create_app(settings(max_streams=2))
+    app = create_app(settings(max_streams=2, trusted_proxies="127.0.0.1"))
     with running(app) as (_, address), httpx.Client(base_url=address, timeout=PATIENCE) as other:
         path = f"/jobs/{lease.job_id}/events"
-        with other.stream("GET", path) as first:
+        with other.stream("GET", path, headers=of("10.0.0.1")) as first:
             opened = [events(first)]
             next(opened[0])
-            with other.stream("GET", path) as second:
+            assert "of your address" in problem(other.get(path, headers=of("10.0.0.1")), 503).detail
+            with other.stream("GET", path, headers=of("10.0.0.2")) as second:
                 opened.append(events(second))
                 next(opened[1])
-                refused = other.get(path)
+                refused = other.get(path, headers=of("10.0.0.3"))
                 assert "FEDMEM_MAX_STREAMS" in problem(refused, 503).detail
                 assert refused.headers["retry-after"] == "5"
                 assert other.get(f"/jobs/{lease.job_id}").status_code == 200
             problem(other.get("/jobs/99/events"), 404)
-            until(lambda: app.state.streams.borrowed_tokens == 1, "the second stream's end")
-            with other.stream("GET", path) as third:
+            until(lambda: app.state.streams.taken.total() == 1, "the second stream's end")
+            with other.stream("GET", path, headers=of("10.0.0.3")) as third:
                 next(events(third))
-        until(lambda: app.state.streams.borrowed_tokens == 0, "the end of all streams")
+        until(lambda: not app.state.streams.taken, "the end of all streams")
 
 
 def test_who_goes_away_is_not_served_on(server, lease, monkeypatch):
@@ -170,7 +189,7 @@ def test_who_goes_away_is_not_served_on(server, lease, monkeypatch):
     )
     with httpx.stream("GET", f"{server[1]}/jobs/{lease.job_id}/events", timeout=PATIENCE) as response:
         next(events(response))
-    until(lambda: server[0].fastapi.state.streams.borrowed_tokens == 0, "the end of the stream")
+    until(lambda: not server[0].fastapi.state.streams.taken, "the end of the stream")
     before = len(asked)
     time.sleep(0.3)
     assert len(asked) == before

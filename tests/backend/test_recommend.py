@@ -373,6 +373,30 @@ def test_batches_leave_a_thread_to_single_histories(served_world, monkeypatch):
             assert all(one.result().is_success for one in batches)
 
 
+def test_few_batches_of_one_address_wait_and_others_are_answered(served_world, monkeypatch):
+    app = create_app(settings_of(served_world, trusted_proxies="127.0.0.1"))
+    with running(app) as (_, address), ThreadPoolExecutor(8) as threads:
+        app.state.services.keeper.look()
+
+        def post(of: str) -> httpx.Response:
+            body = {"requests": [{"history": IDS[:6]}]}
+            return httpx.post(
+                f"{address}/recommend/batch", json=body, headers={"X-Forwarded-For": of}, timeout=PATIENCE
+            )
+
+        with held(monkeypatch) as (_, let, calls):
+            batches = [threads.submit(post, "10.0.0.1") for _ in range(4)]
+            until(lambda: app.state.batches.statistics().tasks_waiting == 3 and len(calls) == 1, "three that wait")
+            refused = post("10.0.0.1")
+            assert "4 batches are answered or wait of your address" in problem(refused, 503).detail
+            assert refused.headers["retry-after"] == "5"
+            batches.append(threads.submit(post, "10.0.0.2"))
+            until(lambda: app.state.batches.statistics().tasks_waiting == 4, "another address's beside them")
+            let.set()
+            assert all(one.result().is_success for one in batches)
+        assert post("10.0.0.1").is_success
+
+
 def batch_of(address: str, *, histories: int) -> httpx.Response:
     """What a caller is answered who asks for a batch of histories."""
     asked = {"requests": [{"history": IDS[: 6 + number]} for number in range(histories)]}

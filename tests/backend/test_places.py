@@ -1,0 +1,25 @@
+"""Places for requests: so many in all, and so many of one address."""
+
+import pytest
+
+from backend.errors import NotReadyError
+from backend.places import Places
+
+
+def test_so_many_of_one_address_and_so_many_in_all():
+    places = Places("batches wait", 3, 2)
+    with places.one("a"), places.one("a"):
+        with pytest.raises(NotReadyError, match="2 batches wait of your address"), places.one("a"):
+            pass
+        with places.one("b"), pytest.raises(NotReadyError, match="3 batches wait, which"), places.one("c"):
+            pass
+        with places.one("c"):
+            assert places.taken == {"a": 2, "c": 1}
+    assert not places.taken
+
+
+def test_a_place_is_given_back_where_the_work_fails():
+    places = Places("batches wait", 1, 0)
+    for _ in range(2):
+        with pytest.raises(ZeroDivisionError), places.one("a"):
+            raise ZeroDivisionError
