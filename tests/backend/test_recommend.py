@@ -406,8 +406,8 @@ def batch_of(address: str, *, histories: int) -> httpx.Response:
 def test_a_service_that_stops_ends_batches_between_two_questions(served_world, monkeypatch):
     app = create_app(settings_of(served_world))
     with running(app) as (server, address), ThreadPoolExecutor() as threads, held(monkeypatch) as (begun, let, calls):
+        let.set()  # a model is checked with a replay
         app.state.services.keeper.look()
-        let.set()
         until(lambda: httpx.get(f"{address}/health/ready").is_success, "a model")
         calls.clear(), begun.clear(), let.clear()
         first = threads.submit(batch_of, address, histories=4)
