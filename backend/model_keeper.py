@@ -201,10 +201,9 @@ class ModelKeeper:
         job = next(jobs, None)
         if job is None:
             return self._waiting() or ServedModels.awaited
-        if job.state == "queued":
-            return f"job {job.id} is queued; its model answers when it is done"
         paused = "paused " if job.state == "paused" else ""
-        return f"job {job.id} is {paused}at round {job.round} of {job.num_rounds}; its model answers when it is done"
+        reached = "queued" if job.state == "queued" else f"{paused}at round {job.round} of {job.num_rounds}"
+        return f"job {job.id}, of the data set {job.dataset!r}, is {reached}; its model answers when it has succeeded"
 
     def _waiting(self) -> str | None:
         """Say which model is ready and waits, where the newest training job has left one that does."""

@@ -105,8 +105,8 @@ class ServedModels:
             raise NotReadyError(f"no model of the data set {name!r} can be served: {self._withdrawn[name]}")
         if name not in self._in_service:
             raise ConflictError(
-                f"the data set {name!r} has no model in service (these have: {self._there()}): train one, or put one "
-                "into service with POST /models/VERSION/activate (GET /models lists them)"
+                f"no model of a data set {name!r} is in service (there are models of {self._there()}): train one, or "
+                "put one into service with POST /models/VERSION/activate (GET /models lists them)"
                 + ("; FEDMEM_DATASET names it" if dataset is None else "")
             )
         return name

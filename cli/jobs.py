@@ -38,8 +38,13 @@ def show_jobs(database_url: DatabaseUrl = None, as_json: AsJson = False) -> None
         table.add_column(name, no_wrap=name not in ("data set", "model"), overflow="fold")
     for row in rows:
         rounds, best = f"{row.round}/{row.num_rounds}", str(row.best_round or "")
-        table.add_row(str(row.id), row.kind, row.dataset, state_of(row), rounds, best, row.model_version or "")
+        table.add_row(str(row.id), row.kind, row.dataset, state_of(row), rounds, best, _model(row))
     answers.print(table)
+
+
+def _model(row: "JobRow") -> str:
+    """Name the model that a job left, and say whether it waits to be put into service."""
+    return f"{row.model_version or ''}{', waits' if row.held_back else ''}"
 
 
 @app.command()
@@ -161,6 +166,6 @@ def summary(row: "JobRow") -> dict[str, Any]:
     """Return what a reader wants to know about a job."""
     names = (
         "id", "kind", "dataset", "state", "desired_state", "round", "num_rounds", "best_round", "worker", "attempts",
-        "start_from", "snapshot_digest", "promotion", "model_version", "held_back", "message",
+        "start_from", "snapshot_digest", "promotion", "model_version", "message",
     )  # fmt: skip
-    return {name: getattr(row, name) for name in names}
+    return {name: getattr(row, name) for name in names} | {"model_waits": row.held_back}

@@ -216,7 +216,7 @@ class ApiClient:
         if response.status_code == HTTPStatus.NOT_FOUND:
             return None
         if response.is_error:
-            raise RefusedError(response.status_code, _detail(response))
+            raise _refused(response)
         return response.content
 
     def _get(self, contract: type[C], path: str, **query: Any) -> C:
@@ -235,7 +235,7 @@ class ApiClient:
     def _ask(self, contract: type[C], request: httpx.Request) -> C:
         response = self._send(request)
         if response.is_error:
-            raise RefusedError(response.status_code, _detail(response))
+            raise _refused(response)
         try:
             return contract.model_validate_json(response.content)
         except ValidationError as error:
@@ -251,6 +251,14 @@ class ApiClient:
             raise BackendAwayError(f"The backend at {self.base_url} takes too long to answer.") from error
         except httpx.TransportError as error:
             raise BackendAwayError(f"The backend at {self.base_url} does not answer.") from error
+
+
+def _refused(response: httpx.Response) -> RefusedError:
+    """Say why, and where the dashboard takes its key from if that is what is wrong."""
+    detail = _detail(response)
+    if response.status_code == HTTPStatus.UNAUTHORIZED:
+        detail += " The dashboard sends the key in FEDMEM_API_KEY: set it, in .env say, and start the dashboard again."
+    return RefusedError(response.status_code, detail)
 
 
 def _detail(response: httpx.Response) -> str:

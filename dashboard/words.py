@@ -64,6 +64,14 @@ def is_under_way(job: Job) -> bool:
     return job.state in ("queued", "running", "paused")
 
 
+def first_validation(job: Job) -> str:
+    """Say when there will be something to see, or that there will not."""
+    every = job.config.evaluation.eval_every
+    if is_under_way(job):
+        return f"The first validation follows round {every}."
+    return f"The job ended before a validation: the first would have followed round {every}."
+
+
 def duration(seconds: float) -> str:
     """Write seconds as a person would say them."""
     if seconds < 90:

@@ -14,7 +14,7 @@ from dashboard.components.job_table import job_table
 from dashboard.components.live import JobView, live
 from dashboard.components.states import no_job_yet, waiting_for_rounds
 from dashboard.plain_text import in_markdown
-from dashboard.words import ago, job_name, share, state_of, with_error
+from dashboard.words import ago, first_validation, job_name, share, state_of, with_error
 from fedmem.contracts import Job, ModelPage, ModelVersion
 
 METRIC = "HR@10"
@@ -91,7 +91,7 @@ def _figures(view: JobView) -> None:
             times = f"kept: {top[1] / levels[name]:.2f} times" if top and levels[name] else "baseline"
             _figure(label[0].upper() + label[1:], share(levels[name]), times, f"A baseline. {HOW[name]}")
     if not reached:
-        st.caption(f"The first validation follows round {view.job.config.evaluation.eval_every}.")
+        st.caption(first_validation(view.job))
 
 
 def _figure(label: str, value: str, note: str | None, meaning: str) -> None:

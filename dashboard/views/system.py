@@ -17,6 +17,7 @@ from dashboard.words import ago, job_name, share
 from fedmem import __version__
 from fedmem.contracts import InService, LogLine, ModelVersion, Trainer
 
+SAID = 5  # notes on models that are said whole
 LINES = 200  # of a log, at first and with each look further back
 _QUESTION, _TROUBLE, _HEALTH = "activation-question", "activation-trouble", "health"
 STATES = {"in_service": "to serve", "ready": "ready", "replaced": "served before"}
@@ -123,6 +124,8 @@ def _models() -> None:
     st.dataframe(pd.DataFrame(rows), hide_index=True, width="stretch")
     if len(page.models) == LIMIT:
         st.caption(f"The newest {LIMIT} models.")
+    for model in [model for model in page.models if model.refused or model.waits][:SAID]:
+        st.caption(in_markdown(f"{model.version} {_note(model)}"))  # whole: a cell would cut it
     others = {model.version: model.dataset for model in page.models if not model.serving and model.kept}
     if others:
         _activation(others)

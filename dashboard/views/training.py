@@ -15,7 +15,7 @@ from dashboard.components.job_header import job_header
 from dashboard.components.live import JobView, live
 from dashboard.components.new_job import is_wanted, new_job, open_form
 from dashboard.components.states import backend_needed, empty, waiting_for_rounds
-from dashboard.words import differences, is_under_way, job_label, job_name, state_of
+from dashboard.words import differences, first_validation, is_under_way, job_label, job_name, state_of
 from fedmem.contracts import Job, RoundMetrics
 from fedmem.evaluation.metric_table import metric_names
 
@@ -105,7 +105,7 @@ def _validation(view: JobView, runs: Mapping[str, Sequence[RoundMetrics]]) -> No
     )
     names = metric_names([k], view.job.config.evaluation.metrics)
     if not any("HR@10" in each.metrics.get("validation", {}) for each in view.rounds):
-        st.info(f"The first validation follows round {view.job.config.evaluation.eval_every}.", icon=":material/info:")
+        st.info(first_validation(view.job), icon=":material/info:")
     note = (
         "The diamond marks the round whose model is kept, the best by NDCG@10; the band is one standard error over "
         "users, the thin line the same model without its transition memory."

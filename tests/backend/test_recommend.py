@@ -121,7 +121,7 @@ def test_an_answer_names_its_data_set_and_is_not_given_for_another(shared):
         assert found["dataset"] == "tiny"
     for response in asked_of(shared, "other"):
         detail = problem(response, 409).detail
-        assert "the data set 'other' has no model in service (these have: tiny): train one" in detail
+        assert "no model of a data set 'other' is in service (there are models of tiny): train one" in detail
 
 
 def brute_force(recommender, user, category, exclude, include_seen, memory) -> list[tuple[str, float]]:
@@ -459,15 +459,15 @@ def test_without_a_model_the_job_that_will_bring_one_is_named(client, jobs):
     jobs.create(kind="experiment", dataset="tiny", config={}, num_rounds=9)
     expect("queue a training job with POST /jobs")
     job, _ = jobs.create(kind="training", dataset="tiny", config={}, num_rounds=150)
-    expect("job 2 is queued; its model answers when it is done")
+    expect("job 2, of the data set 'tiny', is queued; its model answers when it has succeeded")
     jobs.stop(1)
     _, lease = jobs.claim("trainer", 60, 3)
     jobs.begin(lease, snapshot_digest="d", last_interaction_id=1)
     jobs.commit_round(lease, RoundResult(1, True, "000001", {}))
-    expect("job 2 is at round 1 of 150; its model answers when it is done")
+    expect("job 2, of the data set 'tiny', is at round 1 of 150; its model answers when it has succeeded")
     jobs.pause(2)
     jobs.release(lease)
-    expect("job 2 is paused at round 1 of 150; its model answers when it is done")
+    expect("job 2, of the data set 'tiny', is paused at round 1 of 150; its model answers when it has succeeded")
     jobs.stop(job.id)
     expect("queue a training job with POST /jobs")
 

@@ -166,7 +166,7 @@ def test_health_models_and_metrics_name_both(two):
         ("tiny", True, False),
     ]
     assert two.get("/health/ready?dataset=books").json()["model_version"].startswith("job-2-")
-    assert "'other' has no model in service" in problem(two.get("/health/ready?dataset=other"), 409).detail
+    assert "no model of a data set 'other' is in service" in problem(two.get("/health/ready?dataset=other"), 409).detail
     page = ModelPage.model_validate(two.get("/models").json())
     assert page.serving is None
     assert [model.serving for model in page.models] == [True, True] == [model.active for model in page.models]
@@ -192,7 +192,7 @@ def test_a_default_without_a_model_is_not_answered_by_another(both):
     with TestClient(create_app(settings_of(both, dataset="other"))) as client:
         client.app.state.services.keeper.look()
         detail = problem(client.get("/recommend/u01"), 409).detail
-        assert "the data set 'other' has no model in service (these have: books, tiny)" in detail
+        assert "no model of a data set 'other' is in service (there are models of books, tiny)" in detail
         assert "FEDMEM_DATASET names it" in detail
         problem(client.get("/health/ready"), 503)
         assert client.get("/recommend/u01?dataset=tiny").status_code == 200

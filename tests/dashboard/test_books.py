@@ -36,6 +36,8 @@ def job(**changes):
         "start_from": None,
         "snapshot_digest": None,
         "model_version": None,
+        "promotion": None,
+        "model_waits": None,
         "message": None,
         "config": ExperimentConfig(),
     }
