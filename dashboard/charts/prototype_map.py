@@ -104,9 +104,9 @@ def _map(count: int, frame: Frame) -> dict[str, Any]:
     now = alt.Chart(rows("now")).encode(x=x, y=y)
     layers = [
         items.mark_circle(color=GREY, size=16, opacity=0.35, clip=True),
-        _discs(now, colour),
         path.mark_line(strokeWidth=_by_width("0", "5"), color=PAPER, clip=True),
         path.mark_line(strokeWidth=2, clip=True).encode(color=colour),
+        _discs(now, colour),  # upon the way that they came: a piece of it inside a disc would look like a sign
         *_words(now),
     ]
     zoom = alt.selection_interval(name=ZOOM, bind="scales", zoom="wheel![event.shiftKey]", clear="dblclick")

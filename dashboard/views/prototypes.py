@@ -42,7 +42,7 @@ def _draw(view: JobView) -> None:
     if view.job.config.uses_transitions:
         st.page_link(
             "views/memory.py",
-            label="What all together remember of what follows what is on the Memory page",
+            label="The Memory page shows what follows what, summed over all users",
             icon=":material/arrow_forward:",
             query_params={"job": str(view.job.id)},
         )

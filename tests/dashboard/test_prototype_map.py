@@ -70,13 +70,13 @@ def test_labels_are_placed_by_the_scale_that_the_browser_takes(wide, high):
     assert Frame(0.0, 0.0, wide, high).pixel() == pytest.approx((right - left) / MAP_WIDTH)
 
 
-def test_the_path_lies_upon_the_discs_with_a_halo():
+def test_the_path_has_a_halo_and_lies_below_the_discs():
     drawn = [
         (mark["type"], data, mark.get("color")) for mark, data, _ in layers(map_chart(items(), ROUNDS, ROUNDS[-1]))
     ]
     kinds = [(kind, data) for kind, data, _ in drawn]
-    assert kinds == [("circle", "items"), ("circle", "now"), ("line", "path"), ("line", "path"), *[("text", "now")] * 2]
-    assert drawn[2][2] == PAPER
+    assert kinds == [("circle", "items"), ("line", "path"), ("line", "path"), ("circle", "now"), *[("text", "now")] * 2]
+    assert drawn[1][2] == PAPER
 
 
 def test_the_path_ends_with_the_round_that_is_shown_and_more_rounds_are_more_rows():
