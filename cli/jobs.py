@@ -12,7 +12,6 @@ from rich.table import Table
 from cli.database import opened
 from cli.options import AsJson, ConfigFile, DatabaseUrl, Overrides
 from cli.screen import answer_json, answers, notes
-from fedmem.contracts.jobs import PromotionMode
 
 if TYPE_CHECKING:
     from fedmem.storage.jobs import JobRow, JobStore
@@ -71,7 +70,7 @@ def start(
         int | None, typer.Option(metavar="JOB", help="Go on from the last checkpoint of this ended job.")
     ] = None,
     promotion: Annotated[
-        PromotionMode | None,
+        Literal["auto", "gate", "manual"] | None,  # PromotionMode, whose module reads pydantic
         typer.Option(help="How its model goes into service; otherwise as FEDMEM_PROMOTION says."),
     ] = None,
     database_url: DatabaseUrl = None,
