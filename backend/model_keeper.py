@@ -8,6 +8,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
+from backend.awaited import awaited
 from backend.eraser import Eraser
 from backend.model_loader import ModelLoader
 from backend.served_items import changed_rows, encode, with_items
@@ -15,7 +16,6 @@ from backend.served_model import ServedModel
 from backend.served_models import ServedModels
 from backend.telemetry import ModelMetrics
 from backend.troubles import Troubles
-from fedmem.contracts.jobs import JobState
 from fedmem.errors import ConflictError, StorageError
 from fedmem.storage.catalogue import CatalogueStore
 from fedmem.storage.catalogue_rows import ItemRow
@@ -97,7 +97,7 @@ class ModelKeeper:
                     with self.troubles.apart("the loading", row.version):
                         self._serve(row)
         if not self.served.in_service:
-            self.served.awaited = self._awaited()
+            self.served.awaited = awaited(self.jobs)
 
     def _catch_up_all(self) -> None:
         for model in self.served.all():
@@ -193,25 +193,6 @@ class ModelKeeper:
             last_id = self.catalogue.delete_user(dataset, user_id).last_id
             self._change(dataset, lambda model: _without_user(model, user_id, last_id))
         self.eraser.erase(user_id)
-
-    def _awaited(self) -> str:
-        """Say what will bring the first model."""
-        states: tuple[JobState, ...] = ("running", "queued", "paused")
-        jobs = (job for state in states for job in self.jobs.page(state=state, kind="training", limit=1))
-        job = next(jobs, None)
-        if job is None:
-            return self._waiting() or ServedModels.awaited
-        paused = "paused " if job.state == "paused" else ""
-        reached = "queued" if job.state == "queued" else f"{paused}at round {job.round} of {job.num_rounds}"
-        return f"job {job.id}, of the data set {job.dataset!r}, is {reached}; its model answers when it has succeeded"
-
-    def _waiting(self) -> str | None:
-        """Say which model is ready and waits, where the newest training job has left one that does."""
-        job = next(iter(self.jobs.page(kind="training", limit=1)), None)
-        if job is None or job.held_back is None:
-            return None
-        serve = f"POST /models/{job.model_version}/activate serves it all the same"
-        return f"model {job.model_version} is ready and waits: {job.held_back}; {serve}"
 
     def _change(self, dataset: str, change: Change) -> None:
         """Change the models of a data set: those in memory, and the one that is being loaded once it is."""

@@ -7,6 +7,7 @@ import pandas as pd
 import streamlit as st
 
 from dashboard.client import LIMIT, BackendError
+from dashboard.components.confirmation import Confirmation
 from dashboard.components.connection import client, settings
 from dashboard.components.job_choice import chosen_job
 from dashboard.components.live import JobView, live
@@ -19,7 +20,10 @@ from fedmem.contracts import InService, LogLine, ModelVersion, Trainer
 
 SAID = 5  # notes on models that are said whole
 LINES = 200  # of a log, at first and with each look further back
-_QUESTION, _TROUBLE, _HEALTH = "activation-question", "activation-trouble", "health"
+_HEALTH = "health"
+ACTIVATION = Confirmation(
+    "activate", "Put another model into service?", "Put it into service", lambda version: client().activate(version)
+)
 STATES = {"in_service": "to serve", "ready": "ready", "replaced": "served before"}
 ICONS = {"INFO": "", "WARNING": "⚠ ", "ERROR": "✖ "}
 
@@ -146,44 +150,15 @@ def _activation(others: Mapping[str, str]) -> None:
     """Offer to put one of the other models, which are given with their data sets, into service."""
     with st.container(horizontal=True, vertical_alignment="bottom"):
         version = st.selectbox("Another model", list(others), key="other-model", width=280)
-        st.button("Put into service", icon=":material/swap_horiz:", key="activate", on_click=_question, args=(version,))
-    # Asked in every run until it is answered: news of a job may draw the page anew at any time.
-    if st.session_state.get(_QUESTION) in others:
-        _confirm(st.session_state[_QUESTION], others[st.session_state[_QUESTION]])
-
-
-def _question(version: str) -> None:
-    st.session_state[_QUESTION] = version
-    st.session_state.pop(_TROUBLE, None)
-
-
-def _answered() -> None:
-    st.session_state.pop(_QUESTION, None)
-
-
-@st.dialog("Put another model into service?", on_dismiss=_answered)
-def _confirm(version: str, dataset: str) -> None:
-    st.markdown(
-        f"From now on {in_markdown(version)} answers every recommendation on {in_markdown(dataset)}. It is loaded and "
-        "checked first, no request fails meanwhile, and the change can be undone in the same way."
-    )
-    if _TROUBLE in st.session_state:
-        st.error(in_markdown(st.session_state[_TROUBLE]), icon=":material/error:")
-    with st.container(horizontal=True):
-        st.button("Put it into service", type="primary", key="confirm-activate", on_click=_activate, args=(version,))
-        st.button("Leave it", key="leave-model", on_click=_answered)
-    if _QUESTION not in st.session_state:
-        st.rerun()
-
-
-def _activate(version: str) -> None:
-    """Put it into service and close the question, or keep it open with what was wrong."""
-    try:
-        client().activate(version)
-    except BackendError as error:
-        st.session_state[_TROUBLE] = str(error)
-    else:
-        _answered()
+        st.button(
+            "Put into service", icon=":material/swap_horiz:", key="activate", on_click=ACTIVATION.ask, args=(version,)
+        )
+    asked = ACTIVATION.about
+    if asked is not None and asked in others:
+        ACTIVATION.draw(
+            f"From now on {in_markdown(asked)} answers every recommendation on {in_markdown(others[asked])}. It is "
+            "loaded and checked first, no request fails meanwhile, and the change can be undone in the same way."
+        )
 
 
 def _datasets() -> None:

@@ -16,6 +16,7 @@ from fedmem.serving.catalogue import ServedCatalogue
 from fedmem.serving.transition_rows import FEWEST
 
 IntArray = npt.NDArray[np.integer]
+Clients = list[tuple[int, IntArray]]  # after which round each handed on, and its training history
 MOST_POINTS = 100
 
 
@@ -64,7 +65,8 @@ class TransitionGrowth:
         """
         catalogue = ServedCatalogue(self.dataset.items, self.dataset.num_items)
         index = catalogue.index(item_id)
-        entries, shown = self._entries(index), self._shown(index, rounds)
+        clients = self._clients(index)
+        entries, shown = self._entries(index, clients), self._shown(index, clients, rounds)
         return RowGrowth(
             job_id=job_id,
             item_id=item_id,
@@ -81,17 +83,17 @@ class TransitionGrowth:
             ),
         )
 
-    def _clients(self, index: int) -> list[tuple[int, IntArray]]:
+    def _clients(self, index: int) -> Clients:
         """List the clients that have handed an item on: after which round, and their training histories."""
         dataset = self.dataset
         users = np.unique(np.searchsorted(dataset.offsets, np.flatnonzero(dataset.sequence == index), "right") - 1)
         found = ((int(self.first_rounds[user]), dataset.training_history(user)) for user in users.tolist())
         return [(when, history) for when, history in found if when]
 
-    def _entries(self, index: int) -> "_Entries":
+    def _entries(self, index: int, clients: Clients) -> "_Entries":
         none = np.zeros(0, np.int64)
         parts = [(none, none, none)]
-        for when, history in self._clients(index):
+        for when, history in clients:
             sources, targets, counts = followers_in(history, self.config.transitions.window, 0)
             own = sources == index
             parts.append((np.full(own.sum(), when), targets[own], counts[own]))
@@ -111,11 +113,11 @@ class TransitionGrowth:
         histories = [dataset.training_history(user) for user in users.tolist()]
         return np.bincount(np.concatenate([np.zeros(0, np.int64), *histories]), minlength=dataset.num_items + 1)
 
-    def _shown(self, index: int, rounds: int) -> dict[int, int]:
+    def _shown(self, index: int, clients: Clients, rounds: int) -> dict[int, int]:
         """Choose the rounds to show, of those that validated and the last: how often the item was taken by each."""
         step = self.config.evaluation.eval_every
         step *= max(1, -(-rounds // (step * MOST_POINTS)))
-        taken = [(when, int((history == index).sum())) for when, history in self._clients(index)]
+        taken = [(when, int((history == index).sum())) for when, history in clients]
         shown: dict[int, int] = {}
         before = 0
         for at in [*range(step, rounds, step), rounds]:

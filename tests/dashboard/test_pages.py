@@ -502,7 +502,7 @@ def test_a_model_that_waits_is_told_put_into_service_and_taken_back(page, two_ap
     assert history["Why"][0] == "asked for by HTTP"
     assert list(history["Until"])[:2].count("now") >= 1
     app.button(key="rollback").click().run()
-    app.button(key="leave-history").click().run()
+    app.button(key="leave-rollback").click().run()
     assert len(asked(f"{two_api}/models/history").json()["activations"]) == 3
     app.button(key="rollback").click().run()
     app.button(key="confirm-rollback").click().run()
@@ -697,7 +697,7 @@ def test_the_question_before_another_model_serves_stays_until_it_is_answered(pag
     app.button(key="activate").click().run()
     assert is_asked(app)
     assert is_asked(app.run())  # as news of a job would
-    app.button(key="leave-model").click().run()
+    app.button(key="leave-activate").click().run()
     assert not is_asked(app)
     assert filled.get("/models")["serving"] == serving
 
