@@ -34,7 +34,7 @@ DELTA = 1e-6
 def main() -> None:
     """Train what is not there yet, and print each run's validation and test."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, default=Path("data/ml-100k"))
+    parser.add_argument("--data", type=Path, required=True, help="ML-100K, or another data set")
     parser.add_argument("--out", type=Path, default=Path("runs/private_weights"))
     parser.add_argument("--epsilon", type=float, nargs="+", default=[float("inf"), 16.0, 8.0, 4.0, 2.0])
     parser.add_argument("--clip", type=float, nargs="+", default=[5.0, 20.0, 40.0])

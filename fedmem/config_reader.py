@@ -55,7 +55,8 @@ def _first_problem(error: ValidationError, source: str) -> str:
     message = problem["msg"].removeprefix("Value error, ")
     if problem["type"] == "model_type":
         message = "this is a section of settings, not a value"
-    return f"{source}: {key}{value}: {message}. `fedmem config show` lists every key and its meaning."
+    where = f"{key}{value}: " if key else ""  # what several sections do not agree on has no key of its own
+    return f"{source}: {where}{message}. `fedmem config show` lists every key and its meaning."
 
 
 def _shown(value: object) -> str:

@@ -67,6 +67,7 @@ def test_a_shipped_file_loads_and_says_only_what_differs(path):
         ("evaluation:\n  k_list: []\n", "evaluation.k_list"),
         ("model:\n  sasrec_num_heads: 3\n", "sasrec_num_heads = 3 must divide sasrec_hidden_dim = 64"),
         ("7: 3\n", "7"),
+        ("secure_sums:\n  enabled: true\nprivacy:\n  weights_epsilon: 2\n", ".yaml: secure_sums.enabled refuses"),
         ("fedmem:\n  memory_policy: last\ntraining:\n  batch_size: 4\n", "batch_size"),
         ("features:\n  preference_text: required\nablation:\n  disable_memory: true\n", "preference_text"),
         ("model:\n  fusion_method: learned\n  retriever_weight: 0\n", "retriever_weight = 0"),
