@@ -16,9 +16,10 @@ from starlette.types import Scope
 
 from backend.arrivals import Arrivals
 from backend.dependencies import READS
-from backend.documentation import add_documentation
+from backend.documentation import PAGE, add_documentation
 from backend.errors import add_error_handlers, problem
 from backend.keys import Keys
+from backend.links import Links
 from backend.middleware import Limited, Observed
 from backend.model_keeper import ModelKeeper
 from backend.openapi import TAGS, document, operation_id
@@ -30,8 +31,10 @@ from backend.services import Services
 from backend.settings import Settings
 from backend.telemetry import HttpMetrics
 from fedmem import __version__
+from fedmem.errors import ConfigError
 from fedmem.serving import Recommender
 from web.browsers import Guarded
+from web.prefix import Prefixed
 from web.rate_limit import RateLimit
 from web.settings import parts
 
@@ -94,9 +97,11 @@ def create_app(settings: Settings, recommender: Recommender | None = None) -> Fa
         app.state.served = ServedModels.of_run(ServedModel.of_run(recommender))
     app.state.arrivals = Arrivals(app.state.served)
     app.state.keys = Keys.of(settings)
+    app.state.links = Links(settings.root_path)
     app.router.routes.extend(_routes(with_database=recommender is None))
-    add_documentation(app)
-    app.openapi = partial(document, app)  # type: ignore[method-assign]
+    add_documentation(app, app.state.links)
+    _refuse_own_path(settings.root_path)
+    app.openapi = partial(document, app, settings.root_path)  # type: ignore[method-assign]
     add_error_handlers(app)
     app.state.rate = rate = None if settings.rate_limit is None else RateLimit(settings.rate_limit)
     # The last one added is the first to see a request.
@@ -106,6 +111,8 @@ def create_app(settings: Settings, recommender: Recommender | None = None) -> Fa
         app.add_middleware(CORSMiddleware, allow_origins=origins, **FROM_OTHER_SITES)
     app.add_middleware(Guarded, settings=settings, refuse=_refused)
     app.add_middleware(Observed, metrics=app.state.http_metrics)
+    if settings.root_path:
+        app.add_middleware(Prefixed, prefix=settings.root_path)
     return app
 
 
@@ -118,6 +125,18 @@ def _routes(with_database: bool) -> list[BaseRoute]:
     for routes in (*WITHOUT_DATABASE, *(WITH_DATABASE if with_database else ())):
         router.include_router(routes, dependencies=[READS])
     return router.routes
+
+
+def _refuse_own_path(root_path: str) -> None:
+    """Refuse a prefix that a path of the API begins with: a proxy might or might not have cut it off.
+
+    Raises:
+        ConfigError: naming the path.
+    """
+    routers = (operations.public, operations.ready, *WITHOUT_DATABASE, *WITH_DATABASE)
+    for path in (PAGE, *(getattr(route, "path", "") for router in routers for route in router.routes)):
+        if root_path and f"{path}/".startswith(f"{root_path}/"):
+            raise ConfigError(f"FEDMEM_ROOT_PATH = {root_path!r} is where {path} of the API itself is: take another")
 
 
 def _refused(scope: Scope, detail: str) -> Response:

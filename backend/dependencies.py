@@ -10,6 +10,7 @@ from fastapi.security import APIKeyHeader
 from backend.arrivals import Arrivals
 from backend.errors import KEY_NAME
 from backend.keys import Access, Keys
+from backend.links import Links
 from backend.middleware import client_of
 from backend.model_keeper import ModelKeeper
 from backend.served_model import ServedModel
@@ -56,6 +57,11 @@ async def _arrivals(request: Request) -> Arrivals:
     return arrivals
 
 
+async def _links(request: Request) -> Links:
+    links: Links = request.app.state.links
+    return links
+
+
 async def _ending(request: Request) -> anyio.Event:
     ending: anyio.Event = request.app.state.ending
     return ending
@@ -70,6 +76,7 @@ CurrentServices = Annotated[Services, Depends(_services)]
 CurrentSettings = Annotated[Settings, Depends(_settings)]
 Served = Annotated[ServedModels, Depends(_served)]
 CurrentArrivals = Annotated[Arrivals, Depends(_arrivals)]
+CurrentLinks = Annotated[Links, Depends(_links)]
 Ending = Annotated[anyio.Event, Depends(_ending)]
 Computing = Annotated[anyio.CapacityLimiter, Depends(_computing)]
 

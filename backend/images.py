@@ -1,12 +1,9 @@
-"""Items' pictures: where they are on this machine, and where a client finds them."""
+"""Items' pictures, as they are on this machine."""
 
 import os
-from collections.abc import Callable
 from pathlib import Path
-from urllib.parse import quote
 
 from fedmem.errors import UnknownItemError
-from fedmem.serving import Item
 
 MEDIA_TYPES = {
     ".jpg": "image/jpeg",
@@ -16,18 +13,6 @@ MEDIA_TYPES = {
     ".gif": "image/gif",
 }
 LARGEST = 16 * 2**20
-
-
-def image_url(item_id: str, path: str | Path | None, dataset: str | None = None) -> str | None:
-    """Make the path of an item's picture in this API, None where it has none; ``dataset`` unless it is meant anyway."""
-    if path is None:
-        return None
-    return f"/items/{quote(item_id, safe='')}/image" + (f"?dataset={quote(dataset)}" if dataset else "")
-
-
-def image_urls(dataset: str | None) -> Callable[[Item], str | None]:
-    """Make ``image_url`` for items of one data set."""
-    return lambda item: image_url(item.item_id, item.image_path, dataset)
 
 
 def read_image(item_id: str, path: str | None) -> tuple[bytes, str]:

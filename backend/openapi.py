@@ -46,7 +46,7 @@ def operation_id(route: APIRoute) -> str:
     return route.name
 
 
-def document(app: FastAPI) -> dict[str, Any]:
+def document(app: FastAPI, root_path: str = "") -> dict[str, Any]:
     """Write the document, once: FastAPI's, with problems under their own media type."""
     if app.openapi_schema is None:
         made = get_openapi(
@@ -56,6 +56,7 @@ def document(app: FastAPI) -> dict[str, Any]:
             description=app.description,
             routes=app.routes,
             tags=app.openapi_tags,
+            servers=[{"url": root_path}] if root_path else None,
         )
         for operations in made["paths"].values():
             for operation in operations.values():

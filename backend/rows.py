@@ -5,8 +5,8 @@ from functools import partial
 from typing import Any
 
 from backend.damaged_rows import mended
-from backend.images import image_url
 from backend.job_rows import numbers, time_of
+from backend.links import Links
 from backend.served_model import ServedModel
 from backend.served_models import ServedModels
 from fedmem.contracts import (
@@ -127,8 +127,8 @@ def dataset_of(row: DatasetRow) -> Dataset:
     )
 
 
-def item_of(row: ItemRow, served: ServedModel | None, dataset: str | None) -> ItemResponse:
-    """Show an item, and what the model of its data set knows of it; ``dataset`` where its picture's path names it."""
+def item_of(row: ItemRow, served: ServedModel | None, links: Links) -> ItemResponse:
+    """Show an item, and what the model of its data set knows of it."""
     known = None if served is None else served.recommender.catalogue
     recommendable = known is not None and row.item_id in known
     return ItemResponse(
@@ -137,7 +137,7 @@ def item_of(row: ItemRow, served: ServedModel | None, dataset: str | None) -> It
         genres=row.genres,
         year=row.year,
         text=row.text,
-        image_url=image_url(row.item_id, row.image_path, dataset),
+        image_url=links.picture(row.item_id, row.image_path),
         recommendable=recommendable,
         trained=recommendable and known is not None and known.index(row.item_id) <= known.trained,
     )

@@ -3,10 +3,11 @@
 from pathlib import Path
 from typing import Annotated, Self
 
-from pydantic import Field, PositiveFloat, PositiveInt, SecretStr, model_validator
+from pydantic import AfterValidator, Field, PositiveFloat, PositiveInt, SecretStr, model_validator
 
 from backend.served_models import IN_MEMORY
 from fedmem.storage.settings import StorageSettings
+from web.prefix import checked_prefix
 from web.settings import WebSettings, is_loopback
 
 
@@ -18,6 +19,11 @@ class Settings(StorageSettings, WebSettings):
         description="The address to listen on; beyond loopback only with FEDMEM_API_KEY or FEDMEM_KEYS_FILE.",
     )
     port: Annotated[int, Field(ge=0, le=65535)] = Field(8000, description="The port to listen on; 0 takes a free one.")
+    root_path: Annotated[str, AfterValidator(checked_prefix)] = Field(
+        "",
+        description="The path by which a reverse proxy tells the API from other services of its host: /api. Links, "
+        "`next` and the documentation begin with it; the proxy may hand it on or cut it off.",
+    )
     api_key: SecretStr | None = Field(
         None,
         repr=False,

@@ -94,17 +94,20 @@ def serve(settings: Settings, listener: socket.socket) -> None:
 
 
 def application(settings: Settings) -> "st.App":
-    """Put the password and the check of hosts and origins around Streamlit's application."""
+    """Put the password, the check of hosts and origins and the proxy's prefix around Streamlit's application."""
     import streamlit as st
     from starlette.middleware import Middleware
     from starlette.responses import PlainTextResponse
 
     from dashboard.password import PasswordProtected
     from web.browsers import Guarded
+    from web.prefix import Prefixed
 
     around = [Middleware(Guarded, settings, lambda _, detail: PlainTextResponse(detail, 403))]
+    if settings.root_path:
+        around.insert(0, Middleware(Prefixed, settings.root_path))
     if settings.password is not None:
-        around.append(Middleware(PasswordProtected, settings.password.get_secret_value()))
+        around.append(Middleware(PasswordProtected, settings.password.get_secret_value(), settings.root_path))
     return st.App(APP, middleware=around)
 
 

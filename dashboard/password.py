@@ -34,8 +34,9 @@ color-scheme:light dark}}input,button{{font:inherit;width:100%;box-sizing:border
 class PasswordProtected:
     """Asks for the password before anything is shown."""
 
-    def __init__(self, app: ASGIApp, password: str, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, app: ASGIApp, password: str, root: str = "", clock: Callable[[], float] = time.time) -> None:
         self.app = app
+        self.root = root
         self.clock = clock
         self._password = password.encode()
         self._tries = RateLimit(TRIES_A_MINUTE)
@@ -50,19 +51,25 @@ class PasswordProtected:
             await self.app(scope, receive, send)
             return
         else:
-            answer = _page("", 401)
+            answer = self._page("", 401)
         await answer(scope, receive, send)  # a websocket is refused by it
 
     async def _signed_in(self, request: Request) -> Response:
         if self._tries.take(request.client.host if request.client else ""):
-            return _page("Too many tries; wait a minute.", 429)
+            return self._page("Too many tries; wait a minute.", 429)
         form = parse_qs((await _body(request)).decode(errors="replace"))
         if not hmac.compare_digest(form.get("password", [""])[0].encode(), self._password):
-            return _page("That is not the password.", 401)
-        answer = RedirectResponse("/", 303)
+            return self._page("That is not the password.", 401)
+        answer = RedirectResponse(f"{self.root}/", 303)
         secure = request.url.scheme == "https"
-        answer.set_cookie(COOKIE, self._ticket(), VALID_SECONDS, httponly=True, samesite="lax", secure=secure)
+        answer.set_cookie(
+            COOKIE, self._ticket(), VALID_SECONDS, path=self.root or "/", httponly=True, samesite="lax", secure=secure
+        )
         return answer
+
+    def _page(self, said: str, status: int) -> Response:
+        page = PAGE.format(action=f"{self.root}{SIGN_IN}", said=escape(said))
+        return HTMLResponse(page, status, {"Cache-Control": "no-store"})
 
     def _ticket(self) -> str:
         until = str(int(self.clock()) + VALID_SECONDS)
@@ -85,7 +92,3 @@ async def _body(request: Request) -> bytes:
         if len(body) > LONGEST_FORM:
             return b""
     return body
-
-
-def _page(said: str, status: int) -> Response:
-    return HTMLResponse(PAGE.format(action=SIGN_IN, said=escape(said)), status, {"Cache-Control": "no-store"})

@@ -2,9 +2,10 @@
 
 from typing import Annotated, Self
 
-from pydantic import AnyHttpUrl, Field, SecretStr, model_validator
+from pydantic import AfterValidator, AnyHttpUrl, Field, SecretStr, model_validator
 from pydantic_settings import SettingsConfigDict
 
+from web.prefix import checked_prefix
 from web.settings import WebSettings, is_loopback
 
 
@@ -28,6 +29,10 @@ class Settings(WebSettings):
         description="The address that the dashboard listens on; beyond loopback only with FEDMEM_DASHBOARD_PASSWORD.",
     )
     port: Annotated[int, Field(ge=1, le=65535)] = Field(8501, description="The port that the dashboard listens on.")
+    root_path: Annotated[str, AfterValidator(checked_prefix)] = Field(
+        "",
+        description="The path by which a reverse proxy tells the dashboard from other services of its host: /fedmem.",
+    )
     password: SecretStr | None = Field(
         None, repr=False, description="The password that opens the dashboard; unset, none is asked for."
     )

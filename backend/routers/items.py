@@ -1,7 +1,6 @@
 """The catalogue: items by title and genre, their pictures, what is like them, and new ones."""
 
 from typing import Annotated
-from urllib.parse import urlencode
 
 from anyio import from_thread
 from fastapi import APIRouter, Query, Response
@@ -12,6 +11,7 @@ from backend.dependencies import (
     AskedModel,
     Catalogue,
     CurrentArrivals,
+    CurrentLinks,
     CurrentSettings,
     DatasetName,
     ItemIdInPath,
@@ -21,7 +21,7 @@ from backend.dependencies import (
     Served,
     dataset_name,
 )
-from backend.images import MEDIA_TYPES, image_urls, read_image
+from backend.images import MEDIA_TYPES, read_image
 from backend.openapi import problems
 from backend.query_route import KnownQueryRoute
 from backend.routers.recommend import check_size
@@ -43,6 +43,7 @@ def list_items(
     model: ModelOfDataset,
     catalogue: Catalogue,
     served: Served,
+    links: CurrentLinks,
     q: Annotated[str, Query(max_length=200, description="Only titles that contain this, in any case.")] = "",
     category: Annotated[str | None, Query(max_length=200, description="Only items of this genre.")] = None,
     offset: Annotated[int, Query(ge=0, le=10_000_000, description="How many to skip; `next` holds it.")] = 0,
@@ -53,8 +54,9 @@ def list_items(
     following = None
     if offset + limit < page.total:
         query = {"q": q, "category": category, "dataset": dataset, "offset": offset + limit, "limit": limit}
-        following = f"/items?{urlencode({name: value for name, value in query.items() if value not in ('', None)})}"
-    items = tuple(item_of(row, model, served.to_name(dataset)) for row in page.items)
+        following = links.path("/items", **{name: value for name, value in query.items() if value not in ("", None)})
+    links = links.naming(served.to_name(dataset))
+    items = tuple(item_of(row, model, links) for row in page.items)
     return ItemPage(items=items, total=page.total, next=following)
 
 
@@ -64,11 +66,12 @@ def list_similar_items(
     model: AskedModel,
     served: Served,
     settings: CurrentSettings,
+    links: CurrentLinks,
     k: Annotated[int, Query(ge=1, le=MAX_K, description="How many items.")] = 10,
 ) -> SimilarItems:
     """Find the items nearest to one in the model's space."""
     check_size(settings, k)
-    return model.recommender.similar(item_id, k).response(image_urls(served.to_name(model.dataset)))
+    return model.recommender.similar(item_id, k).response(links.naming(served.to_name(model.dataset)).picture_of)
 
 
 @router.get(
@@ -88,10 +91,15 @@ def get_item_image(item_id: ItemIdInPath, dataset: DatasetName, catalogue: Catal
 
 @router.get("/items/{item_id:id}", responses=problems(404, 409, 503))
 def get_item(
-    item_id: ItemIdInPath, dataset: DatasetName, model: ModelOfDataset, catalogue: Catalogue, served: Served
+    item_id: ItemIdInPath,
+    dataset: DatasetName,
+    model: ModelOfDataset,
+    catalogue: Catalogue,
+    served: Served,
+    links: CurrentLinks,
 ) -> ItemResponse:
     """Describe one item."""
-    return item_of(catalogue.item(dataset, item_id), model, served.to_name(dataset))
+    return item_of(catalogue.item(dataset, item_id), model, links.naming(served.to_name(dataset)))
 
 
 @router.put("/items/{item_id:id}", dependencies=[WRITES], responses=problems(400, 404, 409, 413, 503))
@@ -101,6 +109,7 @@ def put_item(
     catalogue: Catalogue,
     keeper: Keeper,
     arrivals: CurrentArrivals,
+    links: CurrentLinks,
     dataset: AskedDataset = None,
 ) -> ItemResponse:
     """Describe an item, a new one too. By its text it is recommendable in the next answer, without training.
@@ -111,7 +120,7 @@ def put_item(
     item = described_item(item_id, update.title, update.genres, update.year, update.text)
     row = ItemRow(item_id, item.title, item.genres, item.year, _image_path(catalogue, name, item_id), item.text)
     keeper.put_item(name, row)
-    return item_of(row, from_thread.run(arrivals.if_any, name), arrivals.served.to_name(name))
+    return item_of(row, from_thread.run(arrivals.if_any, name), links.naming(arrivals.served.to_name(name)))
 
 
 def _image_path(catalogue: CatalogueStore, dataset: str, item_id: str) -> str | None:

@@ -2,11 +2,10 @@
 
 from http import HTTPStatus
 from typing import Annotated
-from urllib.parse import urlencode
 
 from fastapi import APIRouter, Header, Query, Response
 
-from backend.dependencies import LARGEST_ID, WRITES, Catalogue, CurrentSettings, JobId, Jobs
+from backend.dependencies import LARGEST_ID, WRITES, Catalogue, CurrentLinks, CurrentSettings, JobId, Jobs
 from backend.job_rows import job_of
 from backend.openapi import problems
 from backend.query_route import KnownQueryRoute
@@ -45,6 +44,7 @@ def create_job(
     jobs: Jobs,
     catalogue: Catalogue,
     settings: CurrentSettings,
+    links: CurrentLinks,
     response: Response,
     idempotency_key: IdempotencyKey = None,
 ) -> Job:
@@ -71,13 +71,14 @@ def create_job(
         jobs.log(row.id, "INFO", f"estimated to take {needed}")
         if budget:
             jobs.log(row.id, "INFO", budget.sentence)
-    response.headers["Location"] = f"/jobs/{row.id}"
+    response.headers["Location"] = links.path(f"/jobs/{row.id}")
     return job_of(row)
 
 
 @router.get("/jobs", responses=problems(503))
 def list_jobs(
     jobs: Jobs,
+    links: CurrentLinks,
     state: Annotated[JobState | None, Query(description="Only jobs in this state.")] = None,
     kind: Annotated[JobKind | None, Query(description="Only jobs of this kind.")] = None,
     dataset: Annotated[str | None, Query(max_length=255, description="Only jobs on this data set.")] = None,
@@ -90,7 +91,7 @@ def list_jobs(
     following = None
     if len(rows) > limit:
         asked = {name: value for name, value in filters.items() if value is not None}
-        following = f"/jobs?{urlencode({**asked, 'cursor': rows[limit - 1].id, 'limit': limit})}"
+        following = links.path("/jobs", **asked, cursor=rows[limit - 1].id, limit=limit)
     return JobPage(jobs=tuple(job_of(row) for row in rows[:limit]), next=following)
 
 

@@ -11,12 +11,13 @@ from backend.dependencies import (
     READS_A_JOB,
     AskedModel,
     Computing,
+    CurrentLinks,
     CurrentServices,
     CurrentSettings,
     OfDataset,
     Served,
 )
-from backend.images import image_urls
+from backend.links import Links
 from backend.openapi import problems
 from backend.query_route import KnownQueryRoute
 from backend.routers.recommend import as_json, check_size
@@ -90,6 +91,7 @@ async def recommend_by_prototype(
     served: Served,
     settings: CurrentSettings,
     computing: Computing,
+    links: CurrentLinks,
     k: Annotated[int, Query(ge=1, le=MAX_K, description="How many items.")] = 10,
 ) -> Response:
     """Recommend what this prototype alone would recommend to a user of whom nothing is known.
@@ -97,12 +99,13 @@ async def recommend_by_prototype(
     It is the cold start with one prototype in the global memory. A model without prototypes is a 409.
     """
     check_size(settings, k)
-    return await run_sync(_answer_by_prototype, model, index, k, served.to_name(model.dataset), limiter=computing)
+    named = links.naming(served.to_name(model.dataset))
+    return await run_sync(_answer_by_prototype, model, index, k, named, limiter=computing)
 
 
-def _answer_by_prototype(served: ServedModel, index: int, k: int, named: str | None) -> Response:
+def _answer_by_prototype(served: ServedModel, index: int, k: int, links: Links) -> Response:
     answer = served.recommender.with_prototype(index).answer(Question(selection=Selection(k=k)))
-    return as_json(answer.response(None, image_url=image_urls(named)))
+    return as_json(answer.response(None, image_url=links.picture_of))
 
 
 @router.get("/transitions", responses=problems(404, 409, 503))

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from functools import partial
 from typing import Annotated
-from urllib.parse import quote, urlencode
+from urllib.parse import quote
 
 from anyio.to_thread import run_sync
 from fastapi import APIRouter, Path, Query, Request, Response
@@ -15,14 +15,15 @@ from backend.dependencies import (
     WHICH_VERSION,
     Computing,
     CurrentArrivals,
+    CurrentLinks,
     CurrentSettings,
     OfDataset,
     Version,
     charge,
     demand,
 )
-from backend.images import image_urls
 from backend.keys import Access
+from backend.links import Links
 from backend.middleware import client_of
 from backend.openapi import problems
 from backend.query_route import KnownQueryRoute, QueryRoute
@@ -86,7 +87,7 @@ async def recommend(request: Request, user_id: UserId, query: Annotated[KnownUse
         answer = await run_sync(served.recommender.answer_resolved, resolved, limiter=state.computing)
     else:
         answer = served.recommender.answer_resolved(resolved)
-    return as_json(_response(answer, question, state.served.to_name(served.dataset)))
+    return as_json(_response(answer, question, state.links.naming(state.served.to_name(served.dataset))))
 
 
 router.add_api_route(
@@ -106,6 +107,7 @@ async def recommend_for_history(
     arrivals: CurrentArrivals,
     settings: CurrentSettings,
     computing: Computing,
+    links: CurrentLinks,
     model: Version = None,
     dataset: OfDataset = None,
 ) -> Response:
@@ -113,12 +115,12 @@ async def recommend_for_history(
     check_size(settings, request.k)
     chosen, question = await arrivals.of(model, dataset), Question(history=request.history, selection=request)
     charge(asked, chosen.recommender.work(question))
-    named = arrivals.served.to_name(chosen.dataset)
-    return await run_sync(_answer_history, chosen, question, named, limiter=computing)
+    links = links.naming(arrivals.served.to_name(chosen.dataset))
+    return await run_sync(_answer_history, chosen, question, links, limiter=computing)
 
 
-def _answer_history(served: ServedModel, question: Question, named: str | None) -> Response:
-    return as_json(_response(served.recommender.answer(question), question, named))
+def _answer_history(served: ServedModel, question: Question, links: Links) -> Response:
+    return as_json(_response(served.recommender.answer(question), question, links))
 
 
 @router.post("/recommend/batch", response_model=BatchResponse, responses=problems(400, 404, 409, 413, 503))
@@ -127,6 +129,7 @@ async def recommend_batch(
     asked: Request,
     arrivals: CurrentArrivals,
     settings: CurrentSettings,
+    links: CurrentLinks,
     model: Version = None,
     dataset: OfDataset = None,
 ) -> Response:
@@ -145,10 +148,10 @@ async def recommend_batch(
     questions = [_question(one, chosen) for one in request.requests]
     work = sum(map(chosen.recommender.work, questions))
     _check_work(settings, work, questions)
-    named = arrivals.served.to_name(chosen.dataset)
+    links = links.naming(arrivals.served.to_name(chosen.dataset))
     with asked.app.state.batch_places.one(client_of(asked.scope)):
         charge(asked, max(work, UNIT * len(questions)))
-        return await run_while_wanted(asked, partial(_answer_batch, chosen, questions, named))
+        return await run_while_wanted(asked, partial(_answer_batch, chosen, questions, links))
 
 
 def _check_work(settings: Settings, work: int, questions: Sequence[Question]) -> None:
@@ -162,9 +165,9 @@ def _check_work(settings: Settings, work: int, questions: Sequence[Question]) ->
         )
 
 
-def _answer_batch(served: ServedModel, questions: Sequence[Question], named: str | None) -> Response:
+def _answer_batch(served: ServedModel, questions: Sequence[Question], links: Links) -> Response:
     answers = served.recommender.answer_many(questions)
-    responses = (_response(answer, question, named) for answer, question in zip(answers, questions, strict=True))
+    responses = (_response(answer, question, links) for answer, question in zip(answers, questions, strict=True))
     return as_json(BatchResponse(answers=tuple(responses)))
 
 
@@ -184,20 +187,19 @@ def _question(request: BatchQuestion, served: ServedModel) -> Question:
     return Question(request.user_id, since=served.new_interactions.of(request.user_id), selection=request)
 
 
-def _response(answer: Recommendation, question: Question, named: str | None) -> RecommendationResponse:
-    """Make the answer's body; ``named`` is the data set where a picture's path must name it."""
+def _response(answer: Recommendation, question: Question, links: Links) -> RecommendationResponse:
+    """Make the answer's body."""
     following = None
     if question.user_id is not None and answer.more and question.selection.end <= MAX_OFFSET:
-        following = _next_page(question.user_id, question.selection, answer.model_version)
-    return answer.response(question.user_id, next_page=following, image_url=image_urls(named))
+        following = _next_page(links, question.user_id, question.selection, answer.model_version)
+    return answer.response(question.user_id, next_page=following, image_url=links.picture_of)
 
 
-def _next_page(user_id: str, selection: Selection, version: str) -> str:
+def _next_page(links: Links, user_id: str, selection: Selection, version: str) -> str:
     given = {name: value for name, default in REPEATED.items() if (value := getattr(selection, name)) != default}
     words = {name: str(value).lower() if isinstance(value, bool) else value for name, value in given.items()}
-    others = f"&{urlencode(words, doseq=True)}" if words else ""
-    path = f"/recommend/{quote(user_id, safe='')}"
-    return f"{path}?k={selection.k}&offset={selection.end}{others}&model={quote(version, safe='')}"
+    query = {"k": selection.k, "offset": selection.end, **words, "model": version}
+    return links.path(f"/recommend/{quote(user_id, safe='')}", **query)
 
 
 def as_json(response: Contract) -> Response:

@@ -2,7 +2,6 @@
 
 from http import HTTPStatus
 from typing import Annotated
-from urllib.parse import urlencode
 
 from fastapi import APIRouter, Query, Request
 
@@ -11,6 +10,7 @@ from backend.dependencies import (
     WRITES,
     AskedDataset,
     Catalogue,
+    CurrentLinks,
     CurrentSettings,
     DatasetName,
     Keeper,
@@ -57,6 +57,7 @@ def add_feedback(
 def list_users(
     dataset: DatasetName,
     catalogue: Catalogue,
+    links: CurrentLinks,
     q: Annotated[str, Query(max_length=200, description="Only users whose id contains this.")] = "",
     after: Annotated[str | None, Query(pattern=STORED, description="Only users behind this one.")] = None,
     limit: Annotated[int, Query(ge=1, le=500, description="How many.")] = 50,
@@ -67,7 +68,7 @@ def list_users(
     if len(rows) > limit:
         rows = rows[:limit]
         query = {"q": q, "dataset": dataset, "after": rows[-1].user_id, "limit": limit}
-        following = f"/users?{urlencode(query)}"
+        following = links.path("/users", **query)
     return UserPage(
         users=tuple(UserSummary(user_id=row.user_id, interactions=row.interactions) for row in rows), next=following
     )

@@ -22,9 +22,9 @@ async def socket(connection: WebSocket) -> None:
     await connection.send_text("open")
 
 
-def client(password: str = "let me in", scheme: str = "http", clock=None) -> TestClient:
+def client(password: str = "let me in", scheme: str = "http", clock=None, root: str = "") -> TestClient:
     routes = [Route("/{path:path}", here), WebSocketRoute("/_stcore/stream", socket)]
-    app = PasswordProtected(Starlette(routes=routes), password, clock or Clock(1e9))
+    app = PasswordProtected(Starlette(routes=routes), password, root, clock or Clock(1e9))
     return TestClient(app, base_url=f"{scheme}://localhost", follow_redirects=False)
 
 
@@ -99,3 +99,11 @@ def test_beyond_loopback_a_password_is_needed(monkeypatch, tmp_path, host):
     monkeypatch.setenv("FEDMEM_DASHBOARD_PASSWORD", "secret-one")
     assert Settings.load().host == host
     assert "secret-one" not in repr(Settings.load())
+
+
+def test_behind_a_prefix_the_form_and_the_cookie_are_the_prefixs():
+    asking = client(root="/fedmem")
+    assert 'action="/fedmem/sign-in"' in asking.get("/").text
+    answer = sign_in(asking)
+    assert answer.headers["location"] == "/fedmem/"
+    assert "Path=/fedmem;" in answer.headers["set-cookie"]
