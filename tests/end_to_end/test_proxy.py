@@ -89,7 +89,7 @@ def test_an_id_with_a_slash_arrives_as_it_was_sent(shop):
 
 def test_a_request_has_the_proxys_id_in_answer_and_log(shop, caplog):
     caplog.set_level("INFO", "backend.access")
-    answer = shop.get("/api/users/nobody/history?dataset=tiny", **{"X-Request-ID": "forged"})
+    answer = shop.get("/api/users/unknown/history?dataset=tiny", **{"X-Request-ID": "forged"})
     said = answer.headers["x-request-id"]
     assert len(said) == 32, "nginx gives each request its own"
     assert answer.json()["request_id"] == said
