@@ -24,7 +24,7 @@ from backend.middleware import Limited, Observed
 from backend.model_keeper import ModelKeeper
 from backend.openapi import TAGS, document, operation_id
 from backend.places import Places
-from backend.routers import experiments, items, jobs, memory, models, operations, progress, recommend, users
+from backend.routers import experiments, feedback, items, jobs, memory, models, operations, progress, recommend, users
 from backend.served_model import ServedModel
 from backend.served_models import ServedModels
 from backend.services import Services
@@ -54,6 +54,7 @@ WAITING_READS = (64, 16)
 WITHOUT_DATABASE = (recommend.router, items.without_database)
 WITH_DATABASE = (
     items.router,
+    feedback.router,
     users.router,
     jobs.router,
     progress.router,

@@ -10,7 +10,7 @@ from backend.model_keeper import ModelKeeper
 from backend.model_loader import ModelLoader
 from backend.served_models import ServedModels
 from backend.settings import Settings
-from backend.telemetry import ModelMetrics
+from backend.telemetry import FeedbackMetrics, ModelMetrics
 from fedmem.storage.catalogue import CatalogueStore
 from fedmem.storage.engine import connect
 from fedmem.storage.erasures import ErasureStore
@@ -29,6 +29,7 @@ class Services:
     models: ModelStore
     catalogue: CatalogueStore
     keeper: ModelKeeper
+    feedback_metrics: FeedbackMetrics
 
     @classmethod
     def start(cls, settings: Settings, served: ServedModels, registry: CollectorRegistry) -> "Services":
@@ -39,7 +40,7 @@ class Services:
         loader = ModelLoader(jobs, catalogue, erasures, settings.data_dir, metrics)
         eraser = Eraser(erasures, catalogue, settings.data_dir)
         keeper = ModelKeeper(models, jobs, catalogue, loader, eraser, served, metrics)
-        return cls(engine, jobs, MetricStore(engine), models, catalogue, keeper)
+        return cls(engine, jobs, MetricStore(engine), models, catalogue, keeper, FeedbackMetrics.create(registry))
 
     def close(self) -> None:
         """Give the connections back."""

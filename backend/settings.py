@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Annotated, Self
 
-from pydantic import AfterValidator, Field, PositiveFloat, PositiveInt, SecretStr, model_validator
+from pydantic import AfterValidator, Field, FiniteFloat, PositiveFloat, PositiveInt, SecretStr, model_validator
 
 from backend.served_models import IN_MEMORY
 from fedmem.storage.settings import StorageSettings
@@ -60,6 +60,10 @@ class Settings(StorageSettings, WebSettings):
     max_k: PositiveInt = Field(1000, description="The most items of one answer.")
     max_feedback_per_day: PositiveInt = Field(
         10_000, description="The most new events of one user that POST /feedback takes in a day (UTC); more are 429."
+    )
+    positive_rating: FiniteFloat = Field(
+        4.0,
+        description="From which rating on an event of kind `rating` becomes an interaction; a lower one only counts.",
     )
     max_batch: PositiveInt = Field(256, description="The most users of one POST /recommend/batch.")
     max_batch_items: PositiveInt = Field(

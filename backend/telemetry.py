@@ -1,5 +1,7 @@
 """What Prometheus reads at /metrics. Labels are route templates, never paths: their number is known beforehand."""
 
+from collections import Counter as TallyOf
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from prometheus_client import (
@@ -11,6 +13,8 @@ from prometheus_client import (
     PlatformCollector,
     ProcessCollector,
 )
+
+from fedmem.storage.catalogue_rows import Event
 
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
@@ -85,3 +89,27 @@ class ModelMetrics:
         self._versions[dataset] = version
         self.in_service.labels(dataset, version).set(round)
         self.swaps.labels(dataset).inc()
+
+
+@dataclass(frozen=True)
+class FeedbackMetrics:
+    """What users did."""
+
+    events: Counter
+
+    @classmethod
+    def create(cls, registry: CollectorRegistry) -> "FeedbackMetrics":
+        """Start all at zero."""
+        return cls(
+            Counter(
+                "fedmem_feedback_events",
+                "Events that POST /feedback took, retries included.",
+                ("dataset", "kind"),
+                registry=registry,
+            )
+        )
+
+    def took(self, dataset: str, events: Iterable[Event]) -> None:
+        """Count events that were taken."""
+        for kind, count in TallyOf(event.kind for event in events).items():
+            self.events.labels(dataset, kind).inc(count)

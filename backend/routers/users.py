@@ -1,56 +1,27 @@
-"""Interactions as they happen, and what is stored of a user: export and deletion."""
+"""What is stored of a user: export and deletion."""
 
 from http import HTTPStatus
 from typing import Annotated
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Query
 
 from backend.dependencies import (
     SEES_USERS,
     WRITES,
-    AskedDataset,
     Catalogue,
     CurrentLinks,
-    CurrentSettings,
     DatasetName,
     Keeper,
-    Served,
     UserIdInPath,
-    charge,
-    dataset_name,
 )
 from backend.openapi import problems
 from backend.query_route import KnownQueryRoute
 from backend.rows import history_of
-from fedmem.contracts import FeedbackRequest, FeedbackResponse, UserHistory, UserPage, UserSummary
+from fedmem.contracts import UserHistory, UserPage, UserSummary
 from fedmem.contracts.contract import STORED
 from fedmem.errors import UnknownUserError
-from fedmem.storage.catalogue_rows import Event
 
 router = APIRouter(tags=["users"], route_class=KnownQueryRoute)
-
-
-@router.post("/feedback", dependencies=[WRITES], responses=problems(400, 404, 409, 413, 503))
-def add_feedback(
-    request: FeedbackRequest,
-    asked: Request,
-    served: Served,
-    catalogue: Catalogue,
-    keeper: Keeper,
-    settings: CurrentSettings,
-    dataset: AskedDataset = None,
-) -> FeedbackResponse:
-    """Store interactions, all or none. They count from the next recommendation on; a retry adds nothing.
-
-    Events of a deleted user from before the deletion are left out: a retry does not bring a user back. Of one user at
-    most FEDMEM_MAX_FEEDBACK_PER_DAY new events are taken in a day (UTC); more are 429, and nothing is stored.
-    """
-    charge(asked, len(request.events))
-    events = [Event(event.user_id, event.item_id, float(event.timestamp)) for event in request.events]
-    name = dataset_name(dataset, served, catalogue)
-    added = catalogue.add_feedback(name, events, settings.max_feedback_per_day)
-    keeper.catch_up(name)
-    return FeedbackResponse(accepted=added.accepted, duplicates=added.duplicates, left_out=added.left_out)
 
 
 @router.get("/users", dependencies=[SEES_USERS], responses=problems(404, 409, 503))

@@ -1,9 +1,6 @@
 """What crosses HTTP, and what ``--json`` prints: the same shapes."""
 
 from fedmem.contracts.catalogue import (
-    FeedbackEvent,
-    FeedbackRequest,
-    FeedbackResponse,
     HistoryEntry,
     ItemPage,
     ItemResponse,
@@ -25,6 +22,7 @@ from fedmem.contracts.experiments import (
     Tuning,
     TuningTrial,
 )
+from fedmem.contracts.feedback import FeedbackEvent, FeedbackRequest, FeedbackResponse, RefusedEvent, WrongEvent
 from fedmem.contracts.jobs import (
     Job,
     JobEvent,
@@ -122,6 +120,7 @@ __all__ = [
     "RecommendationRequest",
     "RecommendationResponse",
     "RecommendedItem",
+    "RefusedEvent",
     "RememberedPart",
     "RoundMetrics",
     "RowGrowth",
@@ -139,4 +138,5 @@ __all__ = [
     "UserHistory",
     "UserPage",
     "UserSummary",
+    "WrongEvent",
 ]

@@ -1,4 +1,4 @@
-"""Items, feedback and users as they cross HTTP."""
+"""Items and users as they cross HTTP."""
 
 from functools import partial
 from typing import Annotated
@@ -8,9 +8,6 @@ from pydantic import BeforeValidator, Field
 from fedmem.contracts.contract import PRINTABLE, Contract
 from fedmem.contracts.recommendations import ItemId, UserId, told_apart
 from fedmem.identifiers import MAX_DESCRIPTION_LENGTH, MAX_ID_LENGTH, read_id
-from fedmem.times import read_time
-
-MAX_EVENTS = 10_000
 
 WHOLE_NUMBERS = "Blanks around it are left out, and a whole number is taken as text."
 NewItemId = Annotated[
@@ -32,16 +29,6 @@ NewUserId = Annotated[
 ]
 Title = Annotated[str, Field(max_length=1000, pattern=PRINTABLE, examples=["The Princess Bride"])]
 Genre = Annotated[str, Field(max_length=200, pattern=PRINTABLE, examples=["Comedy"])]
-Timestamp = Annotated[
-    float,
-    BeforeValidator(read_time, json_schema_input_type=float | str),
-    Field(
-        ge=0,
-        description="When: seconds since 1970 or, told by their size, milli-, micro- or nanoseconds; or an ISO 8601 "
-        "time, in UTC where it names no zone. In a data set without times, a number behind its last row.",
-        examples=[978300019],
-    ),
-]
 
 
 class ItemUpdate(Contract):
@@ -83,36 +70,6 @@ class ItemPage(Contract):
     items: tuple[ItemResponse, ...]
     total: int = Field(description="How many items match in all.", examples=[240])
     next: str | None = Field(description="Path of the next page, or null.", examples=["/items?offset=50"])
-
-
-class FeedbackEvent(Contract):
-    """One interaction."""
-
-    user_id: NewUserId
-    item_id: NewItemId
-    timestamp: Timestamp
-
-
-class FeedbackRequest(Contract):
-    """What ``POST /feedback`` takes. The same event again, from a retry, is counted once."""
-
-    events: tuple[FeedbackEvent, ...] = Field(
-        min_length=1,
-        max_length=MAX_EVENTS,
-        description="In any order.",
-        examples=[[{"user_id": "u1", "item_id": "1197", "timestamp": 978300019}]],
-    )
-
-
-class FeedbackResponse(Contract):
-    """What became of the events."""
-
-    accepted: int = Field(description="New ones; they count from the next recommendation on.", examples=[1])
-    duplicates: int = Field(description="Those that were there already.", examples=[0])
-    left_out: int = Field(
-        description="Those of users who were deleted since they happened. A later event is of a user who came back.",
-        examples=[0],
-    )
 
 
 class HistoryEntry(Contract):

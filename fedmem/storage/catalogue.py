@@ -1,6 +1,5 @@
 """The catalogue: named data sets of items and interactions, in transactions of their own."""
 
-import math
 import time
 from collections.abc import Callable, Iterable, Sequence
 
@@ -8,7 +7,7 @@ from sqlalchemy import Connection, Engine
 
 from fedmem.config import Repeats
 from fedmem.errors import DataError, UnknownItemError, UnknownUserError
-from fedmem.storage import datasets, deletions, erasures, feedback_days, imports, interactions, items
+from fedmem.storage import datasets, deletions, erasures, feedback, feedback_days, imports, interactions, items
 from fedmem.storage.catalogue_rows import (
     Added,
     CatalogueSnapshot,
@@ -23,10 +22,9 @@ from fedmem.storage.catalogue_rows import (
     UserRow,
 )
 from fedmem.storage.engine import forget_deleted, note_deletion, reading, writing
+from fedmem.storage.feedback import Taken
 from fedmem.storage.import_lock import alone
 from fedmem.storage.import_writer import Imports, ImportWriter, Progress
-
-NAMED = 5  # unknown items in a message
 
 
 def _silent(stage: str, done: int, total: int) -> None:
@@ -189,31 +187,20 @@ class CatalogueStore:
             DataError: if a time is not finite, or a step where all times of the data set are dates, or an id is no
                 text.
         """
-        _check_events(events)
         with writing(self._engine) as connection:
-            dataset_id = datasets.lock_dataset(connection, name)
-            _check_items(connection, dataset_id, name, events)
-            step = next((event for event in events if interactions.is_step(event.timestamp)), None)
-            if step is not None and interactions.counts_seconds(connection, dataset_id):
-                raise DataError(
-                    f"{_described(step)} has the time {step.timestamp:g}, which is no date, as all times of the data "
-                    f"set {name!r} are; give seconds since 1970"
-                )
-            rows = deletions.without_deleted(connection, dataset_id, interactions.as_columns(events))
-            users = set(rows.users)
-            before = {} if most_per_day is None else feedback_days.count_rows(connection, dataset_id, users)
-            if imports.under_way(connection, dataset_id):
-                interactions.give_way(connection, dataset_id, rows)
-            newest = interactions.newest_id(connection, dataset_id)
-            added = interactions.add_interactions(connection, dataset_id, rows, newest)
-            datasets.let_be_seen(connection, dataset_id, newest + len(rows))
-            if most_per_day is not None:
-                after = feedback_days.count_rows(connection, dataset_id, users)
-                more = {
-                    user: count - before.get(user, 0) for user, count in after.items() if count > before.get(user, 0)
-                }
-                feedback_days.add_to_day(connection, dataset_id, more, most_per_day, self._clock())
-        return Added(added, len(rows) - added, len(events) - len(rows))
+            taken = self._take(connection, name, events, most_per_day)
+            if taken.refused:
+                raise feedback.refusal(name, events, taken.refused)
+        return taken.added
+
+    def take_feedback(self, name: str, events: Sequence[Event], most_per_day: int | None = None) -> Taken:
+        """Store events as ``add_feedback`` does, but those that cannot be stored cost only themselves."""
+        with writing(self._engine) as connection:
+            return self._take(connection, name, events, most_per_day)
+
+    def _take(self, connection: Connection, name: str, events: Sequence[Event], most_per_day: int | None) -> Taken:
+        dataset_id = datasets.lock_dataset(connection, name)
+        return feedback.Feedback(connection, dataset_id, name, most_per_day, self._clock()).take(events)
 
     def readmit_user(self, name: str, user_id: str) -> None:
         """Let a deleted user's earlier interactions in again, by the next import or feedback that holds them.
@@ -245,22 +232,3 @@ def check_name(name: str) -> None:
     """Raise ``DataError`` unless the name is printable, has no space around it, and could be a folder's."""
     if not name.strip() or name != name.strip() or not name.isprintable() or name.startswith(".") or "/" in name:
         raise DataError(f"{name!r} cannot name a data set: use letters, digits, dots and dashes")
-
-
-def _check_events(events: Sequence[Event]) -> None:
-    for event in events:
-        if not math.isfinite(event.timestamp):
-            raise DataError(f"{_described(event)} has the time {event.timestamp}; give seconds since 1970")
-        if not event.user_id or "\0" in event.user_id:
-            raise DataError(f"{event.user_id!r} cannot name a user")
-
-
-def _described(event: Event) -> str:
-    return f"the event of user {event.user_id!r} on item {event.item_id!r}"
-
-
-def _check_items(connection: Connection, dataset_id: int, name: str, events: Sequence[Event]) -> None:
-    missing = items.missing_items(connection, dataset_id, (event.item_id for event in events))
-    if missing:
-        named = ", ".join(map(repr, missing[:NAMED])) + (f" and {len(missing) - NAMED} more" * (len(missing) > NAMED))
-        raise UnknownItemError(f"the data set {name!r} has no item {named}; nothing was stored. Put new items first.")

@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fedmem.config import Repeats
+from fedmem.contracts.feedback import FeedbackKind
 
 DESCRIPTION = frozenset(("title", "genres", "year", "image_path", "text"))
 
@@ -40,11 +41,19 @@ class ItemPage:
 
 @dataclass(frozen=True)
 class Event:
-    """One reported interaction; ``timestamp`` is in seconds since 1970."""
+    """One reported event; ``timestamp`` is in seconds since 1970.
+
+    ``trains`` says whether it becomes an interaction; what it is worth, and the answer that led to it, are for the
+    online evaluation.
+    """
 
     user_id: str
     item_id: str
     timestamp: float
+    kind: FeedbackKind = "interaction"
+    trains: bool = True
+    weight: float = 1.0
+    recommendation_id: str | None = None
 
 
 @dataclass(frozen=True)
@@ -67,11 +76,15 @@ class UserRow:
 
 @dataclass(frozen=True)
 class Added:
-    """How many events were new, were there already (or twice among themselves), and are older than a deletion."""
+    """How many events were new, were there already (or twice among themselves), and are older than a deletion.
+
+    ``counted`` is how many were of kinds that become no interaction.
+    """
 
     accepted: int
     duplicates: int
     left_out: int = 0
+    counted: int = 0
 
 
 @dataclass(frozen=True)
