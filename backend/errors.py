@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from http import HTTPStatus
 
+from anyio.to_thread import run_sync
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
@@ -28,6 +29,14 @@ KEY_NAME = "fedmem.key_name"  # likewise, the name of the key by which the reque
 
 class NotReadyError(FedMemError):
     """What is asked for cannot be answered yet."""
+
+
+class NoModelError(ConflictError):
+    """A data set that is named has no model in service, or is none at all."""
+
+    def __init__(self, dataset: str, message: str) -> None:
+        super().__init__(message)
+        self.dataset = dataset
 
 
 class ApiKeyError(FedMemError):
@@ -82,6 +91,7 @@ def add_error_handlers(app: FastAPI) -> None:
     """Turn every error of an application into a problem."""
     for kind in STATUS_OF:
         app.add_exception_handler(kind, _known)
+    app.add_exception_handler(NoModelError, _no_model)
     app.add_exception_handler(RequestValidationError, _wrong_request)
     app.add_exception_handler(HTTPException, _http_error)
 
@@ -89,6 +99,19 @@ def add_error_handlers(app: FastAPI) -> None:
 async def _known(request: Request, error: Exception) -> Response:
     assert isinstance(error, FedMemError)
     return problem(request.scope, status_of(error), str(error))
+
+
+async def _no_model(request: Request, error: Exception) -> Response:
+    """Tell a data set that is not there from one that has no model yet."""
+    assert isinstance(error, NoModelError)
+    services = getattr(request.app.state, "services", None)
+    if services is None:  # one run alone is served
+        return problem(request.scope, HTTPStatus.NOT_FOUND, str(error))
+    try:
+        await run_sync(services.catalogue.require, error.dataset)
+    except FedMemError as other:
+        return await _known(request, other)
+    return await _known(request, error)
 
 
 async def _wrong_request(request: Request, error: Exception) -> Response:

@@ -3,7 +3,7 @@
 import itertools
 from collections.abc import Mapping
 
-from backend.errors import NotReadyError
+from backend.errors import NoModelError, NotReadyError
 from backend.served_model import ServedModel
 from fedmem.errors import ConflictError, UnknownModelError
 
@@ -59,8 +59,8 @@ class ServedModels:
             UnloadedError: if it is in service and not in memory.
             NotReadyError: if none is in service.
             UnknownModelError: if the version is not in memory.
-            ConflictError: if it is of another data set than the one given, or this has none, or there are several data
-                sets and none is named.
+            NoModelError: if the data set has none.
+            ConflictError: if it is of another data set than the one given, or there are several and none is named.
         """
         if not self._in_service:
             raise NotReadyError(f"no model is in service yet: {self.awaited}")
@@ -104,10 +104,11 @@ class ServedModels:
         if name in self._withdrawn:
             raise NotReadyError(f"no model of the data set {name!r} can be served: {self._withdrawn[name]}")
         if name not in self._in_service:
-            raise ConflictError(
+            raise NoModelError(
+                name,
                 f"no model of a data set {name!r} is in service (there are models of {self._there()}): train one, or "
                 "put one into service with POST /models/VERSION/activate (GET /models lists them)"
-                + ("; FEDMEM_DATASET names it" if dataset is None else "")
+                + ("; FEDMEM_DATASET names it" if dataset is None else ""),
             )
         return name
 

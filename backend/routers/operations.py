@@ -42,12 +42,12 @@ async def get_metrics(request: Request) -> Response:
     return Response(text, headers={"Content-Type": CONTENT_TYPE_LATEST})
 
 
-@ready.get("/health/ready", responses=problems(409, 503))
+@ready.get("/health/ready", responses=problems(404, 409, 503))
 async def is_ready(request: Request, services: CurrentServices, served: Served, dataset: OfDataset = None) -> Ready:
     """Say whether the database is at this version's schema and a model answers; else 503 says which is missing.
 
     Without `dataset` that of the default data set is asked for, and where there is no default any will do. A data set
-    that has no model in service is a 409.
+    that has no model in service is a 409, one that is not there a 404.
     """
     await anyio.to_thread.run_sync(check_schema, services.engine)
     refused = "; ".join(

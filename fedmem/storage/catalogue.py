@@ -107,6 +107,11 @@ class CatalogueStore:
         with reading(self._engine) as connection:
             return datasets.count_dataset(connection, name)
 
+    def require(self, name: str) -> None:
+        """Raise UnknownDatasetError, which names those there are, unless there is a data set of this name."""
+        with reading(self._engine) as connection:
+            datasets.find_dataset(connection, name)
+
     def snapshot(self, name: str, until_id: int | None = None) -> CatalogueSnapshot:
         """Read the interactions up to an id (all for None) and the items, as they are at one moment."""
         with reading(self._engine) as connection:

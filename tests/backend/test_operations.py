@@ -100,4 +100,5 @@ def test_a_run_is_served_without_a_database(recommender):
         assert client.get("/health/ready").json()["model_version"] == recommender.model_version
         assert client.get("/items/3/similar").status_code == 200
         problem(client.get("/jobs"), 404)
+        assert "'nowhere'" in problem(client.get("/recommend/u01?dataset=nowhere"), 404).detail
         assert "/jobs" not in client.get("/openapi.json").json()["paths"]

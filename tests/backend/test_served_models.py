@@ -146,7 +146,8 @@ def test_who_is_unknown_to_one_data_set_is_not_known_by_another(two):
     problem(two.get("/recommend/reader?dataset=tiny&strict=true"), 404)
     problem(two.get("/users/reader/history?dataset=tiny"), 404)
     problem(two.get("/items/b3/similar?dataset=tiny"), 404)
-    problem(two.get("/recommend/u01?dataset=nowhere"), 409)
+    for path in ("/recommend/u01", "/health/ready", "/memory/map", "/items/1/similar"):
+        assert "no data set 'nowhere'; there are: books" in problem(two.get(f"{path}?dataset=nowhere"), 404).detail
 
 
 def test_a_version_says_which_data_set_is_meant(two):
