@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 BACKLOG = 100  # connections that are accepted in one turn of the event loop
 UNCOUNTED = 3 * BACKLOG  # one is accepted, given a transport and counted in three turns
 OWN_FILES = 128  # that the process has open besides: the database, checkpoints, libraries
+SOON = 1.0  # seconds within which whoever has just come is not late, and pages of the dashboard give way first
 LAST_SECONDS = 2.0  # that an answer has which is the last of a connection
 TOO_SLOW = b"HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
 TOO_MANY = b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nRetry-After: 5\r\nContent-Length: 0\r\n\r\n"
@@ -95,6 +96,7 @@ class PatientProtocol(H11Protocol):
         self._deadline: asyncio.TimerHandle | None = None
         self._unread: asyncio.TimerHandle | None = None
         self._owes = ""  # what the caller is to send: the head, the body, nothing
+        self._since = 0.0  # when it began to owe that
         self._is_http = True
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -106,10 +108,11 @@ class PatientProtocol(H11Protocol):
 
     def _make_room(self) -> None:
         longest = next(iter(self.patience.waiting))
-        if longest is not self:
-            longest._close(TOO_SLOW)
-        elif websocket := self.patience.longest_silent():
+        late = self.loop.time() - longest._since > SOON
+        if not late and (websocket := self.patience.longest_silent()):
             websocket.give_way()
+        elif longest is not self:
+            longest._close(TOO_SLOW)
         else:  # all others are being answered
             self._close(TOO_MANY)
 
@@ -164,6 +167,7 @@ class PatientProtocol(H11Protocol):
         self._forget()
         self._owes = owed
         if owed:
+            self._since = self.loop.time()
             self.patience.waiting[self] = None
             seconds = self.patience.head_seconds if owed == "head" else self.patience.body_seconds
             self._deadline = self.loop.call_later(seconds, self._close, TOO_SLOW)

@@ -11,8 +11,8 @@ from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 
 from tests.waiting import PATIENCE, until
-from tests.web.test_connections import BIG, application, serving
-from web import websockets
+from tests.web.test_connections import BIG, all_of, application, caller, serving
+from web import connections, websockets
 from web.websockets import GOING_AWAY, PatientWebSocket
 
 UPGRADE = (
@@ -92,6 +92,19 @@ def test_beyond_the_most_connections_the_address_that_has_most_pages_gives_one()
         assert {one.address for one in server.config.patience.websockets} == {"127.0.0.1", "127.0.0.2"}
         for kept in (other, greedy[2], greedy[0]):
             assert answer(kept) == "still there"
+
+
+def test_a_page_gives_way_before_a_caller_who_has_just_come_and_not_said_all(monkeypatch):
+    monkeypatch.setattr(connections, "SOON", PATIENCE)
+    with echoing(max_connections=4) as (server, port), contextlib.ExitStack() as stack:
+        greedy = [stack.enter_context(page(port, "127.0.0.2")) for _ in range(3)]
+        half = stack.enter_context(caller(port, b"GET / HTTP/1.1\r\nHost: localhost\r\n"))
+        until(lambda: len(server.server_state.connections) == 4, "the connection")
+        assert httpx.get(f"http://127.0.0.1:{port}/").text == "127.0.0.1"
+        with pytest.raises(ConnectionClosed):
+            greedy[0].recv(PATIENCE)
+        half.sendall(b"Connection: close\r\n\r\n")
+        assert all_of(half).startswith(b"HTTP/1.1 200 ")
 
 
 def test_where_each_address_has_one_page_the_new_caller_is_refused():
