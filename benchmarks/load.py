@@ -53,9 +53,9 @@ def load(rate: float, seconds: float, warm_up: float = WARM_UP) -> dict[str, Any
         return found | {"machine": machine()}
 
 
-def put_first_model_into_service(made: Product) -> None:
+def put_first_model_into_service(made: Product, dataset: str = DEMO) -> None:
     """Stop a job after a few rounds and activate what it leaves."""
-    job = made.queue_demo()
+    job = made.queue_demo(dataset)
     made.wait(lambda: made.rounds(job) >= FIRST_ROUNDS, "the first rounds")
     with made.client as client:
         client.post(f"/jobs/{job}/stop").raise_for_status()
@@ -97,9 +97,9 @@ async def under_load(
     }
 
 
-def users_and_items(made: Product) -> tuple[list[str], list[str]]:
-    """Return the demo's users and items."""
-    interactions, items = read_dataset(made.data_dir / DEMO)
+def users_and_items(made: Product, dataset: str = DEMO) -> tuple[list[str], list[str]]:
+    """Return the users and items of the demo, or of one like it."""
+    interactions, items = read_dataset(made.data_dir / dataset)
     return sorted(set(interactions.users.tolist())), [item.item_id for item in items]
 
 

@@ -169,15 +169,15 @@ class Product:
         CatalogueStore(engine).write(name, "the benchmark", columns, rows)
         engine.dispose()
 
-    def store_demo(self) -> None:
-        """Store the embedded demo."""
-        interactions, items = read_dataset(write_demo(self.data_dir / DEMO))
-        self.store(DEMO, interactions.without_duplicates(), items)
+    def store_demo(self, name: str = DEMO, seed: int = 42, num_users: int = 500) -> None:
+        """Store the embedded demo, or one made of another seed or size."""
+        interactions, items = read_dataset(write_demo(self.data_dir / name, seed=seed, num_users=num_users))
+        self.store(name, interactions.without_duplicates(), items)
 
-    def queue_demo(self) -> int:
-        """Queue an endless job on the demo."""
+    def queue_demo(self, name: str = DEMO) -> int:
+        """Queue an endless job on the demo, or one like it."""
         with self.client as client:
-            return int(client.post("/jobs", json={"dataset": DEMO, "config": ENDLESS}).raise_for_status().json()["id"])
+            return int(client.post("/jobs", json={"dataset": name, "config": ENDLESS}).raise_for_status().json()["id"])
 
     def rounds(self, job: int) -> int:
         """Return how many rounds a job has completed."""

@@ -6,7 +6,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from benchmarks.hostile import POISON, Attack, config_of, record_of
+from benchmarks.attack_jobs import POISON, JobAttack, config_of
+from benchmarks.hostile import record_of
 from benchmarks.load_generator import Load
 from benchmarks.product import Product
 from fedmem.config_reader import validate_config
@@ -21,7 +22,7 @@ def test_every_poisoned_job_is_one_that_is_read(kind):
 
 
 def test_the_record_counts_what_failed_apart():
-    attack = Attack(Product(Path(), 1), done=Counter({"batch: 429": 2}))
+    attack = JobAttack(Product(Path(), 1), ("demo",), done=Counter({"batch: 429": 2}))
     record = record_of(1, Load([0.1, 0.2], [0.0], Counter({"503": 1})), attack, False)
     assert (record["requests"], record["errors"], record["errors_by_reason"]) == (3, 1, {"503": 1})
     assert record["attacks"] == {"batch: 429": 2}
@@ -30,7 +31,7 @@ def test_the_record_counts_what_failed_apart():
 
 def test_a_job_that_was_posted_is_waited_for_though_the_attacks_end_meanwhile(monkeypatch):
     states = iter(["queued", "running", "succeeded"])
-    attack = Attack(Product(Path(), 1))
+    attack = JobAttack(Product(Path(), 1), ("demo",))
 
     def answer(request: httpx.Request) -> httpx.Response:
         if request.method == "GET":
