@@ -11,6 +11,7 @@ import typer
 from cli import (
     ablating,
     auditing,
+    backing_up,
     benching,
     config,
     data,
@@ -42,6 +43,8 @@ for command in (
     recommending.recommend,
     up.up,
     auditing.audit,
+    backing_up.backup,
+    backing_up.restore,
     serving.dashboard,
     serving.trainer,
     serving.serve,

@@ -49,6 +49,11 @@ def head() -> str | None:
     return ScriptDirectory.from_config(_config("")).get_current_head()
 
 
+def knows(revision: str) -> bool:
+    """Say whether this version can bring a database from a revision to the newest."""
+    return revision in {each.revision for each in ScriptDirectory.from_config(_config("")).walk_revisions()}
+
+
 def _config(url: str) -> Config:
     """Return Alembic's settings without alembic.ini, which an installed package lacks, for any working directory."""
     config = Config()

@@ -1,0 +1,56 @@
+"""``fedmem backup`` and ``fedmem restore``: the database and the data folder, together."""
+
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cli.database import opened
+from cli.options import DatabaseUrl, ServiceDir
+from cli.screen import counted, notes
+from fedmem.environment import keep_files_private
+from fedmem.errors import DataError
+
+
+def backup(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A new folder for the backup.")],
+    data_dir: ServiceDir = Path("runs/service"),
+    database_url: DatabaseUrl = None,
+) -> None:
+    """Back up database, models and runs into a new folder, while everything runs.
+
+    Checkpoints share the disk's room with the installation where both are on one disk: copy the folder elsewhere to be
+    safe from the disk. .env and the file of keys are not in it.
+    """
+    from fedmem.backup.making import back_up
+
+    keep_files_private()
+    with opened(database_url) as engine:
+        made = back_up(engine, data_dir, folder)
+    notes.print(f"{folder} holds {counted(len(made.files), 'file')}, {made.size / 2**20:,.1f} MiB")
+
+
+def restore(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A folder that `fedmem backup` has written.")],
+    data_dir: ServiceDir = Path("runs/service"),
+    database_url: DatabaseUrl = None,
+) -> None:
+    """Check every file of a backup, and make database and data folder of it where neither is yet.
+
+    Jobs that were running go on from their last round once a trainer runs.
+    """
+    import migrations
+    from fedmem.backup.manifest import read_manifest
+    from fedmem.backup.restoring import restore as restore_backup
+    from fedmem.storage.engine import DEFAULT_URL
+
+    keep_files_private()
+    if not migrations.knows(revision := read_manifest(folder).revision):
+        raise DataError(f"{folder} is of a newer FedMem (its database is at {revision}): restore it with that version")
+    restored = restore_backup(folder, database_url or DEFAULT_URL, data_dir)
+    at = datetime.fromtimestamp(restored.made_at)
+    notes.print(f"restored as it was on {at:%Y-%m-%d at %H:%M:%S}: {counted(len(restored.files), 'file')}")
+    notes.print("users who were deleted after that are in it again: delete them again")
+    if revision != migrations.head():
+        notes.print("it is of an earlier FedMem; run: fedmem db upgrade")
