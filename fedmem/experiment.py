@@ -12,6 +12,7 @@ import numpy as np
 
 from fedmem.checkpoint import DirectoryRecorder, Recorder, RunDirectory, RunRecord, Snapshot
 from fedmem.config import ExperimentConfig
+from fedmem.continuation import Carried
 from fedmem.errors import CheckpointError, TrainingError
 from fedmem.evaluation.metric_table import MetricTable
 from fedmem.federated.postprocessing import Postprocessors
@@ -91,6 +92,7 @@ class TrainingRun:
         release = transition_release(config, snapshot.features)
         self.server = FedMemServer(config, clients, self.population, state, postprocessors, release)
         self._warned: set[str] = set()
+        self._unvalidated = False
         self.recorder: Recorder = recorder or DirectoryRecorder(directory, config.save_interval)
 
     @classmethod
@@ -132,6 +134,11 @@ class TrainingRun:
         """What is on disk."""
         return self.recorder.record
 
+    def take_up(self, carried: Carried) -> None:
+        """Stand where a run on older data stood; the first report of ``rounds`` is its validation on this data."""
+        self.server.state, self._unvalidated = carried.state, True
+        self.population.restore_memories(carried.memories, carried.state.round, carried.handed_on)
+
     def rounds(self, stop: Callable[[], bool] = lambda: False, watch: Watch = unwatched) -> Iterator[RoundReport]:
         """Train until finished, or until ``stop()`` is true; the rounds that are done are then on disk.
 
@@ -148,10 +155,10 @@ class TrainingRun:
             go_on()
 
         self.recorder.begin()
-        while not self.server.finished:
+        while self._unvalidated or not self.server.finished:
             try:
                 with heeding(go_on):
-                    report = self.server.run_round(after_chunk)
+                    report = self._validated(go_on) if self._unvalidated else self.server.run_round(after_chunk)
             except (_Stopped, TrainingError) as ended:
                 self.recorder.flush(self.server.state, self.population)
                 if isinstance(ended, _Stopped) or stop():  # who asks to stop may have ended the workers too
@@ -166,6 +173,11 @@ class TrainingRun:
             yield report
             if stopping:
                 return
+
+    def _validated(self, go_on: Callable[[], None]) -> RoundReport:
+        report = self.server.validate(go_on)
+        self._unvalidated = False
+        return report
 
     def finish(self, after_group: Callable[[], None] = lambda: None) -> TestResult:
         """Restore the best model with the memories of its round, evaluate it once on test, and write the result.

@@ -1,6 +1,9 @@
 """What a run starts from: the data with its cold users drawn, the frozen features, and what is said of them."""
 
 import logging
+from dataclasses import replace
+
+import numpy as np
 
 from fedmem.checkpoint import Snapshot
 from fedmem.config import ExperimentConfig, FeaturesConfig, ModelConfig
@@ -19,7 +22,7 @@ from fedmem.federated.round import cohort_size
 from fedmem.federated.secure_aggregation import check_cohort
 from fedmem.federated.server_optimizers import SERVER_OPTIMIZERS
 from fedmem.federated.start import check_device
-from fedmem.modality import Modality
+from fedmem.modality import FROZEN, Modality
 from fedmem.model.recommendation_losses import LOSSES
 from fedmem.randomness import numpy_generator
 
@@ -27,19 +30,33 @@ logger = logging.getLogger(__name__)
 
 
 def take_snapshot(
-    config: ExperimentConfig, dataset: FederatedDataset, progress: StageProgress | None = None
+    config: ExperimentConfig,
+    dataset: FederatedDataset,
+    progress: StageProgress | None = None,
+    like: Snapshot | None = None,
 ) -> Snapshot:
-    """Prepare everything a run starts from: the data with its cold users drawn, and the frozen features."""
+    """Prepare everything a run starts from: the data with its cold users drawn, and the frozen features.
+
+    Args:
+        config: the run's configuration.
+        dataset: the data.
+        progress: told of what is being done.
+        like: an older snapshot, a model of which is to go on with this one: it reads the same modalities, with the mean
+            and the scale that it knows, and the cold users of then stay cold.
+    """
     check_device(config.device)
     _warn_of_weak_settings(config)
     writer = preference_writer(config.features.preference_source, Cache())
     dataset = dataset.configured(config.data)
     require_several_users(dataset)
-    if config.data.cold_user_fraction:
+    if like is not None:
+        dataset = _with_cold_users_of(like.dataset, dataset)
+    elif config.data.cold_user_fraction:
         dataset = _with_cold_users(config.data.cold_user_fraction, config.seed, dataset)
     _check_cohorts(config, dataset)
     _say_what_is_left_out(dataset)
-    encoding = Encoding(_features_read(config), config.model.text_model_name, progress)
+    read = _features_read(config) if like is None else _features_of(like.features, config.features)
+    encoding = Encoding(read, config.model.text_model_name, progress, None if like is None else like.features)
     features, provenance = build_item_features(dataset.items, encoding)
     _check_text_dim(config.model, features)
     policy = config.features.preference_text if config.uses_memory else "off"
@@ -52,6 +69,18 @@ def _features_read(config: ExperimentConfig) -> FeaturesConfig:
     """Leave images, which the visual expert alone reads, off where there are no experts, unless they are asked for."""
     unread = not config.uses_retriever and config.features.image == "auto"
     return config.features.model_copy(update={"image": "off"}) if unread else config.features
+
+
+def _features_of(trained: ItemFeatures, config: FeaturesConfig) -> FeaturesConfig:
+    """Require the modalities that a model was trained with, and leave off those that it has no place for."""
+    policies = {m.stored: "required" if m in trained.vectors else "off" for m in FROZEN}
+    return config.model_copy(update=policies)
+
+
+def _with_cold_users_of(before: FederatedDataset, dataset: FederatedDataset) -> FederatedDataset:
+    ids = [before.vocabulary.user_id(user) for user in before.cold_users.tolist()]
+    found = [user for user_id in ids if (user := dataset.vocabulary.find_user(user_id)) is not None]
+    return replace(dataset, cold_users=np.array(sorted(found), np.int64))
 
 
 def _check_cohorts(config: ExperimentConfig, dataset: FederatedDataset) -> None:

@@ -38,11 +38,19 @@ class RawVectors:
 
 @dataclass(frozen=True)
 class Encoding:
-    """How vectors are made: the settings, the text encoder's name, and who is told of progress."""
+    """How vectors are made.
+
+    Attributes:
+        config: the settings.
+        text_model_name: the text encoder's name.
+        progress: told of what is being done.
+        like: features whose mean and scale are applied, which a trained model knows, instead of the catalogue's own.
+    """
 
     config: FeaturesConfig
     text_model_name: str
     progress: StageProgress | None = None
+    like: ItemFeatures | None = None
 
 
 @dataclass(frozen=True)
@@ -83,7 +91,8 @@ def build_item_features(items: Sequence[Item], encoding: Encoding) -> tuple[Item
     prepared = {m: SOURCES[m].prepare(items, encoding) for m, policy in policies.items() if policy != "off"}
     vectors, notes = {}, {}
     for modality, policy in policies.items():
-        used, notes[modality.stored] = _vectors(modality, policy, prepared.get(modality))
+        like = None if encoding.like is None else encoding.like.vectors.get(modality)
+        used, notes[modality.stored] = _vectors(modality, policy, prepared.get(modality), like)
         if used is not None:
             vectors[modality] = used
     return ItemFeatures(len(items), vectors), notes
@@ -122,7 +131,7 @@ def build_user_features(
 
 
 def _vectors(
-    modality: Modality, policy: Policy, obtain: Callable[[], RawVectors] | None
+    modality: Modality, policy: Policy, obtain: Callable[[], RawVectors] | None, like: FrozenVectors | None
 ) -> tuple[FrozenVectors | None, str]:
     if obtain is None:
         return None, "off"
@@ -137,7 +146,7 @@ def _vectors(
         return None, _absent(modality, policy)
     note = f"{raw.identity}, {raw.present} of {len(raw.vectors)} items"
     logger.info("%s features: %s", modality.stored, note)
-    return FrozenVectors.fitted(raw.vectors), note
+    return FrozenVectors.fitted(raw.vectors) if like is None else like.transformed([None, *raw.vectors]), note
 
 
 def _absent(modality: Modality, policy: Policy) -> str:

@@ -109,7 +109,7 @@ def run_round(
     report = RoundReport(trained.round, metrics, seconds=seconds)
     if trained.round % config.evaluation.eval_every:  # nor because the run ends: longer ones would have other bests
         return trained, report
-    return _validated(config, trained, report, population, postprocessors, lambda: watch(len(clients), len(clients)))
+    return validated(config, trained, report, population, postprocessors, lambda: watch(len(clients), len(clients)))
 
 
 def _transition_metrics(config: ExperimentConfig, state: ServerState) -> dict[str, float]:
@@ -126,7 +126,7 @@ def _spent(config: ExperimentConfig, state: ServerState) -> dict[str, float]:
     return {"epsilon_weights": budget.spent(state.round)} if budget else {}
 
 
-def _validated(
+def validated(
     config: ExperimentConfig,
     state: ServerState,
     report: RoundReport,

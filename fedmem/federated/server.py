@@ -4,6 +4,7 @@ It knows clients by their numbers alone. A round is the function ``run_round``; 
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Literal
 
 from fedmem.config import ExperimentConfig
@@ -20,10 +21,12 @@ from fedmem.federated.round import (
     broadcast_of,
     broadcast_to_evaluate,
     evaluate_model,
+    nothing_new,
     run_round,
     select_clients,
     unwatched,
     updated,
+    validated,
 )
 from fedmem.federated.state import RoundReport, ServerState
 from fedmem.federated.transition_release import TransitionRelease
@@ -101,6 +104,13 @@ class FedMemServer:
         wanted: Split = "validation" if split == "val" else split
         broadcast = broadcast_to_evaluate(self.config, self.state, (self.state.strength,))
         return evaluate_model(self.config, broadcast, self.population, wanted, self.postprocessors, after_group)
+
+    def validate(self, after_group: Callable[[], None] = lambda: None) -> RoundReport:
+        """Validate what was trained on other data before it is trained on this; it is the best until one is better."""
+        unrated = replace(self.state, best_round=0, best_metric=-1.0, stale=0, new_transitions=nothing_new(self.state))
+        report = RoundReport(unrated.round, {})
+        self.state, report = validated(self.config, unrated, report, self.population, self.postprocessors, after_group)
+        return report
 
     def run_round(self, watch: Watch = unwatched) -> RoundReport:
         """Run one round and keep its state; a round that ends in an error leaves the one before."""

@@ -1,9 +1,8 @@
 """Items that a model was not trained with: encoded as the catalogue's were, texts find the rows of their likes."""
 
-from collections.abc import Mapping, MutableMapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from weakref import WeakKeyDictionary
 
 import numpy as np
 import numpy.typing as npt
@@ -19,12 +18,11 @@ from fedmem.features.text import TextEncoder
 from fedmem.federated.scoring import ModelScorer
 from fedmem.modality import Modality
 from fedmem.model.item_vectors import FrozenFeatures, ItemTable, MaskedVectors, availability_codes
+from fedmem.model.new_rows import ids_of_texts
 from fedmem.model.recommender import UR4RecV2MoE
 from fedmem.serving.catalogue import ServedCatalogue
 
 FloatArray = npt.NDArray[np.float32]
-REGULARISATION = 3.0  # chosen on two draws of new items of ML-100K that no reported figure is of: docs/experiments.md
-_maps: MutableMapping[UR4RecV2MoE, Tensor] = WeakKeyDictionary()
 
 
 @cache
@@ -131,26 +129,8 @@ def _ids(trained: UR4RecV2MoE, texts: MaskedVectors, index: Tensor) -> Tensor:
     new = (index >= len(trained.sasrec.item_embedding)) & texts.mask
     if not new.any():
         return ids
-    embedding = (_unit(texts.vectors[new]) @ _embedding_of_texts(trained)).to(ids)
-    own = 0 if trained.text_embedding is None else trained.text_embedding(texts.vectors[new])
-    ids[new] = embedding - own
+    ids[new] = ids_of_texts(trained, texts.vectors[new])
     return ids
-
-
-def _embedding_of_texts(trained: UR4RecV2MoE) -> Tensor:
-    """Return B [D_t, D], by which a text t of length 1 has the embedding t B: ridge regression over the trained items.
-
-    B = (TᵀT + λI)⁻¹ TᵀX, known as a mapping from attributes to features (Gantner et al., ICDM 2010).
-    """
-    if trained not in _maps:
-        texts = _unit(trained.features[Modality.TEXT].vectors[1:])  # [I, D_t], 0 without a text
-        gram = texts.T @ texts + REGULARISATION * torch.eye(texts.shape[1], dtype=texts.dtype)
-        _maps[trained] = torch.linalg.solve(gram, texts.T @ trained.item_table().embedding[1:].to(texts))
-    return _maps[trained]
-
-
-def _unit(vectors: Tensor) -> Tensor:
-    return torch.nn.functional.normalize(vectors.double(), dim=-1)
 
 
 def _frozen_rows(trained: UR4RecV2MoE, texts: PlacedTexts, index: Tensor) -> FrozenFeatures:

@@ -1,0 +1,96 @@
+"""What clients hold, for their newer histories: memories, and how much each has handed on to the transition memory."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+from scipy import sparse
+
+from fedmem.continuation.places import Indices, Places
+from fedmem.data.federated_dataset import FederatedDataset
+from fedmem.memory.entries import MemoryEntries
+from fedmem.memory.handed_on import HandedOn
+from fedmem.memory.transitions import TransitionCounts
+
+Memories = Mapping[int, MemoryEntries]
+
+
+@dataclass(frozen=True, eq=False)
+class CarriedClients:
+    """The clients of an older snapshot in a newer.
+
+    A history that goes on where it ended keeps all. One that was changed further back, by interactions that came late
+    or left, has its memory found again in it, and hands on its transitions anew: what it had handed on is taken out.
+
+    Attributes:
+        before: the older snapshot's data.
+        after: the newer one's.
+        places: where its users and items stand.
+        window: most steps of a transition.
+    """
+
+    before: FederatedDataset
+    after: FederatedDataset
+    places: Places
+    window: int
+
+    def memories(self, stored: Iterable[Memories]) -> Iterator[dict[int, MemoryEntries]]:
+        """Carry the memories of users, some at a time."""
+        for some in stored:
+            found = {user: self._memory(user, entries) for user, entries in some.items() if self._now(user) >= 0}
+            if found:
+                yield {self._now(user): entries for user, entries in found.items()}
+
+    def _now(self, user: int) -> int:
+        return int(self.places.users[user])
+
+    def _memory(self, user: int, entries: MemoryEntries) -> MemoryEntries:
+        items = self.places.items[entries.items].astype(np.int32)
+        moved = MemoryEntries(items, entries.index, entries.frequency, entries.surprise, entries.id_embedding)
+        return moved if self._goes_on[user] else _found_again(moved, self.after.training_history(self._now(user)))
+
+    def handed_on(self, stored: HandedOn | None) -> HandedOn:
+        """Carry the transition memory; of one that was lost to damage all is handed on anew."""
+        if stored is None:
+            return HandedOn(TransitionCounts.none(self.places.num_items), np.zeros(self.places.num_users, np.int64))
+        counts, lengths = stored.counts, np.zeros(self.places.num_users, np.int64)
+        gone = np.flatnonzero((stored.lengths > 0) & ~self._goes_on)
+        if len(gone):
+            histories = [self.before.training_history(user)[: stored.lengths[user]] for user in gone.tolist()]
+            counts = counts - TransitionCounts.of(histories, counts.num_items, self.window)
+        kept = np.flatnonzero(self._goes_on)
+        lengths[self.places.users[kept]] = stored.lengths[kept]
+        return HandedOn(_renumbered(counts, self.places), lengths)
+
+    @cached_property
+    def _goes_on(self) -> npt.NDArray[np.bool_]:
+        """Whether a user's training history now begins with what it was [U]."""
+        return np.array([self._begins_alike(user) for user in range(len(self.places.users))], bool)
+
+    def _begins_alike(self, user: int) -> bool:
+        if self._now(user) < 0:
+            return False
+        was = self.places.items[self.before.training_history(user)]
+        return np.array_equal(was, self.after.training_history(self._now(user))[: len(was)])
+
+
+def _found_again(entries: MemoryEntries, history: npt.NDArray[np.int32]) -> MemoryEntries:
+    """Give each entry the index at which its item stands last in a history, and leave out those that it lacks."""
+    last = {item: index for index, item in enumerate(history.tolist())}
+    index = np.array([last.get(item, -1) for item in entries.items.tolist()], np.int32)
+    order = np.argsort(index, kind="stable")
+    moved = MemoryEntries(entries.items, index, entries.frequency, entries.surprise, entries.id_embedding)
+    return moved.take(order[index[order] >= 0])
+
+
+def _renumbered(counts: TransitionCounts, places: Places) -> TransitionCounts:
+    """Count the same of items by their indices now. Of an item that is gone, nothing is left to count."""
+    pairs, size = counts.pairs.tocoo(), places.num_items + 1
+    row, column = places.items[pairs.row], places.items[pairs.col]
+    kept = (row > 0) & (column > 0)
+    moved = sparse.coo_array((pairs.data[kept], (row[kept], column[kept])), shape=(size, size)).tocsr()
+    taken: Indices = np.zeros(size, np.int64)
+    taken[places.items[places.kept_items]] = counts.taken[places.kept_items]
+    return TransitionCounts(moved, taken)
