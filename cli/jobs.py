@@ -67,8 +67,14 @@ def start(
     overrides: Overrides = None,
     experiment: Annotated[bool, typer.Option("--experiment", help="Do not put its model into service.")] = False,
     start_from: Annotated[
-        int | None, typer.Option(metavar="JOB", help="Go on from the last checkpoint of this ended job.")
+        int | None, typer.Option(metavar="JOB", help="Continue this ended job of the same data set for more rounds.")
     ] = None,
+    snapshot: Annotated[
+        Literal["newest", "same"],  # SnapshotChoice
+        typer.Option(
+            help="With --start-from: the best model goes on with the newest data, or the job goes on with the same."
+        ),
+    ] = "newest",
     promotion: Annotated[
         Literal["auto", "gate", "manual"] | None,  # PromotionMode, whose module reads pydantic
         typer.Option(help="How its model goes into service; otherwise as FEDMEM_PROMOTION says."),
@@ -92,6 +98,7 @@ def start(
             num_rounds=loaded.federated.num_rounds,
             repeats_of_dataset=not loaded.data.says_repeats,
             start_from=start_from,
+            snapshot=snapshot,
             promotion=promotion,
         )
         store.log(row.id, "INFO", f"estimated to take {needed}")
@@ -165,6 +172,6 @@ def summary(row: "JobRow") -> dict[str, Any]:
     """Return what a reader wants to know about a job."""
     names = (
         "id", "kind", "dataset", "state", "desired_state", "round", "num_rounds", "best_round", "worker", "attempts",
-        "start_from", "snapshot_digest", "promotion", "model_version", "message",
+        "start_from", "snapshot", "snapshot_digest", "promotion", "model_version", "message",
     )  # fmt: skip
     return {name: getattr(row, name) for name in names} | {"model_waits": row.held_back}

@@ -6,8 +6,10 @@ from dataclasses import dataclass
 
 from fedmem.checkpoint import RunDirectory, Snapshot
 from fedmem.config import ExperimentConfig
+from fedmem.continuation import Carried, carried_over, refuse_budgets
 from fedmem.data.federated_dataset import FederatedDataset
 from fedmem.data.trainable import require_trainable
+from fedmem.errors import CheckpointError
 from fedmem.evaluation.baselines import EASE, ItemItemCounts, Popularity
 from fedmem.evaluation.evaluate import Scorer, evaluate
 from fedmem.experiment import check_resumable
@@ -51,21 +53,21 @@ class JobSnapshot:
     check: Callable[[], None]
 
     def read(self, config: ExperimentConfig) -> Snapshot:
-        """Read what an earlier attempt left, else a copy from the job that it continues, or the data set as it is.
+        """Read what an earlier attempt left, else a copy from the job that it continues, or the data set as it is now.
 
         Raises:
             MissingFolderError: if rounds were trained, and their folder is not there.
             DataError: if deletions left no user to train on.
         """
         self._erase_deleted()
-        continues = self.job.start_from is not None and not self._recorded()
+        copies = self.job.start_from is not None and not self.job.goes_on_with_newest and not self._recorded()
         if self.job.round > 0 and not self.directory.exists:
             raise MissingFolderError(
                 f"job {self.job.id} has trained {self.job.round} rounds, but {self.directory.path} does not hold them: "
                 "bring the folder back, or start the trainer with the FEDMEM_DATA_DIR of the one that trained them; "
                 "then resume the job"
             )
-        if continues and self.job.start_from is not None:
+        if copies and self.job.start_from is not None:
             self._take_over(config, self.job.start_from)
         elif not self.directory.exists:
             self._take(config)
@@ -101,19 +103,58 @@ class JobSnapshot:
         if not self._recorded():
             start = aside(lambda: _start(dataset.configured(config.data)), self.go_on)
             self.stores.jobs.commit_round(self.lease, start)
+        parent = self._parent()
+        like = None if parent is None else self._snapshot_of(parent, config)
         with heeding(self.go_on):
-            snapshot = take_snapshot(config, dataset, StageLog(self.go_on))
+            snapshot = take_snapshot(config, dataset, StageLog(self.go_on), like)
         self.go_on()
         self.directory.write_snapshot(snapshot)
 
+    def _parent(self) -> JobRow | None:
+        """Find the job whose model goes on with the newest data in this one."""
+        going_on = self.job.start_from is not None and self.job.goes_on_with_newest
+        return self.stores.jobs.get(self.job.start_from) if going_on and self.job.start_from is not None else None
+
+    def _snapshot_of(self, parent: JobRow, config: ExperimentConfig) -> Snapshot:
+        """Read what the other job was trained on.
+
+        Raises:
+            CheckpointError: if its files are gone, or its configuration is another.
+            ConfigError: if it has spent a budget on its data.
+        """
+        directory = self._directory_of(parent)
+        if not directory.exists:
+            raise CheckpointError(
+                f"job {self.job.id} continues job {parent.id}, whose checkpoints are no longer in {directory.path}: "
+                "bring the folder back, continue another job, or train anew without start_from"
+            )
+        check_resumable(directory.read_config(), config)
+        refuse_budgets(config)
+        return aside(directory.read_snapshot, self.go_on)
+
+    def _directory_of(self, parent: JobRow) -> RunDirectory:
+        return RunDirectory(self.directory.path.parent / str(parent.id))
+
+    def carried(self, snapshot: Snapshot) -> Carried | None:
+        """Carry the model over that this job lets go on with the newest data; None where none does, or it did."""
+        parent = self._parent()
+        if parent is None or self.job.round:
+            return None
+        pending = self.stores.erasures.of_job(parent.id)
+        gone = {user_id for erasure in pending for user_id in erasure.user_ids}
+        directory, round = self._directory_of(parent), parent.model_round
+        logger.info("continuing the model of job %d, of round %d, on the newest data", parent.id, round)
+        return aside(lambda: carried_over(directory, round, snapshot, gone), self.go_on)
+
     def _take_over(self, config: ExperimentConfig, parent_id: int) -> None:
         """Copy the other job's data, last and best checkpoint, and its rounds."""
-        parent, directory = self.stores.jobs.get(parent_id), RunDirectory(self.directory.path.parent / str(parent_id))
+        parent = self.stores.jobs.get(parent_id)
+        directory = self._directory_of(parent)
         check_resumable(directory.read_config(), config)
         logger.info("continuing job %d after its round %d", parent_id, parent.round)
         self.check()
         pending = self.stores.erasures.of_job(parent_id)
-        self.directory.copy_from(directory, config, [parent.round, parent.best_round or parent.round])
+        self.directory.copy_from(directory, config, [parent.round, parent.model_round])
         for erasure in pending:  # which the copies may hold still
             erase_users(self.directory.path, erasure.user_ids)
         self.stores.jobs.inherit(self.lease, parent_id)  # names what is there by now

@@ -1,7 +1,6 @@
 """One job from its claim to its end: the snapshot of its data, its rounds, and what it leaves behind."""
 
 import logging
-import math
 import traceback
 from contextlib import closing
 from dataclasses import replace
@@ -100,6 +99,8 @@ class JobRun:
                 run.restore(self.job.round)
                 logger.info("going on from round %d", self.job.round)
                 self._refuse_to_add_nothing(run)
+            elif (carried := prepared.carried(snapshot)) is not None:
+                run.take_up(carried)
             for _ in run.rounds(self.control.stop, self.control.watch):
                 pass
             if not run.server.finished:
@@ -108,7 +109,7 @@ class JobRun:
 
     def _refuse_to_add_nothing(self, run: TrainingRun) -> None:
         """Refuse to continue a job that ended early: it would end at once, and serve the same model again."""
-        if self.job.start_from is None or not run.server.finished:
+        if self.job.start_from is None or self.job.goes_on_with_newest or not run.server.finished:
             return
         parent = self.stores.jobs.get(self.job.start_from)
         if self.job.round == parent.round:
@@ -135,10 +136,11 @@ class JobRun:
     def _say(self, report: RoundReport) -> None:
         if report.validation is None:
             return
-        loss, table = report.metrics.get("recommendation_loss", math.nan), report.validation
+        loss, table = report.metrics.get("recommendation_loss"), report.validation
+        trained = "without training" if loss is None else f"loss {loss:.3f}"
         best = ", the best so far" if report.is_best else ""
         means = table.mean("HR@10"), table.mean("NDCG@10")
-        logger.info("round %d: loss %.3f, validation HR@10 %.4f, NDCG@10 %.4f%s", report.round, loss, *means, best)
+        logger.info("round %d: %s, validation HR@10 %.4f, NDCG@10 %.4f%s", report.round, trained, *means, best)
 
     def _conclude(self, run: TrainingRun) -> None:
         """Test the best model, and put it into service if it is not worse than what serves."""
@@ -189,6 +191,17 @@ class JobRun:
             logger.warning("the job ends without a record for fedmem evaluate: %s", error)
 
     def _why_finished(self, run: TrainingRun, last: int) -> str:
+        why = self._why_no_more_rounds(run, last)
+        if self.job.goes_on_with_newest and run.record.best == self._begun_with():
+            return f"{why}; on the newest data none was better than the model of job {self.job.start_from}, which stays"
+        return why
+
+    def _begun_with(self) -> int:
+        """Name the round with which the job began, which is that of the model that it continues."""
+        assert self.job.start_from is not None, "it continues another"
+        return self.stores.jobs.get(self.job.start_from).model_round
+
+    def _why_no_more_rounds(self, run: TrainingRun, last: int) -> str:
         if last >= self.job.num_rounds:
             return f"all {last} rounds are done"
         config = run.snapshot.config

@@ -64,6 +64,7 @@ def create_job(
         num_rounds=request.config.federated.num_rounds,
         repeats_of_dataset=not request.config.data.says_repeats,
         start_from=request.start_from,
+        snapshot=request.snapshot,
         idempotency_key=idempotency_key,
         promotion=request.promotion,
     )

@@ -25,7 +25,7 @@ from dashboard.words import job_name
 from fedmem.config import ExperimentConfig
 from fedmem.config_reader import merged, validate_config
 from fedmem.contracts import Job, JobRequest
-from fedmem.contracts.jobs import PromotionMode
+from fedmem.contracts.jobs import PromotionMode, SnapshotChoice
 from fedmem.errors import ConfigError
 from fedmem.privacy.cost import planned
 from fedmem.strict_yaml import parse_yaml
@@ -40,6 +40,10 @@ PURPOSES = {
     "manual": "Keep it ready, to be put into service by hand",
     "experiment": "Experiment: compare it only",
 }
+SNAPSHOTS: dict[SnapshotChoice, str] = {
+    "newest": "The newest: its best model goes on with what came since",
+    "same": "The same as that job's: its last round is followed by more",
+}
 
 
 def new_job() -> None:
@@ -52,12 +56,12 @@ def new_job() -> None:
             st.button("Cancel", key="cancel-job", on_click=_close)
             return
         base, dataset, kind, parent = _frame(names)
-        start_from = None if parent is None else parent.id
-        values = _settings(base, 1 if parent is None else parent.round + 1)
+        beginning: dict[str, Any] = {} if parent is None else {"start_from": parent.id, "snapshot": _snapshot()}
+        values = _settings(base, 1 if parent is None else _reached(parent, beginning["snapshot"]) + 1)
         _cost(values)
         with st.container(horizontal=True):
             if st.button("Start the job", type="primary", icon=":material/play_arrow:", key="start-job"):
-                _start(values, dataset, kind, start_from)
+                _start(values, dataset, kind, beginning)
             st.button("Cancel", key="cancel-job", on_click=_close)
         if _TROUBLE in st.session_state:  # in every run, for news of a job may draw the page anew at any time
             st.error(in_markdown(st.session_state[_TROUBLE]), icon=":material/error:")
@@ -103,7 +107,7 @@ def _frame(names: Sequence[str]) -> tuple[ExperimentConfig, str, str, Job | None
         "Model starts from",
         [None, *(job.id for job in by_id.values() if _has_checkpoint(job))],
         key=f"new-start-{dataset}",
-        format_func=lambda number: "Nothing, a new model" if number is None else f"Job {number}, its last round",
+        format_func=lambda number: "Nothing, a new model" if number is None else f"Job {number}",
         help="A job that continues another one needs the same settings and more rounds.",
     )
     base = second[0].selectbox(
@@ -117,6 +121,23 @@ def _frame(names: Sequence[str]) -> tuple[ExperimentConfig, str, str, Job | None
     chosen = start_from or base
     config = ExperimentConfig() if chosen is None else by_id[chosen].config
     return config, dataset, kind, None if start_from is None else by_id[start_from]
+
+
+def _snapshot() -> SnapshotChoice:
+    """Ask which data a job that continues another trains on."""
+    return st.selectbox(
+        "Data",
+        list(SNAPSHOTS),
+        key="new-snapshot",
+        format_func=SNAPSHOTS.__getitem__,
+        help="With the newest data the model is validated before the first round, and stays the best where no round is "
+        "better. With the same data the numbers are those of one longer job.",
+    )
+
+
+def _reached(parent: Job, snapshot: SnapshotChoice) -> int:
+    """Tell how many rounds a job has behind it that continues another."""
+    return (parent.best_round or parent.round) if snapshot == "newest" else parent.round
 
 
 def _has_checkpoint(job: Job) -> bool:
@@ -183,12 +204,12 @@ def _number(place: Any, field: Field, value: Any, least: float, key: str, *, idl
     )
 
 
-def _start(values: dict[str, Any], dataset: str, kind: Any, start_from: int | None) -> None:
+def _start(values: dict[str, Any], dataset: str, kind: Any, beginning: dict[str, Any]) -> None:
     try:
         config = validate_config(_with_yaml(values), "the settings")
         promotion = kind if kind in get_args(PromotionMode) else None
         purpose: dict[str, Any] = {"kind": kind if promotion is None else "training", "promotion": promotion}
-        request = JobRequest(dataset=dataset, start_from=start_from, config=config, **purpose)
+        request = JobRequest(dataset=dataset, config=config, **beginning, **purpose)
         # One key for one form: a second click does not make a second job.
         job = client().create_job(request, st.session_state.setdefault(_KEY, uuid4().hex))
     except (ConfigError, BackendError) as error:

@@ -12,6 +12,7 @@ JobState = Literal["queued", "running", "paused", "succeeded", "failed", "stoppe
 DesiredState = Literal["running", "paused", "stopped"]
 JobKind = Literal["training", "experiment"]
 PromotionMode = Literal["auto", "gate", "manual"]
+SnapshotChoice = Literal["newest", "same"]
 Split = Literal["train", "validation", "test", "system"]
 LogLevel = Literal["INFO", "WARNING", "ERROR"]
 
@@ -41,8 +42,15 @@ class JobRequest(Contract):
         None,
         ge=1,
         le=2**53 - 1,
-        description="Continue from the last checkpoint of this job, on its data, for more rounds.",
+        description="Continue this ended job of the same data set for more rounds; its rounds count in `num_rounds`.",
         examples=[None],
+    )
+    snapshot: SnapshotChoice = Field(
+        "newest",
+        description="What a job with `start_from` trains on. `newest`: the data set as it is now; the job's best model "
+        "goes on, new users and items come in, and it is validated before the first round, so that it stays the best "
+        "where no round is better. `same`: the data of then, from the last checkpoint; the numbers are those of one "
+        "longer job.",
     )
 
 
@@ -65,6 +73,11 @@ class Job(Contract):
     worker: str | None = Field(description="The trainer that holds the job's lease.", examples=["host:4711:5f3a2b"])
     attempts: int = Field(description="How often a trainer took the job up.", examples=[1])
     start_from: int | None = Field(description="The job that it continues.", examples=[None])
+    snapshot: SnapshotChoice | None = Field(
+        None,
+        description="What a job that continues another trains on: the `newest` data, or the `same` as that one.",
+        examples=[None],
+    )
     snapshot_digest: str | None = Field(description="SHA-256 of the data it trains on.", examples=["9f86d081884c7d65"])
     model_version: str | None = Field(
         description="The model a succeeded or stopped job has left.", examples=["job-7-round-120"]

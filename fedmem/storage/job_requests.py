@@ -6,6 +6,7 @@ from typing import Any
 
 from sqlalchemy import Connection
 
+from fedmem.contracts.jobs import SnapshotChoice
 from fedmem.errors import ConflictError
 from fedmem.storage.datasets import dataset_repeats, find_dataset, lock_dataset
 from fedmem.storage.erasures import inherit
@@ -52,7 +53,7 @@ def insert_job(connection: Connection, dataset: str, values: dict[str, Any], now
     """
     dataset_id, start_from = find_dataset(connection, dataset), values["start_from"]
     if start_from is not None:
-        _must_be_continuable(job_row(connection, start_from), dataset, values["num_rounds"])
+        _must_be_continuable(job_row(connection, start_from), dataset, values["num_rounds"], values["snapshot"])
     fresh = {"dataset_id": dataset_id, "state": "queued", "desired_state": "running", "created_at": now}
     job_id = connection.scalar(jobs.insert().values(**values, **fresh).returning(jobs.c.id))
     assert job_id is not None
@@ -62,7 +63,7 @@ def insert_job(connection: Connection, dataset: str, values: dict[str, Any], now
     return job_row(connection, job_id)
 
 
-def _must_be_continuable(job: JobRow, dataset: str, num_rounds: int) -> None:
+def _must_be_continuable(job: JobRow, dataset: str, num_rounds: int, snapshot: SnapshotChoice) -> None:
     if job.state not in ENDED:
         raise ConflictError(
             f"job {job.id} is {job.state} and cannot be continued by another; stop it, or wait for its end"
@@ -75,8 +76,10 @@ def _must_be_continuable(job: JobRow, dataset: str, num_rounds: int) -> None:
         raise ConflictError(
             f"job {job.id} has finished no round, so there is nothing to continue; leave start_from out"
         )
-    if job.round >= num_rounds:
+    reached = job.model_round if snapshot == "newest" else job.round
+    if reached >= num_rounds:
+        what = f"the best model of job {job.id} is of round" if snapshot == "newest" else f"job {job.id} has trained"
         raise ConflictError(
-            f"job {job.id} has trained {job.round} rounds already; ask for more than that in federated.num_rounds, "
-            f"which is {num_rounds}"
+            f"{what} {reached}{'' if snapshot == 'newest' else ' rounds already'}; ask for more than that in "
+            f"federated.num_rounds, which is {num_rounds}"
         )

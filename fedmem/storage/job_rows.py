@@ -6,7 +6,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Select, select
 
-from fedmem.contracts.jobs import DesiredState, JobKind, JobState, LogLevel, PromotionMode, Split
+from fedmem.contracts.jobs import DesiredState, JobKind, JobState, LogLevel, PromotionMode, SnapshotChoice, Split
 from fedmem.errors import UnknownJobError
 from fedmem.storage.schema import activations, datasets, jobs, logs, models
 
@@ -46,8 +46,19 @@ class JobRow:
     idempotency_key: str | None
     request_digest: str
     promotion: PromotionMode | None
+    snapshot: SnapshotChoice | None
     model_version: str | None
     held_back: str | None
+
+    @property
+    def model_round(self) -> int:
+        """The round of the best model so far, 0 before the first round."""
+        return self.best_round or self.round
+
+    @property
+    def goes_on_with_newest(self) -> bool:
+        """Whether it lets another job's model go on with newer data."""
+        return self.start_from is not None and self.snapshot == "newest"
 
 
 @dataclass(frozen=True)

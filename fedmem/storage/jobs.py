@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import Connection, Engine, select
 from sqlalchemy.exc import IntegrityError
 
-from fedmem.contracts.jobs import DesiredState, JobKind, JobState, LogLevel, PromotionMode
+from fedmem.contracts.jobs import DesiredState, JobKind, JobState, LogLevel, PromotionMode, SnapshotChoice
 from fedmem.storage import leases, training_writes
 from fedmem.storage.engine import reading, writing
 from fedmem.storage.job_requests import earlier_job, insert_job, request_digest, with_repeats_of
@@ -63,6 +63,7 @@ class JobStore:
         config: dict[str, Any],
         num_rounds: int,
         start_from: int | None = None,
+        snapshot: SnapshotChoice = "newest",
         idempotency_key: str | None = None,
         repeats_of_dataset: bool = False,
         promotion: PromotionMode | None = None,
@@ -74,7 +75,8 @@ class JobStore:
             dataset: the name of what it trains on.
             config: the configuration as JSON.
             num_rounds: the configuration's.
-            start_from: the job whose last checkpoint it continues.
+            start_from: the job that it continues.
+            snapshot: what it trains on if it does: the newest data, or the same as that job.
             idempotency_key: names the request.
             repeats_of_dataset: whether ``data.repeats`` is what the data set's import has said of it, if it has.
             promotion: how its model goes into service; None leaves that to the trainer's setting.
@@ -84,10 +86,11 @@ class JobStore:
             UnknownJobError: if ``start_from`` is none.
             ConflictError: if the key came with another request, or ``start_from`` cannot be continued.
         """
+        chosen = None if start_from is None else snapshot
         request = [kind, dataset, config, num_rounds, start_from, repeats_of_dataset]
-        digest = request_digest(request if promotion is None else [*request, promotion])
+        digest = request_digest([*request, *(said for said in (promotion, chosen) if said is not None)])
         values: dict[str, Any] = {"kind": kind, "config": config, "num_rounds": num_rounds}
-        values |= {"start_from": start_from, "promotion": promotion}
+        values |= {"start_from": start_from, "snapshot": chosen, "promotion": promotion}
         key = {"idempotency_key": idempotency_key, "request_digest": digest}
         try:
             with writing(self.engine) as connection:

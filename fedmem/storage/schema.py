@@ -22,7 +22,7 @@ from sqlalchemy import (
 )
 
 # The migration at which a database holds these tables; a test compares it with migrations/versions.
-REVISION = "0006"
+REVISION = "0007"
 
 metadata = MetaData(
     naming_convention={
@@ -118,7 +118,7 @@ jobs = Table(
     Column("kind", String, nullable=False),
     Column("dataset_id", ForeignKey("datasets.id"), nullable=False),
     Column("config", JSON, nullable=False),
-    Column("start_from", ForeignKey("jobs.id")),  # the job whose last checkpoint this one continues
+    Column("start_from", ForeignKey("jobs.id")),  # the job that this one continues
     Column("state", String, nullable=False),
     Column("desired_state", String, nullable=False),
     Column("created_at", Double, nullable=False),
@@ -145,6 +145,7 @@ jobs = Table(
     Column("idempotency_key", String, unique=True),
     Column("request_digest", String, nullable=False),
     Column("promotion", String),  # how its model goes into service; NULL: as the trainer's setting says
+    Column("snapshot", String),  # what a job that continues another trains on: 'newest' data, or the 'same'; else NULL
     CheckConstraint("kind IN ('training', 'experiment')", name="kind"),
     CheckConstraint("state IN ('queued', 'running', 'paused', 'succeeded', 'failed', 'stopped')", name="state"),
     CheckConstraint("desired_state IN ('running', 'paused', 'stopped')", name="desired_state"),

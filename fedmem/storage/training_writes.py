@@ -155,8 +155,10 @@ def _last_round(connection: Connection, job_id: int) -> int | None:
 def _must_follow(number: int, last: int | None, job: Row[Any]) -> None:
     if last is not None and number <= last:
         raise ConflictError(f"round {number} of job {job.id} is there already (the last is {last})")
-    # The first row is that of the start, round 0; a job that continues another has inherited that one's rows.
+    # The first row is that of the start, round 0; a job that continues another has inherited that one's rows or, with
+    # newer data, begins with the round of that one's model.
     starts = last is None and number == 0
+    starts |= last == 0 and job.start_from is not None and job.snapshot == "newest"
     if not starts and number != (last or 0) + 1:
         raise ConflictError(f"round {number} of job {job.id} leaves a gap: the last is {last or 0}")
 

@@ -248,7 +248,7 @@ def test_a_job_that_starts_from_a_finished_one_is_a_longer_job(product, tmp_path
     first = product.queue()
     product.train()
     longer = {"federated": {"num_rounds": ROUNDS + 4}}
-    second = product.queue(longer, start_from=first.id)
+    second = product.queue(longer, start_from=first.id, snapshot="same")
     product.train()
     (tmp_path / "other").mkdir()
     whole = Product.made(tmp_path / "other")
@@ -268,7 +268,9 @@ def test_a_job_that_starts_from_a_finished_one_is_a_longer_job(product, tmp_path
 def test_a_job_that_would_continue_under_other_settings_fails_with_the_key(product):
     first = product.queue()
     product.train()
-    second = product.queue({"training": {"loss": "bpr"}, "federated": {"num_rounds": ROUNDS + 1}}, start_from=first.id)
+    second = product.queue(
+        {"training": {"loss": "bpr"}, "federated": {"num_rounds": ROUNDS + 1}}, start_from=first.id, snapshot="same"
+    )
     product.train()
     job = product.jobs.get(second.id)
     assert job.state == "failed"
@@ -434,13 +436,13 @@ def test_a_job_that_continues_one_that_ended_early_says_what_to_raise(product):
     first = product.queue(patient)
     product.train()
     assert "ended early" in product.jobs.get(first.id).message
-    second = product.queue(merged(patient, {"federated": {"num_rounds": 200}}), start_from=first.id)
+    second = product.queue(merged(patient, {"federated": {"num_rounds": 200}}), start_from=first.id, snapshot="same")
     product.train()
     found = product.jobs.get(second.id)
     assert found.state == "failed"
     assert "federated.patience" in found.message
     with pytest.raises(ConflictError, match="num_rounds"):
-        product.queue({"federated": {"num_rounds": 2}}, start_from=first.id)
+        product.queue({"federated": {"num_rounds": 2}}, start_from=first.id, snapshot="same")
 
 
 def test_a_job_whose_snapshot_was_never_written_takes_the_data_as_they_are_then(product):

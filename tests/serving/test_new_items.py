@@ -7,8 +7,8 @@ import pytest
 
 from fedmem.errors import FeatureError, UnknownItemError
 from fedmem.modality import Modality
-from fedmem.serving import Recommender, described_item
 from fedmem.model.new_rows import REGULARISATION
+from fedmem.serving import Recommender, described_item
 from tests.serving.builders import ask, drawn_checkpoint, drawn_recommender, drawn_snapshot
 from tests.tiny import ITEMS
 

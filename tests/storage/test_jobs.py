@@ -167,7 +167,24 @@ def test_a_job_continues_another_that_has_ended(store, engine):
     store.finish(lease, "stopped")
     with pytest.raises(ConflictError, match="trained on data set 'demo' and cannot be continued on 'other'"):
         queue(store, start_from=first, dataset="other")
-    assert store.get(queue(store, start_from=first)).start_from == first
+    newest = store.get(queue(store, start_from=first))
+    assert (newest.start_from, newest.snapshot, newest.goes_on_with_newest) == (first, "newest", True)
+    same = store.get(queue(store, start_from=first, snapshot="same"))
+    assert (same.start_from, same.snapshot, same.goes_on_with_newest) == (first, "same", False)
+    assert store.get(queue(store)).snapshot is None
+
+
+def test_rounds_that_were_trained_count(store):
+    first = queue(store)
+    lease = claim(store)
+    for number in range(4):
+        store.commit_round(lease, result(number, is_best=number == 2))
+    store.finish(lease, "succeeded", model_round=2)
+    with pytest.raises(ConflictError, match=f"best model of job {first} is of round 2; .*num_rounds, which is 2"):
+        queue(store, start_from=first, num_rounds=2)
+    with pytest.raises(ConflictError, match=f"job {first} has trained 3 rounds already; .*num_rounds, which is 3"):
+        queue(store, start_from=first, num_rounds=3, snapshot="same")
+    assert queue(store, start_from=first, num_rounds=3)
 
 
 def test_a_job_without_a_round_cannot_be_continued(store):

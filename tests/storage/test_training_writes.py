@@ -78,7 +78,7 @@ def test_a_job_that_continues_another_begins_where_that_one_ended(store, lease):
     for number in range(3):
         store.commit_round(lease, result(number))
     store.finish(lease, "succeeded", model_round=2)
-    queue(store, start_from=lease.job_id)
+    queue(store, start_from=lease.job_id, snapshot="same")
     second = claim(store)
     for _ in range(2):  # done again after a death, it changes nothing
         store.inherit(second, lease.job_id)
@@ -90,13 +90,29 @@ def test_a_job_that_continues_another_begins_where_that_one_ended(store, lease):
     assert store.get(second.job_id).round == 3
 
 
+def test_a_job_on_newer_data_begins_with_the_round_of_the_model_that_goes_on(store, lease):
+    for number in range(4):
+        store.commit_round(lease, result(number, is_best=number == 2))
+    store.finish(lease, "succeeded", model_round=2)
+    queue(store, start_from=lease.job_id)
+    second = claim(store)
+    with pytest.raises(ConflictError, match="leaves a gap"):
+        store.commit_round(second, result(2))
+    store.commit_round(second, result(0))
+    store.commit_round(second, result(2, is_best=True))
+    with pytest.raises(ConflictError, match="leaves a gap"):
+        store.commit_round(second, result(4))
+    store.commit_round(second, result(3))
+    assert (store.get(second.job_id).round, store.get(second.job_id).best_round) == (3, 2)
+
+
 def test_what_is_inherited(store, engine, lease):
     """Rounds, metrics and prototypes of the parent; of the checkpoints the last and the best; not its test result."""
     store.begin(lease, snapshot_digest="abc", last_interaction_id=7)
     for number in range(5):
         store.commit_round(lease, result(number, is_best=number == 2, prototypes=prototypes(number)))
     store.finish(lease, "succeeded", test={"HR@10": 0.3}, test_round=2, model_round=2)
-    child = queue(store, start_from=lease.job_id)
+    child = queue(store, start_from=lease.job_id, snapshot="same")
     store.inherit(claim(store), lease.job_id)
     metrics = MetricStore(engine)
     assert [row.checkpoint for row in metrics.rounds(child, -1)] == [None, None, "000002", None, "000004"]
