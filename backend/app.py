@@ -1,7 +1,7 @@
 """The FastAPI application."""
 
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import cache, partial
 from http import HTTPStatus
@@ -21,10 +21,21 @@ from backend.errors import add_error_handlers, problem
 from backend.keys import Keys
 from backend.links import Links
 from backend.middleware import Limited, Observed
-from backend.model_keeper import ModelKeeper
 from backend.openapi import TAGS, document, operation_id
 from backend.places import Places
-from backend.routers import experiments, feedback, items, jobs, memory, models, operations, progress, recommend, users
+from backend.routers import (
+    experiments,
+    feedback,
+    items,
+    jobs,
+    memory,
+    models,
+    online,
+    operations,
+    progress,
+    recommend,
+    users,
+)
 from backend.served_model import ServedModel
 from backend.served_models import ServedModels
 from backend.services import Services
@@ -61,6 +72,7 @@ WITH_DATABASE = (
     models.router,
     memory.router,
     experiments.router,
+    online.router,
     operations.router,
 )
 
@@ -97,6 +109,7 @@ def create_app(settings: Settings, recommender: Recommender | None = None) -> Fa
     else:
         app.state.served = ServedModels.of_run(ServedModel.of_run(recommender))
     app.state.arrivals = Arrivals(app.state.served)
+    app.state.impressions = None  # where there is no database
     app.state.keys = Keys.of(settings)
     app.state.links = Links(settings.root_path)
     app.router.routes.extend(_routes(with_database=recommender is None))
@@ -148,9 +161,10 @@ def _refused(scope: Scope, detail: str) -> Response:
 async def _with_database(app: FastAPI) -> AsyncIterator[None]:
     state = app.state
     services = state.services = Services.start(state.settings, state.served, state.http_metrics.registry)
-    state.arrivals.keeper = services.keeper
+    state.arrivals.keeper, state.impressions = services.keeper, services.impressions
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(_keep_looking, services.keeper, state.ending, state.settings.refresh_seconds)
+        for work in (services.keeper.look, services.note):
+            tasks.start_soon(_keep_doing, work, state.ending, state.settings.refresh_seconds)
         try:
             yield
         finally:
@@ -158,11 +172,11 @@ async def _with_database(app: FastAPI) -> AsyncIterator[None]:
     services.close()
 
 
-async def _keep_looking(keeper: ModelKeeper, ending: anyio.Event, seconds: float) -> None:
-    """Look for news in the database again and again; what is wrong with it is said once and not every time."""
+async def _keep_doing(work: Callable[[], None], ending: anyio.Event, seconds: float) -> None:
+    """Read from and write to the database again and again; what is wrong with it is said once and not every time."""
     said = ""
     while not ending.is_set():
-        wrong = await anyio.to_thread.run_sync(_look, keeper)
+        wrong = await anyio.to_thread.run_sync(_wrong_with, work)
         if wrong != said:
             LOG.error("%s", wrong) if wrong else LOG.info("the database answers again")
         said = wrong
@@ -170,10 +184,10 @@ async def _keep_looking(keeper: ModelKeeper, ending: anyio.Event, seconds: float
             await ending.wait()
 
 
-def _look(keeper: ModelKeeper) -> str:
-    """Say what is wrong, in a line; nothing if nothing is."""
+def _wrong_with(work: Callable[[], None]) -> str:
+    """Do it and say what is wrong, in a line; nothing if nothing is."""
     try:
-        keeper.look()
-    except Exception as error:  # whatever it is, what is in service stays and the next look may find it mended
+        work()
+    except Exception as error:  # whatever it is, what is in service stays and the next time may find it mended
         return f"the database could not be looked into: {type(error).__name__}: {error}"
     return ""

@@ -17,6 +17,7 @@ TAGS = [
     {"name": "models", "description": "Versions that jobs have left, and which one is in service."},
     {"name": "memory", "description": "The global abstract memory: prototypes of the clients', and what follows what."},
     {"name": "experiments", "description": "What `fedmem ablate` and `fedmem tune` have found."},
+    {"name": "online", "description": "What became of the answers: how many led to a click, and to more."},
     {"name": "operations", "description": "Data sets, trainers, health and metrics."},
 ]
 MEANING = {

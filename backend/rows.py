@@ -13,6 +13,7 @@ from fedmem.contracts import (
     Activation,
     Dataset,
     HistoryEntry,
+    Impression,
     InService,
     ItemResponse,
     MapPoint,
@@ -24,6 +25,7 @@ from fedmem.contracts import (
 )
 from fedmem.serving import JobMap
 from fedmem.storage.catalogue_rows import DatasetRow, InteractionRow, ItemRow
+from fedmem.storage.impressions import ImpressionRow
 from fedmem.storage.jobs import TrainerRow
 from fedmem.storage.models import ActivationRow, ModelRow
 
@@ -143,12 +145,26 @@ def item_of(row: ItemRow, served: ServedModel | None, links: Links) -> ItemRespo
     )
 
 
-def history_of(user_id: str, rows: Sequence[InteractionRow], items: Mapping[str, ItemRow]) -> UserHistory:
-    """Show a user's interactions with the items' titles."""
+def history_of(
+    user_id: str, rows: Sequence[InteractionRow], items: Mapping[str, ItemRow], shown: Sequence[ImpressionRow]
+) -> UserHistory:
+    """Show a user's interactions with the items' titles, and what was recommended."""
     entries = tuple(
         HistoryEntry(item_id=row.item_id, title=_title(row.item_id, items), timestamp=row.timestamp) for row in rows
     )
-    return UserHistory(user_id=user_id, interactions=entries)
+    return UserHistory(user_id=user_id, interactions=entries, impressions=tuple(map(_impression_of, shown)))
+
+
+def _impression_of(row: ImpressionRow) -> Impression:
+    return Impression(
+        recommendation_id=row.recommendation_id,
+        item_id=row.item_id,
+        position=row.position,
+        model_version=row.version,
+        shown_at=time_of(row.shown_at),
+        clicked_at=None if row.clicked_at is None else time_of(row.clicked_at),
+        taken_at=None if row.taken_at is None else time_of(row.taken_at),
+    )
 
 
 def _title(item_id: str, items: Mapping[str, ItemRow]) -> str:

@@ -1,19 +1,24 @@
 """What the routes use of the database: one object per application, made when it starts and closed when it ends."""
 
+from contextlib import suppress
 from dataclasses import dataclass
 
 from prometheus_client import CollectorRegistry
 from sqlalchemy import Engine
 
 from backend.eraser import Eraser
+from backend.impressions import Impressions
 from backend.model_keeper import ModelKeeper
 from backend.model_loader import ModelLoader
+from backend.online import OnlineMetrics
 from backend.served_models import ServedModels
 from backend.settings import Settings
 from backend.telemetry import FeedbackMetrics, ModelMetrics
+from fedmem.errors import StorageError
 from fedmem.storage.catalogue import CatalogueStore
 from fedmem.storage.engine import connect
 from fedmem.storage.erasures import ErasureStore
+from fedmem.storage.impressions import HOUR, ImpressionStore
 from fedmem.storage.jobs import JobStore
 from fedmem.storage.metrics import MetricStore
 from fedmem.storage.models import ModelStore
@@ -29,19 +34,41 @@ class Services:
     models: ModelStore
     catalogue: CatalogueStore
     keeper: ModelKeeper
+    served: ServedModels
+    impressions: Impressions
     feedback_metrics: FeedbackMetrics
+    online_metrics: OnlineMetrics
 
     @classmethod
     def start(cls, settings: Settings, served: ServedModels, registry: CollectorRegistry) -> "Services":
         """Connect at the first use, so that a missing database is a problem of a request and not of the start."""
-        engine = connect(settings.database_url)
-        jobs, models, catalogue = JobStore(engine), ModelStore(engine), CatalogueStore(engine)
+        engine, window = connect(settings.database_url), settings.attribution_hours * HOUR
+        jobs, models, catalogue = JobStore(engine), ModelStore(engine), CatalogueStore(engine, window=window)
         erasures, metrics = ErasureStore(engine), ModelMetrics.create(registry)
         loader = ModelLoader(jobs, catalogue, erasures, settings.data_dir, metrics)
         eraser = Eraser(erasures, catalogue, settings.data_dir)
         keeper = ModelKeeper(models, jobs, catalogue, loader, eraser, served, metrics)
-        return cls(engine, jobs, MetricStore(engine), models, catalogue, keeper, FeedbackMetrics.create(registry))
+        return cls(
+            engine,
+            jobs,
+            MetricStore(engine),
+            models,
+            catalogue,
+            keeper,
+            served,
+            Impressions.create(ImpressionStore(engine, window), settings, registry),
+            FeedbackMetrics.create(registry),
+            OnlineMetrics.create(registry),
+        )
+
+    def note(self) -> None:
+        """Store the answers that were noted; now and then delete old ones, and evaluate the others for Prometheus."""
+        self.impressions.flush()
+        if self.impressions.tidy():
+            self.online_metrics.show([self.impressions.evaluate(dataset) for dataset in self.served.in_service])
 
     def close(self) -> None:
-        """Give the connections back."""
+        """Store what was noted last, if it can be, and give the connections back."""
+        with suppress(StorageError):
+            self.impressions.flush()
         self.engine.dispose()

@@ -65,6 +65,17 @@ class Settings(StorageSettings, WebSettings):
         4.0,
         description="From which rating on an event of kind `rating` becomes an interaction; a lower one only counts.",
     )
+    impressions: Annotated[float, Field(ge=0, le=1)] = Field(
+        0.0,
+        description="The share of the answers to known users that are noted for the online evaluation; 0 notes none.",
+    )
+    attribution_hours: PositiveFloat = Field(
+        24.0, description="Hours after an answer in which a click or an interaction counts for it."
+    )
+    impression_days: PositiveFloat = Field(30.0, description="Days after which noted answers are deleted.")
+    max_impressions: PositiveInt = Field(
+        500_000, description="The most items of noted answers that are kept; the oldest are deleted."
+    )
     max_batch: PositiveInt = Field(256, description="The most users of one POST /recommend/batch.")
     max_batch_items: PositiveInt = Field(
         10_000,

@@ -31,6 +31,7 @@ PAGES = {
     ),
     "Results": (
         ("recommend", "Recommend", ":material/movie:"),
+        ("online", "Online", ":material/ads_click:"),
         ("experiments", "Experiments", ":material/science:"),
     ),
     "Operation": (

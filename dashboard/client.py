@@ -25,6 +25,7 @@ from fedmem.contracts import (
     ModelHistory,
     ModelPage,
     ModelVersion,
+    OnlineEvaluation,
     Problem,
     PrototypeRound,
     Ready,
@@ -134,6 +135,10 @@ class ApiClient:
     def model_history(self) -> ModelHistory:
         """List what served when, the newest first and at most LIMIT of it."""
         return self._get(ModelHistory, "/models/history", limit=LIMIT)
+
+    def online(self, dataset: str, days: float) -> OnlineEvaluation:
+        """Get what became of the noted answers of the last days."""
+        return self._get(OnlineEvaluation, "/evaluation/online", dataset=dataset, days=days)
 
     def live(self) -> Live:
         """Ask whether the backend's process answers."""

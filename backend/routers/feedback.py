@@ -59,6 +59,7 @@ def add_feedback(
         raise RequestValidationError([error for place, one in wrong.items() for error in _in_body(place, one)])
     places, events = _events(request, settings.positive_rating)
     name = dataset_name(dataset, served, catalogue)
+    services.impressions.flush()  # of an answer a moment ago
     taken = catalogue.take_feedback(name, events, settings.max_feedback_per_day)
     keeper.catch_up(name)
     if len(taken.refused) == len(events):

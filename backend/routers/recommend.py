@@ -22,6 +22,7 @@ from backend.dependencies import (
     charge,
     demand,
 )
+from backend.impressions import Impressions, new_id
 from backend.keys import Access
 from backend.links import Links
 from backend.middleware import client_of
@@ -87,7 +88,8 @@ async def recommend(request: Request, user_id: UserId, query: Annotated[KnownUse
         answer = await run_sync(served.recommender.answer_resolved, resolved, limiter=state.computing)
     else:
         answer = served.recommender.answer_resolved(resolved)
-    return as_json(_response(answer, question, state.links.naming(state.served.to_name(served.dataset))))
+    links = state.links.naming(state.served.to_name(served.dataset))
+    return as_json(_response(answer, question, links, state.impressions))
 
 
 router.add_api_route(
@@ -149,9 +151,10 @@ async def recommend_batch(
     work = sum(map(chosen.recommender.work, questions))
     _check_work(settings, work, questions)
     links = links.naming(arrivals.served.to_name(chosen.dataset))
+    impressions = asked.app.state.impressions
     with asked.app.state.batch_places.one(client_of(asked.scope)):
         charge(asked, max(work, UNIT * len(questions)))
-        return await run_while_wanted(asked, partial(_answer_batch, chosen, questions, links))
+        return await run_while_wanted(asked, partial(_answer_batch, chosen, questions, links, impressions))
 
 
 def _check_work(settings: Settings, work: int, questions: Sequence[Question]) -> None:
@@ -165,9 +168,11 @@ def _check_work(settings: Settings, work: int, questions: Sequence[Question]) ->
         )
 
 
-def _answer_batch(served: ServedModel, questions: Sequence[Question], links: Links) -> Response:
-    answers = served.recommender.answer_many(questions)
-    responses = (_response(answer, question, links) for answer, question in zip(answers, questions, strict=True))
+def _answer_batch(
+    served: ServedModel, questions: Sequence[Question], links: Links, impressions: Impressions | None
+) -> Response:
+    answers = zip(served.recommender.answer_many(questions), questions, strict=True)
+    responses = (_response(answer, question, links, impressions) for answer, question in answers)
     return as_json(BatchResponse(answers=tuple(responses)))
 
 
@@ -187,12 +192,18 @@ def _question(request: BatchQuestion, served: ServedModel) -> Question:
     return Question(request.user_id, since=served.new_interactions.of(request.user_id), selection=request)
 
 
-def _response(answer: Recommendation, question: Question, links: Links) -> RecommendationResponse:
-    """Make the answer's body."""
-    following = None
-    if question.user_id is not None and answer.more and question.selection.end <= MAX_OFFSET:
+def _response(
+    answer: Recommendation, question: Question, links: Links, impressions: Impressions | None = None
+) -> RecommendationResponse:
+    """Make the answer's body; one to a user has a name, and may be noted unless an operator had it explained."""
+    if question.user_id is None:
+        return answer.response(None, image_url=links.picture_of)
+    name, following = new_id(), None
+    if impressions is not None and not question.selection.explain:
+        impressions.offer(name, question.user_id, answer)
+    if answer.more and question.selection.end <= MAX_OFFSET:
         following = _next_page(links, question.user_id, question.selection, answer.model_version)
-    return answer.response(question.user_id, next_page=following, image_url=links.picture_of)
+    return answer.response(question.user_id, recommendation_id=name, next_page=following, image_url=links.picture_of)
 
 
 def _next_page(links: Links, user_id: str, selection: Selection, version: str) -> str:

@@ -10,6 +10,7 @@ from backend.dependencies import (
     WRITES,
     Catalogue,
     CurrentLinks,
+    CurrentServices,
     DatasetName,
     Keeper,
     UserIdInPath,
@@ -46,12 +47,14 @@ def list_users(
 
 
 @router.get("/users/{user_id:id}/history", dependencies=[SEES_USERS], responses=problems(404, 409, 503))
-def get_user_history(user_id: UserIdInPath, dataset: DatasetName, catalogue: Catalogue) -> UserHistory:
-    """Export everything that is stored of a user's interactions, oldest first."""
-    rows = catalogue.history(dataset, user_id)
-    if not rows:
+def get_user_history(
+    user_id: UserIdInPath, dataset: DatasetName, catalogue: Catalogue, services: CurrentServices
+) -> UserHistory:
+    """Export everything that is stored of a user, oldest first: interactions, and answers that were noted."""
+    rows, shown = catalogue.history(dataset, user_id), services.impressions.store.of_user(dataset, user_id)
+    if not rows and not shown:
         raise UnknownUserError(f"the data set {dataset!r} has no interaction of a user {user_id!r}")
-    return history_of(user_id, rows, catalogue.items_by_id(dataset, {row.item_id for row in rows}))
+    return history_of(user_id, rows, catalogue.items_by_id(dataset, {row.item_id for row in rows}), shown)
 
 
 @router.delete(
@@ -61,7 +64,7 @@ def get_user_history(user_id: UserIdInPath, dataset: DatasetName, catalogue: Cat
     responses=problems(404, 409, 413, 503),
 )
 def delete_user(user_id: UserIdInPath, dataset: DatasetName, keeper: Keeper) -> None:
-    """Delete a user's interactions for good, and the user's memory from every checkpoint.
+    """Delete a user's interactions and noted answers for good, and the user's memory from every checkpoint.
 
     No later import or feedback brings back what happened up to the deletion: of the id a salted digest is kept.
     The user goes from the snapshots of the data that jobs trained on too, so that a job that is resumed or continues

@@ -8,13 +8,13 @@ from dashboard.components.answers import answer_list, in_common, parts_legend
 from dashboard.components.connection import client
 from dashboard.components.drawings import panel
 from dashboard.components.history import Taken, history, history_strip
+from dashboard.components.model_choice import chosen_model
 from dashboard.components.states import backend_needed, empty
 from dashboard.plain_text import in_markdown
 from fedmem.contracts import Explanation, InService, RecommendationRequest, RecommendationResponse
 from fedmem.modality import Modality
 
 K = 10
-_LAST_DATASET = "last-dataset"
 STRATEGIES = {
     "model": ("reads their own memory", "blue"),
     "global_memory": ("reads the global memory", "orange"),
@@ -44,7 +44,7 @@ def recommend() -> None:
     """Show a history, the warm answer beside a colder one, and what the scores are made of."""
     st.title("Recommend")
     with backend_needed():
-        model = _chosen_model()
+        model = chosen_model()
         if model is None:
             empty(
                 "No model is in service yet",
@@ -61,23 +61,6 @@ def recommend() -> None:
         taken = history(model.dataset)
         if taken is not None:
             _answers(model, taken)
-
-
-def _chosen_model() -> InService | None:
-    """Get the model in service; of several, that of the data set that the reader chooses, which the address names."""
-    models = {model.dataset: model for model in client().models().in_service}
-    if len(models) < 2:
-        return next(iter(models.values()), None)
-    last = st.query_params.get("dataset", st.session_state.get(_LAST_DATASET))
-    first = (
-        last if last in models else next((name for name, model in models.items() if model.default), next(iter(models)))
-    )
-    dataset = st.selectbox("Data set", list(models), index=list(models).index(first), key="of-dataset", width=320)
-    if last not in (None, dataset):  # users and items are others
-        for name in ("user", "items", "latest"):
-            st.query_params.pop(name, None)
-    st.query_params["dataset"] = st.session_state[_LAST_DATASET] = dataset
-    return models[dataset]
 
 
 def _answers(model: InService, taken: Taken) -> None:

@@ -2,6 +2,7 @@
 
 from fedmem.contracts.catalogue import (
     HistoryEntry,
+    Impression,
     ItemPage,
     ItemResponse,
     ItemUpdate,
@@ -48,6 +49,7 @@ from fedmem.contracts.memory import (
     TransitionRows,
 )
 from fedmem.contracts.models import Activation, ModelHistory, ModelPage, ModelVersion
+from fedmem.contracts.online import OnlineEvaluation, OnlineGroup, Rate
 from fedmem.contracts.privacy import Leak, LeakReport, PrivacyCost
 from fedmem.contracts.problem import Problem
 from fedmem.contracts.recommendations import (
@@ -85,6 +87,7 @@ __all__ = [
     "Follower",
     "GrowingFollower",
     "HistoryEntry",
+    "Impression",
     "InService",
     "ItemMap",
     "ItemPage",
@@ -112,10 +115,13 @@ __all__ = [
     "NearestItem",
     "NewItemRow",
     "NewUserRow",
+    "OnlineEvaluation",
+    "OnlineGroup",
     "PrivacyCost",
     "Problem",
     "Prototype",
     "PrototypeRound",
+    "Rate",
     "Ready",
     "RecommendationRequest",
     "RecommendationResponse",

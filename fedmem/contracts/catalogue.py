@@ -5,7 +5,7 @@ from typing import Annotated
 
 from pydantic import BeforeValidator, Field
 
-from fedmem.contracts.contract import PRINTABLE, Contract
+from fedmem.contracts.contract import PRINTABLE, Contract, Time
 from fedmem.contracts.recommendations import ItemId, UserId, told_apart
 from fedmem.identifiers import MAX_DESCRIPTION_LENGTH, MAX_ID_LENGTH, read_id
 
@@ -80,11 +80,24 @@ class HistoryEntry(Contract):
     timestamp: float = Field(description="When: seconds since 1970, or steps of the data set.", examples=[978300019])
 
 
+class Impression(Contract):
+    """An item that was recommended to a user, in an answer that was noted for the online evaluation."""
+
+    recommendation_id: str = Field(description="The answer.", examples=["6f2c1b0e9d8a47c3b5f0e1d2c3b4a596"])
+    item_id: ItemId
+    position: int = Field(description="Its place in the list, from 1 on.", examples=[1])
+    model_version: str = Field(description="The model that answered.", examples=["job-7-round-120"])
+    shown_at: Time
+    clicked_at: Time | None = Field(description="When the user clicked on it.")
+    taken_at: Time | None = Field(description="When it became an interaction of the user.")
+
+
 class UserHistory(Contract):
     """Everything that is stored of a user, oldest first: the export, too."""
 
     user_id: UserId
     interactions: tuple[HistoryEntry, ...]
+    impressions: tuple[Impression, ...] = Field((), description="What was recommended, of the answers that were noted.")
 
 
 class UserSummary(Contract):

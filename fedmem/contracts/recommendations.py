@@ -203,6 +203,12 @@ class Explanation(Contract):
 class RecommendationResponse(Contract):
     """Items, best first, and where they come from."""
 
+    recommendation_id: str | None = Field(
+        None,
+        description="The answer's own name, by which feedback can say that it led to an event; null where a history "
+        "was sent, of which nothing is stored.",
+        examples=["6f2c1b0e9d8a47c3b5f0e1d2c3b4a596"],
+    )
     user_id: str | None = Field(description="The user it is for; null where a history was sent.", examples=["u1"])
     items: tuple[RecommendedItem, ...]
     strategy: Strategy

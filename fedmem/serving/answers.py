@@ -65,10 +65,16 @@ class Recommendation:
     explanation: Explanation | None = None
 
     def response(
-        self, user_id: str | None, *, next_page: str | None = None, image_url: ImageUrl = no_image
+        self,
+        user_id: str | None,
+        *,
+        recommendation_id: str | None = None,
+        next_page: str | None = None,
+        image_url: ImageUrl = no_image,
     ) -> RecommendationResponse:
         """Word the answer for HTTP; ``next_page`` is the path of the next page, for an answer with ``more``."""
         return RecommendationResponse(
+            recommendation_id=recommendation_id,
             user_id=user_id,
             items=tuple(scored.response(image_url) for scored in self.items),
             strategy=self.strategy,

@@ -7,7 +7,17 @@ from sqlalchemy import Connection, Engine
 
 from fedmem.config import Repeats
 from fedmem.errors import DataError, UnknownItemError, UnknownUserError
-from fedmem.storage import datasets, deletions, erasures, feedback, feedback_days, imports, interactions, items
+from fedmem.storage import (
+    datasets,
+    deletions,
+    erasures,
+    feedback,
+    feedback_days,
+    imports,
+    impressions,
+    interactions,
+    items,
+)
 from fedmem.storage.catalogue_rows import (
     Added,
     CatalogueSnapshot,
@@ -25,6 +35,7 @@ from fedmem.storage.engine import forget_deleted, note_deletion, reading, writin
 from fedmem.storage.feedback import Taken
 from fedmem.storage.import_lock import alone
 from fedmem.storage.import_writer import Imports, ImportWriter, Progress
+from fedmem.storage.impressions import ATTRIBUTION_WINDOW
 
 
 def _silent(stage: str, done: int, total: int) -> None:
@@ -39,11 +50,18 @@ class CatalogueStore:
     """Every method is done as a whole or, where it raises, not at all, as each is one transaction; ``write`` looks so.
 
     Each but ``datasets`` and ``write`` raises ``UnknownDatasetError`` for a name that was not imported.
+
+    Args:
+        engine: the database.
+        window: seconds after an answer in which feedback counts for it, where the answer was sampled.
     """
 
-    def __init__(self, engine: Engine, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self, engine: Engine, clock: Callable[[], float] = time.time, *, window: float = ATTRIBUTION_WINDOW
+    ) -> None:
         self._engine = engine
         self._clock = clock
+        self._window = window
 
     def write(
         self,
@@ -205,7 +223,8 @@ class CatalogueStore:
 
     def _take(self, connection: Connection, name: str, events: Sequence[Event], most_per_day: int | None) -> Taken:
         dataset_id = datasets.lock_dataset(connection, name)
-        return feedback.Feedback(connection, dataset_id, name, most_per_day, self._clock()).take(events)
+        now = self._clock()
+        return feedback.Feedback(connection, dataset_id, name, most_per_day, now, self._window).take(events)
 
     def readmit_user(self, name: str, user_id: str) -> None:
         """Let a deleted user's earlier interactions in again, by the next import or feedback that holds them.
@@ -229,6 +248,7 @@ class CatalogueStore:
             deletions.remember_deletion(connection, dataset_id, user_id, self._clock())
             erasures.ask_of_dataset(connection, dataset_id, user_id)
             feedback_days.forget_days(connection, dataset_id, user_id)
+            impressions.forget_user(connection, dataset_id, user_id)
             note_deletion(connection)
             return interactions.delete_user(connection, dataset_id, user_id)
 

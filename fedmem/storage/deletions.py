@@ -63,6 +63,12 @@ def without_deleted(connection: Connection, dataset_id: int, rows: InteractionCo
     return rows.where(np.asarray(rows.timestamps) > limit)
 
 
+def deleted_users(connection: Connection, dataset_id: int, user_ids: Collection[str]) -> set[str]:
+    """Find out which of these users were deleted and not readmitted, whether they came back or not."""
+    salt = _salt(connection, dataset_id)
+    return set() if salt is None else set(_limits(connection, dataset_id, salt, user_ids))
+
+
 def _salt(connection: Connection, dataset_id: int) -> bytes | None:
     salt: bytes | None = connection.scalar(select(datasets.c.deletion_salt).where(datasets.c.id == dataset_id))
     return salt

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from sqlalchemy import Connection
 
 from fedmem.errors import DataError, FedMemError, TooMuchError, UnknownItemError
-from fedmem.storage import deletions, feedback_days, imports, interactions, items
+from fedmem.storage import deletions, feedback_days, imports, impressions, interactions, items
 from fedmem.storage.catalogue_rows import Added, Event
 from fedmem.storage.datasets import let_be_seen
 
@@ -32,6 +32,7 @@ class Feedback:
         name: of the data set, for messages.
         most_per_day: how many new interactions of a user are taken in a day (UTC); None: any number.
         now: seconds since 1970.
+        window: seconds after an answer in which events count for it.
     """
 
     connection: Connection
@@ -39,6 +40,7 @@ class Feedback:
     name: str
     most_per_day: int | None
     now: float
+    window: float
 
     def take(self, events: Sequence[Event]) -> Taken:
         """Store those that train, and say which cannot be taken; those of deleted users from before are left out."""
@@ -49,6 +51,8 @@ class Feedback:
         added, over = self._add(training)
         refused |= over
         counted = len(deletions.without_deleted(self.connection, self.dataset_id, interactions.as_columns(others)))
+        taken = [event for place, event in good.items() if place not in over]
+        impressions.mark(self.connection, self.dataset_id, taken, self.window, self.now)
         added = Added(added.accepted, added.duplicates, added.left_out + len(others) - counted, counted)
         return Taken(added, dict(sorted(refused.items())))
 

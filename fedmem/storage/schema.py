@@ -22,7 +22,7 @@ from sqlalchemy import (
 )
 
 # The migration at which a database holds these tables; a test compares it with migrations/versions.
-REVISION = "0007"
+REVISION = "0008"
 
 metadata = MetaData(
     naming_convention={
@@ -109,6 +109,25 @@ feedback_days = Table(
     Column("user_id", String, primary_key=True),
     Column("day", Integer, nullable=False),  # days since 1970 (UTC)
     Column("events", Integer, nullable=False),
+)
+
+# A sample of what was recommended, an item a row, and what the user did with it.
+impressions = Table(
+    "impressions",
+    metadata,
+    Column("dataset_id", ForeignKey("datasets.id", ondelete="CASCADE"), primary_key=True),
+    Column("recommendation_id", String, primary_key=True),
+    Column("position", Integer, primary_key=True, autoincrement=False),  # in the list, from 1 on
+    Column("user_id", String, nullable=False),
+    Column("item_id", String, nullable=False),
+    Column("version", String, nullable=False),  # of the model that answered
+    Column("strategy", String, nullable=False),
+    Column("shown_at", Double, nullable=False),
+    Column("clicked_at", Double),
+    Column("taken_at", Double),  # when it became an interaction
+    Column("worth", Double),  # the weight of the event by which it did
+    Index(None, "dataset_id", "user_id"),
+    Index(None, "shown_at"),
 )
 
 jobs = Table(

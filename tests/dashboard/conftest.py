@@ -1,5 +1,6 @@
 """One real backend on a database with two trained jobs and one under way, and one on an empty database."""
 
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -10,7 +11,10 @@ from streamlit.testing.v1 import AppTest
 import migrations
 from fedmem.contracts import LeakReport
 from fedmem.serving import write_leaks
+from fedmem.storage.catalogue import CatalogueStore
+from fedmem.storage.catalogue_rows import Event
 from fedmem.storage.engine import writing
+from fedmem.storage.impressions import ImpressionStore, ShownList
 from fedmem.storage.jobs import Lease
 from fedmem.storage.schema import jobs
 from tests.dashboard.example_rounds import Curves
@@ -61,6 +65,17 @@ def empty_api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield api
 
 
+def note_answers(product: Product) -> None:
+    """Three answers to a user, one of which led to a click."""
+    shown = [
+        ShownList("tiny", f"answer {n}", "u03", "job-1-round-8", "model", time.time(), 1, ("m01", "m02", "m03"))
+        for n in range(3)
+    ]
+    ImpressionStore(product.engine).add(shown)
+    click = Event("u03", "m02", time.time(), "click", trains=False, recommendation_id="answer 1")
+    CatalogueStore(product.engine).take_feedback("tiny", [click])
+
+
 @pytest.fixture(scope="session")
 def filled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Filled]:
     """A backend with a model in service."""
@@ -71,6 +86,7 @@ def filled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Filled]:
     write_leaks(product.data_dir / "jobs" / str(full.id), LeakReport(job_id=full.id, round=8, clients=7, leaks=(LEAK,)))
     write_experiment(product.data_dir, "search", "study.json", STUDY)
     write_experiment(product.data_dir, "ladder", "ablation.json", ABLATION)
+    note_answers(product)
     trainer = PretendedTrainer(product.url)
     running = trainer.queue("tiny", federated={"num_rounds": 100})
     lease = trainer.claim()

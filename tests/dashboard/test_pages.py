@@ -28,6 +28,7 @@ CHARTS = {  # of a job that was trained with everything on
     "memory": 9,  # without texts and images there is one expert and nothing to weigh
     "prototypes": 4,
     "recommend": 2,
+    "online": 6,  # hits and clicks, by model, strategy and position
     "experiments": 6,  # two of jobs, four of an ablation
     "privacy": 1,
     "system": 0,
@@ -723,3 +724,18 @@ def test_no_address_ends_in_an_error(page, filled, odd):
     page("recommend", filled.api, items=odd, latest=odd)
     for name in ("training", "prototypes"):
         page(name, filled.api, **dict.fromkeys(ADDRESSED[name], odd) | {"job": filled.full})
+
+
+def test_the_online_page_shows_what_the_api_counts(page, filled):
+    app = page("online", filled.api)
+    found = filled.get("/evaluation/online")
+    (version,) = found["by_version"]
+    shown = table(app).iloc[0]
+    assert (shown["Model"], shown["Answers"], shown["Clicks"][:2]) == (version["name"], "3", "1 ")
+    assert [row["Position"] for _, row in table(app, 2).iterrows()] == [g["name"] for g in found["by_position"]]
+
+
+def test_the_online_page_says_how_answers_are_noted(page, two_api):
+    app = page("online", two_api)
+    assert "No answer was noted yet" in words(app)
+    assert "FEDMEM_IMPRESSIONS" in words(app)

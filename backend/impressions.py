@@ -1,0 +1,105 @@
+"""Notes a sample of the answers for the online evaluation: in memory at first, soon after in the database."""
+
+import threading
+import time
+import uuid
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from itertools import islice
+
+from prometheus_client import CollectorRegistry, Counter
+
+from backend.online import DAY, DAYS, evaluation_of
+from backend.settings import Settings
+from fedmem.contracts import OnlineEvaluation
+from fedmem.serving import Recommendation
+from fedmem.storage.impressions import ImpressionStore, ShownList
+
+POSITIONS = 20  # of an answer that are noted
+WAITING = 10_000  # answers at most that are noted and not yet stored
+TOGETHER = 1_000  # answers stored in one transaction
+TIDY_SECONDS = 60.0
+
+
+def new_id() -> str:
+    """Name an answer."""
+    return uuid.uuid4().hex
+
+
+def is_sampled(recommendation_id: str, share: float) -> bool:
+    """Say whether an answer is one of the share that is noted: chance, which its name alone decides."""
+    return int(recommendation_id[:8], 16) < share * 2**32
+
+
+@dataclass(eq=False)
+class Impressions:
+    """The answers that are to be noted. Any thread may offer; what stores may wait for the database.
+
+    Attributes:
+        store: where they are noted.
+        settings: which share of them, and how long they are kept.
+        lost: counts those that came faster than they could be stored.
+    """
+
+    store: ImpressionStore
+    settings: Settings
+    lost: Counter
+    clock: Callable[[], float] = time.time
+    _waiting: deque[ShownList] = field(default_factory=deque)
+    _storing: threading.Lock = field(default_factory=threading.Lock)
+    _tidied: float = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._tidied = self.clock()
+
+    @classmethod
+    def create(cls, store: ImpressionStore, settings: Settings, registry: CollectorRegistry) -> "Impressions":
+        """Start without any."""
+        what = "Answers that were to be noted and came faster than they could be stored."
+        return cls(store, settings, Counter("fedmem_impressions_lost", what, registry=registry))
+
+    def offer(self, recommendation_id: str, user_id: str, answer: Recommendation) -> None:
+        """Note an answer if it is one of the sample."""
+        if not answer.items or not is_sampled(recommendation_id, self.settings.impressions):
+            return
+        if len(self._waiting) >= WAITING:
+            self.lost.inc()
+            return
+        items = tuple(scored.item.item_id for scored in answer.items[:POSITIONS])
+        self._waiting.append(
+            ShownList(
+                answer.dataset,
+                recommendation_id,
+                user_id,
+                answer.model_version,
+                answer.strategy,
+                self.clock(),
+                answer.offset + 1,
+                items,
+            )
+        )
+
+    def flush(self) -> None:
+        """Store what was noted; what cannot be stored now is kept for the next time.
+
+        Raises:
+            StorageError: if the database cannot be used.
+        """
+        with self._storing:
+            while some := list(islice(self._waiting, TOGETHER)):
+                self.store.add(some)
+                for _ in some:  # only now: they are offered again where the database is away
+                    self._waiting.popleft()
+
+    def evaluate(self, dataset: str, days: float = DAYS) -> OnlineEvaluation:
+        """Evaluate what was noted of a data set in the last days."""
+        return evaluation_of(self.store, self.settings, dataset, self.clock() - days * DAY)
+
+    def tidy(self) -> bool:
+        """Delete what is too old or too much, now and then; whether it was time for that."""
+        if self.clock() - self._tidied < TIDY_SECONDS:
+            return False
+        self._tidied = self.clock()
+        self.store.keep(self.settings.impression_days, self.settings.max_impressions)
+        return True

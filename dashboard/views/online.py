@@ -1,0 +1,95 @@
+"""Online: what became of the answers that users got, by model, strategy and position."""
+
+from collections.abc import Sequence
+
+import pandas as pd
+import streamlit as st
+
+from dashboard.charts.online import rates_chart
+from dashboard.components.connection import client
+from dashboard.components.drawings import panel
+from dashboard.components.model_choice import chosen_model
+from dashboard.components.states import backend_needed, empty
+from dashboard.words import share
+from fedmem.contracts import OnlineEvaluation, OnlineGroup, Rate
+
+DAYS = {"Last day": 1, "Last week": 7, "Last month": 30}
+INTERVALS = (
+    "The line is the 95 % interval (Wilson). It takes answers to be independent, which those of one user are not "
+    "quite: it is somewhat too narrow."
+)
+
+
+def online() -> None:
+    """Show the shares of noted answers that led to a click and to a hit."""
+    st.title("Online")
+    with backend_needed():
+        model = chosen_model()
+        if model is None:
+            empty(
+                "No model is in service yet",
+                "What users do with recommendations can be seen once there are some. Start a training job on the "
+                "Training page.",
+                ":material/ads_click:",
+            )
+            return
+        days = st.segmented_control("Answers of", list(DAYS), default="Last week", key="online-days")
+        _rates(client().online(model.dataset, DAYS[days or "Last week"]))
+
+
+def _rates(found: OnlineEvaluation) -> None:
+    if not found.by_version:
+        _nothing_noted(found)
+        return
+    hours = f"{found.attribution_hours:g}"
+    st.caption(
+        f"{found.share:.1%} of the answers to users are noted. A click, or an interaction with a recommended item (a "
+        f"hit), counts for the answer up to {hours} hours later."
+    )
+    for title, groups, of in (
+        ("By model", found.by_version, "Model (version)"),
+        ("By strategy", found.by_strategy, "Strategy (name)"),
+        ("By position", found.by_position, "Position (place)"),
+    ):
+        st.subheader(title)
+        left, right = st.columns(2)
+        for place, outcome in ((left, "hit"), (right, "click")):
+            with place:
+                panel(f"{outcome.title()}s", rates_chart(groups, outcome, of), f"online-{title}-{outcome}", INTERVALS)
+        _table(groups, of)
+
+
+def _nothing_noted(found: OnlineEvaluation) -> None:
+    if found.share:
+        text = f"{found.share:.1%} of the answers to users are noted; none was in this time."
+    else:
+        text = (
+            "Set `FEDMEM_IMPRESSIONS`, to 0.1 say, and start the backend again: that share of the answers to users is "
+            "noted, and what `POST /feedback` tells of clicks and interactions counts for them."
+        )
+    empty(
+        "No answer was noted yet", f"{text} `fedmem config show --services` says how it is set.", ":material/ads_click:"
+    )
+
+
+def _table(groups: Sequence[OnlineGroup], of: str) -> None:
+    rows = [
+        {
+            of.partition(" ")[0]: group.name,
+            "Answers": f"{group.answers:,}",
+            "Hits": _rate(group.hits, group.hit_rate),
+            "Clicks": _rate(group.clicks, group.click_rate),
+            "Worth of hits": f"{group.worth:,.6g}",
+            "Still open": f"{group.pending:,}",
+        }
+        for group in groups
+    ]
+    st.dataframe(pd.DataFrame(rows), hide_index=True, width="stretch")
+
+
+def _rate(count: int, rate: Rate | None) -> str:
+    return "–" if rate is None else f"{count:,} ({share(rate.value)}, {share(rate.low)} to {share(rate.high)})"
+
+
+if __name__ == "__main__":
+    online()
