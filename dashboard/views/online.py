@@ -10,6 +10,7 @@ from dashboard.components.connection import client
 from dashboard.components.drawings import panel
 from dashboard.components.model_choice import chosen_model
 from dashboard.components.states import backend_needed, empty
+from dashboard.plain_text import in_markdown
 from dashboard.words import share
 from fedmem.contracts import OnlineEvaluation, OnlineGroup, Rate
 
@@ -33,6 +34,7 @@ def online() -> None:
                 ":material/ads_click:",
             )
             return
+        st.caption(f"What became of the answers that users got on {in_markdown(model.dataset)}.")
         days = st.segmented_control("Answers of", list(DAYS), default="Last week", key="online-days")
         _rates(client().online(model.dataset, DAYS[days or "Last week"]))
 

@@ -79,6 +79,7 @@ def test_what_writes_or_names_users_asks_for_the_key(document):
         "add_feedback",
         "create_job",
         "delete_user",
+        "evaluate_online",
         "get_user_history",
         "list_users",
         "pause_job",

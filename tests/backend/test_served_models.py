@@ -239,13 +239,13 @@ def test_one_data_sets_model_leaves_the_others_alone(world, caplog):
     caplog.set_level(logging.INFO, "backend")
     with TestClient(create_app(settings_of(world))) as client, TestClient(create_app(settings_of(world))) as beside:
         wait_for_model(client)
-        before = client.get("/recommend/u01?dataset=books").json()
+        before = client.get("/recommend/u01?dataset=books").json()["items"]
         left = another_model(world, activate=False)
         client.post(f"/models/{left}/activate").raise_for_status()
         wait_for_model(beside)
         for each in (client, beside):
             assert each.get("/recommend/u01?dataset=tiny").json()["model_version"] == left
-            assert each.get("/recommend/u01?dataset=books").json() == before
+            assert each.get("/recommend/u01?dataset=books").json()["items"] == before
         assert any(f"model {left} of data set tiny replaces job-1-" in said for said in caplog.messages)
         text = client.get("/metrics").text
         assert text.count("fedmem_model_round{") == 2
@@ -254,10 +254,10 @@ def test_one_data_sets_model_leaves_the_others_alone(world, caplog):
 def test_what_happens_in_one_data_set_is_not_seen_in_another(world):
     with TestClient(create_app(settings_of(world))) as client:
         wait_for_model(client)
-        before = client.get("/recommend/u02?dataset=books&k=50").json()
+        before = client.get("/recommend/u02?dataset=books&k=50").json()["items"]
         assert client.delete("/users/u02?dataset=tiny").status_code == 204
         assert client.get("/recommend/u02?dataset=tiny").json()["strategy"] == "popularity"
-        assert client.get("/recommend/u02?dataset=books&k=50").json() == before
+        assert client.get("/recommend/u02?dataset=books&k=50").json()["items"] == before
         event = {"user_id": "u01", "item_id": "b7", "timestamp": 1_900_000_000}
         client.post("/feedback?dataset=books", json={"events": [event]}).raise_for_status()
         assert "b7" not in items_of(client.get("/recommend/u01?dataset=books&k=50"))

@@ -709,6 +709,7 @@ ADDRESSED |= {
     "experiments": ("experiment",),
     "training": ("job", "compare", "k", "new"),
     "recommend": ("job", "user", "latest", "k"),
+    "online": ("job", "dataset"),
     "prototypes": ("job", "round", "prototype"),
 }
 

@@ -71,6 +71,7 @@ def test_every_page_shows_texts_as_they_are(product, home, visit):
             "memory": [DATASET],
             "prototypes": nearest(product),
             "recommend": [DATASET, hostile.genre(1)],
+            "online": [DATASET],
             "experiments": [DATASET, ENCODER],
         },
         "running": {"training": [DATASET, KEY], "clients": [DATASET, KEY], "system": [DATASET, LINE, WORKER]},
