@@ -7,6 +7,7 @@ from fedmem.config import ExperimentConfig
 from fedmem.contracts import Job
 from fedmem.evaluation.ranking_metrics import RANKING_METRICS
 from fedmem.modality import Modality
+from fedmem.rungs import model_title
 
 EXPERTS = {f"gate_{modality}": modality.label for modality in Modality}
 PHASES = {
@@ -25,31 +26,12 @@ def ranking_title(metric: str) -> str:
 
 def job_name(job: Job) -> str:
     """Name a job by its number and the kind of run that it is."""
-    return f"Job {job.id} · {variant(job.config)}"
+    return f"Job {job.id} · {model_title(job.config)}"
 
 
 def job_label(job: Job) -> str:
     """Name a job and its data set."""
     return f"{job_name(job)}, {job.dataset}"
-
-
-def variant(config: ExperimentConfig) -> str:
-    """Name the rung of the ladder that a configuration is, as the README calls it."""
-    if config.federated.centralised_batch is not None:
-        return "centralised SASRec"
-    if not config.uses_retriever:
-        return "FedMem-Transitions" if config.uses_transitions else "FedAvg-SASRec"
-    if not config.uses_memory:
-        return "FedMem-NoMemory"
-    if config.fedmem.memory_policy != "surprise":
-        return f"FedMem, {config.fedmem.memory_policy} memory"
-    if not config.uses_prototypes:
-        return "FedMem-NoProto"
-    if not config.uses_contrastive:
-        return "FedMem-NoContrast"
-    if not config.uses_transitions:
-        return "FedMem-NoTransitions"
-    return "FedMem-Full"
 
 
 def state_of(job: Job) -> str:

@@ -6,11 +6,12 @@ from typing import Any
 
 from fedmem.config import ExperimentConfig, FederatedConfig
 from fedmem.config_reader import merged, validate_config
-from fedmem.evaluation.ablation_table import IDS_ONLY_TITLE, NO_TEXT_TITLE
 
 # Pooled training may pass over all users this many times as often as the federated rungs, and validates this much
 # more seldom.
 POOLED_PASSES, POOLED_EVALUATION = 2.5, 2
+
+IDS_ONLY_TITLE, NO_TEXT_TITLE = "SASRec, ids only", "FedMem-NoText"  # the models that read no item texts
 
 
 @dataclass(frozen=True)
@@ -91,6 +92,16 @@ def variants(config: ExperimentConfig, changes: Sequence[tuple[str, Sequence[obj
             if settings[key] != value:
                 found.append(rung)
     return found
+
+
+def model_title(config: ExperimentConfig) -> str:
+    """Name the model that a configuration trains: as the rung of which it sets most."""
+    pooled, settings = config.federated.centralised_batch is not None, config.settings()
+    fitting = [
+        rung for rung in RUNGS if rung.pooled == pooled and all(settings[key] == value for key, value in rung.settings)
+    ]
+    rung = max(fitting, key=lambda each: len(each.settings), default=LADDER[-1])
+    return rung.without if rung.without is not None and not config.uses_transitions else rung.title
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ import pytest
 from fedmem.config import ExperimentConfig
 from fedmem.config_reader import load_config
 from fedmem.errors import ConfigError
-from fedmem.rungs import CONTROLS, LADDER, RUNGS, Rung, planned_runs, rung_config
+from fedmem.rungs import CONTROLS, LADDER, RUNGS, Rung, model_title, planned_runs, rung_config
 from tests.tiny import tiny_config
 
 ML_100K_USERS = 943
@@ -63,3 +63,13 @@ def test_a_control_trains_its_share_of_the_rounds_that_were_asked_for():
     assert set(rounds.values()) == {50}
     shortest = tiny_config(federated={"num_rounds": 1})
     assert rung_config(BY_NAME["fedavg_original"], shortest, 12, 42).federated.num_rounds == 1
+
+
+@pytest.mark.parametrize("rung", RUNGS, ids=lambda rung: rung.name)
+def test_a_run_has_the_name_of_its_rung(rung: Rung):
+    assert model_title(rung_config(rung, ExperimentConfig(), 943, 7)) == rung.title
+
+
+def test_a_model_without_transitions_has_the_name_that_the_ladder_gives_it():
+    config = load_config(None, ["ablation.disable_transitions=true", "training.learning_rate=.5"])
+    assert model_title(config) == "FedAvg-SASRec"

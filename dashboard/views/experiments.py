@@ -12,25 +12,15 @@ from dashboard.components.drawings import panel
 from dashboard.components.one_experiment import SHOWN, one_experiment
 from dashboard.components.states import backend_needed, empty, start_a_job
 from dashboard.plain_text import in_markdown
-from dashboard.words import differences, job_name, variant, with_error
+from dashboard.words import differences, job_name, with_error
 from fedmem.contracts import ExperimentSummary, Job, ModelVersion
 from fedmem.contracts.traffic import DIRECTIONS, bytes_of_training
+from fedmem.rungs import RUNGS, model_title
 
 COMMIT = 10  # letters of it that are shown
 _URL = "experiment"
 SPLITS = {"validation": "Val.", "test": "Test"}  # the table is wide
-LADDER = (
-    "centralised SASRec",
-    "FedAvg-SASRec",
-    "FedMem-Transitions",
-    "FedMem-NoProto",
-    "FedMem-NoContrast",
-    "FedMem-NoMemory",
-    "FedMem-NoTransitions",
-    "FedMem, random memory",
-    "FedMem, last memory",
-    "FedMem-Full",
-)
+LADDER = [name for rung in RUNGS for name in (rung.without, rung.title) if name]
 
 
 def experiments() -> None:
@@ -101,7 +91,7 @@ def _picked(names: Sequence[str]) -> str:
 
 
 def _rung(job: Job) -> tuple[int, int]:
-    name = variant(job.config)
+    name = model_title(job.config)
     return (LADDER.index(name) if name in LADDER else len(LADDER), job.id)
 
 
@@ -133,7 +123,7 @@ def _figures(job: Job, model: ModelVersion) -> dict[str, str]:
         for metric in SHOWN
     }
     rounds = {"Round": f"{model.round} / {job.round}"}
-    return {"Run": variant(job.config), "Job": str(job.id), **measured, **rounds, **_cost(job)}
+    return {"Run": model_title(job.config), "Job": str(job.id), **measured, **rounds, **_cost(job)}
 
 
 def _cost(job: Job) -> dict[str, str]:
@@ -148,7 +138,7 @@ def _cost(job: Job) -> dict[str, str]:
 
 def _apart(runs: Sequence[Job]) -> None:
     """Show what sets each run apart from the newest Full one."""
-    full = next((job for job in reversed(runs) if variant(job.config) == "FedMem-Full"), None)
+    full = next((job for job in reversed(runs) if model_title(job.config) == "FedMem-Full"), None)
     others = [job for job in runs if full is not None and job.id != full.id]
     if full is None or not others:
         return

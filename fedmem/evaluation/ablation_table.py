@@ -8,12 +8,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from fedmem.evaluation.evaluate import Split
+from fedmem.rungs import IDS_ONLY_TITLE, NO_TEXT_TITLE
 
 Record = dict[str, Any]
 
 SPLITS: tuple[Split, ...] = ("validation", "test")
 SHOWN = ("HR@10", "NDCG@10")
-IDS_ONLY_TITLE, NO_TEXT_TITLE = "SASRec, ids only", "FedMem-NoText"
 NEW_ITEMS = "NDCG@20"  # among new items, of all that a user took
 _NEW_USERS = "NDCG@10"
 
