@@ -36,6 +36,18 @@ def load_config(path: Path | None, overrides: Sequence[str] = ()) -> ExperimentC
     )
 
 
+def with_defaults_of(path: Path | None, config: ExperimentConfig) -> ExperimentConfig:
+    """Take from a YAML file what a configuration does not say itself.
+
+    Raises:
+        ConfigError: naming the file, the key and the value, also where the two do not go together.
+    """
+    if path is None:
+        return config
+    said = config.model_dump(mode="json", exclude_unset=True)
+    return validate_config(merged(_read_tree(path, ()), said), source=f"{path} with the job's configuration")
+
+
 def validate_config(values: Mapping[str, Any], source: str) -> ExperimentConfig:
     """Build the configuration from a nested mapping, or raise one ConfigError that names the first wrong key."""
     if not isinstance(values, Mapping):

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from fedmem.config import ExperimentConfig
-from fedmem.config_reader import load_config
+from fedmem.config_reader import load_config, validate_config, with_defaults_of
 from fedmem.errors import ConfigError
 
 CONFIGS = sorted((Path(__file__).resolve().parents[1] / "configs").glob("*.yaml"))
@@ -170,3 +170,19 @@ def test_a_base_that_is_not_there_is_named(written):
 def test_a_wrong_key_of_a_base_is_found(written):
     written("sead: 5\n", "base.yaml")
     assert "sead" in refused(written("base: base.yaml\n"))
+
+
+def test_what_a_configuration_does_not_say_is_taken_from_an_installations_own(written):
+    path = written("federated: {num_rounds: 7}\ntraining: {loss: bpr}\n")
+    config = with_defaults_of(path, validate_config({"training": {"loss": "full_softmax"}}, "a job"))
+    assert (config.federated.num_rounds, config.training.loss) == (7, "full_softmax")
+    assert with_defaults_of(path, ExperimentConfig()) == load_config(path)
+    assert with_defaults_of(None, config) is config
+
+
+def test_an_installations_own_that_does_not_go_with_a_job_is_named(written):
+    path = written("federated: {num_round: 7}\n")
+    with pytest.raises(
+        ConfigError, match=r"run\.yaml with the job's configuration: unknown key 'federated\.num_round'"
+    ):
+        with_defaults_of(path, ExperimentConfig())

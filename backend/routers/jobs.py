@@ -9,6 +9,7 @@ from backend.dependencies import LARGEST_ID, WRITES, Catalogue, CurrentLinks, Cu
 from backend.job_rows import job_of
 from backend.openapi import problems
 from backend.query_route import KnownQueryRoute
+from fedmem.config_reader import with_defaults_of
 from fedmem.contracts import Job, JobPage, JobRequest, LeakReport
 from fedmem.contracts.jobs import JobKind, JobState
 from fedmem.errors import UnknownError
@@ -55,14 +56,15 @@ def create_job(
     will cost a user.
     """
     dataset = catalogue.dataset(request.dataset)
-    budget = checked_budget(request.config)
-    needed = require_room(request.config, dataset, settings.data_dir, settings.job_memory)
+    config = with_defaults_of(settings.job_config, request.config)
+    budget = checked_budget(config)
+    needed = require_room(config, dataset, settings.data_dir, settings.job_memory)
     row, new = jobs.create(
         kind=request.kind,
         dataset=request.dataset,
-        config=request.config.model_dump(mode="json"),
-        num_rounds=request.config.federated.num_rounds,
-        repeats_of_dataset=not request.config.data.says_repeats,
+        config=config.model_dump(mode="json"),
+        num_rounds=config.federated.num_rounds,
+        repeats_of_dataset=not config.data.says_repeats,
         start_from=request.start_from,
         snapshot=request.snapshot,
         idempotency_key=idempotency_key,

@@ -24,6 +24,11 @@ class StorageSettings(ServiceSettings):
         "is estimated to take more is refused; one that comes to take more fails, and the trainer goes on with others.",
     )
 
+    job_config: Path | None = Field(
+        None,
+        description="A YAML configuration from which jobs take what their own does not say; unset, FedMem's defaults.",
+    )
+
     @property
     def job_memory(self) -> int | None:
         """The same in bytes."""

@@ -38,6 +38,15 @@ def test_the_data_sets_setting_comes_before_the_default_and_after_what_is_asked_
     assert create(client, config={"data": {"repeats": "hide"}}).config.data.repeats == "hide"
 
 
+def test_the_installations_settings_come_before_the_default_and_after_what_is_asked_for(settings, tmp_path):
+    (tmp_path / "jobs.yaml").write_text("federated: {num_rounds: 7}\n")
+    with TestClient(create_app(settings(job_config=tmp_path / "jobs.yaml"))) as client:
+        assert create(client).num_rounds == 7
+        assert create(client, config={"federated": {"num_rounds": 9}}).num_rounds == 9
+        (tmp_path / "jobs.yaml").unlink()
+        assert "jobs.yaml" in problem(client.post("/jobs", json={"dataset": "tiny"}), 422).detail
+
+
 def test_the_same_key_answers_with_the_same_job(client):
     first = create(client, key="k1")
     assert create(client, key="k1") == first
