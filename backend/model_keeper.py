@@ -91,6 +91,7 @@ class ModelKeeper:
         with self._loading:
             self._meanwhile.clear()
             active = self.models.all_active()
+            self._forget_removed({row.dataset for row in active})
             self.served.expect({row.dataset: row.version for row in active if not self.loader.refused_lately(row)})
             for row in sorted(active, key=lambda row: row.dataset != self.served.unnamed):
                 if self._is_wanted(row):
@@ -98,6 +99,13 @@ class ModelKeeper:
                         self._serve(row)
         if not self.served.in_service:
             self.served.awaited = awaited(self.jobs)
+
+    def _forget_removed(self, there: set[str]) -> None:
+        """Let data sets that were removed, with the models that served them, be answered no more."""
+        for dataset in self.served.known - there:
+            with self._changing:
+                self.served.forget(dataset)
+            LOG.info("no model of data set %s is in service any more: it was removed", dataset)
 
     def _catch_up_all(self) -> None:
         for model in self.served.all():

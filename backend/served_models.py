@@ -133,6 +133,11 @@ class ServedModels:
         return model
 
     @property
+    def known(self) -> frozenset[str]:
+        """The data sets that have a model in service, or should have one."""
+        return frozenset({*self._in_service, *self._withdrawn})
+
+    @property
     def in_service(self) -> Mapping[str, str]:
         """The versions in service, in memory or not, by data set."""
         return self._in_service
@@ -163,6 +168,12 @@ class ServedModels:
     def withdraw(self, dataset: str, reason: str) -> None:
         """Let no model answer for a data set, because none of its can."""
         self._withdrawn = {**self._withdrawn, dataset: reason}
+        self._set_in_service({name: version for name, version in self._in_service.items() if name != dataset})
+
+    def forget(self, dataset: str) -> None:
+        """Let no model answer for a data set that was removed."""
+        self._models = {version: model for version, model in self._models.items() if model.dataset != dataset}
+        self._withdrawn = {name: why for name, why in self._withdrawn.items() if name != dataset}
         self._set_in_service({name: version for name, version in self._in_service.items() if name != dataset})
 
     def swap(self, model: ServedModel) -> list[ServedModel]:

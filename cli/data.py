@@ -9,9 +9,10 @@ import typer
 from rich.table import Table
 
 from cli.database import catalogue
-from cli.options import AsJson, DatabaseUrl
+from cli.options import AsJson, DatabaseUrl, ServiceDir, Yes
 from cli.reading import Reading, with_reading
-from cli.screen import answer_json, answers, download, notes, stages
+from cli.removing import ask, remove_jobs, show_removable
+from cli.screen import answer_json, answers, counted, download, notes, stages
 
 app = typer.Typer(help="Fetch or make data sets, and bring them into the database.", no_args_is_help=True)
 
@@ -114,9 +115,30 @@ def readmit(
 
 @app.command()
 def remove(
-    name: Annotated[str, typer.Argument(help="As `fedmem data list` shows it.")], database_url: DatabaseUrl = None
+    name: Annotated[str, typer.Argument(help="As `fedmem data list` shows it.")],
+    force: Annotated[
+        bool, typer.Option("--force", help="With all jobs on it and their models, the one in service too.")
+    ] = False,
+    yes: Yes = False,
+    data_dir: ServiceDir = Path("runs/service"),
+    database_url: DatabaseUrl = None,
 ) -> None:
-    """Remove a data set from the database, unless a job refers to it."""
+    """Remove a data set from the database, unless a job refers to it; with --force its jobs too, shown with their disk.
+
+    A running API lets the data set go within a second. Files that it was imported from stay.
+    """
+    from fedmem.storage.job_removal import JobRemoval
+
     with catalogue(database_url) as store:
+        row = store.dataset(name)
+        removal = JobRemoval(store.engine, data_dir)
+        found = removal.look(removal.of_dataset(name), even_in_service=True) if force else []
+        if found:
+            show_removable(found)
+        if force:
+            counts = f"{counted(row.users, 'user')}, {counted(row.items, 'item')}"
+            notes.print(f"{name}: {counts}, {counted(row.interactions, 'interaction')}")
+            ask(f"Remove {name} for good?", yes=yes)
+            remove_jobs(removal, [one.job.id for one in found], f"with {name}", even_in_service=True)
         store.remove(name)
     notes.print(f"{name} is removed")

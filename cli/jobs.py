@@ -4,19 +4,22 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from rich.table import Table
 
 from cli.database import opened
-from cli.options import AsJson, ConfigFile, DatabaseUrl, Overrides
+from cli.options import AsJson, ConfigFile, DatabaseUrl, Overrides, ServiceDir, Yes
+from cli.removing import ask, remove_jobs, show_removable
 from cli.screen import answer_json, answers, notes
+from fedmem.errors import ConfigError
 
 if TYPE_CHECKING:
     from fedmem.storage.jobs import JobRow, JobStore
 
-app = typer.Typer(help="Queue, watch, pause, resume and stop training jobs.", no_args_is_help=True)
+app = typer.Typer(help="Queue, watch, pause, resume, stop and remove training jobs.", no_args_is_help=True)
 
 JobId = Annotated[int, typer.Argument(metavar="JOB", help="As `fedmem jobs list` shows it.")]
 
@@ -126,6 +129,42 @@ def pause(job: JobId, database_url: DatabaseUrl = None) -> None:
 def resume(job: JobId, database_url: DatabaseUrl = None) -> None:
     """Let a paused job go on."""
     _wish(database_url, job, "resume")
+
+
+@app.command()
+def remove(
+    jobs: Annotated[
+        list[int] | None, typer.Argument(metavar="JOB..", help="Ended jobs, as `fedmem jobs list` shows them.")
+    ] = None,
+    keep: Annotated[
+        int | None, typer.Option(min=0, metavar="N", help="Instead: all ended jobs but the newest N.")
+    ] = None,
+    older_than: Annotated[
+        float | None, typer.Option(min=0, metavar="DAYS", help="Instead: jobs that ended more than so many days ago.")
+    ] = None,
+    yes: Yes = False,
+    data_dir: ServiceDir = Path("runs/service"),
+    database_url: DatabaseUrl = None,
+) -> None:
+    """Remove ended jobs with their models, rounds and logs, after showing what they take on the disk.
+
+    One whose model is in service is not removed. --keep and --older-than leave out the model that a rollback serves.
+    """
+    from fedmem.storage.job_removal import JobRemoval
+
+    by_rule = keep is not None or older_than is not None
+    if bool(jobs) == by_rule:
+        raise ConfigError("name the jobs to remove, or give --keep or --older-than")
+    with opened(database_url) as engine:
+        removal = JobRemoval(engine, data_dir)
+        found = removal.look(removal.beyond(keep, older_than) if by_rule else jobs or [])
+        if not found:
+            notes.print("there is no such job to remove")
+            return
+        show_removable(found)
+        ask("Remove for good?", yes=yes)
+        remove_jobs(removal, [one.job.id for one in found], "by hand")
+    notes.print("removed")
 
 
 @app.command("logs")

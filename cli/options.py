@@ -35,6 +35,7 @@ ExperimentName = Annotated[
 ServiceDir = Annotated[
     Path, typer.Option("--data-dir", metavar="DIR", envvar="FEDMEM_DATA_DIR", help="Checkpoints, the demo and logs.")
 ]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 FirstJob = Annotated[
     bool, typer.Option("--train/--no-train", help="Queue a training job on the demo where no job ever was.")
 ]

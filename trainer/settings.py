@@ -19,6 +19,14 @@ class Settings(StorageSettings):
     keep_every: PositiveInt = Field(
         100, description="Besides the best and the last checkpoint of a job, every n-th is kept."
     )
+    keep_jobs: PositiveInt | None = Field(
+        None,
+        description="The most ended jobs that are kept, with their models and folders; unset, all. Never removed are "
+        "those whose model is in service, or would be after a rollback.",
+    )
+    keep_jobs_days: PositiveFloat | None = Field(
+        None, description="For how many days after its end a job is kept, likewise; unset, for ever."
+    )
     promotion: PromotionMode = Field(
         "gate",
         description="How the model of a finished training job goes into service, unless the job says it: gate if, on "

@@ -17,11 +17,13 @@ from fedmem.footprint import machine_memory
 from fedmem.storage.catalogue import CatalogueStore
 from fedmem.storage.engine import check_schema, connect
 from fedmem.storage.erasures import ErasureStore
+from fedmem.storage.job_removal import JobRemoval
 from fedmem.storage.jobs import JobRow, JobStore, Lease
 from fedmem.storage.metrics import MetricStore
 from fedmem.storage.models import ModelStore
 from trainer.control import Control, Shutdown
 from trainer.priority import bound_memory, step_back
+from trainer.retention import Retention
 from trainer.run_experiment import JobRun
 from trainer.settings import Settings
 from trainer.stores import Stores
@@ -52,11 +54,13 @@ class Worker:
         # A name of its own even where a container gives every process the same host and number.
         self.name = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(3)}"
         self._seen = 0.0
+        self._retention = Retention(JobRemoval(engine, settings.data_dir), settings)
 
     def run(self, *, until_idle: bool = False) -> None:
         """Claim and train until shutdown or, if asked, until no job is left."""
         logger.info("trainer %s waits for jobs", self.name)
         while not self.shutdown:
+            self._retention.tidy()
             if not self._train_next():
                 if until_idle and not self._anything_left():
                     break
@@ -90,6 +94,7 @@ class Worker:
         ):
             JobRun(self.stores, self.settings, job, lease, control).run()
         self._sign_of_life(None)
+        self._retention.tidy(now=True)
 
     def _sign_of_life(self, job_id: int | None) -> None:
         """Report at once with a job, and now and then without; while it trains, the lease's heartbeat does so."""

@@ -15,6 +15,7 @@ from fedmem.contracts.jobs import JobKind, JobState
 from fedmem.errors import UnknownError
 from fedmem.privacy.weights_budget import checked_budget
 from fedmem.serving import read_leaks
+from fedmem.storage.job_removal import JobRemoval
 from fedmem.storage.job_room import require_room
 
 router = APIRouter(tags=["jobs"], route_class=KnownQueryRoute)
@@ -96,6 +97,14 @@ def list_jobs(
         asked = {name: value for name, value in filters.items() if value is not None}
         following = links.path("/jobs", **asked, cursor=rows[limit - 1].id, limit=limit)
     return JobPage(jobs=tuple(job_of(row) for row in rows[:limit]), next=following)
+
+
+@router.delete(
+    "/jobs/{job_id}", status_code=HTTPStatus.NO_CONTENT, dependencies=[WRITES], responses=problems(404, 409, 503)
+)
+def delete_job(job_id: JobId, jobs: Jobs, settings: CurrentSettings) -> None:
+    """Remove an ended job with its rounds, log and models, and its folder; one whose model is in service is a 409."""
+    JobRemoval(jobs.engine, settings.data_dir).remove(job_id, "over HTTP")
 
 
 @router.get("/jobs/{job_id}", responses=problems(404, 503))

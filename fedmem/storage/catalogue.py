@@ -59,7 +59,7 @@ class CatalogueStore:
     def __init__(
         self, engine: Engine, clock: Callable[[], float] = time.time, *, window: float = ATTRIBUTION_WINDOW
     ) -> None:
-        self._engine = engine
+        self.engine = engine
         self._clock = clock
         self._window = window
 
@@ -98,53 +98,53 @@ class CatalogueStore:
         taken = set(rows.items)  # what is only known by its id may come from rows that are left out
         described = {row.item_id: row for row in catalogue if row.described or row.item_id not in taken}
         wanted = Imports(name, source, rows, described, merge, overwrite_edits, numbered, repeats)
-        with alone(self._engine, lambda: progress("waiting for another import", 0, 1)):
-            imports.clear(self._engine)
-            return ImportWriter(self._engine, wanted, self._clock(), progress).write()
+        with alone(self.engine, lambda: progress("waiting for another import", 0, 1)):
+            imports.clear(self.engine)
+            return ImportWriter(self.engine, wanted, self._clock(), progress).write()
 
     def clear(self) -> None:
         """Clear away what an import left that was cut off; not while another is under way, which does so itself."""
-        with alone(self._engine) as taken:
+        with alone(self.engine) as taken:
             if taken:
-                imports.clear(self._engine)
+                imports.clear(self.engine)
 
     def remove(self, name: str) -> None:
         """Delete a data set; ``ConflictError`` while jobs refer to it."""
-        with alone(self._engine, lambda: None):
-            with writing(self._engine) as connection:
+        with alone(self.engine, lambda: None):
+            with writing(self.engine) as connection:
                 dataset_id = datasets.hide_dataset(connection, name)
-            imports.clear_dataset(self._engine, dataset_id)
+            imports.clear_dataset(self.engine, dataset_id)
 
     def datasets(self) -> list[DatasetRow]:
         """List the data sets with their counts."""
-        with reading(self._engine) as connection:
+        with reading(self.engine) as connection:
             return datasets.list_datasets(connection)
 
     def dataset(self, name: str) -> DatasetRow:
         """Return one data set with its counts."""
-        with reading(self._engine) as connection:
+        with reading(self.engine) as connection:
             return datasets.count_dataset(connection, name)
 
     def require(self, name: str) -> None:
         """Raise UnknownDatasetError, which names those there are, unless there is a data set of this name."""
-        with reading(self._engine) as connection:
+        with reading(self.engine) as connection:
             datasets.find_dataset(connection, name)
 
     def snapshot(self, name: str, until_id: int | None = None) -> CatalogueSnapshot:
         """Read the interactions up to an id (all for None) and the items, as they are at one moment."""
-        with reading(self._engine) as connection:
+        with reading(self.engine) as connection:
             dataset_id = datasets.find_dataset(connection, name)
             columns, last = interactions.read_columns(connection, dataset_id, until_id)
             return CatalogueSnapshot(columns, tuple(items.all_items(connection, dataset_id)), last)
 
     def items(self, name: str) -> list[ItemRow]:
         """List the items by id."""
-        with reading(self._engine) as connection:
+        with reading(self.engine) as connection:
             return items.all_items(connection, datasets.find_dataset(connection, name))
 
     def items_since(self, name: str, version: int = -1) -> tuple[int, list[ItemRow]]:
         """Return the items' version, and those that have changed since another, by id; -1 is before all."""
-        with reading(self._engine) as connection:
+        with reading(self.engine) as connection:
             dataset_id = datasets.find_dataset(connection, name)
             now = items.items_version(connection, dataset_id)
             return now, items.items_since(connection, dataset_id, version) if now > version else []
@@ -153,13 +153,13 @@ class CatalogueStore:
         self, name: str, *, search: str = "", category: str | None = None, offset: int = 0, limit: int = 50
     ) -> ItemPage:
         """Find items whose title contains ``search`` in any case, those that begin with it first, then by title."""
-        with reading(self._engine) as connection:
+        with reading(self.engine) as connection:
             dataset_id = datasets.find_dataset(connection, name)
             return items.find_items(connection, dataset_id, search, category, offset, limit)
 
     def item(self, name: str, item_id: str) -> ItemRow:
         """Return one item, or raise ``UnknownItemError``."""
-        with reading(self._engine) as connection:
+        with reading(self.engine) as connection:
             found = items.items_by_id(connection, datasets.find_dataset(connection, name), [item_id])
         if item_id not in found:
             raise UnknownItemError(f"the data set {name!r} has no item {item_id!r}")
@@ -167,35 +167,35 @@ class CatalogueStore:
 
     def items_by_id(self, name: str, item_ids: Iterable[str]) -> dict[str, ItemRow]:
         """Return those of the items that exist."""
-        with reading(self._engine) as connection:
+        with reading(self.engine) as connection:
             return items.items_by_id(connection, datasets.find_dataset(connection, name), item_ids)
 
     def put_item(self, name: str, item: ItemRow) -> bool:
         """Store an item as it is described here, by hand; whether it is new. ``DataError`` if it cannot be stored."""
-        with writing(self._engine) as connection:
+        with writing(self.engine) as connection:
             dataset_id = datasets.lock_dataset(connection, name)
             return items.put_item(connection, dataset_id, item, self._clock())
 
     def users(self, name: str, *, search: str = "", after: str | None = None, limit: int = 50) -> list[UserRow]:
         """List the users whose id contains ``search``, in a fixed order, after the user ``after``."""
-        with reading(self._engine) as connection:
+        with reading(self.engine) as connection:
             dataset_id = datasets.find_dataset(connection, name)
             return interactions.users_page(connection, dataset_id, search, after, limit)
 
     def user_ids(self, name: str, until_id: int | None = None) -> set[str]:
         """Return the ids of all users with an interaction up to an id (any for None)."""
-        with reading(self._engine) as connection:
+        with reading(self.engine) as connection:
             dataset_id = datasets.find_dataset(connection, name)
             return set(connection.scalars(interactions.each_user(dataset_id, until_id=until_id)))
 
     def history(self, name: str, user_id: str) -> list[InteractionRow]:
         """List a user's interactions in order of time; empty for an unknown user."""
-        with reading(self._engine) as connection:
+        with reading(self.engine) as connection:
             return interactions.history_of(connection, datasets.find_dataset(connection, name), user_id)
 
     def since(self, name: str, after_id: int, limit: int = interactions.BATCH) -> list[InteractionRow]:
         """List the next interactions after an id, in order of ids. None is ever added below one that was seen."""
-        with reading(self._engine) as connection:
+        with reading(self.engine) as connection:
             return interactions.rows_after(connection, datasets.find_dataset(connection, name), after_id, limit)
 
     def add_feedback(self, name: str, events: Sequence[Event], most_per_day: int | None = None) -> Added:
@@ -210,7 +210,7 @@ class CatalogueStore:
             DataError: if a time is not finite, or a step where all times of the data set are dates, or an id is no
                 text.
         """
-        with writing(self._engine) as connection:
+        with writing(self.engine) as connection:
             taken = self._take(connection, name, events, most_per_day)
             if taken.refused:
                 raise feedback.refusal(name, events, taken.refused)
@@ -218,7 +218,7 @@ class CatalogueStore:
 
     def take_feedback(self, name: str, events: Sequence[Event], most_per_day: int | None = None) -> Taken:
         """Store events as ``add_feedback`` does, but those that cannot be stored cost only themselves."""
-        with writing(self._engine) as connection:
+        with writing(self.engine) as connection:
             return self._take(connection, name, events, most_per_day)
 
     def _take(self, connection: Connection, name: str, events: Sequence[Event], most_per_day: int | None) -> Taken:
@@ -232,18 +232,18 @@ class CatalogueStore:
         Raises:
             UnknownUserError: if no user of this id was deleted.
         """
-        with writing(self._engine) as connection:
+        with writing(self.engine) as connection:
             dataset_id = datasets.lock_dataset(connection, name)
             if not deletions.forget_deletion(connection, dataset_id, user_id):
                 raise UnknownUserError(f"no user {user_id!r} was deleted from the data set {name!r}")
 
     def forget_deleted(self) -> bool:
         """Rid the database's files of deleted users, and say whether they are; see ``engine.forget_deleted``."""
-        return forget_deleted(self._engine)
+        return forget_deleted(self.engine)
 
     def delete_user(self, name: str, user_id: str) -> Deleted:
         """Delete a user's interactions for good, and note that the jobs' checkpoints are to be rid of the user too."""
-        with writing(self._engine) as connection:
+        with writing(self.engine) as connection:
             dataset_id = datasets.lock_dataset(connection, name)
             deletions.remember_deletion(connection, dataset_id, user_id, self._clock())
             erasures.ask_of_dataset(connection, dataset_id, user_id)

@@ -10,6 +10,7 @@ from fedmem.contracts.jobs import SnapshotChoice
 from fedmem.errors import ConflictError
 from fedmem.storage.datasets import dataset_repeats, find_dataset, lock_dataset
 from fedmem.storage.erasures import inherit
+from fedmem.storage.job_removal import next_job_id
 from fedmem.storage.job_rows import JobRow, job_row, select_jobs
 from fedmem.storage.job_states import ENDED
 from fedmem.storage.schema import jobs
@@ -55,6 +56,9 @@ def insert_job(connection: Connection, dataset: str, values: dict[str, Any], now
     if start_from is not None:
         _must_be_continuable(job_row(connection, start_from), dataset, values["num_rounds"], values["snapshot"])
     fresh = {"dataset_id": dataset_id, "state": "queued", "desired_state": "running", "created_at": now}
+    number = next_job_id(connection)
+    if number is not None:
+        values = {**values, "id": number}
     job_id = connection.scalar(jobs.insert().values(**values, **fresh).returning(jobs.c.id))
     assert job_id is not None
     if start_from is not None:

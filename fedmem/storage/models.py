@@ -204,6 +204,15 @@ def active_version(connection: Connection, dataset_id: int) -> str | None:
     return None if current is None else current.version
 
 
+def version_before(connection: Connection, dataset: str) -> str | None:
+    """Return the version that a rollback of a data set would serve, None if there is none."""
+    try:
+        version: str = _before(connection, dataset, ()).version
+    except ConflictError:
+        return None
+    return version
+
+
 def _checkpoint(connection: Connection, job_id: int, round: int) -> str | None:
     where = (rounds.c.job_id == job_id, rounds.c.round == round)
     checkpoint: str | None = connection.scalar(select(rounds.c.checkpoint).where(*where))

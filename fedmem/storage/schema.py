@@ -171,6 +171,15 @@ jobs = Table(
     Index(None, "state", "lease_expires_at"),
 )
 
+# Whose numbers no other job may bear: models and folders are named by them.
+removed_jobs = Table(
+    "removed_jobs",
+    metadata,
+    Column("job_id", _Id, primary_key=True, autoincrement=False),
+    Column("removed_at", Double, nullable=False),
+    Column("reason", String, nullable=False),
+)
+
 rounds = Table(
     "rounds",
     metadata,

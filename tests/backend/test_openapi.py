@@ -78,6 +78,7 @@ def test_what_writes_or_names_users_asks_for_the_key(document):
         "activate_model",
         "add_feedback",
         "create_job",
+        "delete_job",
         "delete_user",
         "evaluate_online",
         "get_user_history",

@@ -1,5 +1,6 @@
 """``fedmem jobs`` and ``fedmem audit``: the jobs of a database on the command line."""
 
+import io
 import json
 
 import pytest
@@ -124,3 +125,27 @@ def test_clients_that_cannot_be_attacked(fedmem, product, finished):
     assert outcome.code == 2
     assert "no run here" in outcome.err
     assert fedmem("audit", finished, "--attacks", "--clients", 1, *elsewhere).code == 2
+
+
+def test_jobs_are_removed_once_what_they_take_was_shown(fedmem, tmp_path, monkeypatch):
+    product = Product.made(tmp_path)
+    place = ("--database-url", product.url, "--data-dir", product.data_dir)
+    serving, other = product.queue(), product.queue(kind="experiment")
+    product.train()
+    refused = fedmem("jobs", "remove", serving.id, "--yes", *place)
+    assert (refused.code, "is in service" in refused.err) == (2, True)
+    assert fedmem("jobs", "remove", *place).code == 2, "neither jobs nor a rule"
+    monkeypatch.setattr("sys.stdin", io.StringIO("n\n"))
+    asked = fedmem("jobs", "remove", other.id, *place)
+    assert (asked.code, "MiB on the disk" in asked.err, "Remove for good?" in asked.err) == (1, True, True)
+    assert product.directory(other.id).exists, "the answer was no"
+    assert fedmem("jobs", "remove", "--keep", 0, "--yes", *place).code == 0
+    assert [job.id for job in product.jobs.page()] == [serving.id]
+    assert not product.directory(other.id).path.exists()
+    assert "no such job" in fedmem("jobs", "remove", "--older-than", 1, "--yes", *place).err
+    product.write("other", "o", "Other")
+    assert "--force" in fedmem("data", "remove", "tiny", *place).err
+    removed = fedmem("data", "remove", "tiny", "--force", "--yes", *place)
+    assert (removed.code, "in service" in removed.err, "12 users" in removed.err) == (0, True, True)
+    assert list((product.data_dir / "jobs").iterdir()) == []
+    assert [row["name"] for row in json.loads(fedmem("data", "list", "--json", *place[:2]).out)] == ["other"]
