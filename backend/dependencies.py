@@ -1,6 +1,7 @@
 """What a route may ask for. Async where nothing blocks, because FastAPI runs sync dependencies in a thread each."""
 
 from collections.abc import AsyncIterator
+from time import monotonic
 from typing import Annotated
 
 import anyio
@@ -27,6 +28,7 @@ from fedmem.storage.models import ModelStore
 from web.rate_limit import RateLimit
 
 UNIT = 100  # items or events that count as a request
+TURN = 0.01  # seconds of a turn at what others wait for that count as a request
 LARGEST_ID = 2**63 - 1  # of a database's row
 ITEM_ID = "An item's id, percent-encoded: a slash in it is %2F."
 USER_ID = "A user's id, percent-encoded: a slash in it is %2F."
@@ -141,11 +143,18 @@ async def _one_of_few(request: Request, _: Annotated[None, Depends(_may_write)])
 
 
 async def _one_reads_a_job(request: Request) -> AsyncIterator[None]:
-    """Wait, outside the threads, until no other request reads what a job started from."""
+    """Wait, outside the threads, until no other request reads what a job started from; its turn is charged by its time.
+
+    How much work it is depends on the job, and on whether a model in memory has its data already.
+    """
     state = request.app.state
     with state.job_places.one(client_of(request.scope)):
         async with state.reading_job:
-            yield
+            began = monotonic()
+            try:
+                yield
+            finally:
+                charge(request, round(UNIT * (monotonic() - began) / TURN))
 
 
 WHICH_VERSION = "A version in memory; default the one in service of the data set."

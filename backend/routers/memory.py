@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Annotated
 
 from anyio.to_thread import run_sync
-from fastapi import APIRouter, Path, Query, Response
+from fastapi import APIRouter, Path, Query, Request, Response
 
 from backend.dependencies import (
     LARGEST_ID,
@@ -16,6 +16,7 @@ from backend.dependencies import (
     CurrentSettings,
     OfDataset,
     Served,
+    charge,
 )
 from backend.links import Links
 from backend.openapi import problems
@@ -92,6 +93,7 @@ async def recommend_by_prototype(
     settings: CurrentSettings,
     computing: Computing,
     links: CurrentLinks,
+    asked: Request,
     k: Annotated[int, Query(ge=1, le=MAX_K, description="How many items.")] = 10,
 ) -> Response:
     """Recommend what this prototype alone would recommend to a user of whom nothing is known.
@@ -99,6 +101,7 @@ async def recommend_by_prototype(
     It is the cold start with one prototype in the global memory. A model without prototypes is a 409.
     """
     check_size(settings, k)
+    charge(asked, k)
     named = links.naming(served.to_name(model.dataset))
     return await run_sync(_answer_by_prototype, model, index, k, named, limiter=computing)
 
@@ -111,6 +114,7 @@ def _answer_by_prototype(served: ServedModel, index: int, k: int, links: Links) 
 @router.get("/transitions", responses=problems(404, 409, 503))
 def get_transitions(
     model: AskedModel,
+    asked: Request,
     item_id: Annotated[
         str | None,
         Query(pattern=STORED, description="The row of this item alone.", examples=["1197"]),
@@ -124,6 +128,7 @@ def get_transitions(
     its followers, because their entries would show what a single client took; a pair of more frequent items may still
     come from one client. A model without a transition memory is a 409.
     """
+    charge(asked, followers * (k if item_id is None else 1))
     shown = ShownTransitions(model.recommender, followers)
     return shown.strongest(k) if item_id is None else shown.of(item_id)
 

@@ -1,9 +1,13 @@
 """The global abstract memory over HTTP."""
 
+import itertools
 from contextlib import ExitStack
 
 import pytest
+from starlette.testclient import TestClient
 
+from backend import dependencies
+from backend.app import create_app
 from fedmem.checkpoint import RunDirectory
 from fedmem.contracts import (
     ItemMap,
@@ -15,7 +19,7 @@ from fedmem.contracts import (
     TransitionRows,
 )
 from fedmem.serving import Question, TransitionGrowth
-from tests.backend.conftest import ITEMS, ROUNDS, SHARES, problem
+from tests.backend.conftest import ITEMS, ROUNDS, SHARES, problem, settings_of, wait_for_model
 
 
 def test_prototypes_have_masses_places_and_titles(served, recommender):
@@ -46,6 +50,23 @@ def test_the_map_of_items(served, served_world):
     assert found == ItemMap.model_validate(served.get("/memory/map?job=1").json())
     first = found.items[0]
     assert (first.point.x, first.point.y) == tuple(drawn.points[0].tolist())
+
+
+@pytest.mark.parametrize(("job", "status"), [(1, 200), (99, 404)])
+def test_reading_a_job_is_charged_by_its_time(served_world, monkeypatch, job, status):
+    times = itertools.count(0, 0.5)  # a turn takes as long as fifty requests
+    monkeypatch.setattr(dependencies, "monotonic", lambda: next(times))
+    with TestClient(create_app(settings_of(served_world, rate_limit=5))) as client:
+        assert client.get(f"/memory/map?job={job}").status_code == status
+        problem(client.get("/jobs"), 429)
+
+
+@pytest.mark.parametrize("path", ["transitions?k=100&followers=100", "prototypes/0/recommendations?k=1000"])
+def test_what_answers_hold_is_charged(served_world, path):
+    with TestClient(create_app(settings_of(served_world, rate_limit=5))) as client:
+        wait_for_model(client)
+        assert client.get(f"/memory/{path}").is_success
+        problem(client.get("/jobs"), 429)
 
 
 def test_what_one_prototype_recommends(served, recommender):
