@@ -43,6 +43,7 @@ from backend.settings import Settings
 from backend.telemetry import HttpMetrics
 from fedmem import __version__
 from fedmem.errors import ConfigError
+from fedmem.interruption import heeding
 from fedmem.serving import Recommender
 from web.browsers import Guarded
 from web.prefix import Prefixed
@@ -176,7 +177,7 @@ async def _keep_doing(work: Callable[[], None], ending: anyio.Event, seconds: fl
     """Read from and write to the database again and again; what is wrong with it is said once and not every time."""
     said = ""
     while not ending.is_set():
-        wrong = await anyio.to_thread.run_sync(_wrong_with, work)
+        wrong = await anyio.to_thread.run_sync(_wrong_with, work, ending)
         if wrong != said:
             LOG.error("%s", wrong) if wrong else LOG.info("the database answers again")
         said = wrong
@@ -184,10 +185,22 @@ async def _keep_doing(work: Callable[[], None], ending: anyio.Event, seconds: fl
             await ending.wait()
 
 
-def _wrong_with(work: Callable[[], None]) -> str:
-    """Do it and say what is wrong, in a line; nothing if nothing is."""
+class _Ending(BaseException):
+    """The service ends; none of what the work puts up with."""
+
+
+def _wrong_with(work: Callable[[], None], ending: anyio.Event) -> str:
+    """Do it and say what is wrong, in a line; nothing if nothing is. What takes long is left where the service ends."""
+
+    def go_on() -> None:
+        if ending.is_set():
+            raise _Ending
+
     try:
-        work()
+        with heeding(go_on):
+            work()
+    except _Ending:
+        return ""
     except Exception as error:  # whatever it is, what is in service stays and the next time may find it mended
         return f"the database could not be looked into: {type(error).__name__}: {error}"
     return ""

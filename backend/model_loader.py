@@ -29,7 +29,7 @@ from fedmem.storage.models import ModelRow
 LOG = logging.getLogger(__name__)
 TRY_AGAIN = 60.0  # seconds after which a checkpoint that was refused is tried again
 SAMPLE = 32  # known users whom a model must be able to answer before it serves
-PIECE = 256  # items whose texts are encoded before a model that waits is loaded: some seconds
+PIECE = 256  # items whose texts are encoded at once, some seconds: before a model serves, or one that waits is loaded
 NICENESS = 10  # of the thread that loads models
 
 
@@ -115,7 +115,8 @@ class ModelLoader:
         # Its job has ended, and nothing is tested by it any more.
         model = replace(model, recommender=trained.with_held_out())
         version, changed = self._snapshot_items.changed_since(model)
-        model = replace(with_items(model, changed), items_version=version)
+        if len(changed) <= PIECE:  # else it serves without them first, and its keeper takes them up
+            model = replace(with_items(model, changed), items_version=version)
         model.catch_up(self.catalogue)
         model.count_new()
         model.recommender.refresh()

@@ -20,6 +20,7 @@ from fedmem.contracts import ModelPage, Ready
 from fedmem.data.federated_dataset import FederatedDataset
 from fedmem.data.interactions import Interactions, Item
 from fedmem.errors import StorageError
+from fedmem.interruption import heed
 from fedmem.serving import new_items
 from fedmem.storage.catalogue import CatalogueStore
 from fedmem.storage.catalogue_rows import InteractionColumns, ItemRow
@@ -28,6 +29,7 @@ from fedmem.storage.jobs import JobStore, RoundResult
 from tests.backend.conftest import World, copy_of, problem, settings_of, wait_for_model
 from tests.backend.test_models import another_model, spoil
 from tests.tiny import tiny_snapshot, trained, walks
+from tests.waiting import until
 
 FILMS = {str(number) for number in range(1, 31)}
 BOOKS = {f"b{number}" for number in range(1, 31)}
@@ -368,6 +370,44 @@ def test_models_are_put_into_service_while_an_import_is_encoded(services, world,
     assert seen[0] != left
     assert set(seen[1:]) == {left}
     assert knows(services, "books", "new 6")
+
+
+def many_unknown(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Put as many items as are not encoded in one piece."""
+    put_elsewhere(world, "tiny", *(ItemRow(f"new {number}", text=f"text {number}") for number in range(5)))
+    monkeypatch.setattr(model_loader, "PIECE", 2)
+
+
+def test_a_model_serves_before_many_items_that_it_does_not_know_are_encoded(world, encoder, monkeypatch):
+    many_unknown(world, monkeypatch)
+    services, encode, seen = Services.start(settings_of(world), ServedModels(), CollectorRegistry()), encoder.encode, []
+
+    def watched(texts: list[str]) -> list[np.ndarray]:
+        seen.append(sorted(model.dataset for model in services.keeper.served.all()))
+        return encode(texts)
+
+    monkeypatch.setattr(encoder, "encode", watched)
+    services.keeper.look()
+    assert [len(texts) for texts in encoder.calls[:3]] == [2, 2, 1]
+    assert seen[0] == ["books", "tiny"]
+    assert knows(services, "tiny", "new 4")
+    services.close()
+
+
+def test_a_service_that_ends_does_not_wait_until_all_is_encoded(world, encoder, monkeypatch):
+    many_unknown(world, monkeypatch)
+    encode = encoder.encode
+
+    def then_ends(texts: list[str]) -> list[np.ndarray]:
+        client.app.state.ending.set()
+        heed()
+        return encode(texts)
+
+    monkeypatch.setattr(encoder, "encode", then_ends)
+    with TestClient(create_app(settings_of(world, refresh_seconds=0.01))) as client:
+        until(client.app.state.ending.is_set, "the first text")
+    assert encoder.calls == []
+    assert client.app.state.services.keeper.loader.refusals == {}
 
 
 def test_one_whose_model_is_broken_is_not_answered_by_the_other(world):
