@@ -11,6 +11,10 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
+MOST_WORK = 2**33  # multiplications of one operation, between two looks whether to go on: half a second
+# Multiplications that take as long as what is done number by number between two matrix products, per number.
+PER_TOKEN = 1024
+
 
 def _nothing() -> None:
     pass

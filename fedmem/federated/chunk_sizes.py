@@ -12,13 +12,12 @@ import numpy.typing as npt
 from fedmem.config import ExperimentConfig
 from fedmem.features.store import ItemFeatures
 from fedmem.federated.fedsgd import is_fedsgd
+from fedmem.interruption import MOST_WORK, PER_TOKEN
 
 UserIndices = npt.NDArray[np.int64]
 
 LONG_HISTORY = 3_000  # training items; a chunk of clients with longer ones has fewer clients
-MOST_WORK = 2**33  # multiplications of one operation on a chunk: half a second
-# Multiplications that take as long as what is done number by number between two matrix products, per number.
-PER_TOKEN, PER_ITEM = 1024, 512
+PER_ITEM = 512  # as PER_TOKEN, of a number of the table of items
 
 
 @dataclass(frozen=True)

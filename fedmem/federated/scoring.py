@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from fedmem.federated.parameters import prototype_vectors
+from fedmem.interruption import MOST_WORK, PER_TOKEN, heeded
 from fedmem.memory.entries import MemoryEntries
 from fedmem.memory.prototypes import Prototypes
 from fedmem.memory.transitions import RememberedScores, TransitionTable
@@ -111,11 +112,25 @@ class ModelScorer:
     @torch.inference_mode()
     def parts(self, contexts: Sequence[UserContext], histories: Histories) -> "ScoreBlock":
         """Score as ``score``, the transition memory's part apart."""
+        at_once = self._at_once(histories)
+        rows = [slice(first, first + at_once) for first in range(0, len(histories), at_once)]
+        blocks = [self._dense(contexts[part], histories[part]) for part in heeded(rows)]
+        dense = blocks[0] if len(blocks) == 1 else np.concatenate(blocks)
+        return ScoreBlock(dense, [] if self.transitions is None else [self.transitions.read(h) for h in histories])
+
+    def _at_once(self, histories: Histories) -> int:
+        """Say of how many histories no operation takes longer than a stop may wait; one may."""
+        dim, most = self.columns.shape[0], self.model.sasrec.max_seq_len
+        tokens = min(most, max(map(len, histories), default=0))
+        work = max(tokens * dim * max(dim, tokens, PER_TOKEN), self.columns.numel())
+        return max(1, MOST_WORK // work)
+
+    def _dense(self, contexts: Sequence[UserContext], histories: Histories) -> FloatArray:
         queries = self.queries(contexts, histories)
         unknown = [row for row, pair in enumerate(zip(contexts, histories, strict=True)) if self.only_popularity(*pair)]
         queries[unknown] = 0
-        dense = (queries @ self.columns).cpu().numpy()
-        return ScoreBlock(dense, [] if self.transitions is None else [self.transitions.read(h) for h in histories])
+        scores: FloatArray = (queries @ self.columns).cpu().numpy()
+        return scores
 
     def only_popularity(self, context: UserContext, history: npt.NDArray[np.integer]) -> bool:
         """Say whether popularity alone answers: there is neither a history nor a memory, and the items were counted."""

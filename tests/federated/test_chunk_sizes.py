@@ -7,7 +7,8 @@ import pytest
 
 from fedmem.config import ExperimentConfig
 from fedmem.config_reader import validate_config
-from fedmem.federated.chunk_sizes import LONG_HISTORY, MOST_WORK, PER_ITEM, PER_TOKEN, ChunkSizes
+from fedmem.federated.chunk_sizes import LONG_HISTORY, PER_ITEM, ChunkSizes
+from fedmem.interruption import MOST_WORK, PER_TOKEN
 from tests.tiny import tiny_features
 
 OWN = {"training": {"batch_size": 32}}  # several steps: every client has parameters of its own

@@ -5,10 +5,12 @@ import pytest
 import torch
 
 from fedmem.errors import CheckpointError
+from fedmem.federated import scoring
 from fedmem.federated.local_steps import LocalStep
 from fedmem.federated.parameters import load_parameters, parameter_arrays, prototype_vectors
 from fedmem.federated.scoring import ModelScorer, UserContext
 from fedmem.federated.start import initial_prototypes
+from fedmem.interruption import PER_TOKEN
 from fedmem.memory.entries import MemoryEntries
 from tests.reference.objective import Reading, collate
 from tests.tiny import noisy_parameters, population_of, tiny_features, tiny_snapshot
@@ -68,6 +70,23 @@ def test_a_batch_gives_what_single_users_give(model, prototypes):
     together = scorer.score(contexts, histories)
     for row, (context, history) in enumerate(zip(contexts, histories, strict=True)):
         np.testing.assert_allclose(together[row], scorer.score([context], [history])[0], atol=1e-12)
+
+
+@pytest.mark.parametrize(("at_once", "parts"), [(5, [5]), (2, [2, 2, 1]), (0, [1] * 5)])
+def test_a_batch_is_scored_in_parts_where_a_stop_would_wait_too_long(model, prototypes, monkeypatch, at_once, parts):
+    contexts, histories = [UserContext(memory_at(0, 2, 5), PREFERENCE)] * 5, [HISTORY[: 8 - n] for n in range(5)]
+    scorer, sizes, queries = ModelScorer(model, prototypes), [], ModelScorer.queries
+    expected = scorer.score(contexts, histories)
+
+    def counted(scorer: ModelScorer, contexts: list[UserContext], histories: list[np.ndarray]) -> torch.Tensor:
+        sizes.append(len(histories))
+        return queries(scorer, contexts, histories)
+
+    work = len(HISTORY) * len(scorer.columns) * PER_TOKEN  # of the longest
+    monkeypatch.setattr(scoring, "MOST_WORK", at_once * work)
+    monkeypatch.setattr(ModelScorer, "queries", counted)
+    np.testing.assert_allclose(scorer.score(contexts, histories), expected, rtol=1e-12)
+    assert sizes == parts
 
 
 def test_only_the_last_items_are_context_and_the_whole_history_is_time(model):
