@@ -34,6 +34,7 @@ from backend.routers import (
     operations,
     progress,
     recommend,
+    schedules,
     users,
 )
 from backend.served_model import ServedModel
@@ -52,7 +53,7 @@ from web.settings import parts
 
 LOG = logging.getLogger(__name__)
 FROM_OTHER_SITES: dict[str, Any] = {
-    "allow_methods": ["GET", "POST", "PUT", "DELETE"],
+    "allow_methods": ["GET", "POST", "PUT", "PATCH", "DELETE"],
     "allow_headers": ["X-API-Key", "Content-Type", "Idempotency-Key", "X-Request-ID"],
     "expose_headers": ["Location", "Retry-After", "X-Request-ID"],
 }
@@ -70,6 +71,7 @@ WITH_DATABASE = (
     users.router,
     jobs.router,
     progress.router,
+    schedules.router,
     models.router,
     memory.router,
     experiments.router,

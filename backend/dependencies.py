@@ -25,6 +25,7 @@ from fedmem.storage.catalogue import CatalogueStore
 from fedmem.storage.jobs import JobStore
 from fedmem.storage.metrics import MetricStore
 from fedmem.storage.models import ModelStore
+from fedmem.storage.schedules import ScheduleStore
 from web.rate_limit import RateLimit
 
 UNIT = 100  # items or events that count as a request
@@ -95,6 +96,10 @@ async def _models(services: CurrentServices) -> ModelStore:
     return services.models
 
 
+async def _schedules(services: CurrentServices) -> ScheduleStore:
+    return services.schedules
+
+
 async def _catalogue(services: CurrentServices) -> CatalogueStore:
     return services.catalogue
 
@@ -106,6 +111,7 @@ async def _keeper(services: CurrentServices) -> ModelKeeper:
 Jobs = Annotated[JobStore, Depends(_jobs)]
 Metrics = Annotated[MetricStore, Depends(_metrics)]
 Models = Annotated[ModelStore, Depends(_models)]
+Schedules = Annotated[ScheduleStore, Depends(_schedules)]
 Catalogue = Annotated[CatalogueStore, Depends(_catalogue)]
 Keeper = Annotated[ModelKeeper, Depends(_keeper)]
 

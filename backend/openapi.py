@@ -14,6 +14,7 @@ TAGS = [
     {"name": "items", "description": "The catalogue of the data set that the model in service was trained on."},
     {"name": "users", "description": "Interactions as they happen, their export and their deletion."},
     {"name": "jobs", "description": "Training that can be started, watched, paused, resumed and stopped."},
+    {"name": "schedules", "description": "Jobs that are queued again and again, to go on with the newest data."},
     {"name": "models", "description": "Versions that jobs have left, and which one is in service."},
     {"name": "memory", "description": "The global abstract memory: prototypes of the clients', and what follows what."},
     {"name": "experiments", "description": "What `fedmem ablate` and `fedmem tune` have found."},

@@ -22,6 +22,7 @@ from fedmem.storage.impressions import HOUR, ImpressionStore
 from fedmem.storage.jobs import JobStore
 from fedmem.storage.metrics import MetricStore
 from fedmem.storage.models import ModelStore
+from fedmem.storage.schedules import ScheduleStore
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,6 +33,7 @@ class Services:
     jobs: JobStore
     metrics: MetricStore
     models: ModelStore
+    schedules: ScheduleStore
     catalogue: CatalogueStore
     keeper: ModelKeeper
     served: ServedModels
@@ -53,6 +55,7 @@ class Services:
             jobs,
             MetricStore(engine),
             models,
+            ScheduleStore(engine),
             catalogue,
             keeper,
             served,

@@ -20,6 +20,7 @@ from cli import (
     jobs,
     keys,
     recommending,
+    schedules,
     serving,
     training,
     tuning,
@@ -53,6 +54,7 @@ for command in (
 
 for name, group in (
     ("jobs", jobs.app),
+    ("schedules", schedules.app),
     ("keys", keys.app),
     ("data", data.app),
     ("db", database.app),

@@ -14,7 +14,8 @@ FedMemError
 │   ├── UnknownItemError     an item id that the catalogue does not hold
 │   ├── UnknownDatasetError  a data set that was not imported
 │   ├── UnknownJobError      a job that there is not
-│   └── UnknownModelError    a model version that there is not
+│   ├── UnknownModelError    a model version that there is not
+│   └── UnknownScheduleError a schedule that there is not
 ├── TooMuchError       a user or caller who has had what may be had in a time
 └── ConflictError      a request that does not fit the present state (says which state, and what can be done)
     └── LeaseLostError       a trainer whose job another one has taken over
@@ -89,6 +90,10 @@ class UnknownJobError(UnknownError):
 
 class UnknownModelError(UnknownError):
     """There is no such model version."""
+
+
+class UnknownScheduleError(UnknownError):
+    """There is no such schedule."""
 
 
 class TooMuchError(FedMemError):

@@ -197,9 +197,9 @@ class JobRun:
         return why
 
     def _begun_with(self) -> int:
-        """Name the round with which the job began, which is that of the model that it continues."""
-        assert self.job.start_from is not None, "it continues another"
-        return self.stores.jobs.get(self.job.start_from).model_round
+        """Name the round with which the job began: of the model that it continues, whose job may be gone by now."""
+        (first,) = self.stores.metrics.rounds(self.job.id, after_round=0, limit=1)
+        return first.round
 
     def _why_no_more_rounds(self, run: TrainingRun, last: int) -> str:
         if last >= self.job.num_rounds:

@@ -21,10 +21,13 @@ from fedmem.storage.job_removal import JobRemoval
 from fedmem.storage.jobs import JobRow, JobStore, Lease
 from fedmem.storage.metrics import MetricStore
 from fedmem.storage.models import ModelStore
+from fedmem.storage.schedule_runs import ScheduleRuns
+from fedmem.storage.schedules import ScheduleStore
 from trainer.control import Control, Shutdown
 from trainer.priority import bound_memory, step_back
 from trainer.retention import Retention
 from trainer.run_experiment import JobRun
+from trainer.scheduler import Scheduler
 from trainer.settings import Settings
 from trainer.stores import Stores
 
@@ -51,6 +54,9 @@ class Worker:
         self.stores = Stores(
             JobStore(engine), MetricStore(engine), CatalogueStore(engine), ErasureStore(engine), ModelStore(engine)
         )
+        schedules = ScheduleStore(engine)
+        runs = ScheduleRuns(schedules, settings.data_dir, settings.job_memory)
+        self._scheduler = Scheduler(schedules, runs, settings.poll_seconds)
         # A name of its own even where a container gives every process the same host and number.
         self.name = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(3)}"
         self._seen = 0.0
@@ -59,14 +65,18 @@ class Worker:
     def run(self, *, until_idle: bool = False) -> None:
         """Claim and train until shutdown or, if asked, until no job is left."""
         logger.info("trainer %s waits for jobs", self.name)
+        with self._scheduler:
+            self._train_all(until_idle=until_idle)
+        self._quietly(lambda: self.stores.jobs.leave(self.name))
+        logger.info("trainer %s ends", self.name)
+
+    def _train_all(self, *, until_idle: bool) -> None:
         while not self.shutdown:
             self._retention.tidy()
             if not self._train_next():
                 if until_idle and not self._anything_left():
                     break
                 self.shutdown.wait(self.settings.poll_seconds)
-        self._quietly(lambda: self.stores.jobs.leave(self.name))
-        logger.info("trainer %s ends", self.name)
 
     def _train_next(self) -> bool:
         """Train a job and say whether there was one. Wait while the database is away."""
@@ -142,8 +152,8 @@ class _JobLog(logging.Handler):
     def __init__(self, jobs: JobStore, lease: Lease) -> None:
         super().__init__(logging.INFO)
         self._jobs, self._lease = jobs, lease
-        # What is logged about a database that does not answer is not logged to the database.
-        self.addFilter(lambda record: record.name != "trainer.control")
+        # Not what is logged about a database that does not answer, nor that other jobs are due.
+        self.addFilter(lambda record: record.name not in ("trainer.control", "trainer.scheduler"))
 
     def emit(self, record: logging.LogRecord) -> None:
         with contextlib.suppress(FedMemError):  # it is in the process's own log

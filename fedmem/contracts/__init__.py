@@ -67,6 +67,7 @@ from fedmem.contracts.recommendations import (
     SimilarItem,
     SimilarItems,
 )
+from fedmem.contracts.schedules import Schedule, ScheduleList, ScheduleRequest, ScheduleUpdate
 from fedmem.contracts.service import Dataset, DatasetList, InService, Live, Ready, Trainer, TrainerList
 
 __all__ = [
@@ -130,6 +131,10 @@ __all__ = [
     "RememberedPart",
     "RoundMetrics",
     "RowGrowth",
+    "Schedule",
+    "ScheduleList",
+    "ScheduleRequest",
+    "ScheduleUpdate",
     "ScoreParts",
     "ScoreShares",
     "Selection",

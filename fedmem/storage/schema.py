@@ -22,7 +22,7 @@ from sqlalchemy import (
 )
 
 # The migration at which a database holds these tables; a test compares it with migrations/versions.
-REVISION = "0009"
+REVISION = "0010"
 
 metadata = MetaData(
     naming_convention={
@@ -252,6 +252,27 @@ trainers = Table(
     Column("started_at", Double, nullable=False),
     Column("seen_at", Double, nullable=False),
     Column("job_id", ForeignKey("jobs.id", ondelete="SET NULL")),
+)
+
+# Jobs that are queued again and again.
+schedules = Table(
+    "schedules",
+    metadata,
+    Column("id", _Id, primary_key=True),
+    Column("dataset_id", ForeignKey("datasets.id", ondelete="CASCADE"), nullable=False),
+    Column("cron", String, nullable=False),
+    Column("timezone", String, nullable=False),  # in which cron is read, such as Europe/Berlin
+    Column("rounds", Integer, nullable=False),  # for which the model in service goes on
+    Column("config", JSON, nullable=False),  # of the first job, where no model serves; what differs from the defaults
+    Column("promotion", String),  # as a job's
+    Column("paused", Boolean, nullable=False),
+    Column("created_at", Double, nullable=False),
+    Column("next_at", Double),  # when it is due; a time that has passed was missed, and is made up for once
+    Column("last_at", Double),  # when it was due and done, or failed
+    Column("last_job_id", ForeignKey("jobs.id", ondelete="SET NULL")),
+    Column("message", Text),  # why the last one queued no job
+    UniqueConstraint("dataset_id", "cron", "timezone"),
+    sqlite_autoincrement=True,
 )
 
 # Deleted users who are still to be erased from a job's files.

@@ -34,7 +34,9 @@ def routes():
 
 
 def asked(client: TestClient, method: str, path: str, **options):
-    address = path.format(job_id=1, user_id="u01", item_id="1", version="job-1-round-1", index=0, name="first")
+    address = path.format(
+        job_id=1, user_id="u01", item_id="1", version="job-1-round-1", index=0, name="first", schedule_id=1
+    )
     return client.request(method, address, **options)
 
 

@@ -78,7 +78,9 @@ def test_what_writes_or_names_users_asks_for_the_key(document):
         "activate_model",
         "add_feedback",
         "create_job",
+        "create_schedule",
         "delete_job",
+        "delete_schedule",
         "delete_user",
         "evaluate_online",
         "get_user_history",
@@ -88,7 +90,9 @@ def test_what_writes_or_names_users_asks_for_the_key(document):
         "readmit_user",
         "resume_job",
         "roll_back",
+        "run_schedule",
         "stop_job",
+        "update_schedule",
     }
     for _, _, operation in operations(document):
         assert {"401", "403"} < operation["responses"].keys()
@@ -130,7 +134,9 @@ def client(empty_world, tmp_path_factory):
 
 @pytest.mark.parametrize(("method", "path"), ROUTES)
 def test_a_parameter_that_a_route_has_not_is_refused(client, method, path):
-    address = path.format(job_id=1, user_id="u01", item_id="1", version="job-1-round-1", index=0, name="ladder")
+    address = path.format(
+        job_id=1, user_id="u01", item_id="1", version="job-1-round-1", index=0, name="ladder", schedule_id=1
+    )
     response = client.request(method, address, params={"limits": 3, "offsett": 1})
     assert "limits = '3': there is no such parameter" in problem(response, 422).detail
 

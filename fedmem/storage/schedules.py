@@ -1,0 +1,280 @@
+"""Schedules: when a data set's model is to go on, again and again, and the jobs that do so. One transaction a method.
+
+Whoever looks may queue what is due: an update that names what was seen tells two of them apart.
+"""
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, Engine, Row, select
+
+from fedmem.config import ExperimentConfig
+from fedmem.config_reader import merged, validate_config
+from fedmem.contracts.jobs import PromotionMode
+from fedmem.errors import ConflictError, UnknownScheduleError
+from fedmem.recurrence import check_recurrence, next_due
+from fedmem.storage.datasets import find_dataset
+from fedmem.storage.engine import reading, writing
+from fedmem.storage.job_requests import insert_job, request_digest, with_repeats_of
+from fedmem.storage.job_rows import LARGEST_ID, JobRow, add_log, job_row
+from fedmem.storage.job_states import ENDED
+from fedmem.storage.models import active_version
+from fedmem.storage.schema import datasets, jobs, models, schedules
+
+
+@dataclass(frozen=True)
+class ScheduleRow:
+    """One schedule: its columns, its data set's name, and the job that it queued last."""
+
+    id: int
+    dataset_id: int
+    dataset: str
+    cron: str
+    timezone: str
+    rounds: int
+    config: dict[str, Any]
+    promotion: PromotionMode | None
+    paused: bool
+    created_at: float
+    next_at: float | None
+    last_at: float | None
+    last_job_id: int | None
+    message: str | None
+    last_job: JobRow | None
+
+    @property
+    def under_way(self) -> JobRow | None:
+        """The job of this schedule that has not ended; there are never two."""
+        return None if self.last_job is None or self.last_job.state in ENDED else self.last_job
+
+    def trouble(self, now: float) -> str | None:
+        """Say in a sentence what is wrong, if anything is."""
+        job = self.last_job
+        if self.message is not None:
+            return self.message
+        if job is None:
+            return None
+        if job.state == "failed":
+            return f"job {job.id} failed: {job.message}"
+        if job.held_back:
+            return f"the model of job {job.id} waits: {job.held_back}"
+        waits = self.under_way is not None and self.next_at is not None and self.next_at <= now
+        return f"due, and waits for the end of job {job.id}, which is {job.state}" if waits else None
+
+
+@dataclass(frozen=True)
+class PlannedJob:
+    """What a schedule queues: the model in service goes on, or a first one is trained.
+
+    Attributes:
+        schedule: the schedule as it was seen.
+        config: the job's configuration.
+        start_from: the job whose model goes on, None for a first one.
+    """
+
+    schedule: ScheduleRow
+    config: ExperimentConfig
+    start_from: int | None
+
+
+class ScheduleStore:
+    """The schedules in a database.
+
+    Args:
+        engine: the database.
+        clock: tells the time in seconds since 1970.
+    """
+
+    def __init__(self, engine: Engine, clock: Callable[[], float] = time.time) -> None:
+        self.engine = engine
+        self.clock = clock
+
+    def create(
+        self,
+        *,
+        dataset: str,
+        cron: str,
+        timezone: str = "UTC",
+        rounds: int,
+        config: Mapping[str, Any] | None = None,
+        promotion: PromotionMode | None = None,
+    ) -> ScheduleRow:
+        """Add a schedule.
+
+        Args:
+            dataset: the name of the data set whose model goes on.
+            cron: when, as minute, hour, day of the month, month and day of the week.
+            timezone: in which it is read.
+            rounds: for how many.
+            config: what differs from the defaults in a first job, where no model serves the data set.
+            promotion: how the models go into service; None leaves that to the trainer's setting.
+
+        Raises:
+            UnknownDatasetError: if no such data set was imported.
+            ConfigError: if it is no recurrence.
+            ConflictError: if there is the same already.
+        """
+        check_recurrence(cron, timezone)
+        now = self.clock()
+        values = {"cron": cron, "timezone": timezone, "rounds": rounds, "promotion": promotion, "paused": False}
+        values |= {"config": dict(config or {}), "created_at": now, "next_at": next_due(cron, timezone, now)}
+        with writing(self.engine) as connection:
+            dataset_id = find_dataset(connection, dataset)
+            _refuse_same(connection, dataset_id, cron, timezone)
+            statement = schedules.insert().values(dataset_id=dataset_id, **values).returning(schedules.c.id)
+            return _row(connection, connection.scalar(statement) or 0)
+
+    def all(self, dataset: str | None = None) -> list[ScheduleRow]:
+        """List the schedules of one data set or of all, in the order in which they were added."""
+        statement = _select().order_by(schedules.c.id)
+        if dataset is not None:
+            statement = statement.where(datasets.c.name == dataset)
+        with reading(self.engine) as connection:
+            return [_with_job(connection, row) for row in connection.execute(statement).all()]
+
+    def get(self, schedule_id: int) -> ScheduleRow:
+        """Return one schedule.
+
+        Raises:
+            UnknownScheduleError: if there is none of that number.
+        """
+        with reading(self.engine) as connection:
+            return _row(connection, schedule_id)
+
+    def change(self, schedule_id: int, **values: Any) -> ScheduleRow:
+        """Change columns of a schedule. Where time, zone or ``paused`` do, it is due at the next time from now.
+
+        Raises:
+            UnknownScheduleError, ConfigError, ConflictError: as ``create``.
+        """
+        with writing(self.engine) as connection:
+            row = _row(connection, schedule_id)
+            cron, timezone = values.get("cron", row.cron), values.get("timezone", row.timezone)
+            check_recurrence(cron, timezone)
+            if (cron, timezone) != (row.cron, row.timezone):
+                _refuse_same(connection, row.dataset_id, cron, timezone)
+            if {"cron", "timezone", "paused"} & values.keys():
+                paused = values.get("paused", row.paused)
+                values["next_at"] = None if paused else next_due(cron, timezone, self.clock())
+            if values:
+                connection.execute(schedules.update().where(schedules.c.id == schedule_id).values(**values))
+            return _row(connection, schedule_id)
+
+    def remove(self, schedule_id: int) -> None:
+        """Remove a schedule; its jobs stay.
+
+        Raises:
+            UnknownScheduleError: if there is none of that number.
+        """
+        with writing(self.engine) as connection:
+            _row(connection, schedule_id)
+            connection.execute(schedules.delete().where(schedules.c.id == schedule_id))
+
+    def due(self) -> list[ScheduleRow]:
+        """List the schedules that are due, but for those whose last job has not ended: these wait for it."""
+        is_due = schedules.c.next_at <= self.clock(), schedules.c.paused.is_(False)
+        with reading(self.engine) as connection:
+            rows = connection.execute(_select().where(*is_due).order_by(schedules.c.next_at)).all()
+            found = [_with_job(connection, row) for row in rows]
+        return [row for row in found if row.under_way is None]
+
+    def planned(self, row: ScheduleRow) -> PlannedJob:
+        """Work out what a schedule would queue now.
+
+        Raises:
+            ConfigError: if a configuration is one of another version.
+        """
+        with reading(self.engine) as connection:
+            version = active_version(connection, row.dataset_id)
+            if version is None:
+                return PlannedJob(row, _first_config(connection, row), None)
+            statement = select(models.c.round, jobs.c.id, jobs.c.config).join(jobs).where(models.c.version == version)
+            model = connection.execute(statement).one()
+        more = {"federated": {"num_rounds": model.round + row.rounds}}
+        return PlannedJob(row, validate_config(merged(model.config, more), f"the configuration of {version}"), model.id)
+
+    def queue(self, planned: PlannedJob, said: str, *, by_clock: bool) -> JobRow | None:
+        """Queue the job, and say when the schedule is due next; None if it was queued or changed by another meanwhile.
+
+        Args:
+            planned: what ``planned`` has worked out.
+            said: for the job's log.
+            by_clock: whether it was due; asked for by hand, it stays due when it was.
+
+        Raises:
+            ConflictError: if the job that is to go on cannot.
+        """
+        row, now = planned.schedule, self.clock()
+        with writing(self.engine) as connection:
+            seen = schedules.c.last_job_id.is_not_distinct_from(row.last_job_id)
+            if by_clock:
+                seen &= (schedules.c.next_at == row.next_at) & schedules.c.paused.is_(False)
+            values: dict[str, Any] = {"last_at": now, "message": None}
+            if by_clock:
+                values["next_at"] = next_due(row.cron, row.timezone, now)
+            mine = schedules.update().where(schedules.c.id == row.id, seen).values(**values)
+            if connection.execute(mine).rowcount == 0:
+                return None
+            job = insert_job(connection, row.dataset, _job_values(planned), now)
+            connection.execute(schedules.update().where(schedules.c.id == row.id).values(last_job_id=job.id))
+            add_log(
+                connection, job.id, "INFO", f"queued by schedule {row.id} ({row.cron}, {row.timezone}); {said}", now
+            )
+            return job
+
+    def fail(self, row: ScheduleRow, message: str) -> None:
+        """Note why a schedule that was due has queued no job; it is due again at its next time."""
+        now = self.clock()
+        values = {"next_at": next_due(row.cron, row.timezone, now), "last_at": now, "message": message}
+        with writing(self.engine) as connection:
+            same = schedules.c.id == row.id, schedules.c.next_at == row.next_at
+            connection.execute(schedules.update().where(*same).values(**values))
+
+
+def _first_config(connection: Connection, row: ScheduleRow) -> ExperimentConfig:
+    config = validate_config(row.config, f"schedule {row.id}")
+    if config.data.says_repeats:
+        return config
+    told = with_repeats_of(connection, row.dataset, config.model_dump(mode="json"))
+    return validate_config(told, f"schedule {row.id}")
+
+
+def _job_values(planned: PlannedJob) -> dict[str, Any]:
+    row, config = planned.schedule, planned.config.model_dump(mode="json")
+    return {
+        "kind": "training",
+        "config": config,
+        "num_rounds": planned.config.federated.num_rounds,
+        "start_from": planned.start_from,
+        "snapshot": None if planned.start_from is None else "newest",
+        "promotion": row.promotion,
+        "request_digest": request_digest(["schedule", row.id, config]),
+    }
+
+
+def _refuse_same(connection: Connection, dataset_id: int, cron: str, timezone: str) -> None:
+    """Refuse a second one at the same times, which a request that is sent again would make."""
+    same = schedules.c.dataset_id == dataset_id, schedules.c.cron == cron, schedules.c.timezone == timezone
+    found = connection.scalar(select(schedules.c.id).where(*same))
+    if found is not None:
+        raise ConflictError(f"schedule {found} is due at these times already, for the same data set: change that one")
+
+
+def _select() -> Any:
+    return select(schedules, datasets.c.name.label("dataset")).join(datasets)
+
+
+def _row(connection: Connection, schedule_id: int) -> ScheduleRow:
+    found = None
+    if 0 < schedule_id <= LARGEST_ID:
+        found = connection.execute(_select().where(schedules.c.id == schedule_id)).one_or_none()
+    if found is None:
+        raise UnknownScheduleError(f"there is no schedule {schedule_id}")
+    return _with_job(connection, found)
+
+
+def _with_job(connection: Connection, row: Row[Any]) -> ScheduleRow:
+    job = None if row.last_job_id is None else job_row(connection, row.last_job_id)
+    return ScheduleRow(**row._mapping, last_job=job)

@@ -1,0 +1,61 @@
+"""``fedmem schedules``: the schedules of a database on the command line."""
+
+import json
+
+import pytest
+
+from tests.end_to_end.products import Product
+
+
+@pytest.fixture
+def product(tmp_path) -> Product:
+    return Product.made(tmp_path)
+
+
+def test_an_empty_database_says_how_to_begin(fedmem, product):
+    outcome = fedmem("schedules", "list", "--database-url", product.url)
+    assert outcome.code == 0
+    assert "fedmem schedules add" in outcome.err
+
+
+def test_one_is_added_changed_paused_run_and_removed(fedmem, product, config):
+    url = ("--database-url", product.url)
+    when = ("--cron", "30 4 * * *", "--timezone", "Asia/Tokyo")
+    added = fedmem("schedules", "add", "--dataset", "tiny", *when, "--config", config, *url)
+    assert added.code == 0, added.err
+    number = added.out.strip()
+    assert "04:30 JST next" in added.err
+    assert "is paused" in fedmem("schedules", "pause", number, *url).err
+    assert "paused" in fedmem("schedules", "list", *url).out
+    assert "04:30 JST" in fedmem("schedules", "resume", number, *url).err
+    assert "03:00 JST" in fedmem("schedules", "change", number, "--cron", "0 3 * * *", "--rounds", "7", *url).err
+    job = fedmem("schedules", "run", number, *url).out.strip()
+    assert product.jobs.get(int(job)).num_rounds == 6
+    (shown,) = json.loads(fedmem("schedules", "list", "--json", *url).out)
+    assert (shown["cron"], shown["rounds"], shown["last_job"], shown["last_job_state"]) == (
+        "0 3 * * *",
+        7,
+        int(job),
+        "queued",
+    )
+    assert shown["trouble"] is None
+    refused = fedmem("schedules", "run", number, *url)
+    assert refused.code == 2
+    assert "never two at a time" in refused.err
+    assert "is removed" in fedmem("schedules", "remove", number, *url).err
+    assert json.loads(fedmem("schedules", "list", "--json", *url).out) == []
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        (("--cron", "0 3 * *"), "has 4 fields"),
+        (("--cron", "0 3 * * *", "--timezone", "Mars"), "there is no time zone 'Mars'"),
+        (("--cron", "0 3 * * *", "--rounds", "0"), "0 is not in the range"),
+    ],
+)
+def test_what_is_wrong_is_one_clear_error(fedmem, product, given, words):
+    outcome = fedmem("schedules", "add", "--dataset", "tiny", *given, "--database-url", product.url)
+    assert outcome.code == 2
+    assert words in outcome.err
+    assert "there is no schedule 9" in fedmem("schedules", "remove", 9, "--database-url", product.url).err

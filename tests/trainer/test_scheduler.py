@@ -1,0 +1,87 @@
+"""A trainer follows schedules: the whole loop, what is missed, and what cannot be followed."""
+
+import time
+
+import pytest
+from sqlalchemy import update
+
+from fedmem.config_reader import merged
+from fedmem.storage import schema
+from fedmem.storage.catalogue import CatalogueStore
+from fedmem.storage.catalogue_rows import Event
+from fedmem.storage.engine import writing
+from fedmem.storage.models import ModelStore
+from fedmem.storage.schedule_runs import ScheduleRuns
+from fedmem.storage.schedules import ScheduleStore
+from tests.end_to_end.products import CONFIG, ROUNDS, Product
+from tests.tiny import TINY
+from tests.waiting import until
+from trainer.scheduler import Scheduler
+
+
+@pytest.fixture
+def product(tmp_path) -> Product:
+    return Product.made(tmp_path)
+
+
+@pytest.fixture
+def schedules(product) -> ScheduleStore:
+    return ScheduleStore(product.engine)
+
+
+def missed(product: Product, schedule: int) -> None:
+    """Let its time have come while no trainer ran."""
+    row = schema.schedules.c
+    with writing(product.engine) as connection:
+        connection.execute(update(schema.schedules).where(row.id == schedule).values(next_at=time.time() - 1e5))
+
+
+def test_night_after_night_the_model_goes_on_through_the_gate(product, schedules):
+    night = schedules.create(dataset="tiny", cron="0 3 * * *", rounds=4, config=merged(TINY, CONFIG))
+    product.train()
+    assert product.jobs.page() == [], "it is not due yet"
+    catalogue, models = CatalogueStore(product.engine), ModelStore(product.engine)
+    for number in (1, 2):
+        missed(product, night.id)
+        catalogue.add_feedback("tiny", [Event("newcomer", f"m{item:02}", 1e6 * number + item) for item in (1, 2, 4, 8)])
+        before = models.active("tiny")
+        assert f"schedule 1 is due: job {number} is queued" in product.train()
+        (job, *_) = product.jobs.page()
+        assert (job.id, job.state) == (number, "succeeded")
+        assert job.start_from == (None if before is None else before.job_id)
+        assert job.num_rounds == (ROUNDS if before is None else before.round + 4)
+        assert models.get(job.model_version).active or job.held_back
+        assert schedules.get(night.id).next_at > time.time()
+    dataset = product.directory(2).read_snapshot().dataset
+    assert len(dataset.history(dataset.vocabulary.user_index("newcomer"))) == 8
+
+
+def test_a_trainer_that_trains_queues_what_is_due_meanwhile(product, schedules):
+    """The thread looks again and again, whatever the trainer does."""
+    night = schedules.create(dataset="tiny", cron="0 3 * * *", rounds=4)
+    with Scheduler(schedules, ScheduleRuns(schedules, product.data_dir, None), 0.01):
+        assert product.jobs.page() == []
+        missed(product, night.id)
+        until(lambda: product.jobs.page(), "a job")
+    assert len(product.jobs.page()) == 1
+
+
+def test_one_that_cannot_be_followed_holds_up_no_other(product, schedules, caplog):
+    product.write("other", "o", "Book")
+    broken = schedules.create(dataset="tiny", cron="0 3 * * *", rounds=4)
+    too_large = schedules.create(dataset="tiny", cron="0 4 * * *", rounds=4, config={"model": {"max_seq_len": 10**9}})
+    good = schedules.create(dataset="other", cron="0 3 * * *", rounds=4)
+    with writing(product.engine) as connection:
+        row = schema.schedules.c
+        connection.execute(update(schema.schedules).where(row.id == broken.id).values(config=["no", "tree"]))
+    for schedule in (broken, too_large, good):
+        missed(product, schedule.id)
+    Scheduler(schedules, ScheduleRuns(schedules, product.data_dir, None), 1.0).look()
+    now = time.time()
+    assert schedules.get(good.id).last_job.state == "queued"
+    assert [job.dataset for job in product.jobs.page()] == ["other"]
+    for schedule in (broken, too_large):
+        row = schedules.get(schedule.id)
+        assert row.trouble(now), "it says why"
+        assert row.next_at > now, "and goes on at its next time"
+        assert f"schedule {row.id} is due, and no job is queued" in caplog.text
