@@ -18,6 +18,7 @@ from fedmem.storage.schema import impressions
 HOUR = 3600.0
 SKEW = 60.0  # seconds by which a caller's clock may be behind
 ASKED_TOGETHER = 10_000
+LOOKED_AT = 100  # newest answers that showed a user an item: a flood of them is not read at every event
 ATTRIBUTION_WINDOW = 24 * HOUR
 
 By = Literal["version", "strategy", "position"]
@@ -124,7 +125,7 @@ def mark(connection: Connection, dataset_id: int, events: Sequence[Event], windo
     if that was not longer ago than the window.
     """
     wanted = [event for event in events if event.trains or event.kind == "click"]
-    shown = _shown(connection, dataset_id, {event.user_id for event in wanted}, now - window - SKEW)
+    shown = _shown(connection, dataset_id, wanted, now - window - SKEW)
     found = ((event, row) for event in wanted if (row := _answer_to(event, shown, window, now)) is not None)
     _write(connection, dataset_id, [(event, row, _time(event, now)) for event, row in found])
 
@@ -157,13 +158,21 @@ def _rows(dataset_id: int, one: ShownList) -> Iterator[dict[str, Any]]:
 _Shown = Mapping[tuple[str, str], Sequence[Row[Any]]]  # by user and item, the newest first
 
 
-def _shown(connection: Connection, dataset_id: int, users: set[str], since: float) -> _Shown:
+def _shown(connection: Connection, dataset_id: int, events: Sequence[Event], since: float) -> _Shown:
+    """Read which answers showed users what events are about: of each item the newest, and those that are named."""
     found: dict[tuple[str, str], list[Row[Any]]] = {}
-    ids = sorted(users)
-    for start in range(0, len(ids), ASKED_TOGETHER):
-        of_users = impressions.c.user_id.in_(ids[start : start + ASKED_TOGETHER])
-        where = impressions.c.dataset_id == dataset_id, of_users, impressions.c.shown_at >= since
-        for row in connection.execute(select(impressions).where(*where).order_by(impressions.c.shown_at.desc())):
+    users, items = (sorted({getattr(event, name) for event in events}) for name in ("user_id", "item_id"))
+    named = {event.recommendation_id for event in events if event.recommendation_id is not None}
+    column = impressions.c
+    newest_first = column.shown_at.desc()
+    place = func.row_number().over(partition_by=(column.user_id, column.item_id), order_by=newest_first).label("place")
+    shown = select(impressions, place).where(column.dataset_id == dataset_id, column.shown_at >= since)
+    for start in range(0, len(users), ASKED_TOGETHER):
+        of_users = column.user_id.in_(users[start : start + ASKED_TOGETHER]), column.item_id.in_(items)
+        all_of_them = shown.where(*of_users).subquery()
+        wanted = (all_of_them.c.place <= LOOKED_AT) | all_of_them.c.recommendation_id.in_(named)
+        rows = select(all_of_them).where(wanted).order_by(all_of_them.c.shown_at.desc())
+        for row in connection.execute(rows):
             found.setdefault((row.user_id, row.item_id), []).append(row)
     return found
 

@@ -2,6 +2,7 @@
 
 import pytest
 
+from fedmem.storage import impressions
 from fedmem.storage.catalogue import CatalogueStore
 from fedmem.storage.catalogue_rows import Event, InteractionColumns, ItemRow
 from fedmem.storage.impressions import HOUR, ImpressionStore, ShownList, Tally
@@ -61,6 +62,22 @@ def test_an_event_that_names_none_counts_for_the_newest_that_showed_the_item(sho
     sample.add([shown("first", at=NOW - 60), shown("second", at=NOW - 30), shown("other", items="d")])
     shop.take_feedback("shop", [event("b"), event("b", "click"), event("b", "view", user="v")])
     assert found(sample) == {("second", "b"): (True, True)}
+
+
+def test_of_a_flood_of_answers_to_one_user_an_event_reads_a_few_and_the_one_it_names(shop, sample, monkeypatch):
+    read, answer_to = [], impressions._answer_to
+
+    def counted(event: Event, shown: impressions._Shown, *times: float):
+        read.extend(row.recommendation_id for rows in shown.values() for row in rows)
+        return answer_to(event, shown, *times)
+
+    monkeypatch.setattr(impressions, "LOOKED_AT", 2)
+    monkeypatch.setattr(impressions, "_answer_to", counted)
+    sample.add(shown(f"{number}", at=NOW - 60 + number) for number in range(9))
+    shop.take_feedback("shop", [event("a")])
+    assert read == ["8", "7"]
+    shop.take_feedback("shop", [event("b", recommendation_id="0")])
+    assert found(sample) == {("8", "a"): (False, True), ("0", "b"): (False, True)}
 
 
 @pytest.mark.parametrize(
