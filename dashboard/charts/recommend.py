@@ -20,7 +20,7 @@ PARTS = {
     "remembered": "What others took next",
 }
 EXPERT_COLOURS = (SKY, GREEN, PURPLE, ORANGE)[: len(EXPERTS)]
-PART_COLOURS = (BLUE, *EXPERT_COLOURS, GREY, INK, VERMILLION)
+PART_COLOURS = dict(zip(PARTS.values(), (BLUE, *EXPERT_COLOURS, GREY, INK, VERMILLION), strict=True))
 REASONS = 2  # titles of a card
 _TITLE: Any = {"titleAngle": 0, "titleAlign": "left", "titleAnchor": "end", "titleX": 0, "titleY": -10}
 BAR, THICK, MARGIN = 34, 10, 140
@@ -48,9 +48,9 @@ def parts_chart(answer: RecommendationResponse) -> Drawing:
         for part, value in parts_of(item).items()
     ]
     table = pd.DataFrame(data, columns=["item", "place", "part", "value", "score"])
-    return Drawing(
-        _bars("Score (logits)", "part", tuple(PARTS.values()), PART_COLOURS, len(answer.items)), {ROWS: table}
-    )
+    present = {name: colour for name, colour in PART_COLOURS.items() if name in set(table.part)}
+    bars = _bars("Score (logits)", "part", tuple(present), tuple(present.values()), len(answer.items))
+    return Drawing(bars, {ROWS: table})
 
 
 def read_chart(explanation: Explanation) -> Drawing:

@@ -6,11 +6,9 @@ from dataclasses import dataclass
 import streamlit as st
 
 from dashboard.charts.palette import on_page
-from dashboard.charts.recommend import PART_COLOURS, PARTS, because_of, parts_of
+from dashboard.charts.recommend import PART_COLOURS, because_of, parts_of
 from dashboard.components.covers import Card, Part, cover_grid
 from fedmem.contracts import RecommendationResponse, RecommendedItem
-
-COLOURS = dict(zip(PARTS.values(), PART_COLOURS, strict=True))
 
 
 def answer_list(answer: RecommendationResponse, dataset: str, beside: RecommendationResponse | None = None) -> None:
@@ -42,7 +40,9 @@ def parts_legend(*answers: RecommendationResponse) -> None:
     """Show the colours of the parts that occur in any of the answers."""
     there = {part for answer in answers for item in answer.items for part, value in parts_of(item).items() if value}
     named = "".join(
-        f'<span><i style="background:{colour}"></i>{part}</span>' for part, colour in COLOURS.items() if part in there
+        f'<span><i style="background:{colour}"></i>{part}</span>'
+        for part, colour in PART_COLOURS.items()
+        if part in there
     )
     if named:
         st.html(
@@ -84,7 +84,7 @@ class _Bars:
         percent = 100 / ((self.below + self.above) or 1.0)
         room = self.below - _below(named.values())
         shown = sorted(named.items(), key=lambda part: part[1] >= 0)
-        bars = [Part(COLOURS[part], percent * value, f"{part}: {value:+.2f}") for part, value in shown if value]
+        bars = [Part(PART_COLOURS[part], percent * value, f"{part}: {value:+.2f}") for part, value in shown if value]
         return (Part("transparent", percent * room, ""), *bars) if bars else ()
 
 

@@ -5,7 +5,7 @@ import streamlit as st
 from dashboard.address import whole_number
 from dashboard.client import LIMIT, RefusedError
 from dashboard.components.connection import client
-from dashboard.words import is_under_way, job_label
+from dashboard.words import job_label
 from fedmem.contracts import Job
 
 AT_ONCE = 50
@@ -63,10 +63,10 @@ def known_jobs() -> tuple[Job, ...]:
 
 
 def default_job(jobs: tuple[Job, ...]) -> Job:
-    """Choose the job that trains, else one that is under way, else the newest."""
+    """Choose the job that trains, else one that is about to, else the newest: a paused one may wait for months."""
     training = [job for job in jobs if job.state == "running"]
-    under_way = [job for job in jobs if is_under_way(job)]
-    return (training or under_way or list(jobs))[0]
+    queued = [job for job in jobs if job.state == "queued"]
+    return (training or queued or list(jobs))[0]
 
 
 def choose(job_id: int) -> None:

@@ -23,7 +23,8 @@ def leak_meter(job: Job) -> None:
     try:
         report = client().leaks(job.id)
     except RefusedError as error:
-        empty("Not measured yet", in_markdown(error))
+        said = str(error)
+        empty("Not measured yet", in_markdown(said[:1].upper() + said[1:]))
     except BackendError as error:
         st.caption(in_markdown(error))
     else:

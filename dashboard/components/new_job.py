@@ -194,7 +194,7 @@ def _number(place: Any, field: Field, value: Any, least: float, key: str, *, idl
     return place.number_input(
         field.label,
         value=value,
-        min_value=least,
+        min_value=min(least, value),  # which a job's own settings may be below
         max_value=field.most,
         step=field.step,
         format=field.format,

@@ -44,6 +44,11 @@ def _jobs() -> None:
         )
         start_a_job()
         return
+    st.caption(
+        "Mean ± standard error over users on the validation (Val.) and test items; the whole catalogue is ranked, seen "
+        "items left out. Round: best / last. KB down / up: of a client that trains, in the last round, which gets no "
+        "table of transitions."
+    )
     for dataset in dict.fromkeys(job.dataset for job in runs):
         _table(dataset, sorted((job for job in runs if job.dataset == dataset), key=_rung), tested)
     if page.next is not None:
@@ -99,11 +104,6 @@ def _table(dataset: str, runs: Sequence[Job], tested: Mapping[int, ModelVersion]
     st.subheader(f"On {in_markdown(dataset)}", anchor=False)
     rows = [_figures(job, tested[job.id]) for job in runs]
     st.dataframe(pd.DataFrame(rows), hide_index=True, width="stretch")
-    st.caption(
-        "Mean ± standard error over users on the validation (Val.) and test items; the whole catalogue is ranked, seen "
-        "items left out. Round: best / last. KB down / up: of a client that trains, in the last round, which gets no "
-        "table of transitions."
-    )
     for place, metric in zip(st.columns(len(SHOWN)), SHOWN, strict=True):
         results = [
             Result(job_name(job), table[metric], table.get(f"{metric}_se", 0.0))

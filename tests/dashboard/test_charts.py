@@ -124,6 +124,8 @@ def test_the_bars_of_a_score_add_up_to_it():
     drawn = parts_chart(answer).datasets[ROWS].set_index("part").value
     assert drawn.sum() == item.score
     assert (drawn["What others took next"], drawn["Popularity"]) == (0.875, 4)
+    legend = parts_chart(answer).spec["layer"][0]["encoding"]["color"]["scale"]["domain"]
+    assert set(legend) == set(drawn.index), "what no score is made of is not in the legend"
     assert because_of(item) == ("A", "B")
     plain_item = item.model_copy(update={"explanation": None})
     assert (parts_of(plain_item), because_of(plain_item)) == ({}, ())

@@ -236,8 +236,12 @@ def test_a_job_that_goes_on_from_another_has_its_settings_and_more_rounds(page, 
     assert not base.disabled
     start.select(filled.full).run()
     assert app.selectbox(key="new-base-tiny").disabled
-    rounds = next(field for field in app.number_input if field.label == "Rounds at most")
-    assert rounds.min == rounds.value == filled.get(f"/jobs/{filled.full}")["round"] + 1
+    parent = filled.get(f"/jobs/{filled.full}")
+    for snapshot, reached in {"newest": "best_round", "same": "round"}.items():
+        app.selectbox(key="new-snapshot").select(snapshot).run()
+        rounds = next(field for field in app.number_input if field.label == "Rounds at most")
+        assert rounds.min == parent[reached] + 1
+        assert rounds.value == max(rounds.min, parent["config"]["federated"]["num_rounds"])
 
 
 def test_a_wrong_setting_is_told_and_no_job_is_made(page, filled):
