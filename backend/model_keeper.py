@@ -4,7 +4,7 @@ import logging
 import math
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
@@ -71,7 +71,7 @@ class ModelKeeper:
 
     def _soon(self) -> tuple[Callable[[], None], ...]:
         """List what is done at every look, and in a long one again and again."""
-        return self._erase, self._serve_active, self._catch_up_all
+        return self._erase, self._serve_active, self._catch_up_all, self._hide_all
 
     def _try_all(self, *works: Callable[[], None]) -> None:
         failures = []
@@ -111,6 +111,17 @@ class ModelKeeper:
         for model in self.served.all():
             with self.troubles.apart("the reading of new interactions", model.version), self._changing:
                 model.catch_up(self.catalogue)
+
+    def _hide_all(self) -> None:
+        """Leave out what was hidden, and offer what was shown, by others than this process too."""
+        for model in self.served.all():
+            with self.troubles.apart("the hiding of items", model.version), self._changing:
+                self._hide(model)
+
+    def _hide(self, model: ServedModel) -> None:
+        changed = model.with_hidden(self.catalogue)
+        if changed is not model:
+            self.served.replace(changed)
 
     def bring(self, dataset: str) -> ServedModel:
         """Load the model in service of a data set, unless it is in memory.
@@ -186,8 +197,24 @@ class ModelKeeper:
         for model in self.served.all(dataset):
             encode(model, [row])
         with self._changing:
-            self.catalogue.put_item(dataset, row)
-            self._change(dataset, lambda model: with_items(model, [row]))
+            if self.catalogue.put_item(dataset, row) and self.catalogue.hidden_of(dataset, [row.item_id]):
+                self.catalogue.change_hidden(dataset, show=[row.item_id])  # it was deleted before
+            self._change(dataset, lambda model: with_items(model, [row]).with_hidden(self.catalogue))
+
+    def change_hidden(self, dataset: str, hide: Collection[str], show: Collection[str]) -> tuple[int, int]:
+        """Hide items and show others; the next answer of each model of the data set follows."""
+        with self._changing:
+            counts = self.catalogue.change_hidden(dataset, hide, show)
+            for model in self.served.all(dataset):
+                self._hide(model)
+        return counts
+
+    def delete_item(self, dataset: str, item_id: str) -> None:
+        """Delete an item that no user has taken; no model offers it any more."""
+        with self._changing:
+            self.catalogue.delete_item(dataset, item_id)
+            for model in self.served.all(dataset):
+                self._hide(model)
 
     def delete_user(self, dataset: str, user_id: str) -> None:
         """Delete a user's interactions, and the user's memory from all models and jobs of this data set, on disk too.
@@ -251,6 +278,7 @@ class ModelKeeper:
             for dataset, change in self._meanwhile:
                 model = change(model) if dataset == model.dataset else model
             model.catch_up(self.catalogue)
+            model = model.with_hidden(self.catalogue)
             before = self.served.loaded(model.dataset)
             gone = self.served.swap(model)
             self._meanwhile.clear()

@@ -129,7 +129,7 @@ def dataset_of(row: DatasetRow) -> Dataset:
     )
 
 
-def item_of(row: ItemRow, served: ServedModel | None, links: Links) -> ItemResponse:
+def item_of(row: ItemRow, served: ServedModel | None, links: Links, *, available: bool = True) -> ItemResponse:
     """Show an item, and what the model of its data set knows of it."""
     known = None if served is None else served.recommender.catalogue
     recommendable = known is not None and row.item_id in known
@@ -140,7 +140,8 @@ def item_of(row: ItemRow, served: ServedModel | None, links: Links) -> ItemRespo
         year=row.year,
         text=row.text,
         image_url=links.picture(row.item_id, row.image_path),
-        recommendable=recommendable,
+        available=available,
+        recommendable=recommendable and available,
         trained=recommendable and known is not None and known.index(row.item_id) <= known.trained,
     )
 

@@ -1,6 +1,6 @@
 """A model version in memory."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from backend.new_interactions import NewInteractions
 from fedmem.serving import Recommender
@@ -19,6 +19,7 @@ class ServedModel:
         job_id: the job that left it; None for a run without a database.
         new_interactions: what users did since its snapshot.
         items_version: the version of the data set's items that it knows.
+        hidden_version: that of those that are hidden.
     """
 
     recommender: Recommender
@@ -26,6 +27,7 @@ class ServedModel:
     job_id: int | None
     new_interactions: NewInteractions
     items_version: int = -1
+    hidden_version: int = -1
 
     @classmethod
     def of_run(cls, recommender: Recommender) -> "ServedModel":
@@ -43,6 +45,13 @@ class ServedModel:
             self.new_interactions.add(rows)
             if len(rows) < PAGE:
                 return
+
+    def with_hidden(self, catalogue: CatalogueStore) -> "ServedModel":
+        """Make the model that leaves out what is hidden now; the same where that has not changed."""
+        version, hidden = catalogue.hidden_since(self.dataset, self.hidden_version)
+        if hidden is None:
+            return self
+        return replace(self, recommender=self.recommender.with_hidden(hidden), hidden_version=version)
 
     def count_new(self) -> None:
         """Count among the transitions what came since the last time; they are read once the recommender refreshes."""

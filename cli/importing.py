@@ -55,8 +55,8 @@ def import_dataset(
     overwrite_edits: bool = False,
     repeats: Repeats | None = None,
 ) -> Imported:
-    """Write what was read of ``data`` to a data set of the catalogue, in one transaction."""
-    return store.write(
+    """Write what was read of ``data`` to a data set of the catalogue, in one transaction, then what is available."""
+    imported = store.write(
         name,
         str(data.resolve()),
         InteractionColumns(interactions.users, interactions.items, interactions.timestamps.astype(np.float64)),
@@ -67,6 +67,10 @@ def import_dataset(
         repeats=repeats,
         progress=progress,
     )
+    hide, show = ([item.item_id for item in items if item.available is wanted] for wanted in (False, True))
+    if hide or show:
+        store.change_hidden(name, hide, show)
+    return imported
 
 
 def item_row(item: Item) -> ItemRow:

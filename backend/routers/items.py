@@ -1,9 +1,10 @@
 """The catalogue: items by title and genre, their pictures, what is like them, and new ones."""
 
+from http import HTTPStatus
 from typing import Annotated
 
 from anyio import from_thread
-from fastapi import APIRouter, Query, Response
+from fastapi import APIRouter, Query, Request, Response
 
 from backend.dependencies import (
     WRITES,
@@ -19,6 +20,7 @@ from backend.dependencies import (
     ModelOfDataset,
     NewItemIdInPath,
     Served,
+    charge,
     dataset_name,
 )
 from backend.images import MEDIA_TYPES, read_image
@@ -26,7 +28,7 @@ from backend.openapi import problems
 from backend.query_route import KnownQueryRoute
 from backend.routers.recommend import check_size
 from backend.rows import item_of
-from fedmem.contracts import ItemPage, ItemResponse, ItemUpdate, SimilarItems
+from fedmem.contracts import AvailabilityChange, ItemAvailability, ItemPage, ItemResponse, ItemUpdate, SimilarItems
 from fedmem.contracts.recommendations import MAX_K
 from fedmem.errors import UnknownItemError
 from fedmem.serving import described_item
@@ -46,17 +48,26 @@ def list_items(
     links: CurrentLinks,
     q: Annotated[str, Query(max_length=200, description="Only titles that contain this, in any case.")] = "",
     category: Annotated[str | None, Query(max_length=200, description="Only items of this genre.")] = None,
+    available: Annotated[bool | None, Query(description="false: only hidden items; true: only the others.")] = None,
     offset: Annotated[int, Query(ge=0, le=10_000_000, description="How many to skip; `next` holds it.")] = 0,
     limit: Annotated[int, Query(ge=1, le=500, description="How many.")] = 50,
 ) -> ItemPage:
     """List items by title; those whose title begins with `q` come first."""
-    page = catalogue.find_items(dataset, search=q, category=category, offset=offset, limit=limit)
+    page = catalogue.find_items(dataset, search=q, category=category, available=available, offset=offset, limit=limit)
     following = None
     if offset + limit < page.total:
-        query = {"q": q, "category": category, "dataset": dataset, "offset": offset + limit, "limit": limit}
+        query = {
+            "q": q,
+            "category": category,
+            "available": _written(available),
+            "dataset": dataset,
+            "offset": offset + limit,
+            "limit": limit,
+        }
         following = links.path("/items", **{name: value for name, value in query.items() if value not in ("", None)})
     links = links.naming(served.to_name(dataset))
-    items = tuple(item_of(row, model, links) for row in page.items)
+    hidden = catalogue.hidden_of(dataset, [row.item_id for row in page.items])
+    items = tuple(item_of(row, model, links, available=row.item_id not in hidden) for row in page.items)
     return ItemPage(items=items, total=page.total, next=following)
 
 
@@ -99,7 +110,8 @@ def get_item(
     links: CurrentLinks,
 ) -> ItemResponse:
     """Describe one item."""
-    return item_of(catalogue.item(dataset, item_id), model, links.naming(served.to_name(dataset)))
+    row, hidden = catalogue.item(dataset, item_id), catalogue.hidden_of(dataset, [item_id])
+    return item_of(row, model, links.naming(served.to_name(dataset)), available=not hidden)
 
 
 @router.put("/items/{item_id:id}", dependencies=[WRITES], responses=problems(400, 404, 409, 413, 503))
@@ -120,7 +132,39 @@ def put_item(
     item = described_item(item_id, update.title, update.genres, update.year, update.text)
     row = ItemRow(item_id, item.title, item.genres, item.year, _image_path(catalogue, name, item_id), item.text)
     keeper.put_item(name, row)
-    return item_of(row, from_thread.run(arrivals.if_any, name), links.naming(arrivals.served.to_name(name)))
+    model, hidden = from_thread.run(arrivals.if_any, name), catalogue.hidden_of(name, [item_id])
+    return item_of(row, model, links.naming(arrivals.served.to_name(name)), available=not hidden)
+
+
+@router.delete(
+    "/items/{item_id:id}", status_code=HTTPStatus.NO_CONTENT, dependencies=[WRITES], responses=problems(404, 409, 503)
+)
+def delete_item(item_id: ItemIdInPath, dataset: DatasetName, keeper: Keeper) -> None:
+    """Delete an item that no user has taken; one that some have is a 409, and can be hidden."""
+    keeper.delete_item(dataset, item_id)
+
+
+@router.post("/items/availability", dependencies=[WRITES], responses=problems(400, 404, 409, 413, 503))
+def change_availability(
+    change: ItemAvailability,
+    catalogue: Catalogue,
+    keeper: Keeper,
+    arrivals: CurrentArrivals,
+    asked: Request,
+    dataset: AskedDataset = None,
+) -> AvailabilityChange:
+    """Hide items, out of stock say, and show others again; from the next answer on, without training.
+
+    All or none: an unknown item is a 404 that names it. `GET /items?available=false` lists the hidden ones.
+    """
+    charge(asked, len(change.hide) + len(change.show))
+    name = dataset_name(dataset, arrivals.served, catalogue)
+    hidden, shown = keeper.change_hidden(name, change.hide, change.show)
+    return AvailabilityChange(hidden=hidden, shown=shown)
+
+
+def _written(value: bool | None) -> str | None:
+    return None if value is None else str(value).lower()
 
 
 def _image_path(catalogue: CatalogueStore, dataset: str, item_id: str) -> str | None:

@@ -34,7 +34,6 @@ from backend.wanted_work import run_while_wanted
 from fedmem.contracts import (
     BatchRequest,
     BatchResponse,
-    RecommendationRequest,
     RecommendationResponse,
     Selection,
 )
@@ -58,12 +57,15 @@ UserId = Annotated[
 REPEATED = {name: field.default for name, field in Selection.model_fields.items() if name not in ("k", "offset")}
 
 
+MOST_EXCLUDED = 1000  # items that the path of a list may leave out
+
+
 class KnownUserQuery(Selection):
     """The parameters of ``GET /recommend/{user_id}``."""
 
     model_config = ConfigDict(extra="ignore")  # the route refuses unknown names, and says which are near
 
-    exclude: tuple[ItemId, ...] = Field((), max_length=1000, description="Not these items; repeatable.")
+    exclude: tuple[ItemId, ...] = Field((), max_length=MOST_EXCLUDED, description="Not these items; repeatable.")
     model: str | None = Field(None, max_length=255, pattern=PRINTABLE, description=WHICH_VERSION)
     dataset: str | None = Field(None, max_length=255, pattern=PRINTABLE, description=WHICH_DATASET)
     strict: bool = Field(False, description="Whether an unknown user is a 404.")
@@ -104,7 +106,7 @@ router.add_api_route(
 
 @router.post("/recommend", response_model=RecommendationResponse, responses=problems(400, 404, 409, 413, 503))
 async def recommend_for_history(
-    request: RecommendationRequest,
+    request: BatchQuestion,
     asked: Request,
     arrivals: CurrentArrivals,
     settings: CurrentSettings,
@@ -113,16 +115,23 @@ async def recommend_for_history(
     model: Version = None,
     dataset: OfDataset = None,
 ) -> Response:
-    """Recommend for a history that is sent along: nothing of it is stored, and no log names it."""
+    """Recommend for a history that is sent along: nothing of it is stored, and no log names it.
+
+    With a `user_id` instead it is `GET /recommend/{user_id}`, for more items to `exclude` than an address holds; beyond
+    1,000 of them there is no `next`, and `offset` leads on.
+    """
+    if request.explain and request.user_id is not None:
+        demand(asked, Access.WRITE)
     check_size(settings, request.k)
-    chosen, question = await arrivals.of(model, dataset), Question(history=request.history, selection=request)
+    chosen = await arrivals.of(model, dataset)
+    question, impressions = _question(request, chosen), asked.app.state.impressions
     charge(asked, chosen.recommender.work(question))
     links = links.naming(arrivals.served.to_name(chosen.dataset))
-    return await run_sync(_answer_history, chosen, question, links, limiter=computing)
+    return await run_sync(_answer_history, chosen, question, links, impressions, limiter=computing)
 
 
-def _answer_history(served: ServedModel, question: Question, links: Links) -> Response:
-    return as_json(_response(served.recommender.answer(question), question, links))
+def _answer_history(served: ServedModel, question: Question, links: Links, impressions: Impressions | None) -> Response:
+    return as_json(_response(served.recommender.answer(question), question, links, impressions))
 
 
 @router.post("/recommend/batch", response_model=BatchResponse, responses=problems(400, 404, 409, 413, 503))
@@ -201,7 +210,8 @@ def _response(
     name, following = new_id(), None
     if impressions is not None and not question.selection.explain:
         impressions.offer(name, question.user_id, answer)
-    if answer.more and question.selection.end <= MAX_OFFSET:
+    fits = len(question.selection.exclude) <= MOST_EXCLUDED
+    if answer.more and fits and question.selection.end <= MAX_OFFSET:
         following = _next_page(links, question.user_id, question.selection, answer.model_version)
     return answer.response(question.user_id, recommendation_id=name, next_page=following, image_url=links.picture_of)
 

@@ -1,8 +1,10 @@
 """What crosses HTTP, and what ``--json`` prints: the same shapes."""
 
 from fedmem.contracts.catalogue import (
+    AvailabilityChange,
     HistoryEntry,
     Impression,
+    ItemAvailability,
     ItemPage,
     ItemResponse,
     ItemUpdate,
@@ -73,6 +75,7 @@ from fedmem.contracts.service import Dataset, DatasetList, InService, Live, Read
 __all__ = [
     "Ablation",
     "Activation",
+    "AvailabilityChange",
     "BatchQuestion",
     "BatchRequest",
     "BatchResponse",
@@ -90,6 +93,7 @@ __all__ = [
     "HistoryEntry",
     "Impression",
     "InService",
+    "ItemAvailability",
     "ItemMap",
     "ItemPage",
     "ItemPoint",

@@ -6,7 +6,7 @@ from typing import Annotated
 from pydantic import BeforeValidator, Field
 
 from fedmem.contracts.contract import PRINTABLE, Contract, Time
-from fedmem.contracts.recommendations import ItemId, UserId, told_apart
+from fedmem.contracts.recommendations import MAX_HISTORY, ItemId, UserId, told_apart
 from fedmem.identifiers import MAX_DESCRIPTION_LENGTH, MAX_ID_LENGTH, read_id
 
 WHOLE_NUMBERS = "Blanks around it are left out, and a whole number is taken as text."
@@ -48,6 +48,24 @@ class ItemUpdate(Contract):
     )
 
 
+class ItemAvailability(Contract):
+    """What ``POST /items/availability`` takes: which items are hidden, and which are shown again."""
+
+    hide: tuple[ItemId, ...] = Field(
+        (), max_length=MAX_HISTORY, description="Not to be recommended until they are shown.", examples=[["1197"]]
+    )
+    show: tuple[ItemId, ...] = Field(
+        (), max_length=MAX_HISTORY, description="To be recommended again.", examples=[["260"]]
+    )
+
+
+class AvailabilityChange(Contract):
+    """How many items were not so before."""
+
+    hidden: int = Field(description="Hidden now, and not before.", examples=[1])
+    shown: int = Field(description="Shown now, and hidden before.", examples=[1])
+
+
 class ItemResponse(Contract):
     """An item of the catalogue."""
 
@@ -60,6 +78,7 @@ class ItemResponse(Contract):
         examples=["The Princess Bride (1987). Comedy, Romance. A farm boy turned pirate looks for his true love."],
     )
     image_url: str | None = Field(None, description="Where its picture is, or null.", examples=["/items/1197/image"])
+    available: bool = Field(description="false: it is hidden, and no model recommends it.", examples=[True])
     recommendable: bool = Field(description="Whether the model in service can recommend it.")
     trained: bool = Field(description="Whether the model in service saw it in training, or knows its text only.")
 

@@ -69,6 +69,12 @@ class Selection(Contract):
     category: str | None = Field(
         None, max_length=200, description="Only items of this genre, as it is spelt in the catalogue.", examples=[None]
     )
+    year_from: int | None = Field(
+        None, ge=-9999, le=9999, description="Only items of this year or later.", examples=[None]
+    )
+    year_to: int | None = Field(
+        None, ge=-9999, le=9999, description="Only items of this year or earlier.", examples=[None]
+    )
     exclude: tuple[ItemId, ...] = Field(
         (), max_length=MAX_HISTORY, description="Items that are not to be recommended.", examples=[["588"]]
     )

@@ -65,7 +65,7 @@ class Item:
 
     ``description`` is the part of the text beside title, year and genres. ``described`` names what a file says of the
     item, out of ``title``, ``genres``, ``year``, ``text`` and ``image_path``: an empty cell says that there is none, a
-    missing column says nothing.
+    missing column says nothing. ``available`` says whether it may be recommended; None where the file does not say.
     """
 
     item_id: str
@@ -76,6 +76,7 @@ class Item:
     text: str = ""
     description: str = field(default="", compare=False)
     described: frozenset[str] = field(default=frozenset(), compare=False)
+    available: bool | None = field(default=None, compare=False)
 
     @property
     def label(self) -> str:

@@ -1,7 +1,7 @@
 """The items that a model version can recommend: those it was trained with and, after them, new ones."""
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache, partial
 from typing import Any
 
@@ -25,16 +25,20 @@ class ServedCatalogue:
     Attributes:
         items: ``items[i - 1]`` has index i.
         trained: how many were there in training.
+        hidden: ids of items that are not to be recommended, whatever is asked for.
     """
 
     items: tuple[Item, ...]
     trained: int
+    hidden: frozenset[str] = frozenset()
     _index: dict[str, int] = field(init=False, repr=False)
     _outside: Callable[[str, Any], BoolArray] = field(init=False, repr=False)
+    _unavailable: BoolArray | None = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "_index", {item.item_id: index for index, item in enumerate(self.items, start=1)})
         object.__setattr__(self, "_outside", lru_cache(KEPT_FILTERS)(partial(_outside, self.items)))
+        object.__setattr__(self, "_unavailable", _columns_of(self.items, self.hidden))
 
     def __len__(self) -> int:
         return len(self.items)
@@ -68,15 +72,17 @@ class ServedCatalogue:
         return np.array([index for index in found if index], np.int32), unknown
 
     def outside(self, selection: Selection) -> BoolArray | None:
-        """Find the columns [n + 1] that a selection's filters leave out, the padding column too; None without filters.
+        """Find the columns [n + 1] that are hidden or that filters leave out, the padding column too; None for none.
 
         Raises:
             ConfigError: if a filter asks for what no item has.
         """
         given = [(name, value) for name in FILTERS if (value := getattr(selection, name)) is not None]
-        if not given:
-            return None
         columns = [self._outside(name, value) for name, value in given]
+        if self._unavailable is not None:
+            columns.append(self._unavailable)
+        if not columns:
+            return None
         return columns[0] if len(columns) == 1 else np.logical_or.reduce(columns)
 
     def with_items(self, items: Sequence[Item]) -> "ServedCatalogue":
@@ -87,7 +93,17 @@ class ServedCatalogue:
                 placed[self._index[item.item_id] - 1] = item
             else:
                 placed.append(item)
-        return ServedCatalogue(tuple(placed), self.trained)
+        return replace(self, items=tuple(placed))
+
+    def with_hidden(self, hidden: frozenset[str]) -> "ServedCatalogue":
+        """Make the catalogue in which these items are hidden, and no others."""
+        return replace(self, hidden=hidden)
+
+
+def _columns_of(items: Sequence[Item], hidden: frozenset[str]) -> BoolArray | None:
+    if not hidden:
+        return None
+    return np.array([True, *(item.item_id in hidden for item in items)], np.bool_)
 
 
 def _outside(items: Sequence[Item], name: str, value: Any) -> BoolArray:

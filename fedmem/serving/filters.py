@@ -26,6 +26,33 @@ def of_category(items: Sequence[Item], category: str) -> BoolArray:
     return inside
 
 
+def of_years_from(items: Sequence[Item], year: int) -> BoolArray:
+    """Keep the items of a year or later; one whose year is not known goes.
+
+    Raises:
+        ConfigError: if no item is.
+    """
+    return _of_years("year_from", items, year, "or later", lambda found: found >= year)
+
+
+def of_years_to(items: Sequence[Item], year: int) -> BoolArray:
+    """Keep the items of a year or earlier; one whose year is not known goes.
+
+    Raises:
+        ConfigError: if no item is.
+    """
+    return _of_years("year_to", items, year, "or earlier", lambda found: found <= year)
+
+
+def _of_years(name: str, items: Sequence[Item], year: int, which: str, passes: Callable[[int], bool]) -> BoolArray:
+    inside = np.array([item.year is not None and passes(item.year) for item in items], np.bool_)
+    if not inside.any():
+        years = sorted({item.year for item in items if item.year is not None})
+        there = f"they are of {years[0]} to {years[-1]}" if years else "no item's year is known"
+        raise ConfigError(f"{name} = {year}: no item is of {year} {which}; {there}")
+    return inside
+
+
 def _nearest(items: Sequence[Item], category: str) -> str:
     genres = sorted({genre for item in items for genre in item.genres})
     close = get_close_matches(category, genres, n=1, cutoff=0.5)
@@ -35,4 +62,4 @@ def _nearest(items: Sequence[Item], category: str) -> str:
 
 
 # By field of ``Selection``; one that is None filters nothing.
-FILTERS: Mapping[str, Filter] = {"category": of_category}
+FILTERS: Mapping[str, Filter] = {"category": of_category, "year_from": of_years_from, "year_to": of_years_to}

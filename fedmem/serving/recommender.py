@@ -245,8 +245,10 @@ class Recommender:
             ConfigError: if k is not positive.
         """
         index = self.catalogue.index(item_id)
-        found, cosines = most_similar(self.scorer.columns.numpy(), index, best_of(k).k)
-        items = tuple(map(ScoredItem, map(self.catalogue.item, found.tolist()), cosines.tolist()))
+        hidden = self.catalogue.hidden
+        found, cosines = most_similar(self.scorer.columns.numpy(), index, best_of(k).k + len(hidden))
+        scored = map(ScoredItem, map(self.catalogue.item, found.tolist()), cosines.tolist())
+        items = tuple(one for one in scored if one.item.item_id not in hidden)[:k]
         return SimilarTo(self.catalogue.item(index), items, self.model_version, self.dataset.name, self.round)
 
     # Other items and users
@@ -271,6 +273,10 @@ class Recommender:
         # Users' vectors depend on the items that the model was trained with, and stay as long as those do.
         vectors = self.vectors if scorer.model is self.scorer.model else UserVectorCache(self.vectors.capacity)
         return replace(self, catalogue=catalogue, scorer=scorer, ranking=ranking, vectors=vectors)
+
+    def with_hidden(self, hidden: frozenset[str]) -> "Recommender":
+        """Make a recommender that offers none of these items, and all others."""
+        return replace(self, catalogue=self.catalogue.with_hidden(hidden))
 
     def encode(self, items: Sequence[Item]) -> None:
         """Let the items' texts be encoded and put into the encoder's cache, so that ``with_items`` need not wait.

@@ -1,7 +1,7 @@
 """The catalogue: named data sets of items and interactions, in transactions of their own."""
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 
 from sqlalchemy import Connection, Engine
 
@@ -13,6 +13,7 @@ from fedmem.storage import (
     erasures,
     feedback,
     feedback_days,
+    hidden_items,
     imports,
     impressions,
     interactions,
@@ -150,12 +151,20 @@ class CatalogueStore:
             return now, items.items_since(connection, dataset_id, version) if now > version else []
 
     def find_items(
-        self, name: str, *, search: str = "", category: str | None = None, offset: int = 0, limit: int = 50
+        self,
+        name: str,
+        *,
+        search: str = "",
+        category: str | None = None,
+        available: bool | None = None,
+        offset: int = 0,
+        limit: int = 50,
     ) -> ItemPage:
         """Find items whose title contains ``search`` in any case, those that begin with it first, then by title."""
         with reading(self.engine) as connection:
             dataset_id = datasets.find_dataset(connection, name)
-            return items.find_items(connection, dataset_id, search, category, offset, limit)
+            also = () if available is None else (~hidden_items.is_hidden() if available else hidden_items.is_hidden(),)
+            return items.find_items(connection, dataset_id, search, category, offset, limit, also)
 
     def item(self, name: str, item_id: str) -> ItemRow:
         """Return one item, or raise ``UnknownItemError``."""
@@ -175,6 +184,35 @@ class CatalogueStore:
         with writing(self.engine) as connection:
             dataset_id = datasets.lock_dataset(connection, name)
             return items.put_item(connection, dataset_id, item, self._clock())
+
+    def change_hidden(self, name: str, hide: Collection[str] = (), show: Collection[str] = ()) -> tuple[int, int]:
+        """Hide some items and show others, and return how many of them were not so before.
+
+        Raises:
+            UnknownItemError: naming those that the data set lacks; nothing is changed.
+            ConflictError: if one is to be hidden and shown.
+        """
+        with writing(self.engine) as connection:
+            dataset_id = datasets.lock_dataset(connection, name)
+            return hidden_items.change_hidden(connection, dataset_id, hide, show, self._clock())
+
+    def hidden_since(self, name: str, version: int = -1) -> tuple[int, frozenset[str] | None]:
+        """Return what grows as items are hidden or shown, and the hidden items; None where it has not grown."""
+        with reading(self.engine) as connection:
+            dataset_id = datasets.find_dataset(connection, name)
+            now = hidden_items.hidden_version(connection, dataset_id)
+            return now, None if now == version else hidden_items.all_hidden(connection, dataset_id)
+
+    def hidden_of(self, name: str, item_ids: Iterable[str]) -> frozenset[str]:
+        """Return which of some items are hidden."""
+        with reading(self.engine) as connection:
+            return hidden_items.all_of(connection, datasets.find_dataset(connection, name), item_ids)
+
+    def delete_item(self, name: str, item_id: str) -> None:
+        """Delete an item that no user has taken, or raise ``UnknownItemError`` or ``ConflictError``."""
+        with writing(self.engine) as connection:
+            dataset_id = datasets.lock_dataset(connection, name)
+            hidden_items.delete_item(connection, dataset_id, item_id, self._clock())
 
     def users(self, name: str, *, search: str = "", after: str | None = None, limit: int = 50) -> list[UserRow]:
         """List the users whose id contains ``search``, in a fixed order, after the user ``after``."""

@@ -188,10 +188,16 @@ def missing_items(connection: Connection, dataset_id: int, item_ids: Iterable[st
 
 
 def find_items(
-    connection: Connection, dataset_id: int, search: str, category: str | None, offset: int, limit: int
+    connection: Connection,
+    dataset_id: int,
+    search: str,
+    category: str | None,
+    offset: int,
+    limit: int,
+    also: Collection[ColumnElement[bool]] = (),
 ) -> ItemPage:
     """Find items of a category whose title contains ``search``, those that begin with it first."""
-    wanted = [*_seen(dataset_id)]
+    wanted = [*_seen(dataset_id), *also]
     order: list[ColumnElement[Any]] = [items.c.title, items.c.item_id]
     if search:
         # On SQLite as bytes, of which one damaged title spoils no search (``engine``).

@@ -46,6 +46,7 @@ datasets = Table(
     Column("imported_at", Double, nullable=False),
     Column("items_version", BigInteger, nullable=False, default=0),  # up to which its items may be seen
     Column("repeats", String),  # whether items are offered again; NULL where no import has said it
+    Column("hidden_version", BigInteger, nullable=False, default=0, server_default="0"),  # grows as items are hidden
     Column("deletion_salt", LargeBinary),  # of the ids in ``deletions``; NULL as long as there are none
     # Up to which its interactions may be seen; NULL: nothing of it yet, or nothing any more.
     Column("newest_id", _Id, default=0),
@@ -76,6 +77,15 @@ items = Table(
     Column("version", BigInteger, primary_key=True, default=0, autoincrement=False),  # of the last change
     Column("edited_at", Double),  # when it was last described by hand, which imports respect; NULL if never
     Index(None, "dataset_id", "version"),
+)
+
+# Not recommended until they are shown again; a deleted item stays here for the models that know it.
+hidden_items = Table(
+    "hidden_items",
+    metadata,
+    Column("dataset_id", ForeignKey("datasets.id", ondelete="CASCADE"), primary_key=True),
+    Column("item_id", String, primary_key=True),
+    Column("hidden_at", Double, nullable=False),
 )
 
 # In file order by id, which whoever writes gives: (timestamp, id) orders a user's history, and rows can first be seen

@@ -77,10 +77,12 @@ def test_what_writes_or_names_users_asks_for_the_key(document):
     assert locked == {
         "activate_model",
         "add_feedback",
+        "change_availability",
         "create_job",
         "create_schedule",
         "delete_job",
         "delete_schedule",
+        "delete_item",
         "delete_user",
         "evaluate_online",
         "get_user_history",

@@ -50,6 +50,19 @@ def year_in_cell(value: Any) -> int | None:
     return int(digits)
 
 
+AVAILABLE = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
+
+
+def available_in(value: Any) -> bool | None:
+    """Read whether an item may be recommended, from 1, true or yes, 0, false or no; None for an empty cell."""
+    text = text_in(value, "availability")
+    if not text:
+        return None
+    if text.lower() not in AVAILABLE:
+        raise DataError(f"the availability {shown(text)} is none of {', '.join(AVAILABLE)}")
+    return AVAILABLE[text.lower()]
+
+
 def genres_in(value: Any, separator: str) -> tuple[str, ...]:
     """Read genres from a list, from a text that writes one, or from a text that a separator splits, each once."""
     if isinstance(value, str) and value.strip().startswith("["):

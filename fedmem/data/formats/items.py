@@ -12,7 +12,7 @@ from fedmem.data.formats.columns.id_columns import IdColumn
 from fedmem.data.formats.columns.wanted_columns import ITEM_FIELDS, ItemColumns
 from fedmem.data.formats.images import check_inside
 from fedmem.data.formats.item_remarks import Remarks
-from fedmem.data.formats.item_values import genres_in, line_in, text_in, year_in_cell
+from fedmem.data.formats.item_values import available_in, genres_in, line_in, text_in, year_in_cell
 from fedmem.data.formats.reading import Reading
 from fedmem.data.formats.tables.bad_rows import WIDTH, BadRows
 from fedmem.data.formats.tables.opening import read_bytes
@@ -187,7 +187,8 @@ def _to_item(item_id: str, row: Row, folder: Path, genre_separator: str) -> Item
         image_path=picture,
         text=item_text(known_title, year, genres, description),
         description=description,
-        described=frozenset(row) if told is None else frozenset((*row, "year")),
+        described=frozenset(row) - {"available"} if told is None else frozenset((*row, "year")) - {"available"},
+        available=available_in(row.get("available")),
     )
 
 

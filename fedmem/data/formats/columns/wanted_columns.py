@@ -13,7 +13,7 @@ _log = logging.getLogger(__name__)
 MOVIELENS_USER, MOVIELENS_ITEM = "userId", "movieId"
 ITEM_ID_NAMES = ("item_id", MOVIELENS_ITEM)
 # What may be said of an item, and the columns that say it where no option names another.
-ITEM_FIELDS = ("title", "genres", "year", "text", "image_path")
+ITEM_FIELDS = ("title", "genres", "year", "text", "image_path", "available")
 _RATINGS_PASSED_OVER = (
     "%s: the column %r looks like ratings, and every row counts as liked, a low one too; to count those from 4 on: "
     "--rating-column %s --positive-rating 4"
@@ -123,10 +123,10 @@ def _is_time_name(name: str) -> bool:
 
 
 class ItemColumns:
-    """The columns of items: the id, and what else is there of title, genres, year, text and picture."""
+    """The columns of items: the id, and what else is there of title, genres, year, text, picture and availability."""
 
     def __init__(self, reading: Reading) -> None:
-        named = (reading.title_column, reading.genres_column, reading.year_column, reading.text_column, None)
+        named = (reading.title_column, reading.genres_column, reading.year_column, reading.text_column, None, None)
         self._named = {field: name for field, name in zip(ITEM_FIELDS, named, strict=True) if name is not None}
         self._columns = {field: self._named.get(field, field) for field in ITEM_FIELDS}
         self._ids = (reading.items_id_column,) if reading.items_id_column else (reading.item_column, *ITEM_ID_NAMES)
