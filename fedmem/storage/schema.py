@@ -22,7 +22,7 @@ from sqlalchemy import (
 )
 
 # The migration at which a database holds these tables; a test compares it with migrations/versions.
-REVISION = "0010"
+REVISION = "0011"
 
 metadata = MetaData(
     naming_convention={
@@ -46,10 +46,10 @@ datasets = Table(
     Column("imported_at", Double, nullable=False),
     Column("items_version", BigInteger, nullable=False, default=0),  # up to which its items may be seen
     Column("repeats", String),  # whether items are offered again; NULL where no import has said it
-    Column("hidden_version", BigInteger, nullable=False, default=0, server_default="0"),  # grows as items are hidden
     Column("deletion_salt", LargeBinary),  # of the ids in ``deletions``; NULL as long as there are none
     # Up to which its interactions may be seen; NULL: nothing of it yet, or nothing any more.
     Column("newest_id", _Id, default=0),
+    Column("hidden_version", BigInteger, nullable=False, default=0, server_default="0"),  # grows as items are hidden
     CheckConstraint("repeats IN ('hide', 'offer')", name="repeats"),
 )
 

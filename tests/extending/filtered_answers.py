@@ -1,4 +1,4 @@
-"""A program: ask a drawn model for films of a decade by every route, and say as JSON which years come."""
+"""A program: ask a drawn model for films of a century by every route, and say as JSON which years come."""
 
 import json
 import sys
@@ -14,16 +14,16 @@ from tests.serving.builders import drawn_recommender
 
 def answers(client: TestClient, year: int) -> Iterator[tuple[str, Any]]:
     """One answer by each route that takes a selection."""
-    field = {"k": 3, "decade": year}
+    field = {"k": 3, "century": year}
     first = client.get("/recommend/3", params=field)
     yield "known", first.json()
     yield "next", client.get(first.json()["next"]).json()
     yield "history", client.post("/recommend", json={"history": ["3", "8"], **field}).json()
     batch = client.post("/recommend/batch", json={"requests": [{"user_id": "3", **field}]})
     yield "batch", batch.json()["answers"][0]
-    both = client.get("/recommend/3", params={"k": 30, "category": "Comedy", "decade": year})
+    both = client.get("/recommend/3", params={"k": 30, "category": "Comedy", "century": year})
     yield "with a category", both.json()
-    yield "refused", client.get("/recommend/3", params={"decade": "soon"}).json()
+    yield "refused", client.get("/recommend/3", params={"century": "soon"}).json()
 
 
 if __name__ == "__main__":

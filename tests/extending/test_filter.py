@@ -15,9 +15,9 @@ def test_a_filter_is_two_files(tmp_path: Path) -> None:
     years = json.loads(found.carry_out(tmp_path).run("filtered_answers.py", str(FROM)))
     for route in ("known", "next", "history", "batch"):
         assert len(years[route]) == 3
-        assert {year // 10 * 10 for year in years[route]} == {FROM}
+        assert {year // 100 * 100 for year in years[route]} == {FROM}
     assert years["known"] == years["batch"]
     comedies = [1990 + index for index in range(1, ITEMS) if index % 2 == 0]
     assert years["with a category"]
-    assert set(years["with a category"]) <= {year for year in comedies if year // 10 * 10 == FROM}
-    assert "decade" in years["refused"]
+    assert set(years["with a category"]) <= {year for year in comedies if year // 100 * 100 == FROM}
+    assert "century" in years["refused"]
