@@ -23,6 +23,7 @@ class Arrivals:
 
     served: ServedModels
     keeper: ModelKeeper | None = None
+    _thread: anyio.CapacityLimiter = field(default_factory=lambda: anyio.CapacityLimiter(1))  # one is loaded at a time
     _under_way: dict[str, anyio.Event] = field(default_factory=dict)
 
     async def of(self, version: str | None, dataset: str | None) -> ServedModel:
@@ -51,7 +52,7 @@ class Arrivals:
         assert self.keeper is not None, "without a database nothing is unloaded"
         arrival = self._under_way[dataset] = anyio.Event()
         try:
-            return await anyio.to_thread.run_sync(self.keeper.bring, dataset)
+            return await anyio.to_thread.run_sync(self.keeper.bring, dataset, limiter=self._thread)
         finally:
             del self._under_way[dataset]
             arrival.set()

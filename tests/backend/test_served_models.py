@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import anyio
+import anyio.to_thread
 import numpy as np
 import pytest
 from prometheus_client import CollectorRegistry
@@ -13,6 +15,7 @@ from starlette.testclient import TestClient
 
 from backend import model_loader
 from backend.app import create_app
+from backend.arrivals import Arrivals
 from backend.served_models import KEPT, ServedModels
 from backend.services import Services
 from fedmem.checkpoint import RunDirectory
@@ -29,7 +32,7 @@ from fedmem.storage.jobs import JobStore, RoundResult
 from tests.backend.conftest import World, copy_of, problem, settings_of, wait_for_model
 from tests.backend.test_models import another_model, spoil
 from tests.tiny import tiny_snapshot, trained, walks
-from tests.waiting import until
+from tests.waiting import PATIENCE, until
 
 FILMS = {str(number) for number in range(1, 31)}
 BOOKS = {f"b{number}" for number in range(1, 31)}
@@ -370,6 +373,32 @@ def test_models_are_put_into_service_while_an_import_is_encoded(services, world,
     assert seen[0] != left
     assert set(seen[1:]) == {left}
     assert knows(services, "books", "new 6")
+
+
+def test_who_waits_for_models_leaves_the_threads_to_others():
+    """There are 40, for all that asks the database; loads wait for each other, however many data sets are asked."""
+    served, begun, go_on = ServedModels(), [], threading.Event()
+
+    class Keeper:
+        def bring(self, dataset: str) -> None:
+            begun.append(dataset)
+            assert go_on.wait(PATIENCE)
+
+    async def ask_for_all() -> None:
+        arrivals = Arrivals(served, Keeper())
+        async with anyio.create_task_group() as tasks:
+            for number in range(60):
+                tasks.start_soon(arrivals.of, None, f"d{number}")
+            while not begun:
+                await anyio.sleep(0.01)
+            with anyio.fail_after(PATIENCE / 2):
+                await anyio.to_thread.run_sync(lambda: None)
+            assert len(begun) == 1
+            go_on.set()
+        assert len(begun) == 60
+
+    served.expect({f"d{number}": f"v{number}" for number in range(60)})
+    anyio.run(ask_for_all)
 
 
 def many_unknown(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
