@@ -2,14 +2,16 @@
 
 import logging
 import math
+import shutil
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from fedmem.errors import CheckpointError, StorageError
-from fedmem.serving import erase_users
+from fedmem.serving import erase_users, leftovers
 from fedmem.storage.catalogue import CatalogueStore
 from fedmem.storage.erasures import Erasure, ErasureStore
 
@@ -81,6 +83,16 @@ class Eraser:
         return failures
 
     def _erase_files(self, erasure: Erasure) -> None:
-        for path in erase_users(self.data_dir / "jobs" / str(erasure.job_id), erasure.user_ids):
+        folder = self.data_dir / "jobs" / str(erasure.job_id)
+        self._remove_leftovers(folder, erasure)
+        for path in erase_users(folder, erasure.user_ids):
             LOG.warning("%s was damaged, and may have held a deleted user: it is removed, its checkpoint is lost", path)
         self.erasures.done(erasure)
+
+    def _remove_leftovers(self, folder: Path, erasure: Erasure) -> None:
+        """Remove what a killed trainer left, unless another has the job by now: what there is then is that one's."""
+        left = leftovers(folder)
+        if left and erasure in self.erasures.pending():
+            for one in left:
+                with suppress(FileNotFoundError):
+                    shutil.rmtree(one)

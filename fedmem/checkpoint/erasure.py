@@ -50,6 +50,11 @@ def erase_users(path: Path, user_ids: Collection[str]) -> list[Path]:
     return removed
 
 
+def leftovers(path: Path) -> list[Path]:
+    """List the working files in a run directory, whose memories nothing erases: a killed trainer leaves them there."""
+    return RunDirectory(path).leftovers()
+
+
 def _read_erasable(path: Path) -> tuple[FederatedDataset, dict[str, Array]]:
     """Read what names users, or raise what damage raises; CheckpointError where a file cannot be opened."""
     names = "dataset.json", "dataset.safetensors", "features.safetensors"

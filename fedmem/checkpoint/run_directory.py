@@ -243,8 +243,12 @@ class RunDirectory:
         """Make the folder and remove what a killed run left, before working files are put there."""
         with writing(self.path):
             self.path.mkdir(parents=True, exist_ok=True)
-        for folder in (*self.path.glob(f"{SCRATCH}*"), *self.path.glob("rounds/.*")):
+        for folder in self.leftovers():
             shutil.rmtree(folder, ignore_errors=True)
+
+    def leftovers(self) -> list[Path]:
+        """List the working files, which are a killed run's where none is under way."""
+        return [*self.path.glob(f"{SCRATCH}*"), *self.path.glob("rounds/.*")]
 
     def read_best(self) -> Checkpoint:
         """Read the best checkpoint, anew if training replaced it meanwhile."""

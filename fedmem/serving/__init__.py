@@ -1,6 +1,6 @@
 """From a model version to recommendations: for known users, new ones, histories and whole batches."""
 
-from fedmem.checkpoint.erasure import erase_users
+from fedmem.checkpoint.erasure import erase_users, leftovers
 from fedmem.data.interactions import Item
 from fedmem.memory.transitions import TransitionTable
 from fedmem.serving.answers import Recommendation, ScoredItem, SimilarTo
@@ -33,6 +33,7 @@ __all__ = [
     "best_of",
     "described_item",
     "erase_users",
+    "leftovers",
     "list_experiments",
     "read_experiment",
     "read_leaks",

@@ -1,5 +1,6 @@
 """Feedback that counts from the next request on, export, and deletion."""
 
+import itertools
 import json
 import shutil
 import sqlite3
@@ -286,6 +287,21 @@ def test_who_is_deleted_while_a_job_runs_is_erased_when_it_rests(served, served_
     served.app.state.services.keeper.look()
     assert not remembers(directory, "u03")
     assert remembers(directory, "u04")
+
+
+def test_who_is_deleted_is_in_no_file_that_a_killed_trainer_left(served, served_world, monkeypatch):
+    job = served_world.data_dir / "jobs" / "1"
+    left = [job / "rounds" / ".gone-000002.77", job / "rounds" / ".000007.77", job / ".scratch-x"]
+    for folder in left:
+        shutil.copytree(job / "rounds" / "000006", folder)
+    erasures = served.app.state.services.keeper.eraser.erasures
+    pending, looks = erasures.pending, itertools.count()
+    with monkeypatch.context() as taken_up:  # by another trainer, after the first look
+        taken_up.setattr(erasures, "pending", lambda: [] if next(looks) else pending())
+        assert served.delete("/users/u03").status_code == 204
+        assert all(folder.exists() for folder in left)
+    assert served.delete("/users/u04").status_code == 204
+    assert not any(folder.exists() for folder in left)
 
 
 def test_who_is_deleted_is_in_no_checkpoint_of_a_job_without_a_model(served, served_world):
