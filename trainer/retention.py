@@ -29,13 +29,18 @@ class Retention:
         self._next = -math.inf
 
     def tidy(self, *, now: bool = False) -> None:
-        """Remove what is to go, if that is asked for; once an hour, or ``now``. What fails is tried the next time."""
-        if (self._number is None and self._days is None) or (self._clock() < self._next and not now):
+        """Remove what is to go, if that is asked for, and what is left of what went; once an hour, or ``now``.
+
+        What fails is tried the next time.
+        """
+        if self._clock() < self._next and not now:
             return
         self._next = self._clock() + EVERY
         try:
-            for job_id in self._removal.beyond(self._number, self._days):
-                self._remove(job_id)
+            self._removal.sweep()
+            if self._number is not None or self._days is not None:
+                for job_id in self._removal.beyond(self._number, self._days):
+                    self._remove(job_id)
         except FedMemError as error:
             logger.error("old jobs are not removed: %s", error)
 

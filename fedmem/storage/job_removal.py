@@ -1,5 +1,6 @@
 """Jobs removed with their models and their folders; what serves, or is still needed, is not."""
 
+import contextlib
 import os
 import shutil
 import time
@@ -97,6 +98,21 @@ class JobRemoval:
             ]
             return [job.id for job in reversed(old) if _may_go(connection, job)]
 
+    def sweep(self) -> None:
+        """Remove what is left of removed jobs' folders, as whoever removed them was killed meanwhile.
+
+        Raises:
+            CheckpointError: if that cannot be done.
+        """
+        folder = self.data_dir / "jobs"
+        try:
+            for left in folder.glob(".gone-*"):
+                _remove(left)
+        except OSError as error:
+            raise disk_error(
+                error, f"{folder}: .gone-*, of removed jobs, cannot be removed ({error.strerror}): remove it yourself"
+            ) from None
+
     def _folder(self, job_id: int) -> Path:
         return self.data_dir / "jobs" / str(job_id)
 
@@ -107,12 +123,18 @@ class JobRemoval:
         try:
             if folder.exists():
                 folder.rename(gone)
-            for left in folder.parent.glob(f".gone-{job_id}.*"):
-                shutil.rmtree(left)
+            _remove(gone)
         except OSError as error:
             raise disk_error(
                 error, f"job {job_id} is removed, but not its folder {folder} ({error.strerror}): remove it yourself"
             ) from None
+
+
+def _remove(folder: Path) -> None:
+    """Remove a folder that another process may be removing, too."""
+    while folder.exists():
+        with contextlib.suppress(FileNotFoundError):
+            shutil.rmtree(folder)
 
 
 def size_of(folder: Path) -> int:

@@ -1,5 +1,7 @@
 """Removing jobs: what goes with them, what is refused, what numbers new ones have."""
 
+from unittest.mock import Mock
+
 import pytest
 from sqlalchemy import func, select
 
@@ -126,6 +128,19 @@ def test_by_age_those_go_that_ended_long_ago(store, removal, clock):
     queued(store)
     assert removal.beyond(None, 3.5) == []
     assert removal.beyond(None, 2) == [old]
+
+
+def test_what_a_killed_removal_left_is_removed(store, removal, monkeypatch):
+    job = ended(store, removal)
+    with monkeypatch.context() as killed:
+        killed.setattr("fedmem.storage.job_removal.shutil.rmtree", Mock(side_effect=KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            removal.remove(job, "a test")
+    (left,) = (removal.data_dir / "jobs").iterdir()
+    assert (left / "rounds").is_dir()
+    other = ended(store, removal)
+    removal.sweep()
+    assert [path.name for path in (removal.data_dir / "jobs").iterdir()] == [str(other)]
 
 
 def test_a_folder_that_cannot_be_removed_is_named(store, removal, monkeypatch):

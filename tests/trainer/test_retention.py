@@ -12,7 +12,10 @@ class Removal:
     """Jobs that would be removed, and those that were."""
 
     def __init__(self, *jobs: int) -> None:
-        self.left, self.gone, self.asked = list(jobs), [], []
+        self.left, self.gone, self.asked, self.swept = list(jobs), [], [], 0
+
+    def sweep(self):
+        self.swept += 1
 
     def beyond(self, number, days):
         self.asked.append((number, days))
@@ -32,7 +35,7 @@ def retention(removal, clock=None, **settings) -> Retention:
 def test_unless_it_is_asked_for_nothing_goes():
     removal = Removal(1)
     retention(removal).tidy(now=True)
-    assert removal.asked == []
+    assert (removal.asked, removal.swept) == ([], 1)
 
 
 def test_once_an_hour_and_after_a_job(caplog):
