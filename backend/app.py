@@ -24,6 +24,7 @@ from backend.middleware import Limited, Observed
 from backend.openapi import TAGS, document, operation_id
 from backend.places import Places
 from backend.routers import (
+    ab_tests,
     experiments,
     feedback,
     items,
@@ -76,6 +77,7 @@ WITH_DATABASE = (
     memory.router,
     experiments.router,
     online.router,
+    ab_tests.router,
     operations.router,
 )
 

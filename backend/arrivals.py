@@ -24,18 +24,18 @@ class Arrivals:
     served: ServedModels
     keeper: ModelKeeper | None = None
     _thread: anyio.CapacityLimiter = field(default_factory=lambda: anyio.CapacityLimiter(1))  # one is loaded at a time
-    _under_way: dict[str, anyio.Event] = field(default_factory=dict)
+    _under_way: dict[str | int, anyio.Event] = field(default_factory=dict)
 
-    async def of(self, version: str | None, dataset: str | None) -> ServedModel:
+    async def of(self, version: str | None, dataset: str | None, user_id: str | None = None) -> ServedModel:
         """Find a model as ``ServedModels.of`` does, and wait for one that must be loaded.
 
         Raises:
             NotReadyError: if it cannot be.
         """
         try:
-            return self.served.of(version, dataset)
+            return self.served.of(version, dataset, user_id)
         except UnloadedError as unloaded:
-            return await self._brought(unloaded.dataset)
+            return await self._brought(unloaded)
 
     async def if_any(self, dataset: str) -> ServedModel | None:
         """Find the model in service of a data set; None if there is none."""
@@ -44,15 +44,18 @@ class Arrivals:
         except (ConflictError, NotReadyError):
             return None
 
-    async def _brought(self, dataset: str) -> ServedModel:
-        while (under_way := self._under_way.get(dataset)) is not None:
+    async def _brought(self, unloaded: UnloadedError) -> ServedModel:
+        dataset, test = unloaded.dataset, unloaded.test
+        key = dataset if test is None else test.id
+        while (under_way := self._under_way.get(key)) is not None:
             await under_way.wait()
-            if (model := self.served.loaded(dataset)) is not None:
+            model = self.served.loaded(dataset) if test is None else self.served.in_memory(test.treatment)
+            if model is not None:
                 return model
         assert self.keeper is not None, "without a database nothing is unloaded"
-        arrival = self._under_way[dataset] = anyio.Event()
+        arrival = self._under_way[key] = anyio.Event()
         try:
-            return await anyio.to_thread.run_sync(self.keeper.bring, dataset, limiter=self._thread)
+            return await anyio.to_thread.run_sync(self.keeper.bring, dataset, test, limiter=self._thread)
         finally:
-            del self._under_way[dataset]
+            del self._under_way[key]
             arrival.set()

@@ -59,8 +59,8 @@ class Impressions:
         what = "Answers that were to be noted and came faster than they could be stored."
         return cls(store, settings, Counter("fedmem_impressions_lost", what, registry=registry))
 
-    def offer(self, recommendation_id: str, user_id: str, answer: Recommendation) -> None:
-        """Note an answer if it is one of the sample."""
+    def offer(self, recommendation_id: str, user_id: str, answer: Recommendation, test_id: int | None = None) -> None:
+        """Note an answer if it is one of the sample; ``test_id`` is the A/B test that it is of."""
         if not answer.items or not is_sampled(recommendation_id, self.settings.impressions):
             return
         if len(self._waiting) >= WAITING:
@@ -77,6 +77,7 @@ class Impressions:
                 self.clock(),
                 answer.offset + 1,
                 items,
+                test_id,
             )
         )
 

@@ -16,7 +16,9 @@ from backend.served_model import ServedModel
 from backend.served_models import ServedModels
 from backend.telemetry import ModelMetrics
 from backend.troubles import Troubles
-from fedmem.errors import ConflictError, StorageError
+from fedmem.errors import ConflictError, StorageError, UnknownModelError
+from fedmem.storage.ab_rows import AbTestRow
+from fedmem.storage.ab_tests import AbTestStore
 from fedmem.storage.catalogue import CatalogueStore
 from fedmem.storage.catalogue_rows import ItemRow
 from fedmem.storage.jobs import JobStore
@@ -35,6 +37,7 @@ class ModelKeeper:
 
     Attributes:
         models: the versions and which are active.
+        tests: the A/B tests.
         jobs: those that will bring the first model.
         catalogue: items and interactions.
         loader: makes models of checkpoints.
@@ -45,6 +48,7 @@ class ModelKeeper:
     """
 
     models: ModelStore
+    tests: AbTestStore
     jobs: JobStore
     catalogue: CatalogueStore
     loader: ModelLoader
@@ -71,7 +75,7 @@ class ModelKeeper:
 
     def _soon(self) -> tuple[Callable[[], None], ...]:
         """List what is done at every look, and in a long one again and again."""
-        return self._erase, self._serve_active, self._catch_up_all, self._hide_all
+        return self._erase, self._serve_active, self._take_up_tests, self._catch_up_all, self._hide_all
 
     def _try_all(self, *works: Callable[[], None]) -> None:
         failures = []
@@ -123,14 +127,76 @@ class ModelKeeper:
         if changed is not model:
             self.served.replace(changed)
 
-    def bring(self, dataset: str) -> ServedModel:
-        """Load the model in service of a data set, unless it is in memory.
+    def _take_up_tests(self) -> None:
+        """Let the A/B tests that run by now split the users, once their treatments are in memory."""
+        with self._loading:
+            self._meanwhile.clear()
+            self._follow_tests()
+
+    def _follow_tests(self) -> None:
+        known = {test.id for test in self.served.tests.values()}
+        running = self.tests.running()
+        self.served.test(test for test in running if test.id in known or self._treatment(test) is not None)
+
+    def _treatment(self, test: AbTestRow) -> ServedModel | None:
+        """Get the model that is tried; where it cannot be served the test ends."""
+        try:
+            model = self._prepared(self.models.get(test.treatment))
+        except (ConflictError, UnknownModelError) as error:
+            LOG.error("A/B test %d ends: %s", test.id, error)
+            with suppress(ConflictError):  # it has been stopped
+                self.tests.stop(test.id, f"its treatment could not be served: {error}")
+            return None
+        self._hold(model)
+        return self.served.in_memory(test.treatment)
+
+    def _hold(self, model: ServedModel) -> None:
+        with self._changing:
+            self._say_who_left(self.served.hold(self._with_changes(model)))
+
+    def start_test(self, treatment: str, share: float) -> AbTestRow:
+        """Let a model answer a share of its data set's users; one that cannot be served is not tried.
+
+        Raises:
+            UnknownModelError: if there is none of that name.
+            ConflictError: if it cannot be tried.
+        """
+        with self._loading:
+            self._meanwhile.clear()
+            model = self._prepared(self.models.get(treatment))
+            test = self.tests.start(treatment, share)
+            self._hold(model)
+            self._follow_tests()
+        LOG.info(
+            "A/B test %d: model %s answers %.0f %% of the users of %s", test.id, treatment, 100 * share, test.dataset
+        )
+        return test
+
+    def stop_test(self, test_id: int, because: str) -> AbTestRow:
+        """End a test: the control answers all users from now on.
+
+        Raises:
+            UnknownTestError: if there is none of that number.
+            ConflictError: if it has ended.
+        """
+        test = self.tests.stop(test_id, because)
+        self._take_up_tests()
+        return test
+
+    def bring(self, dataset: str, test: AbTestRow | None = None) -> ServedModel:
+        """Load the model in service of a data set, or the treatment of its A/B test, unless it is in memory.
+
+        Where the treatment cannot be served the model in service answers.
 
         Raises:
             NotReadyError: if it cannot be served, and no other of the data set can.
         """
         with self._loading:
             self._meanwhile.clear()
+            if test is not None and (model := self._treatment(test)) is not None:
+                return model
+            if test is not None:
+                self._follow_tests()
             row = self.models.active(dataset)
             if row is not None and self.served.loaded(dataset) is None:
                 self._serve(row)
@@ -184,6 +250,7 @@ class ModelKeeper:
             model = prepare()
             row = note()
             self._swap(model)
+            self._follow_tests()  # one that this has ended
             return row
 
     def catch_up(self, dataset: str) -> None:
@@ -275,16 +342,20 @@ class ModelKeeper:
 
     def _swap(self, model: ServedModel) -> None:
         with self._changing:
-            for dataset, change in self._meanwhile:
-                model = change(model) if dataset == model.dataset else model
-            model.catch_up(self.catalogue)
-            model = model.with_hidden(self.catalogue)
+            model = self._with_changes(model)
             before = self.served.loaded(model.dataset)
             gone = self.served.swap(model)
-            self._meanwhile.clear()
         self.metrics.swapped(model.dataset, model.version, model.recommender.round)
         LOG.info("%s", _swap_message(model, before))
         self._say_who_left(gone)
+
+    def _with_changes(self, model: ServedModel) -> ServedModel:
+        """Bring a model that was loaded up to date with what has changed meanwhile."""
+        for dataset, change in self._meanwhile:
+            model = change(model) if dataset == model.dataset else model
+        model.catch_up(self.catalogue)
+        self._meanwhile.clear()
+        return model.with_hidden(self.catalogue)
 
     def _say_who_left(self, gone: list[ServedModel]) -> None:
         """Log the models in service that left memory; those that were replaced are not missed."""

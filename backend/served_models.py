@@ -1,22 +1,28 @@
 """Which models answer: one for each data set, as many of them in memory as may be, and a few that answered before."""
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from backend.errors import NoModelError, NotReadyError
 from backend.served_model import ServedModel
+from fedmem.contracts.ab_tests import Arm
 from fedmem.errors import ConflictError, UnknownModelError
+from fedmem.storage.ab_rows import AbTestRow
 
 KEPT = 3  # versions of a data set: the next pages of lists come from those that answered before
 IN_MEMORY = 8
 
 
 class UnloadedError(Exception):
-    """The model to answer with is not in memory, and must be brought there first."""
+    """The model to answer with is not in memory, and must be brought there first.
 
-    def __init__(self, dataset: str) -> None:
+    ``test`` is the A/B test whose treatment it is; None: it is the one in service.
+    """
+
+    def __init__(self, dataset: str, test: AbTestRow | None = None) -> None:
         super().__init__(f"the model of the data set {dataset!r} is not in memory")
         self.dataset = dataset
+        self.test = test
 
 
 class ServedModels:
@@ -39,6 +45,7 @@ class ServedModels:
         self._in_service: Mapping[str, str] = {}  # the version that answers, by data set, in memory or not
         self._withdrawn: Mapping[str, str] = {}  # why none answers, by data set, where one should
         self._models: Mapping[str, ServedModel] = {}  # in memory, by version
+        self._tests: Mapping[str, AbTestRow] = {}  # A/B tests that run, by data set
         self._asked: dict[str, int] = {}  # by version, when it was asked last
         self._clock = itertools.count()
         self.unnamed = default
@@ -50,10 +57,11 @@ class ServedModels:
         served.swap(model)
         return served
 
-    def of(self, version: str | None = None, dataset: str | None = None) -> ServedModel:
+    def of(self, version: str | None = None, dataset: str | None = None, user_id: str | None = None) -> ServedModel:
         """Find the one in service of a data set, or a version by its name.
 
         A list's next page comes from the model of its first. Where neither is named the default data set is meant.
+        While the data set is A/B-tested, users of the treatment are answered by that.
 
         Raises:
             UnloadedError: if it is in service and not in memory.
@@ -64,7 +72,7 @@ class ServedModels:
         """
         if not self._in_service:
             raise NotReadyError(f"no model is in service yet: {self.awaited}")
-        model = self._in_service_of(dataset) if version is None else self._named(version, dataset)
+        model = self._in_service_of(dataset, user_id) if version is None else self._named(version, dataset)
         self._asked[model.version] = next(self._clock)
         return model
 
@@ -92,11 +100,15 @@ class ServedModels:
         """Return the data set as a path must name it: None where it is meant anyway."""
         return None if dataset == self.unnamed else dataset
 
-    def _in_service_of(self, dataset: str | None) -> ServedModel:
+    def _in_service_of(self, dataset: str | None, user_id: str | None) -> ServedModel:
         name = self.unnamed if dataset is None else dataset
-        model = self.loaded(name)
+        test = None if user_id is None or name is None or name not in self._in_service else self._tests.get(name)
+        if test is None or user_id is None or test.arm_of(user_id) == "control":
+            model, test = self.loaded(name), None
+        else:
+            model = self._models.get(test.treatment)
         if model is None:
-            raise UnloadedError(self._served_data_set(dataset))
+            raise UnloadedError(self._served_data_set(dataset), test)
         return model
 
     def _served_data_set(self, dataset: str | None) -> str:
@@ -121,6 +133,9 @@ class ServedModels:
             for name, in_service in self._in_service.items():
                 if in_service == version:
                     raise UnloadedError(name)
+            for name, test in self._tests.items():
+                if test.treatment == version:
+                    raise UnloadedError(name, test)
             raise UnknownModelError(
                 f"model {version!r} is not in memory (there are: {', '.join(self._models)}); leave `model` out for the "
                 "one in service, or activate it"
@@ -156,6 +171,22 @@ class ServedModels:
         return tuple(model for model in self._models.values() if dataset in (None, model.dataset))
 
     @property
+    def tests(self) -> Mapping[str, AbTestRow]:
+        """The A/B tests that run, by data set."""
+        return self._tests
+
+    def test(self, tests: Iterable[AbTestRow]) -> None:
+        """Let these A/B tests, and no others, split their data sets' users."""
+        self._tests = {test.dataset: test for test in tests}
+
+    def arm_of(self, model: ServedModel, user_id: str) -> tuple[int, Arm] | None:
+        """Say of which A/B test and arm a model's answer to a user is, None where it is of none."""
+        test = self._tests.get(model.dataset)
+        if test is None or test.version_for(user_id) != model.version:
+            return None
+        return test.id, test.arm_of(user_id)
+
+    @property
     def room(self) -> bool:
         """Whether one more data set's model may be in memory without another's going."""
         return sum(self.loaded(dataset) is not None for dataset in self._in_service) < self._most
@@ -181,12 +212,20 @@ class ServedModels:
 
         A caller that took a reference before goes on with that model.
         """
+        in_service = {**self._in_service, model.dataset: model.version}
+        gone = self._take(model, in_service)
+        self._set_in_service(in_service)
+        return gone
+
+    def hold(self, model: ServedModel) -> list[ServedModel]:
+        """Keep a model in memory that is not in service; return those that had to leave for it."""
+        return self._take(model, self._in_service)
+
+    def _take(self, model: ServedModel, in_service: Mapping[str, str]) -> list[ServedModel]:
         self._asked[model.version] = next(self._clock)
         models = {**self._models, model.version: model}
-        in_service = {**self._in_service, model.dataset: model.version}
         gone = [models.pop(version) for version in self._leaving(models, in_service, model)]
         self._models = models
-        self._set_in_service(in_service)
         for each in gone:
             self._asked.pop(each.version, None)
         return gone
@@ -200,7 +239,7 @@ class ServedModels:
         self, models: Mapping[str, ServedModel], in_service: Mapping[str, str], newest: ServedModel
     ) -> list[str]:
         """Choose who leaves: those asked least recently, and of them first those that are not in service any more."""
-        serving = set(in_service.values())
+        serving = {*in_service.values(), *(test.treatment for test in self._tests.values())}
         others = sorted(models.keys() - {newest.version}, key=lambda name: (name in serving, self._asked.get(name, 0)))
         kin = [name for name in others if models[name].dataset == newest.dataset]
         leaving = kin[: max(len(kin) + 1 - KEPT, 0)]

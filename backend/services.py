@@ -15,6 +15,7 @@ from backend.served_models import ServedModels
 from backend.settings import Settings
 from backend.telemetry import FeedbackMetrics, ModelMetrics
 from fedmem.errors import StorageError
+from fedmem.storage.ab_tests import AbTestStore
 from fedmem.storage.catalogue import CatalogueStore
 from fedmem.storage.engine import connect
 from fedmem.storage.erasures import ErasureStore
@@ -49,7 +50,9 @@ class Services:
         erasures, metrics = ErasureStore(engine), ModelMetrics.create(registry)
         loader = ModelLoader(jobs, catalogue, erasures, settings.data_dir, metrics)
         eraser = Eraser(erasures, catalogue, settings.data_dir)
-        keeper = ModelKeeper(models, jobs, catalogue, loader, eraser, served, metrics)
+        keeper = ModelKeeper(
+            models, AbTestStore(engine, window=window), jobs, catalogue, loader, eraser, served, metrics
+        )
         return cls(
             engine,
             jobs,

@@ -15,7 +15,8 @@ FedMemError
 │   ├── UnknownDatasetError  a data set that was not imported
 │   ├── UnknownJobError      a job that there is not
 │   ├── UnknownModelError    a model version that there is not
-│   └── UnknownScheduleError a schedule that there is not
+│   ├── UnknownScheduleError a schedule that there is not
+│   └── UnknownTestError     an A/B test that there is not
 ├── TooMuchError       a user or caller who has had what may be had in a time
 └── ConflictError      a request that does not fit the present state (says which state, and what can be done)
     └── LeaseLostError       a trainer whose job another one has taken over
@@ -94,6 +95,10 @@ class UnknownModelError(UnknownError):
 
 class UnknownScheduleError(UnknownError):
     """There is no such schedule."""
+
+
+class UnknownTestError(UnknownError):
+    """There is no such A/B test."""
 
 
 class TooMuchError(FedMemError):

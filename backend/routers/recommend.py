@@ -1,6 +1,7 @@
 """Recommendations. The handlers touch no database; what computes for long does so in one of a few threads."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Annotated
 from urllib.parse import quote
@@ -29,6 +30,7 @@ from backend.middleware import client_of
 from backend.openapi import problems
 from backend.query_route import KnownQueryRoute, QueryRoute
 from backend.served_model import ServedModel
+from backend.served_models import ServedModels
 from backend.settings import Settings
 from backend.wanted_work import run_while_wanted
 from fedmem.contracts import (
@@ -37,6 +39,7 @@ from fedmem.contracts import (
     RecommendationResponse,
     Selection,
 )
+from fedmem.contracts.ab_tests import Arm
 from fedmem.contracts.contract import PRINTABLE, STORED, Contract
 from fedmem.contracts.recommendations import MAX_OFFSET, BatchQuestion, ItemId
 from fedmem.errors import ConfigError, UnknownUserError
@@ -55,9 +58,15 @@ UserId = Annotated[
 
 # Of ``Selection``, what the path of a list's next page repeats where it is not the default.
 REPEATED = {name: field.default for name, field in Selection.model_fields.items() if name not in ("k", "offset")}
-
-
 MOST_EXCLUDED = 1000  # items that the path of a list may leave out
+
+
+@dataclass(frozen=True)
+class Notes:
+    """What is noted of an answer to a user beside it: the sample, where there is a database, and the A/B test's arm."""
+
+    impressions: Impressions | None = None
+    arm: tuple[int, Arm] | None = None
 
 
 class KnownUserQuery(Selection):
@@ -80,7 +89,7 @@ async def recommend(request: Request, user_id: UserId, query: Annotated[KnownUse
     demand(request, Access.WRITE if query.explain else Access.READ)
     state = request.app.state
     check_size(state.settings, query.k)
-    served: ServedModel = await state.arrivals.of(query.model, query.dataset)
+    served: ServedModel = await state.arrivals.of(query.model, query.dataset, user_id)
     if query.strict and not served.knows(user_id):
         raise UnknownUserError(f"nothing is known of a user {user_id!r}; with strict=false a new user is answered")
     question = Question(user_id, since=served.new_interactions.of(user_id), selection=query)
@@ -91,7 +100,8 @@ async def recommend(request: Request, user_id: UserId, query: Annotated[KnownUse
     else:
         answer = served.recommender.answer_resolved(resolved)
     links = state.links.naming(state.served.to_name(served.dataset))
-    return as_json(_response(answer, question, links, state.impressions))
+    notes = Notes(state.impressions, state.served.arm_of(served, user_id))
+    return as_json(_response(answer, question, links, notes))
 
 
 router.add_api_route(
@@ -123,15 +133,16 @@ async def recommend_for_history(
     if request.explain and request.user_id is not None:
         demand(asked, Access.WRITE)
     check_size(settings, request.k)
-    chosen = await arrivals.of(model, dataset)
-    question, impressions = _question(request, chosen), asked.app.state.impressions
+    chosen = await arrivals.of(model, dataset, request.user_id)
+    question = _question(request, chosen)
+    notes = Notes(asked.app.state.impressions, _arm_of(arrivals.served, chosen, question))
     charge(asked, chosen.recommender.work(question))
     links = links.naming(arrivals.served.to_name(chosen.dataset))
-    return await run_sync(_answer_history, chosen, question, links, impressions, limiter=computing)
+    return await run_sync(_answer_history, chosen, question, links, notes, limiter=computing)
 
 
-def _answer_history(served: ServedModel, question: Question, links: Links, impressions: Impressions | None) -> Response:
-    return as_json(_response(served.recommender.answer(question), question, links, impressions))
+def _answer_history(served: ServedModel, question: Question, links: Links, notes: Notes) -> Response:
+    return as_json(_response(served.recommender.answer(question), question, links, notes))
 
 
 @router.post("/recommend/batch", response_model=BatchResponse, responses=problems(400, 404, 409, 413, 503))
@@ -144,7 +155,7 @@ async def recommend_batch(
     model: Version = None,
     dataset: OfDataset = None,
 ) -> Response:
-    """Answer many at once, of known users and of histories; each is what it would be alone, and nothing is stored.
+    """Answer many at once, of known users and of histories; each is what it would be alone, and no history is stored.
 
     A batch is refused that is more work than `FEDMEM_MAX_BATCH_ITEMS` recommended items. They are answered one after
     the other; where 16 are answered or wait, or 4 of one address, another one gets 503.
@@ -155,15 +166,16 @@ async def recommend_batch(
         demand(asked, Access.WRITE)
     for one in request.requests:
         check_size(settings, one.k)
-    chosen = await arrivals.of(model, dataset)
-    questions = [_question(one, chosen) for one in request.requests]
-    work = sum(map(chosen.recommender.work, questions))
+    chosen = [await arrivals.of(model, dataset, one.user_id) for one in request.requests]
+    questions = [_question(one, served) for one, served in zip(request.requests, chosen, strict=True)]
+    work = sum(served.recommender.work(question) for served, question in zip(chosen, questions, strict=True))
     _check_work(settings, work, questions)
-    links = links.naming(arrivals.served.to_name(chosen.dataset))
-    impressions = asked.app.state.impressions
+    links = links.naming(arrivals.served.to_name(chosen[0].dataset))
+    arms = [_arm_of(arrivals.served, *pair) for pair in zip(chosen, questions, strict=True)]
+    notes = [Notes(asked.app.state.impressions, arm) for arm in arms]
     with asked.app.state.batch_places.one(client_of(asked.scope)):
         charge(asked, max(work, UNIT * len(questions)))
-        return await run_while_wanted(asked, partial(_answer_batch, chosen, questions, links, impressions))
+        return await run_while_wanted(asked, partial(_answer_batch, chosen, questions, links, notes))
 
 
 def _check_work(settings: Settings, work: int, questions: Sequence[Question]) -> None:
@@ -177,11 +189,20 @@ def _check_work(settings: Settings, work: int, questions: Sequence[Question]) ->
         )
 
 
+def _arm_of(served: ServedModels, model: ServedModel, question: Question) -> tuple[int, Arm] | None:
+    return None if question.user_id is None else served.arm_of(model, question.user_id)
+
+
 def _answer_batch(
-    served: ServedModel, questions: Sequence[Question], links: Links, impressions: Impressions | None
+    chosen: Sequence[ServedModel], questions: Sequence[Question], links: Links, notes: Sequence[Notes]
 ) -> Response:
-    answers = zip(served.recommender.answer_many(questions), questions, strict=True)
-    responses = (_response(answer, question, links, impressions) for answer, question in answers)
+    """Answer by the model of each: of two in an A/B test, first those of the one."""
+    answers: dict[int, Recommendation] = {}
+    for served in dict.fromkeys(chosen):
+        places = [place for place, one in enumerate(chosen) if one is served]
+        found = served.recommender.answer_many([questions[place] for place in places])
+        answers.update(zip(places, found, strict=True))
+    responses = (_response(answers[n], questions[n], links, notes[n]) for n in range(len(questions)))
     return as_json(BatchResponse(answers=tuple(responses)))
 
 
@@ -201,19 +222,19 @@ def _question(request: BatchQuestion, served: ServedModel) -> Question:
     return Question(request.user_id, since=served.new_interactions.of(request.user_id), selection=request)
 
 
-def _response(
-    answer: Recommendation, question: Question, links: Links, impressions: Impressions | None = None
-) -> RecommendationResponse:
+def _response(answer: Recommendation, question: Question, links: Links, notes: Notes) -> RecommendationResponse:
     """Make the answer's body; one to a user has a name, and may be noted unless an operator had it explained."""
     if question.user_id is None:
         return answer.response(None, image_url=links.picture_of)
-    name, following = new_id(), None
-    if impressions is not None and not question.selection.explain:
-        impressions.offer(name, question.user_id, answer)
+    name, following, arm = new_id(), None, notes.arm
+    if notes.impressions is not None and not question.selection.explain:
+        notes.impressions.offer(name, question.user_id, answer, None if arm is None else arm[0])
     fits = len(question.selection.exclude) <= MOST_EXCLUDED
     if answer.more and fits and question.selection.end <= MAX_OFFSET:
         following = _next_page(links, question.user_id, question.selection, answer.model_version)
-    return answer.response(question.user_id, recommendation_id=name, next_page=following, image_url=links.picture_of)
+    return answer.response(
+        question.user_id, recommendation_id=name, arm=arm, next_page=following, image_url=links.picture_of
+    )
 
 
 def _next_page(links: Links, user_id: str, selection: Selection, version: str) -> str:

@@ -1,5 +1,6 @@
 """What crosses HTTP, and what ``--json`` prints: the same shapes."""
 
+from fedmem.contracts.ab_tests import AbTest, AbTestList, AbTestRequest, ArmResult, Effect
 from fedmem.contracts.catalogue import (
     AvailabilityChange,
     HistoryEntry,
@@ -73,14 +74,19 @@ from fedmem.contracts.schedules import Schedule, ScheduleList, ScheduleRequest, 
 from fedmem.contracts.service import Dataset, DatasetList, InService, Live, Ready, Trainer, TrainerList
 
 __all__ = [
+    "AbTest",
+    "AbTestList",
+    "AbTestRequest",
     "Ablation",
     "Activation",
+    "ArmResult",
     "AvailabilityChange",
     "BatchQuestion",
     "BatchRequest",
     "BatchResponse",
     "Dataset",
     "DatasetList",
+    "Effect",
     "Experiment",
     "ExperimentPage",
     "ExperimentSummary",

@@ -221,6 +221,10 @@ class RecommendationResponse(Contract):
     model_version: str = Field(description="The model that answered.", examples=["job-7-round-120"])
     dataset: str = Field(description="The data set that this model was trained on.", examples=["demo"])
     round: int = Field(description="The training round of the model that answered.", examples=[120])
+    ab_test: int | None = Field(None, description="The A/B test that this is an answer of.", examples=[None])
+    arm: Literal["control", "treatment"] | None = Field(
+        None, description="The arm of the test that the user is in; null without a test.", examples=[None]
+    )
     offset: int = Field(0, description="How many better ones were skipped.")
     next: str | None = Field(
         None,

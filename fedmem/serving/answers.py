@@ -12,6 +12,7 @@ from fedmem.contracts import (
     SimilarItem,
     SimilarItems,
 )
+from fedmem.contracts.ab_tests import Arm
 from fedmem.contracts.recommendations import StrategyName
 from fedmem.data.interactions import Item
 
@@ -69,12 +70,19 @@ class Recommendation:
         user_id: str | None,
         *,
         recommendation_id: str | None = None,
+        arm: tuple[int, Arm] | None = None,
         next_page: str | None = None,
         image_url: ImageUrl = no_image,
     ) -> RecommendationResponse:
-        """Word the answer for HTTP; ``next_page`` is the path of the next page, for an answer with ``more``."""
+        """Word the answer for HTTP; ``next_page`` is the path of the next page, for an answer with ``more``.
+
+        ``arm`` is the A/B test of which it is, and the arm.
+        """
+        test, arm_name = arm or (None, None)
         return RecommendationResponse(
             recommendation_id=recommendation_id,
+            ab_test=test,
+            arm=arm_name,
             user_id=user_id,
             items=tuple(scored.response(image_url) for scored in self.items),
             strategy=self.strategy,

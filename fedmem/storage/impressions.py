@@ -36,6 +36,7 @@ class ShownList:
     shown_at: float
     first: int
     item_ids: tuple[str, ...]
+    test_id: int | None = None  # the A/B test that it was an answer of
 
 
 @dataclass(frozen=True)
@@ -149,7 +150,7 @@ def _add(connection: Connection, dataset_id: int, lists: Sequence[ShownList]) ->
 
 
 def _rows(dataset_id: int, one: ShownList) -> Iterator[dict[str, Any]]:
-    names = ("recommendation_id", "user_id", "version", "strategy", "shown_at")
+    names = ("recommendation_id", "user_id", "version", "strategy", "shown_at", "test_id")
     common = {"dataset_id": dataset_id, **{name: getattr(one, name) for name in names}}
     for position, item_id in enumerate(one.item_ids, one.first):
         yield {**common, "position": position, "item_id": item_id}

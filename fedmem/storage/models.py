@@ -9,6 +9,7 @@ from sqlalchemy import Connection, Engine, Row, Select, func, select
 
 from fedmem.contracts.jobs import Split
 from fedmem.errors import ConflictError, UnknownModelError
+from fedmem.storage.ab_rows import end_tests
 from fedmem.storage.engine import reading, writing
 from fedmem.storage.schema import activations, datasets, jobs, metrics, models, rounds
 
@@ -72,7 +73,7 @@ class ModelStore:
             UnknownModelError: if there is none of that name.
         """
         with reading(self.engine) as connection:
-            return _model_row(connection, version)
+            return model_of(connection, version)
 
     def active(self, dataset: str) -> ModelRow | None:
         """Return the model of a data set to serve, None before the first was activated."""
@@ -104,18 +105,18 @@ class ModelStore:
             return _model_rows(connection, connection.execute(statement).all())
 
     def activate(self, version: str, reason: str) -> ModelRow:
-        """Serve this model to its data set's users from now on, an earlier one too.
+        """Serve this model to all its data set's users from now on, an earlier one too; an A/B test ends by that.
 
         Raises:
             UnknownModelError: if there is none of that name.
             ConflictError: if its checkpoint is no longer kept.
         """
         with writing(self.engine) as connection:
-            model = _model_row(connection, version)
+            model = model_of(connection, version)
             if model.checkpoint is None:
                 raise ConflictError(f"the checkpoint of model {version} is no longer kept; activate another")
             activate_model(connection, version, reason, self.clock())
-            return _model_row(connection, version)
+            return model_of(connection, version)
 
     def before(self, dataset: str, besides: Collection[str] = ()) -> ModelRow:
         """Return the model that a rollback serves again: what served before, and is kept, besides these versions.
@@ -124,7 +125,7 @@ class ModelStore:
             ConflictError: if there is none.
         """
         with reading(self.engine) as connection:
-            return _model_row(connection, _before(connection, dataset, besides).version)
+            return model_of(connection, _before(connection, dataset, besides).version)
 
     def roll_back(self, dataset: str, reason: str, besides: Collection[str] = ()) -> ModelRow:
         """Serve again what served before, besides these versions; once more, what served before that.
@@ -138,7 +139,8 @@ class ModelStore:
             values = {"version": to.version, "activated_at": self.clock(), "reason": reason}
             values["before_id"] = None if older is None else older.id
             connection.execute(activations.insert().values(**values))
-            return _model_row(connection, to.version)
+            end_tests(connection, _dataset_of(to.version), f"{to.version} went into service: {reason}", self.clock())
+            return model_of(connection, to.version)
 
     def history(self, dataset: str | None = None, limit: int = 100) -> list[ActivationRow]:
         """List what served when, of one data set or of all, the newest first."""
@@ -190,12 +192,13 @@ def leave_model(connection: Connection, job_id: int, round: int, now: float) -> 
 
 def activate_model(connection: Connection, version: str, reason: str, now: float) -> None:
     """Name the model of its data set to serve, inside the caller's transaction; again, it changes nothing."""
-    dataset_id = select(jobs.c.dataset_id).join(models, models.c.job_id == jobs.c.id)
-    current = _current(connection, dataset_id.where(models.c.version == version).scalar_subquery())
+    dataset_id = _dataset_of(version)
+    current = _current(connection, dataset_id)
     if current is None or current.version != version:
         before = None if current is None else current.id
         values = {"version": version, "activated_at": now, "reason": reason, "before_id": before}
         connection.execute(activations.insert().values(**values))
+        end_tests(connection, dataset_id, f"{version} went into service: {reason}", now)
 
 
 def active_version(connection: Connection, dataset_id: int) -> str | None:
@@ -217,6 +220,12 @@ def _checkpoint(connection: Connection, job_id: int, round: int) -> str | None:
     where = (rounds.c.job_id == job_id, rounds.c.round == round)
     checkpoint: str | None = connection.scalar(select(rounds.c.checkpoint).where(*where))
     return checkpoint
+
+
+def _dataset_of(version: str) -> Any:
+    """Select the data set of a model."""
+    of_jobs = select(jobs.c.dataset_id).join(models, models.c.job_id == jobs.c.id)
+    return of_jobs.where(models.c.version == version).scalar_subquery()
 
 
 def _current(connection: Connection, dataset_id: Any) -> Row[Any] | None:
@@ -280,7 +289,8 @@ def _select_models() -> Select[Any]:
     return select(*columns).join(jobs, jobs.c.id == models.c.job_id).join(datasets).outerjoin(rounds, kept)
 
 
-def _model_row(connection: Connection, version: str) -> ModelRow:
+def model_of(connection: Connection, version: str) -> ModelRow:
+    """Return one model, inside the caller's transaction; ``UnknownModelError`` if there is none of that name."""
     found = connection.execute(_select_models().where(models.c.version == version)).all()
     if not found:
         raise UnknownModelError(f"there is no model {version!r}")

@@ -22,7 +22,7 @@ from sqlalchemy import (
 )
 
 # The migration at which a database holds these tables; a test compares it with migrations/versions.
-REVISION = "0011"
+REVISION = "0012"
 
 metadata = MetaData(
     naming_convention={
@@ -136,8 +136,26 @@ impressions = Table(
     Column("clicked_at", Double),
     Column("taken_at", Double),  # when it became an interaction
     Column("worth", Double),  # the weight of the event by which it did
+    Column("test_id", _Id),  # the A/B test that it was an answer of
     Index(None, "dataset_id", "user_id"),
     Index(None, "shown_at"),
+    Index(None, "test_id"),
+)
+
+# Two models that share a data set's users. Their versions are no references: a model may be removed, its record stays.
+ab_tests = Table(
+    "ab_tests",
+    metadata,
+    Column("id", _Id, primary_key=True),
+    Column("dataset_id", ForeignKey("datasets.id", ondelete="CASCADE"), nullable=False),
+    Column("control", String, nullable=False),
+    Column("treatment", String, nullable=False),
+    Column("share", Double, nullable=False),  # of the users, who get the treatment
+    Column("salt", LargeBinary, nullable=False),  # of the split
+    Column("started_at", Double, nullable=False),
+    Column("ended_at", Double),
+    Column("ended_because", Text),
+    sqlite_autoincrement=True,
 )
 
 jobs = Table(

@@ -1,0 +1,63 @@
+"""A/B tests: two models share a data set's users."""
+
+from http import HTTPStatus
+from typing import Annotated
+
+from fastapi import APIRouter, Path, Query
+
+from backend.ab_results import result_of
+from backend.dependencies import LARGEST_ID, SEES_USERS, WRITES, CurrentSettings, Keeper
+from backend.openapi import problems
+from backend.query_route import KnownQueryRoute
+from fedmem.contracts import AbTest, AbTestList, AbTestRequest
+from fedmem.contracts.contract import PRINTABLE
+
+router = APIRouter(tags=["online"], route_class=KnownQueryRoute)
+
+TestId = Annotated[int, Path(ge=1, le=LARGEST_ID, description="The test's number.", examples=[1])]
+
+
+@router.get("/ab-tests", dependencies=[SEES_USERS], responses=problems(404, 503))
+def list_ab_tests(
+    keeper: Keeper,
+    settings: CurrentSettings,
+    dataset: Annotated[
+        str | None, Query(max_length=255, pattern=PRINTABLE, description="Only tests of this data set.")
+    ] = None,
+    limit: Annotated[int, Query(ge=1, le=100, description="How many.")] = 20,
+) -> AbTestList:
+    """List the newest tests with what they have shown."""
+    rows = keeper.tests.page(dataset, limit)
+    return AbTestList(tests=tuple(result_of(row, keeper.tests, settings) for row in rows))
+
+
+@router.get("/ab-tests/{test_id}", dependencies=[SEES_USERS], responses=problems(404, 503))
+def get_ab_test(test_id: TestId, keeper: Keeper, settings: CurrentSettings) -> AbTest:
+    """Return a test with what it has shown by now.
+
+    Arms are compared by users, as these are what is split: the share who took, or clicked on, something recommended
+    within FEDMEM_ATTRIBUTION_HOURS of the first noted answer. The interval of the difference holds however often it is
+    looked at, so a test may be stopped as soon as it leaves zero out.
+    """
+    return result_of(keeper.tests.get(test_id), keeper.tests, settings)
+
+
+@router.post(
+    "/ab-tests",
+    status_code=HTTPStatus.CREATED,
+    dependencies=[WRITES],
+    responses=problems(400, 404, 409, 413, 503),
+)
+def start_ab_test(request: AbTestRequest, keeper: Keeper, settings: CurrentSettings) -> AbTest:
+    """Let a model answer a share of its data set's users, beside the one in service; it is loaded and checked first.
+
+    Which users, a salted hash of the id says: the same for the whole test, and others in the next. While it runs, the
+    model of a job that is done waits. Another activation, or a rollback, ends it.
+    """
+    return result_of(keeper.start_test(request.treatment, request.share), keeper.tests, settings)
+
+
+@router.post("/ab-tests/{test_id}/stop", dependencies=[WRITES], responses=problems(404, 409, 413, 503))
+def stop_ab_test(test_id: TestId, keeper: Keeper, settings: CurrentSettings) -> AbTest:
+    """End a test: the control answers all users again. To take the treatment instead, activate it: that ends it too."""
+    return result_of(keeper.stop_test(test_id, "stopped by HTTP"), keeper.tests, settings)
