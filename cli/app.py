@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from cli import (
+    ab_tests,
     ablating,
     auditing,
     backing_up,
@@ -56,6 +57,7 @@ for command in (
 for name, group in (
     ("jobs", jobs.app),
     ("schedules", schedules.app),
+    ("ab", ab_tests.app),
     ("keys", keys.app),
     ("data", data.app),
     ("items", items.app),

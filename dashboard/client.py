@@ -8,6 +8,9 @@ import httpx
 from pydantic import ValidationError
 
 from fedmem.contracts import (
+    AbTest,
+    AbTestList,
+    AbTestRequest,
     DatasetList,
     Experiment,
     ExperimentPage,
@@ -139,6 +142,18 @@ class ApiClient:
     def online(self, dataset: str, days: float) -> OnlineEvaluation:
         """Get what became of the noted answers of the last days."""
         return self._get(OnlineEvaluation, "/evaluation/online", dataset=dataset, days=days)
+
+    def ab_tests(self, dataset: str) -> AbTestList:
+        """List a data set's newest A/B tests with what they have shown."""
+        return self._get(AbTestList, "/ab-tests", dataset=dataset)
+
+    def start_ab_test(self, treatment: str, share: float) -> AbTest:
+        """Let a model answer a share of its data set's users."""
+        return self._post(AbTest, "/ab-tests", AbTestRequest(treatment=treatment, share=share))
+
+    def stop_ab_test(self, test_id: int) -> AbTest:
+        """Let the model in service answer all users again."""
+        return self._post(AbTest, f"/ab-tests/{test_id}/stop")
 
     def live(self) -> Live:
         """Ask whether the backend's process answers."""

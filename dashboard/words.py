@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
 from fedmem.config import ExperimentConfig
-from fedmem.contracts import Job
+from fedmem.contracts import Job, Rate
 from fedmem.evaluation.ranking_metrics import RANKING_METRICS
 from fedmem.modality import Modality
 from fedmem.rungs import model_title
@@ -74,6 +74,11 @@ def ago(moment: datetime, now: datetime | None = None) -> str:
 def share(value: float) -> str:
     """Write a number between 0 and 1 as the field writes it: .464."""
     return f"{value:.3f}".removeprefix("0")
+
+
+def counted(count: int, rate: Rate | None) -> str:
+    """Write a count with the share that it is and its interval: 12 (.120, .070 to .198); – of nothing."""
+    return "–" if rate is None else f"{count:,} ({share(rate.value)}, {share(rate.low)} to {share(rate.high)})"
 
 
 def with_error(table: Mapping[str, float], metric: str) -> str:

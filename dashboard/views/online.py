@@ -1,4 +1,4 @@
-"""Online: what became of the answers that users got, by model, strategy and position."""
+"""Online: what became of the answers that users got, by model, strategy and position, and in A/B tests."""
 
 from collections.abc import Sequence
 
@@ -6,13 +6,14 @@ import pandas as pd
 import streamlit as st
 
 from dashboard.charts.online import rates_chart
+from dashboard.components.ab_tests import ab_tests
 from dashboard.components.connection import client
 from dashboard.components.drawings import panel
 from dashboard.components.model_choice import chosen_model
 from dashboard.components.states import backend_needed, empty
 from dashboard.plain_text import in_markdown
-from dashboard.words import share
-from fedmem.contracts import OnlineEvaluation, OnlineGroup, Rate
+from dashboard.words import counted
+from fedmem.contracts import OnlineEvaluation, OnlineGroup
 
 DAYS = {"Last day": 1, "Last week": 7, "Last month": 30}
 INTERVALS = (
@@ -37,6 +38,7 @@ def online() -> None:
         st.caption(f"What became of the answers that users got on {in_markdown(model.dataset)}.")
         days = st.segmented_control("Answers of", list(DAYS), default="Last week", key="online-days")
         _rates(client().online(model.dataset, DAYS[days or "Last week"]))
+        ab_tests(model.dataset)
 
 
 def _rates(found: OnlineEvaluation) -> None:
@@ -79,18 +81,14 @@ def _table(groups: Sequence[OnlineGroup], of: str) -> None:
         {
             of.partition(" ")[0]: group.name,
             "Answers": f"{group.answers:,}",
-            "Hits": _rate(group.hits, group.hit_rate),
-            "Clicks": _rate(group.clicks, group.click_rate),
+            "Hits": counted(group.hits, group.hit_rate),
+            "Clicks": counted(group.clicks, group.click_rate),
             "Worth of hits": f"{group.worth:,.6g}",
             "Still open": f"{group.pending:,}",
         }
         for group in groups
     ]
     st.dataframe(pd.DataFrame(rows), hide_index=True, width="stretch")
-
-
-def _rate(count: int, rate: Rate | None) -> str:
-    return "–" if rate is None else f"{count:,} ({share(rate.value)}, {share(rate.low)} to {share(rate.high)})"
 
 
 if __name__ == "__main__":

@@ -85,7 +85,9 @@ def test_what_writes_or_names_users_asks_for_the_key(document):
         "delete_item",
         "delete_user",
         "evaluate_online",
+        "get_ab_test",
         "get_user_history",
+        "list_ab_tests",
         "list_users",
         "pause_job",
         "put_item",
@@ -93,6 +95,8 @@ def test_what_writes_or_names_users_asks_for_the_key(document):
         "resume_job",
         "roll_back",
         "run_schedule",
+        "start_ab_test",
+        "stop_ab_test",
         "stop_job",
         "update_schedule",
     }
@@ -137,7 +141,7 @@ def client(empty_world, tmp_path_factory):
 @pytest.mark.parametrize(("method", "path"), ROUTES)
 def test_a_parameter_that_a_route_has_not_is_refused(client, method, path):
     address = path.format(
-        job_id=1, user_id="u01", item_id="1", version="job-1-round-1", index=0, name="ladder", schedule_id=1
+        job_id=1, user_id="u01", item_id="1", version="job-1-round-1", index=0, name="ladder", schedule_id=1, test_id=1
     )
     response = client.request(method, address, params={"limits": 3, "offsett": 1})
     assert "limits = '3': there is no such parameter" in problem(response, 422).detail

@@ -2,6 +2,7 @@
 
 import pytest
 
+from dashboard.charts.ab_tests import effects_chart
 from dashboard.charts.clients import client_loss_chart, participation_chart, total_traffic_chart, traffic_chart
 from dashboard.charts.drawing import ROWS, axis_titles
 from dashboard.charts.lines import THIRD, WHOLE, Row, plain
@@ -22,6 +23,7 @@ from dashboard.charts.training import baselines, best, loss_chart, ranking_chart
 from dashboard.components.drawings import themed
 from fedmem.config import FedMemConfig
 from fedmem.contracts import (
+    Effect,
     GrowingFollower,
     RecommendationResponse,
     RecommendedItem,
@@ -199,3 +201,13 @@ def test_a_legend_has_as_many_columns_as_names_fit_beside_each_other():
     assert columns("Job 1", "Job 1, no transitions") == 2
     assert columns("Job 1", "Job 1, no transitions", room=THIRD) == 1
     assert columns("Job 1", "Job 1, no transitions", room=WHOLE) == 3
+
+
+def test_a_difference_that_may_be_nothing_is_grey():
+    effects = [
+        ("Hits", Effect(value=0.03, low=0.01, high=0.05, real=True)),
+        ("Clicks", Effect(value=0.03, low=-0.01, high=0.07, real=False)),
+    ]
+    drawn = effects_chart(effects)
+    assert list(drawn.datasets["rows"]["look"]) == ["real", "open"]
+    assert all(title.endswith(")") for title in axis_titles(drawn.spec))

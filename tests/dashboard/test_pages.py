@@ -744,3 +744,19 @@ def test_the_online_page_says_how_answers_are_noted(page, two_api):
     app = page("online", two_api)
     assert "No answer was noted yet" in words(app)
     assert "FEDMEM_IMPRESSIONS" in words(app)
+
+
+def test_an_ab_test_is_started_and_stopped_on_the_online_page(page, two_api):
+    app = page("online", two_api, dataset="tiny")
+    app.button(key="ab-start").click().run()
+    app.button(key="confirm-ab-start").click().run()
+    (test,) = asked(f"{two_api}/ab-tests?dataset=tiny").json()["tests"]
+    assert (test["share"], test["ended_at"]) == (0.5, None)
+    app.run()
+    assert "too few users are judged yet" in words(app)
+    app.button(key="ab-stop").click().run()
+    app.button(key="confirm-ab-stop").click().run()
+    (test,) = asked(f"{two_api}/ab-tests?dataset=tiny").json()["tests"]
+    assert test["ended_because"] == "stopped by HTTP"
+    app.run()
+    assert "stopped by HTTP" in app.dataframe[0].value.iloc[0]["Why"]

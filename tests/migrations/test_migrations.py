@@ -78,7 +78,7 @@ def test_the_migrated_database_is_the_schema_to_the_last_constraint(request, dat
 def test_autoincrement_is_kept_on_sqlite(sqlite_engine):
     with sqlite_engine.connect() as connection:
         rows = connection.exec_driver_sql("SELECT name FROM sqlite_master WHERE sql LIKE '%AUTOINCREMENT%'").all()
-    assert {name for (name,) in rows} == {"interactions", "activations", "imports", "schedules"}
+    assert {name for (name,) in rows} == {"interactions", "activations", "imports", "schedules", "ab_tests"}
 
 
 def test_upgrading_again_changes_nothing(database_url):
