@@ -12,6 +12,7 @@ from sqlalchemy import Connection, Engine, select
 from sqlalchemy.dialects import postgresql, sqlite
 
 from fedmem.errors import ConflictError, disk_error
+from fedmem.storage.ab_rows import running_test
 from fedmem.storage.engine import reading, writing
 from fedmem.storage.job_rows import JobRow, job_row, select_jobs
 from fedmem.storage.job_states import ENDED
@@ -155,8 +156,8 @@ def _require_removable(connection: Connection, job: JobRow, serving: str | None)
         raise ConflictError(f"job {job.id} is {job.state} and cannot be removed: stop it first")
     if serving is not None:
         raise ConflictError(
-            f"job {job.id} cannot be removed: its model {serving} is in service for the data set {job.dataset!r}. "
-            "Activate another before"
+            f"job {job.id} cannot be removed: its model {serving} is in service for the data set {job.dataset!r}, "
+            "or tried there. Activate another before, or stop the A/B test"
         )
     for child in _waiting_children(connection, job.id):
         raise ConflictError(f"job {job.id} cannot be removed: job {child} is to go on from it. Wait for it, or stop it")
@@ -171,11 +172,14 @@ def _may_go(connection: Connection, job: JobRow) -> bool:
 
 
 def _serving(connection: Connection, job_id: int) -> str | None:
-    """Return the model of a job that is in service, None if none is."""
+    """Return the model of a job that is in service or is tried in an A/B test, None if none is."""
     dataset_id = connection.scalar(select(jobs.c.dataset_id).where(jobs.c.id == job_id))
-    version = None if dataset_id is None else active_version(connection, dataset_id)
+    if dataset_id is None:
+        return None
+    test = running_test(connection, dataset_id)
+    answering = {active_version(connection, dataset_id), None if test is None else test.treatment}
     of_job = select(models.c.version).where(models.c.job_id == job_id)
-    return version if version in set(connection.scalars(of_job)) else None
+    return next((version for version in connection.scalars(of_job) if version in answering), None)
 
 
 def _waiting_children(connection: Connection, job_id: int) -> Iterator[int]:

@@ -6,6 +6,7 @@ import pytest
 from sqlalchemy import func, select
 
 from fedmem.errors import ConflictError, UnknownJobError
+from fedmem.storage.ab_tests import AbTestStore
 from fedmem.storage.engine import reading
 from fedmem.storage.job_removal import DAY, JobRemoval, size_of
 from fedmem.storage.jobs import JobStore, RoundResult
@@ -94,6 +95,19 @@ def test_a_model_in_service_stays_with_its_job_unless_all_is_to_go(engine, store
     removal.remove(job, "a test", even_in_service=True)
     assert count(engine, models, activations) == [0, 0]
     assert ModelStore(engine).all_active() == []
+
+
+def test_a_model_that_is_tried_stays_with_its_job(engine, store, removal, clock):
+    ended(store, removal, activate=True)
+    tried = ended(store, removal)
+    tests = AbTestStore(engine, clock)
+    test = tests.start(f"job-{tried}-round-1", 0.5)
+    with pytest.raises(ConflictError, match="or stop the A/B test"):
+        removal.remove(tried, "asked for")
+    assert removal.beyond(0, None) == []
+    tests.stop(test.id, "enough")
+    removal.remove(tried, "asked for")
+    assert tests.get(test.id).treatment == test.treatment  # the record stays
 
 
 def test_what_another_is_to_go_on_from_stays_until_it_has(engine, store, removal):
