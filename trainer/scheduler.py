@@ -40,6 +40,7 @@ class Scheduler:
     def look(self) -> None:
         """Queue what is due. A schedule that cannot be followed says why, and goes on at its next time."""
         try:
+            self._schedules.bring_back()
             for row in self._schedules.due():
                 self._queue(row)
         except StorageError as error:

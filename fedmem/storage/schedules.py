@@ -5,6 +5,7 @@ Whoever looks may queue what is due: an update that names what was seen tells tw
 
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +14,7 @@ from sqlalchemy import Connection, Engine, Row, select
 from fedmem.config import ExperimentConfig
 from fedmem.config_reader import merged, validate_config
 from fedmem.contracts.jobs import PromotionMode
-from fedmem.errors import ConflictError, UnknownScheduleError
+from fedmem.errors import ConfigError, ConflictError, UnknownScheduleError
 from fedmem.recurrence import check_recurrence, next_due
 from fedmem.storage.datasets import find_dataset
 from fedmem.storage.engine import reading, writing
@@ -179,6 +180,23 @@ class ScheduleStore:
             rows = connection.execute(_select().where(*is_due).order_by(schedules.c.next_at)).all()
             found = [_with_job(connection, row) for row in rows]
         return [row for row in found if row.under_way is None]
+
+    def bring_back(self) -> None:
+        """Let a schedule be due at its next time that was to wait for a later one, as the clock has been set back.
+
+        Later than the second from now: of an hour that comes twice, the next time may be one that it is past already.
+        """
+        now, going = self.clock(), (schedules.c.paused.is_(False), schedules.c.next_at > self.clock())
+        with reading(self.engine) as connection:
+            rows = connection.execute(select(schedules).where(*going)).all()
+        for row in rows:
+            with suppress(ConfigError):  # a damaged row, which says so once it is due
+                first = next_due(row.cron, row.timezone, now)
+                second = None if first is None else next_due(row.cron, row.timezone, first)
+                if second is not None and row.next_at > second:
+                    with writing(self.engine) as connection:
+                        same = schedules.c.id == row.id, schedules.c.next_at == row.next_at
+                        connection.execute(schedules.update().where(*same).values(next_at=first))
 
     def planned(self, row: ScheduleRow) -> PlannedJob:
         """Work out what a schedule would queue now.

@@ -75,6 +75,23 @@ def test_the_model_in_service_goes_on_with_its_own_settings(store, schedules, ru
     assert [(job.start_from, job.num_rounds) for job in queued(schedules, runs)] == [(2, 50)]
 
 
+def test_a_clock_that_was_ahead_for_a_while_costs_no_further_night(schedules, runs, clock, nightly):
+    clock.now = NIGHT + 365 * DAY
+    queued(schedules, runs)
+    clock.now = NIGHT + 10 * DAY - 60
+    assert schedules.get(nightly.id).next_at == NIGHT + 366 * DAY
+    schedules.bring_back()
+    assert schedules.get(nightly.id).next_at == NIGHT + 10 * DAY
+
+
+@pytest.mark.parametrize("ahead", [1, DAY + 1])
+def test_a_next_time_that_is_near_stays(schedules, clock, nightly, ahead):
+    """Past the first of two hours of the same name, what was due in it is not due again."""
+    clock.now = NIGHT - ahead
+    schedules.bring_back()
+    assert schedules.get(nightly.id).next_at == NIGHT
+
+
 def test_what_was_missed_is_made_up_for_once(schedules, runs, clock, nightly):
     clock.now = NIGHT + 5 * DAY + 7200
     assert len(queued(schedules, runs)) == 1
