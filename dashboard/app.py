@@ -35,6 +35,7 @@ PAGES = {
         ("experiments", "Experiments", ":material/science:"),
     ),
     "Operation": (
+        ("schedules", "Schedules", ":material/schedule:"),
         ("privacy", "Privacy", ":material/shield:"),
         ("system", "System", ":material/monitor_heart:"),
     ),

@@ -35,6 +35,10 @@ from fedmem.contracts import (
     RecommendationRequest,
     RecommendationResponse,
     RowGrowth,
+    Schedule,
+    ScheduleList,
+    ScheduleRequest,
+    ScheduleUpdate,
     ScoreShares,
     TrainerList,
     TransitionRows,
@@ -122,6 +126,28 @@ class ApiClient:
     def resume(self, job_id: int) -> Job:
         """Resume a paused job."""
         return self._post(Job, f"/jobs/{job_id}/resume")
+
+    def schedules(self) -> ScheduleList:
+        """List the schedules in the order in which they were added."""
+        return self._get(ScheduleList, "/schedules")
+
+    def create_schedule(self, request: ScheduleRequest) -> Schedule:
+        """Add a schedule."""
+        return self._post(Schedule, "/schedules", request)
+
+    def update_schedule(self, schedule_id: int, update: ScheduleUpdate) -> Schedule:
+        """Change what of a schedule is given."""
+        return self._post(Schedule, f"/schedules/{schedule_id}", update, method="PATCH")
+
+    def run_schedule(self, schedule_id: int) -> Job:
+        """Queue the job of a schedule at once."""
+        return self._post(Job, f"/schedules/{schedule_id}/run")
+
+    def remove_schedule(self, schedule_id: int) -> None:
+        """Remove a schedule."""
+        response = self._send(self._http.build_request("DELETE", f"/schedules/{schedule_id}"))
+        if response.is_error:
+            raise _refused(response)
 
     def models(self) -> ModelPage:
         """List model versions, newest first and at most LIMIT of them, and which ones serve."""
@@ -244,11 +270,16 @@ class ApiClient:
         return self._ask(contract, self._http.build_request("GET", path, params=given))
 
     def _post(
-        self, contract: type[C], path: str, body: Contract | None = None, headers: dict[str, str] | None = None
+        self,
+        contract: type[C],
+        path: str,
+        body: Contract | None = None,
+        headers: dict[str, str] | None = None,
+        method: str = "POST",
     ) -> C:
         content = None if body is None else body.model_dump_json(exclude_unset=True)
         request = self._http.build_request(
-            "POST", path, content=content, headers={"Content-Type": "application/json", **(headers or {})}
+            method, path, content=content, headers={"Content-Type": "application/json", **(headers or {})}
         )
         return self._ask(contract, request)
 

@@ -13,6 +13,7 @@ from fedmem.config_reader import merged
 from fedmem.storage.catalogue import CatalogueStore
 from fedmem.storage.catalogue_rows import InteractionColumns, ItemRow
 from fedmem.storage.engine import writing
+from fedmem.storage.schedules import ScheduleStore
 from fedmem.storage.schema import datasets, jobs
 from tests.dashboard.example_rounds import Curves
 from tests.dashboard.pretended_trainer import PretendedTrainer
@@ -83,6 +84,8 @@ def hostile_product(folder: Path) -> Iterator[Hostile]:
     trainer.train(lease := trainer.claim(), 20, Curves())
     trainer.jobs.log(lease, "WARNING", LINE)
     trainer.jobs.seen(WORKER, running.id)
+    schedules = ScheduleStore(product.engine)
+    schedules.fail(schedules.create(dataset=DATASET, cron="0 3 * * *", rounds=20), MESSAGE)
     with writing(product.engine) as connection:
         connection.execute(jobs.update().where(jobs.c.id == running.id).values(config={KEY: 1}))
     with backend_on(product.url, product.data_dir) as api:

@@ -31,6 +31,7 @@ CHARTS = {  # of a job that was trained with everything on
     "online": 6,  # hits and clicks, by model, strategy and position
     "experiments": 6,  # two of jobs, four of an ablation
     "privacy": 1,
+    "schedules": 0,
     "system": 0,
 }
 
@@ -708,7 +709,9 @@ def test_the_question_before_another_model_serves_stays_until_it_is_answered(pag
 
 
 ODD = ("\x00", "²", "9" * 5000, str(2**63), "1,1,2,2,%ff,%")
-ADDRESSED: dict[str, tuple[str, ...]] = dict.fromkeys(("overview", "clients", "memory", "privacy", "system"), ("job",))
+ADDRESSED: dict[str, tuple[str, ...]] = dict.fromkeys(
+    ("overview", "clients", "memory", "privacy", "schedules", "system"), ("job",)
+)
 ADDRESSED |= {
     "experiments": ("experiment",),
     "training": ("job", "compare", "k", "new"),

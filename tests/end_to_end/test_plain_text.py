@@ -75,7 +75,7 @@ def test_every_page_shows_texts_as_they_are(product, home, visit):
             "experiments": [DATASET, ENCODER],
         },
         "running": {"training": [DATASET, KEY], "clients": [DATASET, KEY], "system": [DATASET, LINE, WORKER]},
-        "failed": {"memory": [DATASET, MESSAGE], "privacy": [DATASET, MESSAGE]},
+        "failed": {"schedules": [DATASET, MESSAGE], "memory": [DATASET, MESSAGE], "privacy": [DATASET, MESSAGE]},
     }
     assert {name for shown in pages.values() for name in shown} == set(PAGES)
     for job, shown in pages.items():
