@@ -52,7 +52,7 @@ def schedules() -> None:
 
 def _card(one: Schedule) -> None:
     with st.container(border=True):
-        st.markdown(f"#### {in_markdown(one.dataset)}")
+        st.markdown(f"**{in_markdown(one.dataset)}**")
         st.markdown(f"{in_markdown(one.cron)} ({in_markdown(one.timezone)}), {one.rounds:,} rounds each time")
         st.caption(f"Schedule {one.id}. Next: {_next(one)}. {_last(one)}")
         if one.trouble is not None:
