@@ -380,7 +380,7 @@ def test_who_waits_for_models_leaves_the_threads_to_others():
     served, begun, go_on = ServedModels(), [], threading.Event()
 
     class Keeper:
-        def bring(self, dataset: str) -> None:
+        def bring(self, dataset: str, test: object) -> None:
             begun.append(dataset)
             assert go_on.wait(PATIENCE)
 
