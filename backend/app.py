@@ -22,6 +22,7 @@ from backend.keys import Keys
 from backend.links import Links
 from backend.middleware import Limited, Observed
 from backend.openapi import TAGS, document, operation_id
+from backend.operation_metrics import AnswerMetrics
 from backend.places import Places
 from backend.routers import (
     ab_tests,
@@ -101,6 +102,7 @@ def create_app(settings: Settings, recommender: Recommender | None = None) -> Fa
     )
     app.state.settings = settings
     app.state.http_metrics = HttpMetrics.create()
+    app.state.answers = AnswerMetrics(app.state.http_metrics.registry)
     app.state.ending = anyio.Event()
     app.state.streams = Places("streams (FEDMEM_MAX_STREAMS) are open", settings.max_streams, settings.max_streams // 4)
     app.state.batch_places = Places("batches are answered or wait", *WAITING_BATCHES)

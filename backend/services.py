@@ -11,6 +11,7 @@ from backend.impressions import Impressions
 from backend.model_keeper import ModelKeeper
 from backend.model_loader import ModelLoader
 from backend.online import OnlineMetrics
+from backend.operation_metrics import OperationMetrics
 from backend.served_models import ServedModels
 from backend.settings import Settings
 from backend.telemetry import FeedbackMetrics, ModelMetrics
@@ -20,6 +21,7 @@ from fedmem.storage.catalogue import CatalogueStore
 from fedmem.storage.engine import connect
 from fedmem.storage.erasures import ErasureStore
 from fedmem.storage.impressions import HOUR, ImpressionStore
+from fedmem.storage.job_overview import overview
 from fedmem.storage.jobs import JobStore
 from fedmem.storage.metrics import MetricStore
 from fedmem.storage.models import ModelStore
@@ -41,6 +43,7 @@ class Services:
     impressions: Impressions
     feedback_metrics: FeedbackMetrics
     online_metrics: OnlineMetrics
+    operation_metrics: OperationMetrics
 
     @classmethod
     def start(cls, settings: Settings, served: ServedModels, registry: CollectorRegistry) -> "Services":
@@ -65,11 +68,14 @@ class Services:
             Impressions.create(ImpressionStore(engine, window), settings, registry),
             FeedbackMetrics.create(registry),
             OnlineMetrics.create(registry),
+            OperationMetrics(registry),
         )
 
     def note(self) -> None:
         """Store the answers that were noted; now and then delete old ones, and evaluate the others for Prometheus."""
         self.impressions.flush()
+        if self.operation_metrics.due:
+            self.operation_metrics.show(overview(self.engine), self.models.all_active())
         if self.impressions.tidy():
             self.online_metrics.show([self.impressions.evaluate(dataset) for dataset in self.served.in_service])
 

@@ -28,6 +28,7 @@ from backend.keys import Access
 from backend.links import Links
 from backend.middleware import client_of
 from backend.openapi import problems
+from backend.operation_metrics import AnswerMetrics
 from backend.query_route import KnownQueryRoute, QueryRoute
 from backend.served_model import ServedModel
 from backend.served_models import ServedModels
@@ -63,8 +64,9 @@ MOST_EXCLUDED = 1000  # items that the path of a list may leave out
 
 @dataclass(frozen=True)
 class Notes:
-    """What is noted of an answer to a user beside it: the sample, where there is a database, and the A/B test's arm."""
+    """What is noted of an answer beside it: what answered and, of one to a user, the sample and the A/B test's arm."""
 
+    answers: AnswerMetrics
     impressions: Impressions | None = None
     arm: tuple[int, Arm] | None = None
 
@@ -100,7 +102,7 @@ async def recommend(request: Request, user_id: UserId, query: Annotated[KnownUse
     else:
         answer = served.recommender.answer_resolved(resolved)
     links = state.links.naming(state.served.to_name(served.dataset))
-    notes = Notes(state.impressions, state.served.arm_of(served, user_id))
+    notes = Notes(state.answers, state.impressions, state.served.arm_of(served, user_id))
     return as_json(_response(answer, question, links, notes))
 
 
@@ -135,7 +137,8 @@ async def recommend_for_history(
     check_size(settings, request.k)
     chosen = await arrivals.of(model, dataset, request.user_id)
     question = _question(request, chosen)
-    notes = Notes(asked.app.state.impressions, _arm_of(arrivals.served, chosen, question))
+    state = asked.app.state
+    notes = Notes(state.answers, state.impressions, _arm_of(arrivals.served, chosen, question))
     charge(asked, chosen.recommender.work(question))
     links = links.naming(arrivals.served.to_name(chosen.dataset))
     return await run_sync(_answer_history, chosen, question, links, notes, limiter=computing)
@@ -172,8 +175,9 @@ async def recommend_batch(
     _check_work(settings, work, questions)
     links = links.naming(arrivals.served.to_name(chosen[0].dataset))
     arms = [_arm_of(arrivals.served, *pair) for pair in zip(chosen, questions, strict=True)]
-    notes = [Notes(asked.app.state.impressions, arm) for arm in arms]
-    with asked.app.state.batch_places.one(client_of(asked.scope)):
+    state = asked.app.state
+    notes = [Notes(state.answers, state.impressions, arm) for arm in arms]
+    with state.batch_places.one(client_of(asked.scope)):
         charge(asked, max(work, UNIT * len(questions)))
         return await run_while_wanted(asked, partial(_answer_batch, chosen, questions, links, notes))
 
@@ -224,6 +228,7 @@ def _question(request: BatchQuestion, served: ServedModel) -> Question:
 
 def _response(answer: Recommendation, question: Question, links: Links, notes: Notes) -> RecommendationResponse:
     """Make the answer's body; one to a user has a name, and may be noted unless an operator had it explained."""
+    notes.answers.count(answer.dataset, answer.strategy)
     if question.user_id is None:
         return answer.response(None, image_url=links.picture_of)
     name, following, arm = new_id(), None, notes.arm

@@ -1,0 +1,148 @@
+"""Series of the queue, trainers, leases, rounds, answers and models, and that deploy/ names none that is not there."""
+
+import json
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+import yaml
+from prometheus_client import CollectorRegistry
+
+from backend.operation_metrics import EVERY, OperationMetrics
+from fedmem.storage.job_overview import overview
+from fedmem.storage.jobs import JobStore, RoundResult
+from fedmem.storage.models import ModelStore
+from tests.clock import Clock
+
+DEPLOY = Path(__file__).resolve().parents[2] / "deploy"
+DASHBOARD, ALERTS = DEPLOY / "grafana" / "fedmem.json", DEPLOY / "prometheus" / "alerts.yml"
+SERIES = re.compile(r"\b(?:fedmem|process)_[a-z_]+")
+
+
+class Shown:
+    """What Prometheus would read of a database."""
+
+    def __init__(self, engine, clock):
+        self.engine, self.registry, self.clock = engine, CollectorRegistry(), clock
+        self.metrics = OperationMetrics(self.registry, clock)
+
+    def __call__(self, name: str, **labels: str):
+        return self.registry.get_sample_value(f"fedmem_{name}", labels)
+
+    def look(self) -> "Shown":
+        self.metrics.show(overview(self.engine), ModelStore(self.engine).all_active())
+        return self
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock(2e9)
+
+
+@pytest.fixture
+def store(engine, clock) -> JobStore:
+    return JobStore(engine, clock)
+
+
+@pytest.fixture
+def shown(engine, clock) -> Shown:
+    return Shown(engine, clock)
+
+
+def queue(store) -> int:
+    return store.create(kind="training", dataset="tiny", config={"data": {}}, num_rounds=9)[0].id
+
+
+def test_the_queue_and_its_oldest_job(store, shown, clock):
+    assert (shown.look()("jobs", state="queued"), shown("job_queue_seconds")) == (0, 0)
+    queue(store)
+    clock.advance(90)
+    queue(store)
+    assert (shown.look()("jobs", state="queued"), shown("job_queue_seconds")) == (2, 90)
+
+
+def test_a_running_job_and_its_rounds_until_it_ends(store, shown, clock):
+    job = queue(store)
+    _, lease = store.claim("trainer", 30, 3)
+    store.begin(lease, snapshot_digest="digest", last_interaction_id=None)
+    labels = {"job": str(job), "dataset": "tiny"}
+    assert shown.look()("job_round", **labels) == 0
+    assert shown("job_last_round_timestamp_seconds", **labels) is None
+    store.commit_round(lease, RoundResult(1, True, "000001", {"train": {"loss": 1.0}}))
+    assert shown.look()("job_round", **labels) == 1
+    assert shown("job_rounds_planned", **labels) == 9
+    assert shown("job_last_round_timestamp_seconds", **labels) == clock.now
+    store.finish(lease, "succeeded", model_round=1, activate=True)
+    clock.advance(60)
+    assert shown.look()("job_round", **labels) is None
+    assert shown("jobs", state="succeeded") == 1
+    version = {"dataset": "tiny", "version": f"job-{job}-round-1"}
+    assert shown("model_created_timestamp_seconds", **version) == clock.now - 60
+
+
+def test_trainers_and_the_leases_that_they_lose(store, shown, clock):
+    queue(store)
+    store.seen("first", None)
+    store.claim("first", 30, 3)
+    assert (shown.look()("trainers"), shown("trainers_silent"), shown("leases_expired")) == (1, 0, 0)
+    clock.advance(121)
+    store.seen("second", None)
+    assert (shown.look()("trainers"), shown("trainers_silent"), shown("leases_expired")) == (1, 1, 1)
+    assert shown("lease_losses_total") == 0
+    store.claim("second", 30, 3)
+    assert (shown.look()("leases_expired"), shown("lease_losses_total")) == (0, 1)
+    assert shown.look()("lease_losses_total") == 1, "one is counted once"
+
+
+def test_a_job_that_is_handed_back_is_no_loss(store, shown):
+    queue(store)
+    _, lease = store.claim("first", 30, 3)
+    shown.look()
+    store.release(lease)
+    store.claim("second", 30, 3)
+    assert shown.look()("lease_losses_total") == 0
+
+
+def test_it_is_looked_at_now_and_then(shown, clock):
+    assert shown.metrics.due
+    shown.look()
+    assert not shown.metrics.due
+    clock.advance(EVERY)
+    assert shown.metrics.due
+
+
+def named_in(path: Path) -> set[str]:
+    """The series of all expressions."""
+    if path == DASHBOARD:
+        told = json.loads(path.read_text(encoding="utf-8"))
+        found = [target["expr"] for panel in told["panels"] for target in panel["targets"]]
+    else:
+        groups = yaml.safe_load(path.read_text(encoding="utf-8"))["groups"]
+        found = [rule["expr"] for group in groups for rule in group["rules"]]
+    assert found
+    return {name for expression in found for name in SERIES.findall(expression)}
+
+
+def test_every_series_that_the_dashboard_and_the_alerts_name_is_there(served):
+    for path in ("/recommend/u01", "/recommend/unknown"):
+        served.get(path)
+    served.post("/recommend", json={"history": ["3"]})
+    served.post("/recommend/batch", json={"requests": [{"history": ["3"]}]})
+    served.app.state.services.note()
+    text = served.get("/metrics").text
+    assert 'fedmem_recommendations_total{dataset="tiny",strategy="model"} ' in text
+    assert 'fedmem_jobs{state="succeeded"} 1.0' in text
+    suffixes = {"counter": ("_total",), "histogram": ("_bucket", "_sum", "_count"), "gauge": ("",)}
+    types = dict(re.findall(r"^# TYPE (\S+) (\S+)$", text, re.MULTILINE))
+    there = {name.removesuffix("_total") + end for name, kind in types.items() for end in suffixes.get(kind, ())}
+    for path in (DASHBOARD, ALERTS):
+        assert named_in(path) - there == set(), path.name
+
+
+def test_promtool_takes_the_rules():
+    promtool = shutil.which("promtool")
+    if promtool is None:
+        pytest.skip("promtool is not installed: apt-get install prometheus")
+    subprocess.run([promtool, "check", "config", DEPLOY / "prometheus" / "prometheus.yml"], check=True)
