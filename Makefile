@@ -5,6 +5,8 @@ DASHBOARD_PORT ?= 8501
 TEST_PROCESSES ?= logical
 BIN := .venv/bin
 INSTALLED := .venv/.installed
+FLOWER := .venv-flower
+FLWR := flwr==1.42.0
 LOCKED := locked.txt locked-dev.txt
 # Not among the hashes: another build of torch is another file under the same version, and brings others of these or none.
 TORCH := torch|triton|nvidia-[a-z0-9-]+|cuda-[a-z-]+
@@ -14,7 +16,7 @@ RESOLVE := $(BIN)/uv pip compile --universal --python-version 3.11 --no-header -
 export OMP_NUM_THREADS := 1
 export OMP_WAIT_POLICY := PASSIVE
 
-.PHONY: help install demo test check lint types suite format constraints clean
+.PHONY: help install demo test check lint types suite format constraints flower clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
@@ -66,9 +68,24 @@ constraints: $(INSTALLED) ## resolve constraints.txt anew from pyproject.toml, a
 	$(RESOLVE) --upgrade --all-extras -o constraints.txt
 	$(RESOLVE) --no-annotate -c constraints.txt --extra offline --extra postgres -o .venv/image.txt
 	$(RESOLVE) --no-annotate -c constraints.txt --all-extras --generate-hashes -o .venv/hashes.txt
+	echo $(FLWR) | $(BIN)/uv pip compile --universal --python-version 3.11 --no-header --quiet --no-annotate --upgrade \
+	  - -o constraints-flower.txt
 	awk -F == -v torch='^($(TORCH))$$' 'NR == FNR { image[$$1]; next } \
 	  /^[a-z]/ { file = $$1 ~ torch ? "/dev/null" : $$1 in image ? "locked.txt" : "locked-dev.txt" } { print > file }' \
 	  .venv/image.txt .venv/hashes.txt
+
+# Flower pins libraries lower than ours: it gets an environment of its own, which borrows all it does not pin from .venv.
+flower: $(FLOWER)/.installed ## make .venv-flower, in which Flower reaches nodes of other owners (docs/deployment.md)
+
+$(FLOWER)/.installed: $(INSTALLED) constraints-flower.txt
+	@"$(PYTHON)" -m venv --clear $(FLOWER)
+	@$(FLOWER)/bin/python -m pip install --quiet --disable-pip-version-check --only-binary :all: -c constraints-flower.txt $(FLWR)
+	@$(FLOWER)/bin/python -c 'import pathlib, site, sys; \
+	  pathlib.Path(site.getsitepackages()[0], "fedmem.pth").write_text(f"import site; site.addsitedir({sys.argv[1]!r})\n")' \
+	  "$$($(BIN)/python -c 'import site; print(site.getsitepackages()[0])')"
+	@$(FLOWER)/bin/python -c 'import fedmem.nodes.flower.client_app'
+	@touch $@
+	@echo "made. Flower's commands are in $(FLOWER)/bin; docs/deployment.md says how they are used"
 
 clean: ## remove caches and builds; .venv and what was trained (runs/) stay
 	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

@@ -6,9 +6,10 @@ from typing import Annotated, Self
 from pydantic import AfterValidator, Field, FiniteFloat, PositiveFloat, PositiveInt, SecretStr, model_validator
 
 from backend.served_models import IN_MEMORY
+from fedmem.sockets import is_loopback
 from fedmem.storage.settings import StorageSettings
 from web.prefix import checked_prefix
-from web.settings import WebSettings, is_loopback
+from web.settings import WebSettings
 
 
 class Settings(StorageSettings, WebSettings):

@@ -15,6 +15,7 @@ from dashboard.settings import Settings as DashboardSettings
 from fedmem.environment import DATABASE, FILE, Origin, is_ours, origin
 from fedmem.errors import StorageError
 from fedmem.features.settings import FeatureSettings
+from fedmem.nodes.flower_settings import FlowerSettings
 from fedmem.service_settings import ServiceSettings
 from fedmem.storage.engine import HIDDEN, parse_url, shown
 from trainer.settings import Settings as TrainerSettings
@@ -24,6 +25,7 @@ SERVICES: dict[str, type[ServiceSettings]] = {
     "trainer": TrainerSettings,
     "dashboard": DashboardSettings,
     "features": FeatureSettings,
+    "flower": FlowerSettings,
 }
 
 

@@ -5,8 +5,9 @@ from typing import Annotated, Self
 from pydantic import AfterValidator, AnyHttpUrl, Field, SecretStr, model_validator
 from pydantic_settings import SettingsConfigDict
 
+from fedmem.sockets import is_loopback
 from web.prefix import checked_prefix
-from web.settings import WebSettings, is_loopback
+from web.settings import WebSettings
 
 
 class Settings(WebSettings):

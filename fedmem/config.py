@@ -273,6 +273,15 @@ class SecureSumsConfig(Section):
     )
 
 
+class FlowerConfig(Section):
+    """Rounds over nodes of other owners, where engine is flower."""
+
+    minimum_nodes: Annotated[int, Field(ge=1, le=1_000_000)] = setting(
+        1, "Nodes a run begins with at least; a round goes on without others once so many have answered."
+    )
+    patience: Annotated[float, Field(gt=0, le=86_400)] = setting(600.0, "Seconds that a node has for its answer.")
+
+
 class PrivacyConfig(Section):
     """Differential privacy for a user: what is given away with noise, and how much of a budget that may take."""
 
@@ -339,6 +348,10 @@ class ExperimentConfig(Section):
     workers: Annotated[int, Field(gt=0, le=256)] = setting(
         1, "Processes that train clients side by side; on a CPU the numbers are the same for any."
     )
+    engine: Literal["simulation", "flower"] = setting(
+        "simulation",
+        "Where clients train: on this machine, or on nodes that a Flower SuperLink reaches (docs/deployment.md).",
+    )
     save_dir: Text = setting("runs/fedmem", "Where a run is written when the command line names no --out.")
     log_interval: Rounds = setting(10, "Rounds between log lines where there is no progress bar.")
     save_interval: Rounds = setting(10, "Rounds between checkpoints.")
@@ -349,6 +362,7 @@ class ExperimentConfig(Section):
     transitions: TransitionsConfig = TransitionsConfig()
     training: TrainingConfig = TrainingConfig()
     federated: FederatedConfig = FederatedConfig()
+    flower: FlowerConfig = FlowerConfig()
     secure_sums: SecureSumsConfig = SecureSumsConfig()
     privacy: PrivacyConfig = PrivacyConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
@@ -366,6 +380,20 @@ class ExperimentConfig(Section):
                 f"fedmem.memory_policy = {self.fedmem.memory_policy} chooses from the whole history: "
                 "set training.batch_size to null"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _nodes_can(self) -> Self:
+        """Refuse what clients on other owners' machines do not do."""
+        wanted = {
+            "secure_sums.enabled": self.secure_sums.enabled,
+            "privacy.weights_epsilon and privacy.weights_noise": self.clips_weights,
+            "data.cold_user_fraction": bool(self.data.cold_user_fraction),
+            "federated.centralised_batch": self.federated.centralised_batch is not None,
+        }
+        set_here = [key for key, is_set in wanted.items() if is_set]
+        if self.engine == "flower" and set_here:
+            raise ValueError(f"engine = flower does not do {set_here[0]} yet: leave it out, or set engine=simulation")
         return self
 
     @model_validator(mode="after")

@@ -22,10 +22,16 @@ from fedmem.federated.simulation import SimulatedPopulation
 from fedmem.federated.start import build_model, initial_state, transition_release
 from fedmem.federated.state import RoundReport
 from fedmem.interruption import heeding
+from fedmem.model.recommender import UR4RecV2MoE
+from fedmem.nodes.courier import Courier
+from fedmem.nodes.flower_courier import FlowerCourier
+from fedmem.nodes.population import NodePopulation
+from fedmem.nodes.setup import setup_letter
 from fedmem.troubles import troubles
 
 logger = logging.getLogger(__name__)
 
+NODES = "nodes.json"
 # What a resumed run may change: how long it goes on and where. Another device may round differently.
 RESUMABLE = {
     "device",
@@ -35,6 +41,8 @@ RESUMABLE = {
     "save_interval",
     "federated.num_rounds",
     "federated.patience",
+    "flower.minimum_nodes",
+    "flower.patience",
 }
 
 
@@ -72,6 +80,7 @@ class TrainingRun:
         *,
         recorder: Recorder | None = None,
         postprocessors: Postprocessors = (),
+        courier: Courier | None = None,
     ) -> None:
         _check_postprocessors(snapshot, postprocessors)
         config = snapshot.config
@@ -79,24 +88,21 @@ class TrainingRun:
         self.snapshot = snapshot
         model = build_model(config, snapshot.dataset.num_items, snapshot.features)
         directory.prepare()
-        self.population = SimulatedPopulation(
-            config,
-            snapshot.dataset,
-            snapshot.features,
-            snapshot.user_features,
-            model,
-            scratch=directory.path,
-        )
+        self.population = _population(directory, snapshot, model, courier)
         state = initial_state(config, model, snapshot.features)
-        clients = snapshot.dataset.trainable_users
+        clients = self.population.evaluating()
         release = transition_release(config, snapshot.features)
         self.server = FedMemServer(config, clients, self.population, state, postprocessors, release)
         self._warned: set[str] = set()
         self._unvalidated = False
-        self.recorder: Recorder = recorder or DirectoryRecorder(directory, config.save_interval)
+        # Nodes remember the last rounds alone, so that a run on nodes is taken up at its last round or not at all.
+        save_interval = config.save_interval if config.engine == "simulation" else 1
+        self.recorder: Recorder = recorder or DirectoryRecorder(directory, save_interval)
 
     @classmethod
-    def start(cls, path: Path, snapshot: Snapshot, postprocessors: Postprocessors = ()) -> "TrainingRun":
+    def start(
+        cls, path: Path, snapshot: Snapshot, postprocessors: Postprocessors = (), courier: Courier | None = None
+    ) -> "TrainingRun":
         """Start a new run in a directory that holds none.
 
         Raises:
@@ -106,12 +112,18 @@ class TrainingRun:
         directory.refuse_if_taken()
         snapshot = replace(snapshot, postprocessors=_written(postprocessors))
         # Before anything is written: its device may be missing.
-        run = cls(directory, snapshot, postprocessors=postprocessors)
+        run = cls(directory, snapshot, postprocessors=postprocessors, courier=courier)
         directory.write_snapshot(snapshot)
         return run
 
     @classmethod
-    def resume(cls, path: Path, config: ExperimentConfig, postprocessors: Postprocessors = ()) -> "TrainingRun":
+    def resume(
+        cls,
+        path: Path,
+        config: ExperimentConfig,
+        postprocessors: Postprocessors = (),
+        courier: Courier | None = None,
+    ) -> "TrainingRun":
         """Continue a run from its last checkpoint, or from its beginning where it has none.
 
         Of postprocessors only how they are written is stored: a run that had some is given the same again.
@@ -122,7 +134,7 @@ class TrainingRun:
         directory = RunDirectory(path)
         snapshot = replace(directory.read_snapshot(), config=config)
         check_resumable(directory.read_config(), config)
-        run = cls(directory, snapshot, postprocessors=postprocessors)
+        run = cls(directory, snapshot, postprocessors=postprocessors, courier=courier)
         directory.write_manifest(snapshot)
         if (path / "run.json").exists():
             run.recorder.record = directory.read_record()
@@ -220,6 +232,18 @@ class TrainingRun:
         self.server.state = checkpoints.read_server(round_number)
         memories, handed_on = checkpoints.read_memories(round_number), checkpoints.read_handed_on(round_number)
         self.population.restore_memories(memories, round_number, handed_on)
+
+
+def _population(
+    directory: RunDirectory, snapshot: Snapshot, model: UR4RecV2MoE, courier: Courier | None
+) -> SimulatedPopulation | NodePopulation:
+    """Reach the clients: simulated here, or on nodes, by Flower unless another courier is given."""
+    config = snapshot.config
+    if config.engine == "simulation":
+        users = snapshot.dataset, snapshot.features, snapshot.user_features
+        return SimulatedPopulation(config, *users, model, scratch=directory.path)
+    setup = setup_letter(config, snapshot.dataset.catalogue(), snapshot.features)
+    return NodePopulation.assembled(config, setup, courier or FlowerCourier.from_environment(), directory.path / NODES)
 
 
 def _written(postprocessors: Postprocessors) -> tuple[str, ...]:

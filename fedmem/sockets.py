@@ -1,6 +1,7 @@
 """Sockets bound to an address, by whoever is to listen there or only asks whether it can."""
 
 import socket
+from ipaddress import ip_address
 
 
 def bound_socket(host: str, port: int) -> socket.socket:
@@ -20,3 +21,11 @@ def bound_socket(host: str, port: int) -> socket.socket:
         bound.close()
         raise
     return bound
+
+
+def is_loopback(host: str) -> bool:
+    """Say whether only this machine reaches what listens at an address."""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

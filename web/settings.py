@@ -1,6 +1,6 @@
 """The settings of every service that answers over HTTP: from where it may be asked, and what it puts up with."""
 
-from ipaddress import ip_address, ip_network
+from ipaddress import ip_network
 from typing import Annotated
 from urllib.parse import urlsplit
 
@@ -12,14 +12,6 @@ from fedmem.service_settings import ServiceSettings
 def parts(value: str) -> tuple[str, ...]:
     """Split a list as the environment writes it: by commas."""
     return tuple(part.strip() for part in value.split(",") if part.strip())
-
-
-def is_loopback(host: str) -> bool:
-    """Say whether only this machine reaches what listens at an address."""
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def _origins(value: str) -> str:

@@ -223,6 +223,33 @@ class FederatedDataset:
         vocabulary = self.vocabulary.without_users(users)
         return dataclasses.replace(self, vocabulary=vocabulary, offsets=offsets, sequence=sequence)
 
+    def catalogue(self) -> "FederatedDataset":
+        """Return its items alone, as what is public of it: no user, no interaction."""
+        items = tuple(dataclasses.replace(item, image_path=None) for item in self.items)
+        return FederatedDataset(
+            vocabulary=Vocabulary((), self.vocabulary.items),
+            items=items,
+            offsets=np.zeros(1, np.int64),
+            sequence=np.zeros(0, np.int32),
+            min_sequence_length=self.min_sequence_length,
+            name=self.name,
+            repeats=self.repeats,
+            max_history=self.max_history,
+        )
+
+    def numbered_as(self, catalogue: "FederatedDataset") -> "FederatedDataset":
+        """Return the same users under another catalogue's item numbers, without the items that it lacks."""
+        known = {raw: index for index, raw in enumerate(catalogue.vocabulary.items, start=1)}
+        numbers = np.array([0, *(known.get(raw, 0) for raw in self.vocabulary.items)], np.int32)[self.sequence]
+        return dataclasses.replace(
+            self,
+            vocabulary=Vocabulary(self.vocabulary.users, catalogue.vocabulary.items),
+            items=catalogue.items,
+            offsets=np.concatenate([[0], np.cumsum(numbers > 0)])[self.offsets],
+            sequence=numbers[numbers > 0],
+            digest="",
+        )
+
     @cached_property
     def _trainable(self) -> npt.NDArray[np.bool_]:
         trainable = np.zeros(self.num_users, dtype=bool)

@@ -49,7 +49,9 @@ def repeated_targets(dataset: FederatedDataset, split: Split, users: IntArray | 
 
 
 def repeated_shares(dataset: FederatedDataset) -> dict[Split, float]:
-    """Compute ``repeated_targets`` of both splits."""
+    """Compute ``repeated_targets`` of both splits; nothing of a catalogue without users."""
+    if not len(dataset.evaluated_users):
+        return {}
     splits: tuple[Split, ...] = ("validation", "test")
     return {split: repeated_targets(dataset, split) for split in splits}
 

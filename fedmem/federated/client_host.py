@@ -68,6 +68,7 @@ class ClientHost:
         user_features: encoded preference texts.
         model: is given every broadcast's parameters.
         store: the clients' memories.
+        first: the number that user 0 has among all clients of the run, from which its randomness is derived.
     """
 
     def __init__(
@@ -78,6 +79,7 @@ class ClientHost:
         user_features: UserFeatures,
         model: UR4RecV2MoE,
         store: MemoryStore,
+        first: int = 0,
     ) -> None:
         self.config = config
         self.dataset = dataset
@@ -85,6 +87,7 @@ class ClientHost:
         self.user_features = user_features
         self.model = model
         self.store = store
+        self.first = first
         self.trainer = ChunkTrainer(config, model, item_blocks(features))
         self._evaluated = twin(model)
         self._scorer: tuple[Broadcast, ModelScorer] | None = None
@@ -130,7 +133,7 @@ class ClientHost:
         """Gather what some users' devices hold after a number of completed rounds."""
         data = [self.dataset.client(user) for user in users.tolist()]
         memories, handed_on = self.store.read(users, round_number), self.store.handed_on(users, round_number)
-        return Chunk(users.tolist(), data, memories, self.user_features.of_all(users), handed_on)
+        return Chunk((users + self.first).tolist(), data, memories, self.user_features.of_all(users), handed_on)
 
     def _one_by_one(self, chunk: Chunk, broadcast: Broadcast, postprocessors: Postprocessors) -> UpdateSum:
         """Have each client send an update of its own, as the postprocessors leave it."""
@@ -176,7 +179,7 @@ class ClientHost:
         """Let these clients rank their own targets, with their own histories and memories; each masks in a session."""
         ranks = self._ranks(users, broadcast, split)
         if session is not None:
-            return masked_metrics(self.config, session, users.tolist(), ranks)
+            return masked_metrics(self.config, session, (users + self.first).tolist(), ranks)
         return metrics_of(self.config.evaluation, ranks)
 
     def _ranks(

@@ -46,6 +46,8 @@ class SimulatedPopulation:
         user_features: encoded preference texts.
         model: takes the parameters of every broadcast.
         scratch: the folder in which the clients' memories get a temporary one; the system's own if None.
+        memories: the file that keeps the memories, where they outlast this object.
+        first: the number that user 0 has among all clients of the run, where this is a part of them.
     """
 
     def __init__(
@@ -57,6 +59,8 @@ class SimulatedPopulation:
         model: UR4RecV2MoE,
         *,
         scratch: Path | None = None,
+        memories: Path | None = None,
+        first: int = 0,
     ) -> None:
         self.config = config
         self.dataset = dataset
@@ -65,8 +69,8 @@ class SimulatedPopulation:
         folder = _scratch_folder(scratch)
         self._remove = weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
         dim = config.model.sasrec_hidden_dim
-        self.store = MemoryStore(folder / "memories", dataset.num_users, config.fedmem.memory_capacity, dim)
-        self.host = ClientHost(config, dataset, features, user_features, model, self.store)
+        self.store = MemoryStore(memories or folder / "memories", dataset.num_users, config.fedmem.memory_capacity, dim)
+        self.host = ClientHost(config, dataset, features, user_features, model, self.store, first)
         self.workers = Workers(self.host, config.workers, folder) if config.workers > 1 else None
         self._devices: dict[int, MaskingClient] = {}  # of the last session
 

@@ -39,7 +39,7 @@ STOPPING = {signal.SIGINT, signal.SIGTERM}
 LOOK = 2.0  # seconds from one look at the workers to the next
 HEED = 0.2  # seconds from one look whether to go on to the next
 PATIENCE = 60  # seconds; a chunk takes a few
-Snapshot = tuple[ExperimentConfig, FederatedDataset, ItemFeatures, UserFeatures, MemoryStore]
+Snapshot = tuple[ExperimentConfig, FederatedDataset, ItemFeatures, UserFeatures, MemoryStore, int]
 
 
 class Workers:
@@ -56,7 +56,7 @@ class Workers:
         self.folder = folder
         self._last: tuple[Broadcast, Path] | None = None
         self._answered = False  # whether any worker ever did
-        snapshot = host.config, host.dataset, host.features, host.user_features, host.store
+        snapshot = host.config, host.dataset, host.features, host.user_features, host.store, host.first
         context = multiprocessing.get_context("spawn")
         self._abandoned = context.Event()
         # By a file: over a pipe it waits for each worker in turn until it has its libraries, deaf to a stop.
@@ -182,9 +182,11 @@ def _start(host: Path, threads: int, abandoned: Event) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_DFL)  # the pool's own way to end a worker
     threading.Thread(target=_end_with_parent, daemon=True).start()
     torch.set_num_threads(threads)
-    config, dataset, features, user_features, store = pickle.loads(host.read_bytes())  # of this run's own process
+    config, dataset, features, user_features, store, first = pickle.loads(
+        host.read_bytes()
+    )  # of this run's own process
     model = build_model(config, dataset.num_items, features)
-    _host = ClientHost(config, dataset, features, user_features, model, store)
+    _host = ClientHost(config, dataset, features, user_features, model, store, first)
 
 
 def _end_with_parent() -> None:

@@ -110,6 +110,14 @@ class MemoryStore:
                 self._write(entries[row, :n], self._place(user, version[row]))
                 self._write(headers[row], self._header_place(user))
 
+    def forget_round(self, round_number: int) -> None:
+        """Forget what counted from this number of completed rounds on; what each user held before counts again."""
+        with self._disk():
+            for first in range(0, self.num_users, BLOCK):
+                headers = self._headers(first, min(BLOCK, self.num_users - first)).copy()
+                headers["round"][headers["round"] == round_number] = 0
+                self._write(headers, self._header_place(first))
+
     def occupied(self, users: Users, round_number: int) -> Users:
         """Find those of the users [C] who hold anything after a number of completed rounds."""
         found: Users = users[self._of_all("length", round_number)[users] > 0]

@@ -5,10 +5,17 @@ import pytest
 from backend.settings import Settings as BackendSettings
 from dashboard.settings import Settings as DashboardSettings
 from fedmem.features.settings import FeatureSettings
+from fedmem.nodes.flower_settings import FlowerSettings
 from fedmem.service_settings import ServiceSettings
 from trainer.settings import Settings as TrainerSettings
 
-SERVICES: list[type[ServiceSettings]] = [BackendSettings, TrainerSettings, DashboardSettings, FeatureSettings]
+SERVICES: list[type[ServiceSettings]] = [
+    BackendSettings,
+    TrainerSettings,
+    DashboardSettings,
+    FeatureSettings,
+    FlowerSettings,
+]
 
 
 def documented(service: type[ServiceSettings]) -> dict[str, tuple[str, str]]:
@@ -23,7 +30,7 @@ def example(project_root) -> list[str]:
     return (project_root / ".env.example").read_text(encoding="utf-8").splitlines()
 
 
-@pytest.mark.parametrize("service", SERVICES, ids=["backend", "trainer", "dashboard", "features"])
+@pytest.mark.parametrize("service", SERVICES, ids=["backend", "trainer", "dashboard", "features", "flower"])
 def test_the_example_lists_every_setting_with_its_meaning_and_default(service, example):
     for variable, (meaning, default) in documented(service).items():
         place = example.index(f"#{variable}={default}")
@@ -37,7 +44,7 @@ def test_the_example_lists_nothing_that_no_service_reads(example):
     } == known
 
 
-@pytest.mark.parametrize("service", SERVICES, ids=["backend", "trainer", "dashboard", "features"])
+@pytest.mark.parametrize("service", SERVICES, ids=["backend", "trainer", "dashboard", "features", "flower"])
 def test_services_that_share_a_setting_agree_on_it(service):
     for other in SERVICES:
         mine, theirs = documented(service), documented(other)

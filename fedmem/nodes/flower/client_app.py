@@ -1,0 +1,41 @@
+"""The app of a node: hands each message to the same ``Node``, a process for every message.
+
+``--node-config`` says who the node is: ``name``, ``data`` (a file or folder) and ``store`` (a folder).
+"""
+
+from pathlib import Path
+
+import torch
+from flwr.app import Context, Message
+from flwr.clientapp import ClientApp
+
+from fedmem.nodes.flower.records import letter_of, record_of
+from fedmem.nodes.letter import Letter
+from fedmem.nodes.node import Node
+
+NEEDED = {
+    "name": "how the node is called",
+    "data": "a file or folder of interactions",
+    "store": "a folder in which the node keeps what its clients remember",
+}
+
+app = ClientApp()
+
+
+@app.query()
+def answer(message: Message, context: Context) -> Message:
+    """Answer one letter."""
+    torch.set_num_threads(1)
+    try:
+        answered = _node(context).answer(letter_of(message.content))
+    except ValueError as error:
+        answered = Letter({"error": str(error)})
+    return Message(record_of(answered), reply_to=message)
+
+
+def _node(context: Context) -> Node:
+    given = context.node_config
+    for key, what in NEEDED.items():
+        if not given.get(key):
+            raise ValueError(f'--node-config lacks {key}, {what}: --node-config \'name="a" data=".." store=".."\'')
+    return Node(str(given["name"]), Path(str(given["data"])), Path(str(given["store"])))

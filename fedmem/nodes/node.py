@@ -1,0 +1,144 @@
+"""A node: its owner's data file, its clients' memories on its own disk, and an answer to every letter.
+
+What comes back names no user: a node numbers its users itself, and sends sums over them.
+"""
+
+import functools
+import logging
+import operator
+import time
+from collections.abc import Callable, Mapping
+from contextlib import closing
+from pathlib import Path
+
+from fedmem.config import ExperimentConfig
+from fedmem.config_reader import validate_config
+from fedmem.data.federated_dataset import FederatedDataset
+from fedmem.data.formats import load_dataset
+from fedmem.data.trainable import require_trainable
+from fedmem.errors import OUT_OF_MEMORY, CheckpointError, FedMemError
+from fedmem.features.build import Encoding, build_user_features
+from fedmem.features.cache import Cache
+from fedmem.features.preference_endpoint import preference_writer
+from fedmem.features.store import ItemFeatures, UserFeatures
+from fedmem.federated.messages import MetricSums, UpdateSum
+from fedmem.federated.simulation import SimulatedPopulation
+from fedmem.federated.start import build_model
+from fedmem.nodes.letter import Letter
+from fedmem.nodes.node_store import NodeStore
+from fedmem.nodes.setup import catalogue_of
+from fedmem.nodes.wire import broadcast_of, metrics_letter, update_letter
+
+logger = logging.getLogger(__name__)
+
+
+class Node:
+    """One owner's users.
+
+    Args:
+        name: how the node is called; its users are numbered in the order of the nodes' names.
+        data: a folder or file of interactions, as ``fedmem train --data`` reads them.
+        store: the folder that keeps what the node remembers.
+    """
+
+    def __init__(self, name: str, data: Path, store: Path) -> None:
+        self.name, self.data, self.store = name, data, store
+
+    def answer(self, letter: Letter) -> Letter:
+        """Do what a letter asks; what cannot be done is said in the answer, without a word of the data."""
+        facts = letter.facts
+        echo = {"node": self.name, "kind": facts.get("kind"), "order": facts.get("order"), "round": facts.get("round")}
+        began = time.process_time()
+        try:
+            found = self._answer(letter)
+        except CheckpointError as error:  # of the node's own store
+            logger.error("%s", error)
+            return Letter(echo | {"error": f"its store does not serve: {error}"})
+        except (FedMemError, MemoryError) as error:
+            logger.error("%s", error or OUT_OF_MEMORY)
+            return Letter(echo | {"error": f"{type(error).__name__}; the node's own log says more"})
+        return Letter({**found.facts, **echo, "cpu_seconds": time.process_time() - began}, found.arrays)
+
+    def _answer(self, letter: Letter) -> Letter:
+        kinds: Mapping[str, Callable[[NodeStore, Letter], Letter]] = {
+            "hello": self._hello,
+            "setup": self._set_up,
+            "train": self._train,
+            "evaluate": self._evaluate,
+        }
+        store = NodeStore(self.store, str(letter.facts["run"]))
+        with store.alone():
+            return kinds[letter.facts["kind"]](store, letter)
+
+    def _hello(self, store: NodeStore, letter: Letter) -> Letter:
+        return self._presented(store.dataset()) if store.ready else Letter({"ready": False})
+
+    def _presented(self, dataset: FederatedDataset) -> Letter:
+        """Tell how many users there are, and which of them, by number, can be trained on."""
+        trainable = dataset.trainable_users
+        return Letter({"ready": True, "users": dataset.num_users}, {"trainable": trainable})
+
+    def _set_up(self, store: NodeStore, letter: Letter) -> Letter:
+        if store.ready:
+            return self._presented(store.dataset())
+        config = validate_config(dict(letter.facts["config"]), "the server's configuration")
+        dataset = self._read(config, catalogue_of(letter))
+        user_features = self._user_features(config, dataset, ItemFeatures.from_arrays(letter.arrays))
+        store.set_up(letter, dataset, user_features)
+        return self._presented(dataset)
+
+    def _read(self, config: ExperimentConfig, catalogue: FederatedDataset) -> FederatedDataset:
+        own = load_dataset(self.data, min_sequence_length=config.data.min_sequence_length)
+        known = own.numbered_as(catalogue).configured(config.data)
+        if left_out := len(own.sequence) - len(known.sequence):
+            logger.warning("%d interactions are left out: the catalogue lacks their items", left_out)
+        require_trainable(known, str(self.data))
+        return known
+
+    def _user_features(
+        self, config: ExperimentConfig, dataset: FederatedDataset, features: ItemFeatures
+    ) -> UserFeatures:
+        policy = config.features.preference_text if config.uses_memory else "off"
+        writer = preference_writer(config.features.preference_source, Cache())
+        encoding = Encoding(config.features, config.model.text_model_name, None)
+        return build_user_features(dataset, features, encoding, policy, writer)[0]
+
+    def _train(self, store: NodeStore, letter: Letter) -> Letter:
+        """Train the drawn clients, all chunks of them, and add up what comes of it."""
+        store.heed_order(letter.facts["order"])
+        round_number, clients = letter.facts["round"], letter.arrays["clients"]
+        with closing(self._population(store, letter, to_train=True)) as population:
+            store.begin_round(round_number + 1)
+            broadcast = broadcast_of(letter, population.config.transitions)
+            chunks = (chunk for chunk in population.train(clients, broadcast) if isinstance(chunk, UpdateSum))
+            return update_letter(functools.reduce(operator.add, chunks))
+
+    def _evaluate(self, store: NodeStore, letter: Letter) -> Letter:
+        store.heed_order(letter.facts["order"])
+        split = letter.facts["split"]
+        with closing(self._population(store, letter, to_train=False)) as population:
+            if split == "validation":
+                store.keep(letter.facts["round"], population.config.federated.patience + 1)
+            broadcast = broadcast_of(letter, population.config.transitions)
+            groups = (found for found in population.evaluate(broadcast, split) if isinstance(found, MetricSums))
+            return metrics_letter(functools.reduce(operator.add, groups))
+
+    def _population(self, store: NodeStore, letter: Letter, *, to_train: bool) -> SimulatedPopulation:
+        """Set up the node's clients as they stood after the letter's round."""
+        if not store.ready:
+            raise CheckpointError("the run was not set up here; was the store's folder removed?")
+        setup = store.setup()
+        config = validate_config(dict(setup.facts["config"]), "the server's configuration")
+        dataset, features = store.dataset(), ItemFeatures.from_arrays(setup.arrays)
+        store.forget(letter.facts["missed"], config, dataset.num_users)
+        model = build_model(config, dataset.num_items, features)
+        return SimulatedPopulation(
+            config,
+            dataset,
+            features,
+            store.user_features(),
+            model,
+            scratch=store.path,
+            memories=store.memories(letter.facts["round"], to_train=to_train),
+            first=letter.facts["first"],
+        )

@@ -1,0 +1,94 @@
+"""Which nodes take part in a run, how their clients are numbered, and whose answers were not counted."""
+
+import uuid
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from fedmem.checkpoint.atomic_files import read_json, reading, write_json
+
+UserIndices = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class Membership:
+    """A node of the run.
+
+    Attributes:
+        first: the number of its first client among all of them.
+        users: how many it has.
+        trainable: the numbers of those that train and evaluate, ascending, among all clients.
+        missed: after which rounds its memories do not count, because its answer did not arrive in time.
+    """
+
+    first: int
+    users: int
+    trainable: UserIndices
+    missed: list[int] = field(default_factory=list)
+
+    def of(self, clients: UserIndices) -> UserIndices:
+        """Pick this node's of some clients, as it numbers them itself."""
+        found: UserIndices = clients[(clients >= self.first) & (clients < self.first + self.users)] - self.first
+        return found
+
+
+class Roster:
+    """The nodes by name, in their order, kept in a file of the run.
+
+    Args:
+        path: the file.
+
+    Attributes:
+        run: names the run to the nodes.
+        members: who takes part.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path, self.run = path, uuid.uuid4().hex
+        self.members: dict[str, Membership] = {}
+        if path.exists():
+            with reading(path):
+                told = read_json(path)
+                self.run = told["run"]
+                self.members = {name: _member(each) for name, each in told["nodes"].items()}
+
+    def enrol(self, presented: dict[str, tuple[int, UserIndices]]) -> None:
+        """Number the clients of these nodes, in the order of the nodes' names."""
+        first = 0
+        for name in sorted(presented):
+            users, trainable = presented[name]
+            self.members[name] = Membership(first, users, trainable + first)
+            first += users
+        self.save()
+
+    @property
+    def clients(self) -> UserIndices:
+        """The clients that train, ascending."""
+        none = np.zeros(0, np.int64)
+        return np.concatenate([none, *(member.trainable for member in self.members.values())])
+
+    def miss(self, name: str, round_number: int) -> None:
+        """Note that a node's answer does not count, before the round that went on without it does."""
+        self.members[name].missed.append(round_number)
+        self.save()
+
+    def back_to(self, round_number: int) -> None:
+        """Forget what is noted of later rounds, which will be trained again."""
+        for member in self.members.values():
+            member.missed[:] = [missed for missed in member.missed if missed <= round_number]
+        self.save()
+
+    def save(self) -> None:
+        """Write the file."""
+        write_json(self.path, {"run": self.run, "nodes": {name: _told(each) for name, each in self.members.items()}})
+
+
+def _told(member: Membership) -> dict[str, Any]:
+    return {**vars(member), "trainable": member.trainable.tolist()}
+
+
+def _member(told: dict[str, Any]) -> Membership:
+    return Membership(**{**told, "trainable": np.array(told["trainable"], np.int64)})

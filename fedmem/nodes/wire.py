@@ -1,0 +1,168 @@
+"""The types of ``federated.messages`` as letters and back; what comes from a node is checked while it is read."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+
+from fedmem.config import TransitionsConfig
+from fedmem.evaluation.metric_table import MetricSums, Moments
+from fedmem.federated.distributions import Counts, Distribution
+from fedmem.federated.messages import ITEM_ROWS, Arrays, Broadcast, GatheredPrototypes, Mean, RowSum, Sum, UpdateSum
+from fedmem.federated.sums import Total
+from fedmem.memory.prototypes import Prototypes
+from fedmem.memory.transitions import TransitionCounts, TransitionTable
+from fedmem.nodes.letter import Array, Letter
+
+
+def _group(name: str, arrays: Mapping[str, Array]) -> dict[str, Array]:
+    return {f"{name}/{key}": value for key, value in arrays.items()}
+
+
+def _grouped(name: str, arrays: Mapping[str, Array]) -> dict[str, Array]:
+    return {key.removeprefix(f"{name}/"): value for key, value in arrays.items() if key.startswith(f"{name}/")}
+
+
+def broadcast_letter(broadcast: Broadcast) -> Letter:
+    """Write a broadcast."""
+    arrays = _group("parameters", broadcast.parameters)
+    if broadcast.global_memory is not None:
+        arrays |= _group("memory", broadcast.global_memory.to_arrays())
+    if (table := broadcast.transitions) is not None:
+        arrays |= _group("transitions", {"items": table.items, "weights": table.weights, "taken": table.taken})
+    return Letter({"round": broadcast.round, "strengths": list(broadcast.strengths)}, arrays)
+
+
+def broadcast_of(letter: Letter, config: TransitionsConfig) -> Broadcast:
+    """Read a broadcast; how the transitions are read is the run's configuration."""
+    memory, table = _grouped("memory", letter.arrays), _grouped("transitions", letter.arrays)
+    return Broadcast(
+        round=letter.facts["round"],
+        parameters=_grouped("parameters", letter.arrays),
+        global_memory=Prototypes.from_arrays(memory) if memory else None,
+        transitions=TransitionTable(**table, config=config) if table else None,
+        strengths=tuple(letter.facts["strengths"]),
+    )
+
+
+def update_letter(update: UpdateSum) -> Letter:
+    """Write the sum of what a node's clients send."""
+    arrays = _group("delta", update.delta)
+    if update.item_rows is not None:
+        arrays |= _group("rows", {"rows": update.item_rows.rows, "values": update.item_rows.values})
+    if update.row_weight is not None:
+        arrays["row_weight"] = update.row_weight
+    memory = update.prototypes
+    if memory is not None:
+        gathered = isinstance(memory, GatheredPrototypes)
+        prototypes = memory.all if isinstance(memory, GatheredPrototypes) else memory
+        arrays |= _group("gathered" if gathered else "prototypes", prototypes.to_arrays())
+    if update.transitions is not None:
+        arrays |= _group("transitions", update.transitions.to_arrays())
+    facts = {
+        "weight": float(update.weight),
+        "clients": update.clients,
+        "num_rows": None if update.item_rows is None else update.item_rows.num_rows,
+        "metrics": {name: _written(found) for name, found in update.metrics.items()},
+        "upload_bytes": {name: _written(found) for name, found in update.upload_bytes.items()},
+    }
+    return Letter(facts, arrays)
+
+
+def update_of(letter: Letter, broadcast: Broadcast) -> UpdateSum:
+    """Read an update of the broadcast model.
+
+    Raises:
+        ValueError: naming what is not of its shape, or no number.
+    """
+    facts, arrays = letter.facts, letter.arrays
+    delta, rows, memory = (_grouped(name, arrays) for name in ("delta", "rows", "prototypes"))
+    gathered, transitions = _grouped("gathered", arrays), _grouped("transitions", arrays)
+    for name, value in arrays.items():
+        if value.dtype.kind == "f" and not np.isfinite(value).all():
+            raise ValueError(f"{name} holds what is no number")
+    _check_delta(delta, broadcast.parameters, rows)
+    item_rows = RowSum(rows["rows"], rows["values"], int(facts["num_rows"])) if rows else None
+    if broadcast.global_memory is not None and memory:
+        _check_alike("prototypes", memory, broadcast.global_memory.to_arrays())
+    if transitions and transitions["taken"].shape != (len(broadcast.parameters[ITEM_ROWS]),):
+        raise ValueError(f"transitions are of {len(transitions['taken']) - 1} items")
+    if not (np.isfinite(facts["weight"]) and facts["weight"] > 0):
+        raise ValueError(f"the weight is {facts['weight']}")
+    return UpdateSum(
+        delta=delta,
+        weight=float(facts["weight"]),
+        item_rows=item_rows,
+        row_weight=arrays.get("row_weight"),
+        prototypes=GatheredPrototypes(Prototypes.from_arrays(gathered))
+        if gathered
+        else Prototypes.from_arrays(memory)
+        if memory
+        else None,
+        transitions=TransitionCounts.from_arrays(transitions) if transitions else None,
+        metrics={name: _read(found) for name, found in facts["metrics"].items()},
+        upload_bytes={name: Mean(*map(float, found[1:])) for name, found in facts["upload_bytes"].items()},
+        clients=int(facts["clients"]),
+    )
+
+
+def _check_delta(delta: Arrays, parameters: Arrays, rows: Arrays) -> None:
+    """Refuse a change of anything but every parameter; the items' may come by rows."""
+    if rows:
+        item, values = rows["rows"], rows["values"]
+        size = parameters[ITEM_ROWS].shape
+        if item.dtype.kind != "i" or values.shape != (len(item), size[1]) or not ((item >= 0) & (item < size[0])).all():
+            raise ValueError(f"rows of items are {values.shape}, and are to be some of {size}")
+    _check_alike("delta", delta, {name: x for name, x in parameters.items() if not (rows and name == ITEM_ROWS)})
+
+
+def _check_alike(what: str, found: Mapping[str, Array], expected: Mapping[str, Array]) -> None:
+    if found.keys() != expected.keys():
+        raise ValueError(f"{what} has {', '.join(sorted(found.keys() ^ expected.keys()))} too much or too little")
+    for name, value in found.items():
+        if value.shape != expected[name].shape or value.dtype != expected[name].dtype:
+            wanted = f"{expected[name].dtype} {expected[name].shape}"
+            raise ValueError(f"{what} of {name} is {value.dtype} {value.shape}, and is to be {wanted}")
+
+
+def _written(found: Sum) -> list[Any]:
+    if isinstance(found, Mean):
+        return ["mean", float(found.total), float(found.weight)]
+    if isinstance(found, Total):
+        return ["total", float(found.value)]
+    assert isinstance(found, Counts), f"{type(found).__name__} has no form on the wire"
+    return ["counts", asdict(found.distribution), found.by_bin.tolist()]
+
+
+_SUMS: Mapping[str, Callable[..., Sum]] = {
+    "mean": lambda total, weight: Mean(float(total), float(weight)),
+    "total": lambda value: Total(float(value)),
+    "counts": lambda told, by_bin: Counts(Distribution(**told), np.array(by_bin, np.float64)),
+}
+
+
+def _read(found: list[Any]) -> Sum:
+    kind, *values = found
+    return _SUMS[kind](*values)
+
+
+def metrics_letter(sums: MetricSums) -> Letter:
+    """Write sums of metrics, which are all that an evaluation sends."""
+    return Letter({"moments": _moments(sums), "fused": [[s, _moments(found)] for s, found in sums.fused.items()]})
+
+
+def metrics_of(letter: Letter) -> MetricSums:
+    """Read sums of metrics; ``ValueError`` if they are no numbers."""
+    fused = {float(strength): _metric_sums(found) for strength, found in letter.facts["fused"]}
+    return MetricSums(_metric_sums(letter.facts["moments"]).moments, fused)
+
+
+def _moments(sums: MetricSums) -> dict[str, list[float]]:
+    return {name: [found.total, found.squares, found.count] for name, found in sums.moments.items()}
+
+
+def _metric_sums(told: Mapping[str, list[float]]) -> MetricSums:
+    if not all(np.isfinite(values).all() for values in told.values()):
+        raise ValueError("a metric is no number")
+    return MetricSums({name: Moments(float(a), float(b), int(n)) for name, (a, b, n) in told.items()})
