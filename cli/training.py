@@ -49,7 +49,13 @@ def run_training(
     config: "ExperimentConfig", dataset: "FederatedDataset", out: Path, *, resume: bool, as_json: bool
 ) -> None:
     """Start or resume the run in ``out`` and train it to its end, or to Ctrl-C."""
-    notes.print(f"{len(dataset.trainable_users):,} of {dataset.num_users:,} users train, each as a client")
+    if config.engine == "flower":
+        dataset = dataset.configured(config.data).catalogue()
+        notes.print(
+            f"{dataset.num_items:,} items; the clients are those of {config.flower.minimum_nodes:,} nodes or more"
+        )
+    else:
+        notes.print(f"{len(dataset.trainable_users):,} of {dataset.num_users:,} users train, each as a client")
     with closing(open_run(config, dataset, out, resume=resume)) as run:
         if run.server.budget:
             notes.print(run.server.budget.sentence)

@@ -48,7 +48,10 @@ def take_snapshot(
     _warn_of_weak_settings(config)
     writer = preference_writer(config.features.preference_source, Cache())
     dataset = dataset.configured(config.data)
-    require_several_users(dataset)
+    if config.engine == "flower":  # the users are those of the nodes
+        dataset = dataset.catalogue()
+    else:
+        require_several_users(dataset)
     if like is not None:
         dataset = _with_cold_users_of(like.dataset, dataset)
     elif config.data.cold_user_fraction:
@@ -59,7 +62,8 @@ def take_snapshot(
     encoding = Encoding(read, config.model.text_model_name, progress, None if like is None else like.features)
     features, provenance = build_item_features(dataset.items, encoding)
     _check_text_dim(config.model, features)
-    policy = config.features.preference_text if config.uses_memory else "off"
+    written_here = config.uses_memory and config.engine == "simulation"
+    policy = config.features.preference_text if written_here else "off"
     user_features, note = build_user_features(dataset, features, encoding, policy, writer)
     logger.info("preference texts: %s", note)
     return Snapshot(config, dataset, features, user_features, provenance | {"preference_text": note})
