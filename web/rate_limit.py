@@ -45,7 +45,6 @@ class RateLimit:
 
         The next time when there are twice as many as stay, so that a request costs the same however many clients ask.
         """
-        self._buckets = {
-            client: bucket for client, bucket in self._buckets.items() if self._tokens(client, now) < self.per_minute
-        }
+        counted = list(self._buckets.items())  # at once: a thread may charge a client meanwhile
+        self._buckets = {client: bucket for client, bucket in counted if self._tokens(client, now) < self.per_minute}
         self._sweep_at = max(SWEEP_AT, 2 * len(self._buckets))

@@ -3,6 +3,7 @@
 import pytest
 
 from tests.clock import Clock
+from web import rate_limit
 from web.rate_limit import SWEEP_AT, RateLimit
 
 
@@ -64,3 +65,20 @@ def test_what_is_more_work_is_paid_for_afterwards(clock):
     assert limit.take("b") == 0.0
     clock.now += 41
     assert limit.take("a") == 0.0
+
+
+def test_a_client_may_be_charged_by_a_thread_while_the_others_are_swept(clock, monkeypatch):
+    monkeypatch.setattr(rate_limit, "SWEEP_AT", 2)
+
+    class Charged(RateLimit):
+        def _sweep(self, now: float) -> None:
+            self.sweeping = True
+            super()._sweep(now)
+
+        def _tokens(self, client: str, now: float) -> float:
+            if vars(self).pop("sweeping", False):
+                self.charge("d", 1)
+            return super()._tokens(client, now)
+
+    rate = Charged(2, clock)
+    assert [rate.take(client) for client in "abc"] == [0.0] * 3
