@@ -278,6 +278,14 @@ def scores_of(columns: FloatArray, column: Indices, queries: FloatArray) -> Floa
     return exact
 
 
+def nearest_before(columns: FloatArray, indices: npt.NDArray[np.integer], last: int) -> npt.NDArray[np.int32]:
+    """Find for each item [n] which one of 1..last has the column with the greatest cosine to its own."""
+    older = columns[:, 1 : last + 1]
+    length = np.maximum(np.sqrt(np.square(older).sum(0)), 1e-12)
+    found: npt.NDArray[np.int32] = 1 + ((columns[:, indices].T @ older) / length).argmax(1).astype(np.int32)
+    return found
+
+
 def most_similar(columns: FloatArray, index: int, k: int) -> Best:
     """Find the k items whose columns have the greatest cosine to that of one, and the cosines; not the item itself."""
     length = np.maximum(np.sqrt(np.square(columns).sum(0)), 1e-12)

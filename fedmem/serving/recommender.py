@@ -24,7 +24,7 @@ from fedmem.serving.catalogue import ServedCatalogue
 from fedmem.serving.explanation import Explainer
 from fedmem.serving.new_items import encode, scorer_with
 from fedmem.serving.question import Question, ResolvedQuestion
-from fedmem.serving.ranking import Best, Ranking, most_similar, ranking_of
+from fedmem.serving.ranking import Best, Ranking, most_similar, nearest_before, ranking_of
 from fedmem.serving.single_query import SingleQueries
 from fedmem.serving.trained_model import TrainedModel
 from fedmem.serving.user_contexts import UserContexts
@@ -148,7 +148,8 @@ class Recommender:
         """Find the best items for a question.
 
         Ids that the catalogue does not hold are left out and listed in ``unknown_items``. Interactions with items that
-        are newer than the model are not part of the sequence, but are hidden as seen.
+        are newer than the model are not part of the sequence, but are hidden as seen; a history of such alone is read
+        as the trained items that are nearest by text.
 
         Raises:
             ConfigError: if a filter asks for what no item has.
@@ -170,6 +171,8 @@ class Recommender:
         again = self.config.data.repeats == "offer" if selection.include_seen is None else selection.include_seen
         hidden = excluded if again else np.concatenate([seen, excluded]) if len(excluded) else seen
         history = seen if len(self.catalogue) == self.catalogue.trained else seen[seen <= self.catalogue.trained]
+        if not len(history) and len(seen):
+            history = self._likes_of(seen)
         outside, missing = self.catalogue.outside(selection), tuple(dict.fromkeys([*unknown, *unknown_too]))
         slot, vector = self.reader.find(question, history)
         return ResolvedQuestion(
@@ -184,6 +187,14 @@ class Recommender:
             vector,
             self.scorer.transitions,
         )
+
+    def _likes_of(self, new: Indices) -> npt.NDArray[np.int32]:
+        """Find the trained items that a history of new items alone is read as: by their texts, the nearest of each.
+
+        Of these the sequence model knows what users go on to; of the new ones it knows no sequence.
+        """
+        newest = new[-self.config.model.max_seq_len :]
+        return nearest_before(self.scorer.columns.numpy(), newest, self.catalogue.trained)
 
     def answer_resolved(self, resolved: ResolvedQuestion) -> Recommendation:
         """Answer a question that this recommender resolved."""

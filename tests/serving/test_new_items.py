@@ -5,10 +5,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from fedmem.contracts import Selection
 from fedmem.errors import FeatureError, UnknownItemError
 from fedmem.modality import Modality
 from fedmem.model.new_rows import REGULARISATION
-from fedmem.serving import Recommender, described_item
+from fedmem.serving import Question, Recommender, described_item
 from tests.serving.builders import ask, drawn_checkpoint, drawn_recommender, drawn_snapshot
 from tests.tiny import ITEMS
 
@@ -200,3 +201,20 @@ def test_users_vectors_stay_until_an_item_of_theirs_changes():
     assert len(more.with_items([described_item("7", "Another title")]).vectors) == 0
     recommender.forget_user("3")
     assert len(more.vectors) == 0
+
+
+def test_a_history_of_new_items_alone_is_read_as_the_items_that_their_texts_are_nearest_to(recommender):
+    other = described_item("other", "Another Film", description="A storm, a ship and a long way home.")
+    more = recommender.with_items([NEW, other])
+    likes = [more.similar(new, k=ITEMS + 1).items for new in ("new", "other")]
+    nearest = [next(s.item.item_id for s in found if s.item.item_id not in ("new", "other")) for found in likes]
+    assert nearest[0] != nearest[1]
+    found = more.answer(Question(history=("new", "other"), selection=Selection(k=100)))
+    like = more.answer(Question(history=nearest, selection=Selection(k=100, include_seen=True)))
+    assert found.strategy == like.strategy != "popularity"
+    assert [(s.item.item_id, s.score) for s in found.items] == [
+        (s.item.item_id, s.score) for s in like.items if s.item.item_id not in ("new", "other")
+    ]
+    with_trained = more.answer(Question(history=("new", "5"), selection=Selection(k=100)))
+    alone = more.answer(Question(history=("5",), selection=Selection(k=100, exclude=("new",))))
+    assert [s.item.item_id for s in with_trained.items] == [s.item.item_id for s in alone.items]
