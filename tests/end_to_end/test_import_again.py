@@ -187,7 +187,7 @@ def test_a_deleted_user_stays_deleted_and_may_come_back(client, product, shop):
     assert (done["new_interactions"], done["deleted_interactions"]) == (0, len(of_user))
     old, later = ({"user_id": "u1", "item_id": "i1", "timestamp": at} for at in (START, time.time() + 3600))
     answer = client.post("/feedback", json={"events": [old]}).json()
-    assert answer == {"accepted": 0, "duplicates": 0, "left_out": 1}
+    assert (answer["accepted"], answer["duplicates"], answer["left_out"]) == (0, 0, 1)
     assert client.get("/users/u1/history").status_code == 404
     assert client.post("/feedback", json={"events": [old, later]}).json()["accepted"] == 1
     imported(product, shop)
@@ -234,7 +234,7 @@ def test_times_of_feedback_are_read_as_those_of_files(client):
     milliseconds, iso = 1_764_000_000_000, "2025-11-24T16:00:00Z"
     events = [{"user_id": "timely", "item_id": "i1", "timestamp": at} for at in (milliseconds, iso, 1_764_000_000)]
     answer = client.post("/feedback", json={"events": events}).json()
-    assert answer == {"accepted": 1, "duplicates": 2, "left_out": 0}
+    assert (answer["accepted"], answer["duplicates"], answer["left_out"]) == (1, 2, 0)
     later = {"user_id": "timely", "item_id": "i2", "timestamp": 1_764_086_400}
     client.post("/feedback", json={"events": [later]})
     history = client.get("/users/timely/history").json()["interactions"]
