@@ -3,11 +3,14 @@
     python -m benchmarks.nightly --data PATH_TO_ML_100K [--out runs/nightly] [--keep]
 
 Each of the data's last 30 days (UTC) is predicted from what was there the night before: every interaction of a user on
-the day, at most 20 evenly drawn, from the user's history up to it. Three models answer as in service: ``continued``
-went on from the night before's for some rounds on the newest data, ``anew`` was trained on the newest data from
-scratch, ``kept`` is that of the first night. The gate of promotion is left out. What is done is not done again, so that
-an interrupted benchmark goes on; where it was ended early, the record is of the nights that all three have. CPU seconds
-are those of the training, in one thread; texts come from the cache.
+the day, at most 20 evenly drawn, from the user's history up to it. Three models answer: ``continued`` went on from the
+night before's for some rounds on the newest data, ``anew`` was trained on the newest data from scratch, ``kept`` is
+that of the first night as it was. Each counts among its transitions what its own snapshot holds, and nothing that came
+later. The gate of promotion is left out.
+
+What is done is not done again, so that an interrupted benchmark goes on; ended early, it has models that were trained
+anew on some days only, which are spread over the month. ``--report`` tells of what is there. CPU minutes are those of
+the training, in one thread, its texts from the cache.
 """
 
 import json
@@ -18,6 +21,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import asdict
 from functools import cached_property
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -157,17 +161,30 @@ def run(month: Month) -> None:
 
 
 def record(month: Month) -> dict[str, Any]:
-    """Compare on the days that all models have predicted."""
-    days = sorted(day for day in month.days if (month.out / f"ranks-anew-{day:02d}.json").exists())
-    values = {model: matrices(month, model, days) for model in MODELS}
-    rng = np.random.default_rng(0)
-    pairs = [("continued", "anew"), ("continued", "kept"), ("anew", "kept")]
-    nights = {model: [month.night(model, day) for day in days] for model in ("continued", "anew")}
+    """Compare the models on the days that they have predicted; one trained anew may be missing on some."""
+    every = [day for day in month.days if (month.out / f"ranks-continued-{day:02d}.json").exists()]
+    anew = [day for day in every if (month.out / f"ranks-anew-{day:02d}.json").exists()]
+    return {
+        "rounds": {"anew": month.rounds_anew, "continued": month.rounds},
+        "days_with_all_models": compared(month, sorted(anew), MODELS),
+        "all_days": compared(month, sorted(every), ("continued", "kept")),
+        "cpu_minutes_a_night": {"continued": minutes(month, "continued", every), "anew": minutes(month, "anew", anew)},
+        "nights_in_which_the_old_model_stayed_the_best": sum(
+            month.night("continued", day)["kept_old"] for day in every
+        ),
+        "machine": machine(),
+    }
+
+
+def compared(month: Month, days: list[int], models: tuple[str, ...]) -> dict[str, Any]:
+    """Return means with 95 % intervals, users and days drawn independently, and the differences of each pair."""
+    values = {model: matrices(month, model, days) for model in models}
+    rng, first = np.random.default_rng(0), values[models[0]][METRICS[0]]
     return {
         "days": days,
-        "users_and_days": int((~np.isnan(values["anew"]["HR@10"])).sum()),
-        "interactions": sum(len(ranks) for day in days for ranks in month.ranks("anew", day).values()),
-        "rounds": {"anew": month.rounds_anew, "continued": month.rounds},
+        "users_and_days": int((~np.isnan(first)).sum()),
+        "users": first.shape[1],
+        "interactions": sum(len(ranks) for day in days for ranks in month.ranks(models[0], day).values()),
         "quality": {
             model: {metric: asdict(bootstrap([found], rng)[0]) for metric, found in by_metric.items()}
             for model, by_metric in values.items()
@@ -176,24 +193,15 @@ def record(month: Month) -> dict[str, Any]:
             f"{one} - {other}": {
                 metric: asdict(bootstrap([values[one][metric] - values[other][metric]], rng)[0]) for metric in METRICS
             }
-            for one, other in pairs
+            for one, other in combinations(models, 2)
         },
-        "cpu_minutes_a_night": {
-            model: {
-                "median": statistics.median(night["cpu_seconds"] for night in found) / 60,
-                "most": max(night["cpu_seconds"] for night in found) / 60,
-            }
-            for model, found in nights.items()
-        },
-        "nights_in_which_the_old_model_stayed_the_best": sum(night["kept_old"] for night in nights["continued"]),
-        "by_day": {
-            str(day): {
-                model: {metric: float(np.nanmean(values[model][metric][row])) for metric in METRICS} for model in MODELS
-            }
-            for row, day in enumerate(days)
-        },
-        "machine": machine(),
     }
+
+
+def minutes(month: Month, model: str, days: list[int]) -> dict[str, float]:
+    """Return what a night's training took of one processor."""
+    seconds = [month.night(model, day)["cpu_seconds"] for day in days]
+    return {"median": round(statistics.median(seconds) / 60, 2), "most": round(max(seconds) / 60, 2)}
 
 
 def matrices(month: Month, model: str, days: list[int]) -> dict[str, npt.NDArray[np.float64]]:

@@ -24,10 +24,11 @@ class Scheduler:
     def __init__(self, schedules: ScheduleStore, runs: ScheduleRuns, seconds: float) -> None:
         self._schedules, self._runs, self._seconds = schedules, runs, seconds
         self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._keep_looking, name="scheduler", daemon=True)
 
     def __enter__(self) -> Self:
         self.look()
+        self._ended.clear()
+        self._thread = threading.Thread(target=self._keep_looking, name="scheduler", daemon=True)
         self._thread.start()
         return self
 

@@ -85,9 +85,9 @@ def carried(before: TrainingRun, newer: Snapshot, round: int = 4, gone: tuple[st
     return carried_over(before.directory, round, newer, gone)
 
 
-def started(path: Path, before: TrainingRun, newer: Snapshot) -> TrainingRun:
+def started(path: Path, before: TrainingRun, newer: Snapshot, round: int = 4) -> TrainingRun:
     run = TrainingRun.start(path, newer)
-    run.take_up(carried(before, newer))
+    run.take_up(carried(before, newer, round))
     return run
 
 
@@ -168,6 +168,24 @@ def test_every_interaction_is_handed_on_once(before, newer, tmp_path):
     dataset, window = newer.dataset, newer.config.transitions.window
     anew = [dataset.training_history(user) for user in dataset.trainable_users.tolist()]
     assert same(run.server.state.transitions, TransitionCounts.of(anew, dataset.num_items, window))
+
+
+def test_a_bounded_history_that_moved_on_is_handed_on_anew(tmp_path):
+    """The newest six interactions of a user are others now, and the older ones are no part of the sum any more."""
+    bounded = [
+        tiny_config(data={"max_history": 6}, federated={"num_rounds": n, "client_fraction": 1.0}) for n in (2, 4)
+    ]
+    first, second = (dataset_of(data).configured(bounded[0].data) for data in (histories(), later(histories())))
+    features = features_of(first, (), None)
+    before = trained(tmp_path / "a", Snapshot(bounded[0], first, features, UserFeatures.empty(first.num_users)))
+    features = features_of(second, (), features)
+    run = started(
+        tmp_path / "b", before, Snapshot(bounded[1], second, features, UserFeatures.empty(second.num_users)), 2
+    )
+    for _ in run.rounds():
+        pass
+    now = [second.training_history(user) for user in second.trainable_users.tolist()]
+    assert same(run.server.state.transitions, TransitionCounts.of(now, second.num_items, 10))
 
 
 def test_memories_are_carried_over_and_those_of_who_left_are_not(before, newer):
