@@ -76,12 +76,17 @@ class Connection:
 
 
 class Generator:
-    """Sends requests at an even rate over as many connections as it takes."""
+    """Sends requests at an even rate over as many connections as it takes.
+
+    Attributes:
+        heard: called with each request that was answered with 2xx, and the answer's body.
+    """
 
     def __init__(self, port: int, requests: Iterator[Request], rate: float) -> None:
         self.port = port
         self.requests = requests
         self.rate = rate
+        self.heard: Callable[[Request, bytes], None] = lambda request, body: None
         self._idle: deque[Connection] = deque()
 
     async def run(self, going: Callable[[int], bool]) -> Load:
@@ -108,7 +113,7 @@ class Generator:
         try:
             async with asyncio.timeout(TIMEOUT):
                 connection = self._kept() or await Connection.opened(self.port)
-                status, _ = await connection.ask(request)
+                status, body = await connection.ask(request)
         except (OSError, EOFError, ValueError) as error:  # a timeout is an OSError
             load.wrong[type(error).__name__] += 1
             if connection is not None:
@@ -117,6 +122,7 @@ class Generator:
         self._idle.append(connection)
         if 200 <= status < 300:
             load.seconds.append(time.perf_counter() - began)
+            self.heard(request, body)
         else:
             load.wrong[str(status)] += 1
 
