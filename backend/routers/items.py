@@ -78,10 +78,12 @@ def list_similar_items(
     served: Served,
     settings: CurrentSettings,
     links: CurrentLinks,
+    asked: Request,
     k: Annotated[int, Query(ge=1, le=MAX_K, description="How many items.")] = 10,
 ) -> SimilarItems:
     """Find the items nearest to one in the model's space."""
     check_size(settings, k)
+    charge(asked, k)
     return model.recommender.similar(item_id, k).response(links.naming(served.to_name(model.dataset)).picture_of)
 
 

@@ -61,11 +61,14 @@ def test_reading_a_job_is_charged_by_its_time(served_world, monkeypatch, job, st
         problem(client.get("/jobs"), 429)
 
 
-@pytest.mark.parametrize("path", ["transitions?k=100&followers=100", "prototypes/0/recommendations?k=1000"])
+@pytest.mark.parametrize(
+    "path",
+    ["memory/transitions?k=100&followers=100", "memory/prototypes/0/recommendations?k=1000", "items/1/similar?k=1000"],
+)
 def test_what_answers_hold_is_charged(served_world, path):
     with TestClient(create_app(settings_of(served_world, rate_limit=5))) as client:
         wait_for_model(client)
-        assert client.get(f"/memory/{path}").is_success
+        assert client.get(f"/{path}").is_success
         problem(client.get("/jobs"), 429)
 
 
