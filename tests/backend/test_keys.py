@@ -16,7 +16,9 @@ PUBLIC = {"/health/live", "/health/ready", "/metrics"}
 # What reads although it is a POST: a history in the body.
 READS = {("post", "/recommend"), ("post", "/recommend/batch")}
 SHOP, OPS = "the-key-of-the-shop", "the-key-of-operation"
-USERS = {("get", "/users"), ("get", "/users/{user_id}/history")}
+# What names users, or says what they did.
+ABOUT_USERS = ("/users", "/users/{user_id}/history", "/evaluation/online", "/ab-tests", "/ab-tests/{test_id}")
+USERS = {("get", path) for path in ABOUT_USERS}
 
 
 def header(key: str) -> dict[str, str]:
@@ -35,7 +37,14 @@ def routes():
 
 def asked(client: TestClient, method: str, path: str, **options):
     address = path.format(
-        job_id=1, user_id="u01", item_id="1", version="job-1-round-1", index=0, name="first", schedule_id=1
+        job_id=1,
+        user_id="u01",
+        item_id="1",
+        version="job-1-round-1",
+        index=0,
+        name="first",
+        schedule_id=1,
+        test_id=1,
     )
     return client.request(method, address, **options)
 
