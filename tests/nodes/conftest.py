@@ -75,13 +75,14 @@ def courier(tmp_path: Path) -> LoopbackCourier:
     dataset = tiny_dataset()
     return LoopbackCourier(
         {
-            number: Node(name, _shard(dataset, tmp_path / f"{name}.csv", users), tmp_path / name)
+            number: Node(name, shard(dataset, tmp_path / f"{name}.csv", users), tmp_path / name)
             for number, (name, users) in enumerate(SHARDS.items(), start=101)
         }
     )
 
 
-def _shard(dataset, path: Path, users: range) -> Path:
+def shard(dataset, path: Path, users: range) -> Path:
+    """Write a file of some users."""
     rows = [(f"user-{user:02d}", item) for user in users for item in dataset.history(user).tolist()]
     pd.DataFrame(rows, columns=["user_id", "item_id"]).to_csv(path, index=False)
     return path

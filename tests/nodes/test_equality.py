@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from fedmem.experiment import TrainingRun
+from fedmem.nodes.letter import Letter
 from tests.nodes.equal import assert_equal_runs
 
 
@@ -73,3 +74,17 @@ def test_what_nodes_cannot_do_is_refused_by_name(section, changes, named):
 
     with pytest.raises(ConfigError, match=named):
         tiny_config(engine="flower", **{section: changes})
+
+
+def test_a_node_sends_nothing_but_what_is_documented(apart, courier, tmp_path, project_root):
+    with closing(TrainingRun.start(tmp_path / "nodes", apart, courier=courier)) as run:
+        list(run.rounds())
+    letters = [Letter.from_bytes(content) for _, content in courier.sent]
+    arrays = {name.partition("/")[0] for letter in letters for name in letter.arrays}
+    assert arrays == {"trainable", "delta", "transitions", "prototypes"}
+    facts = {name for letter in letters for name in letter.facts}
+    asked = {"node", "kind", "order", "round", "cpu_seconds", "ready", "users"}
+    sums = {"weight", "clients", "num_rows", "metrics", "upload_bytes", "moments", "fused"}
+    assert facts == asked | sums
+    told = (project_root / "docs" / "deployment.md").read_text(encoding="utf-8")
+    assert all(f"`{name}" in told for name in arrays | facts)
