@@ -78,6 +78,7 @@ def flower(folder: Path) -> Iterator[Flower]:
             running.kill(name)
 
 
+@pytest.mark.timeout(1_800)  # some minutes of processes that start; no machine without Flower's environment pays them
 def test_five_rounds_by_flower_equal_the_simulation_though_a_node_and_the_link_are_killed(tmp_path):
     nodes = {"minimum_nodes": 3, "patience": 300}
     together = tiny_snapshot(tiny_config(federated=FIVE_ROUNDS), preferences=False)
