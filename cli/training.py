@@ -51,9 +51,8 @@ def run_training(
     """Start or resume the run in ``out`` and train it to its end, or to Ctrl-C."""
     if config.engine == "flower":
         dataset = dataset.configured(config.data).catalogue()
-        notes.print(
-            f"{dataset.num_items:,} items; the clients are those of {config.flower.minimum_nodes:,} nodes or more"
-        )
+        least = config.flower.minimum_nodes
+        notes.print(f"{dataset.num_items:,} items; the clients are at the nodes, of which {least:,} have to come")
     else:
         notes.print(f"{len(dataset.trainable_users):,} of {dataset.num_users:,} users train, each as a client")
     with closing(open_run(config, dataset, out, resume=resume)) as run:
