@@ -2,9 +2,12 @@
 
 import asyncio
 import contextlib
+import json
 import sqlite3
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from http.client import HTTPConnection
+from typing import Any
 from urllib.parse import quote
 
 import httpx
@@ -14,6 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from starlette.testclient import TestClient
 
+from backend import wanted_work
 from backend.app import create_app
 from fedmem.contracts import BatchResponse, RecommendationResponse
 from fedmem.federated.scoring import ModelScorer, UserContext
@@ -424,14 +428,22 @@ def test_a_service_that_stops_ends_batches_between_two_questions(served_world, m
 
 
 def test_a_batch_ends_between_two_questions_where_its_caller_is_gone(served_world, monkeypatch):
-    app = create_app(settings_of(served_world))
+    app, noticed, watch = create_app(settings_of(served_world)), threading.Event(), wanted_work._watch
+
+    async def watched(*arguments: Any) -> None:
+        await watch(*arguments)
+        noticed.set()
+
+    monkeypatch.setattr(wanted_work, "_watch", watched)
     with running(app) as (_, address), ThreadPoolExecutor() as threads:
         app.state.services.keeper.look()
         with held(monkeypatch) as (begun, let, calls):
-            asked = {"requests": [{"history": IDS[: 6 + number]} for number in range(4)]}
-            with pytest.raises(httpx.ReadTimeout):
-                httpx.post(f"{address}/recommend/batch", json=asked, timeout=httpx.Timeout(PATIENCE, read=0.2))
+            caller = HTTPConnection(address.removeprefix("http://"), timeout=PATIENCE)
+            asked = json.dumps({"requests": [{"history": IDS[: 6 + number]} for number in range(4)]})
+            caller.request("POST", "/recommend/batch", asked, {"Content-Type": "application/json"})
             assert begun.wait(PATIENCE)
+            caller.close()
+            assert noticed.wait(PATIENCE)
             waiting = threads.submit(batch_of, address, histories=1)
             let.set()
             assert waiting.result(PATIENCE).is_success
