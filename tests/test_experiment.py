@@ -236,6 +236,8 @@ def test_what_does_not_change_numbers_may_change():
         "save_interval",
         "federated.num_rounds",
         "federated.patience",
+        "flower.minimum_nodes",
+        "flower.patience",
     } == RESUMABLE
 
 

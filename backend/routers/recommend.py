@@ -42,7 +42,7 @@ from fedmem.contracts import (
 )
 from fedmem.contracts.ab_tests import Arm
 from fedmem.contracts.contract import PRINTABLE, STORED, Contract
-from fedmem.contracts.recommendations import MAX_OFFSET, BatchQuestion, ItemId
+from fedmem.contracts.recommendations import MAX_OFFSET, ItemId, RecommendationRequest
 from fedmem.errors import ConfigError, UnknownUserError
 from fedmem.serving import Question, Recommendation
 
@@ -118,7 +118,7 @@ router.add_api_route(
 
 @router.post("/recommend", response_model=RecommendationResponse, responses=problems(400, 404, 409, 413, 503))
 async def recommend_for_history(
-    request: BatchQuestion,
+    request: RecommendationRequest,
     asked: Request,
     arrivals: CurrentArrivals,
     settings: CurrentSettings,
@@ -220,7 +220,7 @@ def check_size(settings: Settings, k: int) -> None:
         raise ConfigError(f"k = {k} is more than FEDMEM_MAX_K = {settings.max_k}")
 
 
-def _question(request: BatchQuestion, served: ServedModel) -> Question:
+def _question(request: RecommendationRequest, served: ServedModel) -> Question:
     if request.user_id is None:
         return Question(history=request.history, selection=request)
     return Question(request.user_id, since=served.new_interactions.of(request.user_id), selection=request)

@@ -56,7 +56,6 @@ from fedmem.contracts.online import OnlineEvaluation, OnlineGroup, Rate
 from fedmem.contracts.privacy import Leak, LeakReport, PrivacyCost
 from fedmem.contracts.problem import Problem
 from fedmem.contracts.recommendations import (
-    BatchQuestion,
     BatchRequest,
     BatchResponse,
     Explanation,
@@ -81,7 +80,6 @@ __all__ = [
     "Activation",
     "ArmResult",
     "AvailabilityChange",
-    "BatchQuestion",
     "BatchRequest",
     "BatchResponse",
     "Dataset",

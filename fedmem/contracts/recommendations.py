@@ -86,20 +86,15 @@ class Selection(Contract):
 
 
 class RecommendationRequest(Selection):
-    """What ``POST /recommend`` takes. Nothing of it is stored."""
+    """What ``POST /recommend`` takes, and each question of a batch: a user's id, or a history. Nothing is stored."""
 
+    user_id: UserId | None = Field(None, description="A user's id; leave it out and give a history instead.")
     history: tuple[ItemId, ...] = Field(
         (),
         max_length=MAX_HISTORY,
         description="Item ids, oldest first. Those that the catalogue does not hold are left out and listed.",
         examples=[["1197", "260", "2571"]],
     )
-
-
-class BatchQuestion(RecommendationRequest):
-    """One question of a batch: of a known user or, without ``user_id``, of a history."""
-
-    user_id: UserId | None = Field(None, description="A user's id; leave it out and give a history instead.")
 
     @model_validator(mode="after")
     def _one_of_two(self) -> Self:
@@ -111,7 +106,7 @@ class BatchQuestion(RecommendationRequest):
 class BatchRequest(Contract):
     """What ``POST /recommend/batch`` takes."""
 
-    requests: tuple[BatchQuestion, ...] = Field(
+    requests: tuple[RecommendationRequest, ...] = Field(
         min_length=1,
         max_length=MAX_BATCH,
         description="Answered in this order.",

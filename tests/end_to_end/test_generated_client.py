@@ -105,8 +105,8 @@ def test_a_history_sent_along_and_a_batch_of_both(client):
     _, alone = call("recommendations.recommend_for_history", client=client, body=request)
     assert (alone.user_id, len(alone.items), alone.unknown_items) == (None, 4, ["gone"])
     questions = [
-        models().BatchQuestion(history=request.history, k=4),
-        models().BatchQuestion(user_id="u03", k=2),
+        models().RecommendationRequest(history=request.history, k=4),
+        models().RecommendationRequest(user_id="u03", k=2),
     ]
     batch = models().BatchRequest(requests=questions)
     _, together = call("recommendations.recommend_batch", client=client, body=batch)
