@@ -161,6 +161,8 @@ class ModelKeeper:
             UnknownModelError: if there is none of that name.
             ConflictError: if it cannot be tried.
         """
+        if not self.served.holds_two:
+            raise ConflictError("an A/B test has two models in memory: set FEDMEM_MODELS_IN_MEMORY to 2 or more")
         with self._loading:
             self._meanwhile.clear()
             model = self._prepared(self.models.get(treatment))

@@ -191,6 +191,11 @@ class ServedModels:
         """Whether one more data set's model may be in memory without another's going."""
         return sum(self.loaded(dataset) is not None for dataset in self._in_service) < self._most
 
+    @property
+    def holds_two(self) -> bool:
+        """Whether both models of an A/B test can be in memory; else each would be loaded for every other answer."""
+        return self._most > 1
+
     def expect(self, versions: Mapping[str, str]) -> None:
         """Take the versions to serve, by data set; where a model is in memory, it goes on until another is there."""
         expected = {name: version for name, version in versions.items() if self.loaded(name) is None}

@@ -129,6 +129,12 @@ def test_what_cannot_be_tried(client, treatment, served_world):
     problem(client.post("/ab-tests/7/stop"), 404)
 
 
+def test_where_memory_holds_one_model_no_two_are_compared(served_world, treatment):
+    with TestClient(create_app(settings_of(served_world, models_in_memory=1))) as client:
+        wait_for_model(client)
+        assert "FEDMEM_MODELS_IN_MEMORY" in problem(start(client, treatment), 409).detail
+
+
 def test_a_treatment_whose_checkpoint_breaks_ends_the_test(client, treatment, served_world):
     start(client, treatment)
     folder = served_world.data_dir / "jobs" / treatment.split("-")[1]
