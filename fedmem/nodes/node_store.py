@@ -60,7 +60,8 @@ class NodeStore:
     def alone(self) -> Iterator[None]:
         """Answer one request at a time."""
         with writing(self.path):
-            self.path.mkdir(parents=True, exist_ok=True)
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self.path.mkdir(mode=0o700, exist_ok=True)  # it holds what users took
             lock = (self.path / "lock").open("w")
         with lock:
             fcntl.flock(lock, fcntl.LOCK_EX)

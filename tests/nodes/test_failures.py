@@ -8,6 +8,7 @@ import pytest
 
 from fedmem.experiment import TrainingRun
 from fedmem.nodes.letter import Letter
+from fedmem.nodes.node_store import NodeStore
 from fedmem.snapshot import take_snapshot
 from tests.nodes.equal import assert_equal_runs
 from tests.tiny import tiny_config, tiny_dataset
@@ -118,3 +119,9 @@ def test_the_snapshot_for_nodes_holds_the_catalogue_alone(tmp_path):
     snapshot = take_snapshot(config, dataset)
     assert (snapshot.dataset.num_users, len(snapshot.dataset.sequence)) == (0, 0)
     assert snapshot.dataset.vocabulary.items == dataset.vocabulary.items
+
+
+def test_the_store_of_a_run_is_for_its_owner_alone(tmp_path):
+    store = NodeStore(tmp_path / "nodes" / "first", "a run")
+    with store.alone():
+        assert store.path.stat().st_mode & 0o077 == 0
