@@ -49,8 +49,8 @@ class WebSettings(ServiceSettings):
     trusted_proxies: Annotated[str, AfterValidator(_networks)] = Field(
         "",
         validation_alias="FEDMEM_TRUSTED_PROXIES",
-        description="Addresses of reverse proxies whose X-Forwarded-For says who asks, and X-Forwarded-Proto by what; unset, "
-        "neither is read.",
+        description="Addresses of reverse proxies whose X-Forwarded-For says who asks, and X-Forwarded-Proto by what; "
+        "unset, neither is read.",
     )
     head_seconds: PositiveFloat = Field(
         10.0, validation_alias="FEDMEM_HEAD_SECONDS", description="Seconds that a request's head may take to arrive."
