@@ -4,7 +4,7 @@ import logging
 import math
 import resource
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -260,7 +260,7 @@ def _check_postprocessors(snapshot: Snapshot, given: Postprocessors) -> None:
         )
 
 
-def check_resumable(old: ExperimentConfig, new: ExperimentConfig) -> None:
+def check_resumable(old: ExperimentConfig, new: ExperimentConfig, changeable: Collection[str] = RESUMABLE) -> None:
     """Refuse to continue a run under a configuration that would change its numbers, or spend more than its budget."""
     after = new.settings()
     before, now = old.federated.num_rounds, new.federated.num_rounds
@@ -270,7 +270,7 @@ def check_resumable(old: ExperimentConfig, new: ExperimentConfig) -> None:
             f"with noise computed for them: federated.num_rounds cannot become {now}. Train anew with so many rounds."
         )
     for key, value in old.settings().items():
-        if key not in RESUMABLE and after[key] != value:
+        if key not in changeable and after[key] != value:
             raise CheckpointError(
                 f"{key} was {value!r} when the run started and is now {after[key]!r}. "
                 "Resume with the run's own configuration, or choose another --out."

@@ -21,11 +21,24 @@ def troubles(config: ExperimentConfig, round_number: int, best_round: int | None
         metrics: what the round has reported of training.
     """
     found = {
+        "no validation": _validation(config, best_round),
         "memory not updated": _memory(config, round_number, metrics),
         "no convergence": _convergence(config, round_number, best_round),
         "an expert has no say": _experts(metrics),
     }
     return {name: f"{name}: {text}" for name, text in found.items() if text}
+
+
+def _validation(config: ExperimentConfig, best_round: int | None) -> str | None:
+    rounds, every = config.federated.num_rounds, config.evaluation.eval_every
+    if best_round or rounds >= every:
+        return None
+    without = ", and serves without the transition memory, whose weight is chosen at a validation"
+    return (
+        f"the first would follow round {every}, and the training ends after round {rounds}: its model is that of the "
+        f"last round{without if config.uses_transitions else ''}. Lower evaluation.eval_every = {every}, or raise "
+        f"federated.num_rounds = {rounds}"
+    )
 
 
 def _memory(config: ExperimentConfig, round_number: int, metrics: Metrics) -> str | None:

@@ -21,6 +21,17 @@ def test_nothing_is_said_of_a_sound_run():
     assert troubles(CONFIG, 1, None, {}) == {}
 
 
+@pytest.mark.parametrize("transitions", [True, False])
+def test_a_training_that_ends_before_its_first_validation_is_told(transitions):
+    short = tiny_config(evaluation={"eval_every": 10}, ablation={"disable_transitions": not transitions})
+    (text,) = said(round_number=1, best_round=0, config=short).values()
+    assert text.startswith("no validation: the first would follow round 10, and the training ends after round 6")
+    assert ("serves without the transition memory" in text) is transitions
+    assert "Lower evaluation.eval_every = 10" in text
+    assert said(round_number=1, best_round=None, config=tiny_config(evaluation={"eval_every": 6})) == {}
+    assert said(round_number=5, best_round=4, config=short) == {}, "of a model that goes on"
+
+
 def test_empty_memories_are_named_once_there_was_time_to_write():
     (text,) = said(memory_updates=0.0).values()
     assert text.startswith("memory not updated: no memory was written in round 100")

@@ -12,7 +12,7 @@ from fedmem.data.trainable import require_trainable
 from fedmem.errors import CheckpointError
 from fedmem.evaluation.baselines import EASE, ItemItemCounts, Popularity
 from fedmem.evaluation.evaluate import Scorer, evaluate
-from fedmem.experiment import check_resumable
+from fedmem.experiment import RESUMABLE, check_resumable
 from fedmem.interruption import heeding
 from fedmem.serving import erase_users
 from fedmem.snapshot import take_snapshot
@@ -26,6 +26,8 @@ from trainer.stores import Stores
 logger = logging.getLogger(__name__)
 
 EASE_ITEMS = 5_000  # of more, inverting the matrix would hold up the first round for over ten seconds
+
+CHANGEABLE = RESUMABLE | {"evaluation.eval_every"}  # of a model that goes on with other data, and is validated anew
 
 
 class MissingFolderError(Exception):
@@ -128,7 +130,7 @@ class JobSnapshot:
                 f"job {self.job.id} continues job {parent.id}, whose checkpoints are no longer in {directory.path}: "
                 "bring the folder back, continue another job, or train anew without start_from"
             )
-        check_resumable(directory.read_config(), config)
+        check_resumable(directory.read_config(), config, CHANGEABLE)
         refuse_budgets(config)
         return aside(directory.read_snapshot, self.go_on)
 

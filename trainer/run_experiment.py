@@ -194,7 +194,11 @@ class JobRun:
 
     def _why_finished(self, run: TrainingRun, last: int) -> str:
         why = self._why_no_more_rounds(run, last)
-        if self.job.goes_on_with_newest and run.record.best == self._begun_with():
+        begun = self._begun_with() if self.job.goes_on_with_newest else 0
+        every = run.snapshot.config.evaluation.eval_every
+        if last // every == begun // every:
+            return f"{why}; no round was validated: evaluation.eval_every = {every} and {last - begun} rounds; lower it"
+        if begun and run.record.best == begun:
             return f"{why}; on the newest data none was better than the model of job {self.job.start_from}, which stays"
         return why
 

@@ -211,7 +211,10 @@ class ScheduleStore:
             statement = select(models.c.round, jobs.c.id, jobs.c.config).join(jobs).where(models.c.version == version)
             model = connection.execute(statement).one()
         more = {"federated": {"num_rounds": model.round + row.rounds}}
-        return PlannedJob(row, validate_config(merged(model.config, more), f"the configuration of {version}"), model.id)
+        config = validate_config(merged(model.config, more), f"the configuration of {version}")
+        every = min(config.evaluation.eval_every, row.rounds)  # or a night might be over before a validation
+        often = config.evaluation.model_copy(update={"eval_every": every})
+        return PlannedJob(row, config.model_copy(update={"evaluation": often}), model.id)
 
     def queue(self, planned: PlannedJob, said: str, *, by_clock: bool) -> JobRow | None:
         """Queue the job, and say when the schedule is due next; None if it was queued or changed by another meanwhile.

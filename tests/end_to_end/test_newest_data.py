@@ -86,9 +86,20 @@ def test_each_interaction_is_handed_on_once_and_nothing_of_who_left(product):
     assert (last.handed_on == dataset.training_lengths).all()
 
 
+def test_a_job_that_validates_no_round_says_so(product):
+    begun = product.jobs.get(1).best_round
+    job = product.queue({"federated": {"num_rounds": begun + 1}}, start_from=1)
+    product.train()
+    found = product.jobs.get(job.id)
+    assert (found.round, found.best_round) == (begun + 1, begun)
+    assert found.message.endswith("no round was validated: evaluation.eval_every = 2 and 1 rounds; lower it")
+    assert found.message in product.jobs.logs(job.id)[-1].message
+
+
 def test_the_old_model_stays_where_no_round_is_better(product):
     first = product.jobs.get(1)
-    job = product.queue({"federated": {"num_rounds": first.best_round + 1}}, start_from=1)  # which is not validated
+    one_more = {"federated": {"num_rounds": first.best_round + 1}, "evaluation": {"eval_every": 1}}
+    job = product.queue(one_more, start_from=1)
     product.train()
     found = product.jobs.get(job.id)
     assert (found.round, found.best_round) == (first.best_round + 1, first.best_round)

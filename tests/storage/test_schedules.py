@@ -75,6 +75,16 @@ def test_the_model_in_service_goes_on_with_its_own_settings(store, schedules, ru
     assert [(job.start_from, job.num_rounds) for job in queued(schedules, runs)] == [(2, 50)]
 
 
+@pytest.mark.parametrize(("rounds", "every"), [(3, 3), (9, 9), (10, 10), (20, 10)])
+def test_a_night_is_never_too_short_for_a_validation(store, schedules, runs, clock, rounds, every):
+    schedules.create(dataset="demo", cron="0 3 * * *", rounds=rounds, config=CONFIG)
+    clock.now = NIGHT
+    trained(store, queued(schedules, runs)[0], best=20, last=30)
+    clock.now = NIGHT + DAY
+    (job,) = queued(schedules, runs)
+    assert (job.num_rounds, job.config["evaluation"]["eval_every"]) == (20 + rounds, every)
+
+
 def test_a_clock_that_was_ahead_for_a_while_costs_no_further_night(schedules, runs, clock, nightly):
     clock.now = NIGHT + 365 * DAY
     queued(schedules, runs)

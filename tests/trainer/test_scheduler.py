@@ -10,6 +10,7 @@ from fedmem.storage import schema
 from fedmem.storage.catalogue import CatalogueStore
 from fedmem.storage.catalogue_rows import Event
 from fedmem.storage.engine import writing
+from fedmem.storage.metrics import MetricStore
 from fedmem.storage.models import ModelStore
 from fedmem.storage.schedule_runs import ScheduleRuns
 from fedmem.storage.schedules import ScheduleStore
@@ -54,6 +55,19 @@ def test_night_after_night_the_model_goes_on_through_the_gate(product, schedules
         assert schedules.get(night.id).next_at > time.time()
     dataset = product.directory(2).read_snapshot().dataset
     assert len(dataset.history(dataset.vocabulary.user_index("newcomer"))) == 8
+
+
+def test_a_night_shorter_than_eval_every_is_validated(product, schedules):
+    product.queue({"federated": {"num_rounds": 4}, "evaluation": {"eval_every": 4}})
+    product.train()
+    schedules.create(dataset="tiny", cron="0 3 * * *", rounds=2)
+    missed(product, 1)
+    product.train()
+    (job, *_) = product.jobs.page()
+    assert (job.state, job.round, job.config["evaluation"]["eval_every"]) == ("succeeded", 6, 2)
+    (*_, last) = MetricStore(product.engine).rounds(job.id, after_round=-1)
+    assert (last.round, "NDCG@10" in last.metrics.get("validation", {})) == (6, True)
+    assert "no round was validated" not in job.message
 
 
 def test_a_trainer_that_trains_queues_what_is_due_meanwhile(product, schedules):
