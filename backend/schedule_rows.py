@@ -2,6 +2,7 @@
 
 import time
 
+from backend.damaged_rows import mended
 from backend.job_rows import time_of
 from backend.stored_config import read_config
 from fedmem.contracts import Schedule
@@ -9,7 +10,16 @@ from fedmem.storage.schedules import ScheduleRow
 
 
 def schedule_of(row: ScheduleRow) -> Schedule:
-    """Show a schedule with what became of it last."""
+    """Show a schedule with what became of it last. One whose row is damaged says so."""
+    return mended(f"schedule {row.id}", row, _whole_schedule_of, "trouble", _harmless)
+
+
+def _harmless(row: ScheduleRow) -> dict[str, object]:
+    first = {"next_at": None, "last_at": None, "created_at": 0.0, "promotion": None, "rounds": 0, "message": None}
+    return first | {"last_job": None, "cron": str(row.cron), "timezone": str(row.timezone), "paused": True}
+
+
+def _whole_schedule_of(row: ScheduleRow) -> Schedule:
     job = row.last_job
     return Schedule(
         id=row.id,

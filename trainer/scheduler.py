@@ -46,6 +46,8 @@ class Scheduler:
                 self._queue(row)
         except StorageError as error:
             logger.warning("no schedule can be looked at: %s", error)
+        except Exception:  # whatever it is: this thread goes on, and so does the trainer
+            logger.exception("the schedules could not all be looked at")
 
     def _keep_looking(self) -> None:
         while not self._ended.wait(self._seconds):

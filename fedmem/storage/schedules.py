@@ -14,7 +14,7 @@ from sqlalchemy import Connection, Engine, Row, select
 from fedmem.config import ExperimentConfig
 from fedmem.config_reader import merged, validate_config
 from fedmem.contracts.jobs import PromotionMode
-from fedmem.errors import ConfigError, ConflictError, UnknownScheduleError
+from fedmem.errors import ConfigError, ConflictError, UnknownJobError, UnknownScheduleError
 from fedmem.recurrence import check_recurrence, next_due
 from fedmem.storage.datasets import find_dataset
 from fedmem.storage.engine import reading, writing
@@ -23,6 +23,8 @@ from fedmem.storage.job_rows import LARGEST_ID, JobRow, add_log, job_row
 from fedmem.storage.job_states import ENDED
 from fedmem.storage.models import active_version
 from fedmem.storage.schema import datasets, jobs, models, schedules
+
+DAMAGE = (TypeError, ValueError, AttributeError, ArithmeticError)  # what values of another type than the column's raise
 
 
 @dataclass(frozen=True)
@@ -185,18 +187,18 @@ class ScheduleStore:
         """Let a schedule be due at its next time that was to wait for a later one, as the clock has been set back.
 
         Later than the second from now: of an hour that comes twice, the next time may be one that it is past already.
+        What is no time at all, which SQLite takes for a later one, is put right likewise.
         """
         now, going = self.clock(), (schedules.c.paused.is_(False), schedules.c.next_at > self.clock())
         with reading(self.engine) as connection:
             rows = connection.execute(select(schedules).where(*going)).all()
         for row in rows:
-            with suppress(ConfigError):  # a damaged row, which says so once it is due
-                first = next_due(row.cron, row.timezone, now)
-                second = None if first is None else next_due(row.cron, row.timezone, first)
-                if second is not None and row.next_at > second:
-                    with writing(self.engine) as connection:
-                        same = schedules.c.id == row.id, schedules.c.next_at == row.next_at
-                        connection.execute(schedules.update().where(*same).values(next_at=first))
+            first = _next_due(row, now)
+            second = None if first is None else _next_due(row, first)
+            if second is not None and not (isinstance(row.next_at, float) and row.next_at <= second):
+                with writing(self.engine) as connection:
+                    same = schedules.c.id == row.id, schedules.c.next_at == row.next_at
+                    connection.execute(schedules.update().where(*same).values(next_at=first))
 
     def planned(self, row: ScheduleRow) -> PlannedJob:
         """Work out what a schedule would queue now.
@@ -246,12 +248,19 @@ class ScheduleStore:
             return job
 
     def fail(self, row: ScheduleRow, message: str) -> None:
-        """Note why a schedule that was due has queued no job; it is due again at its next time."""
+        """Note why a schedule that was due has queued no job; it is due again at its next time, if it has one."""
         now = self.clock()
-        values = {"next_at": next_due(row.cron, row.timezone, now), "last_at": now, "message": message}
+        values = {"next_at": _next_due(row, now), "last_at": now, "message": message}
         with writing(self.engine) as connection:
             same = schedules.c.id == row.id, schedules.c.next_at == row.next_at
             connection.execute(schedules.update().where(*same).values(**values))
+
+
+def _next_due(row: Row[Any] | ScheduleRow, after: float) -> float | None:
+    """Return when a schedule is due next; None where its row is damaged: it says so once it is due."""
+    with suppress(ConfigError, *DAMAGE):
+        return next_due(row.cron, row.timezone, after)
+    return None
 
 
 def _first_config(connection: Connection, row: ScheduleRow) -> ExperimentConfig:
@@ -297,5 +306,8 @@ def _row(connection: Connection, schedule_id: int) -> ScheduleRow:
 
 
 def _with_job(connection: Connection, row: Row[Any]) -> ScheduleRow:
-    job = None if row.last_job_id is None else job_row(connection, row.last_job_id)
+    job = None
+    if row.last_job_id is not None:
+        with suppress(UnknownJobError, *DAMAGE):  # a number that is none, or of no job
+            job = job_row(connection, row.last_job_id)
     return ScheduleRow(**row._mapping, last_job=job)

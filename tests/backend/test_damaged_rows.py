@@ -17,6 +17,7 @@ LISTS = {
     "trainers": "/trainers",
     "rounds": "/jobs/1/metrics",
     "lines": "/jobs/1/logs",
+    "schedules": "/schedules",
 }
 
 
@@ -33,11 +34,16 @@ LISTS = {
         ("UPDATE metrics SET value = 'much' WHERE round = 2 AND name = 'prototype_collapse'", "rounds", None),
         ("UPDATE logs SET time = 'then' WHERE id = 1", "lines", "message"),
         ("UPDATE logs SET level = 'LOUD', time = 1e300 WHERE id = 1", "lines", "message"),
+        ("UPDATE schedules SET next_at = 'soon' WHERE id = 1", "schedules", "trouble"),
+        ("UPDATE schedules SET last_at = 1e300, rounds = 'many' WHERE id = 1", "schedules", "trouble"),
+        ("UPDATE schedules SET cron = x'ff', promotion = 'x' WHERE id = 1", "schedules", "trouble"),
     ],
 )
 def test_one_damaged_row_harms_no_other(served, served_world, caplog, damage, listed, says):
     another_model(served_world, activate=True)
     trainers(served_world)
+    for cron in ("0 3 * * *", "0 4 * * *"):
+        served.post("/schedules", json={"dataset": "tiny", "cron": cron}).raise_for_status()
     whole = rows(served, listed)
     with closing(sqlite3.connect(served_world.database)) as connection, connection:
         assert connection.execute(damage).rowcount >= 1
@@ -47,7 +53,7 @@ def test_one_damaged_row_harms_no_other(served, served_world, caplog, damage, li
     assert len(changed) == 1
     assert says is None or "is damaged: restore it from a backup" in changed[0][0][says]
     assert sum("is damaged" in record.getMessage() for record in caplog.records) == 1
-    assert served.get("/jobs/1/events").status_code == 200
+    assert {served.get(path).status_code for path in ("/jobs/1/events", "/schedules/1")} == {200}
 
 
 def test_metrics_that_are_numbers_are_still_shown(served, served_world):

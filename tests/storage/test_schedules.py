@@ -252,3 +252,22 @@ def test_a_stopped_jobs_model_that_was_activated_goes_on(store, schedules, runs,
     ModelStore(store.engine, clock).activate("job-1-round-2", "by hand")
     clock.now = NIGHT + DAY
     assert [(job.start_from, job.num_rounds) for job in queued(schedules, runs)] == [(1, 22)]
+
+
+@pytest.mark.parametrize("damage", [{"sqlite": "'soon'", "postgresql": "'NaN'"}, {"sqlite": "x'00'"}, {}])
+def test_what_is_no_time_is_due_at_the_next_one(schedules, nightly, engine, damage):
+    with writing(engine) as connection:
+        connection.exec_driver_sql(f"UPDATE schedules SET next_at = {damage.get(engine.dialect.name, '1e300')}")
+    schedules.bring_back()
+    assert schedules.get(nightly.id).next_at == NIGHT
+
+
+def test_one_whose_times_are_damaged_says_so_and_rests(schedules, clock, nightly, engine):
+    clock.now = NIGHT
+    with writing(engine) as connection:
+        connection.exec_driver_sql("UPDATE schedules SET cron = 'now and then', last_job_id = NULL")
+    (seen,) = schedules.due()
+    schedules.fail(seen, "there are no such times")
+    row = schedules.get(nightly.id)
+    assert (row.next_at, row.trouble(clock.now)) == (None, "there are no such times")
+    assert schedules.change(nightly.id, cron="0 3 * * *").next_at == NIGHT + DAY

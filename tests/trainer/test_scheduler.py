@@ -1,6 +1,8 @@
 """A trainer follows schedules: the whole loop, what is missed, and what cannot be followed."""
 
+import sqlite3
 import time
+from contextlib import closing
 
 import pytest
 from sqlalchemy import update
@@ -99,3 +101,32 @@ def test_one_that_cannot_be_followed_holds_up_no_other(product, schedules, caplo
         assert row.trouble(now), "it says why"
         assert row.next_at > now, "and goes on at its next time"
         assert f"schedule {row.id} is due, and no job is queued" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "next_at = 'soon'",
+        "cron = 'now and then'",
+        "cron = x'00'",
+        "timezone = x'ff'",
+        "rounds = 'many'",
+        "created_at = 'then'",
+        "last_at = 'then'",
+        "last_job_id = 'last'",
+        "promotion = x'00'",
+        "paused = 'no'",
+    ],
+)
+def test_a_damaged_row_ends_neither_the_others_nor_the_trainer(product, schedules, damage):
+    product.write("other", "o", "Book")
+    for dataset in ("tiny", "other"):
+        missed(product, schedules.create(dataset=dataset, cron="0 3 * * *", rounds=4).id)
+    with closing(sqlite3.connect(product.engine.url.database)) as connection, connection:
+        connection.execute(f"UPDATE schedules SET {damage} WHERE id = 1")
+    with Scheduler(schedules, ScheduleRuns(schedules, product.data_dir, None), 0.01):
+        assert "other" in [job.dataset for job in product.jobs.page()]
+        missed(product, 2)
+        assert schedules.get(2).trouble(time.time()), "its job has not ended"
+        product.jobs.stop(schedules.get(2).last_job_id)
+        until(lambda: len([job for job in product.jobs.page() if job.dataset == "other"]) == 2, "another look")
