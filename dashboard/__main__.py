@@ -38,6 +38,8 @@ def main() -> None:
     except FedMemError as error:
         sys.stderr.write(f"error: {error}\n")
         sys.exit(2)
+    if settings.warning is not None:
+        sys.stderr.write(f"warning: {settings.warning}\n")
     serve(settings, listener)
 
 

@@ -51,6 +51,16 @@ class Settings(WebSettings):
         return self
 
     @property
+    def warning(self) -> str | None:
+        """Say that a proxy brings others to a dashboard without a password; None where it does not, or has its own."""
+        if self.password is not None or not self.trusted_proxies:
+            return None
+        return (
+            "whoever the proxies of FEDMEM_TRUSTED_PROXIES bring to the dashboard sees and does everything: set "
+            "FEDMEM_DASHBOARD_PASSWORD, unless the proxy asks for one itself"
+        )
+
+    @property
     def base_url(self) -> str:
         """Give the backend's address without a slash at its end."""
         return str(self.api_url).rstrip("/")

@@ -125,6 +125,7 @@ def test_rollbacks_go_to_what_served_before_and_the_history_says_when(served, se
     assert (back["version"], back["state"], version(served)) == (first, "in_service", first)
     assert [model["state"] for model in served.get("/models").json()["models"]] == ["replaced", "in_service"]
     history = ModelHistory.model_validate(served.get("/models/history?dataset=tiny").json()).activations
+    assert "tiny" in problem(served.get("/models/history?dataset=nowhere"), 404).detail
     assert [(one.version, one.reason) for one in history] == [
         (first, f"rolled back from {second}"),
         (second, "asked for by HTTP"),

@@ -101,6 +101,15 @@ def test_beyond_loopback_a_password_is_needed(monkeypatch, tmp_path, host):
     assert "secret-one" not in repr(Settings.load())
 
 
+def test_behind_a_proxy_a_password_is_asked_for(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    assert Settings.load().warning is None
+    monkeypatch.setenv("FEDMEM_TRUSTED_PROXIES", "127.0.0.1")
+    assert "FEDMEM_DASHBOARD_PASSWORD" in (Settings.load().warning or "")
+    monkeypatch.setenv("FEDMEM_DASHBOARD_PASSWORD", "secret-one")
+    assert Settings.load().warning is None
+
+
 def test_behind_a_prefix_the_form_and_the_cookie_are_the_prefixs():
     asking = client(root="/fedmem")
     assert 'action="/fedmem/sign-in"' in asking.get("/").text
