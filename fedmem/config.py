@@ -8,7 +8,7 @@ miscellaneous stands at the top of the tree.
 import math
 from typing import Annotated, Any, Literal, Self, get_args
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, FailFast, Field, model_validator
 
 from fedmem.modality import Modality
 
@@ -171,7 +171,7 @@ class TransitionsConfig(Section):
     neighbours: Size = setting(100, "Entries N that are kept of a row, the greatest.")
     items_read: Size = setting(20, "Latest items of a history whose rows are read.")
     recency_power: NotNegative = setting(1.0, "Power p of (1 + age) by which a row that is read weighs less.")
-    strengths: Annotated[tuple[NotNegative, ...], Field(min_length=1, max_length=32)] = setting(
+    strengths: Annotated[tuple[NotNegative, ...], Field(min_length=1, max_length=32), FailFast()] = setting(
         (0.0, 0.1, 0.2, 0.3, 0.5, 0.7, 1.0, 1.5),
         "Weights alpha of the transition memory in the score that validations try; the best by NDCG@10 is taken.",
     )
@@ -310,11 +310,11 @@ class PrivacyConfig(Section):
 class EvaluationConfig(Section):
     """What is measured, and when."""
 
-    k_list: Annotated[tuple[Positive, ...], Field(min_length=1, max_length=100)] = setting(
+    k_list: Annotated[tuple[Positive, ...], Field(min_length=1, max_length=100), FailFast()] = setting(
         (5, 10, 20), "Cut-offs of HR and NDCG."
     )
-    metrics: Annotated[tuple[Literal["HR", "NDCG", "MRR"], ...], Field(min_length=1, max_length=10)] = setting(
-        ("HR", "NDCG", "MRR"), "Metrics reported."
+    metrics: Annotated[tuple[Literal["HR", "NDCG", "MRR"], ...], Field(min_length=1, max_length=10), FailFast()] = (
+        setting(("HR", "NDCG", "MRR"), "Metrics reported.")
     )
     eval_every: Rounds = setting(10, "Rounds between validations.")
 

@@ -41,7 +41,7 @@ from fedmem.contracts import (
     Selection,
 )
 from fedmem.contracts.ab_tests import Arm
-from fedmem.contracts.contract import PRINTABLE, STORED, Contract
+from fedmem.contracts.contract import PRINTABLE, STORED, Contract, Listed
 from fedmem.contracts.recommendations import MAX_OFFSET, ItemId, RecommendationRequest
 from fedmem.errors import ConfigError, UnknownUserError
 from fedmem.serving import Question, Recommendation
@@ -76,7 +76,7 @@ class KnownUserQuery(Selection):
 
     model_config = ConfigDict(extra="ignore")  # the route refuses unknown names, and says which are near
 
-    exclude: tuple[ItemId, ...] = Field((), max_length=MOST_EXCLUDED, description="Not these items; repeatable.")
+    exclude: Listed[ItemId] = Field((), max_length=MOST_EXCLUDED, description="Not these items; repeatable.")
     model: str | None = Field(None, max_length=255, pattern=PRINTABLE, description=WHICH_VERSION)
     dataset: str | None = Field(None, max_length=255, pattern=PRINTABLE, description=WHICH_DATASET)
     strict: bool = Field(False, description="Whether an unknown user is a 404.")

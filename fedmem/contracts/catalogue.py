@@ -5,7 +5,7 @@ from typing import Annotated
 
 from pydantic import BeforeValidator, Field
 
-from fedmem.contracts.contract import PRINTABLE, Contract, Time
+from fedmem.contracts.contract import PRINTABLE, Contract, Listed, Time
 from fedmem.contracts.recommendations import MAX_HISTORY, ItemId, UserId, told_apart
 from fedmem.identifiers import MAX_DESCRIPTION_LENGTH, MAX_ID_LENGTH, read_id
 
@@ -35,7 +35,7 @@ class ItemUpdate(Contract):
     """What ``PUT /items/{id}`` takes: an item's whole description. It is recommendable from the next answer on."""
 
     title: Title = Field(description="As a reader is to see it.")
-    genres: tuple[Genre, ...] = Field(
+    genres: Listed[Genre] = Field(
         (), max_length=100, description="Its genres, which are its categories.", examples=[["Comedy", "Romance"]]
     )
     year: int | None = Field(None, ge=-9999, le=9999, examples=[1987])
@@ -51,12 +51,10 @@ class ItemUpdate(Contract):
 class ItemAvailability(Contract):
     """What ``POST /items/availability`` takes: which items are hidden, and which are shown again."""
 
-    hide: tuple[ItemId, ...] = Field(
+    hide: Listed[ItemId] = Field(
         (), max_length=MAX_HISTORY, description="Not to be recommended until they are shown.", examples=[["1197"]]
     )
-    show: tuple[ItemId, ...] = Field(
-        (), max_length=MAX_HISTORY, description="To be recommended again.", examples=[["260"]]
-    )
+    show: Listed[ItemId] = Field((), max_length=MAX_HISTORY, description="To be recommended again.", examples=[["260"]])
 
 
 class AvailabilityChange(Contract):

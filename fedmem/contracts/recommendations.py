@@ -4,7 +4,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from fedmem.contracts.contract import STORED, Contract
+from fedmem.contracts.contract import STORED, Contract, Listed
 from fedmem.identifiers import FLOAT64_EXACT
 from fedmem.modality import Modality
 
@@ -75,7 +75,7 @@ class Selection(Contract):
     year_to: int | None = Field(
         None, ge=-9999, le=9999, description="Only items of this year or earlier.", examples=[None]
     )
-    exclude: tuple[ItemId, ...] = Field(
+    exclude: Listed[ItemId] = Field(
         (), max_length=MAX_HISTORY, description="Items that are not to be recommended.", examples=[["588"]]
     )
 
@@ -89,7 +89,7 @@ class RecommendationRequest(Selection):
     """What ``POST /recommend`` takes, and each question of a batch: a user's id, or a history. Nothing is stored."""
 
     user_id: UserId | None = Field(None, description="A user's id; leave it out and give a history instead.")
-    history: tuple[ItemId, ...] = Field(
+    history: Listed[ItemId] = Field(
         (),
         max_length=MAX_HISTORY,
         description="Item ids, oldest first. Those that the catalogue does not hold are left out and listed.",
@@ -106,7 +106,7 @@ class RecommendationRequest(Selection):
 class BatchRequest(Contract):
     """What ``POST /recommend/batch`` takes."""
 
-    requests: tuple[RecommendationRequest, ...] = Field(
+    requests: Listed[RecommendationRequest] = Field(
         min_length=1,
         max_length=MAX_BATCH,
         description="Answered in this order.",

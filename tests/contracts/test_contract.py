@@ -1,0 +1,37 @@
+"""What enters costs little to refuse, however much is wrong with it: counted in errors, each of which takes time."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from pydantic import BaseModel, ValidationError
+
+from backend.routers.recommend import KnownUserQuery
+from fedmem.config import ExperimentConfig
+from fedmem.contracts import BatchRequest, ItemAvailability, ItemUpdate, RecommendationRequest
+
+ENTERING = (RecommendationRequest, BatchRequest, ItemAvailability, ItemUpdate, KnownUserQuery)
+WRONG: list[object] = [{}] * 1000
+
+
+def errors(model: type[BaseModel], value: object) -> list[Any]:
+    with pytest.raises(ValidationError) as refused:
+        model.model_validate(value)
+    return refused.value.errors()
+
+
+def lists(model: type[BaseModel]) -> Iterator[tuple[type[BaseModel], str]]:
+    for name, field in model.model_fields.items():
+        if str(field.annotation).startswith("tuple["):
+            yield model, name
+        elif isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            yield from lists(field.annotation)
+
+
+@pytest.mark.parametrize(
+    ("model", "name"), [place for model in (*ENTERING, ExperimentConfig) for place in lists(model)]
+)
+def test_the_first_wrong_member_ends_the_reading_of_a_list(model, name):
+    members = [{"exclude": WRONG}] * 34 if model is BatchRequest else WRONG
+    found = [error for error in errors(model, {name: members}) if error["loc"][0] == name]
+    assert [error["loc"][1] for error in found if error["type"] != "too_short"] == [0]
