@@ -4,10 +4,10 @@ import hashlib
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, select, update
+from sqlalchemy import ColumnElement, Connection, Row, Select, select, update
 
 from fedmem.contracts.ab_tests import Arm
-from fedmem.storage.schema import ab_tests, datasets
+from fedmem.storage.schema import ab_tests, datasets, models
 
 
 @dataclass(frozen=True)
@@ -67,5 +67,26 @@ def running_test(connection: Connection, dataset_id: int) -> AbTestRow | None:
 
 def end_tests(connection: Connection, dataset_id: Any, because: str, now: float) -> None:
     """End the test of a data set, if one runs, in the transaction that makes it senseless."""
-    running = ab_tests.c.dataset_id == dataset_id, ab_tests.c.ended_at.is_(None)
-    connection.execute(update(ab_tests).where(*running).values(ended_at=now, ended_because=because))
+    end_those(connection, ab_tests.c.dataset_id == dataset_id, because, now)
+
+
+def end_those(connection: Connection, which: ColumnElement[bool], because: str, now: float) -> None:
+    """End the tests among these that run, and let the models that waited for their end say that it has come."""
+    running = update(ab_tests).where(which, ab_tests.c.ended_at.is_(None))
+    ended = connection.scalars(running.values(ended_at=now, ended_because=because).returning(ab_tests.c.id)).all()
+    for test_id in ended:
+        then = (
+            f"A/B test {test_id} ran when its job ended, and has ended since: activate it, or leave it to the next "
+            "job's model, which is judged"
+        )
+        waited = models.c.held_back.startswith(_waits_for(test_id), autoescape=True)
+        connection.execute(update(models).where(waited).values(held_back=then))
+
+
+def why_wait(test: AbTestRow) -> str:
+    """Say why a model that ends up beside a test waits."""
+    return f"{_waits_for(test.id)}{test.control} and {test.treatment} runs, and is not cut short"
+
+
+def _waits_for(test_id: int) -> str:
+    return f"A/B test {test_id} of "

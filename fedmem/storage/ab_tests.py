@@ -6,11 +6,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Engine, and_, case, func, select, update
+from sqlalchemy import Connection, Engine, and_, case, func, select
 
 from fedmem.errors import ConflictError, UnknownTestError
 from fedmem.storage import datasets
-from fedmem.storage.ab_rows import AbTestRow, running_test, select_tests, test_of
+from fedmem.storage.ab_rows import AbTestRow, end_those, running_test, select_tests, test_of
 from fedmem.storage.engine import reading, writing
 from fedmem.storage.impressions import ATTRIBUTION_WINDOW
 from fedmem.storage.models import active_version, model_of
@@ -95,8 +95,7 @@ class AbTestStore:
             test = _get(connection, test_id)
             if test.ended_at is not None:
                 raise ConflictError(f"test {test_id} has ended: {test.ended_because}")
-            values = {"ended_at": self._clock(), "ended_because": because}
-            connection.execute(update(ab_tests).where(ab_tests.c.id == test_id).values(**values))
+            end_those(connection, ab_tests.c.id == test_id, because, self._clock())
             return _get(connection, test_id)
 
     def get(self, test_id: int) -> AbTestRow:

@@ -8,7 +8,7 @@ from sqlalchemy import Connection, Row, func, literal, select
 
 from fedmem.contracts.jobs import LogLevel, Split
 from fedmem.errors import ConflictError
-from fedmem.storage.ab_rows import running_test
+from fedmem.storage.ab_rows import running_test, why_wait
 from fedmem.storage.job_rows import Lease, RoundResult, Verdict, add_log
 from fedmem.storage.job_states import EndState
 from fedmem.storage.leases import FREE, fenced_update, held_job
@@ -127,9 +127,7 @@ def leave(connection: Connection, job: Row[Any], round: int, verdict: Verdict, n
         verdict = Verdict(False, "another model went into service while it was compared with the one before")
         add_log(connection, job.id, "WARNING", f"the model waits, ready: {verdict.reason}", now)
     elif verdict.serve and (test := running_test(connection, job.dataset_id)) is not None:
-        verdict = Verdict(
-            False, f"A/B test {test.id} of {test.control} and {test.treatment} runs, and is not cut short"
-        )
+        verdict = Verdict(False, why_wait(test))
         add_log(connection, job.id, "WARNING", f"the model waits, ready: {verdict.reason}", now)
     version = add_model(connection, job.id, round, now, None if verdict.serve else verdict.reason)
     if verdict.serve:
