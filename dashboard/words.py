@@ -29,6 +29,12 @@ def job_name(job: Job) -> str:
     return f"Job {job.id} · {model_title(job.config)}"
 
 
+def as_sentence(text: object) -> str:
+    """Begin with a capital what stands alone, though it is said after a name elsewhere."""
+    said = str(text)
+    return said[:1].upper() + said[1:]
+
+
 def job_label(job: Job) -> str:
     """Name a job and its data set."""
     return f"{job_name(job)}, {job.dataset}"

@@ -5,7 +5,6 @@ import streamlit as st
 from dashboard.address import whole_number
 from dashboard.client import LIMIT, RefusedError
 from dashboard.components.connection import client
-from dashboard.words import job_label
 from fedmem.contracts import Job
 
 AT_ONCE = 50
@@ -28,12 +27,17 @@ def choose_job() -> None:
     by_id = {job.id: job for job in jobs}
     if st.session_state.get(_CHOICE) not in by_id:
         st.session_state[_CHOICE] = wanted if wanted in by_id else default_job(jobs).id
-    st.sidebar.selectbox("Job", list(by_id), key=_CHOICE, format_func=lambda number: job_label(by_id[number]))
+    st.sidebar.selectbox("Job", list(by_id), key=_CHOICE, format_func=lambda number: _short(by_id[number]))
     _tell(st.session_state[_CHOICE])
     if there_are_older_jobs() and jobs_shown() < LIMIT:
         st.sidebar.button(
             "Older jobs", icon=":material/history:", key="older-jobs", on_click=_show_more, type="tertiary"
         )
+
+
+def _short(job: Job) -> str:
+    """Name a job by what has room in the sidebar."""
+    return f"Job {job.id} · {job.dataset}"
 
 
 def jobs_shown() -> int:

@@ -7,6 +7,7 @@ from dashboard.client import BackendError, RefusedError
 from dashboard.components.connection import client
 from dashboard.components.states import empty
 from dashboard.plain_text import in_markdown
+from dashboard.words import as_sentence
 from fedmem.contracts import Job, LeakReport
 
 METER = (
@@ -23,8 +24,7 @@ def leak_meter(job: Job) -> None:
     try:
         report = client().leaks(job.id)
     except RefusedError as error:
-        said = str(error)
-        empty("Not measured yet", in_markdown(said[:1].upper() + said[1:]))
+        empty("Not measured yet", in_markdown(as_sentence(error)))
     except BackendError as error:
         st.caption(in_markdown(error))
     else:

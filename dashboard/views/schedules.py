@@ -12,7 +12,7 @@ from dashboard.components.connection import client
 from dashboard.components.new_schedule import new_schedule
 from dashboard.components.states import backend_needed, empty
 from dashboard.plain_text import in_markdown
-from dashboard.words import ago
+from dashboard.words import ago, as_sentence
 from fedmem.contracts import Schedule, ScheduleUpdate
 
 _TROUBLE = "schedule-trouble"
@@ -56,7 +56,7 @@ def _card(one: Schedule) -> None:
         st.markdown(f"{in_markdown(one.cron)} ({in_markdown(one.timezone)}), {one.rounds:,} rounds each time")
         st.caption(f"Schedule {one.id}. Next: {_next(one)}. {_last(one)}")
         if one.trouble is not None:
-            st.warning(in_markdown(one.trouble), icon=":material/warning:")
+            st.warning(in_markdown(as_sentence(one.trouble)), icon=":material/warning:")
         with st.container(horizontal=True):
             _button("Run now", "play_arrow", "run", one, lambda: client().run_schedule(one.id))
             if one.paused:

@@ -87,4 +87,4 @@ def test_it_is_run_paused_resumed_and_removed(page, api, schedules, product):
 
 def test_trouble_is_said(page, api, schedules):
     schedules.fail(schedules.create(dataset="tiny", cron="0 3 * * *", rounds=5), "the disk is full")
-    assert "the disk is full" in words(page("schedules", api))
+    assert "The disk is full" in words(page("schedules", api))
