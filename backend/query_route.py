@@ -5,6 +5,7 @@ FastAPI passes over parameters that a route does not have, so that ``?kk=3`` wou
 
 from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping
 from difflib import get_close_matches
+from itertools import zip_longest
 from typing import Any, get_args, get_origin
 from urllib.parse import unquote
 
@@ -18,6 +19,8 @@ from starlette.convertors import PathConvertor, register_url_convertor
 from starlette.datastructures import QueryParams
 from starlette.routing import Match
 from starlette.types import Scope
+
+from backend.wrong_request import SHOWN
 
 
 class IdConvertor(PathConvertor):
@@ -96,11 +99,12 @@ def parameters(dependant: Dependant) -> Iterable[str]:
 
 
 def unknown(query: Mapping[str, Any], known: Collection[str]) -> list[dict[str, Any]]:
-    """Make an error, in FastAPI's form, for each unknown parameter."""
+    """Make an error, in FastAPI's form, for each unknown parameter; those that are told have the nearest names."""
+    names = [name for name in query if name not in known]
+    told = [_no_such(name, known) for name in names[:SHOWN]]
     return [
-        {"type": "unknown_parameter", "loc": ("query", name), "msg": _no_such(name, known), "input": query[name]}
-        for name in query
-        if name not in known
+        {"type": "unknown_parameter", "loc": ("query", name), "msg": message, "input": query[name]}
+        for name, message in zip_longest(names, told, fillvalue="")
     ]
 
 

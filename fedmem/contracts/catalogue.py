@@ -5,7 +5,7 @@ from typing import Annotated
 
 from pydantic import BeforeValidator, Field
 
-from fedmem.contracts.contract import PRINTABLE, Contract, Listed, Time
+from fedmem.contracts.contract import PRINTABLE, Body, Contract, Listed, Time
 from fedmem.contracts.recommendations import MAX_HISTORY, ItemId, UserId, told_apart
 from fedmem.identifiers import MAX_DESCRIPTION_LENGTH, MAX_ID_LENGTH, read_id
 
@@ -31,7 +31,7 @@ Title = Annotated[str, Field(max_length=1000, pattern=PRINTABLE, examples=["The 
 Genre = Annotated[str, Field(max_length=200, pattern=PRINTABLE, examples=["Comedy"])]
 
 
-class ItemUpdate(Contract):
+class ItemUpdate(Body):
     """What ``PUT /items/{id}`` takes: an item's whole description. It is recommendable from the next answer on."""
 
     title: Title = Field(description="As a reader is to see it.")
@@ -48,7 +48,7 @@ class ItemUpdate(Contract):
     )
 
 
-class ItemAvailability(Contract):
+class ItemAvailability(Body):
     """What ``POST /items/availability`` takes: which items are hidden, and which are shown again."""
 
     hide: Listed[ItemId] = Field(

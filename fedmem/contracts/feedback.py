@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BeforeValidator, Field, PlainValidator, ValidationError, model_validator
 
 from fedmem.contracts.catalogue import NewItemId, NewUserId
-from fedmem.contracts.contract import PRINTABLE, Contract
+from fedmem.contracts.contract import PRINTABLE, Body, Contract
 from fedmem.times import read_time
 
 MAX_EVENTS = 10_000
@@ -89,7 +89,7 @@ def _read(value: object) -> FeedbackEvent | WrongEvent:
 SentEvent = Annotated[FeedbackEvent | WrongEvent, PlainValidator(_read, json_schema_input_type=FeedbackEvent)]
 
 
-class FeedbackRequest(Contract):
+class FeedbackRequest(Body):
     """What ``POST /feedback`` takes. The same event again, from a retry, is stored once.
 
     An event that is none does not cost the others: it is a ``WrongEvent`` here.

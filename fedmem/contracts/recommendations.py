@@ -4,7 +4,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from fedmem.contracts.contract import STORED, Contract, Listed
+from fedmem.contracts.contract import STORED, Body, Contract, Listed
 from fedmem.identifiers import FLOAT64_EXACT
 from fedmem.modality import Modality
 
@@ -85,7 +85,7 @@ class Selection(Contract):
         return self.offset + self.k
 
 
-class RecommendationRequest(Selection):
+class RecommendationRequest(Selection, Body):
     """What ``POST /recommend`` takes, and each question of a batch: a user's id, or a history. Nothing is stored."""
 
     user_id: UserId | None = Field(None, description="A user's id; leave it out and give a history instead.")
@@ -103,7 +103,7 @@ class RecommendationRequest(Selection):
         return self
 
 
-class BatchRequest(Contract):
+class BatchRequest(Body):
     """What ``POST /recommend/batch`` takes."""
 
     requests: Listed[RecommendationRequest] = Field(

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from starlette.testclient import TestClient
 
+from backend import query_route
 from backend.errors import add_error_handlers
 from backend.query_route import QueryRoute, list_fields
 from backend.routers.recommend import KnownUserQuery, UserId
@@ -68,3 +69,12 @@ def test_a_route_of_another_form_is_refused_when_it_is_made():
 
     with pytest.raises(AssertionError, match="one model"):
         FastAPI().router.add_api_route("/{a}", two, route_class_override=QueryRoute)
+
+
+def test_nearest_names_are_sought_for_the_unknown_parameters_that_are_told(client, monkeypatch):
+    sought = []
+    monkeypatch.setattr(query_route, "get_close_matches", lambda name, *_, **__: sought.append(name) or ["k"])
+    detail = client.get("/quick/u?" + "&".join(f"k{i}=1" for i in range(2000))).json()["detail"]
+    assert sought == ["k0", "k1", "k2"]
+    assert detail.startswith("k0 = '1': there is no such parameter (did you mean 'k'?); k1 = ")
+    assert detail.endswith("(and 1997 more)")
