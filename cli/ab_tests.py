@@ -70,7 +70,7 @@ def show(database_url: DatabaseUrl = None, as_json: AsJson = False) -> None:
 def _table(found: "list[AbTest]") -> Table:
     table = Table()
     for name in ("test", "data set", "control", "treatment", "share", "state", "verdict"):
-        table.add_column(name, overflow="fold")
+        table.add_column(name, no_wrap=name in ("control", "treatment"), overflow="fold")
     for test in found:
         state = "runs" if test.ended_at is None else f"ended: {test.ended_because}"
         versions = test.control.model_version, test.treatment.model_version

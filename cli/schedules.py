@@ -43,9 +43,9 @@ def show_schedules(database_url: DatabaseUrl = None, as_json: AsJson = False) ->
     if not rows:
         notes.print("no schedules yet: add one with fedmem schedules add --dataset NAME --cron '0 3 * * *'")
         return
-    table = Table()
-    for name in ("schedule", "data set", "when", "zone", "rounds", "next", "last job"):
-        table.add_column(name, no_wrap=name in ("schedule", "rounds"), overflow="fold")
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for name in ("id", "data set", "when", "zone", "rounds", "next", "last job"):
+        table.add_column(name, no_wrap=name != "data set", overflow="fold")
     for row in rows:
         next_at = "paused" if row.paused else _local(row.next_at, row.timezone)
         job = "" if row.last_job is None else f"{row.last_job.id} {row.last_job.state}"

@@ -107,7 +107,7 @@ def _record(found: list[Shown]) -> dict[str, Any]:
 def _print(found: list[Shown]) -> None:
     table = Table(box=None, header_style="bold", pad_edge=False)
     for column in ("setting", "value", "from", "read by", "meaning"):
-        table.add_column(column, overflow="fold")
+        table.add_column(column, no_wrap=column == "setting", overflow="fold")
     for setting in found:
         table.add_row(setting.name, setting.value, setting.origin, ", ".join(setting.services), setting.meaning)
     answers.print(table)
