@@ -2,7 +2,9 @@
 
 import math
 from collections.abc import Sequence
+from functools import partial
 
+from backend.damaged_rows import mended
 from backend.job_rows import time_of
 from backend.online import rate
 from backend.settings import Settings
@@ -17,7 +19,19 @@ TYPICAL = 0.02  # a difference of shares as one expects; the interval is tightes
 
 
 def result_of(test: AbTestRow, store: AbTestStore, settings: Settings) -> AbTest:
-    """Show a test and what it has shown by now."""
+    """Show a test and what it has shown by now. One whose row is damaged says so."""
+    return mended(
+        f"A/B test {test.id}", test, partial(_whole_result_of, store=store, settings=settings), "verdict", _harmless
+    )
+
+
+def _harmless(test: AbTestRow) -> dict[str, object]:
+    ended_at = None if test.ended_at is None else 0.0
+    times = {"started_at": 0.0, "ended_at": ended_at, "ended_because": None}
+    return {"share": test.share if test.damage is None else 0.0} | times | {"control": "", "treatment": ""}
+
+
+def _whole_result_of(test: AbTestRow, store: AbTestStore, settings: Settings) -> AbTest:
     control, treatment = store.counts(test)
     hits = effect(control.hits, control.users, treatment.hits, treatment.users)
     clicks = effect(control.clicks, control.users, treatment.clicks, treatment.users)

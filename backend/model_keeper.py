@@ -129,23 +129,32 @@ class ModelKeeper:
 
     def _take_up_tests(self) -> None:
         """Let the A/B tests that run by now split the users, once their treatments are in memory."""
-        with self._loading:
+        with self.troubles.apart("the taking up of A/B tests"), self._loading:
             self._meanwhile.clear()
             self._follow_tests()
 
     def _follow_tests(self) -> None:
         known = {test.id for test in self.served.tests.values()}
-        running = self.tests.running()
-        self.served.test(test for test in running if test.id in known or self._treatment(test) is not None)
+        running = [test for test in self.tests.running() if self._is_whole(test)]
+        self.served.test([test for test in running if test.id in known or self._treatment(test) is not None])
+
+    def _is_whole(self, test: AbTestRow) -> bool:
+        """Say whether a test can split users; one whose row is damaged ends."""
+        if test.damage is not None:
+            self._end(test, f"its row in the database is damaged: {test.damage}")
+        return test.damage is None
+
+    def _end(self, test: AbTestRow, because: str) -> None:
+        LOG.error("A/B test %d ends: %s", test.id, because)
+        with suppress(ConflictError):  # it has been stopped
+            self.tests.stop(test.id, because)
 
     def _treatment(self, test: AbTestRow) -> ServedModel | None:
         """Get the model that is tried; where it cannot be served the test ends."""
         try:
             model = self._prepared(self.models.get(test.treatment))
         except (ConflictError, UnknownModelError) as error:
-            LOG.error("A/B test %d ends: %s", test.id, error)
-            with suppress(ConflictError):  # it has been stopped
-                self.tests.stop(test.id, f"its treatment could not be served: {error}")
+            self._end(test, f"its treatment could not be served: {error}")
             return None
         self._hold(model)
         return self.served.in_memory(test.treatment)

@@ -1,11 +1,13 @@
 """A/B tests: two models share a data set's users."""
 
+from functools import partial
 from http import HTTPStatus
 from typing import Annotated
 
 from fastapi import APIRouter, Path, Query
 
 from backend.ab_results import result_of
+from backend.damaged_rows import shown
 from backend.dependencies import LARGEST_ID, SEES_USERS, WRITES, CurrentSettings, Keeper
 from backend.openapi import problems
 from backend.query_route import KnownQueryRoute
@@ -27,8 +29,8 @@ def list_ab_tests(
     limit: Annotated[int, Query(ge=1, le=100, description="How many.")] = 20,
 ) -> AbTestList:
     """List the newest tests with what they have shown."""
-    rows = keeper.tests.page(dataset, limit)
-    return AbTestList(tests=tuple(result_of(row, keeper.tests, settings) for row in rows))
+    show = partial(result_of, store=keeper.tests, settings=settings)
+    return AbTestList(tests=tuple(shown(show, keeper.tests.page(dataset, limit))))
 
 
 @router.get("/ab-tests/{test_id}", dependencies=[SEES_USERS], responses=problems(404, 503))

@@ -4,7 +4,8 @@ import hashlib
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, select, update
+from sqlalchemy import ColumnElement, Connection, Row, Select, select, type_coerce, update
+from sqlalchemy.types import NullType
 
 from fedmem.contracts.ab_tests import Arm
 from fedmem.storage.schema import ab_tests, datasets, models
@@ -36,6 +37,15 @@ class AbTestRow:
     ended_at: float | None = None
     ended_because: str | None = None
 
+    @property
+    def damage(self) -> str | None:
+        """Say why no user can be split by it, None where its row in the database is whole."""
+        if not (isinstance(self.share, float) and 0 < self.share < 1):
+            return f"its share is {self.share!r}, no number between 0 and 1"
+        if not (isinstance(self.salt, bytes) and len(self.salt) <= hashlib.blake2b.MAX_KEY_SIZE):
+            return f"its salt is not of {hashlib.blake2b.MAX_KEY_SIZE} bytes at most"
+        return None
+
     def arm_of(self, user_id: str) -> Arm:
         """Say which arm a user is in, always the same: by a keyed hash of the id, a number from 0 to 1."""
         digest = hashlib.blake2b(user_id.encode("utf-8", "surrogatepass"), digest_size=8, key=self.salt).digest()
@@ -48,7 +58,10 @@ class AbTestRow:
 
 def select_tests() -> Select[Any]:
     """Select the columns of ``AbTestRow``, the newest first."""
-    columns = (ab_tests.c[name] for name in AbTestRow.__dataclass_fields__ if name != "dataset")
+    columns: list[Any] = [
+        ab_tests.c[name] for name in AbTestRow.__dataclass_fields__ if name not in ("dataset", "salt")
+    ]
+    columns.append(type_coerce(ab_tests.c.salt, NullType()).label("salt"))  # as it is: text in it spoils no other row
     joined = select(*columns, datasets.c.name.label("dataset")).join(datasets, datasets.c.id == ab_tests.c.dataset_id)
     return joined.order_by(ab_tests.c.id.desc())
 

@@ -1,5 +1,8 @@
 """A/B tests: a sticky split, answers of the version that they name, and what ends a test."""
 
+import sqlite3
+from contextlib import closing
+
 import numpy as np
 import pytest
 from starlette.testclient import TestClient
@@ -133,6 +136,38 @@ def test_where_memory_holds_one_model_no_two_are_compared(served_world, treatmen
     with TestClient(create_app(settings_of(served_world, models_in_memory=1))) as client:
         wait_for_model(client)
         assert "FEDMEM_MODELS_IN_MEMORY" in problem(start(client, treatment), 409).detail
+
+
+@pytest.mark.parametrize(
+    ("damage", "because"),
+    [
+        ("share = 'half'", "its share is 'half', no number between 0 and 1"),
+        ("share = 1e300", "its share is 1e+300"),
+        ("salt = 'text'", "its salt is not of 64 bytes at most"),
+        ("salt = zeroblob(100)", "its salt is not of 64 bytes at most"),
+    ],
+)
+def test_one_whose_row_is_damaged_ends_and_the_control_answers(client, treatment, served_world, damage, because):
+    control = start(client, treatment).json()["control"]["model_version"]
+    with closing(sqlite3.connect(served_world.database)) as connection, connection:
+        connection.execute(f"UPDATE ab_tests SET {damage}")
+    client.app.state.services.keeper.look()
+    assert set(arms(client).values()) == {(None, control)}
+    (test,) = client.get("/ab-tests").raise_for_status().json()["tests"]
+    assert f"its row in the database is damaged: {because}" in test["ended_because"]
+    assert start(client, treatment).status_code == 201
+
+
+@pytest.mark.parametrize("started_at", ["'then'", "1e300"])
+def test_one_whose_start_is_damaged_goes_on(client, treatment, served_world, started_at):
+    start(client, treatment)
+    split = arms(client)
+    with closing(sqlite3.connect(served_world.database)) as connection, connection:
+        connection.execute(f"UPDATE ab_tests SET started_at = {started_at}")
+    client.app.state.services.keeper.look()
+    assert arms(client) == split
+    (test,) = client.get("/ab-tests").raise_for_status().json()["tests"]
+    assert "is damaged: restore it from a backup" in test["verdict"]
 
 
 def test_a_treatment_whose_checkpoint_breaks_ends_the_test(client, treatment, served_world):

@@ -6,6 +6,7 @@ from contextlib import closing
 import pytest
 
 from backend.damaged_rows import warn_once
+from fedmem.storage.ab_tests import AbTestStore
 from fedmem.storage.engine import connect
 from fedmem.storage.jobs import JobStore
 from tests.backend.conftest import World
@@ -18,6 +19,7 @@ LISTS = {
     "rounds": "/jobs/1/metrics",
     "lines": "/jobs/1/logs",
     "schedules": "/schedules",
+    "tests": "/ab-tests",
 }
 
 
@@ -34,6 +36,10 @@ LISTS = {
         ("UPDATE metrics SET value = 'much' WHERE round = 2 AND name = 'prototype_collapse'", "rounds", None),
         ("UPDATE logs SET time = 'then' WHERE id = 1", "lines", "message"),
         ("UPDATE logs SET level = 'LOUD', time = 1e300 WHERE id = 1", "lines", "message"),
+        ("UPDATE ab_tests SET share = 'half' WHERE id = 1", "tests", "verdict"),
+        ("UPDATE ab_tests SET started_at = 'then' WHERE id = 1", "tests", "verdict"),
+        ("UPDATE ab_tests SET started_at = 1e300, ended_at = 'now' WHERE id = 1", "tests", "verdict"),
+        ("UPDATE ab_tests SET control = x'ff' WHERE id = 1", "tests", "verdict"),
         ("UPDATE schedules SET next_at = 'soon' WHERE id = 1", "schedules", "trouble"),
         ("UPDATE schedules SET last_at = 1e300, rounds = 'many' WHERE id = 1", "schedules", "trouble"),
         ("UPDATE schedules SET cron = x'ff', promotion = 'x' WHERE id = 1", "schedules", "trouble"),
@@ -44,6 +50,7 @@ def test_one_damaged_row_harms_no_other(served, served_world, caplog, damage, li
     trainers(served_world)
     for cron in ("0 3 * * *", "0 4 * * *"):
         served.post("/schedules", json={"dataset": "tiny", "cron": cron}).raise_for_status()
+    two_tests(served_world)
     whole = rows(served, listed)
     with closing(sqlite3.connect(served_world.database)) as connection, connection:
         assert connection.execute(damage).rowcount >= 1
@@ -74,6 +81,15 @@ def trainers(world: World) -> None:
     engine = connect(world.url)
     for worker in ("one", "two"):
         JobStore(engine).seen(worker, None)
+    engine.dispose()
+
+
+def two_tests(world: World) -> None:
+    """Let one A/B test have ended, and another too."""
+    engine = connect(world.url)
+    tests, treatment = AbTestStore(engine), another_model(world, activate=False)
+    for _ in range(2):
+        tests.stop(tests.start(treatment, 0.5).id, "the test")
     engine.dispose()
 
 
