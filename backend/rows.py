@@ -117,7 +117,17 @@ def _whole_activation_of(row: ActivationRow) -> Activation:
 
 
 def dataset_of(row: DatasetRow) -> Dataset:
-    """Show a data set and its counts."""
+    """Show a data set and its counts; where its row is damaged the log says so."""
+    return mended(
+        f"data set {row.name}",
+        row,
+        _whole_dataset_of,
+        None,
+        lambda row: {"imported_at": 0.0, "repeats": None, "source": ""},
+    )
+
+
+def _whole_dataset_of(row: DatasetRow) -> Dataset:
     return Dataset(
         name=row.name,
         source=row.source,

@@ -80,7 +80,7 @@ def _ready(request: Request, served: ServedModels, asked: str | None, troubles: 
 @router.get("/datasets", responses=problems(503))
 def list_datasets(catalogue: Catalogue) -> DatasetList:
     """List imported data sets, and how much is in them."""
-    return DatasetList(datasets=tuple(dataset_of(row) for row in catalogue.datasets()))
+    return DatasetList(datasets=tuple(shown(dataset_of, catalogue.datasets())))
 
 
 @router.get("/trainers", responses=problems(503))
