@@ -27,6 +27,7 @@ UNMATCHED = "(no route)"
 # What a probe or a scraper asks for again and again is not limited.
 UNLIMITED = ("/health/live", "/health/ready", "/metrics")
 TOO_LONG = 413
+REFUSED_UNIT = 10_000  # bytes of a body that was wrong, which count as a request
 CLOSE = {"Connection": "close"}  # the rest of the body is not read
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _USABLE_ID = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
@@ -131,7 +132,12 @@ class Limited:
                 raise HTTPException(TOO_LONG, self._too_long, CLOSE)
             return message
 
-        await self.app(scope, receive_some, send)
+        async def send_and_charge(message: Message) -> None:
+            if self.rate is not None and message.get("status") == HTTPStatus.UNPROCESSABLE_ENTITY:
+                self.rate.charge(client_of(scope), received // REFUSED_UNIT)
+            await send(message)
+
+        await self.app(scope, receive_some, send_and_charge)
 
     @property
     def _too_long(self) -> str:

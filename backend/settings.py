@@ -56,7 +56,8 @@ class Settings(StorageSettings, WebSettings):
     rate_limit: PositiveInt | None = Field(
         None,
         description="Requests per minute of one client address, where every 100 items or events of one count as a "
-        "request, histories by their work and reads of a job's data by their time; unset, as many as they like.",
+        "request, histories by their work, wrong bodies by their bytes and reads of a job's data by their "
+        "time; unset, as many as they like.",
     )
     max_k: PositiveInt = Field(1000, description="The most items of one answer.")
     max_feedback_per_day: PositiveInt = Field(

@@ -21,7 +21,7 @@ def few() -> Places:
     return Places("requests are being answered", 3, 2)
 
 
-def small_app(rate: RateLimit | None = None, answered: Places | None = None) -> FastAPI:
+def small_app(rate: RateLimit | None = None, answered: Places | None = None, longest: int = 100) -> FastAPI:
     app = FastAPI()
     app.state.metrics = HttpMetrics.create()
 
@@ -35,12 +35,16 @@ def small_app(rate: RateLimit | None = None, answered: Places | None = None) -> 
     async def echo(request: Request) -> int:
         return len(await request.body())
 
+    @app.post("/numbers")
+    async def numbers(given: dict[str, int]) -> int:
+        return len(given)
+
     @app.get("/health/live")
     async def live() -> str:
         return "live"
 
     add_error_handlers(app)
-    app.add_middleware(Limited, max_body_bytes=100, rate=rate, answered=answered or few())
+    app.add_middleware(Limited, max_body_bytes=longest, rate=rate, answered=answered or few())
     app.add_middleware(Observed, metrics=app.state.metrics)
     return app
 
@@ -144,6 +148,15 @@ def test_who_asks_too_often_waits():
     assert response.headers["retry-after"] == "30"
     assert "2 requests a minute" in problem(response).detail
     assert client.get("/health/live").status_code == 200
+
+
+def test_a_body_that_is_refused_is_charged_by_its_bytes():
+    long, rate = "k" * 39_000, RateLimit(6, clock=lambda: 0.0)
+    client = TestClient(small_app(rate, longest=40_000))
+    assert client.post("/numbers", json={long: 1}).status_code == 200
+    assert client.post("/numbers", json={"k": "one"}).status_code == 422
+    assert client.post("/numbers", json={long: "one"}).status_code == 422
+    assert client.get("/things/a").status_code == 429
 
 
 def test_other_protocols_pass():
