@@ -32,7 +32,7 @@ from cli.screen import answers, show_log
 from fedmem import __version__
 
 app = typer.Typer(
-    help="FedMem: a federated recommender whose users keep their data.",
+    help="FedMem: a federated sequential recommender.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},

@@ -9,8 +9,14 @@ import streamlit as st
 from dashboard.client import BackendAwayError, BackendError, RefusedError
 from dashboard.components.connection import client, settings
 from dashboard.plain_text import in_markdown
+from dashboard.words import is_under_way, state_of
+from fedmem.contracts import Job
 
 RETRY_SECONDS = 3.0
+MOST_JOBS = 50  # among which the one is looked for that brings the first model
+FIRST_MODEL = (
+    "A training job puts its best model into service when it is done; on the demo catalogue it takes a minute or two."
+)
 
 
 def empty(title: str, text: str, icon: str = ":material/info:") -> None:
@@ -35,6 +41,34 @@ def start_a_job() -> None:
     """Link to the form."""
     st.page_link(
         "views/training.py", label="Start a training job", icon=":material/play_arrow:", query_params={"new": "1"}
+    )
+
+
+def no_model_yet(icon: str) -> None:
+    """Say which job will bring the first model, or how to get one; the page is drawn anew once one is in service."""
+
+    @st.fragment(run_every=max(RETRY_SECONDS, settings().poll_seconds))
+    def look() -> None:
+        try:
+            if client().models().in_service:
+                st.rerun()
+            under_way = [job for job in client().jobs(MOST_JOBS).jobs if is_under_way(job) and job.kind == "training"]
+        except BackendError:
+            return  # the page says so once it is drawn anew
+        if under_way:
+            empty("No model is in service yet", _awaited(under_way[-1]), icon)
+        else:
+            empty("No model is in service yet", FIRST_MODEL, icon)
+            start_a_job()
+
+    look()
+
+
+def _awaited(job: Job) -> str:
+    """Say how far the job is that brings the first model."""
+    return (
+        f"Job {job.id} is {state_of(job)}, at round {job.round} of {job.num_rounds}. Its model goes into service when "
+        "it is done, and this page shows it by itself."
     )
 
 

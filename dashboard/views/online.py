@@ -10,7 +10,7 @@ from dashboard.components.ab_tests import ab_tests
 from dashboard.components.connection import client
 from dashboard.components.drawings import panel
 from dashboard.components.model_choice import chosen_model
-from dashboard.components.states import backend_needed, empty
+from dashboard.components.states import backend_needed, empty, no_model_yet
 from dashboard.plain_text import in_markdown
 from dashboard.words import counted
 from fedmem.contracts import OnlineEvaluation, OnlineGroup
@@ -28,12 +28,7 @@ def online() -> None:
     with backend_needed():
         model = chosen_model()
         if model is None:
-            empty(
-                "No model is in service yet",
-                "What users do with recommendations can be seen once there are some. Start a training job on the "
-                "Training page.",
-                ":material/ads_click:",
-            )
+            no_model_yet(":material/ads_click:")
             return
         st.caption(f"What became of the answers that users got on {in_markdown(model.dataset)}.")
         days = st.segmented_control("Answers of", list(DAYS), default="Last week", key="online-days")

@@ -9,7 +9,7 @@ from dashboard.components.connection import client
 from dashboard.components.drawings import panel
 from dashboard.components.history import Taken, history, history_strip
 from dashboard.components.model_choice import chosen_model
-from dashboard.components.states import backend_needed, empty
+from dashboard.components.states import backend_needed, no_model_yet
 from dashboard.plain_text import in_markdown
 from fedmem.contracts import Explanation, InService, RecommendationRequest, RecommendationResponse
 from fedmem.modality import Modality
@@ -46,13 +46,7 @@ def recommend() -> None:
     with backend_needed():
         model = chosen_model()
         if model is None:
-            empty(
-                "No model is in service yet",
-                "A training job puts its best model into service when it is done. Start one on the Training page; "
-                "on the demo catalogue it takes a minute or two.",
-                ":material/movie:",
-            )
-            st.page_link("views/training.py", label="Go to Training", icon=":material/trending_up:")
+            no_model_yet(":material/movie:")
             return
         st.caption(
             f"{in_markdown(model.model_version)} answers, the model in service, on {in_markdown(model.dataset)}, "

@@ -273,6 +273,13 @@ def test_the_form_says_what_a_job_will_cost_a_user(page, filled):
     assert "will spend ε = 8, δ = 1e-06 for a user, on weights alone" in words(app)
 
 
+@pytest.mark.parametrize("name", ["recommend", "online"])
+def test_before_the_first_model_the_job_that_brings_it_is_named(page, crowded_api, name):
+    said = words(page(name, crowded_api))
+    assert "No model is in service yet" in said
+    assert "is queued, at round 0 of" in said
+
+
 def test_the_form_can_be_closed_where_there_is_no_data(page, empty_api):
     app = page("training", empty_api, new=1)
     assert "fedmem data import" in app.info[0].value
