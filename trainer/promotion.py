@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from fedmem.checkpoint import Snapshot
+from fedmem.checkpoint import RunDirectory, Snapshot
 from fedmem.data.federated_dataset import FederatedDataset
 from fedmem.errors import FedMemError, LeaseLostError, StorageError
 from fedmem.evaluation.baselines import Popularity
@@ -56,6 +56,9 @@ class Promotion:
             return Verdict(False)
         if self.mode == "auto":
             return Verdict(True)
+        if (stays := self._is_what_serves(round)) is not None:
+            logger.info("model %s stays in service: no later round was better", stays)
+            return Verdict(False)
         found = Verdict(False, "promotion is manual") if self.mode == "manual" else self._compared(snapshot, round)
         version = version_name(self.job.id, round)
         if found.serve:
@@ -68,6 +71,23 @@ class Promotion:
                 version,
             )
         return found
+
+    def _is_what_serves(self, round: int) -> str | None:
+        """Name the model in service where this one is the same, trained on without gain; None where it is not."""
+        active = self.stores.models.active(self.job.dataset)
+        if active is None or not self.job.goes_on_with_newest:
+            return None
+        if (active.job_id, active.round) != (self.job.start_from, round):
+            return None
+        try:  # the weight of the transition memory was chosen anew, on the newest data
+            both = {self._strength(job_id, round) for job_id in (active.job_id, self.job.id)}
+        except (FedMemError, OSError):
+            return None
+        return active.version if len(both) == 1 else None
+
+    def _strength(self, job_id: int, round: int) -> float:
+        checkpoint = RunDirectory(self.folder / str(job_id)).checkpoints.read(round)  # all of it, as it may be damaged
+        return checkpoint.server.strength
 
     def _compared(self, snapshot: Snapshot, round: int) -> Verdict:
         """Compare with what serves; the job has ended well whatever goes wrong here, and its model then waits."""
