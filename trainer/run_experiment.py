@@ -197,7 +197,8 @@ class JobRun:
         begun = self._begun_with() if self.job.goes_on_with_newest else 0
         every = run.snapshot.config.evaluation.eval_every
         if last // every == begun // every:
-            return f"{why}; no round was validated: evaluation.eval_every = {every} and {last - begun} rounds; lower it"
+            rounds = "1 round" if last == begun + 1 else f"{last - begun} rounds"
+            return f"{why}; no round was validated: evaluation.eval_every = {every} and {rounds}; lower it"
         if begun and run.record.best == begun:
             return f"{why}; on the newest data none was better than the model of job {self.job.start_from}, which stays"
         return why

@@ -93,7 +93,7 @@ def test_a_job_that_validates_no_round_says_so(product):
     product.train()
     found = product.jobs.get(job.id)
     assert (found.round, found.best_round) == (begun + 1, begun)
-    assert found.message.endswith("no round was validated: evaluation.eval_every = 2 and 1 rounds; lower it")
+    assert found.message.endswith("no round was validated: evaluation.eval_every = 2 and 1 round; lower it")
     assert found.message in product.jobs.logs(job.id)[-1].message
 
 
