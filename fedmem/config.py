@@ -21,6 +21,7 @@ LARGEST = 10_000
 CPU_CHUNK = 16  # clients whose activations the caches of a core still hold
 Size = Annotated[int, Field(gt=0, le=LARGEST)]
 Rounds = Annotated[int, Field(gt=0, le=1_000_000)]
+Metrics = Annotated[tuple[Literal["HR", "NDCG", "MRR"], ...], Field(min_length=1, max_length=10), FailFast()]
 Rate = Annotated[float, Field(gt=0)]
 Text = Annotated[str, Field(max_length=4096, pattern=r"^[^\x00-\x1f\x7f]+$")]  # a name or a path
 NotNegative = Annotated[float, Field(ge=0)]
@@ -313,9 +314,7 @@ class EvaluationConfig(Section):
     k_list: Annotated[tuple[Positive, ...], Field(min_length=1, max_length=100), FailFast()] = setting(
         (5, 10, 20), "Cut-offs of HR and NDCG."
     )
-    metrics: Annotated[tuple[Literal["HR", "NDCG", "MRR"], ...], Field(min_length=1, max_length=10), FailFast()] = (
-        setting(("HR", "NDCG", "MRR"), "Metrics reported.")
-    )
+    metrics: Metrics = setting(("HR", "NDCG", "MRR"), "Metrics reported.")
     eval_every: Rounds = setting(10, "Rounds between validations.")
 
     @model_validator(mode="after")

@@ -15,7 +15,7 @@ from tests.end_to_end.products import Product
 from tests.end_to_end.proxies import SITE, as_the_guide_shows, nginx, nginx_with
 from tests.end_to_end.visitor import Visitor
 from tests.ports import free_port
-from tests.waiting import PATIENCE
+from tests.waiting import PATIENCE, until
 
 PASSWORD, KEY = "let me in", "the key"
 FETCH = """async ([address, method, key, body]) => {
@@ -93,7 +93,7 @@ def test_a_request_has_the_proxys_id_in_answer_and_log(shop, caplog):
     said = answer.headers["x-request-id"]
     assert len(said) == 32, "nginx gives each request its own"
     assert answer.json()["request_id"] == said
-    assert any(record.fields["request_id"] == said for record in caplog.records)
+    until(lambda: said in [record.fields["request_id"] for record in caplog.records], "a line of the log")
 
 
 def test_the_documentation_is_the_prefixs(shop, context):
