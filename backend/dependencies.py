@@ -213,6 +213,20 @@ def _dataset_name(served: Served, catalogue: Catalogue, dataset: AskedDataset = 
 DatasetName = Annotated[str, Depends(_dataset_name)]
 
 
+def _only_dataset(
+    catalogue: Catalogue,
+    dataset: Annotated[
+        str | None, Query(max_length=255, pattern=PRINTABLE, description="Only what is of this data set.")
+    ] = None,
+) -> str | None:
+    if dataset is not None:
+        catalogue.dataset(dataset)  # or 404, which lists those there are
+    return dataset
+
+
+OnlyDataset = Annotated[str | None, Depends(_only_dataset)]
+
+
 async def _model_of(arrivals: CurrentArrivals, dataset: DatasetName) -> ServedModel | None:
     return await arrivals.if_any(dataset)
 

@@ -87,8 +87,6 @@ class JobRun:
 
     def _train(self) -> None:
         config = validate_config(self.job.config, f"job {self.job.id}")
-        if config.engine != "simulation":
-            raise ConfigError(f"engine = {config.engine} is for `fedmem train` alone, not yet for jobs of a trainer")
         require_memory(config, self.stores.catalogue.dataset(self.job.dataset), self.settings.job_memory)
         prepared = JobSnapshot(self.stores, self.job, self.lease, self.directory, self._go_on, self.control.check)
         snapshot = prepared.read(config)

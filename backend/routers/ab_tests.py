@@ -8,11 +8,10 @@ from fastapi import APIRouter, Path, Query
 
 from backend.ab_results import result_of
 from backend.damaged_rows import shown
-from backend.dependencies import LARGEST_ID, SEES_USERS, WRITES, CurrentSettings, Keeper
+from backend.dependencies import LARGEST_ID, SEES_USERS, WRITES, CurrentSettings, Keeper, OnlyDataset
 from backend.openapi import problems
 from backend.query_route import KnownQueryRoute
 from fedmem.contracts import AbTest, AbTestList, AbTestRequest
-from fedmem.contracts.contract import PRINTABLE
 
 router = APIRouter(tags=["online"], route_class=KnownQueryRoute)
 
@@ -23,9 +22,7 @@ TestId = Annotated[int, Path(ge=1, le=LARGEST_ID, description="The test's number
 def list_ab_tests(
     keeper: Keeper,
     settings: CurrentSettings,
-    dataset: Annotated[
-        str | None, Query(max_length=255, pattern=PRINTABLE, description="Only tests of this data set.")
-    ] = None,
+    dataset: OnlyDataset,
     limit: Annotated[int, Query(ge=1, le=100, description="How many.")] = 20,
 ) -> AbTestList:
     """List the newest tests with what they have shown."""

@@ -5,7 +5,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Header, Query, Response
 
-from backend.dependencies import LARGEST_ID, WRITES, Catalogue, CurrentLinks, CurrentSettings, JobId, Jobs
+from backend.dependencies import LARGEST_ID, WRITES, Catalogue, CurrentLinks, CurrentSettings, JobId, Jobs, OnlyDataset
 from backend.job_rows import job_of
 from backend.openapi import problems
 from backend.query_route import KnownQueryRoute
@@ -79,13 +79,13 @@ def create_job(
     return job_of(row)
 
 
-@router.get("/jobs", responses=problems(503))
+@router.get("/jobs", responses=problems(404, 503))
 def list_jobs(
     jobs: Jobs,
     links: CurrentLinks,
+    dataset: OnlyDataset,
     state: Annotated[JobState | None, Query(description="Only jobs in this state.")] = None,
     kind: Annotated[JobKind | None, Query(description="Only jobs of this kind.")] = None,
-    dataset: Annotated[str | None, Query(max_length=255, description="Only jobs on this data set.")] = None,
     cursor: Annotated[int | None, Query(ge=1, le=LARGEST_ID, description="Only older jobs; `next` holds it.")] = None,
     limit: Annotated[int, Query(ge=1, le=500, description="How many.")] = 50,
 ) -> JobPage:

@@ -5,7 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Query
 
 from backend.damaged_rows import shown
-from backend.dependencies import WRITES, Catalogue, DatasetName, Keeper, Models, Served
+from backend.dependencies import WRITES, DatasetName, Keeper, Models, OnlyDataset, Served
 from backend.openapi import problems
 from backend.query_route import KnownQueryRoute
 from backend.rows import activation_of, in_service_of, model_of
@@ -19,14 +19,12 @@ VersionInPath = Annotated[
 ]
 
 
-@router.get("/models", responses=problems(503))
+@router.get("/models", responses=problems(404, 503))
 def list_models(
     models: Models,
     keeper: Keeper,
     served: Served,
-    dataset: Annotated[
-        str | None, Query(max_length=255, pattern=PRINTABLE, description="Only models of this data set.")
-    ] = None,
+    dataset: OnlyDataset,
     limit: Annotated[int, Query(ge=1, le=500, description="How many.")] = 100,
 ) -> ModelPage:
     """List the newest models, those to serve, and those that answer at this moment."""
@@ -42,15 +40,10 @@ def list_models(
 @router.get("/models/history", responses=problems(404, 503))
 def list_activations(
     models: Models,
-    catalogue: Catalogue,
-    dataset: Annotated[
-        str | None, Query(max_length=255, pattern=PRINTABLE, description="Only what served this data set.")
-    ] = None,
+    dataset: OnlyDataset,
     limit: Annotated[int, Query(ge=1, le=500, description="How many.")] = 100,
 ) -> ModelHistory:
     """List what served when and why it did, the newest first."""
-    if dataset is not None:
-        catalogue.dataset(dataset)  # or 404
     return ModelHistory(activations=tuple(shown(activation_of, models.history(dataset, limit))))
 
 

@@ -3,16 +3,15 @@
 from http import HTTPStatus
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Query, Response
+from fastapi import APIRouter, Path, Response
 
 from backend.damaged_rows import shown
-from backend.dependencies import LARGEST_ID, WRITES, CurrentSettings, Schedules
+from backend.dependencies import LARGEST_ID, WRITES, CurrentSettings, OnlyDataset, Schedules
 from backend.job_rows import job_of
 from backend.openapi import problems
 from backend.query_route import KnownQueryRoute
 from backend.schedule_rows import schedule_of
 from fedmem.contracts import Job, Schedule, ScheduleList, ScheduleRequest, ScheduleUpdate
-from fedmem.contracts.contract import PRINTABLE
 from fedmem.storage.schedule_runs import ScheduleRuns
 
 router = APIRouter(tags=["schedules"], route_class=KnownQueryRoute)
@@ -47,13 +46,8 @@ def create_schedule(request: ScheduleRequest, schedules: Schedules, response: Re
     return schedule_of(row)
 
 
-@router.get("/schedules", responses=problems(503))
-def list_schedules(
-    schedules: Schedules,
-    dataset: Annotated[
-        str | None, Query(max_length=255, pattern=PRINTABLE, description="Only schedules of this data set.")
-    ] = None,
-) -> ScheduleList:
+@router.get("/schedules", responses=problems(404, 503))
+def list_schedules(schedules: Schedules, dataset: OnlyDataset) -> ScheduleList:
     """List the schedules, when each is due, and what became of it last."""
     return ScheduleList(schedules=tuple(shown(schedule_of, schedules.all(dataset))))
 

@@ -1,8 +1,8 @@
 """Training jobs as they cross HTTP."""
 
-from typing import Literal, Self
+from typing import Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from fedmem.config import ExperimentConfig
 from fedmem.contracts.contract import PRINTABLE, Contract, Time
@@ -52,14 +52,6 @@ class JobRequest(Contract):
         "where no round is better. `same`: the data of then, from the last checkpoint; the numbers are those of one "
         "longer job.",
     )
-
-    @model_validator(mode="after")
-    def _of_a_trainer(self) -> Self:
-        if self.config.engine != "simulation":
-            raise ValueError(
-                f"engine = {self.config.engine} is for `fedmem train` alone, not yet for jobs of a trainer"
-            )
-        return self
 
 
 class Job(Contract):

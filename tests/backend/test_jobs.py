@@ -203,7 +203,9 @@ def test_jobs_are_found_by_state_and_kind(client):
 
     assert found("state=queued") == found("kind=experiment") == [second.id]
     assert found("state=stopped&kind=training") == [first.id]
-    assert found("state=running") == found("dataset=nowhere") == []
+    assert found("state=running") == []
+    assert found("dataset=tiny") == [second.id, first.id]
+    assert "tiny" in problem(client.get("/jobs?dataset=nowhere"), 404).detail
     problem(client.get("/jobs?state=asleep"), 422)
 
 
