@@ -74,8 +74,15 @@ class DataFolder:
         if not (link and _linked(entry.path, target)):
             shutil.copy2(entry.path, target)
 
-    def keep_only(self, checkpoints: frozenset[tuple[int, str]]) -> frozenset[tuple[int, str]]:
-        """Remove taken checkpoints that a database does not name, and return those that it names and are not taken."""
+    def keep_only(self, checkpoints: frozenset[tuple[int, str]], begun: frozenset[int]) -> frozenset[tuple[int, str]]:
+        """Remove what is newer than a database, and return the checkpoints that it names and are not taken.
+
+        That is checkpoints that it does not name, and the snapshots of jobs that it does not know to have begun: such a
+        job would take its snapshot for one that an earlier attempt left, and go on without its round 0.
+        """
+        for folder in self.target.glob(f"{LINKED}/[0-9]*"):
+            if int(folder.name) not in begun:
+                shutil.rmtree(folder)
         taken = {
             (int(folder.parent.parent.name), folder.name): folder
             for folder in self.target.glob(f"{LINKED}/[0-9]*/{CHECKPOINTS}/[0-9]*")

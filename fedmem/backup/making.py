@@ -54,7 +54,7 @@ def _take(engine: Engine, folder: DataFolder, target: Path, clock: Callable[[], 
         folder.take()
         copied = copy_database(engine, target)
         folder.take()
-        untaken = folder.keep_only(copied.checkpoints)
+        untaken = folder.keep_only(copied.checkpoints, copied.begun)
         missing = untaken - named_checkpoints(engine)
         if not missing and (copied.deleted == before or not folder.gone()):
             _say_what_was_lost(untaken, copied, folder.source)

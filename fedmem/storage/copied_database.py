@@ -32,12 +32,14 @@ class Copied:
         kind: of database.
         revision: the migration that it is at.
         checkpoints: the folders that it names, by job.
+        begun: the jobs whose start it holds.
         deleted: what changes whenever a user is deleted, or erased from files.
     """
 
     kind: Kind
     revision: str
     checkpoints: frozenset[tuple[int, str]]
+    begun: frozenset[int]
     deleted: tuple[Any, ...]
 
 
@@ -112,7 +114,9 @@ def _deleted(connection: Connection) -> tuple[Any, ...]:
 
 
 def _copied(engine: Engine, connection: Connection) -> Copied:
-    return Copied(engine.dialect.name, schema_revision(engine) or "", _named(connection), _deleted(connection))
+    begun = frozenset(connection.scalars(select(rounds.c.job_id).distinct()))
+    revision = schema_revision(engine) or ""
+    return Copied(engine.dialect.name, revision, _named(connection), begun, _deleted(connection))
 
 
 def refuse_if_used(url: str) -> None:

@@ -16,7 +16,7 @@ class Trainer:
 
     def __init__(self, folder, monkeypatch):
         self.data, self.target = folder / "data", folder / "backup"
-        self.named, self.deleted, self.meanwhile = {(1, "000001")}, (0,), []
+        self.named, self.begun, self.deleted, self.meanwhile = {(1, "000001")}, {1}, (0,), []
         self.put("000001", b"one")
         monkeypatch.setattr(making, "copy_database", self.copy)
         monkeypatch.setattr(making, "deletion_state", lambda _: self.deleted)
@@ -34,7 +34,7 @@ class Trainer:
         (self.data / "jobs" / "1" / "rounds" / name).rmdir()
 
     def copy(self, _, target) -> Copied:
-        copied = Copied("sqlite", "0006", frozenset(self.named), self.deleted)
+        copied = Copied("sqlite", "0006", frozenset(self.named), frozenset(self.begun), self.deleted)
         if self.meanwhile:
             self.meanwhile.pop(0)()
         return copied
@@ -53,6 +53,14 @@ def trainer(tmp_path, monkeypatch):
 def test_a_checkpoint_that_goes_after_the_database_named_it_is_there(trainer):
     trainer.meanwhile = [lambda: (trainer.put("000002", b"two"), trainer.remove("000001"))]
     assert trainer.backed_up() == {"000001": b"one"}, "and one that it does not name yet is not"
+
+
+def test_a_job_that_begins_after_the_database_was_copied_is_not_there(trainer):
+    trainer.named, trainer.begun = set(), set()
+    trainer.remove("000001")
+    trainer.meanwhile = [lambda: write_bytes(trainer.data / "jobs" / "1" / "manifest.json", b"{}")]
+    assert trainer.backed_up() == {}
+    assert not (trainer.target / "data" / "jobs" / "1").exists(), "its snapshot would stand for an earlier attempt's"
 
 
 def test_one_that_is_named_and_gone_between_two_looks_is_asked_for_anew(trainer):
