@@ -26,6 +26,7 @@ from backend.operation_metrics import AnswerMetrics
 from backend.places import Places
 from backend.routers import (
     ab_tests,
+    comparisons,
     experiments,
     feedback,
     items,
@@ -71,6 +72,7 @@ WITH_DATABASE = (
     items.router,
     feedback.router,
     users.router,
+    comparisons.router,  # before /jobs/{job_id}
     jobs.router,
     progress.router,
     schedules.router,

@@ -11,6 +11,7 @@ import typer
 from rich.table import Table
 
 from cli.database import opened
+from cli.job_comparison import compare
 from cli.options import AsJson, ConfigFile, DatabaseUrl, Overrides, ServiceDir, Yes
 from cli.removing import ask, remove_jobs, show_removable
 from cli.screen import answer_json, answers, notes
@@ -19,7 +20,9 @@ from fedmem.errors import ConfigError
 if TYPE_CHECKING:
     from fedmem.storage.jobs import JobRow, JobStore
 
-app = typer.Typer(help="Queue, watch, pause, resume, stop and remove training jobs.", no_args_is_help=True)
+app = typer.Typer(help="Queue, watch, pause, resume, stop, compare and remove training jobs.", no_args_is_help=True)
+
+app.command()(compare)
 
 JobId = Annotated[int, typer.Argument(metavar="JOB", help="As `fedmem jobs list` shows it.")]
 

@@ -13,6 +13,7 @@ from fedmem.contracts.catalogue import (
     UserPage,
     UserSummary,
 )
+from fedmem.contracts.comparisons import Difference, JobComparison
 from fedmem.contracts.experiments import (
     Ablation,
     Experiment,
@@ -84,6 +85,7 @@ __all__ = [
     "BatchResponse",
     "Dataset",
     "DatasetList",
+    "Difference",
     "Effect",
     "Experiment",
     "ExperimentPage",
@@ -104,6 +106,7 @@ __all__ = [
     "ItemResponse",
     "ItemUpdate",
     "Job",
+    "JobComparison",
     "JobEvent",
     "JobLogs",
     "JobMetrics",

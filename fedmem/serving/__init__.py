@@ -2,6 +2,7 @@
 
 from fedmem.checkpoint.erasure import erase_users, leftovers
 from fedmem.data.interactions import Item
+from fedmem.evaluation.comparable import ComparedRun, compare_runs
 from fedmem.memory.transitions import TransitionTable
 from fedmem.serving.answers import Recommendation, ScoredItem, SimilarTo
 from fedmem.serving.catalogue import ServedCatalogue
@@ -18,6 +19,7 @@ from fedmem.serving.transition_rows import ShownTransitions
 
 __all__ = [
     "Change",
+    "ComparedRun",
     "Item",
     "JobMap",
     "OnOtherData",
@@ -31,6 +33,7 @@ __all__ = [
     "TransitionGrowth",
     "TransitionTable",
     "best_of",
+    "compare_runs",
     "described_item",
     "erase_users",
     "leftovers",

@@ -63,6 +63,24 @@ def test_a_database_that_was_not_made_says_what_to_run(fedmem, tmp_path):
     assert not (tmp_path / "new.db").exists()
 
 
+def test_jobs_are_compared_or_refused(fedmem, product, finished):
+    url = ("--database-url", product.url)
+    other = product.queue({"seed": 8}, kind="experiment")
+    shown = fedmem("jobs", "compare", finished, other.id, *url)
+    assert shown.code == 0, shown.err
+    assert all(words in shown.out for words in (f"job {finished}", "seed", "snapshot", "test NDCG@10"))
+    found = json.loads(fedmem("jobs", "compare", finished, other.id, "--metric", "HR@10", "--json", *url).out)
+    assert (found["jobs"], found["metrics"]) == ([finished, other.id], ["HR@10"])
+    assert found["test"]["HR@10"][0] > 0
+    assert found["test"]["HR@10"][1] is None
+    strict = product.queue({"data": {"min_sequence_length": 6}}, kind="experiment")
+    refused = fedmem("jobs", "compare", finished, strict.id, *url)
+    assert refused.code == 2
+    assert "data.min_sequence_length" in refused.err
+    for job in (other, strict):
+        product.jobs.stop(job.id)
+
+
 def test_a_log_tells_the_story_of_a_job(fedmem, product, finished):
     lines = fedmem("jobs", "logs", finished, "--follow", "--database-url", product.url).out.splitlines()
     assert "attempt 1" in lines[0]
