@@ -2,10 +2,10 @@
 
     python -m benchmarks.stopping --data data/ml-100k
 
-A trainer process trains jobs whose settings put as much as they can between two looks whether to go on. Each is stopped
-some seconds after its first round has begun, and one while it still prepares. The CPU seconds are what a busy machine
-does not change much; the seconds on the clock are what the caller waits on this machine as it was, where the trainer
-does not step back behind other work.
+A trainer process trains jobs whose settings put as much as they can between two looks whether to go on. Each is
+stopped some seconds after its first round has begun, one while it still prepares, and one while it loads its text
+encoder. The CPU seconds are what a busy machine does not change much; the seconds on the clock are what the caller
+waits on this machine as it was, where the trainer does not step back behind other work.
 """
 
 import time
@@ -43,6 +43,22 @@ class Stopping:
 
     def measure(self, changes: dict[str, Any], after: float | None) -> tuple[float, float]:
         """Queue a job, and stop it ``after`` seconds of its first round, or while it prepares: seconds, CPU seconds."""
+        job = self._begun(changes)
+        if after is not None:
+            folder = self.made.data_dir / "jobs" / str(job)
+            self.made.wait(lambda: list(folder.glob(".scratch-*")), "the first round")
+            time.sleep(after)
+        return self._stop(job)
+
+    def measure_encoder(self) -> tuple[float, float]:
+        """Stop a job that is about to load the encoder, which no job of this trainer has done: seconds, CPU seconds."""
+        job = self._begun({})
+        self.made.wait(
+            lambda: any("item texts: 0 of" in row.message for row in self.jobs.logs(job)), "texts", every=0.01
+        )
+        return self._stop(job)
+
+    def _begun(self, changes: dict[str, Any]) -> int:
         config = validate_config({"features": {"image": "off"}} | changes, "the benchmark")
         job, _ = self.jobs.create(
             kind="experiment",
@@ -51,11 +67,7 @@ class Stopping:
             num_rounds=config.federated.num_rounds,
         )
         self.made.wait(lambda: self.jobs.get(job.id).state == "running", "the job's begin")
-        if after is not None:
-            folder = self.made.data_dir / "jobs" / str(job.id)
-            self.made.wait(lambda: list(folder.glob(".scratch-*")), "the first round")
-            time.sleep(after)
-        return self._stop(job.id)
+        return job.id
 
     def _stop(self, number: int) -> tuple[float, float]:
         began, cpu = time.monotonic(), self.trainer.cpu_seconds()
@@ -71,9 +83,12 @@ def stopping(data: Path) -> dict[str, Any]:
     with product() as made:
         interactions, items = read_dataset(data)
         made.store(NAME, interactions.without_duplicates(), items)
-        measured = Stopping(made, made.start("trainer", FEDMEM_TRAINER_NICE="0"))
+        empty = str(made.folder / "cache")
+        measured = Stopping(made, made.start("trainer", FEDMEM_TRAINER_NICE="0", FEDMEM_CACHE_DIR=empty))
+        encoder = measured.measure_encoder()
         found = {name: measured.measure(changes, AFTER) for name, changes in CASES.items()}
         found["while it prepares"] = measured.measure(ENDLESS, None)
+        found["while it loads its text encoder"] = encoder
     return {
         "data": data.name,
         "seconds_to_the_end": {name: seconds for name, (seconds, _) in found.items()},

@@ -1,13 +1,19 @@
 """Work that asks nothing meanwhile, done so that a job can end or wait before it is done."""
 
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor, wait
-from contextlib import contextmanager
+import logging
+import os
+import sys
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future, wait
 from typing import TypeVar
+
+from fedmem.interruption import heeding
 
 T = TypeVar("T")
 
 LOOK = 0.2  # seconds from one look whether to go on to the next
+ABANDONED = "abandoned"  # the name of a thread whose result is not waited for
 
 
 class InterruptedJobError(Exception):
@@ -15,18 +21,38 @@ class InterruptedJobError(Exception):
 
 
 def aside(work: Callable[[], T], go_on: Callable[[], None]) -> T:
-    """Do work in a thread of its own, which is left to itself where ``go_on`` raises, as the job is to end."""
-    with closing_without_waiting(ThreadPoolExecutor(1, thread_name_prefix="aside")) as thread:
-        done = thread.submit(work)
+    """Do work in a thread of its own; it is abandoned where ``go_on`` raises, and ends where it next heeds that.
+
+    Args:
+        work: what loads, downloads or reads; it writes nothing of a job, which another trainer may have by then.
+        go_on: raises where the job is to end or to wait; it is asked in both threads.
+    """
+    done: Future[T] = Future()
+    thread = threading.Thread(target=_do, args=(work, go_on, done), name="aside", daemon=True)
+    thread.start()
+    try:
         while not wait([done], LOOK).done:
             go_on()
-        return done.result()
+    except BaseException:
+        thread.name = ABANDONED
+        raise
+    return done.result()
 
 
-@contextmanager
-def closing_without_waiting(thread: ThreadPoolExecutor) -> Iterator[ThreadPoolExecutor]:
-    """Close a thread's queue at the end, and let it finish what it does by itself."""
+def _do(work: Callable[[], T], go_on: Callable[[], None], done: Future[T]) -> None:
     try:
-        yield thread
-    finally:
-        thread.shutdown(wait=False)
+        with heeding(go_on):
+            done.set_result(work())
+    except BaseException as error:  # raised again where it is waited for
+        done.set_exception(error)
+
+
+def end_with_abandoned() -> None:
+    """End the process here, with 0, if work was abandoned that goes on.
+
+    At the end of the interpreter a thread that is inside a library's C++ would end the process by SIGABRT.
+    """
+    if any(thread.name == ABANDONED for thread in threading.enumerate()):
+        logging.shutdown()
+        sys.stdout.flush()
+        os._exit(0)

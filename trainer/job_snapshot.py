@@ -13,7 +13,6 @@ from fedmem.errors import CheckpointError
 from fedmem.evaluation.baselines import EASE, ItemItemCounts, Popularity
 from fedmem.evaluation.evaluate import Scorer, evaluate
 from fedmem.experiment import RESUMABLE, check_resumable
-from fedmem.interruption import heeding
 from fedmem.serving import erase_users
 from fedmem.snapshot import take_snapshot
 from fedmem.storage.jobs import JobRow, Lease, RoundResult
@@ -107,8 +106,8 @@ class JobSnapshot:
             self.stores.jobs.commit_round(self.lease, start)
         parent = self._parent()
         like = None if parent is None else self._snapshot_of(parent, config)
-        with heeding(self.go_on):
-            snapshot = take_snapshot(config, dataset, StageLog(self.go_on), like)
+        # Importing, downloading and loading an encoder takes seconds to minutes, a language model's answer up to one.
+        snapshot = aside(lambda: take_snapshot(config, dataset, StageLog(self.go_on), like), self.go_on)
         self.go_on()
         self.directory.write_snapshot(snapshot)
 

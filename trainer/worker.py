@@ -23,6 +23,7 @@ from fedmem.storage.metrics import MetricStore
 from fedmem.storage.models import ModelStore
 from fedmem.storage.schedule_runs import ScheduleRuns
 from fedmem.storage.schedules import ScheduleStore
+from trainer.aside import ABANDONED, end_with_abandoned
 from trainer.control import Control, Shutdown
 from trainer.priority import bound_memory, step_back
 from trainer.retention import Retention
@@ -130,6 +131,7 @@ def serve_jobs(settings: Settings, *, until_idle: bool = False) -> None:
     step_back(settings.trainer_nice)
     bound_memory(machine_memory() if settings.job_memory is None else settings.job_memory)
     Worker(settings, shutdown).run(until_idle=until_idle)
+    end_with_abandoned()
 
 
 @contextmanager
@@ -152,8 +154,9 @@ class _JobLog(logging.Handler):
     def __init__(self, jobs: JobStore, lease: Lease) -> None:
         super().__init__(logging.INFO)
         self._jobs, self._lease = jobs, lease
-        # Not what is logged about a database that does not answer, nor that other jobs are due.
+        # Not what is logged about a database that does not answer, nor that other jobs are due, nor by an earlier job.
         self.addFilter(lambda record: record.name not in ("trainer.control", "trainer.scheduler"))
+        self.addFilter(lambda record: record.threadName != ABANDONED)
 
     def emit(self, record: logging.LogRecord) -> None:
         with contextlib.suppress(FedMemError):  # it is in the process's own log

@@ -5,6 +5,7 @@ import shutil
 import signal
 import sqlite3
 import sys
+import threading
 import time
 from contextlib import closing
 from dataclasses import replace
@@ -214,6 +215,43 @@ def test_a_stop_is_heeded_within_a_step_of_taking_the_snapshot(product, monkeypa
     monkeypatch.setattr("trainer.job_snapshot.take_snapshot", without_end)
     product.train()
     assert (product.jobs.get(job.id).state, round_of(product, job.id)) == ("stopped", 0)
+
+
+def test_a_stop_does_not_wait_for_an_encoder_that_is_loaded_or_downloaded(product, monkeypatch):
+    job, released, loaded = product.queue(), threading.Event(), []
+
+    def loading(*_):
+        product.jobs.stop(job.id)
+        loaded.append(released.wait(PATIENCE))
+
+    monkeypatch.setattr("trainer.job_snapshot.take_snapshot", loading)
+    product.train()
+    assert not loaded
+    released.set()
+    assert product.jobs.get(job.id).state == "stopped"
+
+
+COMPUTING = """
+import sys, torch
+import trainer.job_snapshot
+def take_snapshot(*_):
+    print("begun", flush=True)
+    while True:
+        torch.ones(500, 500) @ torch.ones(500, 500)
+trainer.job_snapshot.take_snapshot = take_snapshot
+from trainer.__main__ import main
+sys.argv = ["trainer"]
+main()
+"""
+
+
+def test_sigterm_ends_a_trainer_in_good_order_while_it_encodes_what_takes_hours(product):
+    job = product.queue()
+    process = product.start("-c", COMPUTING)
+    until_it_says(process.stdout, "begun")
+    process.terminate()
+    code, output = ended(process)
+    assert (code, product.jobs.get(job.id).state) == (0, "queued"), output
 
 
 def test_a_stop_is_heeded_long_before_the_next_heartbeat(tmp_path):
