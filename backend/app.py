@@ -38,6 +38,7 @@ from backend.routers import (
     progress,
     recommend,
     schedules,
+    uploads,
     users,
 )
 from backend.served_model import ServedModel
@@ -81,6 +82,7 @@ WITH_DATABASE = (
     experiments.router,
     online.router,
     ab_tests.router,
+    uploads.router,
     operations.router,
 )
 
@@ -129,7 +131,8 @@ def create_app(settings: Settings, recommender: Recommender | None = None) -> Fa
     app.state.rate = rate = None if settings.rate_limit is None else RateLimit(settings.rate_limit)
     # The last one added is the first to see a request.
     answered = Places("requests are being answered", settings.max_connections, settings.max_connections // 2)
-    app.add_middleware(Limited, max_body_bytes=settings.max_body_bytes, rate=rate, answered=answered)
+    longest = {"/uploads": settings.max_upload_bytes}
+    app.add_middleware(Limited, max_body_bytes=settings.max_body_bytes, longest=longest, rate=rate, answered=answered)
     if origins := parts(settings.allowed_origins):
         app.add_middleware(CORSMiddleware, allow_origins=origins, **FROM_OTHER_SITES)
     app.add_middleware(Guarded, settings=settings, refuse=_refused)

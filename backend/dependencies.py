@@ -21,6 +21,7 @@ from backend.settings import Settings
 from fedmem.contracts.catalogue import NewItemId
 from fedmem.contracts.contract import PRINTABLE, STORED
 from fedmem.errors import ConflictError
+from fedmem.importing.uploads import Uploads
 from fedmem.storage.catalogue import CatalogueStore
 from fedmem.storage.jobs import JobStore
 from fedmem.storage.metrics import MetricStore
@@ -108,12 +109,17 @@ async def _keeper(services: CurrentServices) -> ModelKeeper:
     return services.keeper
 
 
+async def _uploads(services: CurrentServices) -> Uploads:
+    return services.uploads
+
+
 Jobs = Annotated[JobStore, Depends(_jobs)]
 Metrics = Annotated[MetricStore, Depends(_metrics)]
 Models = Annotated[ModelStore, Depends(_models)]
 Schedules = Annotated[ScheduleStore, Depends(_schedules)]
 Catalogue = Annotated[CatalogueStore, Depends(_catalogue)]
 Keeper = Annotated[ModelKeeper, Depends(_keeper)]
+CurrentUploads = Annotated[Uploads, Depends(_uploads)]
 
 
 def demand(request: Request, access: Access) -> None:

@@ -7,7 +7,7 @@ import logging
 import math
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from os import urandom
 from typing import Any
@@ -89,9 +89,11 @@ class Observed:
 class Limited:
     """Refuses bodies that are too long (413), clients that ask too often (429) and too many at once of one (503)."""
 
-    def __init__(self, app: ASGIApp, max_body_bytes: int, rate: RateLimit | None, answered: Places) -> None:
+    def __init__(
+        self, app: ASGIApp, max_body_bytes: int, longest: Mapping[str, int], rate: RateLimit | None, answered: Places
+    ) -> None:
         self.app = app
-        self.max_body_bytes = max_body_bytes
+        self.max_body_bytes, self.longest = max_body_bytes, longest  # of most paths, and of those that take more
         self.rate = rate
         self.answered = answered
 
@@ -119,17 +121,18 @@ class Limited:
 
     async def _with_body(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Refuse a long body by its Content-Length or, if there is none, once too much has arrived."""
-        if _content_length(scope) > self.max_body_bytes:
-            await problem(scope, TOO_LONG, self._too_long, CLOSE)(scope, receive, send)
+        most, received = self.longest.get(scope["path"], self.max_body_bytes), 0
+        too_long = f"the body is longer than {most} bytes; send less at once"
+        if _content_length(scope) > most:
+            await problem(scope, TOO_LONG, too_long, CLOSE)(scope, receive, send)
             return
-        received = 0
 
         async def receive_some() -> Message:
             nonlocal received
             message = await receive()
             received += len(message.get("body", b""))
-            if received > self.max_body_bytes:
-                raise HTTPException(TOO_LONG, self._too_long, CLOSE)
+            if received > most:
+                raise HTTPException(TOO_LONG, too_long, CLOSE)
             return message
 
         async def send_and_charge(message: Message) -> None:
@@ -138,10 +141,6 @@ class Limited:
             await send(message)
 
         await self.app(scope, receive_some, send_and_charge)
-
-    @property
-    def _too_long(self) -> str:
-        return f"the body is longer than {self.max_body_bytes} bytes; send less at once"
 
     def _too_often(self, scope: Scope, wait: float) -> Response:
         assert self.rate is not None

@@ -16,6 +16,7 @@ from backend.served_models import ServedModels
 from backend.settings import Settings
 from backend.telemetry import FeedbackMetrics, ModelMetrics
 from fedmem.errors import StorageError
+from fedmem.importing.uploads import Uploads
 from fedmem.storage.ab_tests import AbTestStore
 from fedmem.storage.catalogue import CatalogueStore
 from fedmem.storage.engine import connect
@@ -44,6 +45,7 @@ class Services:
     feedback_metrics: FeedbackMetrics
     online_metrics: OnlineMetrics
     operation_metrics: OperationMetrics
+    uploads: Uploads
 
     @classmethod
     def start(cls, settings: Settings, served: ServedModels, registry: CollectorRegistry) -> "Services":
@@ -69,6 +71,7 @@ class Services:
             FeedbackMetrics.create(registry),
             OnlineMetrics.create(registry),
             OperationMetrics(registry),
+            Uploads(settings.data_dir / "uploads", settings.database_url),
         )
 
     def note(self) -> None:
@@ -77,6 +80,7 @@ class Services:
         if self.operation_metrics.due:
             self.operation_metrics.show(overview(self.engine), self.models.all_active())
         if self.impressions.tidy():
+            self.uploads.tidy()
             self.online_metrics.show([self.impressions.evaluate(dataset) for dataset in self.served.in_service])
 
     def close(self) -> None:

@@ -6,13 +6,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import migrations
-from cli.importing import import_dataset
 from cli.screen import notes, stages
 from fedmem.config_reader import validate_config
 from fedmem.data.demo import write_demo
 from fedmem.data.formats import read_dataset
 from fedmem.environment import PRIVATE
 from fedmem.errors import ConfigError
+from fedmem.importing.writing import import_dataset
 from fedmem.storage.catalogue import CatalogueStore
 from fedmem.storage.engine import connect
 from fedmem.storage.jobs import JobStore
@@ -63,7 +63,7 @@ def put_demo(catalogue: CatalogueStore, folder: Path) -> None:
     notes.print("the database is empty: making the demo catalogue")
     with stages() as progress:
         write_demo(folder, progress=lambda done, total: progress("drawing covers", done, total))
-        import_dataset(catalogue, DEMO, folder, *read_dataset(folder), progress)
+        import_dataset(catalogue, DEMO, str(folder.resolve()), *read_dataset(folder), progress)
 
 
 def queue_first_job(jobs: JobStore) -> None:

@@ -72,6 +72,16 @@ from fedmem.contracts.recommendations import (
 )
 from fedmem.contracts.schedules import Schedule, ScheduleList, ScheduleRequest, ScheduleUpdate
 from fedmem.contracts.service import Dataset, DatasetList, InService, Live, Ready, Trainer, TrainerList
+from fedmem.contracts.uploads import (
+    ImportOutcome,
+    ImportUpload,
+    Preview,
+    PreviewItem,
+    PreviewRow,
+    ReadUpload,
+    Remark,
+    Upload,
+)
 
 __all__ = [
     "AbTest",
@@ -97,6 +107,8 @@ __all__ = [
     "Follower",
     "GrowingFollower",
     "HistoryEntry",
+    "ImportOutcome",
+    "ImportUpload",
     "Impression",
     "InService",
     "ItemAvailability",
@@ -129,16 +141,21 @@ __all__ = [
     "NewUserRow",
     "OnlineEvaluation",
     "OnlineGroup",
+    "Preview",
+    "PreviewItem",
+    "PreviewRow",
     "PrivacyCost",
     "Problem",
     "Prototype",
     "PrototypeRound",
     "Rate",
+    "ReadUpload",
     "Ready",
     "RecommendationRequest",
     "RecommendationResponse",
     "RecommendedItem",
     "RefusedEvent",
+    "Remark",
     "RememberedPart",
     "RoundMetrics",
     "RowGrowth",
@@ -157,6 +174,7 @@ __all__ = [
     "TransitionRows",
     "Tuning",
     "TuningTrial",
+    "Upload",
     "UserHistory",
     "UserPage",
     "UserSummary",

@@ -44,7 +44,7 @@ def small_app(rate: RateLimit | None = None, answered: Places | None = None, lon
         return "live"
 
     add_error_handlers(app)
-    app.add_middleware(Limited, max_body_bytes=longest, rate=rate, answered=answered or few())
+    app.add_middleware(Limited, max_body_bytes=longest, longest={}, rate=rate, answered=answered or few())
     app.add_middleware(Observed, metrics=app.state.metrics)
     return app
 

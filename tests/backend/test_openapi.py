@@ -83,13 +83,17 @@ def test_what_writes_or_names_users_asks_for_the_key(document):
         "delete_job",
         "delete_schedule",
         "delete_item",
+        "delete_upload",
         "delete_user",
         "evaluate_online",
         "get_ab_test",
+        "get_upload",
         "get_user_history",
+        "import_upload",
         "list_ab_tests",
         "list_users",
         "pause_job",
+        "preview_upload",
         "put_item",
         "readmit_user",
         "resume_job",
@@ -99,6 +103,7 @@ def test_what_writes_or_names_users_asks_for_the_key(document):
         "stop_ab_test",
         "stop_job",
         "update_schedule",
+        "upload_file",
     }
     for _, _, operation in operations(document):
         assert {"401", "403"} < operation["responses"].keys()
@@ -141,7 +146,15 @@ def client(empty_world, tmp_path_factory):
 @pytest.mark.parametrize(("method", "path"), ROUTES)
 def test_a_parameter_that_a_route_has_not_is_refused(client, method, path):
     address = path.format(
-        job_id=1, user_id="u01", item_id="1", version="job-1-round-1", index=0, name="ladder", schedule_id=1, test_id=1
+        job_id=1,
+        user_id="u01",
+        item_id="1",
+        version="job-1-round-1",
+        index=0,
+        name="ladder",
+        schedule_id=1,
+        test_id=1,
+        upload_id="0" * 32,
     )
     response = client.request(method, address, params={"limits": 3, "offsett": 1})
     assert "limits = '3': there is no such parameter" in problem(response, 422).detail

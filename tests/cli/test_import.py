@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import migrations
-from cli.importing import merged
+from fedmem.importing.writing import merged
 from fedmem.storage.catalogue import CatalogueStore
 from fedmem.storage.catalogue_rows import ItemRow
 from fedmem.storage.engine import connect

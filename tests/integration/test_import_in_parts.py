@@ -2,7 +2,6 @@
 
 import random
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,9 +9,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Engine
 
-from cli.importing import import_dataset
 from fedmem.data.formats.titles import item_text
 from fedmem.data.interactions import Interactions, Item
+from fedmem.importing.writing import import_dataset
 from fedmem.storage.catalogue import CatalogueStore
 from fedmem.storage.catalogue_rows import ItemRow
 from trainer.dataset import load_dataset
@@ -71,7 +70,7 @@ def state(store: CatalogueStore, name: str) -> tuple[str, list[ItemRow], set[tup
 
 
 def into(store: CatalogueStore, name: str, rows: Sequence[Row], items: list[Item]) -> None:
-    import_dataset(store, name, Path(name), interactions_of(rows), items, lambda stage, done, total: None)
+    import_dataset(store, name, name, interactions_of(rows), items, lambda stage, done, total: None)
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=40, deadline=None)

@@ -9,13 +9,13 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Engine
 
-from cli.importing import import_dataset
 from fedmem.data.demo import write_demo
 from fedmem.data.federated_dataset import FederatedDataset
 from fedmem.data.formats import load_dataset as load_files
 from fedmem.data.formats import read_dataset
 from fedmem.data.interactions import Interactions, Item
 from fedmem.errors import DataError, UnknownDatasetError
+from fedmem.importing.writing import import_dataset
 from fedmem.storage.catalogue import CatalogueStore
 from fedmem.storage.catalogue_rows import Event, ItemRow
 from trainer.dataset import load_dataset
@@ -30,7 +30,7 @@ def store(engine: Engine) -> CatalogueStore:
 
 
 def into(store: CatalogueStore, name: str, path: Path, interactions: Interactions, items: list[Item]):
-    return import_dataset(store, name, path, interactions, items, lambda stage, done, total: None)
+    return import_dataset(store, name, str(path.resolve()), interactions, items, lambda stage, done, total: None)
 
 
 def assert_equal(stored: FederatedDataset, read: FederatedDataset) -> None:

@@ -14,6 +14,7 @@ MOVIELENS_USER, MOVIELENS_ITEM = "userId", "movieId"
 ITEM_ID_NAMES = ("item_id", MOVIELENS_ITEM)
 # What may be said of an item, and the columns that say it where no option names another.
 ITEM_FIELDS = ("title", "genres", "year", "text", "image_path", "available")
+_READ = "%s: read: %s"
 _RATINGS_PASSED_OVER = (
     "%s: the column %r looks like ratings, and every row counts as liked, a low one too; to count those from 4 on: "
     "--rating-column %s --positive-rating 4"
@@ -69,6 +70,14 @@ class InteractionColumns:
 
     def _tell(self, names: Sequence[str], picked: Sequence[str], where: str) -> None:
         others = [name for name in names if name not in picked]
+        roles = {
+            "users": self._reading.user_column,
+            "items": self._reading.item_column,
+            "times": self._reading.timestamp_column,
+            "ratings": self.rating,
+            "kinds of events": self._reading.event_column,
+        }
+        _log.debug(_READ, where, ", ".join(f"{role} from {name!r}" for role, name in roles.items() if name in picked))
         if self._reading.timestamp_column not in names:
             self._tell_no_times(others, where)
         rating = None if self.rating else _first_called(RATING_NAMES, others)
@@ -166,5 +175,7 @@ class ItemColumns:
                 "--genres-column, --year-column or --text-column"
             )
         picked = [found, *self.fields.values()]
+        said = (field if field == name else f"{field} from {name!r}" for field, name in self.fields.items())
+        _log.debug(_READ, where, ", ".join((f"ids from {found!r}", *said)))
         _tell_passed_over([name for name in names if name not in picked], where)
         return list(dict.fromkeys(picked))

@@ -1,0 +1,105 @@
+"""Uploads on the disk: how long they stay, that one is read at a time, and that a killed process is known for dead."""
+
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from fedmem.contracts.uploads import ReadUpload
+from fedmem.errors import ConflictError, DataError, UnknownError
+from fedmem.importing import uploads as uploads_module
+from fedmem.importing.uploads import KEPT_SECONDS, MOST, Uploads
+from tests.clock import Clock
+from tests.waiting import until
+
+ORDER = ReadUpload()
+
+
+@pytest.fixture
+def uploads(tmp_path):
+    return Uploads(tmp_path / "uploads", "sqlite:///nowhere.db")
+
+
+@pytest.fixture
+def sleeping(monkeypatch):
+    """The process sleeps instead of reading; the list has those that were started."""
+    started, popen = [], subprocess.Popen
+
+    def sleep(command, **options):
+        started.append(popen([sys.executable, "-c", "import time; time.sleep(600)"], **options))
+        return started[-1]
+
+    monkeypatch.setattr(uploads_module.subprocess, "Popen", sleep)
+    yield started
+    for process in started:
+        process.kill()
+        process.wait()
+
+
+def put(uploads, filename="orders.csv"):
+    upload_id, path = uploads.begin(filename)
+    path.write_text("user_id,item_id\n", encoding="utf-8")
+    return uploads.end(upload_id).upload_id
+
+
+def test_an_upload_is_told_by_name_and_size(uploads):
+    found = uploads.get(put(uploads))
+    assert (found.filename, found.size, found.state) == ("orders.csv", 16, "uploaded")
+
+
+@pytest.mark.parametrize("name", ["..", ".", "a/b.csv", "ä" * 128])
+def test_a_name_that_is_a_way_elsewhere_is_refused(uploads, tmp_path, name):
+    with pytest.raises(DataError, match="is no name of a file"):
+        uploads.begin(name)
+    assert not (tmp_path / "uploads").exists()
+
+
+def test_one_that_is_not_there(uploads):
+    for call in (uploads.get, uploads.file, lambda upload_id: uploads.start(upload_id, ORDER)):
+        with pytest.raises(UnknownError, match="upload"):
+            call("0" * 32)
+    uploads.remove("0" * 32)
+
+
+def test_there_are_not_very_many(uploads):
+    ids = [put(uploads) for _ in range(MOST)]
+    with pytest.raises(ConflictError, match=f"{MOST} uploads are there already"):
+        uploads.begin("orders.csv")
+    uploads.remove(ids[0])
+    put(uploads)
+
+
+def test_what_was_not_used_for_an_hour_goes(tmp_path):
+    clock = Clock(0.0)
+    uploads = Uploads(tmp_path / "uploads", "sqlite:///nowhere.db", clock)
+    upload_id = put(uploads)
+    written = (tmp_path / "uploads" / upload_id).stat().st_mtime
+    clock.now = written + KEPT_SECONDS - 1
+    uploads.tidy()
+    assert uploads.get(upload_id)
+    clock.now = written + KEPT_SECONDS + 1
+    uploads.tidy()
+    with pytest.raises(UnknownError):
+        uploads.get(upload_id)
+
+
+def test_one_is_read_at_a_time_and_is_not_taken_away_meanwhile(uploads, sleeping):
+    first, second = put(uploads), put(uploads)
+    assert uploads.start(first, ORDER).state == "reading"
+    assert uploads.get(first).state == "reading"
+    with pytest.raises(ConflictError, match="another upload is being read"):
+        uploads.start(second, ORDER)
+    with pytest.raises(ConflictError, match="is being read"):
+        uploads.remove(first)
+    uploads.remove(second)
+
+
+def test_a_process_that_was_killed_is_known_for_dead(uploads, sleeping):
+    upload_id = put(uploads)
+    uploads.start(upload_id, ORDER)
+    os.kill(sleeping[0].pid, signal.SIGKILL)
+    found = until(lambda: (got := uploads.get(upload_id)).state == "failed" and got, "the end of the process")
+    assert "was ended before it was done" in found.error
+    assert uploads.start(upload_id, ORDER).state == "reading", "it can be tried again"
