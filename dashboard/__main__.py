@@ -69,6 +69,7 @@ def options(settings: Settings) -> dict[str, Any]:
         "server.address": settings.host,
         "server.port": settings.port,
         "server.headless": True,
+        "server.maxUploadSize": settings.max_upload_mib,
         "server.fileWatcherType": "none",
         "server.runOnSave": False,
         "browser.gatherUsageStats": False,

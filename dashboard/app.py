@@ -2,11 +2,11 @@
 
 import streamlit as st
 
-from dashboard.client import BackendError
 from dashboard.components.job_choice import choose_job, take_up_choice
 from dashboard.components.news import look_for_news
 from dashboard.components.states import trouble
 from dashboard.components.style import apply_style
+from dashboard.transport import BackendError
 
 # Drawn here, because Streamlit would fetch a named icon from another site: clients around what they share.
 ICON = """<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 32 32">
@@ -34,6 +34,7 @@ PAGES = {
         ("online", "Online", ":material/ads_click:"),
         ("experiments", "Experiments", ":material/science:"),
     ),
+    "Data": (("datasets", "Data sets", ":material/database:"),),
     "Operation": (
         ("schedules", "Schedules", ":material/schedule:"),
         ("privacy", "Privacy", ":material/shield:"),

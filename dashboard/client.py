@@ -1,22 +1,15 @@
 """The backend's API as typed calls: contracts in, contracts out."""
 
-from http import HTTPStatus
-from typing import Any, TypeVar
 from urllib.parse import quote
 
-import httpx
-from pydantic import ValidationError
-
+from dashboard.data_api import DataApi
 from fedmem.contracts import (
     AbTest,
     AbTestList,
     AbTestRequest,
-    DatasetList,
     Experiment,
     ExperimentPage,
     ItemMap,
-    ItemPage,
-    ItemResponse,
     Job,
     JobLogs,
     JobMetrics,
@@ -29,7 +22,6 @@ from fedmem.contracts import (
     ModelPage,
     ModelVersion,
     OnlineEvaluation,
-    Problem,
     PrototypeRound,
     Ready,
     RecommendationRequest,
@@ -42,50 +34,15 @@ from fedmem.contracts import (
     ScoreShares,
     TrainerList,
     TransitionRows,
-    UserHistory,
-    UserPage,
 )
-from fedmem.contracts.contract import Contract
 
-C = TypeVar("C", bound=Contract)
-TIMEOUT = httpx.Timeout(10.0, connect=2.0)
 ROUNDS_AT_ONCE = 1000
 LIMIT = 500  # of jobs and of models that the API tells at once
 LAST_ID = 2**63 - 1
 
 
-class BackendError(Exception):
-    """The backend did not do what it was asked. The message is a sentence for the user."""
-
-
-class BackendAwayError(BackendError):
-    """The backend does not answer."""
-
-
-class RefusedError(BackendError):
-    """The backend answered with a problem."""
-
-    def __init__(self, status: int, detail: str) -> None:
-        super().__init__(detail)
-        self.status = status
-
-    @property
-    def passes(self) -> bool:
-        """Say whether it may be answered a moment later: the trouble is the backend's, or it was too much at once."""
-        return self.status == HTTPStatus.TOO_MANY_REQUESTS or self.status >= HTTPStatus.INTERNAL_SERVER_ERROR
-
-
-class ApiClient:
-    """One connection pool for all sessions; httpx's client is thread-safe."""
-
-    def __init__(self, base_url: str, key: str | None = None, transport: httpx.BaseTransport | None = None) -> None:
-        headers = {"X-API-Key": key} if key else {}
-        self.base_url = base_url
-        self._http = httpx.Client(base_url=base_url, headers=headers, timeout=TIMEOUT, transport=transport)
-
-    def close(self) -> None:
-        """Give the connections back."""
-        self._http.close()
+class ApiClient(DataApi):
+    """All calls."""
 
     def jobs(self, limit: int = 50) -> JobPage:
         """List jobs, newest first; at most LIMIT of them."""
@@ -145,9 +102,7 @@ class ApiClient:
 
     def remove_schedule(self, schedule_id: int) -> None:
         """Remove a schedule."""
-        response = self._send(self._http.build_request("DELETE", f"/schedules/{schedule_id}"))
-        if response.is_error:
-            raise _refused(response)
+        self._delete(f"/schedules/{schedule_id}")
 
     def models(self) -> ModelPage:
         """List model versions, newest first and at most LIMIT of them, and which ones serve."""
@@ -201,26 +156,6 @@ class ApiClient:
         """List the trainer processes, the one heard from last first."""
         return self._get(TrainerList, "/trainers")
 
-    def datasets(self) -> DatasetList:
-        """List the imported data sets."""
-        return self._get(DatasetList, "/datasets")
-
-    def items(self, query: str = "", limit: int = 20, dataset: str | None = None) -> ItemPage:
-        """List items whose title contains the query."""
-        return self._get(ItemPage, "/items", q=query, limit=limit, dataset=dataset)
-
-    def users(self, query: str = "", limit: int = 50, dataset: str | None = None) -> UserPage:
-        """List users whose id contains the query."""
-        return self._get(UserPage, "/users", q=query, limit=limit, dataset=dataset)
-
-    def history(self, user_id: str, dataset: str | None = None) -> UserHistory:
-        """List a user's interactions, oldest first."""
-        return self._get(UserHistory, f"/users/{quote(user_id, safe='')}/history", dataset=dataset)
-
-    def item(self, item_id: str, dataset: str | None = None) -> ItemResponse:
-        """Get one item of the catalogue."""
-        return self._get(ItemResponse, f"/items/{quote(item_id, safe='')}", dataset=dataset)
-
     def recommend(self, user_id: str, k: int, dataset: str, *, memory: bool = True) -> RecommendationResponse:
         """Recommend to a known user, with the parts of each score; ``memory`` is their own and the global one."""
         path = f"/recommend/{quote(user_id, safe='')}"
@@ -254,67 +189,3 @@ class ApiClient:
     def item_map(self, job_id: int) -> ItemMap:
         """Get the items on the map of a job's prototypes."""
         return self._get(ItemMap, "/memory/map", job=job_id)
-
-    def picture(self, item_id: str, dataset: str | None = None) -> bytes | None:
-        """Get an item's picture, None where it has none."""
-        query = {} if dataset is None else {"dataset": dataset}
-        response = self._send(self._http.build_request("GET", f"/items/{quote(item_id, safe='')}/image", params=query))
-        if response.status_code == HTTPStatus.NOT_FOUND:
-            return None
-        if response.is_error:
-            raise _refused(response)
-        return response.content
-
-    def _get(self, contract: type[C], path: str, **query: Any) -> C:
-        given = {name: value for name, value in query.items() if value is not None}
-        return self._ask(contract, self._http.build_request("GET", path, params=given))
-
-    def _post(
-        self,
-        contract: type[C],
-        path: str,
-        body: Contract | None = None,
-        headers: dict[str, str] | None = None,
-        method: str = "POST",
-    ) -> C:
-        content = None if body is None else body.model_dump_json(exclude_unset=True)
-        request = self._http.build_request(
-            method, path, content=content, headers={"Content-Type": "application/json", **(headers or {})}
-        )
-        return self._ask(contract, request)
-
-    def _ask(self, contract: type[C], request: httpx.Request) -> C:
-        response = self._send(request)
-        if response.is_error:
-            raise _refused(response)
-        try:
-            return contract.model_validate_json(response.content)
-        except ValidationError as error:
-            raise BackendError(
-                f"The backend at {self.base_url} answers in a form that this dashboard does not know "
-                f"({contract.__name__}): start both from the same version."
-            ) from error
-
-    def _send(self, request: httpx.Request) -> httpx.Response:
-        try:
-            return self._http.send(request)
-        except httpx.TimeoutException as error:
-            raise BackendAwayError(f"The backend at {self.base_url} takes too long to answer.") from error
-        except httpx.TransportError as error:
-            raise BackendAwayError(f"The backend at {self.base_url} does not answer.") from error
-
-
-def _refused(response: httpx.Response) -> RefusedError:
-    """Say why, and where the dashboard takes its key from if that is what is wrong."""
-    detail = _detail(response)
-    if response.status_code == HTTPStatus.UNAUTHORIZED:
-        detail += " The dashboard sends the key in FEDMEM_API_KEY: set it, in .env say, and start the dashboard again."
-    return RefusedError(response.status_code, detail)
-
-
-def _detail(response: httpx.Response) -> str:
-    """Extract the sentence of a problem, or at least its status."""
-    try:
-        return Problem.model_validate_json(response.content).detail
-    except ValidationError:
-        return f"The backend answered {response.status_code} {response.reason_phrase}."

@@ -72,14 +72,13 @@ class WebSettings(ServiceSettings):
         description="The most open connections of a service; beyond them the one that has kept it waiting longest is "
         "closed or, where none has, a page's of the address that has most pages open.",
     )
-    max_upload_mb: Annotated[int, Field(ge=1, le=100_000)] = Field(
+    max_upload_mib: Annotated[int, Field(ge=1, le=100_000)] = Field(
         200,
-        validation_alias="FEDMEM_MAX_UPLOAD_MB",
-        description="The largest file that may be uploaded to be imported, in millions of bytes; of larger ones "
-        "`fedmem data import` has no limit.",
+        validation_alias="FEDMEM_MAX_UPLOAD_MIB",
+        description="The largest file that may be uploaded to be imported, in MiB; `fedmem data import` has no limit.",
     )
 
     @property
     def max_upload_bytes(self) -> int:
         """The same in bytes."""
-        return self.max_upload_mb * 10**6
+        return self.max_upload_mib * 2**20

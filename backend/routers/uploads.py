@@ -43,7 +43,7 @@ async def upload_file(
         Query(min_length=1, max_length=255, pattern=PRINTABLE, description="Its name.", examples=["orders.csv"]),
     ],
 ) -> Upload:
-    """Upload a file of interactions, or of items, as the body; at most FEDMEM_MAX_UPLOAD_MB.
+    """Upload a file of interactions, or of items, as the body; at most FEDMEM_MAX_UPLOAD_MIB.
 
     It is kept until it is imported, or for an hour after it was last used. Nothing is read of it yet.
     """

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import streamlit as st
 
-from dashboard.client import BackendError
 from dashboard.plain_text import in_markdown
+from dashboard.transport import BackendError
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,9 @@ from zlib import crc32
 import streamlit as st
 
 from dashboard.charts.palette import on_page
-from dashboard.client import BackendError
 from dashboard.components.connection import client
 from dashboard.plain_text import in_html
+from dashboard.transport import BackendError
 
 _SIGNATURES = {b"\x89PNG": "image/png", b"\xff\xd8": "image/jpeg", b"RIFF": "image/webp", b"GIF8": "image/gif"}
 Layout = Literal["large", "list", "small", "strip"]

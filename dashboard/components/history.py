@@ -6,10 +6,10 @@ from urllib.parse import quote, unquote
 
 import streamlit as st
 
-from dashboard.client import RefusedError
 from dashboard.components.connection import client
 from dashboard.components.covers import Card, cover_grid
 from dashboard.plain_text import in_markdown
+from dashboard.transport import RefusedError
 
 USER, OWN = "A known user", "A history of your own"
 FOUND, LONGEST = 8, 200  # titles that are offered, letters that are looked for

@@ -3,8 +3,9 @@
 import streamlit as st
 
 from dashboard.address import whole_number
-from dashboard.client import LIMIT, RefusedError
+from dashboard.client import LIMIT
 from dashboard.components.connection import client
+from dashboard.transport import RefusedError
 from fedmem.contracts import Job
 
 AT_ONCE = 50

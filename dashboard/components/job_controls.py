@@ -4,9 +4,9 @@ from collections.abc import Callable
 
 import streamlit as st
 
-from dashboard.client import BackendError
 from dashboard.components.connection import client
 from dashboard.plain_text import in_markdown
+from dashboard.transport import BackendError
 from dashboard.words import is_under_way
 from fedmem.contracts import Job
 

@@ -3,10 +3,10 @@
 import pandas as pd
 import streamlit as st
 
-from dashboard.client import BackendError, RefusedError
 from dashboard.components.connection import client
 from dashboard.components.states import empty
 from dashboard.plain_text import in_markdown
+from dashboard.transport import BackendError, RefusedError
 from dashboard.words import as_sentence
 from fedmem.contracts import Job, LeakReport
 

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 
 import streamlit as st
 
-from dashboard.client import BackendError
 from dashboard.components.connection import client, round_book, settings
 from dashboard.components.job_choice import chosen_job
 from dashboard.components.states import no_job_yet, said_last, trouble
+from dashboard.transport import BackendError
 from dashboard.words import is_under_way
 from fedmem.contracts import Job, RoundMetrics
 

@@ -6,7 +6,6 @@ from uuid import uuid4
 
 import streamlit as st
 
-from dashboard.client import BackendAwayError, BackendError
 from dashboard.components.connection import client
 from dashboard.components.job_choice import choose, known_jobs
 from dashboard.components.new_job_fields import (
@@ -21,6 +20,7 @@ from dashboard.components.new_job_fields import (
     value_at,
 )
 from dashboard.plain_text import in_markdown
+from dashboard.transport import BackendAwayError, BackendError
 from dashboard.words import job_name
 from fedmem.config import ExperimentConfig
 from fedmem.config_reader import merged, validate_config

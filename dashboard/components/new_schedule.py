@@ -5,9 +5,9 @@ from typing import get_args
 
 import streamlit as st
 
-from dashboard.client import BackendError
 from dashboard.components.connection import client
 from dashboard.plain_text import in_markdown
+from dashboard.transport import BackendError
 from fedmem.contracts import ScheduleRequest
 from fedmem.contracts.jobs import PromotionMode
 from fedmem.contracts.schedules import ROUNDS

@@ -2,9 +2,9 @@
 
 import streamlit as st
 
-from dashboard.client import BackendError
 from dashboard.components.connection import client, settings
 from dashboard.components.job_choice import chosen_job, jobs_shown, known_jobs
+from dashboard.transport import BackendError
 
 _SEEN = "news-seen"
 

@@ -5,12 +5,12 @@ from collections.abc import Sequence
 import streamlit as st
 
 from dashboard.charts.prototypes import name
-from dashboard.client import BackendError
 from dashboard.components.answers import answer_list, in_common
 from dashboard.components.connection import client
 from dashboard.components.covers import Card, cover_grid
 from dashboard.components.job_choice import PROTOTYPE
 from dashboard.plain_text import in_markdown
+from dashboard.transport import BackendError
 from dashboard.words import is_under_way
 from fedmem.contracts import Job, Prototype, PrototypeRound, RecommendationRequest
 

@@ -3,10 +3,10 @@
 import streamlit as st
 
 from dashboard.charts.recommend import PARTS
-from dashboard.client import RefusedError
 from dashboard.components.connection import client
 from dashboard.components.live import JobView
 from dashboard.plain_text import in_markdown
+from dashboard.transport import RefusedError
 
 MEANING = (
     "How far each part lifts the ten best items above the mean one: a score is the sum of its parts, and a share is "

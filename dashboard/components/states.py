@@ -6,9 +6,9 @@ from contextlib import contextmanager
 
 import streamlit as st
 
-from dashboard.client import BackendAwayError, BackendError, RefusedError
 from dashboard.components.connection import client, settings
 from dashboard.plain_text import in_markdown
+from dashboard.transport import BackendAwayError, BackendError, RefusedError
 from dashboard.words import is_under_way, state_of
 from fedmem.contracts import Job
 

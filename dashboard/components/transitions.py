@@ -6,11 +6,11 @@ import pandas as pd
 import streamlit as st
 
 from dashboard.charts.memory import growth_chart, strength_chart, transitions_chart
-from dashboard.client import BackendError, RefusedError
 from dashboard.components.connection import client
 from dashboard.components.drawings import panel
 from dashboard.components.live import JobView
 from dashboard.plain_text import in_markdown
+from dashboard.transport import BackendError, RefusedError
 from dashboard.words import is_under_way
 from fedmem.contracts import Job, TransitionRow
 

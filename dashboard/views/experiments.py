@@ -6,12 +6,13 @@ import pandas as pd
 import streamlit as st
 
 from dashboard.charts.experiments import Result, results_chart
-from dashboard.client import LIMIT, BackendError
+from dashboard.client import LIMIT
 from dashboard.components.connection import client, round_book
 from dashboard.components.drawings import panel
 from dashboard.components.one_experiment import SHOWN, one_experiment
 from dashboard.components.states import backend_needed, empty, start_a_job
 from dashboard.plain_text import in_markdown
+from dashboard.transport import BackendError
 from dashboard.words import differences, job_name, with_error
 from fedmem.contracts import ExperimentSummary, Job, ModelVersion
 from fedmem.contracts.traffic import DIRECTIONS, bytes_of_training

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 import streamlit as st
 
 from dashboard.charts.training import BASELINES, POPULARITY, baselines, best, measured, ranking_chart, strongest
-from dashboard.client import BackendError
 from dashboard.components.connection import client
 from dashboard.components.drawings import panel
 from dashboard.components.job_choice import chosen_job, default_job, jobs_shown, known_jobs, there_are_older_jobs
@@ -14,6 +13,7 @@ from dashboard.components.job_table import job_table
 from dashboard.components.live import JobView, live
 from dashboard.components.states import no_job_yet, waiting_for_rounds
 from dashboard.plain_text import in_markdown
+from dashboard.transport import BackendError
 from dashboard.words import ago, first_validation, job_name, share, state_of, with_error
 from fedmem.contracts import Job, ModelPage, ModelVersion
 

@@ -8,7 +8,6 @@ from dashboard.address import whole_number
 from dashboard.charts.palette import colours, on_page
 from dashboard.charts.prototype_map import map_chart
 from dashboard.charts.prototypes import ALARM, collapse_chart, drift_chart, mass_chart, name
-from dashboard.client import BackendError, RefusedError
 from dashboard.components.connection import client, prototype_book
 from dashboard.components.covers import Card, cover_grid
 from dashboard.components.drawings import panel
@@ -17,6 +16,7 @@ from dashboard.components.live import JobView, live_job
 from dashboard.components.one_prototype import NEAREST, UNKNOWN_USER, nearest, one_prototype
 from dashboard.components.states import empty, trouble
 from dashboard.plain_text import in_markdown
+from dashboard.transport import BackendError, RefusedError
 from dashboard.words import is_under_way
 from fedmem.contracts import Job, PrototypeRound, RecommendationResponse
 

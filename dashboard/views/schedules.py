@@ -6,12 +6,12 @@ from zoneinfo import ZoneInfo
 
 import streamlit as st
 
-from dashboard.client import BackendError
 from dashboard.components.confirmation import Confirmation
 from dashboard.components.connection import client
 from dashboard.components.new_schedule import new_schedule
 from dashboard.components.states import backend_needed, empty
 from dashboard.plain_text import in_markdown
+from dashboard.transport import BackendError
 from dashboard.words import ago, as_sentence
 from fedmem.contracts import Schedule, ScheduleUpdate
 

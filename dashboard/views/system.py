@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import pandas as pd
 import streamlit as st
 
-from dashboard.client import LIMIT, BackendError
+from dashboard.client import LIMIT
 from dashboard.components.confirmation import Confirmation
 from dashboard.components.connection import client, settings
 from dashboard.components.job_choice import chosen_job
@@ -14,6 +14,7 @@ from dashboard.components.live import JobView, live
 from dashboard.components.model_history import model_history
 from dashboard.components.states import backend_needed, empty, said_last, trouble
 from dashboard.plain_text import in_markdown
+from dashboard.transport import BackendError
 from dashboard.words import ago, job_name, share
 from fedmem import __version__
 from fedmem.contracts import InService, LogLine, ModelVersion, Trainer
@@ -29,15 +30,13 @@ ICONS = {"INFO": "", "WARNING": "⚠ ", "ERROR": "✖ "}
 
 
 def system() -> None:
-    """Show health, trainers, data sets, models, log."""
+    """Show health, trainers, models, log."""
     st.title("System")
     st.fragment(run_every=max(5.0, settings().poll_seconds))(_health)()
     with st.container(), backend_needed("models"):
         _models()
     with st.container(), backend_needed("history"):
         model_history()
-    with st.container(), backend_needed("datasets"):
-        _datasets()
     job = chosen_job()
     if job is not None:
         st.subheader(f"Log of {job_name(job)}, newest first")
@@ -159,29 +158,6 @@ def _activation(others: Mapping[str, str]) -> None:
             f"From now on {in_markdown(asked)} answers every recommendation on {in_markdown(others[asked])}. It is "
             "loaded and checked first, no request fails meanwhile, and the change can be undone in the same way."
         )
-
-
-def _datasets() -> None:
-    st.subheader("Data sets")
-    found = client().datasets().datasets
-    if not found:
-        empty(
-            "No data set yet",
-            "Import one: `fedmem data import PATH`. `fedmem up` makes the demo.",
-            ":material/database:",
-        )
-        return
-    rows = [
-        {
-            "Data set": dataset.name,
-            "Users": f"{dataset.users:,}",
-            "Items": f"{dataset.items:,}",
-            "Interactions": f"{dataset.interactions:,}",
-            "Imported": ago(dataset.imported_at),
-        }
-        for dataset in found
-    ]
-    st.dataframe(pd.DataFrame(rows), hide_index=True, width="stretch")
 
 
 @dataclass

@@ -58,11 +58,11 @@ def test_what_is_wrong_with_a_request_is_said_before_anything_is_read(client):
 
 
 def test_a_file_is_bounded_and_leaves_nothing_where_it_is_too_long(settings, world):
-    with TestClient(create_app(settings(max_upload_mb=1, max_body_bytes=100))) as client:
+    with TestClient(create_app(settings(max_upload_mib=1, max_body_bytes=100))) as client:
         assert put(client).status_code == 201, "longer than other bodies may be"
         parts = (b"x" * 100_000 for _ in range(11))
-        assert "1000000 bytes" in problem(client.post("/uploads?filename=a.csv", content=parts), 413).detail
-        problem(put(client, b"x" * 1_000_001), 413)
+        assert "1048576 bytes" in problem(client.post("/uploads?filename=a.csv", content=parts), 413).detail
+        problem(put(client, b"x" * 1_048_577), 413)
         problem(client.post("/feedback", content=b"x" * 101), 413)
     assert [path.name for path in (world.data_dir / "uploads").glob("*/file/*")] == ["orders.csv"]
 

@@ -5,7 +5,8 @@ import json
 import httpx
 import pytest
 
-from dashboard.client import ApiClient, BackendAwayError, BackendError, RefusedError
+from dashboard.client import ApiClient
+from dashboard.transport import BackendAwayError, BackendError, RefusedError
 from fedmem.contracts import JobRequest, Live, Problem
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from dashboard.charts.drawing import axis_titles
 from dashboard.charts.recommend import PARTS
-from dashboard.client import BackendAwayError
+from dashboard.transport import BackendAwayError
 from dashboard.views.privacy import spent_of
 from dashboard.words import share, size
 from fedmem.config_reader import validate_config
@@ -31,6 +31,7 @@ CHARTS = {  # of a job that was trained with everything on
     "online": 6,  # hits and clicks, by model, strategy and position
     "experiments": 6,  # two of jobs, four of an ablation
     "privacy": 1,
+    "datasets": 0,
     "schedules": 0,
     "system": 0,
 }

@@ -14,7 +14,8 @@ import pytest
 from google.protobuf.message import Message
 from streamlit.testing.v1 import AppTest
 
-from dashboard.client import ApiClient, RefusedError
+from dashboard.client import ApiClient
+from dashboard.transport import RefusedError
 from tests.dashboard import hostile
 from tests.dashboard.hostile import DATASET, ENCODER, KEY, LINE, MARKUP, MESSAGE, WORKER, Hostile, hostile_product
 from tests.dashboard.plain_texts import TEXTS
