@@ -133,7 +133,7 @@ def test_a_name_that_is_none_is_said(uploads, done):
     assert "'.hidden' cannot name a data set" in upload.error
 
 
-def test_what_nobody_thought_of_is_told_and_raised(uploads, done, monkeypatch):
+def test_an_unforeseen_error_is_told_and_raised(uploads, done, monkeypatch):
     monkeypatch.setattr("fedmem.importing.task.read_dataset", lambda *_, **__: 1 / 0)
     upload_id = put(uploads, "orders.csv", ORDERS)
     with pytest.raises(ZeroDivisionError):
