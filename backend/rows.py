@@ -1,10 +1,10 @@
 """Rows of the database as they cross HTTP."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from backend.damaged_rows import mended
+from backend.damaged_rows import DAMAGE, mended, warn_once
 from backend.job_rows import numbers, time_of
 from backend.links import Links
 from backend.served_model import ServedModel
@@ -163,7 +163,17 @@ def history_of(
     entries = tuple(
         HistoryEntry(item_id=row.item_id, title=_title(row.item_id, items), timestamp=row.timestamp) for row in rows
     )
-    return UserHistory(user_id=user_id, interactions=entries, impressions=tuple(map(_impression_of, shown)))
+    return UserHistory(user_id=user_id, interactions=entries, impressions=tuple(_impressions_of(shown)))
+
+
+def _impressions_of(rows: Sequence[ImpressionRow]) -> Iterator[Impression]:
+    """Show what was recommended, without damaged rows, of which the log tells."""
+    for row in rows:
+        try:
+            yield _impression_of(row)
+        except DAMAGE as error:
+            place = f"item {row.position} of answer {row.recommendation_id!r}"
+            warn_once(f"the row of {place} in the database is damaged and left out: {error}")
 
 
 def _impression_of(row: ImpressionRow) -> Impression:

@@ -43,8 +43,6 @@ class ServedModel:
         """Read the interactions that came since the last time; they count from the next answer on."""
         while rows := catalogue.since(self.dataset, self.new_interactions.last_id, PAGE):
             self.new_interactions.add(rows)
-            if len(rows) < PAGE:
-                return
 
     def with_hidden(self, catalogue: CatalogueStore) -> "ServedModel":
         """Make the model that leaves out what is hidden now; the same where that has not changed."""

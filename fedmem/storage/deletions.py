@@ -9,6 +9,7 @@ up to the newest that the data set held. Later rows are of a user who has come b
 """
 
 import hashlib
+import math
 import secrets
 from collections.abc import Collection
 
@@ -89,10 +90,10 @@ def _limits(connection: Connection, dataset_id: int, salt: bytes, user_ids: Coll
 
 
 def _newest_to_leave_out(connection: Connection, dataset_id: int, user_id: str, now: float) -> float:
-    newest = select(func.max(interactions.c.timestamp)).where(*seen(dataset_id))
-    if connection.scalar(
-        select(interactions.c.id).where(*seen(dataset_id), interactions.c.timestamp >= FIRST_DATE).limit(1)
-    ):
+    # A damaged row's time may be a text or NaN, which both databases place behind every number.
+    times = *seen(dataset_id), interactions.c.timestamp < math.inf
+    newest = select(func.max(interactions.c.timestamp)).where(*times)
+    if connection.scalar(select(interactions.c.id).where(*times, interactions.c.timestamp >= FIRST_DATE).limit(1)):
         of_user = connection.scalar(newest.where(interactions.c.user_id == user_id))
         return now if of_user is None else max(now, of_user)
     found: float | None = connection.scalar(newest)

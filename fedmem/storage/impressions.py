@@ -1,5 +1,6 @@
 """A sample of what was recommended, what users did with it, and the counts of both."""
 
+import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -167,7 +168,8 @@ def _shown(connection: Connection, dataset_id: int, events: Sequence[Event], sin
     column = impressions.c
     newest_first = column.shown_at.desc()
     place = func.row_number().over(partition_by=(column.user_id, column.item_id), order_by=newest_first).label("place")
-    shown = select(impressions, place).where(column.dataset_id == dataset_id, column.shown_at >= since)
+    in_time = column.shown_at >= since, column.shown_at < math.inf  # of a damaged row it may be a text or NaN
+    shown = select(impressions, place).where(column.dataset_id == dataset_id, *in_time)
     for start in range(0, len(users), ASKED_TOGETHER):
         of_users = column.user_id.in_(users[start : start + ASKED_TOGETHER]), column.item_id.in_(items)
         all_of_them = shown.where(*of_users).subquery()
@@ -218,13 +220,15 @@ def _counted(by: By, where: tuple[ColumnElement[bool], ...], open_since: float) 
     def any_of(column: ColumnElement[Any]) -> ColumnElement[int]:
         return func.max(case((column.is_not(None), 1), else_=0))
 
+    worth = impressions.c.worth
+    number = case(((worth > -math.inf) & (worth < math.inf), worth), else_=0.0)  # a damaged row's may be a text or NaN
     answers = (
         select(
             group,
             func.max(case((impressions.c.shown_at > open_since, 1), else_=0)).label("pending"),
             any_of(impressions.c.clicked_at).label("clicks"),
             any_of(impressions.c.taken_at).label("hits"),
-            func.coalesce(func.sum(impressions.c.worth), 0.0).label("worth"),
+            func.sum(number).label("worth"),
         )
         .where(*where)
         .group_by(group, impressions.c.recommendation_id)

@@ -1,7 +1,7 @@
 """Interactions: added without repetition, read in the order they came, by user, and as columns."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -26,6 +26,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from fedmem.storage.catalogue_rows import Deleted, Event, InteractionColumns, InteractionRow, UserRow
 from fedmem.storage.schema import datasets, interactions
+from fedmem.storage.stored_interactions import Rows, WholeRows
 from fedmem.times import FIRST_DATE
 
 BATCH = 10_000  # rows fetched at once
@@ -128,18 +129,20 @@ def is_step(timestamp: float) -> bool:
 
 
 def read_columns(connection: Connection, dataset_id: int, until_id: int | None) -> tuple[InteractionColumns, int]:
-    """Read all rows up to an id, in order of ids, and the last one's id (0 if there is none)."""
+    """Read all whole rows up to an id, in order of ids, and the last one's id (0 if there is none)."""
     newest = newest_id(connection, dataset_id)
     until = newest if until_id is None else min(until_id, newest)
     statement = _in_order(dataset_id).where(interactions.c.id <= until)
     users, items, times = _Column(), _Column(), [np.zeros(0)]
-    last = 0
+    last, whole = 0, WholeRows(connection, dataset_id)
     for part in connection.execute(statement, execution_options={"yield_per": BATCH}).partitions():
-        ids, user_ids, item_ids, timestamps = zip(*part, strict=True)
-        users.extend(user_ids)
-        items.extend(item_ids)
-        times.append(np.array(timestamps, dtype=np.float64))
-        last = ids[-1]
+        last = part[-1].id
+        if rows := whole.of(part):
+            _, user_ids, item_ids, timestamps = zip(*rows, strict=True)
+            users.extend(user_ids)
+            items.extend(item_ids)
+            times.append(np.array(timestamps, dtype=np.float64))
+    whole.say()
     return InteractionColumns(users.joined(), items.joined(), np.concatenate(times)), last
 
 
@@ -158,13 +161,16 @@ class _Column:
 
 
 def rows_after(connection: Connection, dataset_id: int, after_id: int, limit: int) -> list[InteractionRow]:
-    """List the next rows after an id."""
-    newest = newest_id(connection, dataset_id)
-    if newest <= after_id:
-        return []
-    # Between two ids, which every planner knows to be few, unlike all ids after one.
-    statement = _in_order(dataset_id).where(interactions.c.id.between(after_id + 1, newest)).limit(limit)
-    return [InteractionRow(*row) for row in connection.execute(statement)]
+    """List the next whole rows after an id: some, if there are any."""
+    newest, whole = newest_id(connection, dataset_id), WholeRows(connection, dataset_id)
+    rows: Rows = []
+    while after_id < newest and not rows:
+        # Between two ids, which every planner knows to be few, unlike all ids after one.
+        statement = _in_order(dataset_id).where(interactions.c.id.between(after_id + 1, newest)).limit(limit)
+        found = connection.execute(statement).all()
+        rows, after_id = whole.of(found), found[-1].id if len(found) == limit else newest
+    whole.say_once()
+    return [InteractionRow(*row) for row in rows]
 
 
 def _in_order(dataset_id: int) -> Select[Any]:
@@ -173,10 +179,12 @@ def _in_order(dataset_id: int) -> Select[Any]:
 
 
 def history_of(connection: Connection, dataset_id: int, user_id: str) -> list[InteractionRow]:
-    """List a user's rows in order of time, ties as they came."""
-    order = (interactions.c.timestamp, interactions.c.id)
+    """List a user's whole rows in order of time, ties as they came."""
+    order, whole = (interactions.c.timestamp, interactions.c.id), WholeRows(connection, dataset_id)
     statement = select(*_ROW).where(*seen(dataset_id), interactions.c.user_id == user_id).order_by(*order)
-    return [InteractionRow(*row) for row in connection.execute(statement)]
+    rows = whole.of(connection.execute(statement).all())
+    whole.say_once()
+    return [InteractionRow(*row) for row in rows]
 
 
 def delete_user(connection: Connection, dataset_id: int, user_id: str) -> Deleted:
@@ -208,7 +216,8 @@ def users_page(connection: Connection, dataset_id: int, search: str, after: str 
     column = users.selected_columns.user_id
     if search:
         users = users.where(column.contains(search, autoescape=True))
-    wanted: list[str] = list(connection.scalars(users.order_by(column).limit(limit)))
+    found: Iterable[str] = connection.scalars(users.order_by(column).limit(limit))
+    wanted = [user for user in found if isinstance(user, str)]  # of damaged rows bytes, behind all texts
     counted = (
         select(interactions.c.user_id, func.count().label("length"))
         .where(*seen(dataset_id), interactions.c.user_id.in_(wanted))

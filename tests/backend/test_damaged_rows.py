@@ -1,6 +1,7 @@
 """Damaged rows of the database: each is shown as far as it is whole, all others as ever, and the log says it once."""
 
 import sqlite3
+import time
 from contextlib import closing
 
 import pytest
@@ -9,8 +10,10 @@ from sqlalchemy import Double
 from backend.damaged_rows import warn_once
 from fedmem.storage.ab_tests import AbTestStore
 from fedmem.storage.engine import connect
+from fedmem.storage.impressions import ImpressionStore, ShownList
 from fedmem.storage.jobs import JobStore
 from fedmem.storage.schema import metadata
+from fedmem.storage.stored_interactions import _warn_once
 from tests.backend.conftest import World
 from tests.backend.test_models import another_model
 
@@ -49,7 +52,17 @@ DAMAGES = [
     ("UPDATE schedules SET cron = x'ff', promotion = 'x' WHERE id = 1", "schedules", "trouble"),
 ]
 OWN_TESTS = {"jobs", "items"}
-OF_ONE_USER = {"interactions", "impressions"}
+OF_ONE_USER = [
+    "UPDATE interactions SET timestamp = 'then' WHERE id = {id}",
+    "UPDATE interactions SET timestamp = -9e999 WHERE id = {id}",
+    "UPDATE interactions SET item_id = x'ff' WHERE id = {id}",
+    "UPDATE interactions SET user_id = x'ff' WHERE id = {id}",
+    "UPDATE impressions SET shown_at = 'then' WHERE position = 1",
+    "UPDATE impressions SET shown_at = 1e300 WHERE position = 1",
+    "UPDATE impressions SET clicked_at = 'then', taken_at = x'ff', worth = 'much' WHERE position = 1",
+    "UPDATE impressions SET worth = 9e999, item_id = x'ff' WHERE position = 1",
+    "UPDATE impressions SET version = x'ff', strategy = x'ff', recommendation_id = x'ff' WHERE position = 1",
+]
 NEVER_SHOWN = {"hidden_items", "deletions", "removed_jobs"}  # their times, that is
 
 
@@ -77,7 +90,32 @@ def test_every_table_with_times_or_other_numbers_is_damaged_here():
         table.name for table in metadata.tables.values() for column in table.c if isinstance(column.type, Double)
     }
     damaged = {damage.split()[1] for damage, _, _ in DAMAGES}
-    assert numbered == damaged | OWN_TESTS | OF_ONE_USER | NEVER_SHOWN
+    of_one_user = {damage.split()[1] for damage in OF_ONE_USER}
+    assert numbered == damaged | OWN_TESTS | of_one_user | NEVER_SHOWN
+
+
+@pytest.mark.parametrize("damage", OF_ONE_USER)
+def test_a_damaged_row_of_a_user_harms_that_row_alone(served, served_world, caplog, damage):
+    warn_once.cache_clear()
+    _warn_once.cache_clear()
+    answers(served_world)
+    before = served.get("/users/u01/history?dataset=tiny").raise_for_status().json()
+    with closing(sqlite3.connect(served_world.database)) as connection, connection:
+        (row,) = connection.execute("SELECT min(id) FROM interactions WHERE user_id = 'u01'").fetchone()
+        assert connection.execute(damage.format(id=row)).rowcount == 1
+    events = [{"user_id": user, "item_id": "1", "timestamp": time.time()} for user in ("u01", "u02")]
+    fed = served.post("/feedback", json={"events": events})
+    assert fed.json()["accepted"] == 2
+    after = served.get("/users/u01/history?dataset=tiny").raise_for_status().json()
+    left_out = int("UPDATE impressions" in damage)
+    assert len(after["interactions"]) == len(before["interactions"]) + left_out
+    assert len(after["impressions"]) == len(before["impressions"]) - left_out
+    of_no_user = "user_id" in damage  # which an answer that is asked for by user does not meet
+    assert sum("damaged" in record.getMessage() for record in caplog.records) == 1 - of_no_user
+    served.app.state.services.keeper.look()
+    for path in ("/users", "/datasets", "/evaluation/online", "/recommend/u01", "/recommend/u02", "/users/u02/history"):
+        assert served.get(path, params={"dataset": "tiny"} if path != "/datasets" else None).status_code == 200
+    assert served.delete("/users/u01", params={"dataset": "tiny"}).status_code == 204
 
 
 def test_metrics_that_are_numbers_are_still_shown(served, served_world):
@@ -91,6 +129,14 @@ def test_what_nothing_mends_is_left_out(served, served_world):
     with closing(sqlite3.connect(served_world.database)) as connection, connection:
         connection.execute("UPDATE rounds SET round = 'last' WHERE job_id = 1 AND round = 6")
     assert [row["round"] for row in rows(served, "rounds")] == [row["round"] for row in whole if row["round"] != 6]
+
+
+def answers(world: World) -> None:
+    """Let two items have been shown to a user."""
+    engine = connect(world.url)
+    shown = ShownList("tiny", "answer", "u01", "job-1-round-2", "model", time.time(), 1, ("1", "2"))
+    ImpressionStore(engine).add([shown])
+    engine.dispose()
 
 
 def trainers(world: World) -> None:

@@ -250,12 +250,13 @@ def test_files_that_cannot_be_written_are_told_and_tried_again(served, served_wo
     monkeypatch.setattr(erasure, "write_arrays", refuse)
     assert "cannot be written" in problem(served.delete("/users/u03"), 503).detail
     assert (remembers(first, "u03"), remembers(second, "u03")) == (False, True)
+    before = complaints()  # one where the application itself looked meanwhile
     keeper.look()
-    assert complaints() == 0, "it has just been tried"
+    assert complaints() == before, "it has just been tried"
     now += 61
     keeper.look()
     keeper.look()
-    assert complaints() == 1
+    assert complaints() == before + 1
     assert served.post(f"/models/{left}/activate").status_code == 200
     problem(served.get("/recommend/u03?strict=true"), 404)
     monkeypatch.setattr(erasure, "write_arrays", write)

@@ -539,3 +539,18 @@ def test_data_that_cannot_be_trained_on_ends_a_job_in_the_sentence_of_the_comman
     assert any("of the validation targets" in line and "count as misses" in line for line in said)
     warned = [line.message for line in product.jobs.logs(empty) if line.level == "WARNING"]
     assert sum(line.startswith("memory not updated: no memory was written in round 21") for line in warned) == 1
+
+
+def test_damaged_interactions_cost_a_job_only_themselves(product):
+    changes = ("timestamp = 'then'", "user_id = x'ff'", "item_id = ''", "user_id = char(10)", "item_id = 'nan'")
+    with writing(product.engine) as connection:
+        for place, change in enumerate(changes):
+            row = f"(SELECT id FROM interactions ORDER BY id LIMIT 1 OFFSET {place * 9})"
+            connection.exec_driver_sql(f"UPDATE interactions SET {change} WHERE id = {row}")
+    job = product.queue({"federated": {"num_rounds": 1}})
+    product.train()
+    assert product.jobs.get(job.id).state == "succeeded", product.jobs.get(job.id).message
+    said = [row.message for row in product.jobs.logs(job.id) if "damaged" in row.message]
+    assert [line.partition(" damaged")[0] for line in said] == [
+        "2 interactions of 'tiny' are"
+    ] * 2  # the gate reads too
