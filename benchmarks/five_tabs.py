@@ -22,7 +22,7 @@ import shutil
 import statistics
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -120,7 +120,7 @@ def five_tabs(sizes: Sizes | None = None) -> dict[str, Any]:
         found: dict[str, list[Stretch]] = {side: [] for side in SIDES}
         for _ in range(sizes.alternations):
             found["without"].append(stretch(at, sizes.rounds))
-            with tabs(browser, at) as pages:
+            with tabs(browser, at.home, at.job, PAGES) as pages:
                 found["with"].append(with_tabs(at, pages, sizes.rounds))
             found["without"].append(stretch(at, sizes.rounds))
             with polls(at):
@@ -192,11 +192,11 @@ def chromium() -> Iterator[Browser]:
 
 
 @contextmanager
-def tabs(browser: Browser, at: Site) -> Iterator[list[Page]]:
-    """Open one tab of each page, all drawn."""
+def tabs(browser: Browser, home: str, job: int, names: Sequence[str]) -> Iterator[list[Page]]:
+    """Open one tab of each page on a job, all drawn."""
     context = browser.new_context(viewport={"width": 1400, "height": 900})
     context.set_default_timeout(1000 * PATIENCE)
-    yield [opened(context, f"{at.home}/{page}?job={at.job}") for page in PAGES]
+    yield [opened(context, f"{home}/{name}?job={job}") for name in names]
     context.close()
 
 

@@ -23,8 +23,8 @@ PARTS = 10  # after each of which the backend's memory is read
 FIRST_ROUNDS = 3  # of the model that answers
 
 
-def mixed(users: list[str], items: list[str], job: int) -> Iterator[Request]:
-    """Ask mostly for the ten best of known users, some with reasons; some of a history; and what the dashboard asks."""
+def mixed(users: list[str], items: list[str], beside: str) -> Iterator[Request]:
+    """Ask mostly for the ten best of known users, some with reasons; some of a history; and what a dashboard asks."""
     rng, known = np.random.default_rng(0), recommendations(users)
     while True:
         drawn = rng.random()
@@ -36,7 +36,7 @@ def mixed(users: list[str], items: list[str], job: int) -> Iterator[Request]:
             history = rng.choice(items, 20, replace=False).tolist()
             yield Request("POST", "/recommend", json.dumps({"history": history}).encode())
         else:
-            yield Request("GET", f"/jobs/{job}")
+            yield Request("GET", beside)
 
 
 def load(rate: float, seconds: float, warm_up: float = WARM_UP) -> dict[str, Any]:
@@ -72,7 +72,7 @@ async def under_load(
     Raises:
         BenchmarkError: if the job did not train meanwhile.
     """
-    generator = Generator(made.port, mixed(*users_and_items(made), job), rate)
+    generator = Generator(made.port, mixed(*users_and_items(made), f"/jobs/{job}"), rate)
     await generator.run_for(warm_up)
     rounds, memory, found, began = made.rounds(job), [backend.resident_mib()], Load(), time.perf_counter()
     for _ in range(PARTS):

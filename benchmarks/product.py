@@ -140,14 +140,14 @@ class Product:
         self.running.append(Service(module, process, log))
         return self.running[-1]
 
-    def wait(self, happened: Callable[[], Any], what: str, every: float = 0.1) -> None:
+    def wait(self, happened: Callable[[], Any], what: str, every: float = 0.1, patience: float = PATIENCE) -> None:
         """Wait until it has happened; BenchmarkError if it does not, or if a service ends."""
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + patience
         while not happened():
             for service in self.running:
                 service.check()
             if time.monotonic() > deadline:
-                raise BenchmarkError(f"in vain for {PATIENCE:.0f} seconds: {what}")
+                raise BenchmarkError(f"in vain for {patience:.0f} seconds: {what}")
             time.sleep(every)
 
     def answers(self, path: str) -> bool:

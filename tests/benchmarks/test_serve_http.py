@@ -169,7 +169,7 @@ def test_percentiles_are_of_what_was_answered():
 
 
 def test_the_mix_asks_mostly_for_known_users():
-    requests = list(itertools.islice(load.mixed(["u1", "u2"], [str(i) for i in range(30)], 7), 2000))
+    requests = list(itertools.islice(load.mixed(["u1", "u2"], [str(i) for i in range(30)], "/jobs/7"), 2000))
     paths = Counter((r.method, r.path.partition("?")[0].partition("/u")[0]) for r in requests)
     assert paths["GET", "/recommend"] == pytest.approx(1800, abs=60)
     assert paths["POST", "/recommend"] == pytest.approx(160, abs=40)
