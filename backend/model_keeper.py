@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from backend.awaited import awaited
 from backend.eraser import Eraser
 from backend.model_loader import ModelLoader
-from backend.served_items import changed_rows, encode, with_items
+from backend.served_items import changed_rows, encode, wait_for_encoder, with_items
 from backend.served_model import ServedModel
 from backend.served_models import ServedModels
 from backend.telemetry import ModelMetrics
@@ -271,13 +271,22 @@ class ModelKeeper:
                 model.catch_up(self.catalogue)
 
     def put_item(self, dataset: str, row: ItemRow) -> None:
-        """Store an item, and make it known to the models of this data set."""
+        """Store an item, and make it known to the models of this data set.
+
+        A process's first text is not waited for: the next look loads the encoder, and takes the item up then.
+        """
         for model in self.served.all(dataset):
-            encode(model, [row])
+            if not wait_for_encoder(model, [row]):
+                encode(model, [row])
         with self._changing:
             if self.catalogue.put_item(dataset, row) and self.catalogue.hidden_of(dataset, [row.item_id]):
                 self.catalogue.change_hidden(dataset, show=[row.item_id])  # it was deleted before
-            self._change(dataset, lambda model: with_items(model, [row]).with_hidden(self.catalogue))
+            self._change(dataset, lambda model: self._with_item(model, row))
+
+    def _with_item(self, model: ServedModel, row: ItemRow) -> ServedModel:
+        if not wait_for_encoder(model, [row]):
+            model = with_items(model, [row])
+        return model.with_hidden(self.catalogue)
 
     def change_hidden(self, dataset: str, hide: Collection[str], show: Collection[str]) -> tuple[int, int]:
         """Hide items and show others; the next answer of each model of the data set follows."""

@@ -62,6 +62,11 @@ def encode(model: ServedModel, rows: list[ItemRow]) -> None:
         model.recommender.encode([_item(row) for row in rows])
 
 
+def wait_for_encoder(model: ServedModel, rows: list[ItemRow]) -> bool:
+    """Say whether the items' texts can be encoded only once the encoder is loaded, which takes seconds."""
+    return model.recommender.waits_for_encoder([_item(row) for row in rows])
+
+
 def changed_rows(known: ServedCatalogue, rows: list[ItemRow]) -> list[ItemRow]:
     """Find the rows that are new, or described otherwise."""
     return [row for row in rows if row.item_id not in known or _differs(known.item(known.index(row.item_id)), row)]

@@ -94,7 +94,7 @@ async def minute_by_minute(generator: Generator, work: Work, watch: Watch, minut
     rows = []
     for minute in range(1, minutes + 1):
         rows.append({"minute": minute} | row_of(await generator.run_for(60.0), work, watch))
-        sys.stderr.write(f"{rows[-1]}\n")
+        sys.stderr.write(f"{rows[-1]} {dict(work.wrong)}\n")
     generator.close()
     return rows
 

@@ -128,6 +128,9 @@ def put_item(
 ) -> ItemResponse:
     """Describe an item, a new one too. By its text it is recommendable in the next answer, without training.
 
+    The first text since the API was started waits for the text encoder, which takes seconds to load; this answer does
+    not: `recommendable` is false until then.
+
     Imports keep what is described here, unless they are told to overwrite it.
     """
     name = dataset_name(dataset, arrivals.served, catalogue)

@@ -32,6 +32,11 @@ class TextEncoder:
         """Name and SHA-256 of the weights, for the manifest; loads nothing."""
         return self._files.identity
 
+    @property
+    def is_loaded(self) -> bool:
+        """Say whether a text is encoded without a wait for the model, whose loading takes seconds."""
+        return "_model" in self.__dict__
+
     def encode(self, texts: Sequence[str], progress: Progress | None = None) -> FloatArray:
         """Make vectors [n, D_t] of n texts, none of them empty; a text's vector does not depend on the others."""
         assert all(text.strip() for text in texts), "an empty text has no vector: mask it"

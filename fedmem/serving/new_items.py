@@ -1,6 +1,6 @@
 """Items that a model was not trained with: encoded as the catalogue's were, texts find the rows of their likes."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 
@@ -37,6 +37,14 @@ def described_item(
     """Describe an item as a catalogue file would have; the year is the title's where none is given."""
     text = item_text(title, year, tuple(genres), description)
     return Item(item_id, title, tuple(genres), year_in(title) if year is None else year, text=text)
+
+
+def waits_for_encoder(snapshot: Snapshot, texts: Iterable[str]) -> bool:
+    """Say whether ``encode`` would first load the encoder, which takes seconds, once in a process's life."""
+    name = snapshot.config.model.text_model_name
+    if Modality.TEXT not in snapshot.features.vectors or names_a_file(name):
+        return False
+    return any(text.strip() for text in texts) and not encoder_of(name).is_loaded
 
 
 @dataclass(frozen=True, eq=False)

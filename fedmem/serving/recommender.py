@@ -22,7 +22,7 @@ from fedmem.modality import Modality
 from fedmem.serving.answers import Recommendation, ScoredItem, SimilarTo
 from fedmem.serving.catalogue import ServedCatalogue
 from fedmem.serving.explanation import Explainer
-from fedmem.serving.new_items import encode, scorer_with
+from fedmem.serving.new_items import encode, scorer_with, waits_for_encoder
 from fedmem.serving.question import Question, ResolvedQuestion
 from fedmem.serving.ranking import Best, Ranking, most_similar, nearest_before, ranking_of
 from fedmem.serving.single_query import SingleQueries
@@ -296,6 +296,10 @@ class Recommender:
             FeatureError: as ``with_items``.
         """
         encode(self.trained.snapshot, {number: item.text for number, item in enumerate(items)})
+
+    def waits_for_encoder(self, items: Sequence[Item]) -> bool:
+        """Say whether ``with_items`` would first load the text encoder, which takes seconds, once a process."""
+        return waits_for_encoder(self.trained.snapshot, (item.text for item in items))
 
     def with_prototype(self, index: int) -> "Recommender":
         """Make a recommender whose global memory is this prototype alone.

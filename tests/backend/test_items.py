@@ -20,6 +20,8 @@ from tests.waiting import PATIENCE
 class Encoder:
     """Texts as vectors of the tiny features' size, drawn from their length."""
 
+    is_loaded = True
+
     def encode(self, texts: list[str]) -> list[np.ndarray]:
         return [np.random.default_rng(len(text)).standard_normal(7).astype(np.float32) for text in texts]
 
@@ -161,7 +163,6 @@ def test_a_description_that_is_none(served, body):
 
 
 def test_while_a_text_is_encoded_others_store_and_are_answered(served, monkeypatch):
-    """The first text loads the encoder, which takes seconds."""
     begun, let = threading.Event(), threading.Event()
 
     class Slow(Encoder):

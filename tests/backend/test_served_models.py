@@ -274,13 +274,14 @@ def test_what_happens_in_one_data_set_is_not_seen_in_another(world):
 class Encoder:
     """Texts as vectors of the tiny features' size; one about a fault meets it."""
 
-    broken = True
+    broken, is_loaded = True, True
 
     def __init__(self) -> None:
         self.calls: list[list[str]] = []
 
     def encode(self, texts: list[str]) -> list[np.ndarray]:
         self.calls.append(texts)
+        self.is_loaded = True
         if self.broken and any("fault" in text for text in texts):
             raise MemoryError("no more of it")
         return [np.ones(7, np.float32) for _ in texts]
@@ -331,6 +332,21 @@ def test_items_of_one_that_cannot_be_taken_up_keep_nothing_else_waiting(services
     keeper.look()
     assert knows(services, "books", "new")
     assert keeper.troubles.sentences() == ()
+
+
+def test_a_first_text_that_is_put_does_not_wait_until_the_encoder_is_loaded(services, encoder):
+    """That takes seconds: the next look does it, and what is put after it is known at once."""
+    encoder.is_loaded = False
+    services.keeper.put_item("tiny", ItemRow("first", "First", text="a film"))
+    services.keeper.put_item("tiny", ItemRow("7", "", text=" "))
+    assert (encoder.calls, knows(services, "tiny", "first")) == ([], False)
+    assert services.catalogue.item("tiny", "first").title == "First"
+    known = services.keeper.served.of(dataset="tiny").recommender.catalogue
+    assert known.item(known.index("7")).text == " ", "without a text there is nothing to wait for"
+    services.keeper.look()
+    assert knows(services, "tiny", "first")
+    services.keeper.put_item("tiny", ItemRow("second", "Second", text="another film"))
+    assert knows(services, "tiny", "second")
 
 
 def test_what_could_not_be_done_is_among_the_warnings(two):
