@@ -14,6 +14,7 @@ from torch import Tensor
 from fedmem.federated.parameters import prototype_vectors
 from fedmem.interruption import MOST_WORK, PER_TOKEN, heeded
 from fedmem.memory.entries import MemoryEntries
+from fedmem.memory.kin import Kin
 from fedmem.memory.prototypes import Prototypes
 from fedmem.memory.transitions import RememberedScores, TransitionTable
 from fedmem.modality import Modality
@@ -77,6 +78,7 @@ class ModelScorer:
         table: the item vectors where they are not the model's own: more items than it was trained on, behind those.
         transitions: the rows of the transition memory, or None where it is not used.
         strength: its weight in the score.
+        kin: of the items that the transition memory has not counted, or None where there are none.
 
     Attributes:
         columns: the item matrix, transposed and contiguous [D_x, I + 1], which a product reads at full speed.
@@ -89,11 +91,13 @@ class ModelScorer:
         table: ItemTable | None = None,
         transitions: TransitionTable | None = None,
         strength: float = 0.0,
+        kin: Kin | None = None,
     ) -> None:
         self.model = model
         self.global_memory = global_memory
         self.transitions = transitions
         self.strength = strength
+        self.kin = kin
         with torch.inference_mode():
             table = model.item_table() if table is None else table
             self.columns = table.matrix.T.contiguous()
@@ -116,7 +120,13 @@ class ModelScorer:
         rows = [slice(first, first + at_once) for first in range(0, len(histories), at_once)]
         blocks = [self._dense(contexts[part], histories[part]) for part in heeded(rows)]
         dense = blocks[0] if len(blocks) == 1 else np.concatenate(blocks)
-        return ScoreBlock(dense, [] if self.transitions is None else [self.transitions.read(h) for h in histories])
+        table = self.transitions
+        return ScoreBlock(dense, [] if table is None else [self.remembered(table, h) for h in histories])
+
+    def remembered(self, table: TransitionTable, history: npt.NDArray[np.integer]) -> RememberedScores:
+        """Read from these rows what follows a history, newer items too; of none, popularity, in which those are not."""
+        read = table.read(history)
+        return read if self.kin is None or not len(history) else self.kin.extended(read, len(table.items) - 1)
 
     def _at_once(self, histories: Histories) -> int:
         """Say of how many histories no operation takes longer than a stop may wait; one may."""

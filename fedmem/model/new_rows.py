@@ -1,4 +1,4 @@
-"""Id embeddings of items that a model was not trained with: by its text, an item finds those of its likes."""
+"""Items that a model was not trained with: by its text, one finds its likes, and the id embedding that they have."""
 
 from collections.abc import MutableMapping
 from weakref import WeakKeyDictionary
@@ -22,6 +22,18 @@ def ids_of_texts(trained: UR4RecV2MoE, texts: Tensor) -> Tensor:
     """
     embedding = (_unit(texts) @ _embedding_of_texts(trained)).to(trained.sasrec.item_embedding)
     return embedding if trained.text_embedding is None else embedding - trained.text_embedding(texts)
+
+
+def likest(trained: UR4RecV2MoE, texts: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """Find the trained items whose texts have the greatest cosine to each of these, and the cosines: [n, count] each.
+
+    Of fewer trained items all are found.
+    """
+    rows = trained.features[Modality.TEXT].vectors[1:]
+    lengths = torch.linalg.vector_norm(rows, dim=1).clamp(min=1e-12)
+    cosines = torch.nn.functional.normalize(texts.to(rows), dim=-1) @ rows.T / lengths  # [n, I], 0 without a text
+    found = cosines.topk(min(count, len(rows)), dim=1)
+    return found.indices + 1, found.values
 
 
 def _embedding_of_texts(trained: UR4RecV2MoE) -> Tensor:

@@ -72,7 +72,8 @@ class Explainer:
         self, parts: Sequence[ScoreParts], transitions: TransitionTable, history: Indices, found: Indices
     ) -> list[ScoreParts]:
         """Add what each item of the history has made of each score by the transition memory."""
-        items, added = transitions.reasons(history, found)
+        kin = self.scorer.kin
+        items, added = kin.reasons(transitions, history, found) if kin else transitions.reasons(history, found)
         return [
             one.model_copy(update={"remembered": self._remembered(items, self.scorer.strength * column)})
             for one, column in zip(parts, added.T, strict=True)

@@ -16,13 +16,15 @@ from fedmem.errors import FeatureError
 from fedmem.features.precomputed import names_a_file
 from fedmem.features.text import TextEncoder
 from fedmem.federated.scoring import ModelScorer
+from fedmem.memory.kin import Kin
 from fedmem.modality import Modality
 from fedmem.model.item_vectors import FrozenFeatures, ItemTable, MaskedVectors, availability_codes
-from fedmem.model.new_rows import ids_of_texts
+from fedmem.model.new_rows import ids_of_texts, likest
 from fedmem.model.recommender import UR4RecV2MoE
 from fedmem.serving.catalogue import ServedCatalogue
 
 FloatArray = npt.NDArray[np.float32]
+KIN = 2  # items whose transitions a new one has: chosen on draws that no reported figure is of, docs/experiments.md
 
 
 @cache
@@ -99,7 +101,30 @@ def scorer_with(
     others = texts.up_to(catalogue.trained)
     model = place(scorer.model, trained, others) if others.vectors else scorer.model
     table = with_rows(scorer.table, trained, texts, len(catalogue))
-    return ModelScorer(model, scorer.global_memory, table, scorer.transitions, scorer.strength)
+    kin = None if scorer.transitions is None else with_kin(scorer.kin, trained, texts, catalogue)
+    return ModelScorer(model, scorer.global_memory, table, scorer.transitions, scorer.strength, kin)
+
+
+@torch.inference_mode()
+def with_kin(kin: Kin | None, trained: UR4RecV2MoE, texts: PlacedTexts, catalogue: ServedCatalogue) -> Kin | None:
+    """Find the kin of the new items among these texts, beside that of others; of an item without a text there is none.
+
+    ``trained`` is the model as it was trained.
+    """
+    before = np.zeros((0, KIN)) if kin is None else kin.items
+    added = np.zeros((len(catalogue) - catalogue.trained - len(before), KIN))
+    items = np.concatenate([before, added]).astype(np.int64)
+    weights = np.concatenate([added[:0] if kin is None else kin.weights, added]).astype(np.float32)
+    new = [index for index in sorted(texts.vectors) if index > catalogue.trained]
+    if new:
+        vectors = torch.from_numpy(np.stack([texts.vectors[index] for index in new]))
+        place = np.array(new) - catalogue.trained - 1
+        found, cosines = (part.numpy() for part in likest(trained, vectors, KIN))
+        likeness = cosines.clip(min=0)
+        total = likeness.sum(axis=1, keepdims=True)
+        items[place, : found.shape[1]] = found
+        weights[place, : found.shape[1]] = np.divide(likeness, total, out=np.zeros_like(likeness), where=total > 0)
+    return Kin(items, weights) if len(items) else None
 
 
 def place(model: UR4RecV2MoE, trained: UR4RecV2MoE, texts: PlacedTexts) -> UR4RecV2MoE:

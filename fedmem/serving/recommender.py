@@ -343,8 +343,8 @@ class Recommender:
         trained = self.trained.with_held_out()
         if trained is self.trained:
             return self
-        table, scorer = self.scorer.table, self.scorer
-        scorer = ModelScorer(scorer.model, scorer.global_memory, table, trained.transition_table(), scorer.strength)
+        now, table = self.scorer, trained.transition_table()
+        scorer = ModelScorer(now.model, now.global_memory, now.table, table, now.strength, now.kin)
         return replace(self, trained=trained, scorer=scorer)
 
     def count(self, changes: Iterable[Change]) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fedmem.contracts.recommendations import StrategyName
+from fedmem.memory.kin import Kin
 from fedmem.memory.transitions import RememberedScores, TransitionTable
 
 CAPACITY = 5_000  # of 1 KB each at D_x = 192, and of up to 24 KB with the transition memory
@@ -24,16 +25,20 @@ class UserVector:
         strategy: what it was made from.
         remembered: the sparse part, of the transition memory, times its weight; None without one.
         table: the rows that it was read from, of which others may be in service by now; they are not kept alive.
+        kin: of newer items, likewise.
     """
 
     query: npt.NDArray[np.float32]
     strategy: StrategyName
     remembered: RememberedScores | None = None
     table: "ReferenceType[TransitionTable] | None" = None
+    kin: "ReferenceType[Kin] | None" = None
 
-    def was_read_from(self, table: TransitionTable | None) -> bool:
-        """Say whether these are the rows that the sparse part was read from."""
-        return (None if self.table is None else self.table()) is table
+    def was_read_from(self, table: TransitionTable | None, kin: Kin | None) -> bool:
+        """Say whether these are the rows, and this the kin of newer items, that the sparse part was read from."""
+        if (None if self.table is None else self.table()) is not table:
+            return False
+        return table is None or (None if self.kin is None else self.kin()) is kin
 
 
 class VectorKey(NamedTuple):

@@ -40,7 +40,7 @@ class VectorReader:
         """Return the user's side of the score and, if needed, what it was read from: no history is replayed twice."""
         context = resolved.context() if resolved.needs_context else None
         found = resolved.vector
-        if found is not None and found.was_read_from(resolved.transitions):
+        if found is not None and found.was_read_from(resolved.transitions, self.scorer.kin):
             return found, context
         vector = self._compute(resolved, context) if found is None else self._with_transitions(found, resolved)
         if resolved.slot is not None:
@@ -63,5 +63,5 @@ class VectorReader:
         table = resolved.transitions
         if table is None:
             return vector if vector.table is None else replace(vector, remembered=None, table=None)
-        remembered = table.read(resolved.history).times(self.scorer.strength)
-        return replace(vector, remembered=remembered, table=ref(table))
+        remembered, kin = self.scorer.remembered(table, resolved.history).times(self.scorer.strength), self.scorer.kin
+        return replace(vector, remembered=remembered, table=ref(table), kin=None if kin is None else ref(kin))

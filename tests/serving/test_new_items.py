@@ -10,6 +10,7 @@ from fedmem.errors import FeatureError, UnknownItemError
 from fedmem.modality import Modality
 from fedmem.model.new_rows import REGULARISATION
 from fedmem.serving import Question, Recommender, described_item
+from fedmem.serving.new_items import KIN
 from tests.serving.builders import ask, drawn_checkpoint, drawn_recommender, drawn_snapshot
 from tests.tiny import ITEMS
 
@@ -76,6 +77,42 @@ def test_its_embedding_is_what_trained_items_of_such_a_text_have(recommender):
     np.testing.assert_array_equal(more.scorer.columns[:, : ITEMS + 1], recommender.scorer.columns)
 
 
+def remembered_of(recommender: Recommender, item: str, question: Question) -> float:
+    """What the transition memory adds to an item's score."""
+    vector, _ = recommender.reader.read(recommender.resolve(question))
+    return float(vector.remembered.of(np.array([recommender.catalogue.index(item)]))[0])
+
+
+def test_it_follows_what_the_items_of_the_nearest_texts_follow(recommender):
+    more = recommender.with_items([NEW])
+    text = recommender.trained.snapshot.features.vectors[Modality.TEXT]
+    own = text.transform(DrawnEncoder().encode([NEW.text])[0])
+    cosines = text.rows[1:] @ own / np.maximum(np.linalg.norm(text.rows[1:], axis=1), 1e-9) / np.linalg.norm(own)
+    kin = 1 + np.argsort(-cosines)[:KIN]
+    weights = cosines[kin - 1] / cosines[kin - 1].sum()
+    rows, question = recommender.scorer.transitions, ask("3")
+    followed = rows.read(recommender.resolve(question).history).of(kin)
+    assert followed.any()
+    assert remembered_of(more, "new", question) == pytest.approx(recommender.scorer.strength * weights @ followed)
+    assert remembered_of(more, "7", question) == remembered_of(recommender, "7", question)
+
+
+def test_nothing_leads_to_an_item_without_a_text_and_none_is_popular_by_its_kin(recommender):
+    more = recommender.with_items([described_item("bare", ""), NEW])
+    assert remembered_of(more, "bare", ask("3")) == 0
+    assert remembered_of(more, "new", ask("3")) > 0
+    assert remembered_of(more, "new", ask("unknown")) == 0
+
+
+def test_kept_vectors_are_read_again_for_new_items():
+    recommender = drawn_recommender()
+    first = recommender.with_items([NEW])
+    assert remembered_of(first, "new", ask("3")) > 0
+    second = first.with_items([replace(NEW, item_id="twin")])
+    assert remembered_of(second, "twin", ask("3")) == remembered_of(first, "new", ask("3"))
+    assert second.with_held_out().scorer.kin is second.scorer.kin
+
+
 def test_without_a_text_a_new_item_has_no_embedding(recommender):
     more = recommender.with_items([NEW, described_item("bare", "")])
     place = more.catalogue.index("bare")
@@ -104,7 +141,9 @@ def test_it_has_similar_items_and_is_one(recommender):
 def test_its_score_has_parts(recommender):
     answer = recommender.with_items([NEW]).answer(ask("3", k=100, explain=True))
     scored = next(one for one in answer.items if one.item == NEW)
-    total = scored.parts.sequence + sum(scored.parts.experts.values()) + scored.parts.availability
+    remembered = sum(part.score for part in scored.parts.remembered)
+    assert remembered > 0
+    total = scored.parts.sequence + sum(scored.parts.experts.values()) + scored.parts.availability + remembered
     assert total == pytest.approx(scored.score, abs=1e-5 * max(1, abs(scored.score)))
 
 
