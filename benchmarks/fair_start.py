@@ -4,12 +4,13 @@
 
 A tenth of the items of MovieLens 100K and of Amazon's Industrial_and_Scientific is drawn, all interactions with them
 are taken out, a model is trained on what is left with the default configuration, and the items are put into its
-catalogue by their texts, as ``PUT /items`` does. Two questions, each with what a new item's kin follow and without:
+catalogue by their texts, as ``PUT /items`` does. Three questions, each with what a new item's kin follow and without:
 
 fair_start  the kin of a new item are the trained items of the five nearest texts, the nearest of a cosine of .5 at
             least. Users whose latest item is one of the kin: the place of the new item among all that they may be
             offered, beside the places, for the same users, of those of the kin that they have not taken.
 next_item   NDCG@10 of each user's last interaction, with a new item or not, among all items, from what came before.
+among_new   NDCG@20 of all new items that a user took at any time, among the new items, as ``fedmem ablate`` does.
 
 Runs that are there are not trained again. Draws 1 and 2 were used to choose.
 """
@@ -32,7 +33,7 @@ from benchmarks.other_data import industrial
 from fedmem.config_reader import validate_config
 from fedmem.data.federated_dataset import FederatedDataset
 from fedmem.data.formats import read_dataset
-from fedmem.evaluation.cold_items import HeldOutItems, hold_out_items
+from fedmem.evaluation.cold_items import HeldOutItems, hold_out_items, ndcg_of_sets
 from fedmem.experiment import TrainingRun
 from fedmem.features.inference import one_thread
 from fedmem.federated.scoring import ModelScorer, UserContext
@@ -168,11 +169,19 @@ def measured(name: str, draw: int, data: Path, out: Path) -> dict[str, Any]:
         found[side] = {
             "fair_start": fair_start(scores, users, kin, first),
             "next_item": next_item(ranks[side], new),
+            "among_new": round(float(among_new(scorer, served, held_out).mean()), 4),
         }
     gain = gains_of(ranks["served"]) - gains_of(ranks["without kin"])
     error = gain.std(ddof=1) / len(gain) ** 0.5
     counts = {"users": len(gain), "new_targets": int(new.sum()), "new_items": len(held_out.items)}
     return counts | found | {"gain": round(gain.mean(), 5), "standard_error": round(error, 5)}
+
+
+def among_new(scorer: ModelScorer, served: Recommender, held_out: HeldOutItems) -> FloatArray:
+    """Compute NDCG@20 among the new items of every user who took one [B]."""
+    columns = [served.catalogue.index(item.item_id) for item in held_out.items]
+    histories = [held_out.dataset.history(user) for user in held_out.users.tolist()]
+    return ndcg_of_sets(scorer.score([UserContext()] * len(histories), histories)[:, columns], held_out.taken)
 
 
 def kin_of(served: Recommender, held_out: HeldOutItems) -> npt.NDArray[np.int64]:

@@ -24,7 +24,7 @@ from fedmem.model.recommender import UR4RecV2MoE
 from fedmem.serving.catalogue import ServedCatalogue
 
 FloatArray = npt.NDArray[np.float32]
-KIN = 2  # items whose transitions a new one has: chosen on draws that no reported figure is of, docs/experiments.md
+KIN = 5  # items whose transitions a new one has: chosen on draws that no reported figure is of, docs/experiments.md
 
 
 @cache
