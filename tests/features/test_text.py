@@ -52,6 +52,10 @@ def test_what_is_cached_needs_no_model(real_encoder: TextEncoder, tmp_path: Path
         again = TextEncoder(cache_dir=tmp_path)
         assert again.encode([ROMANCE, SPACE]).tobytes() == vectors[::-1].tobytes()
         assert again.identity == first.identity
+        assert not again.is_loaded
+    with patch.object(text_module, "load_model", return_value=real_encoder._model):
+        again.encode([SPACE_TOO])
+    assert again.is_loaded
 
 
 def test_one_new_text_encodes_one_text(real_encoder: TextEncoder, tmp_path: Path) -> None:
