@@ -10,23 +10,18 @@ there benchmarks/results/private_weights-NAME.json is written.
 """
 
 import argparse
-import json
 import sys
-from contextlib import closing
+from functools import partial
 from itertools import product
 from pathlib import Path
 from typing import Any
 
+from benchmarks.kept_run import all_kept, kept, ndcg, trained
 from benchmarks.measure import machine, write_result
-from fedmem.checkpoint import RunDirectory
-from fedmem.config import ExperimentConfig
 from fedmem.config_reader import validate_config
 from fedmem.data.federated_dataset import FederatedDataset
 from fedmem.data.formats import load_dataset
-from fedmem.experiment import TrainingRun
-from fedmem.features.inference import one_thread
 from fedmem.privacy.accountant import noise_for_rounds
-from fedmem.snapshot import take_snapshot
 
 DELTA = 1e-6
 
@@ -48,20 +43,13 @@ def main() -> None:
             chosen.out
             / f"{dataset.name}-{chosen.rounds}x{chosen.fraction:g}-epsilon{epsilon:g}-clip{clip:g}-users{users}"
         )
-        if not (path / "result.json").exists():
-            found = _trained(dataset, path, (epsilon, clip, users), chosen.rounds, chosen.fraction)
-            (path / "result.json").write_text(json.dumps(found))
-        sys.stdout.write(f"{(path / 'result.json').read_text()}\n")
+        private = epsilon, clip, users
+        found = kept(path, partial(_trained, dataset, path, private, chosen.rounds, chosen.fraction))
+        sys.stdout.write(f"{found}\n")
         sys.stdout.flush()
-    rows = [json.loads(path.read_text()) for path in sorted(chosen.out.glob(f"{dataset.name}-*/result.json"))]
-    kept = write_result(f"private_weights-{dataset.name}", {"delta": DELTA, "rows": rows, "machine": machine()})
-    sys.stdout.write(f"kept in {kept}\n")
-
-
-def _opened(config: ExperimentConfig, dataset: FederatedDataset, path: Path) -> TrainingRun:
-    if RunDirectory(path).exists:
-        return TrainingRun.resume(path, config)
-    return TrainingRun.start(path, take_snapshot(config, dataset))
+    rows = all_kept(chosen.out, f"{dataset.name}-")
+    written = write_result(f"private_weights-{dataset.name}", {"delta": DELTA, "rows": rows, "machine": machine()})
+    sys.stdout.write(f"kept in {written}\n")
 
 
 def _trained(
@@ -77,12 +65,7 @@ def _trained(
         },
         "the benchmark",
     )
-    with one_thread(), closing(_opened(config, dataset, path)) as run:
-        for _ in run.rounds():
-            pass
-        result, lines = run.finish(), run.directory.read_metrics()
-    of_best = next(line for line in lines if line["round"] == result.round)
-    alone = result.table if result.without_transitions is None else result.without_transitions
+    result, best = trained(config, dataset, path)
     return {
         "epsilon": None if epsilon == float("inf") else epsilon,
         "users": users,
@@ -91,10 +74,7 @@ def _trained(
         "rounds": rounds,
         "round": result.round,
         "strength": result.strength,
-        "validation": of_best["validation"]["NDCG@10"]["mean"],
-        "validation_without": of_best["without_transitions"]["NDCG@10"]["mean"],
-        "test": result.table.mean("NDCG@10"),
-        "test_without": alone.mean("NDCG@10"),
+        **ndcg(result, best),
     }
 
 

@@ -27,6 +27,8 @@ Text = Annotated[str, Field(max_length=4096, pattern=r"^[^\x00-\x1f\x7f]+$")]  #
 NotNegative = Annotated[float, Field(ge=0)]
 # Memory policies that choose from the whole history at once.
 WholeHistory = Literal["random", "last"]
+# Aggregations that look at each sender's change.
+RobustMean = Literal["norm_clipping", "trimmed_mean", "median"]
 
 
 def setting(default: Any, description: str, original: Any = None) -> Any:
@@ -214,8 +216,14 @@ class FederatedConfig(Section):
     num_rounds: Rounds = setting(400, "Rounds at most.", original=50)
     client_fraction: Fraction = setting(0.1, "Share of the trainable users selected in a round.")
     local_epochs: Size = setting(1, "Passes of a client over its data in a round.")
-    aggregation_method: Literal["fedavg", "fedprox"] = setting(
-        "fedavg", "`fedprox` adds the proximal term, which acts from a client's second local step on."
+    aggregation_method: Literal["fedavg", "fedprox", RobustMean] = setting(
+        "fedavg",
+        "`fedprox` adds the proximal term, which acts from a client's second local step on. `norm_clipping`, "
+        "`trimmed_mean` and `median` bound what a minority of poisoned senders can do; each counts once, and the "
+        "server sees each one's change (docs/guide/training.md).",
+    )
+    trimmed_share: Annotated[float, Field(ge=0, lt=0.5)] = setting(
+        0.2, "Share of the senders that `trimmed_mean` leaves out at either end, of each number."
     )
     fedprox_mu: Rate = setting(0.01, "Weight of FedProx's proximal term.")
     row_normalisation: bool = setting(
@@ -418,6 +426,23 @@ class ExperimentConfig(Section):
         return self
 
     @model_validator(mode="after")
+    def _changes_are_seen(self) -> Self:
+        """Refuse what hides single changes from a robust aggregation, or has other means."""
+        wanted = {
+            "secure_sums.enabled": self.secure_sums.enabled,
+            "privacy.weights_epsilon": self.clips_weights,
+            "federated.row_normalisation": self.federated.row_normalisation,
+            "federated.centralised_batch": self.federated.centralised_batch is not None,
+        }
+        set_here = [key for key, is_set in wanted.items() if is_set]
+        if self.gathers_changes and set_here:
+            raise ValueError(
+                f"federated.aggregation_method = {self.federated.aggregation_method} looks at each client's change, "
+                f"which does not go with {set_here[0]}: leave that out, or choose fedavg"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _release_comes(self) -> Self:
         """Refuse a private transition memory that would never be seen."""
         if not self.releases_transitions:
@@ -516,6 +541,11 @@ class ExperimentConfig(Section):
     def clips_weights(self) -> bool:
         """Whether clients' updates are clipped, cohorts Poisson samples, and sums noised where there is noise."""
         return self.privacy.weights_epsilon is not None or self.privacy.weights_noise is not None
+
+    @property
+    def gathers_changes(self) -> bool:
+        """Whether the server sees what each client, or node, changes."""
+        return self.federated.aggregation_method in get_args(RobustMean)
 
     @property
     def delta_each(self) -> float:

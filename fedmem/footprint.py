@@ -51,8 +51,9 @@ class Footprint:
             + _features(config, data)
             + _masked(config, data)
         )
+        gathered = _round_clients(config, data) * parameters if config.gathers_changes else 0
         others = config.workers if config.workers > 1 else 0
-        return cls(FLOAT * STATE * parameters + (1 + others) * process, _disk(config, data, parameters))
+        return cls(FLOAT * (STATE * parameters + gathered) + (1 + others) * process, _disk(config, data, parameters))
 
     def __str__(self) -> str:
         return f"{shown(self.memory)} of memory and {shown(self.disk)} of disk"
@@ -106,15 +107,19 @@ def _chunk(config: ExperimentConfig, data: DataSize) -> int:
         return 0
     model, federated, training = config.model, config.federated, config.training
     longest = max(1, min(config.data.max_history, data.interactions // max(data.users, 1)))
-    clients = max(1, min(config.clients_together, round(federated.client_fraction * data.users)))
+    clients = min(config.clients_together, _round_clients(config, data))
     tokens = clients * min(longest, training.batch_size or longest)
     vectors = BLOCK_ACTIVATIONS * model.sasrec_num_blocks + OTHER_ACTIVATIONS
     held = tokens * vectors * model.sasrec_hidden_dim
     single = training.optimizer == "sgd" and training.batch_size is None and federated.local_epochs == 1
-    if single and not federated.row_normalisation:
+    if single and not federated.row_normalisation and not config.gathers_changes:
         return held
     own_rows = _items(config, data) if training.loss == "full_softmax" else longest * model.sasrec_hidden_dim
     return held + OWN * clients * (_dense(config) + own_rows)
+
+
+def _round_clients(config: ExperimentConfig, data: DataSize) -> int:
+    return max(1, round(config.federated.client_fraction * data.users))
 
 
 def _masked(config: ExperimentConfig, data: DataSize) -> int:

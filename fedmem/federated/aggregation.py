@@ -12,6 +12,7 @@ import numpy.typing as npt
 from fedmem.config import FederatedConfig, FedMemConfig
 from fedmem.federated.messages import ITEM_ROWS, Arrays, ClientUpdate, GatheredPrototypes, UpdateSum
 from fedmem.federated.prototype_aggregation import merge_prototypes, reduce_prototypes
+from fedmem.federated.robust_aggregation import Robust, median, norm_clipping, trimmed_mean
 from fedmem.federated.server_optimizers import SERVER_OPTIMIZERS, MutableArrays, OptimizerState, lerp
 from fedmem.federated.sums import Mean
 from fedmem.memory.prototypes import Prototypes
@@ -36,15 +37,20 @@ class Aggregation:
     Attributes:
         weight: what each client counts for in the mean, by its training samples: [C] -> [C].
         proximal: μ of the term (μ/2)·‖θ − θ_global‖² in every client's objective, from the settings.
+        robust: the mean of changes that are gathered, where the server has to see each; None adds them up.
     """
 
     weight: Callable[[Samples], npt.NDArray[np.number]] = by_samples
     proximal: Callable[[FederatedConfig], float] = unbound
+    robust: Robust | None = None
 
 
 AGGREGATIONS: Mapping[str, Aggregation] = {
     "fedavg": Aggregation(),
     "fedprox": Aggregation(proximal=lambda config: config.fedprox_mu),  # Li et al., MLSys 2020
+    "norm_clipping": Aggregation(robust=norm_clipping),
+    "trimmed_mean": Aggregation(robust=trimmed_mean),
+    "median": Aggregation(robust=median),
 }
 
 
@@ -58,8 +64,12 @@ class FederatedAggregator:
     def average(self, total: UpdateSum) -> MutableArrays:
         """Average as FedAvg: Σ w_c·Δ_c / Σ w_c (McMahan et al., AISTATS 2017, with w_c = n_c).
 
-        With ``row_normalisation`` an item row is divided by the w_c of the clients that touched it instead.
+        Robust aggregations count every sender once. With ``row_normalisation`` an item row is divided by the w_c of the
+        clients that touched it instead.
         """
+        robust = AGGREGATIONS[self.federated.aggregation_method].robust
+        if robust and total.changes:
+            return robust(total.changes.each, self.federated)
         mean = total.mean_delta()
         if self.federated.row_normalisation and total.row_weight is not None:
             rows = total.delta[ITEM_ROWS] if total.item_rows is None else total.item_rows.dense()

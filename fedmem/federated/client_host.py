@@ -108,7 +108,7 @@ class ClientHost:
             masked = self._masked(chunk, broadcast, postprocessors, session)
             self.store.write(users, chunk.memories, chunk.handed_on, broadcast.round + 1)
             return masked
-        if needs_single_clients(postprocessors):
+        if needs_single_clients(postprocessors) or self._gathers:
             total = self._one_by_one(chunk, broadcast, postprocessors)
         else:
             total = self.trainer.participate(chunk, broadcast)
@@ -148,7 +148,13 @@ class ClientHost:
         for user, update in zip(chunk.users, updates, strict=True):
             rng = numpy_generator(self.config.seed, "postprocessed update", broadcast.round, user)
             sent = postprocessed_update(postprocessors, update, rng)
-            yield weighted(sent, self.config.federated, self.config.fedmem)
+            one = weighted(sent, self.config.federated, self.config.fedmem)
+            yield one.as_one_sender() if self._gathers else one
+
+    @property
+    def _gathers(self) -> bool:
+        """Whether the server sees each client's change; of another owner's node it sees the mean."""
+        return self.config.gathers_changes and self.config.engine == "simulation"
 
     def _alone(self, one: Chunk, broadcast: Broadcast) -> ClientUpdate:
         return FedMemClient(self.config.fedmem, one).participate(self.trainer, broadcast)

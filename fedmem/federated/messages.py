@@ -1,8 +1,8 @@
 """Every type that crosses between client and server: what one sends the other, and sums of what clients send.
 
 Down goes a ``Broadcast``. Up comes a ``ClientUpdate`` of one client, or an ``UpdateSum`` of several, which shows the
-server less (but for ``GatheredPrototypes``); after an evaluation ``MetricSums``. Where sums are secure a ``Session``
-goes down first, and of all of these a ``MaskedSum`` comes up. Nothing else crosses: server code
+server less (but for ``GatheredPrototypes`` and ``GatheredChanges``); after an evaluation ``MetricSums``. Where sums are
+secure a ``Session`` goes down first, and of all of these a ``MaskedSum`` comes up. Nothing else crosses: server code
 cannot import client data or a local memory (an import contract checks it). What is sent is clipped, noised or masked
 in ``postprocessing``.
 """
@@ -27,6 +27,7 @@ __all__ = [
     "Arrays",
     "Broadcast",
     "ClientUpdate",
+    "GatheredChanges",
     "GatheredPrototypes",
     "MaskedSum",
     "Mean",
@@ -129,6 +130,16 @@ class GatheredPrototypes:
 
 
 @dataclass(frozen=True, eq=False)
+class GatheredChanges:
+    """Changes of the parameters beside each other, each of a client or the mean of a node, for robust aggregations."""
+
+    each: tuple[Arrays, ...]
+
+    def __add__(self, other: "GatheredChanges") -> "GatheredChanges":
+        return GatheredChanges(self.each + other.each)
+
+
+@dataclass(frozen=True, eq=False)
 class UpdateSum:
     """The weighted sum of several clients' ``ClientUpdate``: of a chunk, and of chunks up to the whole cohort.
 
@@ -138,10 +149,11 @@ class UpdateSum:
     ``with_transitions`` adds what never crosses for a client alone.
 
     Attributes:
-        delta: Σ w_c·Δ_c by parameter.
+        delta: Σ w_c·Δ_c by parameter; empty where changes are gathered.
         weight: Σ w_c.
         item_rows: the item embeddings' part of the sum, if it is not among ``delta``.
         row_weight: Σ w_c over the clients that touched an item row [I + 1], or None.
+        changes: the senders' changes Δ_c, or None.
         prototypes: the clients' prototypes as ``reduce_prototypes`` leaves them, or None.
         transitions: the clients' new transitions, each client's with weight 1, or None.
         metrics: sums of the clients' metrics, by the names under which a round reports them.
@@ -153,6 +165,7 @@ class UpdateSum:
     weight: float
     item_rows: RowSum | None = None
     row_weight: npt.NDArray[np.float64] | None = None
+    changes: GatheredChanges | None = None
     prototypes: Prototypes | GatheredPrototypes | None = None
     transitions: TransitionCounts | None = None
     metrics: Mapping[str, Sum] = field(default_factory=dict)
@@ -167,6 +180,10 @@ class UpdateSum:
         """Add the sum of these clients' new transitions, for which all of them together send so many bytes."""
         sizes = {**self.upload_bytes, "transitions": Mean(num_bytes, float(self.clients))}
         return replace(self, transitions=new, upload_bytes=sizes)
+
+    def as_one_sender(self) -> "UpdateSum":
+        """Gather the mean of all these clients as the change of one sender."""
+        return replace(self, delta={}, item_rows=None, row_weight=None, changes=GatheredChanges((self.mean_delta(),)))
 
     def mean_delta(self) -> dict[str, npt.NDArray[np.floating]]:
         """Average the change: Σ w_c·Δ_c / Σ w_c of every parameter."""

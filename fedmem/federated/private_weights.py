@@ -26,9 +26,7 @@ class Clipped(Postprocessor):
 
     def postprocess_one_client(self, update: ClientUpdate, rng: np.random.Generator) -> ClientUpdate:
         """Clip what one client sends; all parameters are one vector."""
-        factor = min(1.0, self.norm / max(length(update.delta), 1e-30))
-        delta = {name: value * value.dtype.type(factor) for name, value in update.delta.items()}
-        return replace(update, delta=delta, num_samples=1)
+        return replace(update, delta=clipped(update.delta, self.norm), num_samples=1)
 
 
 class Noised(Postprocessor):
@@ -50,6 +48,12 @@ class Noised(Postprocessor):
         if name == ITEM_ROWS:
             noise[0] = 0  # padding, of which no client's loss has a gradient
         return noise
+
+
+def clipped(arrays: Arrays, norm: float) -> Arrays:
+    """Scale all arrays, as one vector, down to an L2 norm."""
+    factor = min(1.0, norm / max(length(arrays), 1e-30))
+    return {name: value * value.dtype.type(factor) for name, value in arrays.items()}
 
 
 def length(arrays: Arrays) -> float:

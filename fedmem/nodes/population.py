@@ -107,7 +107,8 @@ class NodePopulation:
                 "nodes_refused": 0.0 if row else float(self.refused.total()),
                 "bytes_up_nodes": float(letter.num_bytes),
             }
-            yield replace(update, metrics={**update.metrics, **{name: Total(value) for name, value in told.items()}})
+            update = replace(update, metrics={**update.metrics, **{name: Total(value) for name, value in told.items()}})
+            yield update.as_one_sender() if self.config.gathers_changes else update
 
     def announce_keys(self, purpose: str, number: int, clients: UserIndices) -> NoReturn:
         """Refuse: nodes do not mask yet, and the configuration does not come this far."""

@@ -1,0 +1,60 @@
+"""Runs of a study that are kept in folders, taken up where they ended, and not trained twice."""
+
+import json
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+from fedmem.checkpoint import RunDirectory
+from fedmem.config import ExperimentConfig
+from fedmem.data.federated_dataset import FederatedDataset
+from fedmem.experiment import TestResult, TrainingRun
+from fedmem.features.inference import one_thread
+from fedmem.federated.postprocessing import Postprocessors
+from fedmem.snapshot import take_snapshot
+
+RESULT = "result.json"
+
+
+def kept(path: Path, trained: Callable[[], dict[str, Any]]) -> str:
+    """Return what a run came to, as JSON; it is trained where that is not kept yet."""
+    if not (path / RESULT).exists():
+        found = trained()
+        (path / RESULT).write_text(json.dumps(found))
+    return (path / RESULT).read_text()
+
+
+def all_kept(out: Path, start: str) -> list[Any]:
+    """Read what all runs came to whose folders begin so."""
+    return [json.loads(path.read_text()) for path in sorted(out.glob(f"{start}*/{RESULT}"))]
+
+
+def trained(
+    config: ExperimentConfig, dataset: FederatedDataset, path: Path, postprocessors: Postprocessors = ()
+) -> tuple[TestResult, dict[str, Any]]:
+    """Train a run to its end, from its last checkpoint if there is one; its test, and the best round's line."""
+    with one_thread(), closing(_opened(config, dataset, path, postprocessors)) as run:
+        for _ in run.rounds():
+            pass
+        result, lines = run.finish(), run.directory.read_metrics()
+    return result, next(line for line in lines if line["round"] == result.round)
+
+
+def ndcg(result: TestResult, best: dict[str, Any]) -> dict[str, float]:
+    """NDCG@10 on validation and test, with the transition memory and without it."""
+    alone = result.table if result.without_transitions is None else result.without_transitions
+    return {
+        "validation": best["validation"]["NDCG@10"]["mean"],
+        "validation_without": best["without_transitions"]["NDCG@10"]["mean"],
+        "test": result.table.mean("NDCG@10"),
+        "test_without": alone.mean("NDCG@10"),
+    }
+
+
+def _opened(
+    config: ExperimentConfig, dataset: FederatedDataset, path: Path, postprocessors: Postprocessors
+) -> TrainingRun:
+    if RunDirectory(path).exists:
+        return TrainingRun.resume(path, config, postprocessors)
+    return TrainingRun.start(path, take_snapshot(config, dataset), postprocessors)
