@@ -56,6 +56,7 @@ PATHS = {
         (),
     ),
     "frequency alone": ({"fedmem": {"recency_weight": 0.0, "memory_capacity": 3}}, ()),
+    "trimmed mean": ({"federated": {"aggregation_method": "trimmed_mean"}}, ()),
     "pooled": ({"federated": {"centralised_batch": 2}}, ()),
 }
 SPARSE = {"save_interval": 4, "federated": {"num_rounds": 6}, "evaluation": {"eval_every": 3}}

@@ -24,6 +24,7 @@ def test_the_defaults_fit_and_the_largest_sizes_do_not():
         {"model": {"sasrec_num_blocks": 50}},
         {"federated": {"chunk_size": 10_000, "client_fraction": 1.0}},
         {"federated": {"local_epochs": 2}},
+        {"federated": {"aggregation_method": "median"}},
         {"workers": 4},
     ],
 )

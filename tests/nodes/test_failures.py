@@ -65,6 +65,22 @@ def test_an_answer_that_cannot_be_used_is_refused_by_name_and_the_round_goes_on(
     assert run.population.roster.members["cadiz"].missed == [1]
 
 
+@pytest.mark.parametrize(("method", "bounded"), [("fedavg", False), ("median", True), ("norm_clipping", True)])
+def test_a_poisoned_node_moves_a_robust_mean_no_further_than_the_others_do(method, bounded, apart, courier, tmp_path):
+    plain = {"server_optimizer": "none", "server_learning_rate": 1.0, "aggregation_method": method}
+    federated = apart.config.federated.model_copy(update=plain)
+    snapshot = replace(apart, config=apart.config.model_copy(update={"federated": federated}))
+    poisoned = in_round(0, "cadiz", lambda answer: with_array(answer, 1e6 * answer.arrays[FIRST]))
+    moved = []
+    for number, trouble in enumerate((courier.trouble, poisoned)):
+        courier.trouble = trouble
+        with closing(TrainingRun.start(tmp_path / f"run-{number}", snapshot, courier=courier)) as run:
+            before = run.server.state.parameters["sasrec.item_embedding"]
+            next(run.rounds())
+            moved.append(np.linalg.norm(run.server.state.parameters["sasrec.item_embedding"] - before))
+    assert bool(moved[1] < 3 * moved[0]) is bounded
+
+
 def test_below_the_minimum_a_round_is_repeated_and_ends_with_the_same_numbers(together, apart, courier, tmp_path):
     failures = iter(["it is gone", "it is gone"])
     with (
