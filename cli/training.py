@@ -49,7 +49,7 @@ def run_training(
     config: "ExperimentConfig", dataset: "FederatedDataset", out: Path, *, resume: bool, as_json: bool
 ) -> None:
     """Start or resume the run in ``out`` and train it to its end, or to Ctrl-C."""
-    if config.engine == "flower":
+    if not config.clients_here:
         dataset = dataset.configured(config.data).catalogue()
         least = config.flower.minimum_nodes
         notes.print(f"{dataset.num_items:,} items; the clients are at the nodes, of which {least:,} have to come")

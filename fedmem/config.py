@@ -399,7 +399,7 @@ class ExperimentConfig(Section):
             "federated.centralised_batch": self.federated.centralised_batch is not None,
         }
         set_here = [key for key, is_set in wanted.items() if is_set]
-        if self.engine == "flower" and set_here:
+        if not self.clients_here and set_here:
             raise ValueError(f"engine = flower does not do {set_here[0]} yet: leave it out, or set engine=simulation")
         return self
 
@@ -500,6 +500,11 @@ class ExperimentConfig(Section):
             section = value if isinstance(value, dict) else {}
             found |= {f"{name}.{key}": leaf for key, leaf in section.items()} or {name: value}
         return found
+
+    @property
+    def clients_here(self) -> bool:
+        """Whether the clients and their data are of this installation, and not at other owners' nodes."""
+        return self.engine == "simulation"
 
     @property
     def on_a_cpu(self) -> bool:

@@ -96,7 +96,7 @@ class TrainingRun:
         self._warned: set[str] = set()
         self._unvalidated = False
         # Nodes remember the last rounds alone, so that a run on nodes is taken up at its last round or not at all.
-        save_interval = config.save_interval if config.engine == "simulation" else 1
+        save_interval = config.save_interval if config.clients_here else 1
         self.recorder: Recorder = recorder or DirectoryRecorder(directory, save_interval)
 
     @classmethod
@@ -239,7 +239,7 @@ def _population(
 ) -> SimulatedPopulation | NodePopulation:
     """Reach the clients: simulated here, or on nodes, by Flower unless another courier is given."""
     config = snapshot.config
-    if config.engine == "simulation":
+    if config.clients_here:
         users = snapshot.dataset, snapshot.features, snapshot.user_features
         return SimulatedPopulation(config, *users, model, scratch=directory.path)
     setup = setup_letter(config, snapshot.dataset.catalogue(), snapshot.features)

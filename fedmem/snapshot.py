@@ -48,7 +48,7 @@ def take_snapshot(
     _warn_of_weak_settings(config)
     writer = preference_writer(config.features.preference_source, Cache())
     dataset = dataset.configured(config.data)
-    if config.engine == "flower":  # the users are those of the nodes
+    if not config.clients_here:  # the users are those of the nodes
         dataset = dataset.catalogue()
     else:
         require_several_users(dataset)
@@ -62,7 +62,7 @@ def take_snapshot(
     encoding = Encoding(read, config.model.text_model_name, progress, None if like is None else like.features)
     features, provenance = build_item_features(dataset.items, encoding)
     _check_text_dim(config.model, features)
-    written_here = config.uses_memory and config.engine == "simulation"
+    written_here = config.uses_memory and config.clients_here
     policy = config.features.preference_text if written_here else "off"
     user_features, note = build_user_features(dataset, features, encoding, policy, writer)
     logger.info("preference texts: %s", note)

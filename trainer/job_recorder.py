@@ -28,8 +28,9 @@ LONGEST_CHAIN = 50  # checkpoints that build on each other, at most
 class JobRecorder:
     """A ``Recorder`` that commits every round, in a thread of its own while the next round trains.
 
-    One round is written at a time, and the next but one waits for it: clients keep the memories of two rounds. What
-    goes wrong is raised by the call that comes next.
+    One round is written at a time, and the next but one waits for it: clients keep the memories of two rounds. Those at
+    nodes can go back by one round, so that there the next one waits. What goes wrong is raised by the call that comes
+    next.
 
     Args:
         jobs: where rounds are committed.
@@ -58,6 +59,7 @@ class JobRecorder:
     ) -> None:
         self._jobs, self._lease, self._control, self._directory = jobs, lease, control, directory
         self._whole_every = min(snapshot.config.save_interval, LONGEST_CHAIN)
+        self._beside_training = snapshot.config.clients_here
         self._keep_every, self._committed = keep_every, committed
         self._describer = PrototypeDescriber(directory, snapshot, before)
         self.record = RunRecord(last=job.round, best=job.best_round or job.round)
@@ -71,6 +73,8 @@ class JobRecorder:
         """See ``Recorder``."""
         self._wait()
         self._pending = self._writer.submit(self._write, report, state, clients)
+        if not self._beside_training:
+            self._wait()
 
     def flush(self, state: ServerState, clients: RememberingClients) -> None:
         """See ``Recorder``."""

@@ -9,7 +9,7 @@ from fedmem.config import ExperimentConfig
 from fedmem.continuation import Carried, carried_over, refuse_budgets
 from fedmem.data.federated_dataset import FederatedDataset
 from fedmem.data.trainable import require_trainable
-from fedmem.errors import CheckpointError
+from fedmem.errors import CheckpointError, ConfigError
 from fedmem.evaluation.baselines import EASE, ItemItemCounts, Popularity
 from fedmem.evaluation.evaluate import Scorer, evaluate
 from fedmem.experiment import RESUMABLE, check_resumable
@@ -59,7 +59,13 @@ class JobSnapshot:
         Raises:
             MissingFolderError: if rounds were trained, and their folder is not there.
             DataError: if deletions left no user to train on.
+            ConfigError: if it is to continue a job over nodes.
         """
+        if self.job.start_from is not None and not config.clients_here:
+            raise ConfigError(
+                "start_from with engine = flower: what nodes remember and have handed on belongs to the job that trained "
+                "them. Train anew without start_from"
+            )
         self._erase_deleted()
         copies = self.job.start_from is not None and not self.job.goes_on_with_newest and not self._recorded()
         if self.job.round > 0 and not self.directory.exists:
@@ -73,7 +79,8 @@ class JobSnapshot:
         elif not self.directory.exists:
             self._take(config)
         snapshot = aside(self.directory.read_snapshot, self.go_on)
-        require_trainable(snapshot.dataset, f"the snapshot of job {self.job.id}")  # users may have been erased
+        if config.clients_here:  # of whom some may have been erased
+            require_trainable(snapshot.dataset, f"the snapshot of job {self.job.id}")
         return snapshot
 
     def _erase_deleted(self) -> None:
@@ -102,7 +109,7 @@ class JobSnapshot:
         )
         self.stores.jobs.begin(self.lease, snapshot_digest=dataset.digest, last_interaction_id=last)
         if not self._recorded():
-            start = aside(lambda: _start(dataset.configured(config.data)), self.go_on)
+            start = aside(lambda: _start(config, dataset.configured(config.data)), self.go_on)
             self.stores.jobs.commit_round(self.lease, start)
         parent = self._parent()
         like = None if parent is None else self._snapshot_of(parent, config)
@@ -162,8 +169,10 @@ class JobSnapshot:
         self.job = self.stores.jobs.get(self.job.id)
 
 
-def _start(dataset: FederatedDataset) -> RoundResult:
-    """Round 0: what lists without a model reach, to compare with."""
+def _start(config: ExperimentConfig, dataset: FederatedDataset) -> RoundResult:
+    """Round 0: what lists without a model reach, to compare with; nothing where the clients' data are elsewhere."""
+    if not config.clients_here:
+        return RoundResult(0, is_best=False, checkpoint=None, metrics={})
     baselines: dict[str, Callable[[FederatedDataset], Scorer]] = {
         "popularity": Popularity,
         "item_counts": ItemItemCounts,

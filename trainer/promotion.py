@@ -94,7 +94,10 @@ class Promotion:
         if self.stores.jobs.get(self.job.id).attempts_without_progress >= self.max_attempts:
             return Verdict(False, f"{NOT_VALIDATED}: this was left out in the last attempt (FEDMEM_MAX_ATTEMPTS)")
         try:
-            gate = Gate(self._newest(snapshot), self.folder, snapshot.config.seed, self.go_on)
+            newest = self._newest(snapshot)
+            if not len(newest.evaluated_users):
+                return Verdict(False, f"{NOT_VALIDATED}, in which no user of this installation has enough interactions")
+            gate = Gate(newest, self.folder, snapshot.config.seed, self.go_on)
             return gate.judge(self.job.id, round, self._serving())
         except (InterruptedJobError, LeaseLostError, StorageError):
             raise

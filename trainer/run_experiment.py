@@ -19,6 +19,7 @@ from fedmem.errors import (
 )
 from fedmem.experiment import TrainingRun
 from fedmem.federated.state import RoundReport
+from fedmem.interruption import heeding
 from fedmem.serving import Recommender, score_shares
 from fedmem.storage.job_room import require_memory
 from fedmem.storage.jobs import JobRow, Lease
@@ -94,7 +95,7 @@ class JobRun:
         self._go_on()
         recorder = self._recorder(snapshot)
         self.control.check()
-        with closing(TrainingRun(self.directory, snapshot, recorder=recorder)) as run, closing(recorder):
+        with closing(self._begun(snapshot, recorder)) as run, closing(recorder):
             if self.job.round:
                 run.restore(self.job.round)
                 logger.info("going on from round %d", self.job.round)
@@ -106,6 +107,11 @@ class JobRun:
             if not run.server.finished:
                 raise InterruptedJobError
             self._conclude(run)
+
+    def _begun(self, snapshot: Snapshot, recorder: JobRecorder) -> TrainingRun:
+        """Set the run up, which waits for nodes where the clients are there."""
+        with heeding(self._go_on):
+            return TrainingRun(self.directory, snapshot, recorder=recorder)
 
     def _refuse_to_add_nothing(self, run: TrainingRun) -> None:
         """Refuse to continue a job that ended early: it would end at once, and serve the same model again."""
@@ -173,7 +179,9 @@ class JobRun:
         return Promotion(self.stores, self.job, mode, folder, self.settings.max_attempts, self._go_on)
 
     def _shares(self, snapshot: Snapshot, round_number: int) -> dict[str, float]:
-        """Take the scores of the tested model apart: ``share_<part>`` by name."""
+        """Take the scores of the tested model apart: ``share_<part>`` by name; by users of this installation."""
+        if not snapshot.config.clients_here:
+            return {}
         checkpoint = self.directory.checkpoints.read(round_number)
         shares = score_shares(Recommender.of(snapshot, checkpoint, f"round {round_number}"), self._go_on)
         return {f"{SHARE}{part}": share for part, share in shares.items()}

@@ -8,6 +8,7 @@ from dashboard.components.job_header import job_header
 from dashboard.components.live import JobView, live_job
 from dashboard.components.states import waiting_for_rounds
 from dashboard.words import size, state_of
+from fedmem.contracts import RoundMetrics
 from fedmem.contracts.traffic import bytes_of_training
 
 
@@ -23,6 +24,8 @@ def _draw(view: JobView) -> None:
         waiting_for_rounds(state_of(view.job))
         return
     _figures(view)
+    if not view.job.config.clients_here:
+        st.caption(nodes_of(view.trained[-1]))
     rounds, transitions = view.trained, view.job.config.uses_transitions
     left, right = st.columns(2)
     with left:
@@ -60,6 +63,16 @@ def _figures(view: JobView) -> None:
     if view.job.config.uses_prototypes:
         prototypes = last.get("bytes_up_prototypes", 0.0)
         places[3].metric("Of that, prototypes", f"{100 * prototypes / up if up else 0:.1f} %")
+
+
+def nodes_of(latest: RoundMetrics) -> str:
+    """Say how the nodes of other owners did in a round."""
+    train = latest.metrics.get("train", {})
+    answered, missing, refused = (train.get(name, 0.0) for name in ("nodes", "nodes_missing", "nodes_refused"))
+    return (
+        f"The clients are at other owners' nodes. In round {latest.round}, {answered:.0f} of {answered + missing:.0f} "
+        f"nodes answered in time; answers refused: {refused:.0f}, by name in the job's log."
+    )
 
 
 if __name__ == "__main__":

@@ -154,7 +154,7 @@ class ClientHost:
     @property
     def _gathers(self) -> bool:
         """Whether the server sees each client's change; of another owner's node it sees the mean."""
-        return self.config.gathers_changes and self.config.engine == "simulation"
+        return self.config.gathers_changes and self.config.clients_here
 
     def _alone(self, one: Chunk, broadcast: Broadcast) -> ClientUpdate:
         return FedMemClient(self.config.fedmem, one).participate(self.trainer, broadcast)

@@ -54,6 +54,7 @@ class NodePopulation:
     roster: Roster
     refused: Counter[str] = field(default_factory=Counter)
     _names: dict[int, str] = field(default_factory=dict)
+    _told: int = 0
 
     @classmethod
     def assembled(cls, config: ExperimentConfig, setup: Letter, courier: Courier, path: Path) -> "NodePopulation":
@@ -99,12 +100,13 @@ class NodePopulation:
     def _reported(
         self, found: Mapping[str, tuple[UpdateSum, Letter]], letters: Mapping[str, Letter]
     ) -> Iterator[UpdateSum]:
-        """Add to each node's sum what is to be told of the nodes."""
+        """Add to each node's sum what is to be told of the nodes, and of the answers refused since the last round."""
+        refused, self._told = self.refused.total() - self._told, self.refused.total()
         for row, (update, letter) in enumerate(found.values()):
             told = {
                 "nodes": 1.0,
                 "nodes_missing": 0.0 if row else float(len(letters) - len(found)),
-                "nodes_refused": 0.0 if row else float(self.refused.total()),
+                "nodes_refused": 0.0 if row else float(refused),
                 "bytes_up_nodes": float(letter.num_bytes),
             }
             update = replace(update, metrics={**update.metrics, **{name: Total(value) for name, value in told.items()}})

@@ -1,4 +1,4 @@
-"""Whether a trainer can run a job and its machine has room, before the job is queued and again before it begins."""
+"""Whether a trainer's machine has room for a job, before the job is queued and again before it begins."""
 
 import shutil
 from pathlib import Path
@@ -19,7 +19,7 @@ def require_room(config: ExperimentConfig, dataset: DatasetRow, data_dir: Path, 
         memory: the most that a job may take, in bytes; None for all of this machine's.
 
     Raises:
-        ConfigError: if it takes more memory than that, or is for nodes.
+        ConfigError: if it takes more memory than that.
         ConflictError: if it takes more disk than is free now.
     """
     needed = require_memory(config, dataset, memory)
@@ -35,8 +35,6 @@ def require_room(config: ExperimentConfig, dataset: DatasetRow, data_dir: Path, 
 
 def require_memory(config: ExperimentConfig, dataset: DatasetRow, memory: int | None) -> Footprint:
     """Return what a job is estimated to take, or raise ConfigError as ``require_room``."""
-    if config.engine != "simulation":
-        raise ConfigError(f"engine = {config.engine} is for `fedmem train` alone, not yet for jobs of a trainer")
     needed = Footprint.of(config, DataSize(dataset.users, dataset.items, dataset.interactions))
     there = machine_memory() if memory is None else memory
     if needed.memory > there:

@@ -314,8 +314,3 @@ def test_what_a_job_leaks_is_told_once_it_was_measured(served, served_world):
     damaged = served.get("/jobs/1/leaks")
     assert damaged.status_code == 503
     assert "leaks.json" in damaged.json()["detail"]
-
-
-def test_a_job_for_nodes_is_refused_when_it_is_posted(client):
-    answer = client.post("/jobs", json={"dataset": "tiny", "config": {"engine": "flower"}})
-    assert "engine = flower is for `fedmem train` alone" in problem(answer, 422).detail

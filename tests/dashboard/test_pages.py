@@ -13,6 +13,7 @@ import pytest
 from dashboard.charts.drawing import axis_titles
 from dashboard.charts.recommend import PARTS
 from dashboard.transport import BackendAwayError
+from dashboard.views.clients import nodes_of
 from dashboard.views.privacy import spent_of
 from dashboard.words import share, size
 from fedmem.config_reader import validate_config
@@ -333,6 +334,14 @@ def test_privacy_says_what_of_the_budgets_is_spent():
     assert "spent ε = 3.22 of 8 at δ = 5e-07" in weights
     assert "spent nothing yet" in transitions
     assert spent_of(latest.model_copy(update={"metrics": {"train": {}}}), config) == []
+
+
+def test_clients_at_nodes_are_counted_by_node():
+    told = {"nodes": 3.0, "nodes_missing": 1.0, "nodes_refused": 2.0}
+    latest = RoundMetrics(
+        round=7, finished_at=datetime.fromtimestamp(0, UTC), is_best=False, checkpoint=False, metrics={"train": told}
+    )
+    assert "In round 7, 3 of 4 nodes answered in time; answers refused: 2" in nodes_of(latest)
 
 
 def test_privacy_says_how_leaks_are_measured_and_shows_them(page, filled):

@@ -1,0 +1,131 @@
+"""A trainer's job over nodes: its rounds and models are those of any job, and no history of a node reaches it."""
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from fedmem.checkpoint import RunDirectory
+from fedmem.nodes.node import Node
+from fedmem.serving import Recommender
+from tests.end_to_end.products import Product
+from tests.nodes.conftest import FIVE_ROUNDS, SHARDS, LoopbackCourier
+from tests.tiny import ITEMS, walks
+from trainer.settings import Settings
+from trainer.worker import Worker
+
+JOB = {"engine": "flower", "flower": {"minimum_nodes": 3}, "federated": FIVE_ROUNDS, "evaluation": {"eval_every": 2}}
+
+
+class After:
+    """Asks a trainer to stop once it has looked so often whether to go on."""
+
+    def __init__(self, looks: int) -> None:
+        self.left = looks
+
+    def __bool__(self) -> bool:
+        self.left -= 1
+        return self.left <= 0
+
+    def ask(self) -> None:
+        self.left = 0
+
+    def wait(self, seconds: float) -> None:
+        pass
+
+
+@pytest.fixture
+def nodes(tmp_path, monkeypatch):
+    """``nodes(folder)``: three nodes with their own data and nothing remembered, which trainers reach from now on."""
+
+    def reached(name: str) -> LoopbackCourier:
+        nodes = [Node(each, written(tmp_path / f"{each}.csv", SHARDS[each]), tmp_path / name / each) for each in SHARDS]
+        courier = LoopbackCourier(dict(enumerate(nodes, start=101)))
+        monkeypatch.setattr("fedmem.experiment.FlowerCourier.from_environment", lambda: courier)
+        return courier
+
+    return reached
+
+
+def written(path: Path, users: range) -> Path:
+    """A file of some owner's users, who take what others do than those of the installation."""
+    walked = walks(12, ITEMS, seed=7)
+    rows = [(f"patient-{user}", f"m{item:02d}") for user in users for item in walked[user]]
+    pd.DataFrame(rows, columns=["user_id", "item_id"]).to_csv(path, index=False)
+    return path
+
+
+def outcome(product: Product, job_id: int) -> dict:
+    """Without the bytes of answers, which say how long each took."""
+    found = product.outcome(job_id)
+    metrics = [row for row in found["rows"]["metrics"] if row[2] != "bytes_up_nodes"]
+    return {**found, "rows": {**found["rows"], "metrics": metrics}}
+
+
+def test_a_job_over_nodes_ends_with_a_model_that_serves_users_of_the_installation(nodes, tmp_path):
+    courier, product = nodes("nodes"), Product.made(tmp_path / "here")
+    job = product.queue(JOB, promotion="auto")
+    said = product.train()
+    found = product.jobs.get(job.id)
+    assert (found.state, found.round) == ("succeeded", 5), said
+    rows = product.rows(job.id)
+    told = {name: value for round, split, name, value in rows["metrics"] if (round, split) == (5, "train")}
+    assert (told["nodes"], told["nodes_missing"], told["nodes_refused"]) == (3.0, 0.0, 0.0)
+    assert [row for row in rows["metrics"] if row[0] == 0] == [], "no list without a model is measured on users here"
+    assert rows["models"], "and its model is there to be served"
+    model = Recommender.load(product.directory(job.id).path, found.model_round)
+    assert model.dataset.num_users == 0
+    kept = b"".join(
+        path.read_bytes() for path in RunDirectory(product.directory(job.id).path).path.rglob("*") if path.is_file()
+    )
+    assert b"patient" not in kept
+    assert courier.sent
+    again = product.queue(JOB, start_from=job.id)
+    product.train()
+    assert "Train anew without start_from" in product.jobs.get(again.id).message
+
+
+def test_a_job_that_is_interrupted_at_any_point_ends_with_the_same_numbers(nodes, tmp_path):
+    nodes("whole")
+    product = Product.made(tmp_path / "whole-product")
+    whole = product.queue(JOB)
+    product.train()
+    nodes("in-pieces")
+    other = Product.made(tmp_path / "other-product")
+    job = other.queue(JOB)
+    pieces = 0
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in other.environment.items():
+            patch.setenv(name, value)
+        for looks in range(20, 2000, 60):
+            pieces += 1
+            worker = Worker(Settings.load(), After(looks))
+            worker.run(until_idle=True)
+            worker.stores.jobs.engine.dispose()
+            if other.jobs.get(job.id).state == "succeeded":
+                break
+    assert pieces > 3
+    assert outcome(other, job.id) == outcome(product, whole.id)
+
+
+def test_a_job_that_waits_for_nodes_is_stopped_at_once(nodes, tmp_path):
+    nodes("nodes").of.clear()
+    product = Product.made(tmp_path / "here")
+    job = product.queue(JOB)
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in product.environment.items():
+            patch.setenv(name, value)
+        worker = Worker(Settings.load(), After(100))
+        worker.run(until_idle=True)
+        worker.stores.jobs.engine.dispose()
+    assert product.jobs.get(job.id).state == "queued"
+
+
+def test_without_flowers_environment_it_fails_with_what_makes_it(tmp_path, monkeypatch):
+    monkeypatch.setenv("FEDMEM_FLOWER_ENV", str(tmp_path / "none"))
+    product = Product.made(tmp_path / "here")
+    job = product.queue(JOB)
+    product.train()
+    found = product.jobs.get(job.id)
+    assert found.state == "failed"
+    assert "make it by `make flower`" in found.message
