@@ -63,8 +63,8 @@ class JobSnapshot:
         """
         if self.job.start_from is not None and not config.clients_here:
             raise ConfigError(
-                "start_from with engine = flower: what nodes remember and have handed on belongs to the job that trained "
-                "them. Train anew without start_from"
+                "start_from with engine = flower: what nodes remember and handed on belongs to that job. Train "
+                "anew without start_from"
             )
         self._erase_deleted()
         copies = self.job.start_from is not None and not self.job.goes_on_with_newest and not self._recorded()

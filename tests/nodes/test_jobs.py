@@ -82,7 +82,7 @@ def test_a_job_over_nodes_ends_with_a_model_that_serves_users_of_the_installatio
     assert courier.sent
     again = product.queue(JOB, start_from=job.id)
     product.train()
-    assert "Train anew without start_from" in product.jobs.get(again.id).message
+    assert "anew without start_from" in product.jobs.get(again.id).message
 
 
 def test_a_job_that_is_interrupted_at_any_point_ends_with_the_same_numbers(nodes, tmp_path):
