@@ -88,14 +88,17 @@ def start(
     database_url: DatabaseUrl = None,
 ) -> None:
     """Queue a training job for a trainer to take up, and print its number."""
-    from fedmem.config_reader import load_config, with_defaults_of
+    from fedmem.config_reader import load_config
     from fedmem.storage.catalogue import CatalogueStore
+    from fedmem.storage.job_configs import whole_config
     from fedmem.storage.job_room import require_room
     from fedmem.storage.settings import StorageSettings
 
     settings = StorageSettings.load()
-    loaded = with_defaults_of(settings.job_config, load_config(config, overrides or ()))
+    said = load_config(config, overrides or ())
     with job_store(database_url) as store:
+        parent = None if start_from is None else store.get(start_from)
+        loaded = whole_config(said, settings.job_config, parent)
         known = CatalogueStore(store.engine).dataset(dataset)
         needed = require_room(loaded, known, settings.data_dir, settings.job_memory)
         row, _ = store.create(

@@ -17,10 +17,10 @@ from fedmem.controls import with_transitions
 from fedmem.data.federated_dataset import FederatedDataset
 from fedmem.evaluation.ablation_table import SPLITS, Record, as_markdown
 from fedmem.evaluation.cold_items import hold_out_items
-from fedmem.experiment import check_resumable
 from fedmem.features.store import FrozenVectors
 from fedmem.modality import Modality
 from fedmem.randomness import numpy_generator
+from fedmem.resumable import check_resumable
 from fedmem.rungs import PlannedRun, Rung, planned_runs
 from fedmem.serving import Recommender
 

@@ -69,11 +69,13 @@ def add(
 ) -> None:
     """Add a schedule, and print its number. --config and --set are for a first job, where no model serves yet."""
     from fedmem.config_reader import load_config
+    from fedmem.storage.settings import StorageSettings
 
+    defaults = StorageSettings.load().job_config
     told = load_config(config, overrides or ()).model_dump(mode="json", exclude_unset=True)
     with schedule_store(database_url) as store:
         values: dict[str, Any] = {"timezone": timezone, "rounds": rounds, "config": told, "promotion": promotion}
-        row = store.create(dataset=dataset, cron=cron, **values)
+        row = store.create(dataset=dataset, cron=cron, defaults=defaults, **values)
     answers.print(str(row.id))
     notes.print(f"due at {_local(row.next_at, row.timezone)} next")
 
@@ -112,7 +114,7 @@ def run(schedule: ScheduleId, database_url: DatabaseUrl = None) -> None:
 
     settings = StorageSettings.load()
     with schedule_store(database_url) as store:
-        job = ScheduleRuns(store, settings.data_dir, settings.job_memory).now(schedule)
+        job = ScheduleRuns(store, settings.data_dir, settings.job_memory, settings.job_config).now(schedule)
     answers.print(str(job.id))
 
 

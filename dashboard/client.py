@@ -11,6 +11,7 @@ from fedmem.contracts import (
     ExperimentPage,
     ItemMap,
     Job,
+    JobDefaults,
     JobLogs,
     JobMetrics,
     JobPage,
@@ -67,6 +68,10 @@ class ApiClient(DataApi):
     def leaks(self, job_id: int) -> LeakReport:
         """Look up what attacks on a job's messages found out; RefusedError where none were made."""
         return self._get(LeakReport, f"/jobs/{job_id}/leaks")
+
+    def job_defaults(self, dataset: str) -> JobDefaults:
+        """Get the settings of a job of a data set whose request says none."""
+        return self._get(JobDefaults, "/jobs/defaults", dataset=dataset)
 
     def create_job(self, request: JobRequest, idempotency_key: str) -> Job:
         """Queue a job; the same key again answers with the same job."""

@@ -4,7 +4,7 @@ import logging
 import math
 import resource
 import sys
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -27,25 +27,15 @@ from fedmem.nodes.courier import Courier
 from fedmem.nodes.flower_courier import FlowerCourier
 from fedmem.nodes.population import NodePopulation
 from fedmem.nodes.setup import setup_letter
+from fedmem.resumable import check_resumable
 from fedmem.troubles import troubles
 
 logger = logging.getLogger(__name__)
 
 NODES = "nodes.json"
+
+
 # What a resumed run may change: how long it goes on and where. Another device may round differently.
-RESUMABLE = {
-    "device",
-    "workers",
-    "save_dir",
-    "log_interval",
-    "save_interval",
-    "federated.num_rounds",
-    "federated.patience",
-    "flower.minimum_nodes",
-    "flower.patience",
-}
-
-
 @dataclass(frozen=True)
 class TestResult:
     """The one evaluation on test.
@@ -258,23 +248,6 @@ def _check_postprocessors(snapshot: Snapshot, given: Postprocessors) -> None:
             f"the run's clients are postprocessed by {before}, and now by {now}: resume it from Python with the same, "
             "TrainingRun.resume(.., postprocessors=[..]), or choose another --out."
         )
-
-
-def check_resumable(old: ExperimentConfig, new: ExperimentConfig, changeable: Collection[str] = RESUMABLE) -> None:
-    """Refuse to continue a run under a configuration that would change its numbers, or spend more than its budget."""
-    after = new.settings()
-    before, now = old.federated.num_rounds, new.federated.num_rounds
-    if old.privacy.weights_epsilon is not None and old.privacy.weights_noise is None and before != now:
-        raise CheckpointError(
-            f"privacy.weights_epsilon = {old.privacy.weights_epsilon} is for the {before} rounds that were planned, "
-            f"with noise computed for them: federated.num_rounds cannot become {now}. Train anew with so many rounds."
-        )
-    for key, value in old.settings().items():
-        if key not in changeable and after[key] != value:
-            raise CheckpointError(
-                f"{key} was {value!r} when the run started and is now {after[key]!r}. "
-                "Resume with the run's own configuration, or choose another --out."
-            )
 
 
 def peak_memory_mib() -> float:

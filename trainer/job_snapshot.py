@@ -6,13 +6,13 @@ from dataclasses import dataclass
 
 from fedmem.checkpoint import RunDirectory, Snapshot
 from fedmem.config import ExperimentConfig
-from fedmem.continuation import Carried, carried_over, refuse_budgets
+from fedmem.continuation import Carried, carried_over
 from fedmem.data.federated_dataset import FederatedDataset
 from fedmem.data.trainable import require_trainable
 from fedmem.errors import CheckpointError, ConfigError
 from fedmem.evaluation.baselines import EASE, ItemItemCounts, Popularity
 from fedmem.evaluation.evaluate import Scorer, evaluate
-from fedmem.experiment import RESUMABLE, check_resumable
+from fedmem.resumable import check_continuable
 from fedmem.serving import erase_users
 from fedmem.snapshot import take_snapshot
 from fedmem.storage.jobs import JobRow, Lease, RoundResult
@@ -25,8 +25,6 @@ from trainer.stores import Stores
 logger = logging.getLogger(__name__)
 
 EASE_ITEMS = 5_000  # of more, inverting the matrix would hold up the first round for over ten seconds
-
-CHANGEABLE = RESUMABLE | {"evaluation.eval_every"}  # of a model that goes on with other data, and is validated anew
 
 
 class MissingFolderError(Exception):
@@ -127,8 +125,8 @@ class JobSnapshot:
         """Read what the other job was trained on.
 
         Raises:
-            CheckpointError: if its files are gone, or its configuration is another.
-            ConfigError: if it has spent a budget on its data.
+            CheckpointError: if its files are gone.
+            ConfigError: if its configuration is another, or has spent a budget on its data.
         """
         directory = self._directory_of(parent)
         if not directory.exists:
@@ -136,8 +134,7 @@ class JobSnapshot:
                 f"job {self.job.id} continues job {parent.id}, whose checkpoints are no longer in {directory.path}: "
                 "bring the folder back, continue another job, or train anew without start_from"
             )
-        check_resumable(directory.read_config(), config, CHANGEABLE)
-        refuse_budgets(config)
+        check_continuable(directory.read_config(), config, parent.id, newest=True)
         return aside(directory.read_snapshot, self.go_on)
 
     def _directory_of(self, parent: JobRow) -> RunDirectory:
@@ -158,7 +155,7 @@ class JobSnapshot:
         """Copy the other job's data, last and best checkpoint, and its rounds."""
         parent = self.stores.jobs.get(parent_id)
         directory = self._directory_of(parent)
-        check_resumable(directory.read_config(), config)
+        check_continuable(directory.read_config(), config, parent_id, newest=False)
         logger.info("continuing job %d after its round %d", parent_id, parent.round)
         self.check()
         pending = self.stores.erasures.of_job(parent_id)

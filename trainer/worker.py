@@ -56,7 +56,7 @@ class Worker:
             JobStore(engine), MetricStore(engine), CatalogueStore(engine), ErasureStore(engine), ModelStore(engine)
         )
         schedules = ScheduleStore(engine)
-        runs = ScheduleRuns(schedules, settings.data_dir, settings.job_memory)
+        runs = ScheduleRuns(schedules, settings.data_dir, settings.job_memory, settings.job_config)
         self._scheduler = Scheduler(schedules, runs, settings.poll_seconds)
         # A name of its own even where a container gives every process the same host and number.
         self.name = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(3)}"

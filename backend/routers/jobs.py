@@ -5,16 +5,26 @@ from typing import Annotated
 
 from fastapi import APIRouter, Header, Query, Response
 
-from backend.dependencies import LARGEST_ID, WRITES, Catalogue, CurrentLinks, CurrentSettings, JobId, Jobs, OnlyDataset
+from backend.dependencies import (
+    LARGEST_ID,
+    WRITES,
+    Catalogue,
+    CurrentLinks,
+    CurrentSettings,
+    DatasetName,
+    JobId,
+    Jobs,
+    OnlyDataset,
+)
 from backend.job_rows import job_of
 from backend.openapi import problems
 from backend.query_route import KnownQueryRoute
-from fedmem.config_reader import with_defaults_of
-from fedmem.contracts import Job, JobPage, JobRequest, LeakReport
+from fedmem.contracts import Job, JobDefaults, JobPage, JobRequest, LeakReport
 from fedmem.contracts.jobs import JobKind, JobState
 from fedmem.errors import UnknownError
 from fedmem.privacy.weights_budget import checked_budget
 from fedmem.serving import read_leaks
+from fedmem.storage.job_configs import default_config, whole_config
 from fedmem.storage.job_removal import JobRemoval
 from fedmem.storage.job_room import require_room
 
@@ -52,12 +62,15 @@ def create_job(
 ) -> Job:
     """Queue a job. A data set or a `start_from` that is not there is 404; a key used for another request is 409.
 
+    A job with `start_from` has that job's settings where `config` says nothing; one that it cannot have is 422.
+
     A job that is estimated to take more memory than the machine has, or may give it, is 422, and one that takes more
     disk than is free is 409. The first line of the job's log says what it is estimated to take, `privacy` what it
     will cost a user.
     """
     dataset = catalogue.dataset(request.dataset)
-    config = with_defaults_of(settings.job_config, request.config)
+    parent = None if request.start_from is None else jobs.get(request.start_from)
+    config = whole_config(request.config, settings.job_config, parent)
     budget = checked_budget(config)
     needed = require_room(config, dataset, settings.data_dir, settings.job_memory)
     row, new = jobs.create(
@@ -77,6 +90,12 @@ def create_job(
             jobs.log(row.id, "INFO", budget.sentence)
     response.headers["Location"] = links.path(f"/jobs/{row.id}")
     return job_of(row)
+
+
+@router.get("/jobs/defaults", responses=problems(404, 409, 503))
+def get_defaults(dataset: DatasetName, catalogue: Catalogue, settings: CurrentSettings) -> JobDefaults:
+    """Show the settings of a job of this data set whose request says none: FEDMEM_JOB_CONFIG's and the import's."""
+    return JobDefaults(dataset=dataset, config=default_config(settings.job_config, catalogue.dataset(dataset)))
 
 
 @router.get("/jobs", responses=problems(404, 503))

@@ -28,11 +28,14 @@ def _created(what: str) -> dict[int | str, object]:
     dependencies=[WRITES],
     responses={**problems(400, 404, 409, 413, 503), **_created("schedule")},  # type: ignore[dict-item]
 )
-def create_schedule(request: ScheduleRequest, schedules: Schedules, response: Response) -> Schedule:
+def create_schedule(
+    request: ScheduleRequest, schedules: Schedules, settings: CurrentSettings, response: Response
+) -> Schedule:
     """Let the model that serves a data set go on with its newest data, again and again.
 
     Each time a trainer queues a job, which goes through promotion as any other; where no model serves yet, it trains a
-    first one. One of the same data set at the same times is a 409.
+    first one. One of the same data set at the same times is a 409, and one whose model has a budget of privacy, which
+    cannot go on, is 422.
     """
     row = schedules.create(
         dataset=request.dataset,
@@ -41,6 +44,7 @@ def create_schedule(request: ScheduleRequest, schedules: Schedules, response: Re
         rounds=request.rounds,
         config=request.config.model_dump(mode="json", exclude_unset=True),
         promotion=request.promotion,
+        defaults=settings.job_config,
     )
     response.headers["Location"] = f"/schedules/{row.id}"
     return schedule_of(row)
@@ -83,6 +87,6 @@ def delete_schedule(schedule_id: ScheduleId, schedules: Schedules) -> None:
 )
 def run_schedule(schedule_id: ScheduleId, schedules: Schedules, settings: CurrentSettings, response: Response) -> Job:
     """Queue its job at once, of one that is paused too; when it is due next stays. While its last job goes on: 409."""
-    job = ScheduleRuns(schedules, settings.data_dir, settings.job_memory).now(schedule_id)
+    job = ScheduleRuns(schedules, settings.data_dir, settings.job_memory, settings.job_config).now(schedule_id)
     response.headers["Location"] = f"/jobs/{job.id}"
     return job_of(job)

@@ -31,7 +31,7 @@ from fedmem.privacy.cost import planned
 from fedmem.strict_yaml import parse_yaml
 
 _KEY, _TROUBLE = "new-job-key", "new-job-trouble"
-DEFAULTS = "The tested defaults"
+DEFAULTS = "The defaults"
 
 PURPOSES = {
     "training": "Serve it when it is done, as the trainer's setting says",
@@ -116,10 +116,11 @@ def _frame(names: Sequence[str]) -> tuple[ExperimentConfig, str, str, Job | None
         key=f"new-base-{dataset}",
         format_func=lambda number: DEFAULTS if number is None else job_name(by_id[number]),
         disabled=start_from is not None,
-        help="Those of the job that the model starts from, where it starts from one.",
+        help="Those of the job that the model starts from, where it starts from one. The defaults are FedMem's, or "
+        "what FEDMEM_JOB_CONFIG and the data set's import say instead.",
     )
     chosen = start_from or base
-    config = ExperimentConfig() if chosen is None else by_id[chosen].config
+    config = client().job_defaults(dataset).config if chosen is None else by_id[chosen].config
     return config, dataset, kind, None if start_from is None else by_id[start_from]
 
 

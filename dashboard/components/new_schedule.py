@@ -47,7 +47,7 @@ def new_schedule(names: Sequence[str]) -> None:
             value=ROUNDS,
             key="schedule-rounds",
             help="For how many rounds the model in service goes on. Where none serves yet, the first job trains one "
-            "with the tested defaults.",
+            "with the defaults of a new job.",
         )
         st.form_submit_button("Add the schedule", type="primary", icon=":material/add:", on_click=_add)
     if _TROUBLE in st.session_state:

@@ -7,13 +7,12 @@ import numpy as np
 import numpy.typing as npt
 
 from fedmem.checkpoint import RunDirectory, Snapshot
-from fedmem.config import ExperimentConfig
 from fedmem.continuation.clients import CarriedClients, Memories
 from fedmem.continuation.parameters import CarriedParameters
 from fedmem.continuation.places import Places
-from fedmem.errors import ConfigError
 from fedmem.federated.state import ServerState
 from fedmem.memory.handed_on import HandedOn
+from fedmem.resumable import refuse_budgets
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,18 +63,3 @@ def carried_over(directory: RunDirectory, round: int, snapshot: Snapshot, gone: 
         new_transitions=None,
     )
     return Carried(moved, clients.memories(checkpoints.read_memories(round)), handed_on)
-
-
-def refuse_budgets(config: ExperimentConfig) -> None:
-    """Refuse to train on newer data what has a budget for the data that it was trained on.
-
-    Raises:
-        ConfigError: naming the setting.
-    """
-    for name in ("weights_epsilon", "transitions_epsilon"):
-        value = getattr(config.privacy, name)
-        if value is not None:
-            raise ConfigError(
-                f"privacy.{name} = {value} was spent on the data that the model was trained on, and newer data would "
-                "spend more than that: train anew on the newest data"
-            )

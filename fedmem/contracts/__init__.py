@@ -30,6 +30,7 @@ from fedmem.contracts.experiments import (
 from fedmem.contracts.feedback import FeedbackEvent, FeedbackRequest, FeedbackResponse, RefusedEvent, WrongEvent
 from fedmem.contracts.jobs import (
     Job,
+    JobDefaults,
     JobEvent,
     JobLogs,
     JobMetrics,
@@ -119,6 +120,7 @@ __all__ = [
     "ItemUpdate",
     "Job",
     "JobComparison",
+    "JobDefaults",
     "JobEvent",
     "JobLogs",
     "JobMetrics",

@@ -54,6 +54,15 @@ class JobRequest(Contract):
     )
 
 
+class JobDefaults(Contract):
+    """The settings of a job whose request says none."""
+
+    dataset: str = Field(description="The data set.", examples=["demo"])
+    config: ExperimentConfig = Field(
+        description="FedMem's defaults, with what FEDMEM_JOB_CONFIG and the data set's import say instead."
+    )
+
+
 class Job(Contract):
     """One job: what was asked, what is wanted of it now, and how far it is."""
 

@@ -6,8 +6,10 @@ from typing import Any
 
 from sqlalchemy import Connection
 
+from fedmem.config_reader import validate_config
 from fedmem.contracts.jobs import SnapshotChoice
 from fedmem.errors import ConflictError
+from fedmem.resumable import check_continuable
 from fedmem.storage.datasets import dataset_repeats, find_dataset, lock_dataset
 from fedmem.storage.erasures import inherit
 from fedmem.storage.job_removal import next_job_id
@@ -51,10 +53,13 @@ def insert_job(connection: Connection, dataset: str, values: dict[str, Any], now
     Raises:
         UnknownDatasetError, UnknownJobError: if the data set or the job to start from is not there.
         ConflictError: if that job cannot be continued.
+        ConfigError: if it cannot be with this configuration.
     """
     dataset_id, start_from = find_dataset(connection, dataset), values["start_from"]
     if start_from is not None:
-        _must_be_continuable(job_row(connection, start_from), dataset, values["num_rounds"], values["snapshot"])
+        parent = job_row(connection, start_from)
+        _must_be_continuable(parent, dataset, values["num_rounds"], values["snapshot"])
+        _must_fit(parent, values)
     fresh = {"dataset_id": dataset_id, "state": "queued", "desired_state": "running", "created_at": now}
     number = next_job_id(connection)
     if number is not None:
@@ -65,6 +70,13 @@ def insert_job(connection: Connection, dataset: str, values: dict[str, Any], now
         lock_dataset(connection, dataset)  # a deletion at this moment is seen here, or sees this job
         inherit(connection, job_id, start_from)
     return job_row(connection, job_id)
+
+
+def _must_fit(parent: JobRow, values: dict[str, Any]) -> None:
+    """Refuse what the job's trainer would refuse, which reads the same of the checkpoints once it has claimed it."""
+    old = validate_config(parent.config, f"the configuration of job {parent.id}")
+    new = validate_config(values["config"], "the job's configuration")
+    check_continuable(old, new, parent.id, newest=values["snapshot"] == "newest")
 
 
 def _must_be_continuable(job: JobRow, dataset: str, num_rounds: int, snapshot: SnapshotChoice) -> None:

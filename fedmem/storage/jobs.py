@@ -85,6 +85,7 @@ class JobStore:
             UnknownDatasetError: if no such data set was imported.
             UnknownJobError: if ``start_from`` is none.
             ConflictError: if the key came with another request, or ``start_from`` cannot be continued.
+            ConfigError: if it cannot be with this configuration.
         """
         chosen = None if start_from is None else snapshot
         request = [kind, dataset, config, num_rounds, start_from, repeats_of_dataset]

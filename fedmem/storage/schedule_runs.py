@@ -16,10 +16,13 @@ class ScheduleRuns:
         schedules: the schedules.
         data_dir: where the jobs' checkpoints are put.
         memory: the most that a job may take, in bytes; None for all of this machine's.
+        defaults: the installation's file of settings, for a first job; None where it has none.
     """
 
-    def __init__(self, schedules: ScheduleStore, data_dir: Path, memory: int | None) -> None:
-        self._schedules, self._data_dir, self._memory = schedules, data_dir, memory
+    def __init__(
+        self, schedules: ScheduleStore, data_dir: Path, memory: int | None, defaults: Path | None = None
+    ) -> None:
+        self._schedules, self._data_dir, self._memory, self._defaults = schedules, data_dir, memory, defaults
         self._catalogue = CatalogueStore(schedules.engine)
 
     def due(self, row: ScheduleRow) -> JobRow | None:
@@ -50,7 +53,7 @@ class ScheduleRuns:
         return job
 
     def _queue(self, row: ScheduleRow, *, by_clock: bool) -> JobRow | None:
-        planned = self._schedules.planned(row)
+        planned = self._schedules.planned(row, self._defaults)
         dataset = self._catalogue.dataset(row.dataset)
         needed = require_room(planned.config, dataset, self._data_dir, self._memory)
         return self._schedules.queue(planned, f"estimated to take {needed}", by_clock=by_clock)

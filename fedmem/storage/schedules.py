@@ -7,15 +7,17 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, Engine, Row, select
 
 from fedmem.config import ExperimentConfig
-from fedmem.config_reader import merged, validate_config
+from fedmem.config_reader import merged, validate_config, with_defaults_of
 from fedmem.contracts.jobs import PromotionMode
 from fedmem.errors import ConfigError, ConflictError, UnknownJobError, UnknownScheduleError
 from fedmem.recurrence import check_recurrence, next_due
+from fedmem.resumable import refuse_budgets
 from fedmem.storage.datasets import find_dataset
 from fedmem.storage.engine import reading, writing
 from fedmem.storage.job_requests import insert_job, request_digest, with_repeats_of
@@ -103,6 +105,7 @@ class ScheduleStore:
         rounds: int,
         config: Mapping[str, Any] | None = None,
         promotion: PromotionMode | None = None,
+        defaults: Path | None = None,
     ) -> ScheduleRow:
         """Add a schedule.
 
@@ -113,10 +116,11 @@ class ScheduleStore:
             rounds: for how many.
             config: what differs from the defaults in a first job, where no model serves the data set.
             promotion: how the models go into service; None leaves that to the trainer's setting.
+            defaults: the installation's file of settings, for a first job; None where it has none.
 
         Raises:
             UnknownDatasetError: if no such data set was imported.
-            ConfigError: if it is no recurrence.
+            ConfigError: if it is no recurrence, or what it would queue now could not go on each time.
             ConflictError: if there is the same already.
         """
         check_recurrence(cron, timezone)
@@ -127,7 +131,9 @@ class ScheduleStore:
             dataset_id = find_dataset(connection, dataset)
             _refuse_same(connection, dataset_id, cron, timezone)
             statement = schedules.insert().values(dataset_id=dataset_id, **values).returning(schedules.c.id)
-            return _row(connection, connection.scalar(statement) or 0)
+            row = _row(connection, connection.scalar(statement) or 0)
+            _must_go_on(_planned(connection, row, defaults))
+            return row
 
     def all(self, dataset: str | None = None) -> list[ScheduleRow]:
         """List the schedules of one data set or of all, in the order in which they were added."""
@@ -200,23 +206,14 @@ class ScheduleStore:
                     same = schedules.c.id == row.id, schedules.c.next_at == row.next_at
                     connection.execute(schedules.update().where(*same).values(next_at=first))
 
-    def planned(self, row: ScheduleRow) -> PlannedJob:
-        """Work out what a schedule would queue now.
+    def planned(self, row: ScheduleRow, defaults: Path | None = None) -> PlannedJob:
+        """Work out what a schedule would queue now; ``defaults`` is the installation's file of settings.
 
         Raises:
             ConfigError: if a configuration is one of another version.
         """
         with reading(self.engine) as connection:
-            version = active_version(connection, row.dataset_id)
-            if version is None:
-                return PlannedJob(row, _first_config(connection, row), None)
-            statement = select(models.c.round, jobs.c.id, jobs.c.config).join(jobs).where(models.c.version == version)
-            model = connection.execute(statement).one()
-        more = {"federated": {"num_rounds": model.round + row.rounds}}
-        config = validate_config(merged(model.config, more), f"the configuration of {version}")
-        every = min(config.evaluation.eval_every, row.rounds)  # or a night might be over before a validation
-        often = config.evaluation.model_copy(update={"eval_every": every})
-        return PlannedJob(row, config.model_copy(update={"evaluation": often}), model.id)
+            return _planned(connection, row, defaults)
 
     def queue(self, planned: PlannedJob, said: str, *, by_clock: bool) -> JobRow | None:
         """Queue the job, and say when the schedule is due next; None if it was queued or changed by another meanwhile.
@@ -263,8 +260,30 @@ def _next_due(row: Row[Any] | ScheduleRow, after: float) -> float | None:
     return None
 
 
-def _first_config(connection: Connection, row: ScheduleRow) -> ExperimentConfig:
-    config = validate_config(row.config, f"schedule {row.id}")
+def _planned(connection: Connection, row: ScheduleRow, defaults: Path | None) -> PlannedJob:
+    version = active_version(connection, row.dataset_id)
+    if version is None:
+        return PlannedJob(row, _first_config(connection, row, defaults), None)
+    statement = select(models.c.round, jobs.c.id, jobs.c.config).join(jobs).where(models.c.version == version)
+    model = connection.execute(statement).one()
+    more = {"federated": {"num_rounds": model.round + row.rounds}}
+    config = validate_config(merged(model.config, more), f"the configuration of {version}")
+    every = min(config.evaluation.eval_every, row.rounds)  # or a night might be over before a validation
+    often = config.evaluation.model_copy(update={"eval_every": every})
+    return PlannedJob(row, config.model_copy(update={"evaluation": often}), model.id)
+
+
+def _must_go_on(planned: PlannedJob) -> None:
+    """Refuse a schedule whose model could not go on with newer data, which each of its jobs would fail of."""
+    try:
+        refuse_budgets(planned.config)
+    except ConfigError as error:
+        model = "the first job's" if planned.start_from is None else f"job {planned.start_from}'s, which serves,"
+        raise ConfigError(f"a schedule lets a model go on, and {model} cannot: {error}") from None
+
+
+def _first_config(connection: Connection, row: ScheduleRow, defaults: Path | None) -> ExperimentConfig:
+    config = with_defaults_of(defaults, validate_config(row.config, f"schedule {row.id}"))
     if config.data.says_repeats:
         return config
     told = with_repeats_of(connection, row.dataset, config.model_dump(mode="json"))

@@ -6,7 +6,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from backend.app import create_app
-from fedmem.contracts import Job, JobPage, LeakReport
+from fedmem.contracts import Job, JobDefaults, JobPage, LeakReport
 from fedmem.serving import write_leaks
 from fedmem.storage.catalogue import CatalogueStore
 from fedmem.storage.catalogue_rows import InteractionColumns
@@ -150,6 +150,32 @@ def test_a_job_starts_from_an_ended_one_of_the_same_data_only(client):
     problem(client.post("/jobs", json={"dataset": "tiny", "start_from": 99}), 404)
     queued = create(client)
     problem(client.post("/jobs", json={"dataset": "tiny", "start_from": queued.id}), 409)
+
+
+def test_a_job_that_continues_another_has_its_settings_and_one_that_it_cannot_have_is_refused(served):
+    before = Job.model_validate(served.get("/jobs/1").json())
+    longer = {"federated": {"num_rounds": before.round + 3}}
+    job = create(served, start_from=1, config=longer)
+    assert job.config.settings() == before.config.settings() | {"federated.num_rounds": before.round + 3}
+    for snapshot in ("newest", "same"):
+        body = {"dataset": "tiny", "start_from": 1, "snapshot": snapshot, "config": {**longer, "seed": 7}}
+        detail = problem(served.post("/jobs", json=body), 422).detail
+        assert detail.startswith(f"seed was {before.config.seed} when job 1 began and is now 7: ")
+    private = {**longer, "privacy": {"weights_epsilon": 8}}
+    body = {"dataset": "tiny", "start_from": 1, "config": private}
+    assert "privacy.weights_epsilon" in problem(served.post("/jobs", json=body), 422).detail
+
+
+def test_the_settings_of_a_job_that_says_none_are_shown(settings, tmp_path):
+    (tmp_path / "jobs.yaml").write_text("federated: {num_rounds: 7}\n")
+    with TestClient(create_app(settings(job_config=tmp_path / "jobs.yaml"))) as client:
+        CatalogueStore(client.app.state.services.engine).write(
+            "tiny", "test", InteractionColumns(["u00"], ["1"], [0.0]), [], repeats="offer"
+        )
+        shown = JobDefaults.model_validate(client.get("/jobs/defaults?dataset=tiny").json())
+        assert (shown.dataset, shown.config.data.repeats, shown.config.federated.num_rounds) == ("tiny", "offer", 7)
+        assert shown.config.settings() == create(client).config.settings()
+        assert "nowhere" in problem(client.get("/jobs/defaults?dataset=nowhere"), 404).detail
 
 
 def test_a_queued_job_pauses_resumes_and_stops(client):

@@ -3,6 +3,7 @@
 import pytest
 from starlette.testclient import TestClient
 
+from backend.app import create_app
 from fedmem.contracts import Job, Schedule, ScheduleList
 from tests.backend.conftest import problem
 
@@ -67,6 +68,14 @@ def test_the_model_in_service_goes_on(served):
     made = create(served, rounds=3)
     job = served.post(f"/schedules/{made.id}/run").json()
     assert (job["start_from"], job["snapshot"], job["num_rounds"]) == (model["job_id"], "newest", model["round"] + 3)
+
+
+def test_a_first_job_has_the_installations_settings(settings, tmp_path):
+    (tmp_path / "jobs.yaml").write_text("federated: {num_rounds: 7}\n")
+    with TestClient(create_app(settings(job_config=tmp_path / "jobs.yaml"))) as client:
+        first, second = create(client), create(client, cron="0 4 * * *", config={"federated": {"num_rounds": 9}})
+        queued = [client.post(f"/schedules/{made.id}/run").json()["num_rounds"] for made in (first, second)]
+        assert queued == [7, 9]
 
 
 @pytest.mark.parametrize(

@@ -46,12 +46,22 @@ def test_one_is_added_changed_paused_run_and_removed(fedmem, product, config):
     assert json.loads(fedmem("schedules", "list", "--json", *url).out) == []
 
 
+def test_a_first_job_has_the_installations_settings(fedmem, product, monkeypatch, tmp_path):
+    (tmp_path / "jobs.yaml").write_text("federated: {num_rounds: 7}\n")
+    monkeypatch.setenv("FEDMEM_JOB_CONFIG", str(tmp_path / "jobs.yaml"))
+    url = ("--database-url", product.url)
+    number = fedmem("schedules", "add", "--dataset", "tiny", "--cron", "0 3 * * *", *url).out.strip()
+    job = fedmem("schedules", "run", number, *url).out.strip()
+    assert product.jobs.get(int(job)).num_rounds == 7
+
+
 @pytest.mark.parametrize(
     ("given", "words"),
     [
         (("--cron", "0 3 * *"), "has 4 fields"),
         (("--cron", "0 3 * * *", "--timezone", "Mars"), "there is no time zone 'Mars'"),
         (("--cron", "0 3 * * *", "--rounds", "0"), "0 is not in the range"),
+        (("--cron", "0 3 * * *", "--set", "privacy.weights_epsilon=8"), "privacy.weights_epsilon = 8.0 was spent"),
     ],
 )
 def test_what_is_wrong_is_one_clear_error(fedmem, product, given, words):

@@ -9,12 +9,10 @@ import pytest
 
 from fedmem.checkpoint import RunDirectory, Snapshot
 from fedmem.continuation import Carried, carried_over
-from fedmem.continuation.carried import refuse_budgets
 from fedmem.continuation.parameters import CarriedParameters
 from fedmem.continuation.places import Places
 from fedmem.data.federated_dataset import FederatedDataset
 from fedmem.data.interactions import Interactions
-from fedmem.errors import ConfigError
 from fedmem.experiment import TrainingRun
 from fedmem.features.store import FrozenVectors, ItemFeatures, UserFeatures
 from fedmem.federated.messages import ITEM_ROWS
@@ -271,11 +269,3 @@ def test_cold_users_stay_cold_and_modalities_stay(before):
     taken = take_snapshot(config, dataset_of(later(histories())), like=only_text)
     assert [taken.dataset.vocabulary.user_id(user) for user in taken.dataset.cold_users] == ["u0"]
     assert not taken.features.vectors
-
-
-@pytest.mark.parametrize("name", ["weights_epsilon", "transitions_epsilon"])
-def test_a_spent_budget_is_not_spent_on_newer_data(name):
-    privacy = tiny_config().privacy.model_copy(update={name: 2.0})
-    config = tiny_config().model_copy(update={"privacy": privacy})
-    with pytest.raises(ConfigError, match=rf"privacy.{name} = 2.0 was spent .* train anew"):
-        refuse_budgets(config)

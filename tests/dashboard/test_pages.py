@@ -18,7 +18,8 @@ from dashboard.views.privacy import spent_of
 from dashboard.words import share, size
 from fedmem.config_reader import validate_config
 from fedmem.contracts import RoundMetrics
-from tests.dashboard.sites import PAGES, asked, read
+from tests.dashboard.sites import PAGES, asked, backend_on, read
+from tests.end_to_end.products import Product
 from tests.example_experiments import ABLATION
 from tests.ports import free_port
 
@@ -265,6 +266,17 @@ def test_a_wrong_setting_is_told_and_no_job_is_made(page, filled):
     app.button(key="cancel-job").click().run()
     app.button(key="new-job").click().run()
     assert not app.error
+
+
+def test_a_new_job_begins_with_the_installations_settings(page, tmp_path):
+    product = Product.made(tmp_path)
+    (tmp_path / "jobs.yaml").write_text("seed: 5\nfederated: {num_rounds: 7}\n")
+    with backend_on(product.url, product.data_dir, job_config=tmp_path / "jobs.yaml") as api:
+        app = page("training", api, new=1)
+        assert next(field for field in app.number_input if field.label == "Rounds at most").value == 7
+        app.button(key="start-job").click().run()
+        (job,) = asked(f"{api}/jobs").json()["jobs"]
+        assert (job["num_rounds"], job["config"]["seed"]) == (7, 5)
 
 
 def test_the_form_says_what_a_job_will_cost_a_user(page, filled):

@@ -14,10 +14,11 @@ from pathlib import Path
 import pytest
 
 from fedmem.config_reader import merged
-from fedmem.errors import ConflictError
+from fedmem.errors import ConfigError, ConflictError
 from fedmem.evaluation.baselines import EASE, ItemItemCounts, Popularity
 from fedmem.evaluation.evaluate import evaluate
 from fedmem.interruption import heed
+from fedmem.storage import schema
 from fedmem.storage.catalogue import CatalogueStore
 from fedmem.storage.catalogue_rows import Event
 from fedmem.storage.engine import writing
@@ -303,16 +304,21 @@ def test_a_job_that_starts_from_a_finished_one_is_a_longer_job(product, tmp_path
     assert product.jobs.get(second.id).snapshot_digest == product.jobs.get(first.id).snapshot_digest
 
 
-def test_a_job_that_would_continue_under_other_settings_fails_with_the_key(product):
+def test_a_job_that_would_continue_under_other_settings_is_refused_and_if_it_was_queued_fails_with_the_key(product):
     first = product.queue()
     product.train()
-    second = product.queue(
-        {"training": {"loss": "bpr"}, "federated": {"num_rounds": ROUNDS + 1}}, start_from=first.id, snapshot="same"
-    )
+    longer = {"federated": {"num_rounds": ROUNDS + 1}}
+    other = {**longer, "training": {"loss": "bpr"}}
+    with pytest.raises(ConfigError, match=r"training\.loss"):
+        product.queue(other, start_from=first.id, snapshot="same")
+    second = product.queue(longer, start_from=first.id, snapshot="same")
+    with writing(product.engine) as connection:  # as an earlier version took it
+        config = {**second.config, "training": {**second.config["training"], "loss": "bpr"}}
+        connection.execute(schema.jobs.update().where(schema.jobs.c.id == second.id).values(config=config))
     product.train()
     job = product.jobs.get(second.id)
     assert job.state == "failed"
-    assert "training.loss" in job.message
+    assert f"training.loss was 'full_softmax' when job {first.id} began and is now 'bpr'" in job.message
 
 
 def test_feedback_that_arrives_meanwhile_waits_for_the_next_job(product, started):

@@ -12,7 +12,7 @@ from fedmem.storage.engine import writing
 from fedmem.storage.models import ModelStore
 from fedmem.storage.schedule_runs import ScheduleRuns
 from fedmem.storage.schedules import ScheduleStore
-from tests.storage.builders import add_dataset, claim, result
+from tests.storage.builders import add_dataset, claim, queue, result
 
 DAY = 86_400.0
 NIGHT = datetime(2026, 5, 1, 3, tzinfo=UTC).timestamp()
@@ -73,6 +73,24 @@ def test_the_model_in_service_goes_on_with_its_own_settings(store, schedules, ru
     trained(store, job, best=30)
     clock.now = NIGHT + 2 * DAY
     assert [(job.start_from, job.num_rounds) for job in queued(schedules, runs)] == [(2, 50)]
+
+
+def test_a_budget_of_privacy_that_no_night_could_keep_is_refused_at_once(store, schedules, runs, clock, tmp_path):
+    def nightly(**given):
+        return schedules.create(dataset="demo", cron="0 3 * * *", rounds=20, **given)
+
+    private = {"privacy": {"weights_epsilon": 8}}
+    with pytest.raises(ConfigError, match=r"the first job's cannot: privacy.weights_epsilon = 8"):
+        nightly(config=private)
+    (tmp_path / "jobs.yaml").write_text("privacy: {weights_epsilon: 8}\n")
+    with pytest.raises(ConfigError, match=r"the first job's cannot: privacy.weights_epsilon = 8"):
+        nightly(defaults=tmp_path / "jobs.yaml")
+    assert schedules.all() == []
+    job = store.get(queue(store, config=private, num_rounds=150))
+    trained(store, job, best=25)
+    with pytest.raises(ConfigError, match=r"job 1's, which serves, cannot: privacy.weights_epsilon = 8"):
+        nightly()
+    assert schedules.all() == []
 
 
 @pytest.mark.parametrize(("rounds", "every"), [(3, 3), (9, 9), (10, 10), (20, 10)])

@@ -85,11 +85,12 @@ def test_a_trainer_that_trains_queues_what_is_due_meanwhile(product, schedules):
 def test_one_that_cannot_be_followed_holds_up_no_other(product, schedules, caplog):
     product.write("other", "o", "Book")
     broken = schedules.create(dataset="tiny", cron="0 3 * * *", rounds=4)
-    too_large = schedules.create(dataset="tiny", cron="0 4 * * *", rounds=4, config={"model": {"max_seq_len": 10**9}})
+    too_large = schedules.create(dataset="tiny", cron="0 4 * * *", rounds=4)
     good = schedules.create(dataset="other", cron="0 3 * * *", rounds=4)
     with writing(product.engine) as connection:
-        row = schema.schedules.c
-        connection.execute(update(schema.schedules).where(row.id == broken.id).values(config=["no", "tree"]))
+        for schedule, config in ((broken, ["no", "tree"]), (too_large, {"model": {"max_seq_len": 10**9}})):
+            row = schema.schedules.c.id == schedule.id
+            connection.execute(update(schema.schedules).where(row).values(config=config))
     for schedule in (broken, too_large, good):
         missed(product, schedule.id)
     Scheduler(schedules, ScheduleRuns(schedules, product.data_dir, None), 1.0).look()
