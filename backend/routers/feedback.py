@@ -1,11 +1,10 @@
 """What users did: each event is taken or refused by itself."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
-from fastapi.exceptions import RequestValidationError
 
 from backend.dependencies import (
     WRITES,
@@ -23,7 +22,7 @@ from backend.openapi import Responses, problems
 from backend.query_route import KnownQueryRoute
 from backend.wrong_request import what_is_wrong
 from fedmem.contracts import FeedbackEvent, FeedbackRequest, FeedbackResponse, RefusedEvent, WrongEvent
-from fedmem.errors import FedMemError
+from fedmem.errors import DataError, FedMemError
 from fedmem.storage.catalogue_rows import Event
 from fedmem.storage.feedback import refusal
 
@@ -54,10 +53,11 @@ def add_feedback(
     FEDMEM_MAX_FEEDBACK_PER_DAY new interactions are taken in a day (UTC); more are 429, all of that user's.
     """
     charge(asked, len(request.events))
-    wrong = {place: event for place, event in enumerate(request.events) if isinstance(event, WrongEvent)}
-    if len(wrong) == len(request.events):
-        raise RequestValidationError([error for place, one in wrong.items() for error in _in_body(place, one)])
-    places, events = _events(request, settings.positive_rating)
+    read = [event.read() for event in request.events]
+    wrong = {place: event for place, event in enumerate(read) if isinstance(event, WrongEvent)}
+    if len(wrong) == len(read):
+        raise DataError(what_is_wrong([error for place, one in wrong.items() for error in _in_body(place, one)]))
+    places, events = _events(read, settings.positive_rating)
     name = dataset_name(dataset, served, catalogue)
     services.impressions.flush()  # of an answer a moment ago
     taken = catalogue.take_feedback(name, events, settings.max_feedback_per_day)
@@ -78,9 +78,9 @@ def add_feedback(
     )
 
 
-def _events(request: FeedbackRequest, positive_rating: float) -> tuple[list[int], list[Event]]:
+def _events(read: Sequence[FeedbackEvent | WrongEvent], positive_rating: float) -> tuple[list[int], list[Event]]:
     """List the events that are some, with their places in the request."""
-    good = [(place, one) for place, one in enumerate(request.events) if isinstance(one, FeedbackEvent)]
+    good = [(place, one) for place, one in enumerate(read) if isinstance(one, FeedbackEvent)]
     return [place for place, _ in good], [_event(one, positive_rating) for _, one in good]
 
 

@@ -1,9 +1,12 @@
 """Kinds of feedback, and that one bad event costs only itself."""
 
+import threading
+
 import pytest
 from starlette.testclient import TestClient
 
 from backend.app import create_app
+from fedmem.contracts import FeedbackEvent
 from tests.backend.conftest import problem, settings_of, wait_for_model
 from tests.backend.test_users import NOW
 
@@ -47,6 +50,27 @@ def test_a_rating_trains_from_the_setting_on(served_world):
                                    event(weight=-1), event(recommendation_id="")])  # fmt: skip
 def test_what_is_no_kind_of_event(served, wrong):
     assert "events.0" in problem(send(served, wrong), 422).detail
+
+
+def test_events_are_read_beside_the_loop_that_serves_others(served, monkeypatch):
+    """To read ten thousand that are wrong takes a second."""
+    read, threads = FeedbackEvent.model_validate, []
+
+    def noted(sent):
+        threads.append(threading.current_thread())
+        return read(sent)
+
+    monkeypatch.setattr(FeedbackEvent, "model_validate", noted)
+    loop = served.portal.call(threading.current_thread)
+    assert "events.0" in problem(send(served, *[event(timestamp="then")] * 3), 422).detail
+    assert send(served, event("7"), "no event").status_code == 207
+    assert len(threads) == 5
+    assert loop not in threads
+
+
+def test_an_event_of_thousands_of_unknown_keys_is_told_in_a_sentence(served):
+    detail = problem(send(served, event(**{f"key{number}": 1 for number in range(9000)})), 422).detail
+    assert detail == "events.0: 9,000 keys are unknown here, the first of them 'key0'"
 
 
 def test_an_iso_time_is_seconds(served):
