@@ -69,7 +69,7 @@ constraints: $(INSTALLED) ## resolve constraints.txt anew from pyproject.toml, a
 	$(RESOLVE) --no-annotate -c constraints.txt --extra offline --extra postgres -o .venv/image.txt
 	$(RESOLVE) --no-annotate -c constraints.txt --all-extras --generate-hashes -o .venv/hashes.txt
 	echo $(FLWR) | $(BIN)/uv pip compile --universal --python-version 3.11 --no-header --quiet --no-annotate --upgrade \
-	  - -o constraints-flower.txt
+	  --generate-hashes - -o locked-flower.txt
 	awk -F == -v torch='^($(TORCH))$$' 'NR == FNR { image[$$1]; next } \
 	  /^[a-z]/ { file = $$1 ~ torch ? "/dev/null" : $$1 in image ? "locked.txt" : "locked-dev.txt" } { print > file }' \
 	  .venv/image.txt .venv/hashes.txt
@@ -77,9 +77,9 @@ constraints: $(INSTALLED) ## resolve constraints.txt anew from pyproject.toml, a
 # Flower pins libraries lower than ours: it gets an environment of its own, which borrows all it does not pin from .venv.
 flower: $(FLOWER)/.installed ## make .venv-flower, in which Flower reaches nodes of other owners (docs/deployment.md)
 
-$(FLOWER)/.installed: $(INSTALLED) constraints-flower.txt
+$(FLOWER)/.installed: $(INSTALLED) locked-flower.txt
 	@"$(PYTHON)" -m venv --clear $(FLOWER)
-	@$(FLOWER)/bin/python -m pip install --quiet --disable-pip-version-check --only-binary :all: -c constraints-flower.txt $(FLWR)
+	@$(FLOWER)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps --only-binary :all: -r locked-flower.txt
 	@$(FLOWER)/bin/python -c 'import pathlib, site, sys; \
 	  pathlib.Path(site.getsitepackages()[0], "fedmem.pth").write_text(f"import site; site.addsitedir({sys.argv[1]!r})\n")' \
 	  "$$($(BIN)/python -c 'import site; print(site.getsitepackages()[0])')"

@@ -30,7 +30,8 @@ def needed(project_root: Path) -> set[str]:
 
 def test_every_package_is_listed_with_its_licence(project_root):
     notice = (project_root / "NOTICE").read_text(encoding="utf-8")
-    assert needed(project_root) - set(re.findall(r"[\w.-]+", notice.split("\n\n", 2)[2])) == set()
+    of_flower = {name for name, _ in pins((project_root / "locked-flower.txt").read_text(encoding="utf-8"))}
+    assert (needed(project_root) | of_flower) - set(re.findall(r"[\w.-]+", notice.split("\n\n", 2)[2])) == set()
     assert re.search(r"LGPL-3\.0-only:\n +psycopg, psycopg-binary\n", notice)
 
 
@@ -49,6 +50,18 @@ def test_every_pin_but_torch_and_what_it_brings_has_its_hashes(project_root):
     assert not {name for name, _ in pins(services)} & {name for name, _ in pins(more)}
     for block in re.split(r"\n(?=\S)", services + more):
         assert HASH.search(block), block
+
+
+def test_every_pin_of_flowers_environment_has_its_hashes(project_root):
+    """Which ``make flower`` demands: nothing else is installed into it."""
+    locked = (project_root / "locked-flower.txt").read_text(encoding="utf-8")
+    assert "flwr" in {name for name, _ in pins(locked)}
+    for block in re.split(r"\n(?=\S)", locked):
+        assert HASH.search(block), block
+    recipe = (project_root / "Makefile").read_text(encoding="utf-8").partition("$(FLOWER)/.installed:")[2]
+    (install,) = [line for line in recipe.splitlines() if "pip install" in line and "$(FLOWER)" in line]
+    assert {"--require-hashes", "--no-deps", "-r"} <= set(install.split())
+    assert install.split()[-1] == "locked-flower.txt"
 
 
 def test_what_the_image_needs_is_known_by_hash(project_root):
@@ -109,9 +122,10 @@ def test_a_file_of_another_hash_is_refused_by_make_install(project_root, tmp_pat
 @pytest.mark.parametrize(
     ("known", "found", "code", "said"),
     [
-        (True, 0, 0, "asked"),
-        (True, 1, 1, "asked"),
-        (False, 1, 0, "not audited: the advisories cannot be reached"),
+        (True, "none", 0, "asked constraints.txt\nasked locked-flower.txt"),
+        (True, "constraints.txt", 1, "asked constraints.txt\nasked locked-flower.txt"),
+        (True, "locked-flower.txt", 1, "asked constraints.txt\nasked locked-flower.txt"),
+        (False, "none", 0, "not audited: the advisories cannot be reached"),
     ],
 )
 def test_the_audit_fails_on_a_known_weakness_and_says_where_it_could_not_ask(
@@ -120,7 +134,7 @@ def test_the_audit_fails_on_a_known_weakness_and_says_where_it_could_not_ask(
     told = FOUND if known else "jinja2 Dependency not found"
     tool = tmp_path / "pip-audit"
     tool.write_text(
-        f"#!/bin/sh\ncase $2 in */control.txt) echo '{told}'; exit 1;; *) echo asked; exit {found};; esac\n"
+        f"#!/bin/sh\ncase $2 in */control.txt) echo '{told}'; exit 1;; *) echo asked $2; [ $2 != {found} ];; esac\n"
     )
     tool.chmod(0o755)
     environment = os.environ | {"AUDIT": str(tool)}
