@@ -22,9 +22,9 @@ def model_auc(recording: Recording) -> float:
     scorer = ModelScorer(model, recording.state.global_memory)
     users = [client.user for client in recording.clients]
     trained = [dataset.training_history(user) for user in users]
-    members = _log_probabilities(scorer, [h[:-1] for h in trained], [int(h[-1]) for h in trained])
-    others = _log_probabilities(scorer, trained, [dataset.validation_target(user) for user in users])
-    return _auc(members, others)
+    members = log_probabilities(scorer, [h[:-1] for h in trained], [int(h[-1]) for h in trained])
+    others = log_probabilities(scorer, trained, [dataset.validation_target(user) for user in users])
+    return auc(members, others)
 
 
 def table_auc(recording: Recording) -> float | None:
@@ -40,12 +40,13 @@ def table_auc(recording: Recording) -> float | None:
     histories = [(client.history, dataset.validation_target(client.user)) for client in recording.clients]
     members = [_weight(table, int(h[-2]), int(h[-1])) for h, _ in histories if len(h) > 1]
     others = [_weight(table, int(h[-1]), target) for h, target in histories]
-    return _auc(np.array(members), np.array(others))
+    return auc(np.array(members), np.array(others))
 
 
-def _log_probabilities(
+def log_probabilities(
     scorer: ModelScorer, histories: list[npt.NDArray[np.int32]], targets: list[int]
 ) -> npt.NDArray[np.float64]:
+    """Compute the log-probability that a model gives each target after a history, without what a client holds [n]."""
     scores = scorer.score([UserContext()] * len(histories), histories)[:, 1:].astype(np.float64)
     found: npt.NDArray[np.float64] = log_softmax(scores, axis=1)[np.arange(len(targets)), np.array(targets) - 1]
     return found
@@ -56,6 +57,7 @@ def _weight(table: TransitionTable, source: int, target: int) -> float:
     return float(table.weights[source][table.items[source] == target].sum())
 
 
-def _auc(members: npt.NDArray[np.float64], others: npt.NDArray[np.float64]) -> float:
+def auc(members: npt.NDArray[np.float64], others: npt.NDArray[np.float64]) -> float:
+    """Compute how well scores tell members from others: the area under the ROC curve; .5 is chance."""
     labels = np.concatenate([np.ones(len(members)), np.zeros(len(others))])
     return float(roc_auc_score(labels, np.concatenate([members, others])))
