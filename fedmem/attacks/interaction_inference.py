@@ -4,7 +4,6 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.metrics import roc_auc_score
 
-from fedmem.attacks.recorded import RecordedClient
 from fedmem.federated.messages import ITEM_ROWS, ClientUpdate, UpdateSum
 from fedmem.memory.transitions import TransitionCounts
 
@@ -28,7 +27,7 @@ def counted(transitions: TransitionCounts) -> Scores:
     return transitions.taken.astype(np.float64)
 
 
-def interaction_auc(scores: Scores, client: RecordedClient) -> float:
-    """Compute how well scores tell the client's items from all others: the area under the ROC curve; .5 is chance."""
-    taken = np.isin(np.arange(1, len(scores)), client.history)
+def interaction_auc(scores: Scores, history: npt.NDArray[np.integer]) -> float:
+    """Compute how well scores tell a history's items from all others: the area under the ROC curve; .5 is chance."""
+    taken = np.isin(np.arange(1, len(scores)), history)
     return float(roc_auc_score(taken, scores[1:])) if 0 < taken.sum() < len(taken) else 0.5

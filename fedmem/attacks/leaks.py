@@ -11,6 +11,7 @@ from fedmem.attacks.membership_inference import model_auc, table_auc
 from fedmem.attacks.prototype_inversion import matching_pursuit, nearest_rate, recall, recall_of
 from fedmem.attacks.recorded import RecordedClient
 from fedmem.attacks.recording import Recording, record
+from fedmem.attacks.successive_models import RecordedStep
 from fedmem.checkpoint import RunDirectory
 from fedmem.contracts import Leak, LeakReport
 from fedmem.federated.messages import UpdateSum
@@ -30,7 +31,12 @@ def measure_leaks(directory: RunDirectory, job_id: int, num_clients: int, cohort
         ConflictError: if its clients' messages cannot be repeated.
     """
     recording = record(directory, num_clients, cohort)
-    leaks = (*_prototypes(recording), *_interactions(recording), *_memberships(recording))
+    leaks = (
+        *_prototypes(recording),
+        *_interactions(recording),
+        *_successive_models(recording),
+        *_memberships(recording),
+    )
     return LeakReport(
         job_id=job_id,
         round=recording.state.round,
@@ -114,6 +120,34 @@ def _interactions(recording: Recording) -> list[Leak]:
     return found
 
 
+def _successive_models(recording: Recording) -> list[Leak]:
+    """Measure nothing where training is pooled."""
+    if not recording.steps:
+        return []
+    *cohorts, drawn = recording.steps
+    clients, round_size = recording.cohort_size, len(drawn.users)
+    return [
+        *_between_models(recording, "models_cohort", cohorts, f"{clients} clients between them"),
+        *_between_models(recording, "models_round", [drawn], f"a round's {round_size} clients between them"),
+    ]
+
+
+def _between_models(recording: Recording, name: str, steps: Sequence[RecordedStep], between: str) -> list[Leak]:
+    dataset = recording.snapshot.dataset
+    popular = dataset.training_popularity().astype(np.float64)
+    histories = [(step, dataset.training_history(user)) for step in steps for user in step.users.tolist()]
+    by_popularity = float(np.mean([interaction_auc(popular, history) for _, history in histories]))
+
+    def inferred(attack: str, models: str, scores: Callable[[RecordedStep], Scores]) -> Leak:
+        found = float(np.mean([interaction_auc(scores(step), history) for step, history in histories]))
+        return leak(attack, f"Items of a history, from {models}, {between}", "AUC", found, CHANCE_AUC, by_popularity)
+
+    return [
+        inferred(name, "two successive models", lambda step: step.moved),
+        inferred(f"{name}_all", "all models so far", lambda step: step.updated),
+    ]
+
+
 def _transitions(total: UpdateSum) -> TransitionCounts:
     assert total.transitions is not None, "cohorts are recorded with transitions"
     return total.transitions
@@ -140,4 +174,4 @@ def leak(
 
 
 def _mean_auc(clients: Sequence[RecordedClient], scores: Callable[[RecordedClient], Scores]) -> float:
-    return float(np.mean([interaction_auc(scores(client), client) for client in clients]))
+    return float(np.mean([interaction_auc(scores(client), client.history) for client in clients]))

@@ -11,6 +11,7 @@ import torch
 
 from fedmem.attacks.recorded import RecordedClient, RecordedCohort
 from fedmem.attacks.secured import SecuredCohorts
+from fedmem.attacks.successive_models import RecordedStep, steps
 from fedmem.checkpoint import RunDirectory, Snapshot
 from fedmem.errors import ConflictError
 from fedmem.federated.chunk import Chunk
@@ -34,11 +35,13 @@ class Recording:
         snapshot: what the run started from.
         state: the server before the round.
         cohorts: the clients, those with long histories first, in groups that are added up.
+        steps: from the model to the next, had each of these groups been a round's cohort, and that which it would draw.
     """
 
     snapshot: Snapshot
     state: ServerState
     cohorts: tuple[RecordedCohort, ...]
+    steps: tuple[RecordedStep, ...]
 
     @property
     def clients(self) -> tuple[RecordedClient, ...]:
@@ -99,7 +102,9 @@ def record(directory: RunDirectory, num_clients: int, cohort: int) -> Recording:
         broadcast = broadcast_of(state)
         pairs = zip(chunk.singly(), again.singly(), strict=True)
         clients = [_recorded(population, broadcast, first, second) for first, second in pairs]
-        return Recording(snapshot, state, _cohorts(population, grouped(clients, cohort)))
+        cohorts = _cohorts(population, grouped(clients, cohort))
+        together = [np.array([client.user for client in one.clients]) for one in cohorts]
+        return Recording(snapshot, state, cohorts, steps(population, state, together))
 
 
 def grouped(clients: Sequence[RecordedClient], size: int) -> list[Sequence[RecordedClient]]:

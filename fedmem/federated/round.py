@@ -100,7 +100,7 @@ def run_round(
     began = time.perf_counter()
     state = replace(state, new_transitions=nothing_new(state))
     clients = select_clients(config, client_ids, state.round)
-    training = _Training(config, population, postprocessors, watch, len(clients))
+    training = Training(config, population, postprocessors, watch, len(clients))
     trained, total = training.cohort(state, clients)
     seconds = {"train": time.perf_counter() - began - training.aggregating, "aggregate": training.aggregating}
     trained = replace(trained, round=state.round + 1)
@@ -258,14 +258,14 @@ def after_validation(state: ServerState, metric: float) -> ServerState:
 
 
 @dataclass(eq=False)
-class _Training:
+class Training:
     """The training part of one round; ``aggregating`` counts the seconds that the server spends in it."""
 
     config: ExperimentConfig
     population: Population
     postprocessors: Postprocessors
-    watch: Watch
-    selected: int
+    watch: Watch = unwatched
+    selected: int = 0
     trained: int = 0
     aggregating: float = 0.0
     key_metrics: dict[str, float] = field(default_factory=dict)
@@ -276,14 +276,15 @@ class _Training:
         reported: UpdateSum | None = None
         # Of equal size: a last batch of the few that are left would take a whole step of Adam on hardly any data.
         for batch in np.array_split(clients, max(1, round(len(clients) / size))):
-            total = self._sum(state, batch)
+            total = self.sum_of(state, batch)
             state = self._aggregated(state, total)
             found = total.without_parts()
             reported = found if reported is None else reported + found
         assert reported is not None, "a round has clients"
         return state, reported
 
-    def _sum(self, state: ServerState, clients: UserIndices) -> UpdateSum:
+    def sum_of(self, state: ServerState, clients: UserIndices) -> UpdateSum:
+        """Train clients, and add up what they send, postprocessed: all that the next model is made of."""
         broadcast, secure = broadcast_of(state), secure_aggregation(self.config, self.population)
         session = secure.session("updates", state.round, clients) if secure else None
         total: Any = nothing_sent(broadcast)

@@ -15,6 +15,7 @@ from fedmem.federated.postprocessing import Postprocessor
 from tests.tiny import files_of, tiny_config, tiny_dataset, tiny_snapshot, trained
 
 CLIENTS = 8
+MODELS = {"models_cohort", "models_cohort_all", "models_round", "models_round_all"}
 
 
 def run_of(path, postprocessors=(), **changes) -> RunDirectory:
@@ -45,6 +46,27 @@ def test_a_sum_says_less_than_one_client(leaks):
     for alone, together in (("interaction", "interaction_decoded"), ("transition_alone", "transition")):
         assert leaks[together].measured < leaks[alone].measured
         assert leaks[together].popularity == leaks[alone].popularity
+
+
+def test_who_keeps_all_models_knows_the_mean_update_and_two_say_less(leaks):
+    """One cohort of all eight, who are added up as in a round."""
+    assert leaks["models_cohort_all"].measured == pytest.approx(leaks["interaction_decoded"].measured)
+    assert leaks["models_cohort"].measured < leaks["models_cohort_all"].measured
+    assert leaks["models_round_all"].what.endswith("from all models so far, a round's 10 clients between them")
+    assert leaks["models_round_all"].popularity != leaks["models_cohort_all"].popularity
+
+
+def test_noise_on_the_weights_is_in_the_models_that_follow(tmp_path):
+    noisy = {"weights_noise": 5.0, "weights_clip": 0.5}
+    run = run_of(tmp_path / "run", privacy=noisy, ablation={"disable_moe": True}, federated={"num_rounds": 2})
+    found = {leak.attack: leak.measured for leak in measure_leaks(run, 1, CLIENTS).leaks}
+    assert found["interaction_decoded"] > 0.6, "whoever adds up sees the sum before the noise"
+    assert found["models_cohort_all"] == pytest.approx(0.5, abs=0.1)
+
+
+def test_pooled_training_has_no_cohorts(tmp_path):
+    run = run_of(tmp_path / "run", federated={"centralised_batch": 4, "num_rounds": 1})
+    assert not MODELS & {leak.attack for leak in measure_leaks(run, 1, CLIENTS).leaks}
 
 
 def test_the_same_again_and_nothing_of_the_run_changes(run, leaks):
@@ -83,7 +105,7 @@ def test_more_clients_than_there_are_means_all(run):
 def test_a_run_without_memory_leaks_none(tmp_path):
     run = run_of(tmp_path / "run", ablation={"disable_memory": True})
     found = {leak.attack for leak in measure_leaks(run, 1, CLIENTS).leaks}
-    assert found == {"interaction", "interaction_decoded", "membership_model", "linkage"}
+    assert found == {"interaction", "interaction_decoded", *MODELS, "membership_model", "linkage"}
 
 
 def test_without_texts_a_memory_is_told_from_the_id_embeddings(tmp_path):
