@@ -90,12 +90,12 @@ def budget_of(config: "ExperimentConfig", epsilons: "Mapping[str, float]") -> di
 def spent(found: dict[str, Any]) -> str:
     if found["epsilon"] is None:
         return "spent: no privacy budget, as nothing is released with noise: whatever crosses may leak"
-    names = {"weights": "the weights", "transitions": "the table of transitions"}
+    names = {"weights": "the weights", "prototypes": "prototypes", "transitions": "the table of transitions"}
     others = [name for part, name in names.items() if part not in found["protected"]]
     return (
         f"spent: epsilon {found['epsilon']:.4g}, delta {found['delta']:g} for a user, on "
         f"{' and '.join(names[part] for part in found['protected'])} alone; "
-        f"{', '.join([*others, 'prototypes and metrics'])} have no noise, and may leak"
+        f"{' and '.join(filter(None, (', '.join(others), 'metrics')))} have no noise, and may leak"
     )
 
 
@@ -152,6 +152,6 @@ def ledger(rounds: "Sequence[RoundRow]") -> dict[str, Any]:
         },
         "spent": {
             part: max((each["train"].get(f"epsilon_{part}", 0.0) for each in counted), default=0.0)
-            for part in ("weights", "transitions")
+            for part in ("weights", "prototypes", "transitions")
         },
     }

@@ -154,7 +154,8 @@ def _conclude(run: "TrainingRun", seconds: float, trained: int, *, as_json: bool
     if state.round < run.snapshot.config.federated.num_rounds and state.stale >= run.snapshot.config.federated.patience:
         notes.print(f"stopped early: {state.stale} evaluations without a better validation NDCG@10")
     if run.server.budget and run.server.budget_spent:
-        notes.print(f"privacy.weights_epsilon is used up: spent {run.server.budget.spent(state.round):.3g}")
+        spent = " and ".join(f"{each:.3g}" for each in run.server.budget.spent(state.round).values() if each)
+        notes.print(f"{run.server.budget.settings} used up: spent {spent}")
     notes.print(f"{state.round} rounds, {speed}peak memory {summary['peak_memory_mib']} MiB, run in {out_hint(run)}")
 
 

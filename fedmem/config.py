@@ -310,9 +310,25 @@ class PrivacyConfig(Section):
         "Noise's standard deviation over weights_clip. Null takes what spends weights_epsilon in federated.num_rounds; "
         "0 clips and draws Poisson samples alone, which protects nothing.",
     )
+    prototypes_epsilon: Annotated[float, Field(ge=0.1, le=1000)] | None = setting(
+        None,
+        "If set, what prototypes add to what the weights spend is no more than this: each client's sums and counts are "
+        "clipped, their sum gets Gaussian noise. It needs a budget for the weights, and training ends with it.",
+    )
+    prototypes_clip: Rate = setting(
+        40.0,
+        "L2 norm to which a client's prototypes are clipped where they get noise: counts, and sums against the "
+        "centroids handed down, over these centroids' length.",
+    )
+    prototypes_noise: NotNegative | None = setting(
+        None,
+        "Noise's standard deviation over prototypes_clip. Null takes what spends prototypes_epsilon in "
+        "federated.num_rounds; 0 clips alone, which protects nothing.",
+    )
     delta: Annotated[float, Field(gt=0, lt=1)] = setting(
         1e-6,
-        "Delta of all budgets together, in equal parts; it should be less than one over the number of users.",
+        "Delta of all budgets together: all of it, or half for the transition memory and half for weights and "
+        "prototypes; it should be less than one over the number of users.",
     )
 
 
@@ -465,20 +481,12 @@ class ExperimentConfig(Section):
         """Refuse what would make a budget for the weights untrue."""
         if not self.clips_weights:
             return self
-        if self.privacy.weights_epsilon is not None and self.privacy.weights_noise == 0:
+        self._noise_counts("weights")
+        if self.uses_prototypes and not self.clips_prototypes:
             raise ValueError(
-                f"privacy.weights_noise = 0 spends more than privacy.weights_epsilon = {self.privacy.weights_epsilon}: "
-                "set it to null, which computes the noise"
-            )
-        if 0 < (self.privacy.weights_noise or 0) < 0.01:
-            raise ValueError(
-                f"privacy.weights_noise = {self.privacy.weights_noise} protects nothing that could be counted: "
-                "set at least 0.01, null, which computes it, or 0"
-            )
-        if self.uses_prototypes:
-            raise ValueError(
-                "prototypes have no budget of their own, and weights that are trained on them would not keep "
-                "privacy.weights_epsilon: set ablation.disable_prototype_agg=true or ablation.disable_moe=true"
+                "prototypes have no budget, and weights that are trained on them would not keep "
+                "privacy.weights_epsilon: set privacy.prototypes_epsilon, ablation.disable_prototype_agg=true or "
+                "ablation.disable_moe=true"
             )
         if self.secure_sums.enabled:
             raise ValueError(
@@ -492,6 +500,49 @@ class ExperimentConfig(Section):
                     f"{'null' if value is None else 'false'}, because each client counts once in one sum a round"
                 )
         return self
+
+    @model_validator(mode="after")
+    def _prototypes_can_be_private(self) -> Self:
+        """Refuse what would make a budget for the prototypes, or for the weights that are trained on them, untrue."""
+        if not self.clips_prototypes:
+            return self
+        self._noise_counts("prototypes")
+        privacy, fedmem = self.privacy, self.fedmem
+        if not self.clips_weights or (privacy.prototypes_epsilon is not None and privacy.weights_noise == 0):
+            raise ValueError(
+                "privacy.prototypes_epsilon without noise on the weights, which tell who took part and what clients "
+                "chose to remember: set privacy.weights_epsilon too"
+            )
+        if privacy.prototypes_noise == 0 and privacy.weights_noise != 0:
+            raise ValueError(
+                "privacy.prototypes_noise = 0, and weights that are trained on prototypes would not keep "
+                "privacy.weights_epsilon: set it to null, which computes the noise"
+            )
+        if (fedmem.prototype_aggregation, fedmem.prototype_weights) != ("weighted", "counts"):
+            raise ValueError(
+                f"fedmem.prototype_aggregation = {fedmem.prototype_aggregation} and fedmem.prototype_weights = "
+                f"{fedmem.prototype_weights} with privacy.prototypes_epsilon: set weighted and counts, by which what "
+                "was clipped is added up as it is"
+            )
+        return self
+
+    def _noise_counts(self, part: Literal["weights", "prototypes"]) -> None:
+        """Refuse noise that cannot be accounted for.
+
+        Raises:
+            ValueError: naming the setting.
+        """
+        noise, epsilon = getattr(self.privacy, f"{part}_noise"), getattr(self.privacy, f"{part}_epsilon")
+        if epsilon is not None and noise == 0:
+            raise ValueError(
+                f"privacy.{part}_noise = 0 spends more than privacy.{part}_epsilon = {epsilon}: "
+                "set it to null, which computes the noise"
+            )
+        if 0 < (noise or 0) < 0.01:
+            raise ValueError(
+                f"privacy.{part}_noise = {noise} protects nothing that could be counted: "
+                "set at least 0.01, null, which computes it, or 0"
+            )
 
     def settings(self) -> dict[str, Any]:
         """List every setting, as JSON holds it, by its dotted name."""
@@ -553,8 +604,14 @@ class ExperimentConfig(Section):
         return self.federated.aggregation_method in get_args(RobustMean)
 
     @property
+    def clips_prototypes(self) -> bool:
+        """Whether clients' prototypes are clipped, and their sums noised where there is noise."""
+        privacy = self.privacy
+        return self.uses_prototypes and (privacy.prototypes_epsilon is not None or privacy.prototypes_noise is not None)
+
+    @property
     def delta_each(self) -> float:
-        """Delta of one budget: all of it, or half where both the transition memory and the weights have one."""
+        """Delta of what is released once, and of what every round is: all of it, or half where there are both."""
         weights = self.clips_weights and self.privacy.weights_noise != 0
         return self.privacy.delta / (2 if weights and self.releases_transitions else 1)
 

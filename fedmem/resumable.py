@@ -55,7 +55,7 @@ def refuse_budgets(config: ExperimentConfig) -> None:
     Raises:
         ConfigError: naming the setting.
     """
-    for name in ("weights_epsilon", "transitions_epsilon"):
+    for name in ("weights_epsilon", "prototypes_epsilon", "transitions_epsilon"):
         value = getattr(config.privacy, name)
         if value is not None:
             raise ConfigError(
@@ -66,12 +66,14 @@ def refuse_budgets(config: ExperimentConfig) -> None:
 
 def _spends_more(old: ExperimentConfig, new: ExperimentConfig) -> str | None:
     before, now = old.federated.num_rounds, new.federated.num_rounds
-    if old.privacy.weights_epsilon is None or old.privacy.weights_noise is not None or before == now:
-        return None
-    return (
-        f"privacy.weights_epsilon = {old.privacy.weights_epsilon} is for the {before} rounds that were planned, "
-        f"with noise computed for them, and federated.num_rounds cannot become {now}"
-    )
+    for part in ("weights", "prototypes"):
+        epsilon, noise = getattr(old.privacy, f"{part}_epsilon"), getattr(old.privacy, f"{part}_noise")
+        if epsilon is not None and noise is None and before != now:
+            return (
+                f"privacy.{part}_epsilon = {epsilon} is for the {before} rounds that were planned, "
+                f"with noise computed for them, and federated.num_rounds cannot become {now}"
+            )
+    return None
 
 
 def _changed(old: ExperimentConfig, new: ExperimentConfig, when: str, changeable: Collection[str]) -> str | None:

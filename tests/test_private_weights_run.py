@@ -6,7 +6,7 @@ import pytest
 
 from fedmem.errors import CheckpointError
 from fedmem.experiment import TrainingRun
-from fedmem.privacy.accountant import Accountant
+from fedmem.privacy.accountant import Accountant, together
 from fedmem.privacy.cost import cost, planned
 from tests.tiny import tiny_config, tiny_snapshot, trained
 
@@ -66,3 +66,41 @@ def test_what_a_run_costs_is_known_before_it_starts(run: TrainingRun) -> None:
     both = cost(config, weights=3.0, transitions=2.0)
     assert both is not None
     assert (both.epsilon, both.protected) == (5.0, ("weights", "transitions"))
+
+
+ALL = {
+    "privacy": {"weights_epsilon": 8, "prototypes_epsilon": 2, "transitions_epsilon": 1, "prototypes_clip": 5.0},
+    "federated": {"num_rounds": 9, "patience": 50},
+}
+
+
+def test_all_budgets_in_one_run_are_spent_to_their_ends_and_add_up(tmp_path: Path) -> None:
+    run = trained(tmp_path / "run", tiny_snapshot(tiny_config(**ALL)))
+    assert run.server.budget is not None
+    assert "and the prototypes epsilon 2 beside it, in 9 rounds with noise of" in run.server.budget.sentence
+    lines = [line["metrics"] for line in run.directory.read_metrics()]
+    assert len(lines) == 9
+    spent = {part: [line[f"epsilon_{part}"] for line in lines] for part in ("weights", "prototypes", "transitions")}
+    assert all(one == sorted(one) for one in spent.values())
+    ends = {part: one[-1] for part, one in spent.items()}
+    assert ends == {part: pytest.approx(most, rel=1e-3) for part, most in zip(spent, (8, 2, 1), strict=True)}
+    both = run.server.budget
+    assert both.prototypes is not None
+    noise = together(both.weights.noise, both.prototypes.noise)
+    assert ends["weights"] + ends["prototypes"] == Accountant(noise, 0.5, 0.5e-6).epsilon(9) <= 10
+    found = planned(run.snapshot.config)
+    assert found is not None
+    assert found.epsilon == pytest.approx(11, rel=1e-3)
+    assert (found.delta, found.protected) == (1e-6, ("weights", "prototypes", "transitions"))
+    more = tiny_config(**{**ALL, "privacy": {**ALL["privacy"], "weights_epsilon": None, "weights_noise": 1.0}})
+    assert planned(more) is not None
+
+
+def test_prototypes_end_training_too(tmp_path: Path) -> None:
+    privacy = {"weights_noise": 3.0, "prototypes_epsilon": 4, "prototypes_noise": 2.0}
+    run = trained(tmp_path / "run", tiny_snapshot(tiny_config(privacy=privacy, federated={"num_rounds": 20})))
+    ended, alone = len(run.directory.read_metrics()), Accountant(2.0, 0.5, 1e-6)
+    assert 1 < ended < 20
+    assert alone.epsilon(ended) <= 4 < alone.epsilon(ended + 1)
+    assert run.server.budget is not None
+    assert run.server.budget.settings == "privacy.prototypes_epsilon"

@@ -219,7 +219,7 @@ class JobRun:
             return f"all {last} rounds are done"
         config = run.snapshot.config
         if last and run.server.budget and last >= run.server.budget.rounds:
-            return f"ended after round {last}: one more would spend more than privacy.weights_epsilon"
+            return f"ended after round {last}: one more would spend more than {run.server.budget.settings}"
         patience = config.federated.patience
         return (
             f"ended early, because validation NDCG@10 had not improved in {patience} evaluations (federated.patience)"

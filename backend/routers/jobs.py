@@ -22,7 +22,7 @@ from backend.query_route import KnownQueryRoute
 from fedmem.contracts import Job, JobDefaults, JobPage, JobRequest, LeakReport
 from fedmem.contracts.jobs import JobKind, JobState
 from fedmem.errors import UnknownError
-from fedmem.privacy.weights_budget import checked_budget
+from fedmem.privacy.rounds_budget import checked_budget
 from fedmem.serving import read_leaks
 from fedmem.storage.job_configs import default_config, whole_config
 from fedmem.storage.job_removal import JobRemoval

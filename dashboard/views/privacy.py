@@ -34,10 +34,10 @@ NEVER = (
     "installation's database all the same."
 )
 MISSING = (
-    "**No noise on prototypes and metrics, and on updates and transitions only with a budget.** Without one they leave "
+    "**No noise on metrics, and on updates, prototypes and transitions only with a budget.** Without one they leave "
     "a client as they are: ε spent on them is not zero, it is unbounded. Weights can have a budget "
-    "(privacy.weights_epsilon) and the table of transitions (privacy.transitions_epsilon); metrics of training and "
-    "validation cannot, and they choose the best round.",
+    "(privacy.weights_epsilon), prototypes beside them (privacy.prototypes_epsilon) and the table of transitions "
+    "(privacy.transitions_epsilon); metrics of training and validation cannot, and they choose the best round.",
     "**Secure sums are off unless a job sets secure_sums.enabled.** With them the server's code reads masked words and "
     "their sums alone; without, it could read a client's update. A sum over few clients still betrays them.",
     "**No sum over a network.** Clients are simulated on one machine, and their secrets are drawn from the job's seed.",
@@ -70,7 +70,7 @@ def _draw(view: JobView) -> None:
 
 
 def spent_of(latest: RoundMetrics, config: ExperimentConfig) -> list[str]:
-    """Say what of the budgets for the weights and for the table of transitions is spent, where there are some."""
+    """Say what of the budgets for weights, prototypes and the table of transitions is spent, where there are some."""
     found, said = latest.metrics.get("train", {}), []
     weights, table = found.get("epsilon_weights"), found.get("epsilon_transitions")
     if weights is not None:
@@ -80,6 +80,8 @@ def spent_of(latest: RoundMetrics, config: ExperimentConfig) -> list[str]:
             f"The weights have spent ε = {weights:.3g}{of} at δ = {config.delta_each:g} for a user: updates are "
             "clipped, their sums get noise, and each client is drawn by itself."
         )
+    if prototypes := found.get("epsilon_prototypes"):
+        said.append(f"The prototypes have spent ε = {prototypes:.3g} beside it, by clipping and noise of their own.")
     if table is not None:
         when = f"spent ε = {table:g}: it has been released" if table else "spent nothing yet: it is released later"
         said.append(f"The table of transitions has a budget, and has {when}, once, with noise.")

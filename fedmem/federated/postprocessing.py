@@ -5,10 +5,11 @@ every client of the round send an update of its own, postprocessed on its device
 """
 
 from collections.abc import Sequence
+from typing import Self
 
 import numpy as np
 
-from fedmem.federated.messages import ClientUpdate, MetricSums, UpdateSum
+from fedmem.federated.messages import Broadcast, ClientUpdate, MetricSums, UpdateSum
 
 
 class Postprocessor:
@@ -19,6 +20,14 @@ class Postprocessor:
 
     def __repr__(self) -> str:
         return f"{type(self).__qualname__}({', '.join(f'{name}={value!r}' for name, value in vars(self).items())})"
+
+    def of_round(self, broadcast: Broadcast) -> Self:
+        """Return what does the same to the updates of one round, by what clients are sent when it begins.
+
+        Args:
+            broadcast: the message to the clients.
+        """
+        return self
 
     def postprocess_one_client(self, update: ClientUpdate, rng: np.random.Generator) -> ClientUpdate:
         """Change what one client sends, on its own device.
@@ -49,6 +58,11 @@ class Postprocessor:
 
 
 Postprocessors = Sequence[Postprocessor]
+
+
+def of_round(postprocessors: Postprocessors, broadcast: Broadcast) -> Postprocessors:
+    """Return all as they are in one round."""
+    return [each.of_round(broadcast) for each in postprocessors]
 
 
 def needs_single_clients(postprocessors: Postprocessors) -> bool:

@@ -15,7 +15,8 @@ import numpy.typing as npt
 from fedmem.config import ExperimentConfig
 from fedmem.federated.messages import ITEM_ROWS, Arrays, Broadcast, ClientUpdate, UpdateSum
 from fedmem.federated.postprocessing import Postprocessor, Postprocessors
-from fedmem.privacy.weights_budget import WeightsBudget
+from fedmem.federated.private_prototypes import ClippedPrototypes, NoisedPrototypes
+from fedmem.privacy.rounds_budget import RoundsBudget
 
 
 class Clipped(Postprocessor):
@@ -65,12 +66,22 @@ def protected(config: ExperimentConfig, clients: int, given: Postprocessors) -> 
     """Put clipping behind all that is done to a client's update, and noise before all that is done to a sum."""
     if not config.clips_weights:
         return given
-    budget, norm = WeightsBudget.of(config), config.privacy.weights_clip
-    deviation = norm * budget.accountant.multiplier if budget else 0.0
-    return (Noised(deviation, config.federated.client_fraction * clients), *given, Clipped(norm))
+    budget, norm = RoundsBudget.of(config), config.privacy.weights_clip
+    deviation = norm * budget.weights.noise if budget else 0.0
+    chain = (Noised(deviation, config.federated.client_fraction * clients), *given, Clipped(norm))
+    return _with_prototypes(config, budget, chain) if config.clips_prototypes else chain
+
+
+def _with_prototypes(config: ExperimentConfig, budget: RoundsBudget | None, chain: Postprocessors) -> Postprocessors:
+    """Do the same to prototypes; where the weights get no noise, so that nothing is protected, by the noise given."""
+    norm, noise = config.privacy.prototypes_clip, config.privacy.prototypes_noise or 0.0
+    if budget and budget.prototypes:
+        noise = budget.prototypes.noise
+    return (NoisedPrototypes(norm * noise), *chain, ClippedPrototypes(norm))
 
 
 def nothing_sent(broadcast: Broadcast) -> UpdateSum:
     """Sum over no client, of a round that drew none: zeros, to which noise is added as to any other."""
     zeros: Mapping[str, npt.NDArray[np.floating]] = {n: np.zeros_like(p) for n, p in broadcast.parameters.items()}
-    return UpdateSum(zeros, 0.0, clients=0)
+    memory = broadcast.global_memory
+    return UpdateSum(zeros, 0.0, prototypes=memory and memory.changed(np.zeros_like), clients=0)

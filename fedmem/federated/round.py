@@ -17,7 +17,7 @@ from fedmem.config import ExperimentConfig, FederatedConfig
 from fedmem.evaluation.metric_table import MetricTable
 from fedmem.federated.aggregation import FederatedAggregator
 from fedmem.federated.messages import Arrays, Broadcast, MaskedSum, MetricSums, Session, UpdateSum
-from fedmem.federated.postprocessing import Postprocessors, postprocessed_metrics, postprocessed_sum
+from fedmem.federated.postprocessing import Postprocessors, of_round, postprocessed_metrics, postprocessed_sum
 from fedmem.federated.private_weights import nothing_sent
 from fedmem.federated.round_metrics import round_metrics, transition_metrics
 from fedmem.federated.secure_aggregation import MaskingPopulation, SecureAggregation, added, handing_on
@@ -26,7 +26,7 @@ from fedmem.federated.transition_release import readable_transitions
 from fedmem.memory.count_sketch import table_of
 from fedmem.memory.prototypes import Prototypes
 from fedmem.memory.transitions import TransitionCounts
-from fedmem.privacy.weights_budget import WeightsBudget
+from fedmem.privacy.rounds_budget import RoundsBudget
 from fedmem.randomness import numpy_generator
 
 UserIndices = npt.NDArray[np.int64]
@@ -121,9 +121,9 @@ def _transition_metrics(config: ExperimentConfig, state: ServerState) -> dict[st
 
 
 def _spent(config: ExperimentConfig, state: ServerState) -> dict[str, float]:
-    """Report what of the weights' budget is spent."""
-    budget = WeightsBudget.of(config)
-    return {"epsilon_weights": budget.spent(state.round)} if budget else {}
+    """Report what of the budgets for weights and prototypes is spent."""
+    budget = RoundsBudget.of(config)
+    return {f"epsilon_{part}": epsilon for part, epsilon in budget.spent(state.round).items()} if budget else {}
 
 
 def validated(
@@ -287,14 +287,15 @@ class Training:
         """Train clients, and add up what they send, postprocessed: all that the next model is made of."""
         broadcast, secure = broadcast_of(state), secure_aggregation(self.config, self.population)
         session = secure.session("updates", state.round, clients) if secure else None
+        postprocessors = of_round(self.postprocessors, broadcast)
         total: Any = nothing_sent(broadcast)
         if len(clients):
-            with contextlib.closing(self.population.train(clients, broadcast, self.postprocessors, session)) as chunks:
+            with contextlib.closing(self.population.train(clients, broadcast, postprocessors, session)) as chunks:
                 total = added(chunks, self._after_chunk)
         if secure and session:
             total = self._read(secure, session, total, broadcast, clients)
         rng = numpy_generator(self.config.seed, "postprocessed sum", state.optimizer.step)
-        return postprocessed_sum(self.postprocessors, total, rng)
+        return postprocessed_sum(postprocessors, total, rng)
 
     def _after_chunk(self, chunk: UpdateSum | MaskedSum) -> None:
         self.trained += chunk.clients

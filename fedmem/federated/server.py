@@ -31,7 +31,7 @@ from fedmem.federated.round import (
 from fedmem.federated.state import RoundReport, ServerState
 from fedmem.federated.transition_release import TransitionRelease
 from fedmem.memory.prototypes import Prototypes
-from fedmem.privacy.weights_budget import checked_budget
+from fedmem.privacy.rounds_budget import checked_budget
 
 
 class FedMemServer:
@@ -127,5 +127,5 @@ class FedMemServer:
 
     @property
     def budget_spent(self) -> bool:
-        """Whether one more round would spend more than the budget for the weights."""
+        """Whether one more round would spend more than the budgets for weights and prototypes."""
         return self.budget is not None and self.state.round >= self.budget.rounds

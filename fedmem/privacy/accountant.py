@@ -4,6 +4,7 @@ Neighbouring data sets differ by one user, with all that the user has done.
 """
 
 import functools
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -44,13 +45,27 @@ class Accountant:
             return 0.0
         return _epsilon(self.multiplier, self.rate, self.delta, rounds) if self.multiplier else float("inf")
 
-    def affordable(self, epsilon: float, most: int) -> int:
-        """Count the rounds, of ``most``, that a budget pays for."""
-        low, high = 0, most  # high + 1 is too many, or more than are asked for
-        while low < high:
-            middle = (low + high + 1) // 2
-            low, high = (middle, high) if self.epsilon(middle) <= epsilon else (low, middle - 1)
-        return low
+
+def most_rounds(paid: Callable[[int], bool], planned: int) -> int:
+    """Count the rounds, of those that are planned, that are paid for; so are then all that are fewer."""
+    low, high = 0, planned  # high + 1 is too many, or more than are asked for
+    while low < high:
+        middle = (low + high + 1) // 2
+        low, high = (middle, high) if paid(middle) else (low, middle - 1)
+    return low
+
+
+def together(*multipliers: float) -> float:
+    """Compute the multiplier of one release that costs what several cost together: 1/σ² adds up.
+
+    Sums over one sample of clients ask for this: ε of each, computed as if it had a sample of its own, do not add up.
+    """
+    return 0.0 if not all(multipliers) else sum(each**-2 for each in multipliers) ** -0.5
+
+
+def noise_beside(both: float, other: float) -> float:
+    """Compute the multiplier that, together with another, makes ``both``, rounded up."""
+    return float((both**-2 - other**-2) ** -0.5) * (1 + 1e-9)
 
 
 @functools.lru_cache(maxsize=256)

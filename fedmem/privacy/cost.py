@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from fedmem.config import ExperimentConfig
-from fedmem.privacy.weights_budget import WeightsBudget
+from fedmem.privacy.rounds_budget import RoundsBudget
 
 
 @dataclass(frozen=True)
@@ -15,14 +15,17 @@ class Cost:
     protected: tuple[str, ...]
 
 
-def cost(config: ExperimentConfig, *, weights: float, transitions: float) -> Cost | None:
-    """Add up what is spent on the weights and on the transition memory; None where nothing is."""
-    spent = {name: epsilon for name, epsilon in (("weights", weights), ("transitions", transitions)) if epsilon}
-    return Cost(sum(spent.values()), config.delta_each * len(spent), tuple(spent)) if spent else None
+def cost(config: ExperimentConfig, *, weights: float, transitions: float, prototypes: float = 0.0) -> Cost | None:
+    """Add up what is spent on weights, prototypes and the transition memory; None where nothing is."""
+    parts = {"weights": weights, "prototypes": prototypes, "transitions": transitions}
+    spent = {name: epsilon for name, epsilon in parts.items() if epsilon}
+    releases = bool(weights or prototypes) + bool(transitions)
+    return Cost(sum(spent.values()), config.delta_each * releases, tuple(spent)) if spent else None
 
 
 def planned(config: ExperimentConfig) -> Cost | None:
     """Compute what a run of all its rounds will cost; None where nothing gets noise."""
-    budget = WeightsBudget.of(config)
+    budget = RoundsBudget.of(config)
+    spent = budget.spent(budget.rounds) if budget else {"weights": 0.0}
     transitions = config.privacy.transitions_epsilon if config.releases_transitions else None
-    return cost(config, weights=budget.spent(budget.rounds) if budget else 0.0, transitions=transitions or 0.0)
+    return cost(config, transitions=transitions or 0.0, **spent)

@@ -116,10 +116,13 @@ def test_the_ledger_says_what_is_spent_and_on_what():
     assert budget_of(config, {"weights": 0.0, "transitions": 0.0})["epsilon"] is None
     weights = budget_of(config, {"weights": 3.5, "transitions": 0.0})
     assert weights == {"epsilon": 3.5, "delta": 0.5e-6, "protected": ["weights"]}
-    assert "on the weights alone; the table of transitions, prototypes and metrics have no noise" in spent(weights)
+    assert "on the weights alone; prototypes, the table of transitions and metrics have no noise" in spent(weights)
     both = budget_of(config, {"weights": 3.5, "transitions": 2.0})
     assert both == {"epsilon": 5.5, "delta": 1e-6, "protected": ["weights", "transitions"]}
     assert "on the weights and the table of transitions alone; prototypes and metrics have no noise" in spent(both)
+    every = budget_of(config, {"weights": 3.5, "prototypes": 1.0, "transitions": 2.0})
+    assert every == {"epsilon": 6.5, "delta": 1e-6, "protected": ["weights", "prototypes", "transitions"]}
+    assert spent(every).endswith("alone; metrics have no noise, and may leak")
 
 
 def test_what_a_jobs_messages_give_away_is_measured_and_kept_beside_it(fedmem, product, finished):

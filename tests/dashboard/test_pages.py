@@ -346,6 +346,8 @@ def test_privacy_says_what_of_the_budgets_is_spent():
     assert "spent ε = 3.22 of 8 at δ = 5e-07" in weights
     assert "spent nothing yet" in transitions
     assert spent_of(latest.model_copy(update={"metrics": {"train": {}}}), config) == []
+    beside = latest.model_copy(update={"metrics": {"train": {"epsilon_weights": 3.2, "epsilon_prototypes": 1.5}}})
+    assert "prototypes have spent ε = 1.5 beside it" in spent_of(beside, config)[1]
 
 
 def test_clients_at_nodes_are_counted_by_node():

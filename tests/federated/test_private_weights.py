@@ -15,6 +15,8 @@ from tests.tiny import population_of, tiny_config, tiny_snapshot, total
 
 RNG = np.random.default_rng(0)
 WITHOUT_PROTOTYPES = {"disable_moe": False, "disable_prototype_agg": True}
+FULL = {"ablation": {"disable_moe": False}}
+BOTH = {"weights_epsilon": 8, "prototypes_epsilon": 2}
 PLAIN = {"server_optimizer": "none", "server_learning_rate": 1.0, "server_warmup_steps": 0}
 
 
@@ -127,6 +129,13 @@ def test_clipping_comes_last_on_a_client_and_noise_first_on_a_sum() -> None:
         ({"federated": {"centralised_batch": 8}}, "centralised_batch = 8"),
         ({"federated": {"row_normalisation": True}}, "row_normalisation = true"),
         ({"privacy": {"weights_epsilon": 8, "weights_noise": 0}}, "weights_noise = 0"),
+        ({"privacy": {"prototypes_epsilon": 2}, **FULL}, "without noise on the weights"),
+        ({"privacy": {"prototypes_epsilon": 2, "weights_noise": 0}, **FULL}, "without noise on the weights"),
+        ({"privacy": {"weights_epsilon": 8, "prototypes_noise": 0}, **FULL}, "prototypes_noise = 0, and weights"),
+        ({"privacy": {**BOTH, "prototypes_noise": 0}, **FULL}, "prototypes_noise = 0 spends more"),
+        ({"privacy": {**BOTH, "prototypes_noise": 0.001}, **FULL}, "prototypes_noise = 0.001"),
+        ({"privacy": BOTH, "fedmem": {"prototype_aggregation": "recluster"}, **FULL}, "recluster"),
+        ({"privacy": BOTH, "fedmem": {"prototype_weights": "samples"}, **FULL}, "prototype_weights = samples"),
         ({"privacy": {"weights_noise": 0.001}}, "weights_noise = 0.001"),
     ],
 )
@@ -138,6 +147,9 @@ def test_what_would_make_the_budget_untrue_is_refused(changes: dict, named: str)
 def test_noise_that_costs_more_than_the_budget_in_one_round_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"weights_noise = 0.5 spends epsilon .* in one round"):
         server_of(**private(weights_noise=0.5, weights_epsilon=1))
+    dear = {"privacy": {"weights_epsilon": 8, "prototypes_epsilon": 1, "prototypes_noise": 0.5}}
+    with pytest.raises(ConfigError, match=r"prototypes_noise = 0.5 spends epsilon .* in one round"):
+        server_of(**dear)
 
 
 def test_two_budgets_share_delta() -> None:
@@ -147,3 +159,5 @@ def test_two_budgets_share_delta() -> None:
     assert deltas(weights_epsilon=8) == deltas(transitions_epsilon=2) == 1e-6
     assert deltas(weights_epsilon=8, transitions_epsilon=2) == 0.5e-6
     assert deltas(weights_noise=0, transitions_epsilon=2) == 1e-6
+    assert deltas(**BOTH) == 1e-6
+    assert deltas(**BOTH, transitions_epsilon=2) == 0.5e-6

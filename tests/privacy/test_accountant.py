@@ -4,9 +4,18 @@ import dp_accounting
 import numpy as np
 import pytest
 from dp_accounting.pld import PLDAccountant
+from dp_accounting.rdp import RdpAccountant
 from scipy.special import gammaln, logsumexp
 
-from fedmem.privacy.accountant import Accountant, noise_for_rounds, noise_multiplier
+from fedmem.privacy.accountant import (
+    ORDERS,
+    Accountant,
+    most_rounds,
+    noise_beside,
+    noise_for_rounds,
+    noise_multiplier,
+    together,
+)
 
 
 @pytest.mark.parametrize("epsilon", [1.0, 2.0, 4.0, 8.0])
@@ -49,10 +58,8 @@ def test_rounds_cost_more_the_more_they_are_and_a_budget_pays_for_no_more() -> N
     spent = [accountant.epsilon(rounds) for rounds in range(8)]
     assert spent[0] == 0
     assert spent == sorted(spent)
-    assert accountant.affordable(spent[5], 7) == 5
-    assert accountant.affordable(spent[5] - 1e-6, 7) == 4
-    assert accountant.affordable(spent[1] / 2, 7) == 0
-    assert accountant.affordable(1000, 7) == 7
+    for most, paid in ((spent[5], 5), (spent[5] - 1e-6, 4), (spent[1] / 2, 0), (1000, 7)):
+        assert most_rounds(lambda rounds, most=most: accountant.epsilon(rounds) <= most, 7) == paid
     assert Accountant(0.0, 0.1, 1e-6).epsilon(1) == float("inf")
 
 
@@ -60,4 +67,13 @@ def test_rounds_cost_more_the_more_they_are_and_a_budget_pays_for_no_more() -> N
 def test_noise_is_computed_so_that_all_rounds_spend_the_budget_and_no_more(rate: float) -> None:
     accountant = Accountant(noise_for_rounds(8.0, 1e-6, rate, 20), rate, 1e-6)
     assert 7.99 < accountant.epsilon(20) <= 8.0
-    assert accountant.affordable(8.0, 25) == 20
+    assert most_rounds(lambda rounds: accountant.epsilon(rounds) <= 8.0, 25) == 20
+
+
+def test_two_sums_over_one_sample_cost_what_dp_accounting_says_of_both() -> None:
+    both = dp_accounting.ComposedDpEvent([dp_accounting.GaussianDpEvent(1.5), dp_accounting.GaussianDpEvent(4.0)])
+    rounds = dp_accounting.SelfComposedDpEvent(dp_accounting.PoissonSampledDpEvent(0.1, both), 60)
+    its_own = RdpAccountant(ORDERS).compose(rounds).get_epsilon(1e-6)
+    assert Accountant(together(1.5, 4.0), 0.1, 1e-6).epsilon(60) == pytest.approx(its_own, rel=1e-9)
+    assert noise_beside(together(1.5, 4.0), 4.0) == pytest.approx(1.5)
+    assert together(0.0, 4.0) == 0.0
