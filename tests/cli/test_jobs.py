@@ -140,6 +140,29 @@ def test_what_a_jobs_messages_give_away_is_measured_and_kept_beside_it(fedmem, p
     assert "by popularity" in table
 
 
+def test_a_job_with_budgets_is_attacked_and_its_epsilon_is_told(fedmem, product):
+    budgets = {"weights_epsilon": 8, "prototypes_epsilon": 2, "transitions_epsilon": 1}
+    job = product.queue({"privacy": budgets})
+    product.train()
+    asked = (
+        "audit",
+        job.id,
+        "--attacks",
+        "--clients",
+        3,
+        "--data-dir",
+        product.data_dir,
+        "--database-url",
+        product.url,
+    )
+    found = json.loads(fedmem(*asked, "--json").out)
+    assert found["epsilon"] == pytest.approx(11, rel=1e-3)
+    assert (found["delta"], found["protected"]) == (1e-6, ["weights", "prototypes", "transitions"])
+    assert found["interaction_auc"] > 0.5
+    assert "models_round_all" in {leak["attack"] for leak in found["leaks"]}
+    assert "alone; metrics have no noise, and may leak" in fedmem(*asked[:2], *asked[-2:]).out.replace("\n", " ")
+
+
 def test_clients_that_cannot_be_attacked(fedmem, product, finished):
     elsewhere = ("--data-dir", product.data_dir / "nowhere", "--database-url", product.url)
     outcome = fedmem("audit", finished, "--attacks", *elsewhere)
