@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from fedmem.errors import CheckpointError, StorageError
-from fedmem.serving import erase_users, leftovers
+from fedmem.serving import erase_texts, erase_users, leftovers
 from fedmem.storage.catalogue import CatalogueStore
 from fedmem.storage.erasures import Erasure, ErasureStore
 
@@ -43,6 +43,7 @@ class Eraser:
         Raises:
             CheckpointError: naming the files that cannot be read or written; all others were erased.
         """
+        erase_texts(self.data_dir)  # of a data set without jobs, too
         failures = [str(error) for erasure, error in self._erase() if user_id in erasure.user_ids]
         if failures:
             raise CheckpointError("; ".join(failures))
@@ -85,6 +86,7 @@ class Eraser:
     def _erase_files(self, erasure: Erasure) -> None:
         folder = self.data_dir / "jobs" / str(erasure.job_id)
         self._remove_leftovers(folder, erasure)
+        erase_texts(self.data_dir)
         for path in erase_users(folder, erasure.user_ids):
             LOG.warning("%s was damaged, and may have held a deleted user: it is removed, its checkpoint is lost", path)
         self.erasures.done(erasure)

@@ -127,6 +127,7 @@ def remove(
 
     A running API lets the data set go within a second. Files that it was imported from stay.
     """
+    from fedmem.checkpoint.erasure import erase_texts
     from fedmem.storage.job_removal import JobRemoval
 
     with catalogue(database_url) as store:
@@ -141,4 +142,5 @@ def remove(
             ask(f"Remove {name} for good?", yes=yes)
             remove_jobs(removal, [one.job.id for one in found], f"with {name}", even_in_service=True)
         store.remove(name)
+        erase_texts(data_dir)
     notes.print(f"{name} is removed")

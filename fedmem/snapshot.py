@@ -2,6 +2,7 @@
 
 import logging
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 
@@ -34,6 +35,7 @@ def take_snapshot(
     dataset: FederatedDataset,
     progress: StageProgress | None = None,
     like: Snapshot | None = None,
+    texts_folder: Path | None = None,
 ) -> Snapshot:
     """Prepare everything a run starts from: the data with its cold users drawn, and the frozen features.
 
@@ -43,10 +45,11 @@ def take_snapshot(
         progress: told of what is being done.
         like: an older snapshot, a model of which is to go on with this one: it reads the same modalities, with the mean
             and the scale that it knows, and the cold users of then stay cold.
+        texts_folder: where preference texts and their vectors are kept; unset, where all else that was encoded is.
     """
     check_device(config.device)
     _warn_of_weak_settings(config)
-    writer = preference_writer(config.features.preference_source, Cache())
+    writer = preference_writer(config.features.preference_source, Cache(texts_folder))
     dataset = dataset.configured(config.data)
     if not config.clients_here:  # the users are those of the nodes
         dataset = dataset.catalogue()
@@ -59,7 +62,8 @@ def take_snapshot(
     _check_cohorts(config, dataset)
     _say_what_is_left_out(dataset)
     read = _features_read(config) if like is None else _features_of(like.features, config.features)
-    encoding = Encoding(read, config.model.text_model_name, progress, None if like is None else like.features)
+    known = None if like is None else like.features
+    encoding = Encoding(read, config.model.text_model_name, progress, known, texts_folder)
     features, provenance = build_item_features(dataset.items, encoding)
     _check_text_dim(config.model, features)
     written_here = config.uses_memory and config.clients_here

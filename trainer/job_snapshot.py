@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 from fedmem.checkpoint import RunDirectory, Snapshot
 from fedmem.config import ExperimentConfig
@@ -13,7 +14,7 @@ from fedmem.errors import CheckpointError, ConfigError
 from fedmem.evaluation.baselines import EASE, ItemItemCounts, Popularity
 from fedmem.evaluation.evaluate import Scorer, evaluate
 from fedmem.resumable import check_continuable
-from fedmem.serving import erase_users
+from fedmem.serving import erase_texts, erase_users, texts_folder
 from fedmem.snapshot import take_snapshot
 from fedmem.storage.jobs import JobRow, Lease, RoundResult
 from trainer.aside import aside
@@ -85,9 +86,14 @@ class JobSnapshot:
         """Erase the users who were deleted since the job's files were written."""
         for erasure in self.stores.erasures.of_job(self.job.id):
             logger.info("%d deleted users are erased from the snapshot and the checkpoints", len(erasure.user_ids))
+            erase_texts(self._data_dir)
             for path in erase_users(self.directory.path, erasure.user_ids):
                 logger.warning("%s was damaged, and may have held a deleted user: it is removed", path)
             self.stores.erasures.done(erasure)
+
+    @property
+    def _data_dir(self) -> Path:
+        return self.directory.path.parents[1]
 
     def _recorded(self) -> bool:
         """Say whether any round is in the database, even if only the start."""
@@ -112,7 +118,8 @@ class JobSnapshot:
         parent = self._parent()
         like = None if parent is None else self._snapshot_of(parent, config)
         # Importing, downloading and loading an encoder takes seconds to minutes, a language model's answer up to one.
-        snapshot = aside(lambda: take_snapshot(config, dataset, StageLog(self.go_on), like), self.go_on)
+        texts = texts_folder(self._data_dir)
+        snapshot = aside(lambda: take_snapshot(config, dataset, StageLog(self.go_on), like, texts), self.go_on)
         self.go_on()
         self.directory.write_snapshot(snapshot)
 

@@ -1,7 +1,9 @@
 """Erasing users from a run: their memories and what they have handed on, then history, texts and ids."""
 
 import json
+import shutil
 from collections.abc import Collection
+from contextlib import suppress
 from pathlib import Path
 
 from safetensors.numpy import load
@@ -48,6 +50,22 @@ def erase_users(path: Path, user_ids: Collection[str]) -> list[Path]:
     write_arrays(path / "features.safetensors", arrays | texts.to_arrays())
     directory.write_dataset(dataset.without_users(users))
     return removed
+
+
+def texts_folder(data_dir: Path) -> Path:
+    """Name the folder of an installation in which jobs keep preference texts and their vectors."""
+    return data_dir / "preferences"
+
+
+def erase_texts(data_dir: Path) -> None:
+    """Erase all preference texts that jobs keep: by its content none shows whose it is. The next job writes them anew.
+
+    Raises:
+        CheckpointError: if they cannot be removed.
+    """
+    folder = texts_folder(data_dir)
+    with writing(folder), suppress(FileNotFoundError):
+        shutil.rmtree(folder)
 
 
 def leftovers(path: Path) -> list[Path]:

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy.typing as npt
@@ -45,12 +46,14 @@ class Encoding:
         text_model_name: the text encoder's name.
         progress: told of what is being done.
         like: features whose mean and scale are applied, which a trained model knows, instead of the catalogue's own.
+        texts_folder: where vectors of preference texts are kept; None is the cache's own folder.
     """
 
     config: FeaturesConfig
     text_model_name: str
     progress: StageProgress | None = None
     like: ItemFeatures | None = None
+    texts_folder: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -123,7 +126,7 @@ def build_user_features(
             )
         logger.info("preference texts are not used: %s", reason)
         return UserFeatures.empty(dataset.num_users), f"auto: {reason}, not used"
-    encoder = TextEncoder(encoding.text_model_name)
+    encoder = TextEncoder(encoding.text_model_name, encoding.texts_folder)
     raw = _encoded_where_present(texts, encoder, _stage(encoding.progress, "preference vectors"))
     fitted = item_texts.transformed(raw)
     note = f"{encoder.identity}, {int(fitted.mask.sum())} of {dataset.num_users} users"

@@ -1,6 +1,6 @@
 """From a model version to recommendations: for known users, new ones, histories and whole batches."""
 
-from fedmem.checkpoint.erasure import erase_users, leftovers
+from fedmem.checkpoint.erasure import erase_texts, erase_users, leftovers, texts_folder
 from fedmem.data.interactions import Item
 from fedmem.evaluation.comparable import ComparedRun, compare_runs
 from fedmem.memory.transitions import TransitionTable
@@ -35,11 +35,13 @@ __all__ = [
     "best_of",
     "compare_runs",
     "described_item",
+    "erase_texts",
     "erase_users",
     "leftovers",
     "list_experiments",
     "read_experiment",
     "read_leaks",
     "score_shares",
+    "texts_folder",
     "write_leaks",
 ]

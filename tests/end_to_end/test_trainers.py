@@ -11,17 +11,23 @@ from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from backend.eraser import Eraser
 from fedmem.config_reader import merged
 from fedmem.errors import ConfigError, ConflictError
 from fedmem.evaluation.baselines import EASE, ItemItemCounts, Popularity
 from fedmem.evaluation.evaluate import evaluate
+from fedmem.features.model_files import ModelFiles
+from fedmem.features.preference_endpoint import EndpointWriter
+from fedmem.features.text import TextEncoder
 from fedmem.interruption import heed
 from fedmem.storage import schema
 from fedmem.storage.catalogue import CatalogueStore
 from fedmem.storage.catalogue_rows import Event
 from fedmem.storage.engine import writing
+from fedmem.storage.erasures import ErasureStore
 from fedmem.storage.metrics import MetricStore
 from tests import forks
 from tests.end_to_end.products import ROUNDS, Product
@@ -560,3 +566,43 @@ def test_damaged_interactions_cost_a_job_only_themselves(product):
     assert [line.partition(" damaged")[0] for line in said] == [
         "2 interactions of 'tiny' are"
     ] * 2  # the gate reads too
+
+
+def test_preference_texts_are_kept_in_the_installation_alone_and_go_with_the_first_user_who_is_deleted(
+    product, tmp_path, monkeypatch
+):
+    """What a language model wrote of a history, and what an encoder made of it: the data folder is looked through."""
+    pytest.importorskip("openai", reason="the extra `llm` is not installed")
+    written = {f"An unmistakable taste, number {number}.": number for number in range(12)}
+    left = iter(written)
+    monkeypatch.setattr(EndpointWriter, "_ask", lambda self, prompt: next(left))
+    monkeypatch.setattr(TextEncoder, "_files", ModelFiles("made up", tmp_path, "weights", "weights"))
+
+    def vectors(self, texts, missing):
+        yield missing, np.array([[len(texts[place]) + place, 0.5, written.get(texts[place], -1)] for place in missing])
+
+    monkeypatch.setattr(TextEncoder, "_compute", vectors)
+    for name, value in {"CACHE_DIR": tmp_path / "cache", "LLM_BASE_URL": "http://unused", "LLM_MODEL": "m"}.items():
+        monkeypatch.setenv(f"FEDMEM_{name}", str(value))
+    with writing(product.engine) as connection:
+        connection.exec_driver_sql("UPDATE items SET text = title")
+    texts = {"text": "required", "image": "off", "preference_text": "required", "preference_source": "endpoint"}
+    job = product.queue({"features": texts, "federated": {"num_rounds": 1}})
+    product.train()
+    assert product.jobs.get(job.id).state == "succeeded", product.jobs.get(job.id).message
+    assert next(left, None) is None
+
+    def hold(*words: bytes) -> set[str]:
+        return {
+            path.relative_to(tmp_path).parts[0]
+            for path in tmp_path.rglob("*")
+            if path.is_file() and any(word in path.read_bytes() for word in words)
+        }
+
+    marks = b"An unmistakable taste", np.array([0.5, 7], "<f4").tobytes()  # what was written, and a vector of it
+    assert [hold(mark) for mark in marks] == [{"data"}, {"data"}]
+    assert "cache" in hold(np.array([0.5, -1], "<f4").tobytes())  # what was made of items
+    catalogue = CatalogueStore(product.engine)
+    catalogue.delete_user("tiny", "u03")
+    Eraser(ErasureStore(product.engine), catalogue, product.data_dir).erase("u03")
+    assert hold(*marks) == set()
