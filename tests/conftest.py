@@ -1,6 +1,7 @@
 """What every test shares: one thread, a feature cache of its own, and the real data where it is present."""
 
 import gc
+import itertools
 import os
 import signal
 import sys
@@ -112,3 +113,17 @@ def environment_as_it_was() -> Iterator[None]:
     for name in os.environ.keys() - before.keys():
         if name.startswith("FEDMEM_") or name == "DATABASE_URL":
             del os.environ[name]
+
+
+@pytest.fixture
+def followed_for_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who follows checkpoints to those that they build on, in a circle say, fails in the end instead of going on."""
+    from fedmem.checkpoint.checkpoints import Checkpoints
+
+    base_of, asked = Checkpoints.base_of, itertools.count()
+
+    def counted(self: Checkpoints, number: int) -> int | None:
+        assert next(asked) < 1000, "a circle is followed without end"
+        return base_of(self, number)
+
+    monkeypatch.setattr(Checkpoints, "base_of", counted)

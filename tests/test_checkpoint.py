@@ -466,7 +466,7 @@ def test_numbers_of_another_type_are_refused(run, name, bits, said):
 
 
 @pytest.mark.parametrize("base", [4, 5, -1, "3", 2.5])
-def test_checkpoints_do_not_build_on_themselves_or_on_later_ones(run, base):
+def test_checkpoints_do_not_build_on_themselves_or_on_later_ones(run, base, followed_for_a_while):
     path = round_folder(run) / "server.json"
     number = RunDirectory(run).read_record().best
     wrong = number if base == 4 else base

@@ -215,7 +215,7 @@ def running(app: FastAPI) -> Iterator[tuple[Server, str]]:
     """An application behind a real socket: the server, and its address."""
     with listen("127.0.0.1", 0) as listener:
         server = Server(app)
-        thread = threading.Thread(target=server.run, args=([listener],))
+        thread = threading.Thread(target=server.run, args=([listener],), daemon=True)
         thread.start()
         try:
             until(lambda: server.started, "the server")

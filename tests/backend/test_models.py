@@ -242,7 +242,9 @@ def strange_sequence(folder: Path) -> None:
     write_arrays(path, arrays | {"sequence": arrays["sequence"] + 7})
 
 
-def test_a_checkpoint_of_the_right_shapes_with_strange_content_is_refused(served, served_world, recommender):
+def test_a_checkpoint_of_the_right_shapes_with_strange_content_is_refused(
+    served, served_world, recommender, followed_for_a_while
+):
     left = another_model(served_world, activate=False)
     folder = served_world.data_dir / "jobs" / "2"
     shutil.copytree(folder, whole := folder.with_name("whole"))

@@ -72,6 +72,9 @@ HOURS = {
 }
 
 
+ENOUGH = 20  # times that what was to end is done: whoever does not heed the stop by then does not
+
+
 class Stop:
     """A wish that comes at the ``times``-th time that something is done, and what is done after it."""
 
@@ -80,6 +83,7 @@ class Stop:
 
         def counted(*arguments, **named):
             self.done += 1
+            assert self.after <= ENOUGH, "it goes on after the stop, for hours"
             return do(*arguments, **named)
 
         monkeypatch.setattr(owner, name, counted)

@@ -34,7 +34,7 @@ def serving(app=application, options=None, **settings) -> Iterator[tuple[uvicorn
     chosen = WebSettings(_env_file=None, **settings)
     server = uvicorn.Server(config(app, chosen, lifespan="off", **{"ws": "none"} | (options or {})))
     with bound_socket("127.0.0.1", 0) as listener:
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
         thread.start()
         try:
             until(lambda: server.started, "the server")
@@ -79,11 +79,14 @@ def test_what_does_not_come_is_not_waited_for(impatient, sent):
 def test_a_byte_now_and_then_gives_no_more_time(impatient):
     with caller(impatient, HEAD) as connection, contextlib.suppress(ConnectionError):
         connection.settimeout(0.05)
-        while True:
+
+        def answered() -> bytes | None:
             connection.sendall(b"X")
             with contextlib.suppress(TimeoutError):
-                assert connection.recv(100).startswith(b"HTTP/1.1 408 ")
-                break
+                return connection.recv(100)
+            return None
+
+        assert until(answered, "the end of the patience").startswith(b"HTTP/1.1 408 ")
 
 
 def test_the_rest_of_a_body_that_is_not_read_is_not_waited_for_either(impatient):
