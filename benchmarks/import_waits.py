@@ -53,7 +53,7 @@ def beside(url: str, waits: Path, name: str, rows: int, first: int) -> Waits:
     process = subprocess.Popen(command, cwd=Path(__file__).parent.parent)
     while process.poll() is None:
         number += 1
-        store.add_feedback("served", [Event("user 1", "item 1", 2e9 + first + number)])
+        store.add_feedback("served", [Event("user 1", "item 1", 1e9 + first + number)])
         asked = time.monotonic()
         store.history("served", "user 1")
         reads.append(time.monotonic() - asked)

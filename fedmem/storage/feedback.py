@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from sqlalchemy import Connection
 
@@ -12,6 +13,7 @@ from fedmem.storage.catalogue_rows import Added, Event
 from fedmem.storage.datasets import let_be_seen
 
 NAMED = 5  # unknown items in a message
+AHEAD = 300.0  # seconds by which a sender's clock may be ahead of this machine's
 
 
 @dataclass(frozen=True)
@@ -63,7 +65,7 @@ class Feedback:
         steps = any(interactions.is_step(event.timestamp) for event in events)
         dates = steps and interactions.counts_seconds(self.connection, self.dataset_id)
         for place, event in enumerate(events):
-            if error := _unstorable(event):
+            if error := _unstorable(event) or _to_come(event, self.now):
                 found[place] = error
             elif event.item_id in missing:
                 found[place] = UnknownItemError(
@@ -132,6 +134,21 @@ def _unstorable(event: Event) -> DataError | None:
     if not event.user_id or "\0" in event.user_id:
         return DataError(f"{event.user_id!r} cannot name a user")
     return None
+
+
+def _to_come(event: Event, now: float) -> DataError | None:
+    """Refuse what has not happened yet, which would be the newest of its user until then: a wrong zone or unit."""
+    if interactions.is_step(event.timestamp) or event.timestamp <= now + AHEAD:
+        return None
+    return DataError(
+        f"{_described(event)} is of {_moment(event.timestamp)}, and it is {_moment(now)} here: more than "
+        f"{AHEAD / 60:.0f} minutes ahead is no time of what has happened. Give seconds since 1970, or a time with its "
+        "zone"
+    )
+
+
+def _moment(seconds: float) -> str:
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%SZ}"
 
 
 def _described(event: Event) -> str:

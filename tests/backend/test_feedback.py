@@ -1,6 +1,7 @@
 """Kinds of feedback, and that one bad event costs only itself."""
 
 import threading
+import time
 
 import pytest
 from starlette.testclient import TestClient
@@ -74,9 +75,18 @@ def test_an_event_of_thousands_of_unknown_keys_is_told_in_a_sentence(served):
 
 
 def test_an_iso_time_is_seconds(served):
-    send(served, event(timestamp="2027-01-15T08:00:00Z"))
+    send(served, event(timestamp="2023-11-14T22:13:20Z"))
     (entry,) = served.get("/users/new/history").json()["interactions"]
     assert entry["timestamp"] == NOW
+
+
+def test_what_has_not_happened_yet_is_refused_but_for_a_clock_that_is_ahead(served):
+    ahead, wrong = time.time() + 240, time.time() + 8 * 3600
+    found = send(served, event("7", timestamp=ahead), event("8", timestamp=wrong), event("9", "click", timestamp=wrong))
+    assert (found.status_code, found.json()["accepted"], history(served)) == (207, 1, ["7"])
+    assert [(one["index"], one["status"]) for one in found.json()["refused"]] == [(1, 422), (2, 422)]
+    assert "more than 5 minutes ahead" in found.json()["refused"][0]["detail"]
+    assert "'new' on item '8' is of 20" in problem(send(served, event("8", timestamp=wrong)), 422).detail
 
 
 def test_one_bad_event_costs_only_itself(served):

@@ -22,7 +22,7 @@ from tests.backend.conftest import ITEMS, columns, problem, settings_of, wait_fo
 from tests.backend.test_models import another_model
 from tests.waiting import until
 
-NOW = 1_800_000_000
+NOW = 1_700_000_000
 
 
 def events(user: str, *items: str, start: float = NOW) -> dict:

@@ -29,6 +29,7 @@ from fedmem.storage.turns import PIECE
 from tests.clock import Clock
 from tests.storage.builders import queue
 
+LATER = 5e9  # than all that happens here
 FILMS = (
     ItemRow("1", "The Matrix", ("Action", "Sci-Fi"), 1999, "/covers/1.jpg", "The Matrix (1999). Action, Sci-Fi"),
     ItemRow("2", "Mat", ("Drama",), 2001),
@@ -134,7 +135,9 @@ def test_a_name_must_be_one(store, name):
         store.write(name, "/data", columns(), FILMS)
 
 
-def test_rows_known_by_their_number_must_continue_the_last_import(store):
+def test_rows_known_by_their_number_must_continue_the_last_import(store, clock):
+    clock.now = LATER
+
     def write(*pairs: tuple[str, str]) -> Imported:
         rows = columns([(user, item, float(number)) for number, (user, item) in enumerate(pairs)])
         return store.write("s", "/data/s.txt", rows, [ItemRow(item) for item in "abc"], numbered=True)
@@ -159,7 +162,17 @@ def test_rows_without_times_are_refused_where_others_have_times(store):
     assert store.dataset("s").interactions == 1
 
 
-def test_steps_are_refused_where_all_times_are_dates(store):
+def test_what_is_to_come_is_refused_but_a_step_is_no_time(store, clock):
+    clock.now = 1.7e9
+    store.write("s", "/data", columns([("u", "a", 1.0)]), [ItemRow("a")])
+    events = [Event("u", "a", time) for time in (1.7e9 + 300, 1.7e9 + 301, 5.0, 4e9)]
+    taken = store.take_feedback("s", events)
+    assert (taken.added.accepted, list(taken.refused)) == (2, [1, 3])
+    assert "is of 2023-11-14T22:18:21Z, and it is 2023-11-14T22:13:20Z here" in str(taken.refused[1])
+
+
+def test_steps_are_refused_where_all_times_are_dates(store, clock):
+    clock.now = LATER
     items = [ItemRow("a"), ItemRow("b")]
     store.write("dates", "/data", columns([("u", "a", 1.7e9)]), items)
     with pytest.raises(ConflictError, match=r"times of /steps.csv count steps \(up to 7\), and .* 'dates' are dates"):
@@ -384,7 +397,8 @@ EVENTS = st.builds(
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=25)
 @given(st.lists(st.lists(EVENTS, max_size=8), max_size=5))
-def test_batches_of_feedback_against_a_model(store, batches):
+def test_batches_of_feedback_against_a_model(store, clock, batches):
+    clock.now = LATER
     if any(row.name == "s" for row in store.datasets()):
         store.remove("s")
     store.write("s", "/data", columns([("a", "1", 0.0)]), [ItemRow("1"), ItemRow("2")])
@@ -465,5 +479,5 @@ def test_the_longest_ids_fit_into_every_index(engine):
     assert (read_id(user), read_id(item)) == (user, item)
     store = CatalogueStore(engine)
     store.write("long", "the test", InteractionColumns([user], [item], [1e9]), [ItemRow(item, "A film")])
-    assert store.add_feedback("long", [Event(user, item, 2e9)]).accepted == 1
+    assert store.add_feedback("long", [Event(user, item, 1.1e9)]).accepted == 1
     store.delete_user("long", user)
