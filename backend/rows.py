@@ -20,10 +20,12 @@ from fedmem.contracts import (
     ModelVersion,
     NearestItem,
     Prototype,
+    RunningTest,
     Trainer,
     UserHistory,
 )
 from fedmem.serving import JobMap
+from fedmem.storage.ab_rows import AbTestRow
 from fedmem.storage.catalogue_rows import DatasetRow, InteractionRow, ItemRow
 from fedmem.storage.impressions import ImpressionRow
 from fedmem.storage.jobs import TrainerRow
@@ -61,14 +63,19 @@ def in_service_of(served: ServedModels) -> tuple[InService, ...]:
             model_version=version,
             in_memory=served.in_memory(version) is not None,
             default=dataset == served.unnamed,
+            ab_test=_test_of(served.tests.get(dataset)),
         )
         for dataset, version in sorted(served.in_service.items())
     )
 
 
-def model_of(row: ModelRow, served: ServedModels, refused: str | None) -> ModelVersion:
-    """Show a model version, whether it serves, and why it could not if it could not."""
-    show = partial(_whole_model_of, served=served, refused=refused)
+def _test_of(test: AbTestRow | None) -> RunningTest | None:
+    return None if test is None else RunningTest(id=test.id, treatment=test.treatment, share=test.share)
+
+
+def model_of(row: ModelRow, in_service: Mapping[str, str], refused: str | None) -> ModelVersion:
+    """Show a model version, whether it serves, and why it could not; ``in_service`` is what answers, by data set."""
+    show = partial(_whole_model_of, in_service=in_service, refused=refused)
     return mended(
         f"model {row.version}",
         row,
@@ -78,7 +85,7 @@ def model_of(row: ModelRow, served: ServedModels, refused: str | None) -> ModelV
     )
 
 
-def _whole_model_of(row: ModelRow, served: ServedModels, refused: str | None) -> ModelVersion:
+def _whole_model_of(row: ModelRow, in_service: Mapping[str, str], refused: str | None) -> ModelVersion:
     return ModelVersion(
         version=row.version,
         job_id=row.job_id,
@@ -86,7 +93,7 @@ def _whole_model_of(row: ModelRow, served: ServedModels, refused: str | None) ->
         round=row.round,
         created_at=time_of(row.created_at),
         active=row.active,
-        serving=served.in_service.get(row.dataset) == row.version,
+        serving=in_service.get(row.dataset) == row.version,
         kept=row.checkpoint is not None,
         state="in_service" if row.active else "replaced" if row.served_before else "ready",
         waits=None if row.served_before else row.held_back,

@@ -21,6 +21,7 @@ from cli import (
     items,
     jobs,
     keys,
+    models,
     recommending,
     schedules,
     serving,
@@ -56,6 +57,7 @@ for command in (
 
 for name, group in (
     ("jobs", jobs.app),
+    ("models", models.app),
     ("schedules", schedules.app),
     ("ab", ab_tests.app),
     ("keys", keys.app),

@@ -31,7 +31,7 @@ def list_models(
     refusals = {version: refusal.reason for version, refusal in keeper.loader.refusals.items()}
     rows = models.page(limit, dataset)
     return ModelPage(
-        models=tuple(shown(lambda row: model_of(row, served, refusals.get(row.version)), rows)),
+        models=tuple(shown(lambda row: model_of(row, served.in_service, refusals.get(row.version)), rows)),
         serving=None if served.unnamed is None else served.in_service.get(served.unnamed),
         in_service=in_service_of(served),
     )
@@ -53,7 +53,7 @@ def roll_back(dataset: DatasetName, keeper: Keeper, served: Served) -> ModelVers
 
     What cannot be served, or did not serve before, is a 409, and the one in service stays.
     """
-    return model_of(keeper.roll_back(dataset), served, None)
+    return model_of(keeper.roll_back(dataset), served.in_service, None)
 
 
 @router.post("/models/{version}/activate", dependencies=[WRITES], responses=problems(404, 409, 413, 503))
@@ -69,4 +69,4 @@ def activate_model(
     When the answer comes, it has been loaded, checked and swapped in. A version that cannot be served is a 409, and the
     one in service stays.
     """
-    return model_of(keeper.activate(version, "asked for by HTTP"), served, None)
+    return model_of(keeper.activate(version, "asked for by HTTP"), served.in_service, None)

@@ -73,7 +73,7 @@ def _readiness() -> tuple[bool, str]:
     try:
         in_service = client().ready().in_service
         if len(in_service) == 1:
-            return True, f"answered by {in_markdown(in_service[0].model_version)}"
+            return True, f"answered by {in_markdown(in_service[0].model_version)}{_in_test(in_service[0])}"
         return True, "; ".join(map(_who_answers, in_service))
     except BackendError as error:
         return False, in_markdown(error)
@@ -82,7 +82,15 @@ def _readiness() -> tuple[bool, str]:
 def _who_answers(one: InService) -> str:
     notes = ["the default"] * one.default + ["loaded once it is asked"] * (not one.in_memory)
     words = f"{in_markdown(one.dataset)} by {in_markdown(one.model_version)}"
-    return words + (f" ({', '.join(notes)})" if notes else "")
+    return words + (f" ({', '.join(notes)})" if notes else "") + _in_test(one)
+
+
+def _in_test(one: InService) -> str:
+    """Say that a share of the users is answered by another model, where it is."""
+    test = one.ab_test
+    if test is None:
+        return ""
+    return f", and in A/B test {test.id} {test.share:.0%} of the users by {in_markdown(test.treatment)}"
 
 
 def _tile(title: str, good: bool, words: str) -> None:

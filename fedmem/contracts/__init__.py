@@ -72,7 +72,7 @@ from fedmem.contracts.recommendations import (
     SimilarItems,
 )
 from fedmem.contracts.schedules import Schedule, ScheduleList, ScheduleRequest, ScheduleUpdate
-from fedmem.contracts.service import Dataset, DatasetList, InService, Live, Ready, Trainer, TrainerList
+from fedmem.contracts.service import Dataset, DatasetList, InService, Live, Ready, RunningTest, Trainer, TrainerList
 from fedmem.contracts.uploads import (
     ImportOutcome,
     ImportUpload,
@@ -161,6 +161,7 @@ __all__ = [
     "RememberedPart",
     "RoundMetrics",
     "RowGrowth",
+    "RunningTest",
     "Schedule",
     "ScheduleList",
     "ScheduleRequest",

@@ -14,6 +14,14 @@ class Live(Contract):
     status: Literal["live"] = "live"
 
 
+class RunningTest(Contract):
+    """An A/B test that splits a data set's users at this moment."""
+
+    id: int = Field(description="Its number.", examples=[1])
+    treatment: str = Field(description="The model that answers its share of the users.", examples=["job-8-round-90"])
+    share: float = Field(description="The share, between 0 and 1.", examples=[0.5])
+
+
 class InService(Contract):
     """The model that answers for a data set."""
 
@@ -21,6 +29,7 @@ class InService(Contract):
     model_version: str = Field(description="Its model.", examples=["job-7-round-120"])
     in_memory: bool = Field(description="Whether it is in memory; one that is not is loaded once it is asked.")
     default: bool = Field(description="Whether it answers requests that name no data set.")
+    ab_test: RunningTest | None = Field(None, description="The A/B test in which another answers a share of the users.")
 
 
 class Ready(Contract):

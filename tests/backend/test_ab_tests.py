@@ -51,6 +51,8 @@ def test_users_are_split_and_stay_where_they_are(client, treatment):
     assert (before["arm"], before["ab_test"]) == (None, None)
     test = start(client, treatment).json()
     assert (test["control"]["model_version"], test["treatment"]["model_version"]) == (control, treatment)
+    (serving,) = client.get("/health/ready").json()["in_service"]
+    assert serving["ab_test"] == {"id": test["id"], "treatment": treatment, "share": 0.5}
     first = arms(client)
     assert set(first.values()) == {("control", control), ("treatment", treatment)}
     assert arms(client) == first

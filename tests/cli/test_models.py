@@ -1,0 +1,86 @@
+"""``fedmem models``: what serves, what waits, and changing it, on the command line."""
+
+import json
+import shutil
+
+import pytest
+
+from tests.end_to_end.products import Product
+
+
+@pytest.fixture(scope="module")
+def product(tmp_path_factory) -> Product:
+    """A data set with a model in service, and one that waits."""
+    product = Product.made(tmp_path_factory.mktemp("models"))
+    for promotion in ("auto", "manual"):
+        product.queue({"federated": {"num_rounds": 1}}, promotion=promotion)
+    product.train()
+    return product
+
+
+@pytest.fixture
+def run(fedmem, product, monkeypatch):
+    """``run("list")`` on this product."""
+    monkeypatch.setenv("FEDMEM_DATA_DIR", str(product.data_dir))
+    return lambda *words: fedmem("models", *words, "--database-url", product.url)
+
+
+def test_an_empty_database_says_how_to_begin(fedmem, tmp_path):
+    url = ("--database-url", Product.made(tmp_path).url)
+    for command, said in (("list", "fedmem jobs start"), ("history", "fedmem models activate")):
+        outcome = fedmem("models", command, *url)
+        assert (outcome.code, said in outcome.err) == (0, True)
+        assert json.loads(fedmem("models", command, "--json", *url).out) == []
+    refused = fedmem("models", "rollback", "tiny", *url)
+    assert (refused.code, "error:" in refused.err) == (2, True)
+
+
+def test_what_serves_what_waits_and_what_is_tried_are_listed(fedmem, product, run):
+    found = json.loads(run("list", "--json").out)
+    assert [(model["version"], model["state"]) for model in found] == [
+        ("job-1-round-1", "in_service"),
+        ("job-2-round-1", "ready"),
+    ]
+    assert found[1]["waits"]
+    shown = run("list", "--dataset", "tiny").out
+    assert all(words in shown for words in ("job-1-round-1", "in service", "ready", found[1]["waits"][:20]))
+    test = fedmem("ab", "start", "job-2-round-1", "--share", "0.25", "--database-url", product.url).out.strip()
+    assert "answers 25% of the users of job-1-round-1" in run("list").out.replace("\n", " ")
+    running = json.loads(run("list", "--json").out)[1]["ab_test"]
+    assert (running["id"], running["share"]) == (int(test), 0.25)
+    fedmem("ab", "stop", test, "--database-url", product.url)
+
+
+def test_one_is_put_into_service_and_rolled_back(run):
+    outcome = run("activate", "job-2-round-1")
+    assert (outcome.code, outcome.out.strip()) == (0, "job-2-round-1"), outcome.err
+    assert "tiny is served by job-2-round-1" in outcome.err
+    assert run("rollback", "tiny").out.strip() == "job-1-round-1"
+    newest, middle, _ = json.loads(run("history", "--json").out)
+    assert (newest["version"], newest["until"]) == ("job-1-round-1", None)
+    assert newest["reason"] == "rolled back from job-2-round-1"
+    assert (middle["version"], middle["reason"]) == ("job-2-round-1", "asked for on the command line")
+    assert "rolled back from" in run("history", "--dataset", "tiny").out
+
+
+def test_one_that_cannot_be_loaded_is_refused_and_what_serves_stays(product, run):
+    folder = product.directory(2).path
+    shutil.move(folder, folder.with_name("away"))
+    refused = run("activate", "job-2-round-1")
+    shutil.move(folder.with_name("away"), folder)
+    assert (refused.code, "job-2-round-1 cannot be served" in refused.err) == (2, True), refused.err
+    assert json.loads(run("list", "--json").out)[0]["version"] == "job-1-round-1"
+
+
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        (("activate", "no-such"), "there is no model 'no-such'"),
+        (("rollback", "nowhere"), "tiny"),
+        (("list", "--dataset", "nowhere"), "'nowhere'"),
+        (("history", "--dataset", "nowhere"), "'nowhere'"),
+    ],
+)
+def test_what_is_not_there_is_one_clear_error(run, command, said):
+    outcome = run(*command)
+    assert (outcome.code, said in outcome.err) == (2, True), outcome.err
