@@ -345,7 +345,7 @@ def test_who_is_deleted_and_comes_back_while_a_model_is_loaded_is_known_by_the_r
 
     def say(item: str) -> None:
         said.append(item)
-        body = {"events": [{"user_id": "u03", "item_id": item, "timestamp": 1_900_000_000 * (item == "7")}]}
+        body = {"events": [{"user_id": "u03", "item_id": item, "timestamp": 1_700_000_000 * (item == "7")}]}
         assert served.post("/feedback", json=body).status_code == 200
 
     def meanwhile(dataset: str, after: int) -> tuple[int, list[ItemRow]]:
@@ -440,7 +440,7 @@ def test_a_deletion_during_a_look_is_not_done_again_at_the_next_swap(served, ser
     left = another_model(served_world, activate=True)
     until_served(served, left)
     busy(lambda: served.delete("/users/u03"))
-    served.post("/feedback", json={"events": [{"user_id": "u03", "item_id": "7", "timestamp": 1_900_000_000}]})
+    served.post("/feedback", json={"events": [{"user_id": "u03", "item_id": "7", "timestamp": 1_700_000_000}]})
     assert served.post(f"/models/{recommender.model_version}/activate").status_code == 200
     assert "7" not in [item["item_id"] for item in served.get("/recommend/u03?k=50").json()["items"]]
 

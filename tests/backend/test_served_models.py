@@ -263,7 +263,7 @@ def test_what_happens_in_one_data_set_is_not_seen_in_another(world):
         assert client.delete("/users/u02?dataset=tiny").status_code == 204
         assert client.get("/recommend/u02?dataset=tiny").json()["strategy"] == "popularity"
         assert client.get("/recommend/u02?dataset=books&k=50").json()["items"] == before
-        event = {"user_id": "u01", "item_id": "b7", "timestamp": 1_900_000_000}
+        event = {"user_id": "u01", "item_id": "b7", "timestamp": 1_700_000_000}
         client.post("/feedback?dataset=books", json={"events": [event]}).raise_for_status()
         assert "b7" not in items_of(client.get("/recommend/u01?dataset=books&k=50"))
         seen = FILMS - items_of(client.get("/recommend/u01?dataset=tiny&k=50"))
