@@ -155,6 +155,7 @@ def item_of(row: ItemRow, served: ServedModel | None, links: Links, *, available
         title=row.title or row.item_id,
         genres=row.genres,
         year=row.year,
+        tags=row.tags,
         text=row.text,
         image_url=links.picture(row.item_id, row.image_path),
         available=available,

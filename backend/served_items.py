@@ -73,9 +73,9 @@ def changed_rows(known: ServedCatalogue, rows: list[ItemRow]) -> list[ItemRow]:
 
 
 def _differs(item: Item, row: ItemRow) -> bool:
-    return any(getattr(item, name) != getattr(row, name) for name in ("title", "genres", "year", "text"))
+    return any(getattr(item, name) != getattr(row, name) for name in ("title", "genres", "year", "text", "tags"))
 
 
 def _item(row: ItemRow) -> Item:
     path = None if row.image_path is None else Path(row.image_path)
-    return Item(row.item_id, row.title, row.genres, row.year, path, row.text)
+    return Item(row.item_id, row.title, row.genres, row.year, path, row.text, tags=row.tags)

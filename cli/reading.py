@@ -47,9 +47,10 @@ class Reading:
     ] = None
     title_column: Annotated[str | None, typer.Option(help="Items: the column of titles; default title.")] = None
     genres_column: Annotated[str | None, typer.Option(help="Items: the column of genres; default genres.")] = None
-    genre_separator: Annotated[str, typer.Option(help="Items: what stands between two genres.")] = "|"
+    genre_separator: Annotated[str, typer.Option(help="Items: what stands between two genres or tags.")] = "|"
     year_column: Annotated[str | None, typer.Option(help="Items: the column of years; default year.")] = None
     text_column: Annotated[str | None, typer.Option(help="Items: the column of descriptions; default text.")] = None
+    tags_column: Annotated[str | None, typer.Option(help="Items: the column of free tags; default tags.")] = None
 
     def arguments(self) -> dict[str, Any]:
         """Return the keyword arguments of ``load_dataset`` and ``read_dataset``."""

@@ -42,7 +42,7 @@ def load_dataset(
 def _items(rows: Iterable[ItemRow]) -> Iterator[Item]:
     for row in rows:
         path = None if row.image_path is None else Path(row.image_path)
-        yield Item(row.item_id, row.title, row.genres, row.year, path, row.text)
+        yield Item(row.item_id, row.title, row.genres, row.year, path, row.text, tags=row.tags)
 
 
 def _existing_images(items: Iterable[Item]) -> Iterator[Item]:

@@ -5,6 +5,7 @@ from typing import Annotated
 
 from anyio import from_thread
 from fastapi import APIRouter, Query, Request, Response
+from pydantic import FailFast
 
 from backend.dependencies import (
     WRITES,
@@ -29,7 +30,7 @@ from backend.query_route import KnownQueryRoute
 from backend.routers.recommend import check_size
 from backend.rows import item_of
 from fedmem.contracts import AvailabilityChange, ItemAvailability, ItemPage, ItemResponse, ItemUpdate, SimilarItems
-from fedmem.contracts.recommendations import MAX_K
+from fedmem.contracts.recommendations import MAX_K, MOST_TAGS, Tag
 from fedmem.errors import UnknownItemError
 from fedmem.serving import described_item
 from fedmem.storage.catalogue import CatalogueStore
@@ -48,23 +49,31 @@ def list_items(
     links: CurrentLinks,
     q: Annotated[str, Query(max_length=200, description="Only titles that contain this, in any case.")] = "",
     category: Annotated[str | None, Query(max_length=200, description="Only items of this genre.")] = None,
+    tag: Annotated[
+        tuple[Tag, ...], FailFast(), Query(max_length=MOST_TAGS, description="Only items with all of these tags.")
+    ] = (),
     available: Annotated[bool | None, Query(description="false: only hidden items; true: only the others.")] = None,
     offset: Annotated[int, Query(ge=0, le=10_000_000, description="How many to skip; `next` holds it.")] = 0,
     limit: Annotated[int, Query(ge=1, le=500, description="How many.")] = 50,
 ) -> ItemPage:
     """List items by title; those whose title begins with `q` come first."""
-    page = catalogue.find_items(dataset, search=q, category=category, available=available, offset=offset, limit=limit)
+    page = catalogue.find_items(
+        dataset, search=q, category=category, tags=tag, available=available, offset=offset, limit=limit
+    )
     following = None
     if offset + limit < page.total:
         query = {
             "q": q,
             "category": category,
+            "tag": tag,
             "available": _written(available),
             "dataset": dataset,
             "offset": offset + limit,
             "limit": limit,
         }
-        following = links.path("/items", **{name: value for name, value in query.items() if value not in ("", None)})
+        following = links.path(
+            "/items", **{name: value for name, value in query.items() if value not in ("", None, ())}
+        )
     links = links.naming(served.to_name(dataset))
     hidden = catalogue.hidden_of(dataset, [row.item_id for row in page.items])
     items = tuple(item_of(row, model, links, available=row.item_id not in hidden) for row in page.items)
@@ -135,7 +144,8 @@ def put_item(
     """
     name = dataset_name(dataset, arrivals.served, catalogue)
     item = described_item(item_id, update.title, update.genres, update.year, update.text)
-    row = ItemRow(item_id, item.title, item.genres, item.year, _image_path(catalogue, name, item_id), item.text)
+    path = _image_path(catalogue, name, item_id)
+    row = ItemRow(item_id, item.title, item.genres, item.year, path, item.text, tags=update.tags)
     keeper.put_item(name, row)
     model, hidden = from_thread.run(arrivals.if_any, name), catalogue.hidden_of(name, [item_id])
     return item_of(row, model, links.naming(arrivals.served.to_name(name)), available=not hidden)

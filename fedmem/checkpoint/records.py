@@ -37,6 +37,7 @@ class _ItemRecord(BaseModel, strict=True, extra="forbid"):
     year: int | None
     image_path: _Text | None
     text: _Text
+    tags: list[_Text] = []  # where there are any
 
 
 class _DatasetRecord(BaseModel, strict=True):
@@ -167,12 +168,16 @@ def dataset_record(dataset: FederatedDataset) -> dict[str, Any]:
 
 def _item_record(item: Item) -> dict[str, Any]:
     record = {field.name: getattr(item, field.name) for field in fields(item) if field.compare}
+    if not item.tags:
+        del record["tags"]
     return record | {"image_path": None if item.image_path is None else str(item.image_path)}
 
 
 def _item(record: _ItemRecord) -> Item:
     image = None if record.image_path is None else Path(record.image_path)
-    return Item(record.item_id, record.title, tuple(record.genres), record.year, image, record.text)
+    return Item(
+        record.item_id, record.title, tuple(record.genres), record.year, image, record.text, tags=tuple(record.tags)
+    )
 
 
 def dataset_of(record: Mapping[str, Any], arrays: Mapping[str, Array]) -> FederatedDataset:

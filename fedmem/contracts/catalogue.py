@@ -39,6 +39,12 @@ class ItemUpdate(Body):
         (), max_length=100, description="Its genres, which are its categories.", examples=[["Comedy", "Romance"]]
     )
     year: int | None = Field(None, ge=-9999, le=9999, examples=[1987])
+    tags: Listed[Genre] = Field(
+        (),
+        max_length=100,
+        description="Free words by which answers are filtered (`tag`); no model reads them.",
+        examples=[["vegan", "gift"]],
+    )
     text: str = Field(
         "",
         max_length=MAX_DESCRIPTION_LENGTH,
@@ -71,6 +77,7 @@ class ItemResponse(Contract):
     title: str = Field(description="The title, or the id where no title is known.", examples=["The Princess Bride"])
     genres: tuple[str, ...] = Field(examples=[["Comedy", "Romance"]])
     year: int | None = Field(examples=[1987])
+    tags: tuple[str, ...] = Field((), description="Free words by which answers are filtered.", examples=[["vegan"]])
     text: str = Field(
         description="What the text encoder reads of it; empty where nothing is known.",
         examples=["The Princess Bride (1987). Comedy, Romance. A farm boy turned pirate looks for his true love."],

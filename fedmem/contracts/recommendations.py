@@ -12,6 +12,7 @@ MAX_K = 1000
 MAX_OFFSET = 100_000
 MAX_HISTORY = 10_000
 MAX_BATCH = 256
+MOST_TAGS = 20
 
 
 def told_apart(value: object) -> object:
@@ -33,6 +34,7 @@ ItemId = Annotated[
     Field(pattern=STORED, description="An item's id in the data set.", examples=["1197"]),
 ]
 UserId = Annotated[str, Field(pattern=STORED, description="A user's id.", examples=["u1"])]
+Tag = Annotated[str, Field(max_length=200, description="As it is spelt in the catalogue.", examples=["vegan"])]
 StrategyName = Literal["model", "global_memory", "prototypes", "popularity", "cold_model", "no_memory"]
 Strategy = Annotated[
     StrategyName,
@@ -74,6 +76,9 @@ class Selection(Contract):
     )
     year_to: int | None = Field(
         None, ge=-9999, le=9999, description="Only items of this year or earlier.", examples=[None]
+    )
+    tag: Listed[Tag] = Field(
+        (), max_length=MOST_TAGS, description="Only items with this tag; of several, with all of them.", examples=[[]]
     )
     exclude: Listed[ItemId] = Field(
         (), max_length=MAX_HISTORY, description="Items that are not to be recommended.", examples=[["588"]]

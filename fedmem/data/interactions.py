@@ -64,8 +64,9 @@ class Item:
     """One catalogue entry: ``text`` is what the text encoder reads, empty when nothing is known of the item.
 
     ``description`` is the part of the text beside title, year and genres. ``described`` names what a file says of the
-    item, out of ``title``, ``genres``, ``year``, ``text`` and ``image_path``: an empty cell says that there is none, a
-    missing column says nothing. ``available`` says whether it may be recommended; None where the file does not say.
+    item, out of ``title``, ``genres``, ``year``, ``text``, ``image_path`` and ``tags``: an empty cell says that there
+    is none, a missing column says nothing. ``available`` says whether it may be recommended; None where the file does
+    not say. ``tags`` are free words by which answers are filtered; nothing is trained on them.
     """
 
     item_id: str
@@ -77,6 +78,7 @@ class Item:
     description: str = field(default="", compare=False)
     described: frozenset[str] = field(default=frozenset(), compare=False)
     available: bool | None = field(default=None, compare=False)
+    tags: tuple[str, ...] = ()
 
     @property
     def label(self) -> str:

@@ -46,7 +46,7 @@ def import_dataset(
 def item_row(item: Item) -> ItemRow:
     """Convert an item to what the database holds."""
     path = None if item.image_path is None else str(item.image_path.resolve())
-    return ItemRow(item.item_id, item.title, item.genres, item.year, path, item.text, item.described)
+    return ItemRow(item.item_id, item.title, item.genres, item.year, path, item.text, item.described, tags=item.tags)
 
 
 def merged(stored: ItemRow, said: ItemRow) -> ItemRow:
@@ -63,7 +63,8 @@ def merged(stored: ItemRow, said: ItemRow) -> ItemRow:
     else:
         text = item_text(parts["title"], parts["year"], parts["genres"], parts["text"])
     image_path = said.image_path if "image_path" in said.described else stored.image_path
-    return ItemRow(stored.item_id, parts["title"], parts["genres"], parts["year"], image_path, text)
+    tags = said.tags if "tags" in said.described else stored.tags
+    return ItemRow(stored.item_id, parts["title"], parts["genres"], parts["year"], image_path, text, tags=tags)
 
 
 def _parts(row: ItemRow) -> dict[str, Any]:

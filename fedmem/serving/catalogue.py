@@ -77,7 +77,7 @@ class ServedCatalogue:
         Raises:
             ConfigError: if a filter asks for what no item has.
         """
-        given = [(name, value) for name in FILTERS if (value := getattr(selection, name)) is not None]
+        given = [(name, value) for name in FILTERS if (value := getattr(selection, name)) not in (None, ())]
         columns = [self._outside(name, value) for name, value in given]
         if self._unavailable is not None:
             columns.append(self._unavailable)

@@ -1,6 +1,6 @@
 """Filters: by the fields of a selection that leave items out, which items have what is asked for."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any
 
@@ -22,8 +22,22 @@ def of_category(items: Sequence[Item], category: str) -> BoolArray:
     """
     inside = np.array([category in item.genres for item in items], np.bool_)
     if not inside.any():
-        raise ConfigError(f"category = {category!r}: no item has this genre{_nearest(items, category)}")
+        genres = (item.genres for item in items)
+        raise ConfigError(f"category = {category!r}: no item has this genre{_nearest(genres, category, 'genres')}")
     return inside
+
+
+def of_tags(items: Sequence[Item], tags: Sequence[str]) -> BoolArray:
+    """Keep the items that have all of some tags.
+
+    Raises:
+        ConfigError: if no item has one of them.
+    """
+    unknown = set(tags).difference(*(item.tags for item in items))
+    if unknown:
+        tag = min(unknown)
+        raise ConfigError(f"tag = {tag!r}: no item has this tag{_nearest((item.tags for item in items), tag, 'tags')}")
+    return np.array([set(tags) <= set(item.tags) for item in items], np.bool_)
 
 
 def of_years_from(items: Sequence[Item], year: int) -> BoolArray:
@@ -53,13 +67,18 @@ def _of_years(name: str, items: Sequence[Item], year: int, which: str, passes: C
     return inside
 
 
-def _nearest(items: Sequence[Item], category: str) -> str:
-    genres = sorted({genre for item in items for genre in item.genres})
-    close = get_close_matches(category, genres, n=1, cutoff=0.5)
+def _nearest(lists: Iterable[Sequence[str]], asked: str, what: str) -> str:
+    names = sorted({name for each in lists for name in each})
+    close = get_close_matches(asked, names, n=1, cutoff=0.5)
     if close:
         return f" (did you mean {close[0]!r}?)"
-    return f"; there are {', '.join(genres[:20])}" if genres else "; this catalogue has no genres"
+    return f"; there are {', '.join(names[:20])}" if names else f"; this catalogue has no {what}"
 
 
-# By field of ``Selection``; one that is None filters nothing.
-FILTERS: Mapping[str, Filter] = {"category": of_category, "year_from": of_years_from, "year_to": of_years_to}
+# By field of ``Selection``; one that is None or empty filters nothing.
+FILTERS: Mapping[str, Filter] = {
+    "category": of_category,
+    "year_from": of_years_from,
+    "year_to": of_years_to,
+    "tag": of_tags,
+}

@@ -156,6 +156,7 @@ class CatalogueStore:
         *,
         search: str = "",
         category: str | None = None,
+        tags: Collection[str] = (),
         available: bool | None = None,
         offset: int = 0,
         limit: int = 50,
@@ -164,7 +165,7 @@ class CatalogueStore:
         with reading(self.engine) as connection:
             dataset_id = datasets.find_dataset(connection, name)
             also = () if available is None else (~hidden_items.is_hidden() if available else hidden_items.is_hidden(),)
-            return items.find_items(connection, dataset_id, search, category, offset, limit, also)
+            return items.find_items(connection, dataset_id, search, category, tags, offset, limit, also)
 
     def item(self, name: str, item_id: str) -> ItemRow:
         """Return one item, or raise ``UnknownItemError``."""

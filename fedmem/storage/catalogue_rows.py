@@ -9,7 +9,7 @@ import numpy.typing as npt
 from fedmem.config import Repeats
 from fedmem.contracts.feedback import FeedbackKind
 
-DESCRIPTION = frozenset(("title", "genres", "year", "image_path", "text"))
+DESCRIPTION = frozenset(("title", "genres", "year", "image_path", "text", "tags"))
 
 
 @dataclass(frozen=True)
@@ -29,6 +29,7 @@ class ItemRow:
     described: frozenset[str] = field(default=DESCRIPTION, compare=False)
     changed_at: float = field(default=0.0, compare=False)
     edited_at: float | None = field(default=None, compare=False)  # when it was last put by hand, None if never
+    tags: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

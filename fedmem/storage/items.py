@@ -1,4 +1,4 @@
-"""Items: written where they are new or changed, found by id, by title and by genre."""
+"""Items: written where they are new or changed, found by id, by title, by genre and by tag."""
 
 import itertools
 from collections import Counter
@@ -31,7 +31,7 @@ from fedmem.storage.interactions import BATCH
 from fedmem.storage.schema import datasets, items
 from fedmem.storage.stored_items import read_items
 
-_DESCRIPTION = (items.c.title, items.c.genres, items.c.year, items.c.image_path, items.c.text)
+_DESCRIPTION = (items.c.title, items.c.genres, items.c.year, items.c.image_path, items.c.text, items.c.tags)
 _NO_TEXT = r"\\u(d[89a-fA-F]|D[89a-fA-F]|0000)"  # escapes of what PostgreSQL makes no text of
 _ROW = (items.c.item_id, *_DESCRIPTION, items.c.changed_at, items.c.edited_at)
 
@@ -134,6 +134,7 @@ def _values(edition: Edition, row: ItemRow) -> dict[str, Any]:
         "image_path": row.image_path,
         "text": row.text,
         "edited_at": row.edited_at,
+        "tags": list(row.tags),
     }
 
 
@@ -192,11 +193,12 @@ def find_items(
     dataset_id: int,
     search: str,
     category: str | None,
+    tags: Collection[str],
     offset: int,
     limit: int,
     also: Collection[ColumnElement[bool]] = (),
 ) -> ItemPage:
-    """Find items of a category whose title contains ``search``, those that begin with it first."""
+    """Find items of a category and with all tags whose title contains ``search``, those that begin with it first."""
     wanted = [*_seen(dataset_id), *also]
     order: list[ColumnElement[Any]] = [items.c.title, items.c.item_id]
     if search:
@@ -206,26 +208,28 @@ def find_items(
         wanted.append(title.icontains(search, autoescape=True))
         order.insert(0, case((title.istartswith(search, autoescape=True), 0), else_=1))
     if category is not None:
-        wanted.append(_has_genre(connection, category))
+        wanted.append(_holds(connection, items.c.genres, category))
+    wanted += [_holds(connection, items.c.tags, tag) for tag in tags]
     total = connection.scalar(select(func.count()).select_from(items).where(*wanted))
     page = select(*_ROW).where(*wanted).order_by(*order).offset(offset).limit(limit)
     return ItemPage(tuple(read_items(connection.execute(page))), int(total or 0))
 
 
-def _has_genre(connection: Connection, genre: str) -> ColumnElement[bool]:
+def _holds(connection: Connection, names: ColumnElement[Any], name: str) -> ColumnElement[bool]:
+    """Say in SQL that a column's list of names holds one; what is no list holds none."""
     lists: ColumnElement[bool]
     if connection.dialect.name == "postgresql":
-        lists = (func.json_typeof(items.c.genres) == "array") & ~cast(items.c.genres, Text).regexp_match(_NO_TEXT)
+        lists = (func.json_typeof(names) == "array") & ~cast(names, Text).regexp_match(_NO_TEXT)
         elements = func.json_array_elements_text
     else:
-        lists, elements = func.json_valid(items.c.genres) == 1, func.json_each
-    element = elements(case((lists, items.c.genres), else_=literal_column("'[]'", JSON))).table_valued("value")
-    return exists(select(literal(1)).select_from(element).where(element.c.value == genre))
+        lists, elements = func.json_valid(names) == 1, func.json_each
+    element = elements(case((lists, names), else_=literal_column("'[]'", JSON))).table_valued("value")
+    return exists(select(literal(1)).select_from(element).where(element.c.value == name))
 
 
 def _refuse_nul(row: ItemRow) -> None:
     """Refuse NUL: PostgreSQL does not store it or, worse, stores it in a genre and fails at each search for one."""
-    if any("\0" in text for text in (row.item_id, row.title, *row.genres, row.image_path or "", row.text)):
+    if any("\0" in text for text in (row.item_id, row.title, *row.genres, *row.tags, row.image_path or "", row.text)):
         raise DataError(f"the item {row.item_id!r} holds the character U+0000, which is not text")
 
 

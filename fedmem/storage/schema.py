@@ -22,7 +22,7 @@ from sqlalchemy import (
 )
 
 # The migration at which a database holds these tables; a test compares it with migrations/versions.
-REVISION = "0012"
+REVISION = "0013"
 
 metadata = MetaData(
     naming_convention={
@@ -76,6 +76,7 @@ items = Table(
     Column("changed_at", Double, nullable=False),
     Column("version", BigInteger, primary_key=True, default=0, autoincrement=False),  # of the last change
     Column("edited_at", Double),  # when it was last described by hand, which imports respect; NULL if never
+    Column("tags", JSON),  # a list of free words, which nothing is trained on; NULL for none
     Index(None, "dataset_id", "version"),
 )
 

@@ -20,19 +20,22 @@ def read_items(rows: Iterable[Row[*tuple[Any, ...]]]) -> Iterator[ItemRow]:
         if not isinstance(item_id, str):
             _say(repr(item_id))
             continue
-        title, genres, year, image_path, text = described
+        title, genres, year, image_path, text, tags = described
+        tags = [] if tags is None else tags  # of an item that was stored before there were any
         item = ItemRow(
             item_id,
             _text(title) or "",
-            _genres(genres),
+            _names(genres),
             year if isinstance(year, int) and year in YEARS else None,
             _text(image_path),
             _text(text) or "",
             DESCRIPTION,
             _time(changed_at) or 0.0,
             _time(edited_at),
+            _names(tags),
         )
-        if (item.title, list(item.genres), item.year, item.image_path, item.text) != tuple(described):
+        names = list(item.genres), list(item.tags)
+        if (item.title, item.year, item.image_path, item.text, *names) != (title, year, image_path, text, genres, tags):
             _say(item_id)
         yield item
 
@@ -41,7 +44,7 @@ def _text(value: Any) -> str | None:
     return value.encode(errors="replace").decode() if isinstance(value, str) else None
 
 
-def _genres(value: Any) -> tuple[str, ...]:
+def _names(value: Any) -> tuple[str, ...]:
     names = map(_text, value) if isinstance(value, list) else ()
     return tuple(name for name in names if name is not None)
 

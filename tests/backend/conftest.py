@@ -207,7 +207,8 @@ def served(served_world: World) -> Iterator[TestClient]:
 def wait_for_model(client: TestClient) -> None:
     """Look into the database at once, instead of waiting for the application to do so."""
     client.app.state.services.keeper.look()
-    assert client.get("/health/ready").status_code == 200
+    ready = client.get("/health/ready")
+    assert ready.status_code == 200, ready.text
 
 
 @contextlib.contextmanager

@@ -48,6 +48,36 @@ def test_a_search_with_a_category(served):
     assert served.get("/items?q=nothing").json() == {"items": [], "total": 0, "next": None}
 
 
+def test_free_tags_are_described_shown_and_filtered_by(served, served_world):
+    for item_id, tags in {"3": ["gift", "new"], "4": ["gift"]}.items():
+        put = served.put(f"/items/{item_id}", json={"title": f"Film {item_id}", "tags": tags})
+        assert put.json()["tags"] == served.get(f"/items/{item_id}").json()["tags"] == tags
+    found = served.get("/items?tag=gift&tag=new").json()
+    assert [item["item_id"] for item in found["items"]] == ["3"]
+    page = served.get("/items?tag=gift&limit=1").json()
+    assert [item["item_id"] for item in served.get(page["next"]).json()["items"]] == ["4"]
+
+    def recommended(client, tags):
+        """By each route that takes a selection."""
+        body = {"k": 5, "tag": tags}
+        sent = client.post("/recommend", json={"history": ["9"], **body}).json()
+        batch = client.post("/recommend/batch", json={"requests": [{"user_id": "new", **body}]}).json()["answers"][0]
+        known = client.get("/recommend/new", params=body).json()
+        return [sorted(item["item_id"] for item in answer["items"]) for answer in (sent, batch, known)]
+
+    assert recommended(served, ["gift"]) == 3 * [["3", "4"]]
+    assert recommended(served, ["gift", "new"]) == 3 * [["3"]]
+    first = served.get("/recommend/new?k=1&tag=gift").json()
+    second = served.get(first["next"]).json()
+    assert {item["item_id"] for page in (first, second) for item in page["items"]} == {"3", "4"}
+    assert "did you mean 'gift'?" in problem(served.get("/recommend/new?tag=gifts"), 422).detail
+    assert served.put("/items/4", json={"title": "Film 4"}).json()["tags"] == []
+    assert recommended(served, ["gift"]) == 3 * [["3"]]
+    with TestClient(create_app(settings_of(served_world))) as client:
+        wait_for_model(client)
+        assert recommended(client, ["gift"]) == 3 * [["3"]]
+
+
 def test_another_data_set_is_named(served):
     items = served.get("/items?dataset=other").json()["items"]
     assert [(item["item_id"], item["recommendable"]) for item in items] == [("a", False)]
@@ -176,7 +206,7 @@ def test_while_a_text_is_encoded_others_store_and_are_answered(served, monkeypat
     with ThreadPoolExecutor() as threads:
         later = threads.submit(served.put, "/items/x", json={"title": "Film X", "genres": ["Western"]})
         assert begun.wait(PATIENCE)
-        event = {"user_id": "u03", "item_id": "7", "timestamp": 1_800_000_000}
+        event = {"user_id": "u03", "item_id": "7", "timestamp": 1_700_000_000}
         assert served.post("/feedback", json={"events": [event]}).json()["accepted"] == 1
         assert served.delete("/users/u04").status_code == 204
         assert not later.done()

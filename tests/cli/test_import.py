@@ -254,24 +254,28 @@ def test_ctrl_c_in_the_middle_leaves_nothing(fedmem, imported, data, url, tmp_pa
 
 # --- what an import says of what is there already
 
-STORED = ItemRow("7", "Heat (1995)", ("Action",), 1995, "/covers/7.jpg", "Heat (1995). Action. A thief.")
+STORED = ItemRow(
+    "7", "Heat (1995)", ("Action",), 1995, "/covers/7.jpg", "Heat (1995). Action. A thief.", tags=("heist",)
+)
 
 
 @pytest.mark.parametrize(
     ("said", "columns", "becomes"),
     [
         (ItemRow("7"), "", STORED),
-        (ItemRow("7"), "title genres year text image_path", ItemRow("7")),
+        (ItemRow("7"), "title genres year text image_path tags", ItemRow("7")),
         (ItemRow("7", "Heat", text="Heat"), "title",
-         ItemRow("7", "Heat", ("Action",), 1995, "/covers/7.jpg", "Heat (1995). Action. A thief.")),
+         ItemRow("7", "Heat", ("Action",), 1995, "/covers/7.jpg", "Heat (1995). Action. A thief.",
+                 tags=("heist",))),
         (ItemRow("7", "Warm", text="Warm"), "title genres",
-         ItemRow("7", "Warm", (), 1995, "/covers/7.jpg", "Warm (1995). A thief.")),
+         ItemRow("7", "Warm", (), 1995, "/covers/7.jpg", "Warm (1995). A thief.", tags=("heist",))),
         (ItemRow("7", text="A cop."), "text", replace(STORED, text="Heat (1995). Action. A cop.")),
+        (ItemRow("7", tags=("old",)), "tags", replace(STORED, tags=("old",))),
         (ItemRow("7", image_path="/new.jpg"), "image_path", replace(STORED, image_path="/new.jpg")),
         (ItemRow("7", "unknown", ("Drama",), None, None, "Drama"), "title genres year text",
-         ItemRow("7", "unknown", ("Drama",), None, "/covers/7.jpg", "Drama")),
+         ItemRow("7", "unknown", ("Drama",), None, "/covers/7.jpg", "Drama", tags=("heist",))),
     ],
-    ids=["nothing", "empty cells", "title", "title, no genres", "text", "picture", "a title that says nothing"],
+    ids=["nothing", "empty cells", "title", "title, no genres", "text", "tags", "picture", "a title that says nothing"],
 )  # fmt: skip
 def test_what_the_columns_say_is_put_into_what_is_known(said, columns, becomes):
     assert merged(STORED, replace(said, described=frozenset(columns.split()))) == becomes

@@ -251,6 +251,13 @@ def test_letters_beyond_ascii_are_found_in_any_case_on_sqlite(sqlite_engine):
 
 def test_items_are_found_by_genre(films):
     assert films.find_items("films", category="Drama").total == 2
+    for item_id, tags in {"t1": ("gift", "new"), "t2": ("gift",)}.items():
+        films.put_item("films", ItemRow(item_id, tags=tags))
+    found = [
+        [row.item_id for row in films.find_items("films", tags=tags).items] for tags in (["gift"], ["new", "gift"])
+    ]
+    assert found == [["t1", "t2"], ["t1"]]
+    assert films.find_items("films", tags=["gif"]).total == 0
     assert titles(films.find_items("films", category="Drama", search="mat")) == ["Mat"]
     assert titles(films.find_items("films", category='a "quoted" one, here')) == ["Élan 100%"]
     for no_genre in ("", "Dram", ", ", 'Drama", "', "drama"):

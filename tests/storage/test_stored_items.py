@@ -8,7 +8,7 @@ from fedmem.storage.catalogue_rows import Event, InteractionColumns, ItemRow
 from fedmem.storage.engine import writing
 
 WHOLE = ItemRow("b", "Film B", ("Drama",), 1999, None, "Film B (1999). Drama")
-DAMAGED = ItemRow("a", "Film A", ("Drama",), 2001, "/a.jpg", "Film A (2001). Drama")
+DAMAGED = ItemRow("a", "Film A", ("Drama",), 2001, "/a.jpg", "Film A (2001). Drama", tags=("gift", "new"))
 
 # What another program may have put into a column, and what is shown of it.
 ON_EITHER = {
@@ -17,6 +17,8 @@ ON_EITHER = {
     "genres = '{\"Drama\": 1}'": {"genres": ()},
     'genres = \'[1, null, "Film", ["Drama"]]\'': {"genres": ("Film",)},
     "genres = '[\"\\ud800\"]'": {"genres": ("?",)},
+    "tags = '5'": {"tags": ()},
+    "tags = '[1, \"gift\"]'": {"tags": ("gift",)},
 }
 ON_SQLITE = {
     "genres = '[\"Drama\"'": {"genres": ()},
@@ -48,7 +50,7 @@ def damage(engine, change):
 
 def check(store, shown, caplog):
     expected = ItemRow("a", **{name: shown.get(name, getattr(DAMAGED, name)) for name in (
-        "title", "genres", "year", "image_path", "text")})  # fmt: skip
+        "title", "genres", "year", "image_path", "text", "tags")})  # fmt: skip
     for _ in range(2):
         assert store.items("films") == [expected, WHOLE]
         assert store.snapshot("films").items == (expected, WHOLE)
@@ -58,6 +60,7 @@ def check(store, shown, caplog):
         assert set(store.find_items("films").items) == {expected, WHOLE}
         assert WHOLE in store.find_items("films", category="Drama").items
         assert WHOLE in store.find_items("films", search="film b").items
+        assert set(store.find_items("films", tags=["gift"]).items) == ({expected} if "gift" in expected.tags else set())
     said = ["the row of item a is damaged in the database: import it again, or put it"]
     assert [record.getMessage() for record in caplog.records] == ([] if "\ufffd" in str(shown) else said)
     store.add_feedback("films", [Event("u", "a", 3.0)])

@@ -1,4 +1,4 @@
-"""What a cell of an items file holds: a text, a year, genres as a list or with separators between them."""
+"""What a cell of an items file holds: a text, a year, names as a list or with separators between them."""
 
 import ast
 import json
@@ -63,15 +63,15 @@ def available_in(value: Any) -> bool | None:
     return AVAILABLE[text.lower()]
 
 
-def genres_in(value: Any, separator: str) -> tuple[str, ...]:
-    """Read genres from a list, from a text that writes one, or from a text that a separator splits, each once."""
+def names_in(value: Any, separator: str, what: str) -> tuple[str, ...]:
+    """Read names from a list, from a text that writes one, or from a text that a separator splits, each once."""
     if isinstance(value, str) and value.strip().startswith("["):
         value = _written_list(value.strip())
     if not isinstance(value, (list, tuple)):
-        value = line_in(value, "genre").split(separator)
-    if any(isinstance(genre, (list, dict)) for genre in value):
-        raise DataError(f"the genres {shown(value)} are no texts; give a list of names")
-    return tuple(dict.fromkeys(name for name in (line_in(genre, "genre") for genre in value) if name))
+        value = line_in(value, what).split(separator)
+    if any(isinstance(name, (list, dict)) for name in value):
+        raise DataError(f"the {what}s {shown(value)} are no texts; give a list of names")
+    return tuple(dict.fromkeys(name for name in (line_in(each, what) for each in value) if name))
 
 
 def _written_list(text: str) -> Any:

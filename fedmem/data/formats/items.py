@@ -12,7 +12,7 @@ from fedmem.data.formats.columns.id_columns import IdColumn
 from fedmem.data.formats.columns.wanted_columns import ITEM_FIELDS, ItemColumns
 from fedmem.data.formats.images import check_inside
 from fedmem.data.formats.item_remarks import Remarks
-from fedmem.data.formats.item_values import available_in, genres_in, line_in, text_in, year_in_cell
+from fedmem.data.formats.item_values import available_in, line_in, names_in, text_in, year_in_cell
 from fedmem.data.formats.reading import Reading
 from fedmem.data.formats.tables.bad_rows import WIDTH, BadRows
 from fedmem.data.formats.tables.opening import read_bytes
@@ -172,7 +172,7 @@ def _shortened(item: Item) -> Item:
 
 def _to_item(item_id: str, row: Row, folder: Path, genre_separator: str) -> Item:
     title = readable_title(line_in(row.get("title"), "title"))
-    genres = tuple(name for name in genres_in(row.get("genres"), genre_separator) if name not in _NO_GENRE)
+    genres = tuple(name for name in names_in(row.get("genres"), genre_separator, "genre") if name not in _NO_GENRE)
     told = year_in(title)
     year = year_in_cell(row.get("year")) or told
     description = text_in(row.get("text"), "text")
@@ -189,6 +189,7 @@ def _to_item(item_id: str, row: Row, folder: Path, genre_separator: str) -> Item
         description=description,
         described=frozenset(row) - {"available"} if told is None else frozenset((*row, "year")) - {"available"},
         available=available_in(row.get("available")),
+        tags=names_in(row.get("tags"), genre_separator, "tag"),
     )
 
 

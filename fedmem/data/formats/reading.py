@@ -35,6 +35,7 @@ class Reading:
     genre_separator: str = DEFAULT_GENRE_SEPARATOR
     year_column: str | None = None
     text_column: str | None = None
+    tags_column: str | None = None
 
     def __post_init__(self) -> None:
         if self.skip_bad_rows < 0:

@@ -300,3 +300,13 @@ def test_a_title_is_one_line(written):
 
 def test_whole_floats_are_the_ids_of_whole_numbers(written):
     assert [item.item_id for item in read(written("item_id,title,year\n1.0,A,1990.0\n2.0,B,\n"))] == ["1", "2"]
+
+
+def test_free_tags_are_read_as_genres_are_and_are_no_part_of_the_text(written):
+    content = "item_id,title,tags\n1,Soup,vegan| gift |vegan\n2,Stew,\n3,Pie,\"['new', 'gift']\"\n"
+    soup, stew, pie = read(written(content, "items.csv"))
+    assert (soup.tags, stew.tags, pie.tags) == (("vegan", "gift"), (), ("new", "gift"))
+    assert soup.text == "Soup"
+    assert "tags" in stew.described
+    (other,) = read(written("item_id,labels\n1,a;b\n", "more.csv"), tags_column="labels", genre_separator=";")
+    assert (other.tags, other.described) == (("a", "b"), {"tags"})

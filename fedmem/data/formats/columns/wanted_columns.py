@@ -13,7 +13,7 @@ _log = logging.getLogger(__name__)
 MOVIELENS_USER, MOVIELENS_ITEM = "userId", "movieId"
 ITEM_ID_NAMES = ("item_id", MOVIELENS_ITEM)
 # What may be said of an item, and the columns that say it where no option names another.
-ITEM_FIELDS = ("title", "genres", "year", "text", "image_path", "available")
+ITEM_FIELDS = ("title", "genres", "year", "text", "image_path", "available", "tags")
 _READ = "%s: read: %s"
 _RATINGS_PASSED_OVER = (
     "%s: the column %r looks like ratings, and every row counts as liked, a low one too; to count those from 4 on: "
@@ -132,10 +132,11 @@ def _is_time_name(name: str) -> bool:
 
 
 class ItemColumns:
-    """The columns of items: the id, and what else is there of title, genres, year, text, picture and availability."""
+    """The columns of items: the id, and which there are of the other fields."""
 
     def __init__(self, reading: Reading) -> None:
-        named = (reading.title_column, reading.genres_column, reading.year_column, reading.text_column, None, None)
+        described = (reading.title_column, reading.genres_column, reading.year_column, reading.text_column)
+        named = (*described, None, None, reading.tags_column)
         self._named = {field: name for field, name in zip(ITEM_FIELDS, named, strict=True) if name is not None}
         self._columns = {field: self._named.get(field, field) for field in ITEM_FIELDS}
         self._ids = (reading.items_id_column,) if reading.items_id_column else (reading.item_column, *ITEM_ID_NAMES)
@@ -172,7 +173,7 @@ class ItemColumns:
         if not self.fields:
             raise DataError(
                 f"{_no_column('title', names, where)}, nor another that describes an item; name one by --title-column, "
-                "--genres-column, --year-column or --text-column"
+                "--genres-column, --year-column, --text-column or --tags-column"
             )
         picked = [found, *self.fields.values()]
         said = (field if field == name else f"{field} from {name!r}" for field, name in self.fields.items())
