@@ -144,8 +144,9 @@ def put_item(
     """
     name = dataset_name(dataset, arrivals.served, catalogue)
     item = described_item(item_id, update.title, update.genres, update.year, update.text)
-    path = _image_path(catalogue, name, item_id)
-    row = ItemRow(item_id, item.title, item.genres, item.year, path, item.text, tags=update.tags)
+    stored = _stored(catalogue, name, item_id)
+    tags = update.tags if "tags" in update.model_fields_set else stored.tags
+    row = ItemRow(item_id, item.title, item.genres, item.year, stored.image_path, item.text, tags=tags)
     keeper.put_item(name, row)
     model, hidden = from_thread.run(arrivals.if_any, name), catalogue.hidden_of(name, [item_id])
     return item_of(row, model, links.naming(arrivals.served.to_name(name)), available=not hidden)
@@ -182,9 +183,9 @@ def _written(value: bool | None) -> str | None:
     return None if value is None else str(value).lower()
 
 
-def _image_path(catalogue: CatalogueStore, dataset: str, item_id: str) -> str | None:
-    """Find the picture; it is not part of a description, and stays."""
+def _stored(catalogue: CatalogueStore, dataset: str, item_id: str) -> ItemRow:
+    """Find what is known of an item; its picture is not part of a description, and stays."""
     try:
-        return catalogue.item(dataset, item_id).image_path
+        return catalogue.item(dataset, item_id)
     except UnknownItemError:
-        return None
+        return ItemRow(item_id)

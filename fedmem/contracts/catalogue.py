@@ -42,7 +42,7 @@ class ItemUpdate(Body):
     tags: Listed[Genre] = Field(
         (),
         max_length=100,
-        description="Free words by which answers are filtered (`tag`); no model reads them.",
+        description="Free words by which answers are filtered (`tag`); no model reads them. Left out, they stay.",
         examples=[["vegan", "gift"]],
     )
     text: str = Field(
