@@ -7,6 +7,8 @@ from contextlib import suppress
 from functools import lru_cache
 from typing import TYPE_CHECKING, TypeVar
 
+from pydantic import ValidationError
+
 from fedmem.contracts.contract import Contract
 
 if TYPE_CHECKING:
@@ -45,7 +47,7 @@ def mended(
     except DAMAGE as error:
         damage = error
     sentence = f"the row of {what} in the database is damaged: restore it from a backup"
-    warn_once(f"{sentence}. It cannot be shown as it is: {damage}")
+    warn_once(f"{sentence}. It cannot be shown as it is: {_in_words(damage)}")
     for name, value in harmless(row).items():
         row = dataclasses.replace(row, **{name: value})
         with suppress(*DAMAGE):
@@ -58,6 +60,14 @@ def shown(show: Callable[[AnyRowT], AnyShownT], rows: Iterable[AnyRowT]) -> Iter
     for row in rows:
         with suppress(*DAMAGE):
             yield show(row)
+
+
+def _in_words(damage: Exception) -> str:
+    """Say on one line what is wrong with the first value that is."""
+    if not isinstance(damage, ValidationError):
+        return " ".join(str(damage).split())
+    first = damage.errors(include_url=False, include_input=False)[0]
+    return f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
 
 
 @lru_cache(1000)

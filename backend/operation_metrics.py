@@ -8,7 +8,7 @@ from typing import get_args
 
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
-from backend.rows import TRAINER_SILENCE
+from backend.operation_rows import TRAINER_SILENCE
 from fedmem.contracts.jobs import JobState
 from fedmem.storage.job_overview import Overview, RunningJob
 from fedmem.storage.models import ModelRow

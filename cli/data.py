@@ -1,7 +1,5 @@
 """``fedmem data``: data sets fetched, made, and in the database."""
 
-import dataclasses
-from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -83,10 +81,13 @@ def import_files(
 @app.command("list")
 def show_datasets(database_url: DatabaseUrl = None, as_json: AsJson = False) -> None:
     """List the data sets in the database, with their counts."""
+    from backend.damaged_rows import shown
+    from backend.operation_rows import dataset_of
+
     with catalogue(database_url) as store:
-        rows = store.datasets()
+        rows = list(shown(dataset_of, store.datasets()))
     if as_json:
-        answer_json([dataclasses.asdict(row) for row in rows])
+        answer_json([row.model_dump(mode="json") for row in rows])
         return
     if not rows:
         notes.print("no data set yet; import one: fedmem data import PATH")
@@ -95,7 +96,7 @@ def show_datasets(database_url: DatabaseUrl = None, as_json: AsJson = False) -> 
     for column in ("name", "users", "items", "interactions", "imported", "from"):
         table.add_column(column, justify="left" if column in ("name", "imported", "from") else "right")
     for row in rows:
-        imported_at = datetime.fromtimestamp(row.imported_at).strftime("%Y-%m-%d %H:%M")
+        imported_at = f"{row.imported_at.astimezone():%Y-%m-%d %H:%M}"
         counts = (f"{count:,}" for count in (row.users, row.items, row.interactions))
         table.add_row(row.name, *counts, imported_at, row.source)
     answers.print(table)

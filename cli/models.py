@@ -32,7 +32,7 @@ NEWEST = 100
 def show_models(dataset: OfDataset = None, database_url: DatabaseUrl = None, as_json: AsJson = False) -> None:
     """List what serves and the newest models, with what each waits for, and the A/B tests that run."""
     from backend.damaged_rows import shown
-    from backend.rows import model_of
+    from backend.operation_rows import model_of
     from fedmem.storage.ab_tests import AbTestStore
     from fedmem.storage.models import ModelStore
 
@@ -78,7 +78,7 @@ def _table(found: "list[ModelVersion]", tests: Mapping[str, Any]) -> Table:
 def history(dataset: OfDataset = None, database_url: DatabaseUrl = None, as_json: AsJson = False) -> None:
     """Show what served when and why it did, the newest first."""
     from backend.damaged_rows import shown
-    from backend.rows import activation_of
+    from backend.operation_rows import activation_of
     from fedmem.storage.models import ModelStore
 
     with opened(database_url) as engine:

@@ -1,10 +1,10 @@
 """``fedmem schedules``: jobs that are queued again and again."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
-from datetime import datetime
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime, tzinfo
 from typing import TYPE_CHECKING, Annotated, Any, Literal
-from zoneinfo import ZoneInfo
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import typer
 from rich.table import Table
@@ -14,7 +14,7 @@ from cli.options import AsJson, ConfigFile, DatabaseUrl, Overrides
 from cli.screen import answer_json, answers, notes
 
 if TYPE_CHECKING:
-    from fedmem.storage.schedules import ScheduleRow, ScheduleStore
+    from fedmem.storage.schedules import ScheduleStore
 
 app = typer.Typer(
     help="Let models go on with the newest data, every night say: list, add, change, pause, resume, run and remove "
@@ -35,10 +35,13 @@ Promotion = Annotated[
 @app.command("list")
 def show_schedules(database_url: DatabaseUrl = None, as_json: AsJson = False) -> None:
     """List the schedules, when each is due, and what became of it last."""
+    from backend.damaged_rows import shown
+    from backend.schedule_rows import schedule_of
+
     with schedule_store(database_url) as store:
-        rows, now = store.all(), store.clock()
+        rows = list(shown(schedule_of, store.all()))
     if as_json:
-        answer_json([summary(row, now) for row in rows])
+        answer_json([row.model_dump(mode="json") for row in rows])
         return
     if not rows:
         notes.print("no schedules yet: add one with fedmem schedules add --dataset NAME --cron '0 3 * * *'")
@@ -48,12 +51,12 @@ def show_schedules(database_url: DatabaseUrl = None, as_json: AsJson = False) ->
         table.add_column(name, no_wrap=name != "data set", overflow="fold")
     for row in rows:
         next_at = "paused" if row.paused else _local(row.next_at, row.timezone)
-        job = "" if row.last_job is None else f"{row.last_job.id} {row.last_job.state}"
+        job = "" if row.last_job is None else f"{row.last_job} {row.last_job_state}"
         table.add_row(str(row.id), row.dataset, row.cron, row.timezone, str(row.rounds), next_at, job)
     answers.print(table)
     for row in rows:
-        if (trouble := row.trouble(now)) is not None:
-            notes.print(f"schedule {row.id}: {trouble}")
+        if row.trouble is not None:
+            notes.print(f"schedule {row.id}: {row.trouble}")
 
 
 @app.command()
@@ -142,13 +145,12 @@ def _change(url: str | None, schedule: int, values: dict[str, Any]) -> None:
     notes.print(f"schedule {row.id} is {when}")
 
 
-def _local(seconds: float | None, timezone: str) -> str:
+def _local(moment: datetime | float | None, timezone: str) -> str:
     """Write a time as the schedule's zone has it; nothing for none."""
-    return "" if seconds is None else f"{datetime.fromtimestamp(seconds, ZoneInfo(timezone)):%Y-%m-%d %H:%M %Z}"
-
-
-def summary(row: "ScheduleRow", now: float) -> dict[str, Any]:
-    """Return what a reader wants to know about a schedule."""
-    names = ("id", "dataset", "cron", "timezone", "rounds", "promotion", "paused", "next_at", "last_at", "config")
-    job = {"last_job": row.last_job_id, "last_job_state": None if row.last_job is None else row.last_job.state}
-    return {name: getattr(row, name) for name in names} | job | {"trouble": row.trouble(now)}
+    if moment is None:
+        return ""
+    moment = moment if isinstance(moment, datetime) else datetime.fromtimestamp(moment, UTC)
+    zone: tzinfo = UTC
+    with suppress(ZoneInfoNotFoundError, ValueError):  # of a row that was damaged
+        zone = ZoneInfo(timezone)
+    return f"{moment.astimezone(zone):%Y-%m-%d %H:%M %Z}"

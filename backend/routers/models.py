@@ -7,8 +7,9 @@ from fastapi import APIRouter, Path, Query
 from backend.damaged_rows import shown
 from backend.dependencies import WRITES, DatasetName, Keeper, Models, OnlyDataset, Served
 from backend.openapi import problems
+from backend.operation_rows import activation_of, model_of
 from backend.query_route import KnownQueryRoute
-from backend.rows import activation_of, in_service_of, model_of
+from backend.rows import in_service_of
 from fedmem.contracts import ModelHistory, ModelPage, ModelVersion
 from fedmem.contracts.contract import PRINTABLE
 

@@ -11,8 +11,9 @@ from backend.damaged_rows import shown
 from backend.dependencies import Catalogue, CurrentServices, Jobs, OfDataset, Served
 from backend.errors import NotReadyError
 from backend.openapi import problems
+from backend.operation_rows import dataset_of, trainer_of
 from backend.query_route import KnownQueryRoute
-from backend.rows import dataset_of, in_service_of, trainer_of
+from backend.rows import in_service_of
 from backend.served_models import ServedModels
 from fedmem.contracts import DatasetList, Live, Ready, TrainerList
 from fedmem.errors import ConflictError

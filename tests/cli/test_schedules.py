@@ -4,6 +4,8 @@ import json
 
 import pytest
 
+from backend.damaged_rows import warn_once
+from fedmem.storage.engine import writing
 from tests.end_to_end.products import Product
 
 
@@ -69,3 +71,37 @@ def test_what_is_wrong_is_one_clear_error(fedmem, product, given, words):
     assert outcome.code == 2
     assert words in outcome.err
     assert "there is no schedule 9" in fedmem("schedules", "remove", 9, "--database-url", product.url).err
+
+
+@pytest.mark.parametrize(
+    ("damage", "said"),
+    [
+        ("rounds = 'many', next_at = 'soon'", "the row of schedule 1 in the database is damaged"),
+        ("cron = x'ff'", "the row of schedule 1 in the database is damaged"),
+        ("timezone = 'Mars'", ""),
+    ],
+)
+def test_a_damaged_row_is_said_and_spoils_no_list(fedmem, product, damage, said):
+    url = ("--database-url", product.url)
+    for hour in (3, 4):
+        assert fedmem("schedules", "add", "--dataset", "tiny", "--cron", f"0 {hour} * * *", *url).code == 0
+    with writing(product.engine) as connection:
+        connection.exec_driver_sql(f"UPDATE schedules SET {damage} WHERE id = 1")
+    warn_once.cache_clear()
+    shown = fedmem("schedules", "list", *url)
+    assert (shown.code, "0 4 * * *" in shown.out, said in shown.err) == (0, True, True), shown.err
+    assert [row["id"] for row in json.loads(fedmem("schedules", "list", "--json", *url).out)] == [1, 2]
+
+
+def test_a_damaged_data_set_is_said_and_spoils_no_list(fedmem, product, caplog):
+    url = ("--database-url", product.url)
+    product.write("books", "b", "Book")
+    with writing(product.engine) as connection:
+        connection.exec_driver_sql("UPDATE datasets SET source = x'ff', imported_at = 'then' WHERE name = 'books'")
+    warn_once.cache_clear()
+    caplog.clear()
+    shown = fedmem("data", "list", *url)
+    assert (shown.code, "tiny" in shown.out, "books" in shown.out) == (0, True, True), shown.err
+    (said,) = caplog.messages  # which Python writes to stderr where nothing else takes it
+    assert said.startswith("the row of data set books in the database is damaged: restore it from a backup. It cannot")
+    assert [row["users"] for row in json.loads(fedmem("data", "list", "--json", *url).out)] == [12, 12]
