@@ -75,7 +75,14 @@ class ModelKeeper:
 
     def _soon(self) -> tuple[Callable[[], None], ...]:
         """List what is done at every look, and in a long one again and again."""
-        return self._erase, self._serve_active, self._take_up_tests, self._catch_up_all, self._hide_all
+        return (
+            self._erase,
+            self._serve_active,
+            self._take_up_tests,
+            self._forget_all,
+            self._catch_up_all,
+            self._hide_all,
+        )
 
     def _try_all(self, *works: Callable[[], None]) -> None:
         failures = []
@@ -115,6 +122,13 @@ class ModelKeeper:
         for model in self.served.all():
             with self.troubles.apart("the reading of new interactions", model.version), self._changing:
                 model.catch_up(self.catalogue)
+
+    def _forget_all(self) -> None:
+        """Forget users who were deleted, by others than this process too."""
+        for model in self.served.all():
+            with self.troubles.apart("the forgetting of deleted users", model.version), self._changing:
+                if (changed := model.without_deleted(self.catalogue)) is not model:
+                    self.served.replace(changed)
 
     def _hide_all(self) -> None:
         """Leave out what was hidden, and offer what was shown, by others than this process too."""
@@ -450,7 +464,5 @@ def _swap_message(model: ServedModel, before: ServedModel | None) -> str:
 
 
 def _without_user(model: ServedModel, user_id: str, until_id: int) -> ServedModel:
-    """Forget what a user did up to an id; a model that was loaded meanwhile may know of a return already."""
-    counted = model.new_interactions.forget(user_id, until_id)
-    model.recommender.forget_user(user_id, counted)
+    model.forget(user_id, until_id)
     return model

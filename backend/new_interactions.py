@@ -14,10 +14,14 @@ class NewInteractions:
 
     Args:
         after_id: the newest interaction that the snapshot holds.
+
+    Attributes:
+        after_id: the same.
+        last_id: the newest that was seen.
     """
 
     def __init__(self, after_id: int) -> None:
-        self.last_id = after_id
+        self.after_id = self.last_id = after_id
         self._events: dict[str, list[_Event]] = {}
         self._items: dict[str, tuple[str, ...]] = {}
         self._counted: dict[str, tuple[str, ...]] = {}
@@ -29,6 +33,15 @@ class NewInteractions:
 
     def __contains__(self, user_id: object) -> bool:
         return user_id in self._items
+
+    @property
+    def users(self) -> Sequence[str]:
+        """The ids of all of them."""
+        return tuple(self._events)
+
+    def has_until(self, user_id: str, until_id: int) -> bool:
+        """Say whether anything that a user did up to an id is known."""
+        return any(number <= until_id for _, number, _ in self._events.get(user_id, ()))
 
     def add(self, rows: Iterable[InteractionRow]) -> None:
         """Add more of them, in the order of their ids; those seen before are left out."""

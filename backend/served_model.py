@@ -20,6 +20,7 @@ class ServedModel:
         new_interactions: what users did since its snapshot.
         items_version: the version of the data set's items that it knows.
         hidden_version: that of those that are hidden.
+        deletion_state: what changes as users of the data set are deleted; the model knows no user who was by then.
     """
 
     recommender: Recommender
@@ -28,6 +29,7 @@ class ServedModel:
     new_interactions: NewInteractions
     items_version: int = -1
     hidden_version: int = -1
+    deletion_state: tuple[float, ...] = ()
 
     @classmethod
     def of_run(cls, recommender: Recommender) -> "ServedModel":
@@ -50,6 +52,26 @@ class ServedModel:
         if hidden is None:
             return self
         return replace(self, recommender=self.recommender.with_hidden(hidden), hidden_version=version)
+
+    def without_deleted(self, catalogue: CatalogueStore) -> "ServedModel":
+        """Forget users who were deleted since the last look; the same model where none was."""
+        state = catalogue.deletion_state(self.dataset)
+        if state == self.deletion_state:
+            return self
+        new = self.new_interactions
+        known = {*self.recommender.dataset.vocabulary.known_users, *new.users}
+        for user_id, first in catalogue.first_rows_of_deleted(self.dataset, known).items():
+            until_id = new.last_id if first is None else first - 1
+            # Else the snapshot is newer than the deletion, and holds what was done since.
+            of_snapshot = until_id >= new.after_id and self.recommender.user_index(user_id) is not None
+            if of_snapshot or new.has_until(user_id, until_id):
+                self.forget(user_id, until_id)
+        return replace(self, deletion_state=state)
+
+    def forget(self, user_id: str, until_id: int) -> None:
+        """Forget what a user did up to an id; of a return after that a model may know already."""
+        counted = self.new_interactions.forget(user_id, until_id)
+        self.recommender.forget_user(user_id, counted)
 
     def count_new(self) -> None:
         """Count among the transitions what came since the last time; they are read once the recommender refreshes."""

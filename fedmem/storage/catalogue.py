@@ -276,6 +276,18 @@ class CatalogueStore:
             if not deletions.forget_deletion(connection, dataset_id, user_id):
                 raise UnknownUserError(f"no user {user_id!r} was deleted from the data set {name!r}")
 
+    def deletion_state(self, name: str) -> tuple[float, ...]:
+        """Return what changes as users are deleted, or let in again."""
+        with reading(self.engine) as connection:
+            return deletions.deletion_state(connection, datasets.find_dataset(connection, name))
+
+    def first_rows_of_deleted(self, name: str, user_ids: Collection[str]) -> dict[str, int | None]:
+        """Return those of some users who were deleted, with the id of the first interaction since; None without one."""
+        with reading(self.engine) as connection:
+            dataset_id = datasets.find_dataset(connection, name)
+            deleted = deletions.deleted_users(connection, dataset_id, user_ids)
+            return {user: interactions.first_of(connection, dataset_id, user) for user in sorted(deleted)}
+
     def forget_deleted(self) -> bool:
         """Rid the database's files of deleted users, and say whether they are; see ``engine.forget_deleted``."""
         return forget_deleted(self.engine)

@@ -70,6 +70,12 @@ def deleted_users(connection: Connection, dataset_id: int, user_ids: Collection[
     return set() if salt is None else set(_limits(connection, dataset_id, salt, user_ids))
 
 
+def deletion_state(connection: Connection, dataset_id: int) -> tuple[float, ...]:
+    """Return what changes as users of a data set are deleted, or let in again."""
+    counted = select(func.count(), func.coalesce(func.sum(deletions.c.until), 0.0))
+    return tuple(connection.execute(counted.where(deletions.c.dataset_id == dataset_id)).one())
+
+
 def _salt(connection: Connection, dataset_id: int) -> bytes | None:
     salt: bytes | None = connection.scalar(select(datasets.c.deletion_salt).where(datasets.c.id == dataset_id))
     return salt

@@ -187,6 +187,13 @@ def history_of(connection: Connection, dataset_id: int, user_id: str) -> list[In
     return [InteractionRow(*row) for row in rows]
 
 
+def first_of(connection: Connection, dataset_id: int, user_id: str) -> int | None:
+    """Return the least id of a user's rows; None without any."""
+    of_user = (*seen(dataset_id), interactions.c.user_id == user_id)
+    first: int | None = connection.scalar(select(func.min(interactions.c.id)).where(*of_user))
+    return first
+
+
 def delete_user(connection: Connection, dataset_id: int, user_id: str) -> Deleted:
     """Delete a user's rows from a data set that is locked, those of an import under way too."""
     of_user = interactions.c.dataset_id == dataset_id, interactions.c.user_id == user_id

@@ -156,6 +156,21 @@ def test_who_is_deleted_is_unknown_at_once_and_after_a_start(served, served_worl
         assert client.get("/recommend/u04").json()["strategy"] == "model"
 
 
+def test_who_is_deleted_by_another_process_is_unknown_too(served, served_world):
+    served.post("/feedback", json=events("u04", "7")).raise_for_status()
+    assert served.get("/recommend/u03").json()["strategy"] == "model"
+    engine = connect(served_world.url)
+    for user in ("u03", "u04"):
+        CatalogueStore(engine).delete_user("tiny", user)
+    engine.dispose()
+    for user in ("u03", "u04"):
+        until(
+            lambda user=user: served.get(f"/recommend/{user}").json()["strategy"] == "popularity", "a user to be gone"
+        )
+        assert len(recommended(served, user)) == ITEMS
+    assert served.get("/recommend/u05").json()["strategy"] == "model"
+
+
 def test_who_is_deleted_is_in_no_checkpoint(served, served_world):
     directory = RunDirectory(served_world.data_dir / "jobs" / "1")
     user = directory.read_snapshot().dataset.vocabulary.user_index("u03")
