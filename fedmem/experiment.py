@@ -35,7 +35,6 @@ logger = logging.getLogger(__name__)
 NODES = "nodes.json"
 
 
-# What a resumed run may change: how long it goes on and where. Another device may round differently.
 @dataclass(frozen=True)
 class TestResult:
     """The one evaluation on test.

@@ -5,6 +5,7 @@ from collections.abc import Collection
 from fedmem.config import ExperimentConfig
 from fedmem.errors import CheckpointError, ConfigError
 
+# How long a run goes on and where; another device may round differently.
 RESUMABLE = {
     "device",
     "workers",
@@ -42,11 +43,25 @@ def check_continuable(old: ExperimentConfig, new: ExperimentConfig, job: int, *,
     Raises:
         ConfigError: naming the setting.
     """
+    refuse_nodes(new)
     if newest:
         refuse_budgets(new)
     trouble = _spends_more(old, new) or _changed(old, new, f"job {job} began", CHANGEABLE if newest else RESUMABLE)
     if trouble is not None:
         raise ConfigError(f"{trouble}: leave it as job {job} has it, or train anew without start_from")
+
+
+def refuse_nodes(config: ExperimentConfig) -> None:
+    """Refuse to continue a job whose clients are at nodes.
+
+    Raises:
+        ConfigError: naming the setting.
+    """
+    if not config.clients_here:
+        raise ConfigError(
+            f"engine = {config.engine}: what nodes remember and have handed on belongs to their job, and "
+            "no other can go on with it: train anew without start_from"
+        )
 
 
 def refuse_budgets(config: ExperimentConfig) -> None:

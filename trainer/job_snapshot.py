@@ -10,7 +10,7 @@ from fedmem.config import ExperimentConfig
 from fedmem.continuation import Carried, carried_over
 from fedmem.data.federated_dataset import FederatedDataset
 from fedmem.data.trainable import require_trainable
-from fedmem.errors import CheckpointError, ConfigError
+from fedmem.errors import CheckpointError
 from fedmem.evaluation.baselines import EASE, ItemItemCounts, Popularity
 from fedmem.evaluation.evaluate import Scorer, evaluate
 from fedmem.resumable import check_continuable
@@ -58,13 +58,7 @@ class JobSnapshot:
         Raises:
             MissingFolderError: if rounds were trained, and their folder is not there.
             DataError: if deletions left no user to train on.
-            ConfigError: if it is to continue a job over nodes.
         """
-        if self.job.start_from is not None and not config.clients_here:
-            raise ConfigError(
-                "start_from with engine = flower: what nodes remember and handed on belongs to that job. Train "
-                "anew without start_from"
-            )
         self._erase_deleted()
         copies = self.job.start_from is not None and not self.job.goes_on_with_newest and not self._recorded()
         if self.job.round > 0 and not self.directory.exists:

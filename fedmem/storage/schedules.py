@@ -17,7 +17,7 @@ from fedmem.config_reader import merged, validate_config, with_defaults_of
 from fedmem.contracts.jobs import PromotionMode
 from fedmem.errors import ConfigError, ConflictError, UnknownJobError, UnknownScheduleError
 from fedmem.recurrence import check_recurrence, next_due
-from fedmem.resumable import refuse_budgets
+from fedmem.resumable import refuse_budgets, refuse_nodes
 from fedmem.storage.datasets import find_dataset
 from fedmem.storage.engine import reading, writing
 from fedmem.storage.job_requests import insert_job, request_digest, with_repeats_of
@@ -276,6 +276,7 @@ def _planned(connection: Connection, row: ScheduleRow, defaults: Path | None) ->
 def _must_go_on(planned: PlannedJob) -> None:
     """Refuse a schedule whose model could not go on with newer data, which each of its jobs would fail of."""
     try:
+        refuse_nodes(planned.config)
         refuse_budgets(planned.config)
     except ConfigError as error:
         model = "the first job's" if planned.start_from is None else f"job {planned.start_from}'s, which serves,"
