@@ -330,7 +330,7 @@ def test_a_chart_says_when_it_does_not_draw_every_point(page, filled, monkeypatc
 
 def test_privacy_claims_nothing_that_is_not_there(page, filled):
     said = words(page("privacy", filled.api, job=filled.full))
-    assert "No noise on prototypes and metrics" in said
+    assert "No noise on metrics, and on updates, prototypes and transitions only with a budget" in said
     assert "unbounded" in said
     assert "only in sums" in said
     assert "rare pairs" in said
