@@ -5,6 +5,7 @@ from typing import Annotated, Self
 
 from pydantic import AfterValidator, Field, FiniteFloat, PositiveFloat, PositiveInt, SecretStr, model_validator
 
+from backend.encoders import SHIPPED
 from backend.served_models import IN_MEMORY
 from fedmem.sockets import is_loopback
 from fedmem.storage.settings import StorageSettings
@@ -51,6 +52,12 @@ class Settings(StorageSettings, WebSettings):
         IN_MEMORY,
         description="The most models in memory. Beyond them the one asked least recently leaves, first those that were "
         "replaced; one that is in service is loaded again once it is asked, which takes that request seconds.",
+    )
+    encoders: str = Field(
+        SHIPPED,
+        description="The encoders that the configuration of a job may name that is posted, besides those of "
+        "FEDMEM_JOB_CONFIG and of the job that it continues; * for any, which trainers look for on their disk and the "
+        "model hub.",
     )
     max_body_bytes: PositiveInt = Field(1_048_576, description="The longest request body, in bytes.")
     rate_limit: PositiveInt | None = Field(

@@ -16,9 +16,11 @@ from backend.dependencies import (
     Jobs,
     OnlyDataset,
 )
+from backend.encoders import refuse_other_encoders
 from backend.job_rows import job_of
 from backend.openapi import problems
 from backend.query_route import KnownQueryRoute
+from fedmem.config import ExperimentConfig
 from fedmem.contracts import Job, JobDefaults, JobPage, JobRequest, LeakReport
 from fedmem.contracts.jobs import JobKind, JobState
 from fedmem.errors import UnknownError
@@ -64,6 +66,8 @@ def create_job(
 
     A job with `start_from` has that job's settings where `config` says nothing; one that it cannot have is 422.
 
+    An encoder that neither the installation nor FEDMEM_ENCODERS names is 422.
+
     A job that is estimated to take more memory than the machine has, or may give it, is 422, and one that takes more
     disk than is free is 409. The first line of the job's log says what it is estimated to take, `privacy` what it
     will cost a user.
@@ -71,6 +75,8 @@ def create_job(
     dataset = catalogue.dataset(request.dataset)
     parent = None if request.start_from is None else jobs.get(request.start_from)
     config = whole_config(request.config, settings.job_config, parent)
+    known = whole_config(ExperimentConfig(), settings.job_config, parent)
+    refuse_other_encoders(config, settings.encoders, known)
     budget = checked_budget(config)
     needed = require_room(config, dataset, settings.data_dir, settings.job_memory)
     row, new = jobs.create(

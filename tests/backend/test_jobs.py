@@ -3,6 +3,7 @@
 from types import SimpleNamespace
 
 import pytest
+import yaml
 from starlette.testclient import TestClient
 
 from backend.app import create_app
@@ -45,6 +46,25 @@ def test_the_installations_settings_come_before_the_default_and_after_what_is_as
         assert create(client, config={"federated": {"num_rounds": 9}}).num_rounds == 9
         (tmp_path / "jobs.yaml").unlink()
         assert "jobs.yaml" in problem(client.post("/jobs", json={"dataset": "tiny"}), 422).detail
+
+
+ENCODERS = [{"model": {"text_model_name": "/etc"}}, {"features": {"image_model_name": "who/has-filled-the-disk"}}]
+
+
+@pytest.mark.parametrize("named", ENCODERS)
+def test_a_posted_job_names_no_encoder_that_the_operator_does_not(client, settings, tmp_path, named):
+    body = {"dataset": "tiny", "config": named}
+    ((key, value),) = ((f"{part}.{name}", value) for part, said in named.items() for name, value in said.items())
+    detail = problem(client.post("/jobs", json=body), 422).detail
+    assert detail.startswith(f"{key} = {value!r}: a job that is posted may name all-MiniLM-L6-v2, clip-ViT-B-32, desc")
+    assert client.get("/jobs").json()["jobs"] == []
+    own = tmp_path / "jobs.yaml"
+    own.write_text(yaml.safe_dump(named), encoding="utf-8")
+    for changed in ({"encoders": f"descriptor, {value}"}, {"encoders": "*"}, {"job_config": own}):
+        with TestClient(create_app(settings(**changed))) as listed:
+            assert listed.post("/jobs", json=body).status_code == 201
+    with TestClient(create_app(settings(encoders=""))) as strict:
+        assert strict.post("/jobs", json={"dataset": "tiny"}).status_code == 201
 
 
 def test_the_same_key_answers_with_the_same_job(client):
