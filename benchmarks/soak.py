@@ -2,17 +2,17 @@
 
     python -m benchmarks.soak --minutes 60 [--data data/ml-100k] [--keep]
 
-``fedmem up`` serves MovieLens 100K. Its newest interactions are held back and come in as
-feedback over the hour, at an even rate; a schedule lets the model in service go on with what has come, for a few
-rounds, and is run again as soon as a night's job has ended; each model goes into service. Users, with reasons or
-without, and histories are asked for, 50 a second, and every second a click on one of the answers is told. Five tabs of
-a real browser turn to each night's job. Few jobs and few noted answers are kept, as an operator's settings say.
+``fedmem up`` serves MovieLens 100K. Its newest interactions are held back and come in as feedback over the hour, at an
+even rate; a schedule lets the model in service go on with what has come, for a few rounds, and is run again as soon as
+a night's job has ended; each model goes into service. Users, with reasons or without, and histories are asked for, 50 a
+second, and every second a click on one of the answers is told. Five tabs of a real browser turn to the night's job once
+a minute. Few jobs and few noted answers are kept, as an operator's settings say.
 
 errors          answers other than 2xx, events that were refused, nights that did not succeed, what a tab showed as a
                 warning or an error, lines of the services' logs of the level ERROR, services that were started again.
 memory growth   of each service: the median of the last sixth of the minutes over that of the second sixth (of an hour:
                 minutes 51 to 60 over 11 to 20), less one. A minute's memory is the greatest of its samples, one every
-                five seconds, of PSS: a page that several processes share counts for each with its part.
+                five seconds, of RSS; PSS, which stands beside it, also depends on who else has a library loaded.
 disk growth     likewise, of the jobs' folder, the database, the encoders' cache and the logs, and of all together.
 """
 
@@ -125,7 +125,7 @@ def record_of(rows: list[Row], work: Work, watch: Watch, on: dict[str, Any]) -> 
         "done": dict(sorted(work.done.items())),
         "errors": wrong.total(),
         "errors_by_reason": dict(wrong),
-        "memory_growth": {name: growth(row["memory_mib"][name]["pss"] for row in rows) for name in SERVICES},
+        "memory_growth": {name: growth(row["memory_mib"][name]["rss"] for row in rows) for name in SERVICES},
         "goal": GOAL,
         "disk_growth": {name: growth(taken) for name, taken in disks.items()},
         "by_minute": rows,

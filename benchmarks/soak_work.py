@@ -2,6 +2,7 @@
 
 import json
 import threading
+import time
 from collections import Counter, deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -21,6 +22,7 @@ CONFIG: dict[str, Any] = {"features": {"image": "off"}, "federated": {"num_round
 PAGES = ("", "training", "clients", "memory", "training")  # each has a chart of any job, and no standing notice
 NEVER = "0 0 1 1 *"  # nearly: the schedule is run by hand
 LOOK = 1.0  # seconds
+TURN = 60.0  # at an even rate: of each page that is left the dashboard keeps the session for two minutes
 EVENTS = 500  # of one request
 TAKE_ERRORS = "() => { const seen = [...window.errors]; window.errors.clear(); return seen; }"
 Event = dict[str, Any]
@@ -127,14 +129,15 @@ class Work:
         self.done[what] += len(events)
 
     def tabs(self) -> None:
-        """Keep five tabs open; as soon as a night has begun each turns to its job."""
-        home, shown = f"http://127.0.0.1:{self.made.port + 1}", self.job
-        with chromium() as browser, tabs(browser, home, shown, PAGES) as pages:
+        """Keep five tabs open; once a minute each turns to the job of the night."""
+        home = f"http://127.0.0.1:{self.made.port + 1}"
+        with chromium() as browser, tabs(browser, home, self.job, PAGES) as pages:
+            due = time.monotonic() + TURN
             while not self.ending.wait(LOOK):
                 self._read_errors(pages)
-                if self.job != shown:
-                    shown = self.job
-                    self._turn(pages, home, shown)
+                if time.monotonic() > due:
+                    due += TURN
+                    self._turn(pages, home, self.job)
 
     def _read_errors(self, pages: list[Page]) -> None:
         for page in pages:

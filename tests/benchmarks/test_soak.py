@@ -132,7 +132,7 @@ def test_the_record_counts_what_went_wrong_and_is_json(watch):
     rows = []
     for minute in range(1, 7):
         found = row_of(Load([0.1, 0.2], [0.0], Counter({"503": 1})), work, watch)
-        memory["backend"] = {"pss": 100.0 + minute, "rss": 200.0}
+        memory["backend"] = {"pss": 100.0, "rss": 100.0 + minute}
         rows.append({"minute": minute} | found | {"memory_mib": dict(memory)})
     record = record_of(rows, work, watch, {})
     assert (record["errors"], record["errors_by_reason"]) == (6, {"503": 6})
