@@ -25,6 +25,7 @@ from fedmem.storage.schedule_runs import ScheduleRuns
 from fedmem.storage.schedules import ScheduleStore
 from trainer.aside import ABANDONED, end_with_abandoned
 from trainer.control import Control, Shutdown
+from trainer.freed_memory import give_back
 from trainer.priority import bound_memory, step_back
 from trainer.retention import Retention
 from trainer.run_experiment import JobRun
@@ -104,6 +105,7 @@ class Worker:
             Control(self.stores.jobs, lease, self.settings.lease_seconds, self.shutdown, asked) as control,
         ):
             JobRun(self.stores, self.settings, job, lease, control).run()
+        give_back()
         self._sign_of_life(None)
         self._retention.tidy(now=True)
 
