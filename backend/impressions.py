@@ -6,7 +6,6 @@ import uuid
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from itertools import islice
 
 from prometheus_client import CollectorRegistry, Counter
 
@@ -88,7 +87,8 @@ class Impressions:
             StorageError: if the database cannot be used.
         """
         with self._storing:
-            while some := list(islice(self._waiting, TOGETHER)):
+            # By place: others may offer meanwhile, and what grows cannot be iterated over.
+            while some := [self._waiting[place] for place in range(min(len(self._waiting), TOGETHER))]:
                 self.store.add(some)
                 for _ in some:  # only now: they are offered again where the database is away
                     self._waiting.popleft()

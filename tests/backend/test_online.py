@@ -1,5 +1,6 @@
 """Answers are noted, and what became of them is told."""
 
+from collections import deque
 from contextlib import nullcontext
 
 import pytest
@@ -129,6 +130,35 @@ def test_what_cannot_be_stored_now_is_stored_later(settings, recommender):
         with pytest.raises(StorageError) if away else nullcontext():
             impressions.flush()
         assert len(store.stored) == stored
+
+
+class Growing(deque):
+    """Takes up an answer, four in all, while another is read, as another thread's."""
+
+    left = 4
+
+    def _read(self, one):
+        if self.left:
+            self.left -= 1
+            self.append(one)
+        return one
+
+    def __iter__(self):
+        return (self._read(one) for one in super().__iter__())
+
+    def __getitem__(self, place):
+        return self._read(super().__getitem__(place))
+
+
+def test_answers_that_come_while_others_are_stored_disturb_nothing(settings, recommender):
+    store = Away()
+    store.away = False
+    impressions = Impressions.create(store, settings(**ALL), CollectorRegistry())
+    impressions._waiting = Growing()
+    impressions.offer(new_id(), "u03", recommender.answer(Question("u03")))
+    impressions.flush()
+    assert len(store.stored) == 5
+    assert not impressions._waiting
 
 
 def test_what_comes_faster_than_it_can_be_stored_is_counted(noting, monkeypatch):
