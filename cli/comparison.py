@@ -9,7 +9,7 @@ import numpy as np
 
 from cli.screen import notes, stages
 from fedmem.checkpoint import Checkpoint, RunDirectory, Snapshot
-from fedmem.config import EvaluationConfig, Repeats
+from fedmem.config import EvaluationConfig, ExperimentConfig, Repeats
 from fedmem.controls import control_recommenders
 from fedmem.data.federated_dataset import FederatedDataset
 from fedmem.errors import CheckpointError, DataError
@@ -122,17 +122,26 @@ def _scorers(snapshot: Snapshot, checkpoint: Checkpoint, asked: Questions) -> di
         scorers |= control_recommenders(snapshot, checkpoint)
     else:
         scorers[TRAINED] = Recommender.of(snapshot, checkpoint, TRAINED)
-    return scorers | {str(other): _beside(other, snapshot.dataset) for other in asked.beside}
+    return scorers | {str(other): _beside(other, snapshot.dataset, snapshot.config) for other in asked.beside}
 
 
-def _beside(path: Path, dataset: FederatedDataset) -> Recommender:
+def _beside(path: Path, dataset: FederatedDataset, config: ExperimentConfig) -> Recommender:
     other = Recommender.load(path)
     same_users = np.array_equal(other.dataset.trainable_users, dataset.trainable_users)
     if other.dataset.digest != dataset.digest or not same_users:
         raise CheckpointError(
             f"--beside {path}: that run was trained on other data or other users; its figures do not compare."
         )
+    _say_what_differs(path, config)
     return other
+
+
+def _say_what_differs(path: Path, config: ExperimentConfig) -> None:
+    """Name the settings in which another run differs."""
+    before, after = config.settings(), RunDirectory(path).read_config().settings()
+    found = [f"{name} {after[name]!r} instead of {value!r}" for name, value in before.items() if after[name] != value]
+    if found:
+        notes.print(f"--beside {path} has {', '.join(found)}")
 
 
 def baseline_scorers(dataset: FederatedDataset) -> Mapping[str, Scorer]:

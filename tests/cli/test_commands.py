@@ -173,6 +173,15 @@ def test_evaluate_puts_another_run_beside_it(fedmem, trained):
     assert found["differences"][str(trained)]["NDCG@10"] == [0, 0], "it is the same run"
 
 
+def test_evaluate_names_the_settings_in_which_another_run_differs(fedmem, data, config, quick, trained, tmp_path):
+    settings = ("--set", "federated.num_rounds=2", *quick)
+    assert fedmem("train", "--data", data, "--config", config, "--out", tmp_path / "run", *settings).code == 0
+    outcome = fedmem("evaluate", trained, "--json", "--no-baselines", "--beside", tmp_path / "run")
+    assert outcome.code == 0, outcome.err
+    (said,) = [line for line in outcome.err.splitlines() if line.startswith("--beside")]
+    assert "federated.num_rounds 2 instead of 6" in said
+
+
 def test_evaluate_shows_users_who_never_trained(fedmem, data, config, quick, tmp_path):
     settings = ("--set", "data.cold_user_fraction=0.4", *quick)
     assert fedmem("train", "--data", data, "--config", config, "--out", tmp_path / "run", *settings).code == 0
