@@ -94,7 +94,7 @@ class Attack:
                 _, items = self.known[dataset]
                 now, of = time.time(), {"dataset": dataset}
                 sent = [
-                    {"user_id": "flooder", "item_id": items[n % len(items)], "timestamp": now + n} for n in range(500)
+                    {"user_id": "flooder", "item_id": items[n % len(items)], "timestamp": now - n} for n in range(500)
                 ]
                 self.ask("flood", client, "POST", "/feedback", params=of, json={"events": sent})
                 self.ask("flood", client, "GET", "/recommend/flooder", params=of | {"k": 1000, "explain": True})
