@@ -19,7 +19,13 @@ def test_it_is_alive_and_ready(served, recommender):
         "model_version": recommender.model_version,
         "dataset": "tiny",
         "in_service": [
-            {"dataset": "tiny", "model_version": recommender.model_version, "in_memory": True, "default": True}
+            {
+                "dataset": "tiny",
+                "model_version": recommender.model_version,
+                "in_memory": True,
+                "default": True,
+                "ab_test": None,
+            }
         ],
         "warnings": [],
     }
