@@ -19,7 +19,7 @@ from fedmem.contracts import (
     RunningTest,
     UserHistory,
 )
-from fedmem.serving import JobMap
+from fedmem.serving import JobMap, description_of
 from fedmem.storage.ab_rows import AbTestRow
 from fedmem.storage.catalogue_rows import InteractionRow, ItemRow
 from fedmem.storage.impressions import ImpressionRow
@@ -54,6 +54,7 @@ def item_of(row: ItemRow, served: ServedModel | None, links: Links, *, available
         year=row.year,
         tags=row.tags,
         text=row.text,
+        description=description_of(row.text, row.title, row.genres, row.year),
         image_url=links.picture(row.item_id, row.image_path),
         available=available,
         recommendable=recommendable and available,

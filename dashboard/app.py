@@ -34,7 +34,11 @@ PAGES = {
         ("online", "Online", ":material/ads_click:"),
         ("experiments", "Experiments", ":material/science:"),
     ),
-    "Data": (("datasets", "Data sets", ":material/database:"),),
+    "Data": (
+        ("datasets", "Data sets", ":material/database:"),
+        ("items", "Items", ":material/inventory_2:"),
+        ("users", "Users", ":material/person_search:"),
+    ),
     "Operation": (
         ("schedules", "Schedules", ":material/schedule:"),
         ("privacy", "Privacy", ":material/shield:"),
@@ -46,7 +50,8 @@ PAGES = {
 def main() -> None:
     """Draw what all pages share, then the page: one run of the script."""
     st.set_page_config(page_title="FedMem", page_icon=ICON, layout="wide")
-    page = st.navigation({section: [*map(_page, pages)] for section, pages in PAGES.items()} | {"": [_also_home()]})
+    pages = {section: [*map(_page, pages)] for section, pages in PAGES.items()} | {"": [_also_home()]}
+    page = st.navigation(pages, expanded=True)
     st.logo(WORDMARK, size="large", icon_image=ICON)
     apply_style()
     take_up_choice()

@@ -27,6 +27,7 @@ from fedmem.contracts import (
     Ready,
     RecommendationRequest,
     RecommendationResponse,
+    RemovableJob,
     RowGrowth,
     Schedule,
     ScheduleList,
@@ -88,6 +89,14 @@ class ApiClient(DataApi):
     def resume(self, job_id: int) -> Job:
         """Resume a paused job."""
         return self._post(Job, f"/jobs/{job_id}/resume")
+
+    def removable(self, job_id: int) -> RemovableJob:
+        """Ask what removing a job would free; RefusedError says why it cannot be."""
+        return self._get(RemovableJob, f"/jobs/{job_id}/removal")
+
+    def delete_job(self, job_id: int) -> None:
+        """Remove an ended job with its models and its folder."""
+        self._delete(f"/jobs/{job_id}")
 
     def schedules(self) -> ScheduleList:
         """List the schedules in the order in which they were added."""

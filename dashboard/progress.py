@@ -2,27 +2,33 @@
 
 from collections.abc import Sequence
 from itertools import pairwise
-from statistics import median
+from statistics import mean, median
 
 from dashboard.words import duration, is_under_way
 from fedmem.contracts import Job, RoundMetrics
 
-RECENT = 20
+RECENT, VALIDATIONS = 10, 3  # rounds that are looked at, and of these that validate
+PAUSE = 5  # times as long as usual: the job stood still
 
 
 def seconds_per_round(rounds: Sequence[RoundMetrics]) -> float | None:
-    """Take the median of the last rounds, which a pause does not move; with a validation if there are no others."""
-    return _typical(rounds, validated=False) or _typical(rounds, validated=True)
+    """Take the mean of the last rounds but those with a pause; with a validation if there are no others."""
+    return _typical(rounds, RECENT, validated=False) or _typical(rounds, VALIDATIONS, validated=True)
 
 
-def _typical(rounds: Sequence[RoundMetrics], *, validated: bool) -> float | None:
-    """Take the median of the last rounds with a validation, or without."""
-    gaps = [
-        (after.finished_at - before.finished_at).total_seconds()
-        for before, after in pairwise(rounds)
-        if ("validation" in after.metrics) == validated
-    ]
-    return median(gaps[-RECENT:]) if gaps else None
+def _typical(rounds: Sequence[RoundMetrics], count: int, *, validated: bool) -> float | None:
+    """Take the mean of so many last rounds with a validation, or without: how busy the machine was before says little.
+
+    A round that took much longer than the others is left out, as a pause.
+    """
+    gaps: list[float] = []
+    for before, after in pairwise(reversed(rounds)):  # the later one first
+        if ("validation" in before.metrics) == validated:
+            gaps.append((before.finished_at - after.finished_at).total_seconds())
+            if len(gaps) == count:
+                break
+    usual = [gap for gap in gaps if gap <= PAUSE * median(gaps)]
+    return mean(usual) if usual else None
 
 
 def seconds_left(job: Job, rounds: Sequence[RoundMetrics]) -> float | None:
@@ -33,7 +39,7 @@ def seconds_left(job: Job, rounds: Sequence[RoundMetrics]) -> float | None:
     done = job.clients_done / job.clients_selected if job.clients_selected else 0.0
     every = job.config.evaluation.eval_every
     validations = job.num_rounds // every - job.round // every
-    dearer = (_typical(rounds, validated=True) or pace) - pace
+    dearer = (_typical(rounds, VALIDATIONS, validated=True) or pace) - pace
     return max(0.0, job.num_rounds - job.round - done) * pace + validations * max(0.0, dearer)
 
 

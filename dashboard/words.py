@@ -3,12 +3,12 @@
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
-from fedmem.config import ExperimentConfig
 from fedmem.contracts import Job, Rate
 from fedmem.evaluation.ranking_metrics import RANKING_METRICS
 from fedmem.modality import Modality
 from fedmem.rungs import model_title
 
+DIGEST = 10  # letters of a digest that are shown
 EXPERTS = {f"gate_{modality}": modality.label for modality in Modality}
 PHASES = {
     "seconds_train": "Training on clients",
@@ -97,14 +97,19 @@ def with_error(table: Mapping[str, float], metric: str) -> str:
 
 def size(count: float) -> str:
     """Write bytes in the unit that reads best; 1 KB is 1,000 bytes."""
+    return sizes([count])[0]
+
+
+def sizes(counts: Sequence[float]) -> list[str]:
+    """Write bytes that stand below each other in one unit, that which the greatest reads best in."""
     for unit, scale in (("GB", 1e9), ("MB", 1e6), ("KB", 1e3)):
-        if count >= scale:
-            return f"{count / scale:,.1f} {unit}"
-    return f"{count:.0f} bytes"
+        if max(counts, default=0.0) >= scale:
+            return [f"{count / scale:,.1f} {unit}" if count else "0" for count in counts]
+    return [f"{count:.0f} bytes" for count in counts]
 
 
-def differences(configs: Sequence[ExperimentConfig]) -> dict[str, tuple[object, ...]]:
-    """Find the settings in which configurations differ, with the value of each."""
-    tables = [config.settings() for config in configs]
-    values = {name: tuple(table[name] for table in tables) for name in (tables[0] if tables else ())}
-    return {name: found for name, found in values.items() if any(value != found[0] for value in found[1:])}
+def shown_value(name: str, value: object) -> str:
+    """Write a value in which jobs differ; of a snapshot, the beginning of its digest."""
+    if value is None:
+        return "–"
+    return str(value)[:DIGEST] if name == "snapshot" else str(value)

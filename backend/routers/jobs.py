@@ -21,7 +21,7 @@ from backend.job_rows import job_of
 from backend.openapi import problems
 from backend.query_route import KnownQueryRoute
 from fedmem.config import ExperimentConfig
-from fedmem.contracts import Job, JobDefaults, JobPage, JobRequest, LeakReport
+from fedmem.contracts import Job, JobDefaults, JobPage, JobRequest, LeakReport, RemovableJob
 from fedmem.contracts.jobs import JobKind, JobState
 from fedmem.errors import UnknownError
 from fedmem.privacy.rounds_budget import checked_budget
@@ -130,6 +130,13 @@ def list_jobs(
 def delete_job(job_id: JobId, jobs: Jobs, settings: CurrentSettings) -> None:
     """Remove an ended job with its rounds, log and models, and its folder; one whose model is in service is a 409."""
     JobRemoval(jobs.engine, settings.data_dir).remove(job_id, "over HTTP")
+
+
+@router.get("/jobs/{job_id}/removal", responses=problems(404, 409, 503))
+def look_at_removal(job_id: JobId, jobs: Jobs, settings: CurrentSettings) -> RemovableJob:
+    """Say what removing a job would remove and free; nothing is removed. One that cannot be removed is a 409."""
+    (found,) = JobRemoval(jobs.engine, settings.data_dir).look([job_id])
+    return RemovableJob(job_id=job_id, rounds=found.job.round, model_version=found.job.model_version, size=found.size)
 
 
 @router.get("/jobs/{job_id}", responses=problems(404, 503))

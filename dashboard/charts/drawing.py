@@ -15,6 +15,7 @@ ROWS = "rows"
 ZOOM = "zoom"
 ROUND_TITLE = "Round (number)"
 HEIGHT = 250
+SHOWN = ("line", "dot")  # kinds of rows that are values
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,7 +29,7 @@ class Drawing:
     def empty(self) -> bool:
         """Say whether there is nothing to show."""
         main = next(iter(self.datasets.values()))
-        return not len(main) or ("kind" in main and not (main["kind"] == "line").any())
+        return not len(main) or ("kind" in main and not main["kind"].isin(SHOWN).any())
 
     @property
     def zooms(self) -> bool:
@@ -67,7 +68,7 @@ def title_above() -> Any:
     return {"titleAngle": 0, "titleAlign": "left", "titleAnchor": "end", "titleX": -34, "titleY": -10}
 
 
-def legend(shape: str = "stroke", columns: int = 3) -> alt.Legend:
+def legend(shape: str = "stroke", columns: int | alt.ExprRef = 3) -> alt.Legend:
     """Place the legend below the chart, with short strokes or squares in the colours."""
     return alt.Legend(
         orient="bottom",

@@ -1,8 +1,9 @@
 """Lines over rounds: the chart that most of a training job is shown by.
 
-Rows: round, value, low, high, series, kind. A `line` may have a band (low, high); `best` marks a point; a `reference`
-is a level that holds for all rounds, and so is an `upper` one, which lines come near, so that its name is beneath it,
-at their beginning; `room` is not seen. A `thin` line is one that stands back.
+Rows: round, value, low, high, series, kind. A `line` may have a band (low, high); a `dot` is a value of one round, that
+no line joins with others; `best` marks a point; a `reference` is a level that holds for all rounds, and so is `upper`,
+which lines come near, so that its name is at their beginning; an `edge` is the name of a level that is beyond what is
+drawn; `room` is not seen. A `thin` line is one that stands back.
 """
 
 from collections.abc import Iterable, Sequence
@@ -16,6 +17,7 @@ import pandas as pd
 from dashboard.charts.drawing import (
     HEIGHT,
     ROWS,
+    SHOWN,
     Drawing,
     legend,
     round_axis,
@@ -24,11 +26,11 @@ from dashboard.charts.drawing import (
     value_axis,
     zoom_by_round,
 )
-from dashboard.charts.palette import GREY, SERIES, colours
+from dashboard.charts.palette import GREY, PAPER, SERIES, colours
 
-Kind = Literal["line", "best", "reference", "upper", "room", "thin"]
+Kind = Literal["line", "dot", "best", "reference", "upper", "edge", "room", "thin"]
 ROOM, ROOM_FOR_NAME = 0.04, 0.14  # of the height
-THIRD, HALF, WHOLE = 270, 400, 850  # pixels of a plot, by its part of a page 1,280 wide
+BESIDE_PLOT = 14  # pixels to the right of a plot, which its legend may use
 LETTER, STROKE = 6.2, 26.0  # pixels of a name in a legend, and of what stands before it
 DASHES = ([1, 0], [6, 3], [2, 2])
 BESIDE = ([6, 6], [2, 4])  # wide gaps, for what is beneath
@@ -58,12 +60,11 @@ class Style:
         bands: whether lines may have bands.
         best: whether points may be marked.
         reference: where the name of a level stands, if there may be one.
-        upper: whether there is an upper level, too.
         stacked: whether the series are parts of a sum, drawn as areas.
         thin: whether a series may be a thin line.
         beside: whether the first series is what the others stand beside: they are dashed, so that one that lies upon it
             lets it be seen.
-        room: how wide the chart is at least, in pixels; so many names stand beside each other in its legend.
+        dots: whether there may be values that no line joins.
     """
 
     y_title: str
@@ -74,11 +75,10 @@ class Style:
     bands: bool = False
     best: bool = False
     reference: Literal["above", "below"] | None = None
-    upper: bool = False
     stacked: bool = False
     beside: bool = False
     thin: bool = False
-    room: int = HALF
+    dots: bool = False
 
 
 def lines(data: Iterable[Row], style: Style) -> Drawing:
@@ -131,8 +131,10 @@ def _dashes(style: Style) -> dict[str, Any]:
 
 
 def _legend(style: Style) -> alt.Legend:
+    """As many names stand beside each other as the chart has room for, which the browser knows."""
     widest = STROKE + LETTER * max(map(len, style.series))
-    columns = max(1, min(2 if len(style.series) in (4, 6) else 3, int(style.room / widest)))
+    most = 2 if len(style.series) in (4, 6) else 3
+    columns = alt.ExprRef(f"max(1, min({most}, floor((width + {BESIDE_PLOT}) / {widest:.0f})))")
     return legend("square" if style.stacked else "stroke", columns)
 
 
@@ -142,12 +144,15 @@ def _layers(style: Style, base: alt.Chart, y: alt.Y) -> list[Any]:
         only_areas = base.transform_filter("datum.kind === 'line'")
         return [only_areas.mark_area(clip=True).encode(y=y.stack("zero"), tooltip=tooltip)]
     bands, base = base, base.encode(**_dashes(style))  # areas have no dashes
-    only_lines = base.transform_filter("datum.kind === 'line'")
+    only_lines = _lines(style, base)
     layers: list[Any] = [only_lines.mark_line(strokeWidth=2, clip=True)]
     if style.bands:
         banded = bands.transform_filter("datum.kind === 'line' && isValid(datum.low)")
         low = value_axis("low", style.y_title, zero=style.zero, values_format=style.y_format)
         layers.insert(0, banded.mark_area(opacity=0.15, clip=True).encode(y=low, y2="high:Q"))
+    if style.dots:
+        dot = alt.ExprRef("datum.kind === 'dot' ? 22 : 0")
+        layers.append(only_lines.mark_circle(size=dot, opacity=1, clip=True))
     if style.thin:
         layers.append(base.transform_filter("datum.kind === 'thin'").mark_line(strokeWidth=1, clip=True))
     layers.append(base.transform_filter("datum.kind === 'room'").mark_point(opacity=0))
@@ -162,6 +167,14 @@ def _layers(style: Style, base: alt.Chart, y: alt.Y) -> list[Any]:
     return layers
 
 
+def _lines(style: Style, base: alt.Chart) -> alt.Chart:
+    """Take the rows that are values; each dot is a line of its own, for a layer without rows has no scale."""
+    if not style.dots:
+        return base.transform_filter("datum.kind === 'line'")
+    values = base.transform_filter(alt.FieldOneOfPredicate("kind", list(SHOWN)))
+    return values.transform_calculate(part="datum.kind === 'dot' ? datum.round : ''").encode(detail="part:N")
+
+
 def _tooltip(style: Style) -> list[alt.Tooltip]:
     return [
         alt.Tooltip("series:N", title="Series"),
@@ -171,13 +184,26 @@ def _tooltip(style: Style) -> list[alt.Tooltip]:
 
 
 def _reference(style: Style, y: alt.Y, tooltip: list[alt.Tooltip]) -> Any:
+    """Draw levels with their names, at the right or, of an upper one, at the left; of an edge the name alone.
+
+    Names are on a halo, for a line may cross them. Each layer has rows: the scale of values takes none without.
+    """
     base = alt.Chart(rows()).encode(y=y)
-    level = base.transform_filter("datum.kind === 'reference' || datum.kind === 'upper'")
-    rule = level.mark_rule(strokeDash=[5, 4], color=GREY, strokeWidth=1.5).encode(tooltip=[tooltip[0], tooltip[2]])
-    name = base.transform_filter("datum.kind === 'reference'").encode(x=alt.value("width"), text="series:N")
+    level = base.transform_filter(alt.FieldOneOfPredicate("kind", ["reference", "upper", "edge"]))
+    seen = alt.ExprRef("datum.kind === 'edge' ? 0 : 1")
+    rule = level.mark_rule(strokeDash=[5, 4], color=GREY, strokeWidth=1.5, strokeOpacity=seen)
     place = -8 if style.reference == "above" else 10
-    layers = [rule, name.mark_text(align="right", dx=-4, dy=place, color=GREY, fontSize=11)]
-    if style.upper:  # the scale of values takes no layer without rows
-        upper = base.transform_filter("datum.kind === 'upper'").encode(x=alt.value(0), text="series:N")
-        layers.append(upper.mark_text(align="left", dx=4, dy=10, color=GREY, fontSize=11))
-    return alt.layer(*layers)
+    look: Any = {
+        "x": _by_kind("0", "width"),
+        "align": _by_kind("'left'", "'right'"),
+        "dx": _by_kind("4", "-4"),
+        "dy": alt.ExprRef(f"datum.kind === 'edge' ? 0 : datum.kind === 'upper' ? -8 : {place}"),
+        "fontSize": 11,
+    }
+    named = level.encode(text="series:N")
+    halo = named.mark_text(color=PAPER, stroke=PAPER, strokeJoin="round", strokeWidth=4, **look)
+    return alt.layer(rule.encode(tooltip=[tooltip[0], tooltip[2]]), halo, named.mark_text(color=GREY, **look))
+
+
+def _by_kind(upper: str, others: str) -> alt.ExprRef:
+    return alt.ExprRef(f"datum.kind === 'upper' ? {upper} : {others}")

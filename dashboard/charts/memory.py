@@ -8,10 +8,10 @@ import altair as alt
 import pandas as pd
 
 from dashboard.charts.drawing import HEIGHT, ROWS, Drawing, rows, specification, value_axis
-from dashboard.charts.lines import WHOLE, Row, Style, lines, plain
+from dashboard.charts.lines import Row, Style, lines, plain
 from dashboard.charts.palette import BLUE, GREEN, INK, ORANGE, PURPLE, VERMILLION
 from dashboard.charts.quantiles import quantile_chart
-from dashboard.charts.training import series
+from dashboard.charts.training import dotted, series
 from dashboard.words import EXPERTS
 from fedmem.config import FedMemConfig
 from fedmem.contracts import RoundMetrics, RowGrowth
@@ -85,13 +85,13 @@ def growth_chart(growth: RowGrowth) -> Drawing:
         for label, follower in zip(labels, growth.followers, strict=True)
         for number, count in zip(growth.rounds, follower.counts, strict=True)
     ]
-    return plain(rows, "Times it followed (near counting more)", labels, zero=True, room=WHOLE)
+    return plain(rows, "Times it followed (near counting more)", labels, zero=True)
 
 
 def strength_chart(rounds: Sequence[RoundMetrics]) -> Drawing:
-    """Draw the weight that validations gave to the transition memory."""
-    rows = series(rounds, "train", "transition_strength", "Weight")
-    return plain(rows, "Weight in the score (number)", ["Weight"], palette=(VERMILLION,), zero=True)
+    """Draw the weight that validations gave to the transition memory: dots, for between them nothing was measured."""
+    rows = dotted(series(rounds, "train", "transition_strength", "Weight"))
+    return plain(rows, "Weight in the score (number)", ["Weight"], palette=(VERMILLION,), zero=True, dots=True)
 
 
 def _threshold(config: FedMemConfig) -> list[tuple[str, float]]:

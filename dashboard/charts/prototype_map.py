@@ -22,6 +22,8 @@ AXES = 80  # of the height, for the axis below and the title above
 MAP_WIDTH = 410  # of the plot in a window 1,280 wide; where there is more, labels have more room
 AREAS = (60, 3200)  # of a disc, in square pixels, for none of the mass and for all of it
 NARROW = 400  # a map of fewer pixels has no room around the discs: their numbers stand upon them
+NARROW_WIDTH = 280  # of the plot in a window 390 wide
+NUMBER = (22, 14)  # pixels of a number, across and down
 MARGIN = 1.1
 X_TITLE, Y_TITLE = "First principal component (no unit)", "Second principal component (no unit)"
 COLUMNS = ("x", "y", "prototype", "round", "mass", "label", "titles")
@@ -64,10 +66,11 @@ def map_chart(
     frame, there = Frame.around(items), [p for p in shown.prototypes if p.nearest]
     now = pd.DataFrame([_row(p, shown) for p in there], columns=list(COLUMNS))
     labels = pd.DataFrame(_labels(there, frame), columns=["label", "align", "dx", "dy"])
+    numbers = _numbers(there, max(frame.high / (MAP_HEIGHT - AXES), frame.wide / NARROW_WIDTH))
     datasets = {
         "items": pd.DataFrame(background, columns=["x", "y", "title"]),
         "path": pd.DataFrame(path, columns=list(COLUMNS)),
-        "now": now.assign(**labels, ring=[p.index == chosen for p in there]),
+        "now": now.assign(**labels, number=numbers, ring=[p.index == chosen for p in there]),
     }
     return Drawing(_map(max((len(each.prototypes) for each in rounds), default=0), frame), datasets)
 
@@ -86,6 +89,18 @@ def _labels(prototypes: Sequence[Prototype], frame: Frame) -> list[tuple[str, st
         for p in prototypes
     ]
     return placed(discs, frame.wide / pixel / 2, frame.high / pixel / 2)
+
+
+def _numbers(prototypes: Sequence[Prototype], pixel: float) -> list[str]:
+    """Number the discs of a narrow map; where numbers would lie upon each other, that of the largest disc is drawn."""
+    taken: list[tuple[float, float]] = []
+    found = [""] * len(prototypes)
+    for place in sorted(range(len(prototypes)), key=lambda place: -prototypes[place].mass):
+        x, y = prototypes[place].point.x / pixel, prototypes[place].point.y / pixel
+        if all(abs(x - there[0]) > NUMBER[0] or abs(y - there[1]) > NUMBER[1] for there in taken):
+            taken.append((x, y))
+            found[place] = name(prototypes[place].index)
+    return found
 
 
 def _area(prototype: Prototype) -> float:
@@ -128,7 +143,7 @@ def _discs(now: alt.Chart, colour: alt.Color) -> Any:
 
 def _words(now: alt.Chart) -> list[Any]:
     """Draw the labels, each on a halo, because it lies on items; in a narrow window, upon its disc."""
-    narrow = {"text": "datum.prototype", "align": "'center'", "dx": "0", "dy": "0"}
+    narrow = {"text": "datum.number", "align": "'center'", "dx": "0", "dy": "0"}
     usual = {"text": "datum.label", "align": "datum.align", "dx": "datum.dx", "dy": "datum.dy"}
     style: Any = {name: _by_width(narrow[name], usual[name]) for name in usual}
     style |= {"fontSize": _by_width("12", "14"), "fontWeight": 600, "baseline": "middle"}

@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
-from dashboard.charts.drawing import ROWS, Drawing
+from dashboard.charts.drawing import ROWS, SHOWN, Drawing
 
 MOST = 250  # points of a line: a chart is some 400 pixels wide
 Range = tuple[float, float]
@@ -25,7 +25,7 @@ def thinned(drawing: Drawing, shown: Range | None = None) -> tuple[Drawing, int]
     table = drawing.datasets.get(ROWS)
     if table is None or "round" not in table or len(table) <= MOST:
         return drawing, 1
-    points = table["kind"] == "line" if "kind" in table else pd.Series(data=True, index=table.index)
+    points = table["kind"].isin(SHOWN) if "kind" in table else pd.Series(data=True, index=table.index)
     series = (table["series"] if "series" in table else pd.Series("", index=table.index))[points]
     stay, step = _every(series)
     if shown is not None:

@@ -3,12 +3,14 @@
 from collections.abc import Iterable, Mapping, Sequence
 
 from dashboard.charts.drawing import Drawing
-from dashboard.charts.lines import THIRD, Kind, Row, Style, lines, plain
-from dashboard.words import PHASES, ranking_title
+from dashboard.charts.lines import ROOM, Kind, Row, Style, lines, plain
+from dashboard.words import PHASES, ranking_title, share
 from fedmem.contracts import RoundMetrics
 
 Runs = Mapping[str, Sequence[RoundMetrics]]
 POPULARITY = "popularity"
+VALIDATION = "seconds_evaluate"
+FAR = 1.5  # heights of the curves: a level that is further away would make them flat
 # As round 0 names them; a job of an earlier version has popularity alone.
 BASELINES = {POPULARITY: "popularity", "item_counts": "item-item counts", "ease": "EASE"}
 
@@ -21,17 +23,15 @@ def ranking_chart(runs: Runs, metric: str, *, without: bool = False) -> Drawing:
     first = next(iter(runs))
     thin = _without_transitions(runs[first], metric, first) if without else []
     rows = [row for name, rounds in runs.items() for row in _ranking_rows(rounds, metric, name, band=name == first)]
-    marked, levels = _best(runs[first], metric, first), _levels(runs[first], metric)
+    marked, levels = _best(runs[first], metric, first), _near(_levels(runs[first], metric), [*rows, *thin])
     style = Style(
         ranking_title(metric),
         (*runs, *dict.fromkeys(row.series for row in thin)),
         bands=True,
         best=bool(marked),
         reference="above" if levels else None,
-        upper=any(row.kind == "upper" for row in levels),
         thin=bool(thin),
         beside=True,
-        room=THIRD,
     )
     return lines([*rows, *thin, *marked, *levels], style)
 
@@ -43,15 +43,22 @@ def loss_chart(runs: Runs, name: str, title: str) -> Drawing:
 
 
 def seconds_chart(rounds: Sequence[RoundMetrics]) -> Drawing:
-    """Draw where the time of a round goes."""
-    rows = [row for name, label in PHASES.items() for row in series(rounds, "system", name, label)]
-    return plain(rows, "Time per round (seconds)", list(PHASES.values()), zero=True)
+    """Draw where the time of a round goes; what only some rounds do, as dots."""
+    found = {name: series(rounds, "system", name, label) for name, label in PHASES.items()}
+    found[VALIDATION] = dotted(found[VALIDATION])
+    rows = [row for phase in found.values() for row in phase]
+    return plain(rows, "Time per round (seconds)", list(PHASES.values()), zero=True, dots=True)
 
 
 def peak_memory_chart(rounds: Sequence[RoundMetrics]) -> Drawing:
     """Draw the trainer's peak memory."""
     found = series(rounds, "system", "peak_memory_mib", "Peak memory")
     return plain(found, "Peak memory (MiB)", ["Peak memory"], zero=True)
+
+
+def dotted(rows: Iterable[Row]) -> list[Row]:
+    """Make dots of rows: values of single rounds, between which nothing was measured."""
+    return [row._replace(kind="dot") for row in rows]
 
 
 def series(rounds: Iterable[RoundMetrics], split: str, name: str, label: str, scale: float = 1.0) -> list[Row]:
@@ -109,3 +116,23 @@ def _levels(rounds: Sequence[RoundMetrics], metric: str) -> list[Row]:
     found, strong = baselines(rounds, metric), strongest(rounds, metric)
     kinds: dict[str | None, Kind] = {POPULARITY: "reference", strong: "upper"}
     return [Row(0, found[name], BASELINES[name], kind) for name, kind in kinds.items() if name in found]
+
+
+def _near(levels: Sequence[Row], curves: Sequence[Row]) -> list[Row]:
+    """Turn levels that are far from the curves, which they would make flat, into words at the edge, with their values.
+
+    Two such levels on one side share a line.
+    """
+    if not curves:
+        return list(levels)
+    low, high = min(row.low or row.value for row in curves), max(row.high or row.value for row in curves)
+    reach = FAR * ((high - low) or abs(high))
+    below = [row for row in levels if row.value < low - reach]
+    above = [row for row in levels if row.value > high + reach]
+    kept = [row for row in levels if row not in (*below, *above)]
+    room = ROOM * (high - low)
+    for rows, words, place in ((below, "below", low - room), (above, "above", high + room)):
+        if rows:
+            named = ", ".join(f"{row.series} {share(row.value)}" for row in rows)
+            kept.append(Row(0, place, f"{named}: {words} what is drawn", "edge"))
+    return kept

@@ -1,5 +1,7 @@
 """The leak meter: what attacks on a job's messages find out, beside what guessing would."""
 
+from http import HTTPStatus
+
 import pandas as pd
 import streamlit as st
 
@@ -24,7 +26,8 @@ def leak_meter(job: Job) -> None:
     try:
         report = client().leaks(job.id)
     except RefusedError as error:
-        empty("Not measured yet", in_markdown(as_sentence(error)))
+        command = f"`fedmem audit {job.id} --attacks` measures what its messages betray, once it has ended."
+        empty("Not measured yet", command if error.status == HTTPStatus.NOT_FOUND else in_markdown(as_sentence(error)))
     except BackendError as error:
         st.caption(in_markdown(error))
     else:

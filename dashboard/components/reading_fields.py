@@ -60,10 +60,10 @@ def ask_reading(with_items: bool) -> dict[str, Any]:
 
 
 def _ask(fields: Sequence[ReadingField]) -> dict[str, Any]:
-    places = st.columns(3)
     told: dict[str, Any] = {}
-    for number, field in enumerate(fields):
-        told |= _ask_one(places[number % 3], field)
+    for first in range(0, len(fields), 3):  # a row of columns each, which a narrow window sets one below the other
+        for place, field in zip(st.columns(3), fields[first : first + 3], strict=True):
+            told |= _ask_one(place, field)
     return told
 
 

@@ -11,6 +11,7 @@ CSS = """<style>
 @media (max-width: 640px) { .stMainBlockContainer { padding-left: 1rem; padding-right: 1rem; } }
 :has(> .st-key-said-last) { position: fixed; right: 1rem; bottom: 1rem; width: min(34rem, 100% - 2rem); z-index: 9;
   border-radius: 8px; background: Canvas; }
+[data-testid="stPageLink-NavLink"] span, [data-testid="stPageLink-NavLink"] p { white-space: normal; }
 .fm-cards { display: grid; grid-template-columns: repeat(auto-fill, minmax(132px, 1fr)); gap: 14px; }
 .fm-card { display: flex; flex-direction: column; gap: 4px; min-width: 0; }
 .fm-cover { position: relative; aspect-ratio: 2 / 3; border-radius: 8px; overflow: hidden;

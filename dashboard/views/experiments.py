@@ -7,13 +7,14 @@ import streamlit as st
 
 from dashboard.charts.experiments import Result, results_chart
 from dashboard.client import LIMIT
+from dashboard.comparisons import comparable, compare_jobs, why_not
 from dashboard.components.connection import client, round_book
 from dashboard.components.drawings import panel
 from dashboard.components.one_experiment import SHOWN, one_experiment
 from dashboard.components.states import backend_needed, empty, start_a_job
 from dashboard.plain_text import in_markdown
 from dashboard.transport import BackendError
-from dashboard.words import differences, job_name, with_error
+from dashboard.words import as_sentence, job_name, shown_value, with_error
 from fedmem.contracts import ExperimentSummary, Job, ModelVersion
 from fedmem.contracts.traffic import DIRECTIONS, bytes_of_training
 from fedmem.rungs import RUNGS, model_title
@@ -51,7 +52,7 @@ def _jobs() -> None:
         "table of transitions."
     )
     for dataset in dict.fromkeys(job.dataset for job in runs):
-        _table(dataset, sorted((job for job in runs if job.dataset == dataset), key=_rung), tested)
+        _dataset(dataset, sorted((job for job in runs if job.dataset == dataset), key=_rung), tested)
     if page.next is not None:
         st.caption(f"Of the newest {LIMIT} jobs.")
 
@@ -101,8 +102,18 @@ def _rung(job: Job) -> tuple[int, int]:
     return (LADDER.index(name) if name in LADDER else len(LADDER), job.id)
 
 
-def _table(dataset: str, runs: Sequence[Job], tested: Mapping[int, ModelVersion]) -> None:
+def _dataset(dataset: str, runs: Sequence[Job], tested: Mapping[int, ModelVersion]) -> None:
+    """Show a table of those runs whose figures compare, and one more for others."""
+    first, *others = comparable(runs)
     st.subheader(f"On {in_markdown(dataset)}", anchor=False)
+    _table(f"{dataset}-0", first, tested)
+    for number, group in enumerate(others, 1):
+        st.subheader(f"On {in_markdown(dataset)}, apart from the others", anchor=False)
+        st.caption(in_markdown(as_sentence(why_not(first[0], group[0]))))
+        _table(f"{dataset}-{number}", group, tested)
+
+
+def _table(key: str, runs: Sequence[Job], tested: Mapping[int, ModelVersion]) -> None:
     rows = [_figures(job, tested[job.id]) for job in runs]
     st.dataframe(pd.DataFrame(rows), hide_index=True, width="stretch")
     for place, metric in zip(st.columns(len(SHOWN)), SHOWN, strict=True):
@@ -113,7 +124,7 @@ def _table(dataset: str, runs: Sequence[Job], tested: Mapping[int, ModelVersion]
             if metric in table
         ]
         with place:
-            panel(f"Test {metric}", results_chart(results, metric), f"experiments-{dataset}-{metric}")
+            panel(f"Test {metric}", results_chart(results, metric), f"experiments-{key}-{metric}")
     _apart(runs)
 
 
@@ -145,9 +156,9 @@ def _apart(runs: Sequence[Job]) -> None:
         return
     st.markdown(f"**What differs from job {full.id}, FedMem-Full**")
     for job in others:
-        found = differences([full.config, job.config])
         words = ", ".join(
-            f"`{name}` {in_markdown(values[1])} instead of {in_markdown(values[0])}" for name, values in found.items()
+            f"`{name}` {in_markdown(shown_value(name, new))} instead of {in_markdown(shown_value(name, old))}"
+            for name, (old, new) in compare_jobs([full, job]).differences.items()
         )
         st.markdown(f"- {job_name(job)}: {words or 'nothing'}")
 

@@ -11,7 +11,7 @@ from dashboard.components.job_header import job_header
 from dashboard.components.leak_meter import leak_meter
 from dashboard.components.live import JobView, live_job
 from dashboard.components.states import waiting_for_rounds
-from dashboard.words import size, state_of
+from dashboard.words import sizes, state_of
 from fedmem.config import ExperimentConfig
 from fedmem.contracts import RoundMetrics
 from fedmem.contracts.traffic import Direction, bytes_each, bytes_sent
@@ -58,7 +58,7 @@ def _draw(view: JobView) -> None:
         waiting_for_rounds(state_of(view.job))
         return
     st.subheader("The ledger: what was sent")
-    st.dataframe(_ledger(view.trained), hide_index=True, width="stretch")
+    st.table(_ledger(view.trained).set_index("What"))  # whose sentences break where the window ends
     st.caption(
         "↓ to the clients, ↑ to the server; per client in the last round with any. Counted on the serialized messages. "
         "1 KB is 1,000 bytes; weights are sent whole, never by changed rows."
@@ -94,8 +94,10 @@ def _ledger(rounds: Sequence[RoundMetrics]) -> pd.DataFrame:
         each = [found for r in rounds if (found := bytes_each(r.metrics, *kind))] or [0.0]
         if kind[1] == OPTIONAL and not each[-1]:
             continue
-        rows.append([what, size(each[-1]), size(sum(bytes_sent(r.metrics, *kind) for r in rounds)), risk])
-    return pd.DataFrame(rows, columns=["What", "Per client", "All so far", "What it may betray"])
+        rows.append((what, each[-1], sum(bytes_sent(r.metrics, *kind) for r in rounds), risk))
+    whats, each_client, all_so_far, risks = zip(*rows, strict=True)
+    columns = (whats, sizes(each_client), sizes(all_so_far), risks)
+    return pd.DataFrame(dict(zip(("What", "Per client", "All so far", "What it may betray"), columns, strict=True)))
 
 
 def _missing() -> None:

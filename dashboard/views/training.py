@@ -7,15 +7,18 @@ import streamlit as st
 
 from dashboard.address import whole_number
 from dashboard.charts.training import loss_chart, peak_memory_chart, ranking_chart, seconds_chart
+from dashboard.comparisons import compare_jobs, why_not
 from dashboard.components.connection import client, round_book
 from dashboard.components.drawings import panel
 from dashboard.components.job_choice import chosen_job, known_jobs
 from dashboard.components.job_controls import job_controls
 from dashboard.components.job_header import job_header
+from dashboard.components.job_removal import job_removal
 from dashboard.components.live import JobView, live
 from dashboard.components.new_job import is_wanted, new_job, open_form
 from dashboard.components.states import backend_needed, empty, waiting_for_rounds
-from dashboard.words import differences, first_validation, is_under_way, job_label, job_name, state_of
+from dashboard.plain_text import in_markdown
+from dashboard.words import as_sentence, first_validation, is_under_way, job_label, job_name, shown_value, state_of
 from fedmem.contracts import Job, RoundMetrics
 from fedmem.evaluation.metric_table import metric_names
 
@@ -46,6 +49,7 @@ def training() -> None:
     live(job, lambda view: _draw(view, compared), beside=compared)
     if compared:
         _differences([job, *compared])
+    job_removal(job)
 
 
 def _compared(job: Job) -> list[Job]:
@@ -68,7 +72,10 @@ def _compared(job: Job) -> list[Job]:
         st.query_params[_URL] = ",".join(map(str, chosen))
     else:
         st.query_params.pop(_URL, None)
-    return [others[number] for number in chosen]
+    refused = {number: why for number in chosen if (why := why_not(job, others[number])) is not None}
+    for why in refused.values():
+        st.warning(in_markdown(as_sentence(why)), icon=":material/compare_arrows:")
+    return [others[number] for number in chosen if number not in refused]
 
 
 def _draw(view: JobView, compared: Sequence[Job]) -> None:
@@ -136,15 +143,15 @@ def _cost(view: JobView) -> None:
 
 
 def _differences(jobs: Sequence[Job]) -> None:
-    st.subheader("Where the configurations differ")
-    found = differences([job.config for job in jobs])
-    if not found:
-        st.caption("Nowhere: all settings are the same.")
+    st.subheader("What sets the jobs apart")
+    found = compare_jobs(jobs)
+    if found.note is not None:
+        st.info(in_markdown(as_sentence(found.note)), icon=":material/info:")
+    if not found.differences:
+        st.caption("Nothing: settings and data are the same.")
         return
-    table = pd.DataFrame(
-        [[name, *map(str, values)] for name, values in found.items()], columns=["Setting", *map(job_name, jobs)]
-    )
-    st.dataframe(table, hide_index=True, width="stretch")
+    rows = [[name, *(shown_value(name, value) for value in values)] for name, values in found.differences.items()]
+    st.dataframe(pd.DataFrame(rows, columns=["Setting", *map(job_name, jobs)]), hide_index=True, width="stretch")
 
 
 if __name__ == "__main__":

@@ -37,6 +37,7 @@ from fedmem.contracts.jobs import (
     JobPage,
     JobRequest,
     LogLine,
+    RemovableJob,
     RoundMetrics,
 )
 from fedmem.contracts.memory import (
@@ -159,6 +160,7 @@ __all__ = [
     "RefusedEvent",
     "Remark",
     "RememberedPart",
+    "RemovableJob",
     "RoundMetrics",
     "RowGrowth",
     "RunningTest",

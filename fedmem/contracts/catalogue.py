@@ -82,6 +82,11 @@ class ItemResponse(Contract):
         description="What the text encoder reads of it; empty where nothing is known.",
         examples=["The Princess Bride (1987). Comedy, Romance. A farm boy turned pirate looks for his true love."],
     )
+    description: str = Field(
+        "",
+        description="The part of `text` beside title, year and genres: what `PUT /items/{id}` takes as `text`.",
+        examples=["A farm boy turned pirate looks for his true love."],
+    )
     image_url: str | None = Field(None, description="Where its picture is, or null.", examples=["/items/1197/image"])
     available: bool = Field(description="false: it is hidden, and no model recommends it.", examples=[True])
     recommendable: bool = Field(description="Whether the model in service can recommend it.")

@@ -114,6 +114,15 @@ class Job(Contract):
     )
 
 
+class RemovableJob(Contract):
+    """What goes with a job that is removed."""
+
+    job_id: int = Field(description="The job's number.", examples=[7])
+    rounds: int = Field(description="Rounds whose metrics go.", examples=[31])
+    model_version: str | None = Field(description="The model that goes, or null.", examples=["job-7-round-30"])
+    size: int = Field(description="What its folder takes on the disk, in bytes.", examples=[48234496])
+
+
 class JobPage(Contract):
     """Jobs, newest first."""
 

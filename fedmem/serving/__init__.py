@@ -9,7 +9,7 @@ from fedmem.serving.catalogue import ServedCatalogue
 from fedmem.serving.experiments import list_experiments, read_experiment
 from fedmem.serving.job_map import JobMap
 from fedmem.serving.leak_reports import read_leaks, write_leaks
-from fedmem.serving.new_items import described_item
+from fedmem.serving.new_items import described_item, description_of
 from fedmem.serving.other_data import OnOtherData
 from fedmem.serving.question import Question
 from fedmem.serving.recommender import Change, Recommender, best_of
@@ -35,6 +35,7 @@ __all__ = [
     "best_of",
     "compare_runs",
     "described_item",
+    "description_of",
     "erase_texts",
     "erase_users",
     "leftovers",

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from fedmem.checkpoint import Snapshot
-from fedmem.data.formats.titles import item_text, year_in
+from fedmem.data.formats.titles import description_in, item_text, year_in
 from fedmem.data.interactions import Item
 from fedmem.errors import FeatureError
 from fedmem.features.precomputed import names_a_file
@@ -39,6 +39,11 @@ def described_item(
     """Describe an item as a catalogue file would have; the year is the title's where none is given."""
     text = item_text(title, year, tuple(genres), description)
     return Item(item_id, title, tuple(genres), year_in(title) if year is None else year, text=text)
+
+
+def description_of(text: str, title: str, genres: Sequence[str], year: int | None) -> str:
+    """Take the description out of an item's text; the inverse of ``described_item``."""
+    return description_in(text, title, year, tuple(genres))
 
 
 def waits_for_encoder(snapshot: Snapshot, texts: Iterable[str]) -> bool:

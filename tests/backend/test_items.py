@@ -235,3 +235,10 @@ def test_what_is_wrong_with_a_body_comes_first(client):
     assert "events" in problem(client.post("/feedback", json={}), 422).detail
     event = {"user_id": "u", "item_id": "1", "timestamp": 1}
     assert "?dataset=" in problem(client.post("/feedback", json={"events": [event]}), 409).detail
+
+
+def test_an_item_says_its_description_apart_so_that_it_can_be_edited(served):
+    told = {"title": "Film 1", "genres": ["Drama"], "year": 1999, "text": "Two friends. A train."}
+    answer = served.put("/items/1", json=told).json()
+    assert answer["text"] == "Film 1 (1999). Drama. Two friends. A train."
+    assert answer["description"] == served.get("/items/1").json()["description"] == told["text"]

@@ -19,6 +19,22 @@ def test_an_ended_job_is_removed_but_not_while_its_model_serves(served, served_w
     assert (served_world.data_dir / "jobs" / "1").is_dir()
 
 
+def test_what_a_removal_frees_is_said_and_nothing_is_removed(served, served_world):
+    detail = problem(served.get("/jobs/1/removal"), 409).detail
+    assert "cannot be removed: its model" in detail
+    job = served.app.state.services.jobs
+    row, _ = job.create(kind="experiment", dataset="tiny", config={}, num_rounds=3)
+    assert "stop it first" in problem(served.get(f"/jobs/{row.id}/removal"), 409).detail
+    job.stop(row.id)
+    folder = served_world.data_dir / "jobs" / str(row.id)
+    folder.mkdir()
+    (folder / "weights").write_bytes(b"x" * 8192)
+    told = served.get(f"/jobs/{row.id}/removal").json()
+    assert told == {"job_id": row.id, "rounds": 0, "model_version": None, "size": 8192}
+    assert folder.exists()
+    assert served.get(f"/jobs/{row.id}").status_code == 200
+
+
 def test_a_data_set_that_is_removed_with_its_model_is_answered_no_more(served, served_world, caplog):
     assert served.get("/recommend/u01?dataset=tiny").status_code == 200
     engine = connect(served_world.url)

@@ -3,6 +3,8 @@
 from datetime import UTC, datetime, timedelta
 from threading import Event, Thread
 
+import pytest
+
 from dashboard import prototype_book
 from dashboard.progress import progress_line, seconds_left, seconds_per_round, share_done
 from dashboard.prototype_book import PrototypeBook
@@ -163,6 +165,14 @@ def test_the_pace_is_not_moved_by_a_pause():
     before = rounds(10)
     after = tuple(r.model_copy(update={"finished_at": r.finished_at + timedelta(hours=8)}) for r in rounds(20)[11:])
     assert seconds_per_round(before + after) == 2.0
+
+
+def test_the_pace_is_that_of_the_last_rounds_as_busy_as_the_machine_is_now():
+    told, delay = [], timedelta()
+    for each in rounds(60):
+        delay += timedelta(seconds=6) * (each.round > 45) * (each.round % 2)  # every other round takes longer since
+        told.append(each.model_copy(update={"finished_at": each.finished_at + delay}))
+    assert seconds_per_round(told) == pytest.approx(2.0 + 6 * 0.6, abs=0.7)
 
 
 def test_a_job_whose_record_is_damaged_has_done_nothing():

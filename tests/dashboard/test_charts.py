@@ -5,7 +5,7 @@ import pytest
 from dashboard.charts.ab_tests import effects_chart
 from dashboard.charts.clients import client_loss_chart, participation_chart, total_traffic_chart, traffic_chart
 from dashboard.charts.drawing import ROWS, axis_titles
-from dashboard.charts.lines import THIRD, WHOLE, Row, plain
+from dashboard.charts.lines import Row, plain
 from dashboard.charts.memory import (
     entropy_chart,
     gates_chart,
@@ -193,14 +193,40 @@ def test_a_row_grows_with_the_sums_of_the_api():
 
 
 def test_a_legend_has_as_many_columns_as_names_fit_beside_each_other():
-    def columns(*names: str, **style: int) -> int:
-        drawn = plain([Row(1, 0.5, name) for name in names], "Level (number)", names, **style)
-        return drawn.spec["layer"][0]["encoding"]["color"]["legend"]["columns"]
+    def columns(*names: str) -> str:
+        drawn = plain([Row(1, 0.5, name) for name in names], "Level (number)", names)
+        return drawn.spec["layer"][0]["encoding"]["color"]["legend"]["columns"]["expr"]
 
-    assert columns("Job 1", "Job 2", room=THIRD) == 3
-    assert columns("Job 1", "Job 1, no transitions") == 2
-    assert columns("Job 1", "Job 1, no transitions", room=THIRD) == 1
-    assert columns("Job 1", "Job 1, no transitions", room=WHOLE) == 3
+    assert columns("Job 1", "Job 2") == "max(1, min(3, floor((width + 14) / 57)))"
+    assert columns("Job 1", "Job 1, no transitions") == "max(1, min(3, floor((width + 14) / 156)))"
+    assert columns(*"abcd").startswith("max(1, min(2,")
+
+
+@pytest.mark.parametrize("draw", [seconds_chart, strength_chart])
+def test_no_line_joins_what_only_some_rounds_measure(draw):
+    drawn = draw(rounds(30))
+    dots = drawn.datasets[ROWS].query("kind == 'dot'")
+    assert dots["round"].tolist() == [10, 20, 30]
+    assert not drawn.empty
+    kinds = drawn.datasets[ROWS].groupby("series").kind.agg(set)
+    assert kinds[dots.series.iloc[0]] <= {"dot", "room"}
+
+
+def test_a_level_far_from_the_curves_is_told_at_the_edge_and_does_not_flatten_them():
+    told = [
+        each.model_copy(update={"metrics": {**each.metrics, "validation": {"HR@10": 0.3 + each.round / 1e4}}})
+        for each in rounds(60)[10:]
+    ]
+    start = rounds(0)[0].model_copy(
+        update={"metrics": {"validation": {"popularity_HR@10": 0.05, "ease_HR@10": 0.3055, "item_counts_HR@10": 0.2}}}
+    )
+    drawn = ranking_chart({"a run": [start, *told]}, "HR@10").datasets[ROWS]
+    levels = drawn[drawn.kind.isin(["reference", "upper", "edge"])]
+    assert dict(zip(levels.kind, levels.series, strict=True)) == {
+        "upper": "EASE",
+        "edge": "popularity .050: below what is drawn",
+    }
+    assert drawn.value.min() > 0.29, "the values that are drawn are those of the curves"
 
 
 def test_a_difference_that_may_be_nothing_is_grey():

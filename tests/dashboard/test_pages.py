@@ -34,6 +34,8 @@ CHARTS = {  # of a job that was trained with everything on
     "experiments": 6,  # two of jobs, four of an ablation
     "privacy": 1,
     "datasets": 0,
+    "items": 0,
+    "users": 0,
     "schedules": 0,
     "system": 0,
 }
@@ -308,14 +310,19 @@ def test_the_bytes_are_those_of_the_metrics(page, filled):
     up = sum(train[-1][f"bytes_up_{part}"] for part in ("weights", "prototypes", "transitions"))
     shown = {metric.label: metric.value for metric in page("clients", filled.api, job=filled.full).metric}
     assert shown["From a client, per round"] == size(up)
-    ledger = table(page("privacy", filled.api, job=filled.full))
+    ledger = page("privacy", filled.api, job=filled.full).table[0].value.reset_index()
+    (unit,) = {sent.split()[1] for sent in ledger["All so far"] if sent != "0"}
+
+    def sent(amount: float) -> str:
+        return f"{amount / {'KB': 1e3, 'MB': 1e6}[unit]:,.1f} {unit}"
+
     assert list(ledger["What"])[2].startswith("↑")
-    assert list(ledger["All so far"])[2] == size(sum(t["bytes_up_weights"] * t["clients"] for t in train))
+    assert list(ledger["All so far"])[2] == sent(sum(t["bytes_up_weights"] * t["clients"] for t in train))
     tables = [r["metrics"] for r in rounds if "validation" in r["metrics"]]
     down = sum(found["train"]["bytes_down_transitions"] * found["validation"]["users"] for found in tables)
     assert list(ledger["What"])[4].startswith("↓ Table of transitions")
-    assert list(ledger["All so far"])[4] == size(down)
-    assert list(ledger["All so far"])[5] == size(sum(t["bytes_up_transitions"] * t["clients"] for t in train))
+    assert list(ledger["All so far"])[4] == sent(down)
+    assert list(ledger["All so far"])[5] == sent(sum(t["bytes_up_transitions"] * t["clients"] for t in train))
 
 
 def test_a_chart_says_when_it_does_not_draw_every_point(page, filled, monkeypatch):
@@ -362,7 +369,7 @@ def test_privacy_says_how_leaks_are_measured_and_shows_them(page, filled):
     unmeasured = page("privacy", filled.api, job=filled.running)
     assert f"fedmem audit {filled.running} --attacks" in words(unmeasured)
     measured = page("privacy", filled.api, job=filled.full)
-    meter = table(measured, 1)
+    meter = table(measured)
     assert meter.to_numpy().tolist() == [[0.97, "Items of a history, from rows", "0.500", "0.680", "AUC"]]
     assert "7 clients took part once more after round 8" in words(measured)
 
@@ -741,13 +748,13 @@ def test_the_question_before_another_model_serves_stays_until_it_is_answered(pag
 
 ODD = ("\x00", "²", "9" * 5000, str(2**63), "1,1,2,2,%ff,%")
 ADDRESSED: dict[str, tuple[str, ...]] = dict.fromkeys(
-    ("overview", "clients", "memory", "privacy", "schedules", "system"), ("job",)
+    ("overview", "clients", "memory", "privacy", "schedules", "system", "datasets"), ("job",)
 )
 ADDRESSED |= {
     "experiments": ("experiment",),
     "training": ("job", "compare", "k", "new"),
     "recommend": ("job", "user", "latest", "k"),
-    "online": ("job", "dataset"),
+    **dict.fromkeys(("online", "items", "users"), ("job", "dataset")),
     "prototypes": ("job", "round", "prototype"),
 }
 

@@ -122,3 +122,17 @@ def test_where_there_is_no_room_a_label_is_the_number_alone():
     assert any(re.fullmatch(r"P\d+", text) for text in texts)
     assert any("A very long" in text for text in texts)
     assert all(text.startswith(disc.number) for disc, text in zip(crowd, texts, strict=True))
+
+
+def test_numbers_of_a_narrow_map_do_not_lie_upon_each_other():
+    close = ROUNDS[-1].model_copy(
+        update={
+            "prototypes": tuple(
+                one.model_copy(update={"point": one.point.model_copy(update={"x": x, "y": 0.0})})
+                for one, x in zip(ROUNDS[-1].prototypes, (0.0, 0.1, 5.0, 5.1, -5.0), strict=True)
+            )
+        }
+    )
+    drawn = map_chart(items(), ROUNDS, close).datasets["now"]
+    assert drawn.number.tolist() == ["", "P2", "", "P4", "P5"], "the larger disc of two that are close has its number"
+    assert drawn.prototype.tolist() == ["P1", "P2", "P3", "P4", "P5"]

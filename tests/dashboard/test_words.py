@@ -3,6 +3,7 @@
 import pytest
 
 from dashboard.views.experiments import LADDER
+from dashboard.words import sizes
 from fedmem.config import ExperimentConfig
 from fedmem.rungs import RUNGS, Rung, model_title, rung_config
 
@@ -10,3 +11,9 @@ from fedmem.rungs import RUNGS, Rung, model_title, rung_config
 @pytest.mark.parametrize("rung", RUNGS, ids=lambda rung: rung.name)
 def test_a_job_of_every_rung_has_its_place_in_the_table(rung: Rung):
     assert model_title(rung_config(rung, ExperimentConfig(), 943, 42)) in LADDER
+
+
+def test_sizes_below_each_other_are_in_one_unit():
+    assert sizes([182_000, 3_600, 0]) == ["182.0 KB", "3.6 KB", "0"]
+    assert sizes([12, 999]) == ["12 bytes", "999 bytes"]
+    assert sizes([]) == []

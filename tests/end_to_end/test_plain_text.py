@@ -74,6 +74,9 @@ def test_every_page_shows_texts_as_they_are(product, home, visit):
             "recommend": [DATASET, hostile.genre(1)],
             "online": [DATASET],
             "experiments": [DATASET, ENCODER],
+            "datasets": [],  # a table on a canvas
+            "items": [DATASET, hostile.title(2), hostile.genre(2)],
+            "users": [DATASET],
         },
         "running": {"training": [DATASET, KEY], "clients": [DATASET, KEY], "system": [DATASET, LINE, WORKER]},
         "failed": {"schedules": [DATASET, MESSAGE], "memory": [DATASET, MESSAGE], "privacy": [DATASET, MESSAGE]},

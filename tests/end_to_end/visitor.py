@@ -5,11 +5,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from dashboard.app import PAGES
 from tests.waiting import PATIENCE
 
 if TYPE_CHECKING:
     import playwright.sync_api as playwright
 
+TITLES = {name: title for pages in PAGES.values() for name, title, _ in pages}
 CHROMIUM = Path("/usr/bin/chromium")
 FLAGS = ("--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run")
 # Streamlit asks for these below the page's own path first, and says so in the console when they are not there.
@@ -75,8 +77,9 @@ class Visitor:
 
     def follow(self, name: str) -> None:
         """Follow the sidebar's link to a page, which a narrow window hides: no script is loaded anew."""
-        self.page.get_by_test_id("stSidebarNavLink").filter(has_text=name.capitalize()).dispatch_event("click")
-        self.page.get_by_role("heading", level=1, name=name.capitalize(), exact=True).wait_for()
+        title = TITLES[name]
+        self.page.get_by_test_id("stSidebarNavLink").filter(has_text=title).dispatch_event("click")
+        self.page.get_by_role("heading", level=1, name=title, exact=True).wait_for()
         self.settled()
 
     def settled(self) -> None:
