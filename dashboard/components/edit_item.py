@@ -41,6 +41,7 @@ def _form(dataset: str, item: ItemResponse) -> None:
         right.number_input(
             "Year", value=item.year, min_value=-9999, max_value=9999, key=_field("year", item), placeholder="not known"
         )
+        st.text_input("Tags, with commas between them", ", ".join(item.tags), key=_field("tags", item))
         st.text_area("Description", item.description, key=_field("text", item), max_chars=MAX_DESCRIPTION_LENGTH)
         if _TROUBLE in st.session_state:
             st.error(in_markdown(st.session_state[_TROUBLE]), icon=":material/error:")
@@ -60,10 +61,13 @@ def _close() -> None:
 
 
 def _save(dataset: str, item: ItemResponse) -> None:
-    told = {name: st.session_state[_field(name, item)] for name in ("title", "genres", "year", "text")}
-    genres = tuple(name.strip() for name in told["genres"].split(",") if name.strip())
+    told = {name: st.session_state[_field(name, item)] for name in ("title", "genres", "year", "tags", "text")}
+    genres, tags = (
+        tuple(word.strip() for word in told[name].split(",") if word.strip()) for name in ("genres", "tags")
+    )
     try:
-        update = ItemUpdate(title=told["title"].strip(), genres=genres, year=told["year"], text=told["text"].strip())
+        title, text = told["title"].strip(), told["text"].strip()
+        update = ItemUpdate(title=title, genres=genres, year=told["year"], tags=tags, text=text)
         client().put_item(item.item_id, update, dataset)
     except BackendError as error:
         st.session_state[_TROUBLE] = str(error)

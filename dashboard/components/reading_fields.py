@@ -38,7 +38,8 @@ ITEMS = (
     ReadingField("items_id_column", "Items: column of ids", "", "Default: that of the items above, or item_id."),
     ReadingField("title_column", "Items: column of titles", "", "Default: title."),
     ReadingField("genres_column", "Items: column of genres", "", "Default: genres."),
-    ReadingField("genre_separator", "Items: between two genres", "|"),
+    ReadingField("genre_separator", "Items: between two genres or tags", "|"),
+    ReadingField("tags_column", "Items: column of tags", "", "Default: tags."),
     ReadingField("year_column", "Items: column of years", "", "Default: year."),
     ReadingField("text_column", "Items: column of descriptions", "", "Default: text."),
 )
@@ -62,7 +63,7 @@ def ask_reading(with_items: bool) -> dict[str, Any]:
 def _ask(fields: Sequence[ReadingField]) -> dict[str, Any]:
     told: dict[str, Any] = {}
     for first in range(0, len(fields), 3):  # a row of columns each, which a narrow window sets one below the other
-        for place, field in zip(st.columns(3), fields[first : first + 3], strict=True):
+        for place, field in zip(st.columns(3), fields[first : first + 3], strict=False):
             told |= _ask_one(place, field)
     return told
 

@@ -73,9 +73,11 @@ def test_an_item_is_edited(page, api, store):
     app.text_input(key="edit-title-m02").set_value("Film *Two*")
     app.text_input(key="edit-genres-m02").set_value("Drama, Comedy,")
     app.number_input(key="edit-year-m02").set_value(2001)
+    app.text_input(key="edit-tags-m02").set_value("vegan, new")
     app.button(key="save-item").click().run()
     row = store.item("tiny", "m02")
     assert (row.title, row.genres, row.year) == ("Film *Two*", ("Drama", "Comedy"), 2001)
+    assert row.tags == ("vegan", "new")
     assert row.text == "Film *Two* (2001). Drama, Comedy. Two friends."
     assert "Film *Two* is saved." in read(app.success[0].value)
     assert "edit-title-m02" not in {field.key for field in app.text_input}
