@@ -131,7 +131,7 @@ def _dashes(style: Style) -> dict[str, Any]:
 
 
 def _legend(style: Style) -> alt.Legend:
-    """As many names stand beside each other as the chart has room for, which the browser knows."""
+    """Set as many names beside each other as the chart has room for, which the browser knows."""
     widest = STROKE + LETTER * max(map(len, style.series))
     most = 2 if len(style.series) in (4, 6) else 3
     columns = alt.ExprRef(f"max(1, min({most}, floor((width + {BESIDE_PLOT}) / {widest:.0f})))")
