@@ -1,5 +1,6 @@
 """Answers are noted, and what became of them is told."""
 
+import time
 from collections import deque
 from contextlib import nullcontext
 
@@ -34,7 +35,7 @@ def evaluation(client, **query):
 def test_a_click_and_a_hit_are_told_by_model_strategy_and_position(noting):
     first = noting.get("/recommend/u03?k=3").json()
     noting.get("/recommend/stranger?k=2")
-    now = {"user": "u03", "recommendation_id": first["recommendation_id"]}
+    now = {"user": "u03", "recommendation_id": first["recommendation_id"], "timestamp": time.time()}
     second, third = (item["item_id"] for item in first["items"][1:])
     send(noting, event(second, "click", **now), event(third, "purchase", weight=9.5, **now))
     found = evaluation(noting)
@@ -100,7 +101,7 @@ def test_reading_needs_the_key_that_writes(served_world):
 
 def test_prometheus_has_the_rates_with_their_intervals(noting):
     answer = noting.get("/recommend/u03?k=1").json()
-    send(noting, event(answer["items"][0]["item_id"], "click", user="u03"))
+    send(noting, event(answer["items"][0]["item_id"], "click", user="u03", timestamp=time.time()))
     impressions = noting.app.state.impressions
     impressions._tidied -= 100
     noting.app.state.services.note()
