@@ -6,12 +6,15 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Response
 
 from backend.damaged_rows import shown
-from backend.dependencies import LARGEST_ID, WRITES, CurrentSettings, OnlyDataset, Schedules
+from backend.dependencies import LARGEST_ID, WRITES, CurrentLinks, CurrentSettings, OnlyDataset, Schedules
+from backend.encoders import refuse_other_encoders
 from backend.job_rows import job_of
 from backend.openapi import problems
 from backend.query_route import KnownQueryRoute
 from backend.schedule_rows import schedule_of
+from fedmem.config import ExperimentConfig
 from fedmem.contracts import Job, Schedule, ScheduleList, ScheduleRequest, ScheduleUpdate
+from fedmem.storage.job_configs import whole_config
 from fedmem.storage.schedule_runs import ScheduleRuns
 
 router = APIRouter(tags=["schedules"], route_class=KnownQueryRoute)
@@ -29,14 +32,16 @@ def _created(what: str) -> dict[int | str, object]:
     responses={**problems(400, 404, 409, 413, 503), **_created("schedule")},  # type: ignore[dict-item]
 )
 def create_schedule(
-    request: ScheduleRequest, schedules: Schedules, settings: CurrentSettings, response: Response
+    request: ScheduleRequest, schedules: Schedules, settings: CurrentSettings, links: CurrentLinks, response: Response
 ) -> Schedule:
     """Let the model that serves a data set go on with its newest data, again and again.
 
     Each time a trainer queues a job, which goes through promotion as any other; where no model serves yet, it trains a
     first one. One of the same data set at the same times is a 409, and one whose model has a budget of privacy, which
-    cannot go on, is 422.
+    cannot go on, is 422, as is an encoder that neither the installation nor FEDMEM_ENCODERS names.
     """
+    config, known = (whole_config(one, settings.job_config, None) for one in (request.config, ExperimentConfig()))
+    refuse_other_encoders(config, settings.encoders, known)
     row = schedules.create(
         dataset=request.dataset,
         cron=request.cron,
@@ -46,7 +51,7 @@ def create_schedule(
         promotion=request.promotion,
         defaults=settings.job_config,
     )
-    response.headers["Location"] = f"/schedules/{row.id}"
+    response.headers["Location"] = links.path(f"/schedules/{row.id}")
     return schedule_of(row)
 
 
@@ -85,8 +90,10 @@ def delete_schedule(schedule_id: ScheduleId, schedules: Schedules) -> None:
     dependencies=[WRITES],
     responses={**problems(404, 409, 413, 503), **_created("job")},  # type: ignore[dict-item]
 )
-def run_schedule(schedule_id: ScheduleId, schedules: Schedules, settings: CurrentSettings, response: Response) -> Job:
+def run_schedule(
+    schedule_id: ScheduleId, schedules: Schedules, settings: CurrentSettings, links: CurrentLinks, response: Response
+) -> Job:
     """Queue its job at once, of one that is paused too; when it is due next stays. While its last job goes on: 409."""
     job = ScheduleRuns(schedules, settings.data_dir, settings.job_memory, settings.job_config).now(schedule_id)
-    response.headers["Location"] = f"/jobs/{job.id}"
+    response.headers["Location"] = links.path(f"/jobs/{job.id}")
     return job_of(job)

@@ -11,6 +11,7 @@ from backend.dependencies import (
     Catalogue,
     CurrentLinks,
     CurrentServices,
+    CurrentUploads,
     DatasetName,
     Keeper,
     UserIdInPath,
@@ -63,16 +64,18 @@ def get_user_history(
     dependencies=[WRITES],
     responses=problems(404, 409, 413, 503),
 )
-def delete_user(user_id: UserIdInPath, dataset: DatasetName, keeper: Keeper) -> None:
+def delete_user(user_id: UserIdInPath, dataset: DatasetName, keeper: Keeper, uploads: CurrentUploads) -> None:
     """Delete a user's interactions and noted answers for good, and the user's memory from every checkpoint.
 
     No later import or feedback brings back what happened up to the deletion: of the id a salted digest is kept.
     The user goes from the snapshots of the data that jobs trained on too, so that a job that is resumed or continues
     another trains without; one that is running begins anew from its last round for that. What its weights have learned
     stays in them, and runs of `fedmem train`, `ablate` and `tune`, also those under `experiments/` of the data folder,
-    keep the users of the files they were given: remove their folders. Done twice, it is done.
+    keep the users of the files they were given: remove their folders. Uploaded files that are not imported yet are
+    removed, because any may hold the user. Done twice, it is done.
     `POST /users/{user_id}/readmit` lets what happened before in again.
     """
+    uploads.remove_all()
     keeper.delete_user(dataset, user_id)
 
 

@@ -11,7 +11,8 @@ from pathlib import Path
 from fedmem.errors import disk_error
 from fedmem.storage.copied_database import copy_sqlite
 
-LINKED, LOGS, DATABASES = "jobs", "logs", (".db", ".sqlite")
+LINKED, DATABASES = "jobs", (".db", ".sqlite")
+LEFT_OUT = ("logs", "uploads")  # what is told once, and files that are read once: they hold whoever is deleted later
 CHECKPOINTS = "rounds"
 
 
@@ -36,7 +37,7 @@ class DataFolder:
         try:
             self.target.mkdir(parents=True, exist_ok=True)
             for entry in _entries(self.source) if self.source.exists() else ():
-                if entry.name != LOGS:
+                if entry.name not in LEFT_OUT:
                     self._take(entry, self.target / entry.name, link=entry.name == LINKED)
         except OSError as error:
             raise disk_error(

@@ -13,7 +13,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO
@@ -23,7 +23,7 @@ from fedmem.contracts.uploads import UNDER_WAY, ImportUpload, ReadUpload, Upload
 from fedmem.errors import ConflictError, DataError, UnknownError
 
 KEPT_SECONDS, MOST = 3600.0, 8
-STATE, ORDER, FILE = "state.json", "order.json", "file"
+STATE, ORDER, FILE, GONE = "state.json", "order.json", "file", "gone"
 KILLED = (
     "the process that read it was ended before it was done, for want of memory say, and nothing was stored; try again, "
     "or import the file in parts"
@@ -148,12 +148,19 @@ class Uploads:
                 raise ConflictError("the upload is being read; wait until it is done")
             shutil.rmtree(self._folder / upload_id, ignore_errors=True)
 
+    def remove_all(self) -> None:
+        """Remove every upload, as any may hold a user who was deleted; what is being read goes once that is done."""
+        for folder in self._folder.glob("*/"):
+            with suppress(FileNotFoundError):  # another removes it meanwhile
+                (folder / GONE).touch()
+        self.tidy()
+
     def tidy(self) -> None:
-        """Remove what was not used for an hour."""
+        """Remove what was not used for an hour, and what is to go."""
         for folder in self._folder.glob("*/"):
             with self._starting:
                 old = folder.stat().st_mtime < self._clock() - KEPT_SECONDS
-                if old and not self._is_read(folder.name):
+                if (old or (folder / GONE).exists()) and not self._is_read(folder.name):
                     shutil.rmtree(folder, ignore_errors=True)
 
     def _read(self, upload_id: str) -> Upload:

@@ -38,6 +38,7 @@ def routes():
 def asked(client: TestClient, method: str, path: str, **options):
     address = path.format(
         job_id=1,
+        upload_id="0" * 32,
         user_id="u01",
         item_id="1",
         version="job-1-round-1",

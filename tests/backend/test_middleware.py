@@ -166,7 +166,7 @@ def test_other_protocols_pass():
     async def inner(scope, receive, send):
         seen.append(scope["type"])
 
-    asyncio.run(Observed(Limited(inner, 1, None, few()), HttpMetrics.create())({"type": "lifespan"}, None, None))
+    asyncio.run(Observed(Limited(inner, 1, {}, None, few()), HttpMetrics.create())({"type": "lifespan"}, None, None))
     assert seen == ["lifespan"]
 
 

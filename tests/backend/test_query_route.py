@@ -54,7 +54,7 @@ def test_both_are_documented_alike(client):
 def test_of_a_parameter_given_twice_the_last_counts_unless_it_is_a_list(client):
     _, asked = client.get("/quick/u?k=3&k=4&exclude=a&exclude=b").json()
     assert (asked["k"], asked["exclude"]) == (4, ["a", "b"])
-    assert list_fields(KnownUserQuery) == {"exclude"}
+    assert list_fields(KnownUserQuery) == {"exclude", "tag"}
 
 
 def test_what_is_not_known_is_refused_with_all_else_that_is_wrong(client):

@@ -20,6 +20,12 @@ def listed(client: TestClient, query: str = "") -> list[int]:
     return [one.id for one in ScheduleList.model_validate(client.get(f"/schedules{query}").json()).schedules]
 
 
+def test_a_schedule_names_no_encoder_that_the_operator_does_not(client):
+    body = {"dataset": "tiny", "cron": "0 3 * * *", "config": {"model": {"text_model_name": "who/has-filled-the-disk"}}}
+    assert "FEDMEM_ENCODERS" in problem(client.post("/schedules", json=body), 422).detail
+    assert listed(client) == []
+
+
 def test_there_is_none_at_first(client):
     assert listed(client) == []
 

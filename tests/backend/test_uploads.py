@@ -57,6 +57,15 @@ def test_what_is_wrong_with_a_request_is_said_before_anything_is_read(client):
     assert client.get(f"/uploads/{upload_id}").json()["state"] == "uploaded"
 
 
+def test_a_deleted_user_is_in_no_upload_and_no_preview(client, world):
+    upload_id = put(client).json()["upload_id"]
+    client.post(f"/uploads/{upload_id}/preview", json={}).raise_for_status()
+    assert ended(client, upload_id)["preview"]["first"][0]["user_id"] == "v0"
+    client.delete("/users/v0").raise_for_status()
+    problem(client.get(f"/uploads/{upload_id}"), 404)
+    assert not list((world.data_dir / "uploads").glob("*/"))
+
+
 def test_a_file_is_bounded_and_leaves_nothing_where_it_is_too_long(settings, world):
     with TestClient(create_app(settings(max_upload_mib=1, max_body_bytes=100))) as client:
         assert put(client).status_code == 201, "longer than other bodies may be"

@@ -10,6 +10,7 @@ import pytest
 from fedmem.storage.catalogue import CatalogueStore
 from fedmem.storage.catalogue_rows import InteractionColumns, ItemRow
 from fedmem.storage.engine import connect
+from fedmem.storage.jobs import JobStore, RoundResult
 from tests.databases import migrated_bytes
 
 
@@ -18,13 +19,23 @@ def place(tmp_path) -> Path:
     """A database with a picture below the data folder, and files of both kinds."""
     (tmp_path / "fedmem.db").write_bytes(migrated_bytes())
     data = tmp_path / "data"
-    for name in ("jobs/1/rounds/000001", "demo", "logs"):
+    for name in ("jobs/1/rounds/000001", "demo", "logs", "uploads"):
         (data / name).mkdir(parents=True)
-    for name in ("jobs/1/manifest.json", "jobs/1/rounds/.gone-000002", "demo/cover.png", "logs/trainer.log"):
+    for name in (
+        "jobs/1/manifest.json",
+        "jobs/1/rounds/.gone-000002",
+        "demo/cover.png",
+        "logs/trainer.log",
+        "uploads/a.csv",
+    ):
         (data / name).write_text(name)
     engine = connect(f"sqlite:///{tmp_path / 'fedmem.db'}")
     pictures = [ItemRow("a", "A", image_path=str(data / "demo/cover.png")), ItemRow("b", "B", image_path="/else/b.png")]
     CatalogueStore(engine).write("films", "test", InteractionColumns(["u"], ["a"], [1.0]), pictures)
+    jobs = JobStore(engine)
+    jobs.create(kind="training", dataset="films", config={}, num_rounds=1)
+    _, lease = jobs.claim("trainer", 60, 3)
+    jobs.commit_round(lease, RoundResult(0, False, None, {}))
     engine.dispose()
     return tmp_path
 

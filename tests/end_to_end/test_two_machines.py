@@ -31,7 +31,9 @@ def backends(product) -> Iterator[list[TestClient]]:
     own = {"database_url": product.url, "data_dir": product.data_dir, "allowed_hosts": "testserver"}
     settings = Settings(_env_file=None, refresh_seconds=0.05, **own)
     with ExitStack() as stack:
-        yield [stack.enter_context(TestClient(create_app(settings))) for _ in range(2)]
+        both = [stack.enter_context(TestClient(create_app(settings))) for _ in range(2)]
+        until(lambda: all(one.get("/health/ready").status_code == 200 for one in both), "two models")
+        yield both
 
 
 def come_back(product: Product, user: str) -> None:

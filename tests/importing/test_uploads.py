@@ -44,6 +44,20 @@ def put(uploads, filename="orders.csv"):
     return uploads.end(upload_id).upload_id
 
 
+def test_what_is_read_when_all_are_removed_goes_once_that_is_done(uploads, sleeping):
+    read, other = put(uploads), put(uploads)
+    uploads.start(read, ORDER)
+    uploads.remove_all()
+    assert uploads.get(read).state == "reading"
+    with pytest.raises(UnknownError):
+        uploads.get(other)
+    sleeping[0].kill()
+    sleeping[0].wait()
+    uploads.tidy()
+    with pytest.raises(UnknownError):
+        uploads.get(read)
+
+
 def test_an_upload_is_told_by_name_and_size(uploads):
     found = uploads.get(put(uploads))
     assert (found.filename, found.size, found.state) == ("orders.csv", 16, "uploaded")

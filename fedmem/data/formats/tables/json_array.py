@@ -1,6 +1,7 @@
 """The elements of a JSON array, each as soon as its end has been read, whatever the size of the file."""
 
 import json
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any, Protocol
 
@@ -24,8 +25,8 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """Make an object of its keys and values; ``KeyTwiceError`` names a key that stands twice."""
     made = dict(pairs)
     if len(made) < len(pairs):
-        names = [name for name, _ in pairs]
-        raise KeyTwiceError(f"the key {shown(next(name for name in made if names.count(name) > 1))} stands twice in it")
+        times = Counter(name for name, _ in pairs)
+        raise KeyTwiceError(f"the key {shown(next(name for name in made if times[name] > 1))} stands twice in it")
     return made
 
 
