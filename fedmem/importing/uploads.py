@@ -144,7 +144,7 @@ class Uploads:
             ConflictError: if it is being read.
         """
         with self._starting:
-            if self._is_read(upload_id) and self._is_under_way(upload_id):
+            if self._is_worked_on(upload_id):
                 raise ConflictError("the upload is being read; wait until it is done")
             shutil.rmtree(self._folder / upload_id, ignore_errors=True)
 
@@ -160,7 +160,7 @@ class Uploads:
         for folder in self._folder.glob("*/"):
             with self._starting:
                 old = folder.stat().st_mtime < self._clock() - KEPT_SECONDS
-                if (old or (folder / GONE).exists()) and not self._is_read(folder.name):
+                if (old or (folder / GONE).exists()) and not self._is_worked_on(folder.name):
                     shutil.rmtree(folder, ignore_errors=True)
 
     def _read(self, upload_id: str) -> Upload:
@@ -168,6 +168,10 @@ class Uploads:
             return Upload.model_validate_json((self._folder / upload_id / STATE).read_bytes())
         except OSError:
             raise UnknownError(f"there is no upload {upload_id}, or not any more; upload the file again") from None
+
+    def _is_worked_on(self, upload_id: str) -> bool:
+        """Say whether a process is still to write: one that is done holds its lock for a moment more."""
+        return self._is_read(upload_id) and self._is_under_way(upload_id)
 
     def _is_under_way(self, upload_id: str) -> bool:
         try:

@@ -17,7 +17,14 @@ PUBLIC = {"/health/live", "/health/ready", "/metrics"}
 READS = {("post", "/recommend"), ("post", "/recommend/batch")}
 SHOP, OPS = "the-key-of-the-shop", "the-key-of-operation"
 # What names users, or says what they did.
-ABOUT_USERS = ("/users", "/users/{user_id}/history", "/evaluation/online", "/ab-tests", "/ab-tests/{test_id}")
+ABOUT_USERS = (
+    "/users",
+    "/users/{user_id}/history",
+    "/evaluation/online",
+    "/ab-tests",
+    "/ab-tests/{test_id}",
+    "/uploads/{upload_id}",
+)
 USERS = {("get", path) for path in ABOUT_USERS}
 
 

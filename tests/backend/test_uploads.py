@@ -61,7 +61,7 @@ def test_a_deleted_user_is_in_no_upload_and_no_preview(client, world):
     upload_id = put(client).json()["upload_id"]
     client.post(f"/uploads/{upload_id}/preview", json={}).raise_for_status()
     assert ended(client, upload_id)["preview"]["first"][0]["user_id"] == "v0"
-    client.delete("/users/v0").raise_for_status()
+    client.delete("/users/v0", params={"dataset": "tiny"}).raise_for_status()
     problem(client.get(f"/uploads/{upload_id}"), 404)
     assert not list((world.data_dir / "uploads").glob("*/"))
 
