@@ -35,6 +35,18 @@ class Letter:
         """Read what ``to_bytes`` wrote; ``ValueError`` if it is something else. Nothing in it is run."""
         try:
             head = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
-            return cls(json.loads(head["__metadata__"]["facts"]), load(content))
+            return cls(facts_of(head["__metadata__"]["facts"]), load(content))
         except (SafetensorError, LookupError, TypeError, RecursionError) as error:
             raise ValueError(f"it is no letter ({type(error).__name__}: {error})") from None
+
+
+def facts_of(text: str) -> Mapping[str, Any]:
+    """Read facts; ``ValueError`` if they are none, or one is no number that JSON has."""
+    facts = json.loads(text, parse_constant=_refuse)
+    if not isinstance(facts, dict):
+        raise ValueError(f"its facts are a {type(facts).__name__}")
+    return facts
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"it holds {constant}, which is no number")

@@ -26,12 +26,16 @@ from fedmem.interruption import heed
 from fedmem.nodes.courier import Courier
 from fedmem.nodes.letter import Letter
 from fedmem.nodes.roster import Roster
-from fedmem.nodes.wire import broadcast_letter, metrics_of, update_of
+from fedmem.nodes.wire import broadcast_letter, form_of, metrics_of, update_of
 
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 UserIndices = npt.NDArray[np.int64]
+# What comes of reading something that is no answer.
+NO_ANSWER = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError)
+MOST_USERS = 2**40
+LOSS = "recommendation_loss"
 LOOK = 0.5  # seconds from one look for nodes to the next
 SAID_EVERY = 60  # looks
 
@@ -92,10 +96,21 @@ class NodePopulation:
                 raise ValueError(f"{update.clients} clients answered, and {expected[name]} were drawn")
             return update
 
-        found = self._gathered(letters, read)
+        found = self._alike(self._gathered(letters, read))
         for name in letters.keys() - found.keys():
             self.roster.miss(name, broadcast.round + 1)
         yield from self._reported(found, letters)
+
+    def _alike(self, found: dict[str, tuple[UpdateSum, Letter]]) -> dict[str, tuple[UpdateSum, Letter]]:
+        """Keep the updates of the form that most have, the loss among it; refuse others, which cannot be added."""
+        forms = {name: form_of(update) for name, (update, _) in found.items()}
+        trained = {form_of(update): LOSS in update.metrics for update, _ in found.values()}
+        counted = Counter(forms.values())
+        kept = max(counted, key=lambda form: (trained[form], counted[form]))
+        for name in [name for name, form in forms.items() if form != kept]:
+            self._refuse(name, "its update has other parts or metrics than those of other nodes")
+            del found[name]
+        return found
 
     def _reported(
         self, found: Mapping[str, tuple[UpdateSum, Letter]], letters: Mapping[str, Letter]
@@ -190,7 +205,7 @@ class NodePopulation:
             name = self._names[number]
             try:
                 found[name] = read(name, self._checked(name, answer, sent[number])), answer
-            except (ValueError, LookupError, TypeError, AttributeError) as error:
+            except NO_ANSWER as error:
                 self._refuse(name, str(error) or type(error).__name__)
         return found
 
@@ -249,7 +264,9 @@ class NodePopulation:
             if "error" in answer.facts:
                 raise ValueError(f"it cannot take part: {answer.facts['error']}")
             users, trainable = int(answer.facts["users"]), answer.arrays["trainable"].astype(np.int64)
-            if users < 1 or (np.diff(trainable) <= 0).any() or not ((trainable >= 0) & (trainable < users)).all():
+            if not 0 < users <= MOST_USERS or trainable.ndim != 1:
+                raise ValueError(f"it has {users} users, and names {trainable.shape} of them")
+            if (np.diff(trainable) <= 0).any() or not ((trainable >= 0) & (trainable < users)).all():
                 raise ValueError("its users are not numbered from 0 on")
             member = self.roster.members.get(name)
             if member and (member.users != users or not np.array_equal(member.trainable, trainable + member.first)):
@@ -257,7 +274,7 @@ class NodePopulation:
             if name in presented:
                 raise ValueError("two nodes have this name")
             presented[name] = users, trainable
-        except (ValueError, LookupError, TypeError) as error:
+        except NO_ANSWER as error:
             self._names[number] = ""
             self._refuse(name, str(error))
 

@@ -1,7 +1,7 @@
 """The types of ``federated.messages`` as letters and back; what comes from a node is checked while it is read."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import asdict
+from collections.abc import Callable, Hashable, Mapping
+from dataclasses import asdict, fields
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,8 @@ from fedmem.federated.sums import Total
 from fedmem.memory.prototypes import Prototypes
 from fedmem.memory.transitions import TransitionCounts, TransitionTable
 from fedmem.nodes.letter import Array, Letter
+
+MOST_SAMPLES = 2**53
 
 
 def _group(name: str, arrays: Mapping[str, Array]) -> dict[str, Array]:
@@ -88,7 +90,7 @@ def update_of(letter: Letter, broadcast: Broadcast) -> UpdateSum:
         _check_alike("prototypes", memory, broadcast.global_memory.to_arrays())
     if transitions and transitions["taken"].shape != (len(broadcast.parameters[ITEM_ROWS]),):
         raise ValueError(f"transitions are of {len(transitions['taken']) - 1} items")
-    if not (np.isfinite(facts["weight"]) and facts["weight"] > 0):
+    if not 0 < facts["weight"] <= MOST_SAMPLES:
         raise ValueError(f"the weight is {facts['weight']}")
     return UpdateSum(
         delta=delta,
@@ -145,6 +147,17 @@ _SUMS: Mapping[str, Callable[..., Sum]] = {
 def _read(found: list[Any]) -> Sum:
     kind, *values = found
     return _SUMS[kind](*values)
+
+
+def form_of(update: UpdateSum) -> Hashable:
+    """Tell what parts an update has, and of which kinds: updates of one form can be added."""
+    metrics = tuple(sorted((name, _kind(found)) for name, found in update.metrics.items()))
+    parts = tuple(part.name for part in fields(update) if getattr(update, part.name) is not None)
+    return metrics, tuple(sorted(update.upload_bytes)), parts
+
+
+def _kind(found: Sum) -> str:
+    return f"{type(found).__name__} {(found.distribution, found.by_bin.shape) if isinstance(found, Counts) else ''}"
 
 
 def metrics_letter(sums: MetricSums) -> Letter:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from fedmem.experiment import TrainingRun
-from fedmem.nodes.letter import Letter
+from fedmem.nodes.letter import Letter, facts_of
 from fedmem.nodes.node_store import NodeStore
 from fedmem.snapshot import take_snapshot
 from tests.nodes.equal import assert_equal_runs
@@ -32,6 +32,12 @@ NONSENSE = {
     "for order 1": lambda answer: damaged(answer, order=1),
     "clients answered": lambda answer: damaged(answer, clients=99),
     "the weight is -1": lambda answer: damaged(answer, weight=-1.0),
+    "the weight is 1e+300": lambda answer: damaged(answer, weight=1e300),
+    "cannot convert float infinity": lambda answer: damaged(answer, clients=np.inf),
+    "other parts or metrics": lambda answer: damaged(answer, metrics={"another": ["mean", 1.0, 1.0]}),
+    "metrics than those": lambda answer: damaged(
+        answer, metrics={key: ["total", 1.0] for key in answer.facts["metrics"]}
+    ),
 }
 
 
@@ -141,3 +147,32 @@ def test_the_store_of_a_run_is_for_its_owner_alone(tmp_path):
     store = NodeStore(tmp_path / "nodes" / "first", "a run")
     with store.alone():
         assert store.path.stat().st_mode & 0o077 == 0
+
+
+@pytest.mark.parametrize(
+    "presented",
+    [{"users": np.inf}, {"users": 10**30}, {"users": "many"}],
+    ids=["infinite", "more than there are", "a word"],
+)
+def test_a_node_that_presents_itself_with_nonsense_is_refused_and_the_run_begins(presented, lenient, courier, tmp_path):
+    courier.trouble = lambda name, asked, answer: (
+        damaged(answer, **presented) if (name, asked.facts["kind"]) == ("berlin", "setup") else answer
+    )
+    with closing(TrainingRun.start(tmp_path / "run", lenient, courier=courier)) as run:
+        assert list(run.population.roster.members) == ["amsterdam", "cadiz"]
+
+
+def test_a_node_whose_users_are_a_table_is_refused(lenient, courier, tmp_path):
+    courier.trouble = lambda name, asked, answer: (
+        replace(answer, arrays={"trainable": np.zeros((0, 3), np.int64)})
+        if (name, asked.facts["kind"]) == ("berlin", "setup")
+        else answer
+    )
+    with closing(TrainingRun.start(tmp_path / "run", lenient, courier=courier)) as run:
+        assert list(run.population.roster.members) == ["amsterdam", "cadiz"]
+
+
+@pytest.mark.parametrize("text", ["[1]", '{"weight": Infinity}', '{"weight": NaN}', "{"])
+def test_facts_that_are_none_are_refused(text):
+    with pytest.raises(ValueError, match=r"facts are a list|no number|Expecting"):
+        facts_of(text)

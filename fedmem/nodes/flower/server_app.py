@@ -35,10 +35,18 @@ def _serve(trainer: Connection, grid: Grid, asked: Letter) -> None:
         return
     letters = {int(number): Letter.from_bytes(trainer.recv_bytes()) for number in asked.facts["nodes"]}
     for number, answer in _answers(grid, letters, float(asked.facts["patience"])):
-        reason = answer if isinstance(answer, str) else None
+        reason, content = (answer, b"") if isinstance(answer, str) else _written(answer)
         trainer.send_bytes(Letter({"node": str(number), "reason": reason}).to_bytes())
-        if isinstance(answer, Letter):
-            trainer.send_bytes(answer.to_bytes())
+        if reason is None:
+            trainer.send_bytes(content)
+
+
+def _written(answer: Letter) -> tuple[str | None, bytes]:
+    """Write an answer for the trainer, or say why it cannot be: it may hold arrays of text."""
+    try:
+        return None, answer.to_bytes()
+    except Exception as error:  # whatever a node sends, this process goes on with the others
+        return f"it is no letter ({type(error).__name__}: {error})", b""
 
 
 def _answers(grid: Grid, letters: dict[int, Letter], patience: float) -> Iterator[tuple[int, Letter | str]]:
