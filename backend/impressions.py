@@ -12,6 +12,7 @@ from prometheus_client import CollectorRegistry, Counter
 from backend.online import DAY, DAYS, evaluation_of
 from backend.settings import Settings
 from fedmem.contracts import OnlineEvaluation
+from fedmem.identifiers import MAX_ID_BYTES
 from fedmem.serving import Recommendation
 from fedmem.storage.impressions import ImpressionStore, ShownList
 
@@ -59,7 +60,12 @@ class Impressions:
         return cls(store, settings, Counter("fedmem_impressions_lost", what, registry=registry))
 
     def offer(self, recommendation_id: str, user_id: str, answer: Recommendation, test_id: int | None = None) -> None:
-        """Note an answer if it is one of the sample; ``test_id`` is the A/B test that it is of."""
+        """Note an answer if it is one of the sample; ``test_id`` is the A/B test that it is of.
+
+        None of an id that no user can have, which a caller may make as long as a request.
+        """
+        if len(user_id.encode(errors="surrogatepass")) > MAX_ID_BYTES:
+            return
         if not answer.items or not is_sampled(recommendation_id, self.settings.impressions):
             return
         if len(self._waiting) >= WAITING:

@@ -38,8 +38,9 @@ def import_dataset(
         progress=progress,
     )
     hide, show = ([item.item_id for item in items if item.available is wanted] for wanted in (False, True))
-    if hide or show:
-        store.change_hidden(name, hide, show)
+    if hide or show:  # but for items of deleted users alone, which were not stored
+        there = store.items_by_id(name, {*hide, *show})
+        store.change_hidden(name, *([one for one in some if one in there] for some in (hide, show)))
     return imported
 
 

@@ -66,6 +66,12 @@ def test_what_an_operator_has_explained_is_not_noted(noting):
     assert evaluation(noting)["by_version"] == []
 
 
+def test_an_id_that_no_user_can_have_is_not_noted(noting):
+    for user, noted in (("s" * 512, 1), ("s" * 6000, 1)):
+        assert noting.get(f"/recommend/{user}?k=2").status_code == 200
+        assert evaluation(noting)["by_version"][0]["answers"] == noted
+
+
 def test_by_default_nothing_is_noted(served):
     assert served.get("/recommend/u03").json()["recommendation_id"]
     found = evaluation(served)

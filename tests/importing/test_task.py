@@ -110,6 +110,17 @@ def test_pictures_that_were_not_uploaded_leave_those_that_are_there(uploads, don
     assert store.item("shop", "s3").image_path == str(picture)
 
 
+def test_what_is_available_of_items_that_deleted_users_alone_took_is_left_out(uploads, done, store):
+    first = "user_id,item_id,timestamp\n" + "".join(f"u{n % 3},s{n},{n + 1e9}\n" for n in range(6)) + "gone,s1,1e9\n"
+    assert done(put(uploads, "a.csv", first), ImportUpload(dataset="shop")).state == "imported"
+    store.delete_user("shop", "gone")
+    again = put(uploads, "a.csv", first + "gone,rare,1000000007\n")
+    items = put(uploads, "items.csv", "item_id,available\ns1,no\nrare,no\n")
+    upload = done(again, ImportUpload(dataset="shop", items=items))
+    assert upload.state == "imported", upload.error
+    assert store.hidden_of("shop", ["s1", "rare"]) == {"s1"}
+
+
 @pytest.mark.parametrize(
     ("content", "options", "said"),
     [
