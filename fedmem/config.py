@@ -289,6 +289,11 @@ class FlowerConfig(Section):
         1, "Nodes a run begins with at least; a round goes on without others once so many have answered."
     )
     patience: Annotated[float, Field(gt=0, le=86_400)] = setting(600.0, "Seconds that a node has for its answer.")
+    wait: Annotated[float, Field(gt=0, le=2_592_000)] = setting(
+        1800.0,
+        "Seconds that a run waits for so many nodes; then a trainer pauses its job and goes on with others, and "
+        "`fedmem train` ends. Both are resumed.",
+    )
 
 
 class PrivacyConfig(Section):

@@ -57,6 +57,10 @@ class TrainingError(FedMemError):
     """Training cannot go on."""
 
 
+class NodesAwayError(TrainingError):
+    """Too few nodes of other owners were there for too long."""
+
+
 class CheckpointError(FedMemError):
     """A run directory cannot be read."""
 

@@ -16,6 +16,7 @@ RESUMABLE = {
     "federated.patience",
     "flower.minimum_nodes",
     "flower.patience",
+    "flower.wait",
 }
 CHANGEABLE = RESUMABLE | {"evaluation.eval_every"}  # of a model that goes on with other data, and is validated anew
 

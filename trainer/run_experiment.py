@@ -15,6 +15,7 @@ from fedmem.errors import (
     DiskFullError,
     FedMemError,
     LeaseLostError,
+    NodesAwayError,
     StorageError,
 )
 from fedmem.experiment import TrainingRun
@@ -61,7 +62,7 @@ class JobRun:
             self._end_as_wished()
         except (LeaseLostError, StorageError):
             raise
-        except MissingFolderError as missing:
+        except (MissingFolderError, NodesAwayError) as missing:
             self._hold(str(missing))
         except FedMemError as error:
             self._fail(str(error))

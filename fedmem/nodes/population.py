@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fedmem.config import ExperimentConfig
-from fedmem.errors import ConfigError
+from fedmem.errors import ConfigError, NodesAwayError
 from fedmem.federated.messages import Arrays, Broadcast, MaskedSum, MetricSums, Session, UpdateSum
 from fedmem.federated.postprocessing import Postprocessors
 from fedmem.federated.round import Split
@@ -184,16 +184,27 @@ class NodePopulation:
         """Send letters by node until enough of them are answered; the answers in the nodes' order."""
         found: dict[str, tuple[T, Letter]] = {}
         least = min(self.config.flower.minimum_nodes, len(letters))
-        for look in _looks():
+        for look in _looks(self.config.flower.wait):
             asked = {name: letter for name, letter in letters.items() if name not in found}
             found |= self._asked(asked, read)
             if len(found) >= least:
-                break
+                return self._in_order(letters, found)
             if look % SAID_EVERY == 0:
                 logger.warning("%d of %d nodes have answered, and %d have to", len(found), len(letters), least)
+        raise self._away(len(found), least)
+
+    def _in_order(
+        self, letters: Mapping[str, Letter], found: Mapping[str, tuple[T, Letter]]
+    ) -> dict[str, tuple[T, Letter]]:
         for name in letters.keys() - found.keys():
             logger.warning("node %s is left out of this round", name)
         return {name: found[name] for name in letters if name in found}
+
+    def _away(self, there: int, least: int) -> NodesAwayError:
+        return NodesAwayError(
+            f"{there} nodes were there after flower.wait = {self.config.flower.wait:g} seconds, and {least} have to be "
+            "(flower.minimum_nodes): resume it once they are"
+        )
 
     def _asked(self, letters: Mapping[str, Letter], read: Callable[[str, Letter], T]) -> dict[str, tuple[T, Letter]]:
         """Send those of the nodes that are there their letters, once; the answers that can be used."""
@@ -282,13 +293,13 @@ class NodePopulation:
         """Wait until enough nodes are there; those that came until then."""
         presented: dict[str, tuple[int, UserIndices]] = {}
         least = self.config.flower.minimum_nodes
-        for look in _looks():
+        for look in _looks(self.config.flower.wait):
             presented |= self._greet(number for number in self.courier.nodes() if number not in self._names)
             if len(presented) >= least:
                 return presented
             if look % SAID_EVERY == 0:
                 logger.info("waiting for nodes: %d of flower.minimum_nodes = %d are there", len(presented), least)
-        raise AssertionError
+        raise self._away(len(presented), least)
 
     def memories(self, round_number: int) -> Iterator[dict[int, Any]]:
         """Iterate over nothing: memories stay at the nodes."""
@@ -310,9 +321,9 @@ def _broadcast_letter(broadcast: Broadcast) -> Letter:
     return broadcast_letter(broadcast)
 
 
-def _looks() -> Iterator[int]:
-    """Count looks, with a stop heeded and some time between them."""
-    look = 0
+def _looks(seconds: float) -> Iterator[int]:
+    """Count looks, with a stop heeded and some time between them, for so long."""
+    look, end = 0, time.monotonic() + seconds
     while True:
         yield look
         look += 1
@@ -320,3 +331,5 @@ def _looks() -> Iterator[int]:
         while time.monotonic() < deadline:
             heed()
             time.sleep(0.05)
+        if time.monotonic() > end:
+            return

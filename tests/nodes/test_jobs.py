@@ -121,6 +121,18 @@ def test_a_job_that_waits_for_nodes_is_stopped_at_once(nodes, tmp_path):
     assert product.jobs.get(job.id).state == "queued"
 
 
+def test_a_job_whose_nodes_do_not_come_is_paused_and_others_are_trained(nodes, tmp_path):
+    nodes("nodes").of.clear()
+    product = Product.made(tmp_path / "here")
+    job = product.queue({**JOB, "flower": {"minimum_nodes": 3, "wait": 0.1}})
+    behind = product.queue()
+    product.train()
+    found = product.jobs.get(job.id)
+    assert found.state == "paused"
+    assert "0 nodes were there after flower.wait = 0.1 seconds, and 3 have to be" in found.message
+    assert product.jobs.get(behind.id).state == "succeeded"
+
+
 def test_without_flowers_environment_it_fails_with_what_makes_it(tmp_path, monkeypatch):
     monkeypatch.setenv("FEDMEM_FLOWER_ENV", str(tmp_path / "none"))
     product = Product.made(tmp_path / "here")
