@@ -25,6 +25,7 @@ def test_what_does_not_change_numbers_may_change() -> None:
         "federated.patience",
         "flower.minimum_nodes",
         "flower.patience",
+        "flower.wait",
     } == RESUMABLE
 
 
