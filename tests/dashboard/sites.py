@@ -35,7 +35,7 @@ def backend_on(url: str, data_dir: Path, port: int = 0, **settings: Any) -> Iter
     told = Settings(_env_file=None, database_url=url, data_dir=data_dir, **{"refresh_seconds": 0.2, **settings})
     listener = listen("127.0.0.1", port)
     server = Server(create_app(told))
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
     thread.start()
     try:
         address = f"http://127.0.0.1:{listener.getsockname()[1]}"
@@ -43,8 +43,9 @@ def backend_on(url: str, data_dir: Path, port: int = 0, **settings: Any) -> Iter
         yield address
     finally:
         server.should_exit = True
-        thread.join()
+        thread.join(PATIENCE)
         listener.close()
+        assert not thread.is_alive(), "the backend does not end"
 
 
 @contextmanager
