@@ -37,14 +37,14 @@ def test_what_a_removal_frees_is_said_and_nothing_is_removed(served, served_worl
 
 def test_a_data_set_that_is_removed_with_its_model_is_answered_no_more(served, served_world, caplog):
     assert served.get("/recommend/u01?dataset=tiny").status_code == 200
+    caplog.set_level("INFO", "backend")  # before a look of the application's own may find it out
     engine = connect(served_world.url)
     removal = JobRemoval(engine, served_world.data_dir)
     for job in removal.of_dataset("tiny"):
         removal.remove(job, "a test", even_in_service=True)
     CatalogueStore(engine).remove("tiny")
     engine.dispose()
-    with caplog.at_level("INFO", "backend"):
-        served.app.state.services.keeper.look()
+    served.app.state.services.keeper.look()
     assert "no model of data set tiny is in service any more" in caplog.text
     problem(served.get("/recommend/u01"), 503)
     assert served.get("/health/ready").status_code == 503
