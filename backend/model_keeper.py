@@ -125,21 +125,25 @@ class ModelKeeper:
 
     def _forget_all(self) -> None:
         """Forget users who were deleted, by others than this process too."""
-        for model in self.served.all():
-            with self.troubles.apart("the forgetting of deleted users", model.version), self._changing:
-                if (changed := model.without_deleted(self.catalogue)) is not model:
-                    self.served.replace(changed)
+        self._renew_all("the forgetting of deleted users", lambda model: model.without_deleted(self.catalogue))
 
     def _hide_all(self) -> None:
         """Leave out what was hidden, and offer what was shown, by others than this process too."""
-        for model in self.served.all():
-            with self.troubles.apart("the hiding of items", model.version), self._changing:
-                self._hide(model)
+        self._renew_all("the hiding of items", lambda model: model.with_hidden(self.catalogue))
 
-    def _hide(self, model: ServedModel) -> None:
-        changed = model.with_hidden(self.catalogue)
+    def _renew_all(self, what: str, change: Change) -> None:
+        for model in self.served.all():
+            with self.troubles.apart(what, model.version), self._changing:
+                self._renew(model, change)
+
+    def _renew(self, model: ServedModel, change: Change) -> None:
+        changed = change(model)
         if changed is not model:
             self.served.replace(changed)
+
+    def _hide(self, dataset: str) -> None:
+        for model in self.served.all(dataset):
+            self._renew(model, lambda model: model.with_hidden(self.catalogue))
 
     def _take_up_tests(self) -> None:
         """Let the A/B tests that run by now split the users, once their treatments are in memory."""
@@ -306,16 +310,14 @@ class ModelKeeper:
         """Hide items and show others; the next answer of each model of the data set follows."""
         with self._changing:
             counts = self.catalogue.change_hidden(dataset, hide, show)
-            for model in self.served.all(dataset):
-                self._hide(model)
+            self._hide(dataset)
         return counts
 
     def delete_item(self, dataset: str, item_id: str) -> None:
         """Delete an item that no user has taken; no model offers it any more."""
         with self._changing:
             self.catalogue.delete_item(dataset, item_id)
-            for model in self.served.all(dataset):
-                self._hide(model)
+            self._hide(dataset)
 
     def delete_user(self, dataset: str, user_id: str) -> None:
         """Delete a user's interactions, and the user's memory from all models and jobs of this data set, on disk too.
@@ -327,7 +329,7 @@ class ModelKeeper:
         """
         with self._changing:
             last_id = self.catalogue.delete_user(dataset, user_id).last_id
-            self._change(dataset, lambda model: _without_user(model, user_id, last_id))
+            self._change(dataset, lambda model: model.forget(user_id, last_id))
         self.eraser.erase(user_id)
 
     def _change(self, dataset: str, change: Change) -> None:
@@ -461,8 +463,3 @@ def _swap_message(model: ServedModel, before: ServedModel | None) -> str:
     if before is None or before.version == model.version:
         return f"{what} is in service"
     return f"{what} replaces {before.version}"
-
-
-def _without_user(model: ServedModel, user_id: str, until_id: int) -> ServedModel:
-    model.forget(user_id, until_id)
-    return model

@@ -68,10 +68,11 @@ class ServedModel:
                 self.forget(user_id, until_id)
         return replace(self, deletion_state=state)
 
-    def forget(self, user_id: str, until_id: int) -> None:
-        """Forget what a user did up to an id; of a return after that a model may know already."""
+    def forget(self, user_id: str, until_id: int) -> "ServedModel":
+        """Forget what a user did up to an id; of a return after that a model may know already. Returns the same."""
         counted = self.new_interactions.forget(user_id, until_id)
         self.recommender.forget_user(user_id, counted)
+        return self
 
     def count_new(self) -> None:
         """Count among the transitions what came since the last time; they are read once the recommender refreshes."""

@@ -1,11 +1,13 @@
 """Runs of a study that are kept in folders, taken up where they ended, and not trained twice."""
 
 import json
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Mapping
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+from benchmarks.measure import machine, write_result
 from fedmem.checkpoint import RunDirectory
 from fedmem.config import ExperimentConfig
 from fedmem.data.federated_dataset import FederatedDataset
@@ -17,17 +19,25 @@ from fedmem.snapshot import take_snapshot
 RESULT = "result.json"
 
 
-def kept(path: Path, trained: Callable[[], dict[str, Any]]) -> str:
-    """Return what a run came to, as JSON; it is trained where that is not kept yet."""
-    if not (path / RESULT).exists():
-        found = trained()
-        (path / RESULT).write_text(json.dumps(found))
-    return (path / RESULT).read_text()
+def study(kind: str, dataset: str, out: Path, runs: Mapping[str, Callable[[Path], Any]], **about: Any) -> None:
+    """Train the runs of a study that are not kept yet, print what each came to, and write the record of all kept.
 
-
-def all_kept(out: Path, start: str) -> list[Any]:
-    """Read what all runs came to whose folders begin so."""
-    return [json.loads(path.read_text()) for path in sorted(out.glob(f"{start}*/{RESULT}"))]
+    Args:
+        kind: names the record.
+        dataset: the data set's name.
+        out: where the runs are kept.
+        runs: by the end of its folder's name, what trains a run there and returns what it came to.
+        about: what else the record says.
+    """
+    for name, train in runs.items():
+        result = out / f"{dataset}-{name}" / RESULT
+        if not result.exists():
+            result.write_text(json.dumps(train(result.parent)))
+        sys.stdout.write(f"{result.read_text()}\n")
+        sys.stdout.flush()
+    rows = [json.loads(path.read_text()) for path in sorted(out.glob(f"{dataset}-*/{RESULT}"))]
+    written = write_result(f"{kind}-{dataset}", {**about, "rows": rows, "machine": machine()})
+    sys.stdout.write(f"kept in {written}\n")
 
 
 def trained(

@@ -14,7 +14,6 @@ in --out and taken up again; of all that are there benchmarks/results/poisoned-N
 """
 
 import argparse
-import sys
 from dataclasses import replace
 from functools import partial
 from itertools import product
@@ -23,8 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.kept_run import all_kept, kept, ndcg, trained
-from benchmarks.measure import machine, write_result
+from benchmarks.kept_run import ndcg, study, trained
 from fedmem.config_reader import validate_config
 from fedmem.data.federated_dataset import FederatedDataset
 from fedmem.data.formats import load_dataset
@@ -73,18 +71,17 @@ def main() -> None:
     parser.add_argument("--fraction", type=float, default=0.05, help="share of the users in a round")
     chosen = parser.parse_args()
     dataset = load_dataset(chosen.data)
-    for attack, aggregation in product(chosen.attacks, chosen.aggregations):
-        path = chosen.out / f"{dataset.name}-{chosen.rounds}x{chosen.fraction:g}-{aggregation}-{attack}"
-        found = kept(path, partial(_trained, dataset, path, aggregation, attack, chosen.rounds, chosen.fraction))
-        sys.stdout.write(f"{found}\n")
-        sys.stdout.flush()
-    rows = all_kept(chosen.out, f"{dataset.name}-")
-    written = write_result(f"poisoned-{dataset.name}", {"share": SHARE, "rows": rows, "machine": machine()})
-    sys.stdout.write(f"kept in {written}\n")
+    runs = {
+        f"{chosen.rounds}x{chosen.fraction:g}-{aggregation}-{attack}": partial(
+            _trained, dataset, aggregation, attack, chosen.rounds, chosen.fraction
+        )
+        for attack, aggregation in product(chosen.attacks, chosen.aggregations)
+    }
+    study("poisoned", dataset.name, chosen.out, runs, share=SHARE)
 
 
 def _trained(
-    dataset: FederatedDataset, path: Path, aggregation: str, attack: str, rounds: int, fraction: float
+    dataset: FederatedDataset, aggregation: str, attack: str, rounds: int, fraction: float, path: Path
 ) -> dict[str, Any]:
     """Train and test one model."""
     config = validate_config(

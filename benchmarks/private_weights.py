@@ -10,14 +10,12 @@ there benchmarks/results/private_weights-NAME.json is written.
 """
 
 import argparse
-import sys
 from functools import partial
 from itertools import product
 from pathlib import Path
 from typing import Any
 
-from benchmarks.kept_run import all_kept, kept, ndcg, trained
-from benchmarks.measure import machine, write_result
+from benchmarks.kept_run import ndcg, study, trained
 from fedmem.config_reader import validate_config
 from fedmem.data.federated_dataset import FederatedDataset
 from fedmem.data.formats import load_dataset
@@ -38,22 +36,17 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=60)
     chosen = parser.parse_args()
     dataset = load_dataset(chosen.data)
-    for users, clip, epsilon in product(chosen.users, chosen.clip, chosen.epsilon):
-        path = (
-            chosen.out
-            / f"{dataset.name}-{chosen.rounds}x{chosen.fraction:g}-epsilon{epsilon:g}-clip{clip:g}-users{users}"
+    runs = {
+        f"{chosen.rounds}x{chosen.fraction:g}-epsilon{epsilon:g}-clip{clip:g}-users{users}": partial(
+            _trained, dataset, (epsilon, clip, users), chosen.rounds, chosen.fraction
         )
-        private = epsilon, clip, users
-        found = kept(path, partial(_trained, dataset, path, private, chosen.rounds, chosen.fraction))
-        sys.stdout.write(f"{found}\n")
-        sys.stdout.flush()
-    rows = all_kept(chosen.out, f"{dataset.name}-")
-    written = write_result(f"private_weights-{dataset.name}", {"delta": DELTA, "rows": rows, "machine": machine()})
-    sys.stdout.write(f"kept in {written}\n")
+        for users, clip, epsilon in product(chosen.users, chosen.clip, chosen.epsilon)
+    }
+    study("private_weights", dataset.name, chosen.out, runs, delta=DELTA)
 
 
 def _trained(
-    dataset: FederatedDataset, path: Path, private: tuple[float, float, int], rounds: int, fraction: float
+    dataset: FederatedDataset, private: tuple[float, float, int], rounds: int, fraction: float, path: Path
 ) -> dict[str, Any]:
     """Train one model with (epsilon, clip, users), from its last checkpoint if there is one, and test it."""
     epsilon, clip, users = private

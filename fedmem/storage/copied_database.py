@@ -17,8 +17,9 @@ from typing import Any
 from sqlalchemy import URL, Connection, Engine, String, func, literal, select, text, update
 
 from fedmem.errors import ConflictError, StorageError
+from fedmem.storage import deletions
 from fedmem.storage.engine import connect, parse_url, reading, schema_revision, shown, writing
-from fedmem.storage.schema import deletions, erasures, items, rounds
+from fedmem.storage.schema import erasures, items, rounds
 
 Kind = str  # "sqlite" or "postgresql"
 FILES = {"sqlite": "database.sqlite", "postgresql": "database.dump"}
@@ -108,9 +109,8 @@ def deletion_state(engine: Engine) -> tuple[Any, ...]:
 
 
 def _deleted(connection: Connection) -> tuple[Any, ...]:
-    counted = connection.execute(select(func.count(), func.sum(deletions.c.until)).select_from(deletions)).one()
     waiting = connection.execute(select(erasures).order_by(*erasures.primary_key))
-    return (*counted, *map(tuple, waiting))
+    return (*deletions.deletion_state(connection), *map(tuple, waiting))
 
 
 def _copied(engine: Engine, connection: Connection) -> Copied:

@@ -70,10 +70,12 @@ def deleted_users(connection: Connection, dataset_id: int, user_ids: Collection[
     return set() if salt is None else set(_limits(connection, dataset_id, salt, user_ids))
 
 
-def deletion_state(connection: Connection, dataset_id: int) -> tuple[float, ...]:
-    """Return what changes as users of a data set are deleted, or let in again."""
-    counted = select(func.count(), func.coalesce(func.sum(deletions.c.until), 0.0))
-    return tuple(connection.execute(counted.where(deletions.c.dataset_id == dataset_id)).one())
+def deletion_state(connection: Connection, dataset_id: int | None = None) -> tuple[float, ...]:
+    """Return what changes as users of a data set, or of any, are deleted or let in again."""
+    counted = select(func.count(), func.coalesce(func.sum(deletions.c.until), 0.0)).select_from(deletions)
+    if dataset_id is not None:
+        counted = counted.where(deletions.c.dataset_id == dataset_id)
+    return tuple(connection.execute(counted).one())
 
 
 def _salt(connection: Connection, dataset_id: int) -> bytes | None:
