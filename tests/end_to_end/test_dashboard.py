@@ -421,7 +421,7 @@ def test_a_job_is_started_paused_resumed_and_stopped_from_the_page(site, visit):
 def press(where: "playwright.Locator", name: str, patience: float = PATIENCE) -> None:
     """Press the button, once the copy is gone that Streamlit keeps for a moment of what it draws anew."""
     button = where.get_by_role("button", name=name)
-    playwright.expect(button).to_have_count(1)
+    playwright.expect(button).to_have_count(1, timeout=1000 * patience)
     button.click(timeout=1000 * patience)
 
 
@@ -434,7 +434,7 @@ def asks(dialog: "playwright.Locator", press_button: Callable[[float], None]) ->
         if not dialog.is_visible():
             press_button(SOON)
         dialog.wait_for(timeout=1000 * SOON)
-    except playwright.TimeoutError:
+    except (playwright.TimeoutError, AssertionError):
         return False
     return True
 
