@@ -1,10 +1,11 @@
 """Notes a sample of the answers for the online evaluation: in memory at first, soon after in the database."""
 
+import logging
 import threading
 import time
 import uuid
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from prometheus_client import CollectorRegistry, Counter
@@ -12,10 +13,12 @@ from prometheus_client import CollectorRegistry, Counter
 from backend.online import DAY, DAYS, evaluation_of
 from backend.settings import Settings
 from fedmem.contracts import OnlineEvaluation
+from fedmem.errors import StorageError
 from fedmem.identifiers import MAX_ID_BYTES
 from fedmem.serving import Recommendation
 from fedmem.storage.impressions import ImpressionStore, ShownList
 
+LOG = logging.getLogger(__name__)
 POSITIONS = 20  # of an answer that are noted
 WAITING = 10_000  # answers at most that are noted and not yet stored
 TOGETHER = 1_000  # answers stored in one transaction
@@ -39,7 +42,7 @@ class Impressions:
     Attributes:
         store: where they are noted.
         settings: which share of them, and how long they are kept.
-        lost: counts those that came faster than they could be stored.
+        lost: counts those that came faster than they could be stored, and those that the database refuses.
     """
 
     store: ImpressionStore
@@ -56,7 +59,7 @@ class Impressions:
     @classmethod
     def create(cls, store: ImpressionStore, settings: Settings, registry: CollectorRegistry) -> "Impressions":
         """Start without any."""
-        what = "Answers that were to be noted and came faster than they could be stored."
+        what = "Answers that were to be noted and came too fast to be stored, or were refused by the database."
         return cls(store, settings, Counter("fedmem_impressions_lost", what, registry=registry))
 
     def offer(self, recommendation_id: str, user_id: str, answer: Recommendation, test_id: int | None = None) -> None:
@@ -95,9 +98,24 @@ class Impressions:
         with self._storing:
             # By place: others may offer meanwhile, and what grows cannot be iterated over.
             while some := [self._waiting[place] for place in range(min(len(self._waiting), TOGETHER))]:
-                self.store.add(some)
+                self._store(some)
                 for _ in some:  # only now: they are offered again where the database is away
                     self._waiting.popleft()
+
+    def _store(self, some: Sequence[ShownList]) -> None:
+        """Store answers; one that the database refuses keeps no others back, and is not tried again."""
+        try:
+            self.store.add(some)
+        except StorageError:  # it is away, for all of them
+            raise
+        except Exception as error:
+            if len(some) == 1:
+                self.lost.inc()
+                LOG.error("an answer is not noted, for the database refuses it (%s: %s)", type(error).__name__, error)
+                return
+            middle = len(some) // 2
+            self._store(some[:middle])
+            self._store(some[middle:])
 
     def evaluate(self, dataset: str, days: float = DAYS) -> OnlineEvaluation:
         """Evaluate what was noted of a data set in the last days."""

@@ -75,13 +75,23 @@ class Services:
         )
 
     def note(self) -> None:
-        """Store the answers that were noted; now and then delete old ones, and evaluate the others for Prometheus."""
-        self.impressions.flush()
+        """Store the answers that were noted; now and then delete old ones, and evaluate the others for Prometheus.
+
+        What goes wrong with one of these keeps no other waiting; it is in the keeper's ``troubles``.
+        """
+        apart = self.keeper.troubles.apart
+        with apart("the noting of answers"):
+            self.impressions.flush()
         if self.operation_metrics.due:
-            self.operation_metrics.show(overview(self.engine), self.models.all_active())
-        if self.impressions.tidy():
-            self.uploads.tidy()
-            self.online_metrics.show([self.impressions.evaluate(dataset) for dataset in self.served.in_service])
+            with apart("the counting of jobs and models"):
+                self.operation_metrics.show(overview(self.engine), self.models.all_active())
+        with apart("the removal of old answers"):
+            due = self.impressions.tidy()
+        if due:
+            with apart("the removal of uploads"):
+                self.uploads.tidy()
+            with apart("the evaluation of answers"):
+                self.online_metrics.show([self.impressions.evaluate(dataset) for dataset in self.served.in_service])
 
     def close(self) -> None:
         """Store what was noted last, if it can be, and give the connections back."""

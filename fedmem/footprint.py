@@ -5,6 +5,8 @@ side: what it refuses is too large, and what it lets pass may be refused by the 
 """
 
 import os
+import resource
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -72,6 +74,16 @@ def machine_memory() -> int:
     """Measure the memory that this process may have at most, in bytes: the machine's, or its container's."""
     limits = [int(text) for path in CGROUP_LIMITS if (text := _text(path)).isdecimal()]
     return min([os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"), *limits])
+
+
+def bound_memory(count: int) -> None:
+    """Let no process that is started from here, nor this one, have more than so many bytes of memory of its own.
+
+    What is asked for beyond that is then an error that ends one piece of work, and no kill by the system that ends all.
+    """
+    _, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    with suppress(ValueError, OSError):  # where the system bounds it closer already
+        resource.setrlimit(resource.RLIMIT_DATA, (count, hard))
 
 
 def _text(path: Path) -> str:

@@ -21,6 +21,7 @@ BACKLOG = 100  # connections that are accepted in one turn of the event loop
 UNCOUNTED = 3 * BACKLOG  # one is accepted, given a transport and counted in three turns
 OWN_FILES = 128  # that the process has open besides: the database, checkpoints, libraries
 SOON = 1.0  # seconds within which whoever has just come is not late, and pages of the dashboard give way first
+PART = 2**20  # bytes of a body that may take as long as a body
 LAST_SECONDS = 2.0  # that an answer has which is the last of a connection
 TOO_SLOW = b"HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
 TOO_MANY = b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nRetry-After: 5\r\nContent-Length: 0\r\n\r\n"
@@ -32,7 +33,7 @@ class Patience:
 
     Attributes:
         head_seconds: for a request's head, and for the rest of a body that is not read any more.
-        body_seconds: for a request's body, and for an answer that the caller does not read.
+        body_seconds: for each MiB of a request's body, and for an answer that the caller does not read.
         most: connections.
         waiting: those that owe the server bytes, who began to wait first is first.
         websocket_seconds: for a message of a websocket, in either direction.
@@ -97,6 +98,7 @@ class PatientProtocol(H11Protocol):
         self._unread: asyncio.TimerHandle | None = None
         self._owes = ""  # what the caller is to send: the head, the body, nothing
         self._since = 0.0  # when it began to owe that
+        self._arrived = 0  # bytes of it
         self._is_http = True
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -120,7 +122,7 @@ class PatientProtocol(H11Protocol):
         """Find out what the caller owes after these bytes."""
         super().data_received(data)
         if self._is_http and not self.transport.is_closing():
-            self._wait_for(self._owed())
+            self._wait_for(self._owed(), len(data))
 
     def on_response_complete(self) -> None:
         """Wait for the rest of a body that was not read; for the next head uvicorn waits by itself until it begins."""
@@ -160,9 +162,10 @@ class PatientProtocol(H11Protocol):
             self._unread.cancel()
             self._unread = None
 
-    def _wait_for(self, owed: str) -> None:
-        """Give the caller time for what is new; more bytes of the same give no more time."""
-        if owed == self._owes:
+    def _wait_for(self, owed: str, arrived: int = 0) -> None:
+        """Give the caller time for what is new; more bytes of the same give no more time, but for a part of a body."""
+        self._arrived += arrived
+        if owed == self._owes and (owed != "body" or self._arrived < PART):
             return
         self._forget()
         self._owes = owed
@@ -173,7 +176,7 @@ class PatientProtocol(H11Protocol):
             self._deadline = self.loop.call_later(seconds, self._close, TOO_SLOW)
 
     def _forget(self) -> None:
-        self._owes = ""
+        self._owes, self._arrived = "", 0
         if self._deadline is not None:
             self._deadline.cancel()
             self._deadline = None

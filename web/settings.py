@@ -58,7 +58,7 @@ class WebSettings(ServiceSettings):
     body_seconds: PositiveFloat = Field(
         30.0,
         validation_alias="FEDMEM_BODY_SECONDS",
-        description="Seconds that a request's body may take to arrive, and an answer to be read.",
+        description="Seconds that each MiB of a request's body may take to arrive, and an answer to be read.",
     )
     websocket_seconds: PositiveFloat = Field(
         3600.0,

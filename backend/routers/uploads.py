@@ -11,7 +11,7 @@ from fastapi import APIRouter, Path, Query, Request, Response
 from backend.dependencies import SEES_USERS, WRITES, CurrentLinks, CurrentUploads
 from backend.openapi import problems
 from backend.query_route import KnownQueryRoute
-from fedmem.contracts import ImportUpload, ReadUpload, Upload
+from fedmem.contracts import ImportUpload, ReadUpload, Upload, UploadList
 from fedmem.contracts.contract import PRINTABLE
 from fedmem.contracts.uploads import UploadId
 from fedmem.errors import disk_error
@@ -45,7 +45,8 @@ async def upload_file(
 ) -> Upload:
     """Upload a file of interactions, or of items, as the body; at most FEDMEM_MAX_UPLOAD_MIB.
 
-    It is kept until it is imported, or for an hour after it was last used. Nothing is read of it yet.
+    It is kept until it is imported, or for an hour after it was last used; where there are eight, the one that was not
+    used for longest gives way. Nothing is read of it yet.
     """
     upload_id, path = await anyio.to_thread.run_sync(uploads.begin, filename)
     try:
@@ -66,6 +67,12 @@ async def _store(request: Request, path: File) -> None:
         raise disk_error(
             error, f"the file cannot be stored here ({error.strerror}); make room, or tell who can"
         ) from None
+
+
+@router.get("/uploads", dependencies=[SEES_USERS], responses=problems(503))
+def list_uploads(uploads: CurrentUploads) -> UploadList:
+    """List the uploads that are there, the one that was used last first."""
+    return UploadList(uploads=tuple(uploads.all()))
 
 
 @router.get("/uploads/{upload_id}", dependencies=[SEES_USERS], responses=problems(404, 503))
@@ -111,5 +118,8 @@ def import_upload(upload_id: InPath, order: ImportUpload, uploads: CurrentUpload
     responses=problems(404, 409, 503),
 )
 def delete_upload(upload_id: InPath, uploads: CurrentUploads) -> None:
-    """Remove an uploaded file; one that is being read is a 409. Done twice, it is done."""
+    """Remove an uploaded file. One that is being read is not read on; nothing of it is stored, if not all is already.
+
+    Done twice, it is done. A 409 says that what reads it has not ended yet: it is removed once it has.
+    """
     uploads.remove(upload_id)

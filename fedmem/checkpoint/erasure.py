@@ -64,8 +64,10 @@ def erase_texts(data_dir: Path) -> None:
         CheckpointError: if they cannot be removed.
     """
     folder = texts_folder(data_dir)
-    with writing(folder), suppress(FileNotFoundError):
-        shutil.rmtree(folder)
+    with writing(folder):
+        while folder.exists():  # another may remove them, too, which ends a walk half-way
+            with suppress(FileNotFoundError):
+                shutil.rmtree(folder)
 
 
 def leftovers(path: Path) -> list[Path]:

@@ -83,6 +83,7 @@ from fedmem.contracts.uploads import (
     ReadUpload,
     Remark,
     Upload,
+    UploadList,
 )
 
 __all__ = [
@@ -180,6 +181,7 @@ __all__ = [
     "Tuning",
     "TuningTrial",
     "Upload",
+    "UploadList",
     "UserHistory",
     "UserPage",
     "UserSummary",

@@ -115,3 +115,9 @@ class Upload(Contract):
     remarks: tuple[Remark, ...] = Field((), description="What was said while the files were read.")
     preview: Preview | None = Field(None, description="What would be read, or null.")
     imported: ImportOutcome | None = Field(None, description="What was imported, or null.")
+
+
+class UploadList(Contract):
+    """The uploads that are there."""
+
+    uploads: tuple[Upload, ...] = Field(description="The one that was used last first.")

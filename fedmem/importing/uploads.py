@@ -1,8 +1,9 @@
 """Uploaded files on the disk: each in a folder of its own, for as long as it is used, and read by a process of its own.
 
 A folder holds the file below ``file/``, ``state.json``, which is what the API tells, and ``order.json``, which is what
-the process is to do. Only one reads at a time: it holds the lock of a file beside the folders, whose text says for
-which upload; so that a process that was killed is known for dead.
+the process is to do; ``stop`` in it tells the process to end, ``gone`` that all of it is to go once that is over. Only
+one reads at a time: it holds the lock of a file beside the folders, whose text says for which upload; so that a process
+that was killed is known for dead.
 """
 
 import fcntl
@@ -23,11 +24,14 @@ from fedmem.contracts.uploads import UNDER_WAY, ImportUpload, ReadUpload, Upload
 from fedmem.errors import ConflictError, DataError, UnknownError
 
 KEPT_SECONDS, MOST = 3600.0, 8
-STATE, ORDER, FILE, GONE = "state.json", "order.json", "file", "gone"
-KILLED = (
-    "the process that read it was ended before it was done, for want of memory say, and nothing was stored; try again, "
-    "or import the file in parts"
-)
+STOP_SECONDS, POLL_SECONDS = 10.0, 0.05  # that a process has to end which is told to, and between two looks
+STATE, ORDER, FILE, STOP, GONE = "state.json", "order.json", "file", "stop", "gone"
+KILLED: dict[UploadState, str] = {
+    "reading": "the process that read it was ended before it was done, for want of memory or after an hour of work, "
+    "and nothing was stored; try again, or import the file in parts",
+    "writing": "the process that imported it was ended before it said what it had stored; import it again, in parts if "
+    "memory was short: what is stored already counts once",
+}
 
 
 class Uploads:
@@ -46,19 +50,37 @@ class Uploads:
     def begin(self, filename: str) -> tuple[str, Path]:
         """Make room for a file; return the upload's id and where the file is to be written.
 
+        Where there are very many, the one that was not used for longest gives way.
+
         Raises:
             DataError: if the name is none.
-            ConflictError: if there are very many uploads already.
+            ConflictError: if all of them arrive just now, or are read.
         """
         if filename in (".", "..") or "/" in filename or len(filename.encode()) > 255:
             raise DataError(f"filename = {filename!r} is no name of a file; give one without a folder")
         self.tidy()
-        if sum(1 for _ in self._folder.glob(f"*/{FILE}/*")) >= MOST:
-            raise ConflictError(f"{MOST} uploads are there already; import or delete one, or wait for an hour")
+        self._make_room()
         upload_id = uuid4().hex
         place = self._folder / upload_id / FILE
         place.mkdir(parents=True)
         return upload_id, place / filename
+
+    def _make_room(self) -> None:
+        with self._starting:
+            there = sorted(self._folder.glob("*/"), key=_last_used)
+            whole = [one for one in there if (one / STATE).exists() and not self._is_worked_on(one.name)]
+            if len(there) - len(whole) >= MOST:
+                raise ConflictError(f"{MOST} uploads arrive or are read just now; wait until one is done")
+            for folder in whole[: max(0, len(there) - MOST + 1)]:
+                shutil.rmtree(folder, ignore_errors=True)
+
+    def all(self) -> list[Upload]:
+        """List the uploads, the one that was used last first."""
+        found = []
+        for path in self._folder.glob(f"*/{STATE}"):
+            with suppress(UnknownError):  # it is just being removed
+                found.append(self.get(path.parent.name))
+        return sorted(found, key=lambda upload: upload.changed_at, reverse=True)
 
     def end(self, upload_id: str) -> Upload:
         """Take up a file that is written whole."""
@@ -83,7 +105,7 @@ class Uploads:
         if found.state in UNDER_WAY and not self._is_read(upload_id):
             found = self._read(upload_id)  # it may just have been done
             if found.state in UNDER_WAY:
-                return found.model_copy(update={"state": "failed", "error": KILLED})
+                return found.model_copy(update={"state": "failed", "error": KILLED[found.state]})
         return found
 
     def file(self, upload_id: str) -> Path:
@@ -138,15 +160,29 @@ class Uploads:
             fcntl.flock(lock, fcntl.LOCK_EX)  # the process has said that it is done, and ends
 
     def remove(self, upload_id: str) -> None:
-        """Remove an upload; one that is not there is removed.
+        """Remove an upload, and end the process that reads it; one that is not there is removed.
 
         Raises:
-            ConflictError: if it is being read.
+            ConflictError: if the process does not end: it is removed once it does.
         """
+        folder = self._folder / upload_id
         with self._starting:
-            if self._is_worked_on(upload_id):
-                raise ConflictError("the upload is being read; wait until it is done")
-            shutil.rmtree(self._folder / upload_id, ignore_errors=True)
+            if not self._is_worked_on(upload_id):
+                shutil.rmtree(folder, ignore_errors=True)
+                return
+            (folder / STOP).touch()
+            (folder / GONE).touch()
+        if not self._has_ended(upload_id):
+            raise ConflictError("the process that reads the upload has not ended yet; it is removed once it has")
+        shutil.rmtree(folder, ignore_errors=True)
+
+    def _has_ended(self, upload_id: str) -> bool:
+        deadline = time.monotonic() + STOP_SECONDS
+        while self._is_read(upload_id):
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(POLL_SECONDS)
+        return True
 
     def remove_all(self) -> None:
         """Remove every upload, as any may hold a user who was deleted; what is being read goes once that is done."""
@@ -159,7 +195,7 @@ class Uploads:
         """Remove what was not used for an hour, and what is to go."""
         for folder in self._folder.glob("*/"):
             with self._starting:
-                old = folder.stat().st_mtime < self._clock() - KEPT_SECONDS
+                old = _last_used(folder) < self._clock() - KEPT_SECONDS
                 if (old or (folder / GONE).exists()) and not self._is_worked_on(folder.name):
                     shutil.rmtree(folder, ignore_errors=True)
 
@@ -200,6 +236,14 @@ class Uploads:
             yield lock
         finally:
             os.close(lock)
+
+
+def _last_used(folder: Path) -> float:
+    """Tell when something was last written there, in seconds since 1970; 0 where another has just removed it."""
+    try:
+        return folder.stat().st_mtime
+    except FileNotFoundError:
+        return 0.0
 
 
 def write_state(folder: Path, upload: Upload) -> None:

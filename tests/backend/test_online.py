@@ -11,7 +11,7 @@ from starlette.testclient import TestClient
 from backend.app import create_app
 from backend.impressions import Impressions, is_sampled, new_id
 from backend.online import rate
-from fedmem.errors import StorageError
+from fedmem.errors import DataError, StorageError
 from fedmem.serving import Question
 from tests.backend.conftest import problem, settings_of, wait_for_model
 from tests.backend.test_feedback import event, send
@@ -137,6 +137,31 @@ def test_what_cannot_be_stored_now_is_stored_later(settings, recommender):
         with pytest.raises(StorageError) if away else nullcontext():
             impressions.flush()
         assert len(store.stored) == stored
+
+
+class Choosy(Away):
+    """A store that cannot hold some user."""
+
+    def __init__(self):
+        super().__init__()
+        self.away = False
+
+    def add(self, lists):
+        if any(one.user_id == "u04" for one in lists):
+            raise DataError("the database cannot hold a value")
+        super().add(lists)
+
+
+def test_an_answer_that_the_database_refuses_keeps_no_other_back(settings, recommender):
+    store, registry = Choosy(), CollectorRegistry()
+    impressions = Impressions.create(store, settings(**ALL), registry)
+    for user in ("u01", "u02", "u04", "u03", "u05"):
+        impressions.offer(new_id(), user, recommender.answer(Question("u03")))
+    impressions.flush()
+    assert [one.user_id for one in store.stored] == ["u01", "u02", "u03", "u05"]
+    assert registry.get_sample_value("fedmem_impressions_lost_total") == 1
+    impressions.flush()
+    assert len(store.stored) == 4
 
 
 class Growing(deque):

@@ -45,6 +45,18 @@ def test_a_file_is_uploaded_looked_at_and_imported(client):
     assert client.delete(path).status_code == client.delete(path).status_code == 204
 
 
+def test_one_that_is_read_is_ended_by_its_removal(client, world):
+    rows = b"".join(b"v%d,%d,%d\n" % (n % 9_973, n, n) for n in range(1_500_000))
+    upload_id = put(client, b"user_id,item_id,timestamp\n" + rows).json()["upload_id"]
+    assert client.post(f"/uploads/{upload_id}/import", json={"dataset": "large"}).json()["state"] == "writing"
+    assert [one["upload_id"] for one in client.get("/uploads").json()["uploads"]] == [upload_id]
+    assert client.delete(f"/uploads/{upload_id}").status_code == 204
+    problem(client.get(f"/uploads/{upload_id}"), 404)
+    assert client.get("/uploads").json() == {"uploads": []}
+    assert "large" not in {one["name"] for one in client.get("/datasets").json()["datasets"]}
+    assert put(client).status_code == 201
+
+
 def test_what_is_wrong_with_a_request_is_said_before_anything_is_read(client):
     upload_id = put(client).json()["upload_id"]
     detail = problem(client.post(f"/uploads/{upload_id}/preview", json={"options": {"user_colum": "x"}}), 422).detail

@@ -4,10 +4,11 @@ import os
 import signal
 import subprocess
 import sys
+import time
 
 import pytest
 
-from fedmem.contracts.uploads import ReadUpload
+from fedmem.contracts.uploads import ImportUpload, ReadUpload
 from fedmem.errors import ConflictError, DataError, UnknownError
 from fedmem.importing import uploads as uploads_module
 from fedmem.importing.uploads import KEPT_SECONDS, MOST, Uploads
@@ -79,10 +80,20 @@ def test_one_that_is_not_there(uploads):
 
 def test_there_are_not_very_many(uploads):
     ids = [put(uploads) for _ in range(MOST)]
-    with pytest.raises(ConflictError, match=f"{MOST} uploads are there already"):
+    for age, upload_id in enumerate(ids):
+        os.utime(uploads.file(upload_id).parents[1], (age, time.time() - age))
+    new = put(uploads)
+    assert {upload.upload_id for upload in uploads.all()} == {new, *ids[:-1]}, "what was not used for longest gave way"
+
+
+def test_what_just_arrives_or_is_read_gives_way_to_nothing(uploads, sleeping):
+    read = put(uploads)
+    uploads.start(read, ORDER)
+    for _ in range(MOST - 1):
         uploads.begin("orders.csv")
-    uploads.remove(ids[0])
-    put(uploads)
+    with pytest.raises(ConflictError, match=f"{MOST} uploads arrive or are read just now"):
+        uploads.begin("orders.csv")
+    assert [upload.upload_id for upload in uploads.all()] == [read]
 
 
 def test_what_was_not_used_for_an_hour_goes(tmp_path):
@@ -99,15 +110,20 @@ def test_what_was_not_used_for_an_hour_goes(tmp_path):
         uploads.get(upload_id)
 
 
-def test_one_is_read_at_a_time_and_is_not_taken_away_meanwhile(uploads, sleeping):
+def test_one_is_read_at_a_time_and_is_removed_once_its_process_has_ended(uploads, sleeping, monkeypatch):
+    monkeypatch.setattr(uploads_module, "STOP_SECONDS", 0.0)
     first, second = put(uploads), put(uploads)
     assert uploads.start(first, ORDER).state == "reading"
     assert uploads.get(first).state == "reading"
     with pytest.raises(ConflictError, match="another upload is being read"):
         uploads.start(second, ORDER)
-    with pytest.raises(ConflictError, match="is being read"):
+    with pytest.raises(ConflictError, match="has not ended yet"):
         uploads.remove(first)
     uploads.remove(second)
+    sleeping[0].kill()
+    sleeping[0].wait()
+    uploads.tidy()
+    assert uploads.all() == []
 
 
 def test_a_process_that_was_killed_is_known_for_dead(uploads, sleeping):
@@ -115,5 +131,13 @@ def test_a_process_that_was_killed_is_known_for_dead(uploads, sleeping):
     uploads.start(upload_id, ORDER)
     os.kill(sleeping[0].pid, signal.SIGKILL)
     found = until(lambda: (got := uploads.get(upload_id)).state == "failed" and got, "the end of the process")
-    assert "was ended before it was done" in found.error
+    assert "nothing was stored" in found.error
     assert uploads.start(upload_id, ORDER).state == "reading", "it can be tried again"
+
+
+def test_of_an_import_that_was_killed_nothing_is_claimed(uploads, sleeping):
+    upload_id = put(uploads)
+    uploads.start(upload_id, ImportUpload(dataset="shop"))
+    sleeping[0].kill()
+    found = until(lambda: (got := uploads.get(upload_id)).state == "failed" and got, "the end of the process")
+    assert "what is stored already counts once" in found.error

@@ -5,14 +5,16 @@ import resource
 import socket
 import threading
 from collections.abc import Iterator
+from unittest.mock import Mock
 
 import httpx
 import pytest
 import uvicorn
+from uvicorn.server import ServerState
 
 from fedmem.sockets import bound_socket
 from tests.waiting import PATIENCE, until
-from web.connections import open_files
+from web.connections import PART, PatientProtocol, open_files
 from web.server import config
 from web.settings import WebSettings
 
@@ -87,6 +89,25 @@ def test_a_byte_now_and_then_gives_no_more_time(impatient):
             return None
 
         assert until(answered, "the end of the patience").startswith(b"HTTP/1.1 408 ")
+
+
+def test_a_mebibyte_of_a_body_gives_as_much_time_again():
+    class Loop:
+        def time(self):
+            return 0.0
+
+        def call_later(self, seconds, *call):
+            return Mock(seconds=seconds)
+
+    chosen = config(application, WebSettings(_env_file=None), ws="none")
+    protocol = PatientProtocol(chosen, ServerState(), {}, _loop=Loop())
+    protocol._wait_for("body", 1)
+    first = protocol._deadline
+    protocol._wait_for("body", PART - 1)
+    assert protocol._deadline is first
+    protocol._wait_for("body", 1)
+    assert first.cancel.called
+    assert (protocol._deadline is not first, protocol._deadline.seconds) == (True, chosen.patience.body_seconds)
 
 
 def test_the_rest_of_a_body_that_is_not_read_is_not_waited_for_either(impatient):

@@ -7,6 +7,8 @@ from fedmem.errors import ConfigError
 
 DEFAULT_TIMESTAMP = "timestamp"
 DEFAULT_GENRE_SEPARATOR = "|"
+# Codecs of text that no file is written in; the first two take quadratic time.
+_NOT_OF_FILES = frozenset({"idna", "punycode", "unicode-escape", "raw-unicode-escape"})
 
 
 @dataclass(frozen=True)
@@ -77,8 +79,11 @@ class Reading:
 
 def _check_encoding(name: str) -> None:
     try:
-        "a".encode(codecs.lookup(name).name)  # some codecs do not encode text
+        found = codecs.lookup(name).name
+        "a".encode(found)  # some codecs do not encode text
     except (LookupError, UnicodeError):
+        found = ""
+    if not found or found in _NOT_OF_FILES:
         raise ConfigError(
             f"the encoding {name!r} is unknown; give auto, utf-8, cp1252, latin-1, utf-16 or another of Python's"
         ) from None

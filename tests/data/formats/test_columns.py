@@ -343,6 +343,8 @@ def test_everything_left_out_is_an_error_that_says_why(read):
         ({"item_column": "user_id"}, "the column 'user_id' is named for two things"),
         ({"encoding": "base64"}, "the encoding 'base64' is unknown"),
         ({"encoding": "undefined"}, "the encoding 'undefined' is unknown"),
+        ({"encoding": "punycode"}, "the encoding 'punycode' is unknown"),
+        ({"encoding": "IDNA"}, "the encoding 'IDNA' is unknown"),
         ({"genre_separator": ""}, "the genre separator is empty"),
         ({"skip_bad_rows": -1}, "skip_bad_rows = -1 must be 0 or more"),
     ],

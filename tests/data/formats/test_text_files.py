@@ -9,6 +9,7 @@ import zipfile
 import pytest
 
 from fedmem.data.formats import Reading, read_interactions, read_items
+from fedmem.data.formats.tables import opening
 from fedmem.errors import DataError
 from tests.data.formats.written_forms import PACKED
 
@@ -26,6 +27,18 @@ def read(tmp_path):
         return list(zip(found.users, found.items, found.timestamps.tolist(), strict=True))
 
     return call
+
+
+@pytest.mark.parametrize("packing", [packing for packing in PACKED if packing])
+def test_a_file_that_unpacks_to_very_much_more_is_refused(read, packing, monkeypatch):
+    content = f"{HEADER}a,b,1\n" + "\n" * 200_000
+    monkeypatch.setattr(opening, "ALWAYS", 200_100)
+    packed = PACKED[packing](content.encode())
+    assert read(packed, "small.csv") == [("a", "b", 1)]
+    monkeypatch.setattr(opening, "ALWAYS", 1_000)
+    monkeypatch.setattr(opening, "MOST_TIMES", 2)
+    with pytest.raises(DataError, match="small[.]csv unpacks to more than 2 times its size; unpack it by hand"):
+        read(packed, "small.csv")
 
 
 # --- encodings

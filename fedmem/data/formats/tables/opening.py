@@ -15,6 +15,7 @@ import pyarrow as pa
 
 from fedmem.errors import DataError
 
+MOST_TIMES, ALWAYS = 200, 64 * 2**20  # a file unpacks to so many times its own bytes, or to so many
 PACKED_SUFFIXES = ("", ".gz", ".zip", ".bz2", ".xz", ".zst")
 _ZIP_MAGICS = (b"PK\x03\x04", b"PK\x05\x06")  # the second of an archive that holds nothing
 _DAMAGES = (OSError, EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, NotImplementedError, RuntimeError)
@@ -40,14 +41,15 @@ def opened(path: Path, expected: str) -> Iterator[IO[bytes]]:
         file.seek(0)
         if start.startswith(_ZIP_MAGICS):
             with _unpacking(path, "zip"):
-                yield _open_zip(file, path)
+                unzipped = _open_zip(file, path)
+                yield unzipped if unzipped is file else _bounded(unzipped, path)
             return
         name, unpack = next((found for magic, found in _UNPACKERS.items() if start.startswith(magic)), ("", None))
         if unpack is None:
             yield file
             return
         with _unpacking(path, name), unpack(file) as unpacked:
-            yield unpacked
+            yield _bounded(unpacked, path)
 
 
 def read_bytes(path: Path, expected: str, at_most: int = -1) -> bytes:
@@ -82,6 +84,32 @@ def _unpacking(path: Path, name: str) -> Iterator[None]:
     except _DAMAGES as error:
         reason = " ".join(str(error).split()) or type(error).__name__
         raise DataError(f"{path}: the {name} file is damaged ({reason}); fetch or pack it again") from error
+
+
+def _bounded(unpacked: IO[bytes], path: Path) -> IO[bytes]:
+    return cast(IO[bytes], io.BufferedReader(_Bounded(unpacked, path), 2**16))
+
+
+class _Bounded(io.RawIOBase):
+    """Ends with an error where a file unpacks to very much more than it is: that is a trap and no data."""
+
+    def __init__(self, unpacked: IO[bytes], path: Path) -> None:
+        self._unpacked, self._path = unpacked, path
+        self._left = max(ALWAYS, MOST_TIMES * path.stat().st_size)
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        """Fill the buffer, at least in part, until the end."""
+        part = self._unpacked.read(len(buffer))
+        self._left -= len(part)
+        if self._left < 0:
+            raise DataError(
+                f"{self._path} unpacks to more than {MOST_TIMES} times its size; unpack it by hand, if that is meant"
+            )
+        buffer[: len(part)] = part
+        return len(part)
 
 
 def _open_zip(file: IO[bytes], path: Path) -> IO[bytes]:
