@@ -91,6 +91,7 @@ def test_what_writes_or_names_users_asks_for_the_key(document):
         "get_user_history",
         "import_upload",
         "list_ab_tests",
+        "list_uploads",
         "list_users",
         "pause_job",
         "preview_upload",

@@ -37,7 +37,7 @@ def test_a_file_that_unpacks_to_very_much_more_is_refused(read, packing, monkeyp
     assert read(packed, "small.csv") == [("a", "b", 1)]
     monkeypatch.setattr(opening, "ALWAYS", 1_000)
     monkeypatch.setattr(opening, "MOST_TIMES", 2)
-    with pytest.raises(DataError, match="small[.]csv unpacks to more than 2 times its size; unpack it by hand"):
+    with pytest.raises(DataError, match=r"small\.csv unpacks to more than 2 times its size; unpack it by hand"):
         read(packed, "small.csv")
 
 
