@@ -18,6 +18,7 @@ from cli.screen import answer_json, answers, notes
 from fedmem.errors import ConfigError
 
 if TYPE_CHECKING:
+    from fedmem.contracts import Job
     from fedmem.storage.jobs import JobRow, JobStore
 
 app = typer.Typer(help="Queue, watch, pause, resume, stop, compare and remove training jobs.", no_args_is_help=True)
@@ -30,8 +31,10 @@ JobId = Annotated[int, typer.Argument(metavar="JOB", help="As `fedmem jobs list`
 @app.command("list")
 def show_jobs(database_url: DatabaseUrl = None, as_json: AsJson = False) -> None:
     """List the newest jobs."""
+    from backend.job_rows import job_of
+
     with job_store(database_url) as store:
-        rows = store.page()
+        rows = list(map(job_of, store.page()))
     if as_json:
         answer_json([summary(row) for row in rows])
         return
@@ -47,20 +50,23 @@ def show_jobs(database_url: DatabaseUrl = None, as_json: AsJson = False) -> None
     answers.print(table)
 
 
-def _model(row: "JobRow") -> str:
+def _model(row: "Job") -> str:
     """Name the model that a job left, and say whether it waits to be put into service."""
-    return f"{row.model_version or ''}{', waits' if row.held_back else ''}"
+    return f"{row.model_version or ''}{', waits' if row.model_waits else ''}"
 
 
 @app.command()
 def show(job: JobId, database_url: DatabaseUrl = None, as_json: AsJson = False) -> None:
     """Show one job: how far it is, why it ended, its traceback if it failed."""
+    from backend.job_rows import job_of
+
     with job_store(database_url) as store:
         row = store.get(job)
+    shown = summary(job_of(row))
     if as_json:
-        answer_json(summary(row) | {"config": row.config, "traceback": row.traceback})
+        answer_json(shown | {"config": row.config, "traceback": row.traceback})
         return
-    for name, value in summary(row).items():
+    for name, value in shown.items():
         answers.print(f"{name:<16}{'' if value is None else value}")
     if row.traceback:
         answers.print(f"\n{row.traceback}", end="")
@@ -202,7 +208,7 @@ def job_store(url: str | None) -> "Iterator[JobStore]":
         yield JobStore(engine)
 
 
-def state_of(row: "JobRow") -> str:
+def state_of(row: "Job | JobRow") -> str:
     """Say what the job does and, as long as its trainer has not heard of it, what its user wants."""
     waits = row.state == "running" and row.desired_state != "running"
     return f"{row.state}, to be {row.desired_state}" if waits else row.state
@@ -214,10 +220,10 @@ def _wish(url: str | None, job: int, what: Literal["stop", "pause", "resume"]) -
     notes.print(f"job {row.id} is {state_of(row)}")
 
 
-def summary(row: "JobRow") -> dict[str, Any]:
+def summary(row: "Job") -> dict[str, Any]:
     """Return what a reader wants to know about a job."""
     names = (
         "id", "kind", "dataset", "state", "desired_state", "round", "num_rounds", "best_round", "worker", "attempts",
-        "start_from", "snapshot", "snapshot_digest", "promotion", "model_version", "message",
+        "start_from", "snapshot", "snapshot_digest", "promotion", "model_version", "model_waits", "message",
     )  # fmt: skip
-    return {name: getattr(row, name) for name in names} | {"model_waits": row.held_back}
+    return {name: getattr(row, name) for name in names}

@@ -8,6 +8,7 @@ import pytest
 from cli.auditing import budget_of, spent
 from fedmem.config_reader import validate_config
 from fedmem.serving import read_leaks
+from fedmem.storage.engine import writing
 from tests.end_to_end.products import Product
 
 
@@ -54,6 +55,20 @@ def test_what_is_not_there_is_one_clear_error(fedmem, product):
     assert unknown.code == 2
     assert "'nothing'" in unknown.err
     assert "tiny" in unknown.err
+
+
+@pytest.mark.parametrize("damage", ["message = x'ff'", "round = 'many'", "config = 'none', created_at = 'then'"])
+def test_a_damaged_row_spoils_no_list(fedmem, tmp_path, damage):
+    product = Product.made(tmp_path)
+    url = ("--database-url", product.url)
+    for _ in range(2):
+        assert fedmem("jobs", "start", "--dataset", "tiny", *url).code == 0
+    with writing(product.engine) as connection:
+        connection.exec_driver_sql(f"UPDATE jobs SET {damage} WHERE id = 1")
+    assert [row["id"] for row in json.loads(fedmem("jobs", "list", "--json", *url).out)] == [2, 1]
+    assert "2" in fedmem("jobs", "list", *url).out
+    shown = fedmem("jobs", "show", "1", *url)
+    assert (shown.code, "the row of job 1 in the database is damaged" in shown.out) == (0, True)
 
 
 def test_a_database_that_was_not_made_says_what_to_run(fedmem, tmp_path):
