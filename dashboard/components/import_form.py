@@ -99,6 +99,12 @@ def _import(now: _Import, name: str) -> None:
     now.told = client().import_upload(now.uploads[0], order)
 
 
+def _stop(now: _Import) -> None:
+    client().delete_upload(now.uploads[0])
+    now.let_go()
+    now.uploads, now.told = [], None
+
+
 def _try(now: _Import, act: Any) -> None:
     now.trouble = ""
     try:
@@ -135,15 +141,19 @@ def _shown(now: _Import, name: str, options: dict[str, Any], *, known: bool) -> 
 
 
 def _progress(now: _Import) -> None:
-    """Follow the reading or the import; its end draws the page anew."""
+    """Follow the reading or the import, which may be stopped; its end draws the page anew."""
 
     @st.fragment(run_every=settings().poll_seconds)
     def follow() -> None:
         told = now.told
-        assert told is not None, "it is under way"
+        if told is None:
+            st.rerun()
         with contextlib.suppress(BackendError):  # asked again by itself
             told = now.told = client().get_upload(told.upload_id)
         st.progress(told.done / told.total if told.total else 0.0, text=_how_far(told))
+        if now.trouble:
+            st.error(in_markdown(now.trouble), icon=":material/error:")
+        st.button("Stop", icon=":material/stop:", key="import-stop", on_click=_try, args=(now, lambda: _stop(now)))
         if not now.under_way:
             if told.state == "imported":
                 st.session_state[_TIMES] += 1

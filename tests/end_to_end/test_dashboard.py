@@ -1,6 +1,7 @@
 """The dashboard in a real browser: pages in every state, live rounds on the same canvas, a job from start to stop."""
 
 import re
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -476,3 +477,36 @@ def test_a_page_comes_back_by_itself_when_the_backend_does(site, running, visit)
 def places(tab: Visitor) -> list[float]:
     """How far down each chart is: what stands above has not moved if they have not."""
     return tab.page.evaluate("[...document.querySelectorAll('canvas')].map(each => each.getBoundingClientRect().top)")
+
+
+def test_a_file_is_uploaded_stopped_looked_at_and_imported_and_an_item_edited(site, visit, tmp_path, monkeypatch):
+    """The last test: it adds a data set."""
+    orders, endless = tmp_path / "kitchen.csv", tmp_path / "reads-until-it-is-stopped"
+    orders.write_text("user_id,item_id,timestamp\n" + "".join(f"u{n % 9},pan {n % 7},{n}\n" for n in range(90)))
+    endless.write_text('#!/bin/sh\nuntil [ -e "$3/stop" ]; do sleep 0.1; done\n')
+    endless.chmod(0o700)
+    tab = visit(site.home)
+    tab.open("datasets")
+    main, field = tab.page.locator("[data-testid=stMain]"), tab.page.locator("input[type=file]").first
+    field.set_input_files(orders)
+    with monkeypatch.context() as patch:
+        patch.setattr(sys, "executable", str(endless))
+        press(main, "Look at it first")
+        press(main, "Stop")
+        main.get_by_text("Reading kitchen.csv").wait_for(state="detached")
+    assert asked(f"{site.api}/uploads").json() == {"uploads": []}
+    press(main, "Look at it first")
+    press(main, "Import it as kitchen")
+    main.get_by_text("90 new interactions").wait_for()
+    assert "kitchen" in {one["name"] for one in asked(f"{site.api}/datasets").json()["datasets"]}
+    tab.open("items", dataset="kitchen")
+    dialog = tab.page.get_by_role("dialog")
+    until(
+        lambda: asks(dialog, lambda wait: main.get_by_role("button", name="Edit").first.click(timeout=1000 * wait)),
+        "it",
+    )
+    dialog.get_by_role("textbox", name="Title").fill("A pan of iron")
+    dialog.get_by_role("button", name="Save").click()
+    main.get_by_text("A pan of iron is saved.").wait_for()
+    assert "A pan of iron" in {one["title"] for one in asked(f"{site.api}/items?dataset=kitchen").json()["items"]}
+    tab.has_no_complaints()
