@@ -64,6 +64,8 @@ class TransitionCounts:
             new = [h for h, first in zip(histories, since or [0] * len(histories), strict=True) if not first]
             return cls._bounded(new, num_items, window)
         begun = list(zip(histories, since or [0] * len(histories), strict=True))
+        if not begun:
+            return cls.none(num_items)
         counted = [followers_in(history, window, first) for history, first in begun]
         source, target, weight = (np.concatenate(column) for column in zip(*counted, strict=True))
         size = num_items + 1

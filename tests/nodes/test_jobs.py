@@ -8,7 +8,7 @@ import pytest
 from fedmem.checkpoint import RunDirectory
 from fedmem.errors import ConfigError
 from fedmem.nodes.node import Node
-from fedmem.serving import Recommender
+from fedmem.serving import Question, Recommender
 from tests.end_to_end.products import Product
 from tests.nodes.conftest import FIVE_ROUNDS, SHARDS, LoopbackCourier
 from tests.tiny import ITEMS, walks
@@ -76,6 +76,7 @@ def test_a_job_over_nodes_ends_with_a_model_that_serves_users_of_the_installatio
     assert rows["models"], "and its model is there to be served"
     model = Recommender.load(product.directory(job.id).path, found.model_round)
     assert model.dataset.num_users == 0
+    assert model.with_held_out().answer(Question(history=["m01", "m02"])).items, "as the API loads it"
     kept = b"".join(
         path.read_bytes() for path in RunDirectory(product.directory(job.id).path).path.rglob("*") if path.is_file()
     )
