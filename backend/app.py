@@ -49,7 +49,6 @@ from backend.telemetry import HttpMetrics
 from fedmem import __version__
 from fedmem.errors import ConfigError
 from fedmem.interruption import heeding
-from fedmem.serving import Recommender
 from web.browsers import Guarded
 from web.prefix import Prefixed
 from web.rate_limit import RateLimit
@@ -87,12 +86,12 @@ WITH_DATABASE = (
 )
 
 
-def create_app(settings: Settings, recommender: Recommender | None = None) -> FastAPI:
+def create_app(settings: Settings, run: ServedModel | None = None) -> FastAPI:
     """Make the application: it answers as long as its lifespan lasts.
 
     Args:
         settings: the process's.
-        recommender: a run's model; it is served as it is, with the routes that need no database.
+        run: a run's model; it is served as it is, with the routes that need no database.
     """
     app = FastAPI(
         title="FedMem",
@@ -102,7 +101,7 @@ def create_app(settings: Settings, recommender: Recommender | None = None) -> Fa
         openapi_tags=TAGS,
         docs_url=None,  # FastAPI's pages load their scripts from a foreign address
         redoc_url=None,
-        lifespan=_with_database if recommender is None else None,
+        lifespan=_with_database if run is None else None,
     )
     app.state.settings = settings
     app.state.http_metrics = HttpMetrics.create()
@@ -115,15 +114,15 @@ def create_app(settings: Settings, recommender: Recommender | None = None) -> Fa
     app.state.writing = anyio.Semaphore(WRITING)
     app.state.computing = anyio.CapacityLimiter(COMPUTING)
     app.state.batches = anyio.CapacityLimiter(BATCHES)
-    if recommender is None:
+    if run is None:
         app.state.served = ServedModels(settings.dataset, settings.models_in_memory)
     else:
-        app.state.served = ServedModels.of_run(ServedModel.of_run(recommender))
+        app.state.served = ServedModels.of_run(run)
     app.state.arrivals = Arrivals(app.state.served)
     app.state.impressions = None  # where there is no database
     app.state.keys = Keys.of(settings)
     app.state.links = Links(settings.root_path)
-    app.router.routes.extend(_routes(with_database=recommender is None))
+    app.router.routes.extend(_routes(with_database=run is None))
     add_documentation(app, app.state.links)
     _refuse_own_path(settings.root_path)
     app.openapi = partial(document, app, settings.root_path)  # type: ignore[method-assign]

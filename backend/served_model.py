@@ -1,10 +1,12 @@
 """A model version in memory."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from backend.new_interactions import NewInteractions
 from fedmem.serving import Recommender
 from fedmem.storage.catalogue import CatalogueStore
+from fedmem.storage.catalogue_rows import InteractionRow
 
 PAGE = 10_000  # interactions read at once
 
@@ -32,9 +34,15 @@ class ServedModel:
     deletion_state: tuple[float, ...] = ()
 
     @classmethod
-    def of_run(cls, recommender: Recommender) -> "ServedModel":
-        """Serve a run directory's model, without a database behind it."""
-        return cls(recommender, recommender.dataset.name, None, NewInteractions(0))
+    def of_run(cls, recommender: Recommender, since: Mapping[str, Sequence[str]] | None = None) -> "ServedModel":
+        """Serve a run directory's model, without a database behind it.
+
+        ``since`` are the ids of the items that users took after what it knows of them, oldest first, by user.
+        """
+        new = NewInteractions(0)
+        taken = ((user_id, item_id) for user_id, items in (since or {}).items() for item_id in items)
+        new.add(InteractionRow(number, *one, timestamp=number) for number, one in enumerate(taken, start=1))
+        return cls(recommender, recommender.dataset.name, None, new)
 
     @property
     def version(self) -> str:

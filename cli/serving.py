@@ -1,13 +1,16 @@
 """``fedmem serve``, ``trainer`` and ``dashboard``: one service in the foreground."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 from urllib.parse import quote
 
 import typer
 
 from cli.options import DatabaseUrl
 from cli.screen import notes
+
+if TYPE_CHECKING:
+    from backend.served_model import ServedModel
 
 
 def serve(
@@ -21,6 +24,17 @@ def serve(
         int | None, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes a free one. Default FEDMEM_PORT.")
     ] = None,
     host: Annotated[str | None, typer.Option(help="Address to listen on. Default FEDMEM_HOST.")] = None,
+    node: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DATA",
+            help="Answer the users of this file or folder, of a node of the run: its own users, on its own machine.",
+        ),
+    ] = None,
+    store: Annotated[
+        Path | None,
+        typer.Option(help="The node's store, with what its users remember; without it, histories are replayed."),
+    ] = None,
 ) -> None:
     """Answer over HTTP: one run's model, or everything that is in the database of DATABASE_URL.
 
@@ -29,24 +43,43 @@ def serve(
     from backend import server
     from backend.settings import Settings
 
+    _check_node(run, node, store)
     settings = Settings.load(host=host, port=port)
     with server.listen(settings.host, settings.port) as listener:
         # Only now, because these take seconds: what is wrong above is said at once.
         from backend.app import create_app
         from backend.logs import log_to_stderr
-        from fedmem.serving import Recommender
 
-        recommender = None if run is None else Recommender.load_to_answer(run)
-        app = create_app(settings, recommender)
+        model = None if run is None else _model_of_run(run, node, store)
+        app = create_app(settings, model)
         log_to_stderr()
         address = f"http://{settings.host}:{listener.getsockname()[1]}"
-        if recommender is not None:
-            user = quote(next(iter(recommender.dataset.vocabulary.known_users), "unknown"))
-            notes.print(f"serving {recommender.model_version} until Ctrl-C")
+        if model is not None:
+            known = (*model.recommender.dataset.vocabulary.known_users, *model.new_interactions.users)
+            user = quote(next(iter(known), "unknown"))
+            notes.print(f"serving {model.version} until Ctrl-C")
             notes.print(f"  {address}/recommend/{user}?k=10\n  {address}/docs")
         else:
             notes.print(f"serving what is in the database until Ctrl-C\n  {address}/docs\n  {address}/health/ready")
         server.serve(app, listener)
+
+
+def _check_node(run: Path | None, node: Path | None, store: Path | None) -> None:
+    if node is not None and run is None:
+        raise typer.BadParameter("--node DATA needs DIR, the folder of the run whose model is to answer")
+    if store is not None and node is None:
+        raise typer.BadParameter("--store DIR needs --node DATA, the file or folder with the node's users")
+
+
+def _model_of_run(run: Path, node: Path | None, store: Path | None) -> "ServedModel":
+    """Load a run's best model, for the run's users or for those of one of its nodes."""
+    from backend.served_model import ServedModel
+    from fedmem.serving import NodeModel, Recommender
+
+    if node is None:
+        return ServedModel.of_run(Recommender.load_to_answer(run))
+    found = NodeModel.load(run, node, store)
+    return ServedModel.of_run(found.recommender, found.since)
 
 
 def trainer(

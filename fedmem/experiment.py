@@ -26,13 +26,12 @@ from fedmem.model.recommender import UR4RecV2MoE
 from fedmem.nodes.courier import Courier
 from fedmem.nodes.flower_courier import FlowerCourier
 from fedmem.nodes.population import NodePopulation
+from fedmem.nodes.roster import FILE
 from fedmem.nodes.setup import setup_letter
 from fedmem.resumable import check_resumable
 from fedmem.troubles import troubles
 
 logger = logging.getLogger(__name__)
-
-NODES = "nodes.json"
 
 
 @dataclass(frozen=True)
@@ -232,7 +231,7 @@ def _population(
         users = snapshot.dataset, snapshot.features, snapshot.user_features
         return SimulatedPopulation(config, *users, model, scratch=directory.path)
     setup = setup_letter(config, snapshot.dataset.catalogue(), snapshot.features)
-    return NodePopulation.assembled(config, setup, courier or FlowerCourier.from_environment(), directory.path / NODES)
+    return NodePopulation.assembled(config, setup, courier or FlowerCourier.from_environment(), directory.path / FILE)
 
 
 def _written(postprocessors: Postprocessors) -> tuple[str, ...]:

@@ -32,6 +32,15 @@ from fedmem.nodes.wire import broadcast_of, metrics_letter, update_letter
 logger = logging.getLogger(__name__)
 
 
+def own_users(data: Path, config: ExperimentConfig, catalogue: FederatedDataset) -> FederatedDataset:
+    """Read an owner's users under a catalogue's item numbers, without the items that it lacks."""
+    own = load_dataset(data, min_sequence_length=config.data.min_sequence_length)
+    known = own.numbered_as(catalogue).configured(config.data)
+    if left_out := len(own.sequence) - len(known.sequence):
+        logger.warning("%d interactions are left out: the catalogue lacks their items", left_out)
+    return known
+
+
 class Node:
     """One owner's users.
 
@@ -82,18 +91,11 @@ class Node:
         if store.ready:
             return self._presented(store.dataset())
         config = validate_config(dict(letter.facts["config"]), "the server's configuration")
-        dataset = self._read(config, catalogue_of(letter))
+        dataset = own_users(self.data, config, catalogue_of(letter))
+        require_trainable(dataset, str(self.data))
         user_features = self._user_features(config, dataset, ItemFeatures.from_arrays(letter.arrays))
         store.set_up(letter, dataset, user_features)
         return self._presented(dataset)
-
-    def _read(self, config: ExperimentConfig, catalogue: FederatedDataset) -> FederatedDataset:
-        own = load_dataset(self.data, min_sequence_length=config.data.min_sequence_length)
-        known = own.numbered_as(catalogue).configured(config.data)
-        if left_out := len(own.sequence) - len(known.sequence):
-            logger.warning("%d interactions are left out: the catalogue lacks their items", left_out)
-        require_trainable(known, str(self.data))
-        return known
 
     def _user_features(
         self, config: ExperimentConfig, dataset: FederatedDataset, features: ItemFeatures

@@ -21,6 +21,8 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from fedmem.checkpoint.atomic_files import (
     read_arrays,
     read_json,
@@ -36,6 +38,7 @@ from fedmem.data.federated_dataset import FederatedDataset
 from fedmem.errors import CheckpointError
 from fedmem.features.store import UserFeatures
 from fedmem.federated.simulation import SCRATCH
+from fedmem.memory.entries import MemoryEntries
 from fedmem.memory.memory_store import MemoryStore
 from fedmem.nodes.letter import Letter
 
@@ -104,11 +107,22 @@ class NodeStore:
         """Forget the memories of rounds whose answers the server did not take."""
         journal = self._journal()
         for round_number in set(missed) & set(journal["written"]):
-            size = config.fedmem.memory_capacity, config.model.sasrec_hidden_dim
-            with closing(MemoryStore(self.path / "memories", num_users, *size)) as memories:
+            with closing(_opened(self.path / "memories", config, num_users)) as memories:
                 memories.forget_round(round_number)
             journal["written"].remove(round_number)
         self._write_journal(journal)
+
+    def remembered(self, round_number: int, config: ExperimentConfig, num_users: int) -> dict[int, MemoryEntries]:
+        """Read what users remembered after a number of completed rounds, by their numbers here.
+
+        Raises:
+            CheckpointError: as ``memories``.
+        """
+        path = self.memories(round_number, to_train=False)
+        with closing(_opened(path, config, num_users)) as memories:
+            users = memories.occupied(np.arange(num_users), round_number)
+            found = memories.read(users, round_number)
+        return {user: found.entries(row) for row, user in enumerate(users.tolist())}
 
     def begin_round(self, round_number: int) -> None:
         """Note, before it is done, that memories of this number of completed rounds are written."""
@@ -162,3 +176,7 @@ class NodeStore:
 
     def _write_journal(self, journal: dict[str, Any]) -> None:
         write_json(self.path / "rounds.json", journal)
+
+
+def _opened(path: Path, config: ExperimentConfig, num_users: int) -> MemoryStore:
+    return MemoryStore(path, num_users, config.fedmem.memory_capacity, config.model.sasrec_hidden_dim)

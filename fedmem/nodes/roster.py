@@ -11,6 +11,7 @@ import numpy.typing as npt
 from fedmem.checkpoint.atomic_files import read_json, reading, write_json
 
 UserIndices = npt.NDArray[np.int64]
+FILE = "nodes.json"  # of a run's folder
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,6 +10,7 @@ from fedmem.serving.experiments import list_experiments, read_experiment
 from fedmem.serving.job_map import JobMap
 from fedmem.serving.leak_reports import read_leaks, write_leaks
 from fedmem.serving.new_items import described_item, description_of
+from fedmem.serving.node_model import NodeModel
 from fedmem.serving.other_data import OnOtherData
 from fedmem.serving.question import Question
 from fedmem.serving.recommender import Change, Recommender, best_of
@@ -22,6 +23,7 @@ __all__ = [
     "ComparedRun",
     "Item",
     "JobMap",
+    "NodeModel",
     "OnOtherData",
     "Question",
     "Recommendation",

@@ -7,6 +7,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from backend.app import create_app
+from backend.served_model import ServedModel
 from backend.settings import Settings
 from fedmem.storage.jobs import JobStore
 from tests.backend.conftest import columns, problem, settings_of
@@ -100,7 +101,7 @@ def test_the_documentation_asks_no_other_host(client):
 
 
 def test_a_run_is_served_without_a_database(recommender):
-    app = create_app(Settings(_env_file=None), recommender)
+    app = create_app(Settings(_env_file=None), ServedModel.of_run(recommender))
     with TestClient(app, base_url="http://localhost") as client:
         assert client.get("/recommend/u01").json()["model_version"] == recommender.model_version
         assert client.get("/health/ready").json()["model_version"] == recommender.model_version

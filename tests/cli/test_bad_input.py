@@ -141,6 +141,7 @@ def test_resuming_with_another_configuration(refused, data, config, quick, train
         (("evaluate", "{empty}"), "no run here"),
         (("recommend", "{empty}", "--user", "u01"), "no run here"),
         (("serve", "{empty}", "--port", "0"), "no run here"),
+        (("serve", "{trained}", "--node", "{empty}", "--port", "0"), "holds users of its own"),
         (("recommend", "{trained}", "--user", "stranger"), "stranger"),
         (("recommend", "{trained}", "--all-users", "--out", "{empty}/no/recs.csv"), "recs.csv: cannot be written"),
         (("config", "show", "--set", "nothing=1"), "unknown key 'nothing'"),
@@ -154,6 +155,15 @@ def test_other_commands_say_what_is_wrong_in_one_line(fedmem, trained, tmp_path,
     assert len(lines) == 1, outcome.err
     assert lines[0].startswith("error: ")
     assert named in lines[0]
+
+
+@pytest.mark.parametrize(
+    ("given", "named"), [(("--node", "users.csv"), "--node DATA needs DIR"), (("--store", "here"), "needs --node DATA")]
+)
+def test_serving_a_node_without_a_run_or_its_data_says_what_is_missing(fedmem, given, named):
+    outcome = fedmem("serve", *given)
+    assert outcome.code == 2
+    assert named in outcome.err
 
 
 def test_a_data_set_that_cannot_be_fetched_is_one_error_before_any_bar(fedmem):
