@@ -45,13 +45,13 @@ from backend.served_model import ServedModel
 from backend.served_models import ServedModels
 from backend.services import Services
 from backend.settings import Settings
+from backend.shared_rate_limit import SharedRateLimit
 from backend.telemetry import HttpMetrics
 from fedmem import __version__
 from fedmem.errors import ConfigError
 from fedmem.interruption import heeding
 from web.browsers import Guarded
 from web.prefix import Prefixed
-from web.rate_limit import RateLimit
 from web.settings import parts
 
 LOG = logging.getLogger(__name__)
@@ -127,7 +127,7 @@ def create_app(settings: Settings, run: ServedModel | None = None) -> FastAPI:
     _refuse_own_path(settings.root_path)
     app.openapi = partial(document, app, settings.root_path)  # type: ignore[method-assign]
     add_error_handlers(app)
-    app.state.rate = rate = None if settings.rate_limit is None else RateLimit(settings.rate_limit)
+    app.state.rate = rate = _rate_limit(settings)
     # The last one added is the first to see a request.
     answered = Places("requests are being answered", settings.max_connections, settings.max_connections // 2)
     longest = {"/uploads": settings.max_upload_bytes}
@@ -164,6 +164,11 @@ def _refuse_own_path(root_path: str) -> None:
             raise ConfigError(f"FEDMEM_ROOT_PATH = {root_path!r} is where {path} of the API itself is: take another")
 
 
+def _rate_limit(settings: Settings) -> SharedRateLimit | None:
+    secret = settings.api_key.get_secret_value() if settings.api_key else ""
+    return None if settings.rate_limit is None else SharedRateLimit(settings.rate_limit, secret)
+
+
 def _refused(scope: Scope, detail: str) -> Response:
     return problem(scope, HTTPStatus.FORBIDDEN, detail)
 
@@ -173,8 +178,11 @@ async def _with_database(app: FastAPI) -> AsyncIterator[None]:
     state = app.state
     services = state.services = Services.start(state.settings, state.served, state.http_metrics.registry)
     state.arrivals.keeper, state.impressions = services.keeper, services.impressions
+    works = [services.keeper.look, services.note]
+    if state.rate is not None:
+        works.append(partial(state.rate.exchange, services.spendings.exchange))
     async with anyio.create_task_group() as tasks:
-        for work in (services.keeper.look, services.note):
+        for work in works:
             tasks.start_soon(_keep_doing, work, state.ending, state.settings.refresh_seconds)
         try:
             yield

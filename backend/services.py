@@ -27,6 +27,7 @@ from fedmem.storage.jobs import JobStore
 from fedmem.storage.metrics import MetricStore
 from fedmem.storage.models import ModelStore
 from fedmem.storage.schedules import ScheduleStore
+from fedmem.storage.spendings import ALIVE, SpendingStore
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,6 +47,7 @@ class Services:
     online_metrics: OnlineMetrics
     operation_metrics: OperationMetrics
     uploads: Uploads
+    spendings: SpendingStore
 
     @classmethod
     def start(cls, settings: Settings, served: ServedModels, registry: CollectorRegistry) -> "Services":
@@ -72,6 +74,7 @@ class Services:
             OnlineMetrics.create(registry),
             OperationMetrics(registry),
             Uploads(settings.data_dir / "uploads", settings.database_url),
+            SpendingStore(engine, alive=max(ALIVE, 3 * settings.refresh_seconds)),
         )
 
     def note(self) -> None:
@@ -97,4 +100,5 @@ class Services:
         """Store what was noted last, if it can be, and give the connections back."""
         with suppress(StorageError):
             self.impressions.flush()
+            self.spendings.leave()
         self.engine.dispose()

@@ -22,7 +22,7 @@ from sqlalchemy import (
 )
 
 # The migration at which a database holds these tables; a test compares it with migrations/versions.
-REVISION = "0013"
+REVISION = "0014"
 
 metadata = MetaData(
     naming_convention={
@@ -310,4 +310,15 @@ erasures = Table(
     metadata,
     Column("job_id", ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True),
     Column("user_id", String, primary_key=True),
+)
+
+# Requests that each backend has let through, a row for each time that it told the others; of the last minute.
+spendings = Table(
+    "spendings",
+    metadata,
+    Column("backend", String, primary_key=True),
+    Column("number", BigInteger, primary_key=True, autoincrement=False),
+    Column("written_at", Double, nullable=False),
+    Column("spent", JSON, nullable=False),  # by client, whose addresses are digests
+    Index(None, "written_at"),
 )
