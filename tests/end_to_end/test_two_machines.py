@@ -1,5 +1,6 @@
 """Two backends and two trainers on one PostgreSQL database: what one changes the other follows, and a job runs once."""
 
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 
@@ -83,6 +84,23 @@ def test_what_one_backend_changes_reaches_the_other(backends):
     until(lambda: answer(other, "u02")["strategy"] == "popularity", "a user to be forgotten")
     one.post("/feedback", json={"events": [{**event, "user_id": "u02"}]}).raise_for_status()
     until(lambda: taken not in [item["item_id"] for item in answer(other, "u02")["items"]], "one who came back")
+
+
+def test_both_keep_one_rate_limit(product):
+    """What is let through in time is let through by one backend, too."""
+    own = {"database_url": product.url, "data_dir": product.data_dir, "allowed_hosts": "testserver"}
+    settings = Settings(_env_file=None, refresh_seconds=0.05, rate_limit=60, **own)
+    with ExitStack() as stack:
+        apps = [create_app(settings) for _ in range(2)]
+        both = [stack.enter_context(TestClient(app)) for app in apps]
+        until(lambda: all(app.state.rate.backends == 2 for app in apps), "each to hear of the other")
+        started = time.monotonic()
+        answers = [one.get("/jobs").status_code for _ in range(80) for one in both]
+        seconds = time.monotonic() - started
+        assert set(answers) == {200, 429}
+        assert answers.count(200) <= 60 + seconds + 2
+    with TestClient(create_app(settings)) as one:
+        until(lambda: one.get("/health/ready") and one.app.state.rate.backends == 1, "the others to be gone")
 
 
 def test_two_trainers_share_jobs_and_train_each_once(product):
