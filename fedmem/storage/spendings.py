@@ -3,7 +3,8 @@
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
-from math import inf
+from math import inf, isfinite
+from typing import Any
 from uuid import uuid4
 
 from sqlalchemy import Connection, Engine, func, select
@@ -72,6 +73,14 @@ class SpendingStore:
             if number > read:
                 wanted = (spendings.c.backend == backend) & (spendings.c.number > read)
                 for spent in connection.scalars(select(spendings.c.spent).where(wanted)):
-                    theirs.update(spent)
+                    theirs.update(_whole(spent))
                 self._others[backend] = number
         return 1 + len(living), dict(theirs)
+
+
+def _whole(spent: Any) -> dict[str, float]:
+    """Return what is whole of a row, which may be damaged."""
+    amounts = spent if isinstance(spent, dict) else {}
+    return {
+        client: amount for client, amount in amounts.items() if isinstance(amount, int | float) and isfinite(amount)
+    }

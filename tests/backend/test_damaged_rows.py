@@ -51,7 +51,7 @@ DAMAGES = [
     ("UPDATE schedules SET last_at = 1e300, rounds = 'many' WHERE id = 1", "schedules", "trouble"),
     ("UPDATE schedules SET cron = x'ff', promotion = 'x' WHERE id = 1", "schedules", "trouble"),
 ]
-OWN_TESTS = {"jobs", "items"}
+OWN_TESTS = {"jobs", "items", "spendings"}
 OF_ONE_USER = [
     "UPDATE interactions SET timestamp = 'then' WHERE id = {id}",
     "UPDATE interactions SET timestamp = -9e999 WHERE id = {id}",

@@ -23,6 +23,7 @@ ABOUT_USERS = (
     "/evaluation/online",
     "/ab-tests",
     "/ab-tests/{test_id}",
+    "/uploads",
     "/uploads/{upload_id}",
 )
 USERS = {("get", path) for path in ABOUT_USERS}

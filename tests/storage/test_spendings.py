@@ -3,7 +3,7 @@
 import pytest
 from sqlalchemy import select
 
-from fedmem.storage.engine import reading
+from fedmem.storage.engine import reading, writing
 from fedmem.storage.schema import spendings
 from fedmem.storage.spendings import ALIVE, BEAT, KEPT, SpendingStore
 from tests.clock import Clock
@@ -79,3 +79,13 @@ def test_one_that_is_asked_seldom_may_be_silent_for_longer(engine, clock):
     slow[0].exchange({})
     clock.now += 60
     assert slow[1].exchange({})[0] == 2
+
+
+@pytest.mark.parametrize("spent", ['"a"', '{"a": "much"}', "[1]", '{"a": 1e999}', "null"])
+def test_a_damaged_row_says_nothing(two, engine, clock, spent):
+    one, other = two
+    one.exchange({"a": 1})
+    with writing(engine) as connection:
+        connection.exec_driver_sql(f"UPDATE spendings SET spent = '{spent}' WHERE number = 1")
+    one.exchange({"b": 1})
+    assert other.exchange({}) == (2, {"b": 1})
