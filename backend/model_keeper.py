@@ -17,6 +17,7 @@ from backend.served_models import ServedModels
 from backend.telemetry import ModelMetrics
 from backend.troubles import Troubles
 from fedmem.errors import ConflictError, StorageError, UnknownModelError
+from fedmem.process_memory import give_back
 from fedmem.storage.ab_rows import AbTestRow
 from fedmem.storage.ab_tests import AbTestStore
 from fedmem.storage.catalogue import CatalogueStore
@@ -384,6 +385,7 @@ class ModelKeeper:
         self.metrics.swapped(model.dataset, model.version, model.recommender.round)
         LOG.info("%s", _swap_message(model, before))
         self._say_who_left(gone)
+        give_back(circles=False)
 
     def _with_changes(self, model: ServedModel) -> ServedModel:
         """Bring a model that was loaded up to date with what has changed meanwhile."""

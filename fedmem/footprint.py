@@ -4,11 +4,7 @@ The estimate counts arrays by their shapes. It is there to tell what cannot fit 
 side: what it refuses is too large, and what it lets pass may be refused by the machine still.
 """
 
-import os
-import resource
-from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 
 from fedmem.config import ExperimentConfig
 
@@ -23,7 +19,6 @@ BLOCK_ACTIVATIONS, OTHER_ACTIVATIONS = 8, 8  # vectors of a token that a step ho
 EVALUATED_TOGETHER = 256
 TEXT_DIM, IMAGE_DIM = 384, 512  # of the default encoders
 ENTRY = 16  # bytes of a memory's entry beside its embedding
-CGROUP_LIMITS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
 
 
 @dataclass(frozen=True)
@@ -68,29 +63,6 @@ def shown(count: float) -> str:
     ('3.0 GiB', '250 MiB')
     """
     return f"{count / 2**30:,.1f} GiB" if count >= 2**30 else f"{count / MIB:,.0f} MiB"
-
-
-def machine_memory() -> int:
-    """Measure the memory that this process may have at most, in bytes: the machine's, or its container's."""
-    limits = [int(text) for path in CGROUP_LIMITS if (text := _text(path)).isdecimal()]
-    return min([os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"), *limits])
-
-
-def bound_memory(count: int) -> None:
-    """Let no process that is started from here, nor this one, have more than so many bytes of memory of its own.
-
-    What is asked for beyond that is then an error that ends one piece of work, and no kill by the system that ends all.
-    """
-    _, hard = resource.getrlimit(resource.RLIMIT_DATA)
-    with suppress(ValueError, OSError):  # where the system bounds it closer already
-        resource.setrlimit(resource.RLIMIT_DATA, (count, hard))
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="ascii").strip()
-    except OSError:
-        return ""
 
 
 def _dense(config: ExperimentConfig) -> int:

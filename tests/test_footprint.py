@@ -3,7 +3,8 @@
 import pytest
 
 from fedmem.config_reader import validate_config
-from fedmem.footprint import DataSize, Footprint, machine_memory, shown
+from fedmem.footprint import DataSize, Footprint, shown
+from fedmem.process_memory import machine_memory
 
 ML_100K = DataSize(943, 1682, 100_000)
 

@@ -13,7 +13,7 @@ from types import FrameType
 
 from fedmem.contracts.jobs import LogLevel
 from fedmem.errors import FedMemError, StorageError
-from fedmem.footprint import bound_memory, machine_memory
+from fedmem.process_memory import bound_memory, give_back, machine_memory
 from fedmem.storage.catalogue import CatalogueStore
 from fedmem.storage.engine import check_schema, connect
 from fedmem.storage.erasures import ErasureStore
@@ -25,7 +25,6 @@ from fedmem.storage.schedule_runs import ScheduleRuns
 from fedmem.storage.schedules import ScheduleStore
 from trainer.aside import ABANDONED, end_with_abandoned
 from trainer.control import Control, Shutdown
-from trainer.freed_memory import give_back
 from trainer.priority import step_back
 from trainer.retention import Retention
 from trainer.run_experiment import JobRun

@@ -14,9 +14,9 @@ import time
 from pathlib import Path
 
 from fedmem.environment import keep_files_private
-from fedmem.footprint import bound_memory, machine_memory
 from fedmem.importing.task import Task
 from fedmem.importing.uploads import POLL_SECONDS, STOP
+from fedmem.process_memory import bound_memory, machine_memory
 
 BEHIND = 10
 MOST_SECONDS = 3600  # of a processor

@@ -5,7 +5,8 @@ from pathlib import Path
 
 from fedmem.config import ExperimentConfig
 from fedmem.errors import ConfigError, ConflictError
-from fedmem.footprint import DataSize, Footprint, machine_memory, shown
+from fedmem.footprint import DataSize, Footprint, shown
+from fedmem.process_memory import machine_memory
 from fedmem.storage.catalogue_rows import DatasetRow
 
 

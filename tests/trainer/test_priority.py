@@ -44,7 +44,7 @@ def test_a_session_of_its_own_becomes_nicer_and_a_shared_one_does_not(project_ro
 
 BOUNDED = """
 import torch
-from fedmem.footprint import bound_memory
+from fedmem.process_memory import bound_memory
 from trainer.run_experiment import NO_MEMORY
 bound_memory(2**30)
 try:
