@@ -4,7 +4,7 @@ import re
 import shutil
 import socket
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -40,14 +40,16 @@ def nginx() -> str:
 
 def as_the_guide_shows(port: int, api: str, dashboard: str) -> str:
     """The guide's configuration, with a test's own addresses."""
-    found = SHOWN.search((ROOT / "docs" / "guide" / "proxy.md").read_text(encoding="utf-8"))
+    addresses = {"http://127.0.0.1:8000": api, "http://127.0.0.1:8501": dashboard}
+    return as_shown("guide/proxy.md", {"listen 80;": f"listen 127.0.0.1:{port};", **addresses})
+
+
+def as_shown(page: str, own: Mapping[str, str]) -> str:
+    """The configuration on a page of the documentation, with a test's own in place of what it shows."""
+    found = SHOWN.search((ROOT / "docs" / page).read_text(encoding="utf-8"))
     assert found is not None
     shown = found[1]
-    for there, here in (
-        ("listen 80;", f"listen 127.0.0.1:{port};"),
-        ("http://127.0.0.1:8000", api),
-        ("http://127.0.0.1:8501", dashboard),
-    ):
+    for there, here in own.items():
         assert there in shown
         shown = shown.replace(there, here)
     return shown
