@@ -52,6 +52,17 @@ class Rounds:
     number: int
     rate: float
 
+    @classmethod
+    def of_best(cls, run: TrainingRun, number: int) -> tuple["Rounds", Prototypes]:
+        """Restore the run's best round; the rounds, and the public start."""
+        config = run.snapshot.config
+        run.restore(run.record.best)
+        entries = {user: one for some in run.population.memories(run.record.best) for user, one in some.items()}
+        capacity, dim = config.fedmem.memory_capacity, config.model.sasrec_hidden_dim
+        memories = MemoryArrays.of(list(entries.values()), capacity, dim)
+        start = initial_prototypes(config, run.population.model, run.snapshot.features)  # type: ignore[union-attr]
+        return cls(run, memories, number, config.federated.client_fraction), start
+
     def released(self, start: Prototypes, postprocessors: Postprocessors) -> Prototypes:
         """Let them all pass: the global abstract memory at the end."""
         memory, momentum = start, self.run.snapshot.config.fedmem.prototype_momentum
@@ -68,13 +79,14 @@ class Rounds:
     def _sum(self, memory: Prototypes, begun: Postprocessors, number: int) -> UpdateSum:
         total = memory.changed(np.zeros_like)
         rng = numpy_generator(self.run.snapshot.config.seed, "who sends prototypes", number)
-        for one in self._distilled(memory, np.flatnonzero(rng.random(len(self.memories.items)) < self.rate)):
+        for one in self.distilled(memory, np.flatnonzero(rng.random(len(self.memories.items)) < self.rate)):
             sent = postprocessed_update(begun, ClientUpdate(1, prototypes=one), rng).prototypes
             assert sent is not None, "each sends some"
             total = total + sent
         return UpdateSum({}, 1.0, prototypes=total)
 
-    def _distilled(self, memory: Prototypes, clients: np.ndarray[Any, Any]) -> Iterator[Prototypes]:
+    def distilled(self, memory: Prototypes, clients: np.ndarray[Any, Any]) -> Iterator[Prototypes]:
+        """Yield what each of these clients would send, by its place among the memories."""
         features = item_blocks(self.run.snapshot.features)
         found = distil_chunk(self.memories.items[clients], self.memories.id_embedding[clients], features, memory)
         return (found.of_client(client) for client in range(len(clients)))
@@ -92,23 +104,20 @@ def distance(found: Prototypes, exact: Prototypes) -> Row:
 def measured(run: TrainingRun, rounds: int, epsilons: list[float], users: list[int]) -> list[Row]:
     """Measure the public start, the exact sums, and each budget."""
     config = run.snapshot.config
-    run.restore(run.record.best)
-    entries = {user: one for some in run.population.memories(run.record.best) for user, one in some.items()}
-    memories = MemoryArrays.of(list(entries.values()), config.fedmem.memory_capacity, config.model.sasrec_hidden_dim)
-    many = Rounds(run, memories, rounds, config.federated.client_fraction)
-    start = initial_prototypes(config, run.population.model, run.snapshot.features)  # type: ignore[union-attr]
+    many, start = Rounds.of_best(run, rounds)
     exact, norm = many.released(start, ()), config.privacy.prototypes_clip
-    rows = [_row(run, "public start", start, exact), _row(run, "exact", exact, exact)]
+    rows = [row_of(run, "public start", start, exact), row_of(run, "exact", exact, exact)]
     for epsilon in epsilons:
         for times in users:
             noise = noise_for_rounds(epsilon, DELTA, many.rate, rounds) / times
             private = (NoisedPrototypes(norm * noise), ClippedPrototypes(norm))
             name = f"epsilon {epsilon:g}, {times} x the users"
-            rows.append(_row(run, name, many.released(start, private), exact) | {"noise": noise})
+            rows.append(row_of(run, name, many.released(start, private), exact) | {"noise": noise})
     return rows
 
 
-def _row(run: TrainingRun, name: str, memory: Prototypes, exact: Prototypes) -> Row:
+def row_of(run: TrainingRun, name: str, memory: Prototypes, exact: Prototypes) -> Row:
+    """Have the best model read a global abstract memory: NDCG@10 with transitions and without, how far off it is."""
     run.server.state = replace(run.server.state, global_memory=memory)
     found: Row = {"prototypes": name, **distance(memory, exact)}
     for split in ("validation", "test"):

@@ -6,30 +6,44 @@ round       training, masks, unmasking and aggregation, of the default configura
             method; both sides without transitions, which cross once and are measured apart.
 each        the same round in which each client's update is computed and written down by itself, but added up in the
             clear: what masking itself adds to that is ``masks``.
-hand_on     CPU seconds in which a client masks the block of all pairs, once in a run.
+client      what a device does of secure sums in a round, over its own training: it draws keys and shares, agrees with
+            its neighbours, writes its update in fixed point and adds all masks. Clients are by themselves here, as on
+            devices: rounds train 16 together, who share products and need no masks between them.
+server      what a server does of them, over making the next model of a sum: it takes the masks off and reads it.
+hand_on     CPU seconds in which a client, by itself, masks the block of all pairs, once in a run.
 validation  a validation with secure sums over one without.
 
 Vectors of items and texts are drawn, as their values cost no time. Writes benchmarks/results/secure_sums-NAME.json.
 """
 
 import argparse
+import copy
 import functools
+import operator
 import statistics
 import sys
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from benchmarks.measure import interleaved, machine, ratio, write_result
 from benchmarks.simulate import configured, generated_movielens, server_of
+from fedmem.config import ExperimentConfig
 from fedmem.config_reader import merged
 from fedmem.data.federated_dataset import FederatedDataset
 from fedmem.data.formats import load_dataset
 from fedmem.features.inference import one_thread
+from fedmem.federated.aggregation import FederatedAggregator, weighted
+from fedmem.federated.client import FedMemClient
+from fedmem.federated.masking import device, masked_updates
+from fedmem.federated.messages import MaskedSum, Session, UpdateSum
 from fedmem.federated.postprocessing import Postprocessor
+from fedmem.federated.round import aggregated
 from fedmem.federated.secure_aggregation import SecureAggregation, added
 from fedmem.federated.server import FedMemServer
+from fedmem.federated.simulation import SimulatedPopulation
 
 METHODS: Mapping[str, Mapping[str, Any]] = {"default": {"ablation": {"disable_moe": True}}, "complete": {}}
 SECURE = {"secure_sums": {"enabled": True, "minimum_cohort": 2}}
@@ -60,9 +74,55 @@ def rounds(dataset: FederatedDataset, changes: Mapping[str, Any], repetitions: i
     }
 
 
+def parts(dataset: FederatedDataset, changes: Mapping[str, Any], repetitions: int) -> dict[str, float]:
+    """Measure, of one method, what each client and the server have to do, by themselves."""
+    alone = merged(dict(changes), {"ablation": {"disable_transitions": True}})
+    server = server_of(configured(**merged(alone, SECURE)), dataset)
+    server.run_round()
+    clients, broadcast, config = server.select_clients(), server.distribute_model(), server.config
+    assert isinstance(server.population, SimulatedPopulation)
+    host, secure = server.population.host, SecureAggregation(config, server.population)
+    session = secure.session("updates", broadcast.round, clients)
+    devices = [FedMemClient(config.fedmem, one) for one in host.chunk(clients, broadcast.round).singly()]
+    sent = [
+        (one.chunk.users[0], weighted(one.participate(host.trainer, broadcast), config.federated, config.fedmem))
+        for one in devices
+    ]
+    total = masked_updates(config, session, sent)
+    plain = functools.reduce(operator.add, [update for _, update in sent])
+    aggregator = FederatedAggregator(config.federated, config.fedmem)
+    seconds = interleaved(
+        {
+            "trains": lambda: [one.participate(host.trainer, broadcast) for one in devices],
+            "masks": lambda: [_as_a_device(config, session, user, update) for user, update in sent],
+            "aggregates": lambda: aggregated(aggregator, server.state, plain),
+            "unmasks": lambda: secure.update(session, copy.deepcopy(total)),
+        },
+        repetitions,
+    )
+    milliseconds = {
+        f"client_{name}_ms": 1000 * statistics.median(seconds[name]) / len(sent) for name in ("trains", "masks")
+    }
+    milliseconds |= {f"server_{name}_ms": 1000 * statistics.median(seconds[name]) for name in ("aggregates", "unmasks")}
+    return {
+        "client": ratio(seconds, "masks", "trains"),
+        "server": ratio(seconds, "unmasks", "aggregates"),
+        **milliseconds,
+    }
+
+
+def _as_a_device(config: ExperimentConfig, session: Session, user: int, update: UpdateSum) -> MaskedSum:
+    """Do all that one device does, which knows no other's seeds: hence a session of its own."""
+    one = device(config.seed, session.purpose, session.number, user)
+    one.shares(session)
+    assert one.public_key == session.public_keys[user]
+    return masked_updates(config, replace(session), [(user, update)])
+
+
 def hand_on(dataset: FederatedDataset) -> dict[str, float]:
-    """Measure a session of transitions of twenty clients."""
-    server = server_of(configured(**merged(dict(METHODS["default"]), SECURE)), dataset)
+    """Measure a session of transitions of twenty clients, each by itself."""
+    alone = {"federated": {"chunk_size": 1}}
+    server = server_of(configured(**merged(merged(dict(METHODS["default"]), SECURE), alone)), dataset)
     secure, clients = SecureAggregation(server.config, server.population), server.select_clients()[:20]
     began = time.process_time()
     session = secure.session("transitions", 0, clients)
@@ -87,7 +147,10 @@ def validation(dataset: FederatedDataset, repetitions: int) -> dict[str, float]:
 def measure(dataset: FederatedDataset, repetitions: int) -> dict[str, Any]:
     """Measure everything."""
     with one_thread():
-        found = {name: rounds(dataset, changes, repetitions) for name, changes in METHODS.items()}
+        found = {
+            name: rounds(dataset, changes, repetitions) | parts(dataset, changes, repetitions)
+            for name, changes in METHODS.items()
+        }
         return {**found, **hand_on(dataset), **validation(dataset, repetitions)}
 
 

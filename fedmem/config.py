@@ -156,6 +156,9 @@ class FedMemConfig(Section):
     prototype_weights: Literal["samples", "counts"] = setting(
         "counts", "What weighs a client's prototype: the cluster's size or its training samples.", original="samples"
     )
+    minimum_cluster: Size = setting(
+        1, "Remembered items of a cluster at least; of fewer a client sends no prototype, whose items are easily found."
+    )
     prototype_momentum: Probability = setting(0.9, "Share of the old (sum, count) kept in a round's moving average.")
     contrastive_lambda: NotNegative = setting(0.1, "Weight of the contrastive loss.")
     contrastive_temperature: Rate = setting(0.1, "Temperature of InfoNCE.")

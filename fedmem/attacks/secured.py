@@ -9,7 +9,7 @@ from fedmem.attacks.recorded import RecordedClient, RecordedCohort
 from fedmem.config import ExperimentConfig
 from fedmem.federated.aggregation import weighted
 from fedmem.federated.encodings import transition_counts
-from fedmem.federated.masking import masked_transitions, masked_update
+from fedmem.federated.masking import masked_transitions, masked_updates
 from fedmem.federated.messages import ClientUpdate, MaskedSum, Session, UpdateSum
 from fedmem.federated.secure_aggregation import MaskingPopulation, SecureAggregation, added, read_update
 from fedmem.memory.transitions import TransitionCounts
@@ -46,7 +46,7 @@ class SecuredCohorts:
         session = self._session(purpose, number, clients)
         sent = [client.update if purpose == "attacked updates" else client.again for client in clients]
         masked = [
-            masked_update(self.config, session, client.user, self._weighted(update))
+            masked_updates(self.config, session, [(client.user, self._weighted(update))])
             for client, update in zip(clients, sent, strict=True)
         ]
         total = self.secure.update(session, added(masked, lambda _: None))
@@ -64,7 +64,7 @@ class SecuredCohorts:
         self, number: int, clients: Sequence[RecordedClient]
     ) -> tuple[TransitionCounts, list[TransitionCounts]]:
         session = self._session("attacked transitions", number, clients)
-        masked = [masked_transitions(self.config.seed, session, one.user, one.transitions) for one in clients]
+        masked = [masked_transitions(self.config.seed, session, [(one.user, one.transitions)]) for one in clients]
         total = self.secure.transitions(session, added(masked, lambda _: None))
         return total, [transition_counts(one.lanes[0], one.form) for one in masked]
 

@@ -100,7 +100,8 @@ def weighted(update: ClientUpdate, federated: FederatedConfig, fedmem: FedMemCon
     """Weight one client's update as the aggregation has it: the sum over one client."""
     samples = np.array([update.num_samples])
     weight = float(AGGREGATIONS[federated.aggregation_method].weight(samples)[0])
-    touched = np.any(update.delta[ITEM_ROWS] != 0, axis=1) if ITEM_ROWS in update.delta else None
+    normalises = federated.row_normalisation and ITEM_ROWS in update.delta
+    touched = np.any(update.delta[ITEM_ROWS] != 0, axis=1) if normalises else None
     alone = None if update.prototypes is None else update.prototypes.changed(lambda values: values[None])
     return UpdateSum(
         delta={name: value * value.dtype.type(weight) for name, value in update.delta.items()},

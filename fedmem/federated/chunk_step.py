@@ -13,7 +13,7 @@ from fedmem.federated.chunk_batch import ChunkBatch, ChunkTokens
 from fedmem.federated.objective import Losses, Objective, Surprises, encode, gate_sums, losses, surprises, token_gates
 from fedmem.federated.sums import Sum
 from fedmem.federated.training_metrics import Step, client_metrics, step_metrics
-from fedmem.memory.policies import MEMORY_POLICIES, Seen
+from fedmem.memory.policies import MEMORY_POLICIES, Counts, Seen
 from fedmem.model.recommender import UR4RecV2MoE
 from fedmem.model.sasrec import Dropout
 from fedmem.randomness import numpy_generator
@@ -63,20 +63,39 @@ class ChunkStep:
         return ChunkStep(losses, found, {name: gate[one] for name, gate in self.gates.items()}, self.chosen[one])
 
 
+@dataclass(frozen=True, eq=False)
+class Writes:
+    """What a step wrote into memories: entries by client, and entries that had to go for them [C]."""
+
+    written: Counts
+    evicted: Counts
+
+    def of_client(self, client: int) -> "Writes":
+        """Take one client's."""
+        one = slice(client, client + 1)
+        return Writes(self.written[one], self.evicted[one])
+
+
 def remember(
     config: FedMemConfig, seed: int, chunk: Chunk, tokens: ChunkTokens, step: ChunkStep, round_number: int
-) -> dict[str, Sum]:
-    """Write a step into the clients' memories, as the policy has it; sums of the step's metrics."""
-    positions, found = float(tokens.chosen.sum()), step.surprises
+) -> Writes:
+    """Write a step into the clients' memories, as the policy has it; nothing before they are warm."""
+    found = step.surprises
+    if found is None or round_number < config.warmup_rounds:
+        nothing = np.zeros(len(chunk), np.int64)
+        return Writes(nothing, nothing)
+    items, index = tokens.targets.astype(np.int32), tokens.index.astype(np.int32)
+    return write_memories(config, seed, chunk, items, index, tokens.chosen, found, round_number)
+
+
+def measured(tokens: ChunkTokens, step: ChunkStep, writes: Writes) -> dict[str, Sum]:
+    """Sum the metrics of a step."""
     contrastive, gates = float(step.losses.contrastive.sum()), gate_sums(step.gates, step.chosen)
-    shown = Step(step.losses.recommendation, contrastive, positions, gates)
-    if found is None:
+    shown = Step(step.losses.recommendation, contrastive, float(tokens.chosen.sum()), gates)
+    if step.surprises is None:
         return step_metrics(shown)
-    written = evicted = 0
-    if round_number >= config.warmup_rounds:
-        items, index = tokens.targets.astype(np.int32), tokens.index.astype(np.int32)
-        written, evicted = write_memories(config, seed, chunk, items, index, tokens.chosen, found, round_number)
-    return step_metrics(replace(shown, surprise=found.surprise[tokens.chosen], written=written, evicted=evicted))
+    surprise, written, evicted = step.surprises.surprise[tokens.chosen], writes.written.sum(), writes.evicted.sum()
+    return step_metrics(replace(shown, surprise=surprise, written=int(written), evicted=int(evicted)))
 
 
 def write_memories(
@@ -88,7 +107,7 @@ def write_memories(
     chosen: Mask,
     found: Surprises,
     round_number: int,
-) -> tuple[int, int]:
+) -> Writes:
     """Write the clients' memories in place, as the policy has it.
 
     Args:
@@ -100,16 +119,13 @@ def write_memories(
         chosen: which positions count [C, P].
         found: their surprises and embeddings.
         round_number: the round, for a policy that draws.
-
-    Returns:
-        Entries written, and entries that had to go for them, of all clients.
     """
 
     def generator(client: int) -> np.random.Generator:
         return numpy_generator(seed, "random memory", round_number, chunk.users[client])
 
     seen = Seen(items, index, chosen, found.surprise, found.embedding, chunk.samples - 1, generator)
-    return MEMORY_POLICIES[config.memory_policy].write(chunk.memories, seen, config)
+    return Writes(*MEMORY_POLICIES[config.memory_policy].write(chunk.memories, seen, config))
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,6 +12,7 @@ from fedmem.federated.messages import Broadcast, ClientUpdate, GatheredPrototype
 from fedmem.federated.parameters import load_parameters, prototype_vectors
 from fedmem.federated.prototype_aggregation import reduce_prototypes
 from fedmem.federated.several_steps import SeveralSteps
+from fedmem.federated.single_clients import SingleClients
 from fedmem.federated.sums import Mean
 from fedmem.federated.training_metrics import memory_metrics
 from fedmem.memory.prototypes import FrozenItemBlocks, Prototypes, distil_chunk
@@ -72,8 +73,8 @@ class ChunkTrainer:
 
     @functools.cached_property
     def _alone(self) -> SeveralSteps:
-        """Take single steps with parameters of each client's own."""
-        return SeveralSteps(self.config, self.model)
+        """Take single steps from the common start, with gradients of each client's own."""
+        return SingleClients(self.config, self.model)
 
     def _receive(self, broadcast: Broadcast) -> None:
         if broadcast is not self._broadcast:
@@ -89,5 +90,5 @@ class ChunkTrainer:
         """Distil every client's prototypes [C, ..]."""
         if broadcast.global_memory is None:
             return None
-        memories = chunk.memories
-        return distil_chunk(memories.items, memories.id_embedding, self.features, broadcast.global_memory)
+        memories, minimum = chunk.memories, self.config.fedmem.minimum_cluster
+        return distil_chunk(memories.items, memories.id_embedding, self.features, broadcast.global_memory, minimum)

@@ -17,7 +17,7 @@ from fedmem.federated.aggregation import weighted
 from fedmem.federated.chunk import Chunk
 from fedmem.federated.chunk_trainer import ChunkTrainer
 from fedmem.federated.client import FedMemClient
-from fedmem.federated.masking import masked_metrics, masked_transitions, masked_update, metrics_of
+from fedmem.federated.masking import masked_metrics, masked_transitions, masked_updates, metrics_of
 from fedmem.federated.messages import Broadcast, ClientUpdate, MaskedSum, MetricSums, Session, UpdateSum
 from fedmem.federated.parameters import load_parameters, twin
 from fedmem.federated.postprocessing import Postprocessors, needs_single_clients, postprocessed_update
@@ -162,16 +162,15 @@ class ClientHost:
     def _masked(
         self, chunk: Chunk, broadcast: Broadcast, postprocessors: Postprocessors, session: Session
     ) -> MaskedSum:
-        """Have each client mask an update of its own before anything is added to it."""
+        """Have each client mask an update of its own."""
         sent = zip(chunk.users, self._each(chunk, broadcast, postprocessors), strict=True)
-        return functools.reduce(operator.add, (masked_update(self.config, session, *one) for one in sent))
+        return masked_updates(self.config, session, sent)
 
     def hand_on(self, users: UserIndices, broadcast: Broadcast, session: Session) -> MaskedSum:
         """Let clients hand on their new transitions in a session, after those of them that train have trained."""
         chunk, after = self.chunk(users, broadcast.round), broadcast.round + 1
-        seed = self.config.seed
-        masked = (masked_transitions(seed, session, one.users[0], self._new_transitions(one)) for one in chunk.singly())
-        total = functools.reduce(operator.add, masked)
+        sent = ((one.users[0], self._new_transitions(one)) for one in chunk.singly())
+        total = masked_transitions(self.config.seed, session, sent)
         self.store.write(users, self.store.read(users, after), chunk.samples, after)
         return total
 

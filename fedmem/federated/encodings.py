@@ -7,7 +7,7 @@ import numpy.typing as npt
 from scipy import sparse
 
 from fedmem.config import SecureSumsConfig
-from fedmem.errors import ConfigError
+from fedmem.errors import ConfigError, TrainingError
 from fedmem.memory.transitions import TransitionCounts
 from fedmem.secure_sums.fixed_point import FixedPoint
 
@@ -27,13 +27,23 @@ def numbers_point(clients: int) -> FixedPoint:
     return FixedPoint(64, GREATEST_NUMBER, clients)
 
 
-def transition_words(counts: TransitionCounts) -> tuple[Words, int]:
-    """Write counts as a block of all pairs with the numbers taken behind it [(I + 1)² + I + 1]; and the greatest."""
+def add_transitions(words: Words | None, counts: TransitionCounts, clients: int) -> Words:
+    """Add a client's counts to a block of all pairs with the numbers taken behind it [(I + 1)² + I + 1], in place.
+
+    Raises:
+        TrainingError: if one of them is so large that the sum over so many clients might run over.
+    """
     pairs, size = counts.pairs.tocoo(), len(counts.taken)
-    words = np.zeros(size * (size + 1), np.uint32)
-    words[pairs.row.astype(np.int64) * size + pairs.col] = pairs.data.astype(np.uint32)
-    words[size * size :] = counts.taken.astype(np.uint32)
-    return words, int(max(pairs.data.max(initial=0), counts.taken.max(initial=0)))
+    largest = int(max(pairs.data.max(initial=0), counts.taken.max(initial=0)))
+    if largest * clients >= 2**31:
+        raise TrainingError(
+            f"a client counted a transition {largest:,} times, in parts of 1/2520, which a sum over {clients:,} "
+            "clients cannot hold: lower data.max_history"
+        )
+    words = np.zeros(size * (size + 1), np.uint32) if words is None else words
+    words[pairs.row.astype(np.int64) * size + pairs.col] += pairs.data.astype(np.uint32)
+    words[size * size :] += counts.taken.astype(np.uint32)
+    return words
 
 
 def transition_counts(words: Words, num_items: int) -> TransitionCounts:

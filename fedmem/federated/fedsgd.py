@@ -15,7 +15,7 @@ from fedmem.config import ExperimentConfig, FederatedConfig, TrainingConfig
 from fedmem.federated.aggregation import AGGREGATIONS
 from fedmem.federated.chunk import Chunk
 from fedmem.federated.chunk_batch import ChunkTokens, batch_of
-from fedmem.federated.chunk_step import ChunkStep, ClientLosses, remember
+from fedmem.federated.chunk_step import ChunkStep, ClientLosses, measured, remember
 from fedmem.federated.dropout import chunk_dropout, dropout_generator
 from fedmem.federated.local_steps import LocalStep, LocalSteps
 from fedmem.federated.messages import ITEM_ROWS, Arrays, RowSum, UpdateSum
@@ -76,7 +76,8 @@ class FedSGD:
         step.losses.total.backward()
         client_losses = ClientLosses.zeros(len(chunk))
         client_losses.add(step.losses.recommendation, tokens)
-        metrics = remember(config.fedmem, config.seed, chunk, tokens, step, round_number)
+        writes = remember(config.fedmem, config.seed, chunk, tokens, step, round_number)
+        metrics = measured(tokens, step, writes)
         metrics |= client_losses.metrics()
         weight = float(weights.sum())
         delta, item_rows = self._sum(weight, rows, ids)

@@ -1,10 +1,11 @@
-"""What clients do where sums are secure: each writes its part in fixed point and masks it before anything is added.
+"""What clients do where sums are secure: each writes its part in fixed point and masks it.
 
 The simulation draws the secrets from the run's seed, so that a run can be repeated; a device would ask its operating
-system for them.
+system for them. It adds the words of clients that it trains together before it masks them, without what two of these
+share: to the bit the sum of what each would send.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -12,9 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from fedmem.config import EvaluationConfig, ExperimentConfig
-from fedmem.errors import TrainingError
 from fedmem.evaluation.metric_table import MetricSums, metric_names, metric_values
-from fedmem.federated.encodings import numbers_point, parameters_point, transition_words
+from fedmem.federated.encodings import add_transitions, numbers_point, parameters_point
 from fedmem.federated.messages import ITEM_ROWS, MaskedSum, UpdateSum
 from fedmem.federated.sums import Total
 from fedmem.memory.transitions import TransitionCounts
@@ -24,6 +24,7 @@ from fedmem.secure_sums.forms import form_of, numbers_of
 from fedmem.secure_sums.session import Session
 
 Words = npt.NDArray[np.unsignedinteger[Any]]
+Lanes = tuple[Words, ...]
 Ranks = npt.NDArray[np.float64]
 
 
@@ -32,37 +33,51 @@ def device(seed: int, purpose: str, number: int, client: int) -> MaskingClient:
     return MaskingClient(client, numpy_generator(seed, f"secrets of {purpose}", number, client))
 
 
-def masked_update(config: ExperimentConfig, session: Session, client: int, update: UpdateSum) -> MaskedSum:
-    """Mask the weighted update of one client, all item rows of it: the row indices would name the history."""
-    clients = len(session.neighbours)
+def masked_updates(config: ExperimentConfig, session: Session, sent: Iterable[tuple[int, UpdateSum]]) -> MaskedSum:
+    """Mask the weighted updates of clients of one device host, all item rows of them, as they come.
+
+    Row indices would name the history. The words of all are those of the sum of what each would mask alone, to the bit.
+
+    Args:
+        config: the run's configuration.
+        session: the session, in which each has one update.
+        sent: the clients, one or more, with their updates.
+    """
+    lanes, forms, clients = None, None, []
+    for client, update in sent:
+        words, form = _update_words(config, len(session.neighbours), update)
+        lanes, forms = (words, form) if lanes is None else (_added(lanes, words), forms)
+        clients.append(client)
+    assert lanes is not None, "there are clients"
+    return _masked(config.seed, session, clients, lanes, forms)
+
+
+def _update_words(config: ExperimentConfig, clients: int, update: UpdateSum) -> tuple[Lanes, Any]:
     delta = dict(update.delta)
     if update.item_rows is not None:
         delta[ITEM_ROWS] = update.item_rows.dense()
     words, clipped = parameters_point(config.secure_sums, clients).encode(numbers_of(delta))
-    metrics = {**update.metrics, "clipped_parameters": Total(float(clipped))}
     rest = {
         "weight": update.weight,
         "row_weight": update.row_weight,
         "prototypes": update.prototypes,
-        "metrics": metrics,
+        "metrics": {**update.metrics, "clipped_parameters": Total(float(clipped))},
     }
-    numbers, _ = numbers_point(clients).encode(numbers_of(rest))
-    return _masked(config.seed, session, client, (words, numbers), (form_of(delta), form_of(rest)))
+    return (words, numbers_point(clients).encode(numbers_of(rest))[0]), (form_of(delta), form_of(rest))
 
 
-def masked_transitions(seed: int, session: Session, client: int, new: TransitionCounts) -> MaskedSum:
-    """Mask the transitions that one client hands on, and how often it took each item, as whole numbers.
+def masked_transitions(seed: int, session: Session, sent: Iterable[tuple[int, TransitionCounts]]) -> MaskedSum:
+    """Mask the transitions that clients hand on, and how often each took every item, as whole numbers.
 
     Raises:
         TrainingError: if one of them is so large that the sum might run over.
     """
-    words, largest = transition_words(new)
-    if largest * len(session.neighbours) >= 2**31:
-        raise TrainingError(
-            f"a client counted a transition {largest:,} times, in parts of 1/2520, which a sum over "
-            f"{len(session.neighbours):,} clients cannot hold: lower data.max_history"
-        )
-    return _masked(seed, session, client, (words,), new.num_items)
+    words, num_items, clients = None, 0, []
+    for client, new in sent:
+        words, num_items = add_transitions(words, new, len(session.neighbours)), new.num_items
+        clients.append(client)
+    assert words is not None, "there are clients"
+    return _masked(seed, session, clients, (words,), num_items)
 
 
 def masked_metrics(
@@ -81,13 +96,8 @@ def masked_metrics(
     names = metric_names(asked.k_list, asked.metrics)
     values = [metric_values(name, found) for found in ranks.values() for name in names]
     numbers = np.stack([part for x in values for part in (x, np.square(x), np.ones_like(x))], axis=1)  # [B, n]
-    point = numbers_point(len(session.neighbours))
-    total: MaskedSum | None = None
-    for user, row in zip(users, numbers, strict=True):
-        one = _masked(config.seed, session, user, (point.encode(row)[0],), form)
-        total = one if total is None else total + one
-    assert total is not None, "a group has users"
-    return total
+    words, _ = numbers_point(len(session.neighbours)).encode(numbers)
+    return _masked(config.seed, session, users, (words.sum(0, dtype=words.dtype),), form)
 
 
 def metrics_of(asked: EvaluationConfig, ranks: Mapping[float, Ranks]) -> MetricSums:
@@ -96,9 +106,17 @@ def metrics_of(asked: EvaluationConfig, ranks: Mapping[float, Ranks]) -> MetricS
     return replace(found.pop(0.0), fused=found)
 
 
-def _masked(seed: int, session: Session, client: int, lanes: tuple[Words, ...], form: Any) -> MaskedSum:
-    device(seed, session.purpose, session.number, client).mask(session, lanes, _agreed_in(session))
-    return MaskedSum(lanes, form, frozenset([client]))
+def _added(total: Lanes, more: Lanes) -> Lanes:
+    """Add words to the first ones, in place."""
+    return tuple(np.add(one, other, out=one) for one, other in zip(total, more, strict=True))
+
+
+def _masked(seed: int, session: Session, clients: Sequence[int], lanes: Lanes, form: Any) -> MaskedSum:
+    """Mask the sum of some clients' words in place, as each of them would mask its own."""
+    together = frozenset(clients)
+    for client in clients:
+        device(seed, session.purpose, session.number, client).mask(session, lanes, _agreed_in(session), together)
+    return MaskedSum(lanes, form, together)
 
 
 _agreed: tuple[Session, dict[Pair, bytes]] | None = None

@@ -5,6 +5,7 @@ copied; a row that it does not touch can change by weight decay alone, which is 
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -16,7 +17,7 @@ from fedmem.data.client_dataset import ClientDataset
 from fedmem.federated.aggregation import AGGREGATIONS
 from fedmem.federated.chunk import Chunk
 from fedmem.federated.chunk_batch import ChunkTokens, batch_of
-from fedmem.federated.chunk_step import ChunkStep, ClientLosses, remember
+from fedmem.federated.chunk_step import ChunkStep, ClientLosses, Writes, measured, remember
 from fedmem.federated.dropout import chunk_dropout, dropout_generator
 from fedmem.federated.local_optimizer import local_optimizer
 from fedmem.federated.local_steps import LocalStep, LocalSteps
@@ -77,16 +78,16 @@ class SeveralSteps:
             steps = [next(plan) for plan in plans[:active]]
             still = chunk.part(slice(active))
             found = self._step(copies, still, steps, number, round_number, prototypes, client_losses)
+            writes = remember(self.config.fedmem, self.config.seed, still, *found, round_number)
             for place, part in enumerate(parted(still)):
-                seen = remember(self.config.fedmem, self.config.seed, *_part(still, *found, part), round_number)
-                metrics[place] = added(metrics[place], seen)
+                metrics[place] = added(metrics[place], measured(*part_of(*found, writes, part)))
             copies.step()
         copies.narrow(0)
         return copies, metrics, client_losses
 
     def _step(
         self,
-        copies: "ClientCopies",
+        copies: "Copies",
         chunk: Chunk,
         steps: Sequence[LocalStep],
         number: int,
@@ -121,13 +122,13 @@ def _each(chunk: Chunk) -> Sequence[int | None]:
     return range(len(chunk))
 
 
-def _part(
-    chunk: Chunk, tokens: ChunkTokens, step: ChunkStep, client: int | None
-) -> tuple[Chunk, ChunkTokens, ChunkStep]:
-    """Take one client's part of a step, or all of it."""
+def part_of(
+    tokens: ChunkTokens, step: ChunkStep, writes: Writes, client: int | None
+) -> tuple[ChunkTokens, ChunkStep, Writes]:
+    """Take one client's part of a step and of what it wrote, or all of it."""
     if client is None:
-        return chunk, tokens, step
-    return chunk.part(slice(client, client + 1)), tokens.of_client(client), step.of_client(client)
+        return tokens, step, writes
+    return tokens.of_client(client), step.of_client(client), writes.of_client(client)
 
 
 def _plans(
@@ -139,6 +140,15 @@ def _plans(
         return drawn, chunk.steps(local, round_number)
     kept = [list(plan) for plan in drawn]
     return kept, [iter(plan) for plan in kept]
+
+
+class Copies(Protocol):
+    """The parameters of clients, as ``ClientCopies`` names their item rows."""
+
+    @property
+    def rows(self) -> Tensor | None: ...
+    @property
+    def ids(self) -> Tensor | None: ...
 
 
 class ClientCopies:

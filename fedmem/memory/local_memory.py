@@ -87,7 +87,8 @@ class LocalDynamicMemory:
 
     def extract_prototypes(self, start: Prototypes, features: FrozenItemBlocks) -> Prototypes:
         """Distil the memory into K (sum, count) pairs per block, by k-means from the prototypes handed down."""
-        return distil_chunk(self.row.items, self.row.id_embedding, features, start).of_client(0)
+        minimum = self.config.minimum_cluster
+        return distil_chunk(self.row.items, self.row.id_embedding, features, start, minimum).of_client(0)
 
     def restore(self, entries: MemoryEntries) -> None:
         """Become a memory that holds exactly these entries (from a checkpoint).

@@ -10,6 +10,8 @@ from fedmem.config import FedMemConfig
 from fedmem.memory.entries import MemoryEntries
 from fedmem.memory.memory_arrays import MemoryArrays
 
+Counts = npt.NDArray[np.int64]
+
 
 @dataclass(frozen=True, eq=False)
 class Seen:
@@ -45,18 +47,18 @@ class MemoryPolicy:
     """A policy by the name that configurations have for it.
 
     Attributes:
-        write: changes the memories in place after a step; entries written, and entries that had to go for them.
+        write: changes the memories in place after a step; entries written, and entries that had to go for them, by
+            client [C].
     """
 
-    write: Callable[[MemoryArrays, Seen, FedMemConfig], tuple[int, int]]
+    write: Callable[[MemoryArrays, Seen, FedMemConfig], tuple[Counts, Counts]]
 
 
-def surprising(memories: MemoryArrays, seen: Seen, config: FedMemConfig) -> tuple[int, int]:
+def surprising(memories: MemoryArrays, seen: Seen, config: FedMemConfig) -> tuple[Counts, Counts]:
     """Write the items that pass the gate; of a full memory the entry of least utility goes."""
-    written, evicted = memories.update(
+    return memories.update(
         config, seen.items, seen.index, seen.chosen, seen.surprise, seen.id_embedding, seen.last_index
     )
-    return int(written.sum()), int(evicted.sum())
 
 
 Choose = Callable[[MemoryEntries, int, np.random.Generator], npt.NDArray[np.int64]]
@@ -69,15 +71,15 @@ def replacing(choose: Choose) -> MemoryPolicy:
     it names the positions of the chosen ones.
     """
 
-    def write(memories: MemoryArrays, seen: Seen, config: FedMemConfig) -> tuple[int, int]:
-        written = 0
+    def write(memories: MemoryArrays, seen: Seen, config: FedMemConfig) -> tuple[Counts, Counts]:
+        written = np.zeros(len(memories), np.int64)
         for client in range(len(memories)):
             entries = seen.entries(client)
             wanted = min(config.memory_capacity, len(entries))
             chosen = entries.take(choose(entries, wanted, seen.generator(client)))
             memories.set_entries(client, chosen.last_of_each_item())
-            written += wanted
-        return written, 0
+            written[client] = wanted
+        return written, np.zeros_like(written)
 
     return MemoryPolicy(write)
 

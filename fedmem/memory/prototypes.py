@@ -72,6 +72,14 @@ class Prototypes:
             {block: change(values) for block, values in self.counts.items()},
         )
 
+    def of_at_least(self, members: int) -> "Prototypes":
+        """Empty what has fewer members, block by block."""
+        enough = {block: counts >= members for block, counts in self.counts.items()}
+        return Prototypes(
+            {block: sums * enough[block][..., None] for block, sums in self.sums.items()},
+            {block: counts * enough[block] for block, counts in self.counts.items()},
+        )
+
     def of_client(self, client: int) -> "Prototypes":
         """Take one client's prototypes of those of C."""
         return self.changed(lambda values: values[client])
@@ -182,6 +190,7 @@ def distil_chunk(
     id_embedding: FloatArray,
     features: FrozenItemBlocks,
     start: Prototypes,
+    minimum: int = 1,
 ) -> Prototypes:
     """Distil C memories into prototypes with a leading dimension [C]; empty slots belong to no cluster.
 
@@ -190,13 +199,14 @@ def distil_chunk(
         id_embedding: id embeddings [C, M, D].
         features: the items' frozen vectors.
         start: the prototypes handed down, the same for all.
+        minimum: members of a cluster at least, or it is left empty.
     """
     used = items > 0
     blocks = {block: rows.take(items, axis=0) for block, rows in features.vectors.items()} | {
         Modality.SEQUENTIAL: id_embedding
     }
     present = {block: mask[items] & used for block, mask in features.masks.items()} | {Modality.SEQUENTIAL: used}
-    return distil(blocks, present, start)
+    return distil(blocks, present, start).of_at_least(minimum)
 
 
 def from_catalogue(

@@ -22,11 +22,17 @@ FloatArray = npt.NDArray[np.float32]
 
 
 class _ClientLinear(torch.autograd.Function):
-    """C linear maps at once. Its own backward pass, because the gradient of Wᵀ as a view would not be contiguous."""
+    """C linear maps at once. Its own backward pass, because the gradient of Wᵀ as a view would not be contiguous.
+
+    Where all clients have the same matrix (one that is expanded), they share the products that need no more than that,
+    and only its gradients are made one by one.
+    """
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         ctx.save_for_backward(x, weight)
+        if _same_for_all(weight):
+            return F.linear(*_common(x, weight, bias)).expand(*x.shape[:-1], -1)
         if bias is None:
             return torch.bmm(x, weight.mT)
         return torch.baddbmm(bias.unsqueeze(1), x, weight.mT)
@@ -34,9 +40,28 @@ class _ClientLinear(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor, Tensor | None]:
         x, weight = ctx.saved_tensors
-        for_x = gradient @ weight if ctx.needs_input_grad[0] else None
+        for_x = None
+        if ctx.needs_input_grad[0]:
+            for_x = gradient @ (weight[0] if _same_for_all(weight) else weight)
         for_bias = gradient.sum(1) if ctx.needs_input_grad[2] else None
-        return for_x, gradient.mT @ x, for_bias
+        return for_x, _for_weights(gradient, x), for_bias
+
+
+def _same_for_all(values: Tensor) -> bool:
+    return values.stride(0) == 0
+
+
+def _common(x: Tensor, weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Take the one matrix and bias of all clients, and the one input where that is the same for all, too."""
+    return x[0] if _same_for_all(x) else x, weight[0], None if bias is None else bias[0]
+
+
+def _for_weights(gradient: Tensor, x: Tensor) -> Tensor:
+    """Compute each client's gradient of its matrix [C, out, in], from [C, n, out] and [C, n, in]."""
+    if _same_for_all(x):  # one product for all: the clients' rows under each other
+        under_each_other: Tensor = gradient.mT.flatten(0, 1) @ x[0]
+        return under_each_other.view(len(x), -1, x.shape[-1])
+    return gradient.mT @ x
 
 
 def _heed_on_the_way_back(gradient: Tensor) -> None:

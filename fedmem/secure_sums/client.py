@@ -45,15 +45,28 @@ class MaskingClient:
         """What it publishes."""
         return public_key(self._private_key)
 
-    def mask(self, session: Session, lanes: Sequence[Words], agreed: MutableMapping[Pair, bytes] | None = None) -> None:
+    def mask(
+        self,
+        session: Session,
+        lanes: Sequence[Words],
+        agreed: MutableMapping[Pair, bytes] | None = None,
+        together: Set[int] = frozenset(),
+    ) -> None:
         """Mask words in place: with the own mask, and with those shared with neighbours, which cancel in the sum.
 
-        ``agreed`` are seeds by pairs of clients, which spare the simulation to have both of a pair work theirs out.
+        Args:
+            session: the session.
+            lanes: the words.
+            agreed: seeds by pairs of clients, which spare the simulation to have both of a pair work theirs out.
+            together: clients whose words are among these already, of which all mask them: what two of them share would
+                come and go.
         """
         add_mask(lanes, self._seed, 1)
         seed_with = agreement(self._private_key, session.label)
         known = {} if agreed is None else agreed
         for other in session.neighbours[self.client]:
+            if other in together:
+                continue
             pair = min(self.client, other), max(self.client, other)
             if pair not in known:
                 known[pair] = seed_with(session.public_keys[other])
@@ -67,7 +80,8 @@ class MaskingClient:
         return {holder: Shares(*both) for holder, both in zip(holders, zip(*made, strict=True), strict=True)}
 
     def _coefficients(self, session: Session) -> list[int]:
-        return [int.from_bytes(self._rng.bytes(32)) for _ in range(session.threshold - 1)]
+        drawn = self._rng.bytes(32 * (session.threshold - 1))
+        return [int.from_bytes(drawn[first : first + 32]) for first in range(0, len(drawn), 32)]
 
     def hold(self, owner: int, shares: Shares) -> None:
         """Keep what a neighbour gave."""

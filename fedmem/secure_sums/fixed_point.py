@@ -63,10 +63,20 @@ class FixedPoint:
                 "training diverged: a client's update is not finite, so that it was not sent. Lower "
                 "federated.server_learning_rate or training.learning_rate."
             )
-        clipped = int((np.abs(values) > self.clip).sum()) if largest > self.clip else 0
-        most = math.floor(self.clip * 2.0**self.fraction_bits)
+        if self.bits == 32 and values.dtype == np.float32 and largest <= self._most * self.step:
+            scaled = np.rint(values * np.float32(2.0**self.fraction_bits))  # exact: it moves the exponent alone
+            return scaled.astype(np.int32).view(np.uint32), 0
+        return self._clipped(values)
+
+    @property
+    def _most(self) -> int:
+        """The greatest whole number that stands for a value."""
+        return math.floor(self.clip * 2.0**self.fraction_bits)
+
+    def _clipped(self, values: FloatArray) -> tuple[Words, int]:
+        most = self._most
         scaled = np.rint(np.multiply(values, 2.0**self.fraction_bits, dtype=np.float64)).clip(-most, most)
-        signed = scaled.astype(np.int64)
+        signed, clipped = scaled.astype(np.int64), int((np.abs(values) > self.clip).sum())
         return (signed.astype(np.int32).view(np.uint32) if self.bits == 32 else signed.view(np.uint64)), clipped
 
     def decode(self, words: Words) -> npt.NDArray[np.float64]:

@@ -24,7 +24,10 @@ def split(secret: int, points: Sequence[int], coefficients: Sequence[int]) -> li
 
 
 def _value(polynomial: Sequence[int], x: int) -> int:
-    return functools.reduce(lambda value, coefficient: (value * x + coefficient) % PRIME, reversed(polynomial), 0)
+    value = 0
+    for coefficient in reversed(polynomial):
+        value = value * x + coefficient  # points are small, so that one division at the end is the least work
+    return value % PRIME
 
 
 def combine(shares: Mapping[int, int]) -> int:

@@ -9,6 +9,7 @@ def test_every_figure_comes_out():
     for method in ("default", "complete"):
         assert found[method]["clients"] == 4
         assert min(found[method][name] for name in ("round", "each", "masks", "seconds")) > 0
+        assert min(found[method][name] for name in ("client", "server", "client_masks_ms", "server_unmasks_ms")) > 0
     assert found["hand_on"] > 0
     assert found["megabytes"] == 4 * 31 * 32 / 1e6
     assert found["validation"] > 0

@@ -31,8 +31,8 @@ def update(samples: int, *rows: list[float], **metrics: float) -> ClientUpdate:
     return ClientUpdate(samples, {ITEM_ROWS: np.array(rows), "bias": np.full(2, float(samples))}, metrics=sums)
 
 
-def sum_of(sent: ClientUpdate, **fedmem: Any) -> UpdateSum:
-    config = tiny_config(fedmem=fedmem)
+def sum_of(sent: ClientUpdate, *, rows: bool = False, **fedmem: Any) -> UpdateSum:
+    config = tiny_config(fedmem=fedmem, federated={"row_normalisation": rows})
     return weighted(sent, config.federated, config.fedmem)
 
 
@@ -59,10 +59,15 @@ def test_sums_add_metrics_weights_and_clients():
 def test_a_row_is_divided_by_the_weight_of_those_who_touched_it():
     first = update(1, [4.0], [2.0], [0.0])
     second = update(3, [8.0], [0.0], [0.0])
-    cohort = sum_of(first) + sum_of(second)
+    cohort = sum_of(first, rows=True) + sum_of(second, rows=True)
     mean = aggregator({"row_normalisation": True}).average(cohort)
     assert mean[ITEM_ROWS].tolist() == [[7.0], [2.0], [0.0]]  # (1·4 + 3·8)/4, 1·2/1, by none
     assert mean["bias"].tolist() == [2.5, 2.5]
+
+
+def test_who_touched_a_row_is_not_sent_where_nothing_is_divided_by_it():
+    assert sum_of(update(1, [4.0], [2.0])).row_weight is None
+    assert sum_of(update(1, [4.0], [0.0]), rows=True).row_weight.tolist() == [1, 0]
 
 
 def test_plain_averaging_gives_the_mean_of_the_clients_models():

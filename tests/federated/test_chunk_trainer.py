@@ -298,6 +298,14 @@ def test_clients_that_send_updates_of_their_own_send_the_same(several, aggregati
     assert_same_sums(*both_ways(config, postprocessors=(Nothing(),)), config)
 
 
+@settings(max_examples=15)
+@given(changes=CONFIGURATIONS, seed=st.integers(0, 99), text=st.booleans(), image=st.booleans(), prefs=st.booleans())
+def test_clients_that_send_updates_of_their_own_send_the_same_whatever_is_on(changes, seed, text, image, prefs):
+    config = together_config(**merged(changes, {"training": {"loss": "full_softmax"}}))
+    features = {"text": text, "image": image, "preferences": prefs}
+    assert_same_sums(*both_ways(config, seed, (Nothing(),), **features), config)
+
+
 @pytest.mark.parametrize(
     "changes",
     [

@@ -39,6 +39,16 @@ def norm(update: ClientUpdate) -> float:
     return float(np.sqrt(sum(np.square(delta).sum() for delta in update.delta.values())))
 
 
+def test_no_cluster_of_fewer_than_the_least_is_sent():
+    """Alone, and in a chunk, whose clients send the same."""
+    sizes = {least: update_of(fedmem={"minimum_cluster": least}).prototypes.mass.tolist() for least in (1, 3)}
+    assert 0 < min(sizes[1]) < 3 <= max(sizes[1])
+    assert sizes[3] == [size if size >= 3 else 0 for size in sizes[1]]
+    found = population(fedmem={"minimum_cluster": 3})
+    (together,) = found.train(np.array([0]), broadcast_of(found))
+    assert together.prototypes.mass.tolist() == sizes[3]
+
+
 SEVERAL_STEPS = {"training": {"batch_size": 4, "learning_rate": 0.05}}
 
 

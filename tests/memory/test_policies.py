@@ -26,7 +26,9 @@ def seen(surprise: float = 0.0) -> Seen:
 def written(policy: str, surprise: float = 0.0) -> tuple[tuple[int, int], list[list[int]]]:
     memories = MemoryArrays.empty(2, CONFIG.memory_capacity, 4)
     counts = MEMORY_POLICIES[policy].write(memories, seen(surprise), CONFIG)
-    return counts, [memories.entries(client).items.tolist() for client in range(2)]
+    return tuple(int(by_client.sum()) for by_client in counts), [
+        memories.entries(client).items.tolist() for client in range(2)
+    ]
 
 
 def test_the_last_items_are_kept_each_once_whatever_their_surprise():

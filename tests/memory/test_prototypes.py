@@ -205,6 +205,18 @@ def test_without_text_clusters_are_made_on_ids() -> None:
     assert found.sums[IMAGE].tolist() == [[-5], [5]]
 
 
+def test_a_cluster_of_too_few_is_empty_and_its_block_alone_where_only_that_has_too_few() -> None:
+    found = Prototypes(
+        {TEXT: floats([[2, 4], [9, 9]]), ID: floats([[3], [5]])}, {TEXT: floats([2, 1]), ID: floats([3, 2])}
+    )
+    kept = found.of_at_least(2)
+    assert kept.sums[TEXT].tolist() == [[2, 4], [0, 0]]
+    assert kept.counts[TEXT].tolist() == [2, 0]
+    assert kept.mass.tolist() == [3, 2]
+    assert found.of_at_least(3).mass.tolist() == [3, 0]
+    assert found.of_at_least(1).mass.tolist() == found.mass.tolist()
+
+
 def test_the_catalogues_prototypes_have_one_members_mass_each() -> None:
     rng = np.random.default_rng(3)
     blocks = {TEXT: floats(rng.normal(size=(30, 4))), ID: floats(rng.normal(size=(30, 2)))}

@@ -46,6 +46,25 @@ def test_c_clients_at_once_are_c_clients(layer, values):
             torch.testing.assert_close(together.get_parameter(name).grad[client], parameter.grad)
 
 
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("same_input", [True, False])
+def test_clients_with_the_same_weights_have_gradients_of_their_own(bias: bool, same_input: bool):
+    values = {"weight": drawn(6, D)} | ({"bias": drawn(6, seed=1)} if bias else {})
+    x, upstream = drawn(C, P, D, seed=2), drawn(C, P, 6, seed=3)
+    x = x[0].expand(C, P, D) if same_input else x
+    layer, found = Linear(D, 6, bias=bias), []
+    for seen in (lambda value: value.expand(C, *value.shape), lambda value: value.repeat(C, *[1] * value.dim())):
+        for name, value in values.items():
+            layer.register_parameter(name, nn.Parameter(seen(value)))
+        own = x.clone().requires_grad_() if not same_input else x
+        mapped = layer(own)
+        (mapped * upstream).sum().backward()
+        gradients = [layer.get_parameter(name).grad for name in values] + ([] if same_input else [own.grad])
+        found.append([mapped, *gradients])
+    for one, other in zip(*found, strict=True):
+        torch.testing.assert_close(one, other)
+
+
 def test_gradients_of_the_clients_weights_are_contiguous():
     """As the backward pass makes them: ``.grad`` may be a copy, which is contiguous in any case."""
     layer = with_parameters(Linear(D, 6), {"weight": drawn(C, 6, D), "bias": drawn(C, 6)})

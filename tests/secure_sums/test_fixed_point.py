@@ -22,6 +22,14 @@ def test_the_greatest_sum_does_not_run_over_and_a_number_is_off_by_half_a_step(b
     assert 2 * clients * clip / point.step <= 2.0**bits
 
 
+@given(CLIPS, st.integers(1, 700), st.lists(st.floats(-1, 1, width=32), max_size=8))
+def test_single_precision_is_written_as_the_same_numbers_in_double_are(clip, clients, shares):
+    point = FixedPoint(32, clip, clients)
+    values = np.array([*shares, 1.0, -1.0], np.float32) * np.float32(clip)
+    single, double = (point.encode(values.astype(dtype))[0] for dtype in (np.float32, np.float64))
+    assert single.tolist() == double.tolist()
+
+
 def test_words_of_one_client_are_within_half_a_step():
     point = FixedPoint(32, 1.0, 3)
     values = np.linspace(-1, 1, 1001)

@@ -84,6 +84,22 @@ def test_the_masked_sum_is_the_plain_sum_with_any_dropouts_above_the_threshold(d
     np.testing.assert_allclose(point.decode(cohort.unmasked(total, survivors)), plain, rtol=0, atol=precision)
 
 
+@settings(max_examples=40, deadline=None)
+@given(st.sets(st.integers(0, 11), min_size=1), st.sampled_from([2, 4, 16]), st.integers(0, 1000))
+def test_words_that_are_masked_together_are_the_sum_of_what_each_client_masks(together, degree, seed):
+    cohort, rng = Cohort(list(range(12)), degree, 0.66, seed), np.random.default_rng(seed)
+    words = {
+        client: [rng.integers(0, 2**32, 7, np.uint32), rng.integers(0, 2**64, 3, np.uint64)] for client in together
+    }
+    each = {client: [lane.copy() for lane in lanes] for client, lanes in words.items()}
+    total = [sum(lanes[1:], lanes[0]) for lanes in zip(*words.values(), strict=True)]
+    for client in together:
+        cohort.devices[client].mask(cohort.session, each[client])
+        cohort.devices[client].mask(cohort.session, total, {}, frozenset(together))
+    for lane, lanes in zip(total, zip(*each.values(), strict=True), strict=True):
+        assert np.array_equal(lane, sum(lanes[1:], lanes[0]))
+
+
 @pytest.mark.parametrize("words", [np.uint32, np.uint64])
 def test_a_masked_upload_is_uniform_whatever_is_masked(words):
     cohort = Cohort(list(range(20)), 6, 0.66)
