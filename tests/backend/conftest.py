@@ -4,7 +4,7 @@ import contextlib
 import shutil
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import httpx
@@ -29,6 +29,7 @@ from fedmem.storage.catalogue import CatalogueStore
 from fedmem.storage.catalogue_rows import InteractionColumns, ItemRow
 from fedmem.storage.engine import connect
 from fedmem.storage.jobs import JobStore, RoundResult, StoredPrototypes
+from tests.databases import fill
 from tests.tiny import ITEMS, tiny_snapshot, trained, walks
 from tests.waiting import PATIENCE, until
 
@@ -72,15 +73,23 @@ def dataset() -> FederatedDataset:
 
 @dataclass(frozen=True)
 class World:
-    """A database file and the folder of checkpoints beside it."""
+    """A database file, or a schema of PostgreSQL with the same rows, and a folder of checkpoints."""
 
-    database: Path
+    file: Path
     data_dir: Path
+    schema: str | None = None
 
     @property
     def url(self) -> str:
         """For DATABASE_URL."""
-        return f"sqlite:///{self.database}"
+        return self.schema or f"sqlite:///{self.file}"
+
+    @property
+    def database(self) -> Path:
+        """The file, for tests that damage it, hold its lock, or look into it past the product."""
+        if self.schema:
+            pytest.skip("the test is about an SQLite file")
+        return self.file
 
 
 @pytest.fixture(scope="session")
@@ -140,19 +149,40 @@ def draw(directory: RunDirectory, number: int):
 def copy_of(world: World, folder: Path) -> World:
     """A world of its own."""
     shutil.copytree(world.data_dir, folder / "data")
-    return World(Path(shutil.copy(world.database, folder / "fedmem.db")), folder / "data")
+    return World(Path(shutil.copy(world.file, folder / "fedmem.db")), folder / "data")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run tests on both kinds of database whose module says so, and with ``--postgresql`` all of them."""
+    wanted = metafunc.config.getoption("postgresql") or getattr(metafunc.module, "ON_BOTH_DATABASES", False)
+    if wanted and "make_copy" in metafunc.fixturenames:
+        metafunc.parametrize("make_copy", ["sqlite", "postgresql"], indirect=True)
 
 
 @pytest.fixture
-def world(empty_world: World, tmp_path: Path) -> World:
+def make_copy(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[World], World]:
+    """What makes a test's own copy of a world, on the kind of database that the test is run on."""
+    if getattr(request, "param", "sqlite") == "sqlite":
+        return lambda world: copy_of(world, tmp_path)
+    schema = request.getfixturevalue("postgresql_migrated_url")
+
+    def copy(world: World) -> World:
+        fill(schema, world.url)
+        return replace(copy_of(world, tmp_path), schema=schema)
+
+    return copy
+
+
+@pytest.fixture
+def world(empty_world: World, make_copy: Callable[[World], World]) -> World:
     """A copy of the world without a job."""
-    return copy_of(empty_world, tmp_path)
+    return make_copy(empty_world)
 
 
 @pytest.fixture
-def served_world(full_world: World, tmp_path: Path) -> World:
+def served_world(full_world: World, make_copy: Callable[[World], World]) -> World:
     """A copy of the world with a model."""
-    return copy_of(full_world, tmp_path)
+    return make_copy(full_world)
 
 
 @pytest.fixture(scope="session")

@@ -101,7 +101,7 @@ def test_one_item(served):
 
 def test_its_picture(served, empty_world):
     response = served.get("/items/1/image")
-    assert response.content == (empty_world.database.parent / "cover.png").read_bytes()
+    assert response.content == (empty_world.file.parent / "cover.png").read_bytes()
     assert response.headers["content-type"] == "image/png"
     assert response.headers["x-content-type-options"] == "nosniff"
     problem(served.get("/items/2/image"), 404)
@@ -123,7 +123,7 @@ def test_a_file_that_is_no_picture_is_not_sent(served_world, path):
 
 
 def test_a_link_that_has_taken_a_pictures_place_is_not_followed(served, empty_world, tmp_path):
-    secret, picture = tmp_path / "secret.png", empty_world.database.parent / "cover.png"
+    secret, picture = tmp_path / "secret.png", empty_world.file.parent / "cover.png"
     secret.write_bytes(b"not for all")
     content = picture.read_bytes()
     picture.unlink()
