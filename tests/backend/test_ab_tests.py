@@ -19,6 +19,8 @@ from tests.backend.conftest import problem, settings_of, wait_for_model
 from tests.backend.test_models import another_model
 from tests.clock import Clock
 
+ON_BOTH_DATABASES = True
+
 USERS = [f"user {number}" for number in range(40)]
 
 

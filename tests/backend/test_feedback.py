@@ -11,6 +11,8 @@ from fedmem.contracts import FeedbackEvent
 from tests.backend.conftest import problem, settings_of, wait_for_model
 from tests.backend.test_users import NOW
 
+ON_BOTH_DATABASES = True
+
 
 def event(item: str = "7", kind: str | None = None, user: str = "new", **more: object) -> dict:
     kinds = {} if kind is None else {"kind": kind}

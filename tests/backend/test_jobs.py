@@ -4,6 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 import yaml
+from sqlalchemy.exc import DataError
 from starlette.testclient import TestClient
 
 from backend.app import create_app
@@ -13,6 +14,8 @@ from fedmem.storage.catalogue import CatalogueStore
 from fedmem.storage.catalogue_rows import InteractionColumns
 from tests.backend.conftest import problem
 from tests.tiny import LEAK
+
+ON_BOTH_DATABASES = True
 
 
 def create(client: TestClient, key: str | None = None, **body: object) -> Job:
@@ -338,8 +341,12 @@ def test_what_a_job_will_cost_a_user_is_said_before_it_begins(client):
 )
 def test_one_broken_row_is_one_broken_job_in_the_list(client, engine, damage, says):
     broken, whole = create(client), create(client)
-    with engine.begin() as connection:
-        connection.exec_driver_sql(f"UPDATE jobs SET {damage} WHERE id = {broken.id}")
+    try:
+        with engine.begin() as connection:
+            connection.exec_driver_sql(f"UPDATE jobs SET {damage} WHERE id = {broken.id}")
+    except DataError:
+        assert engine.dialect.name == "postgresql"
+        pytest.skip("PostgreSQL keeps no such value")
     page = JobPage.model_validate(client.get("/jobs").raise_for_status().json())
     assert [job.id for job in page.jobs] == [whole.id, broken.id]
     assert page.jobs[0] == whole

@@ -17,6 +17,8 @@ from tests.backend.conftest import problem, settings_of, wait_for_model
 from tests.backend.test_feedback import event, send
 from tests.waiting import until
 
+ON_BOTH_DATABASES = True
+
 ALL = {"impressions": 1.0}
 
 

@@ -8,6 +8,8 @@ from fedmem.storage.engine import connect
 from fedmem.storage.job_removal import JobRemoval
 from tests.backend.conftest import problem, settings_of
 
+ON_BOTH_DATABASES = True
+
 
 def test_an_ended_job_is_removed_but_not_while_its_model_serves(served, served_world):
     assert "is in service" in problem(served.delete("/jobs/1"), 409).detail

@@ -7,6 +7,8 @@ from backend.app import create_app
 from fedmem.contracts import Job, Schedule, ScheduleList
 from tests.backend.conftest import problem
 
+ON_BOTH_DATABASES = True
+
 
 def create(client: TestClient, **body: object) -> Schedule:
     response = client.post("/schedules", json={"dataset": "tiny", "cron": "0 3 * * *", **body})

@@ -22,6 +22,8 @@ from tests.backend.conftest import ITEMS, columns, problem, settings_of, wait_fo
 from tests.backend.test_models import another_model
 from tests.waiting import until
 
+ON_BOTH_DATABASES = True
+
 NOW = 1_700_000_000
 
 

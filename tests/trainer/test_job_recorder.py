@@ -1,6 +1,7 @@
 """What a trainer writes of a round, which checkpoints it keeps, and what becomes of a write that fails."""
 
 import time
+from collections.abc import Iterator
 from contextlib import closing
 
 import numpy as np
@@ -20,8 +21,10 @@ ROUNDS = 12
 
 
 @pytest.fixture
-def product(tmp_path) -> Product:
-    return Product.made(tmp_path)
+def product(tmp_path, database_url) -> Iterator[Product]:
+    product = Product.made(tmp_path, database_url)
+    yield product
+    product.engine.dispose()
 
 
 def recorder_of(product: Product, snapshot, keep_every: int = 5) -> JobRecorder:
@@ -124,8 +127,7 @@ def test_a_failed_write_is_raised_by_the_next_call_and_names_no_checkpoint(produ
 def test_without_the_lease_nothing_is_written(product):
     snapshot = snapshot_of()
     recorder = recorder_of(product, snapshot)
-    other = Product(product.url, product.data_dir)
-    with other.engine.begin() as connection:
+    with product.engine.begin() as connection:
         connection.exec_driver_sql("UPDATE jobs SET token = token + 1")
     with pytest.raises(LeaseLostError):
         trained(product, snapshot, recorder)

@@ -2,6 +2,7 @@
 
 import sqlite3
 import time
+from collections.abc import Iterator
 from contextlib import closing
 
 import pytest
@@ -23,8 +24,10 @@ from trainer.scheduler import Scheduler
 
 
 @pytest.fixture
-def product(tmp_path) -> Product:
-    return Product.made(tmp_path)
+def product(tmp_path, database_url) -> Iterator[Product]:
+    product = Product.made(tmp_path, database_url)
+    yield product
+    product.engine.dispose()
 
 
 @pytest.fixture
@@ -120,6 +123,8 @@ def test_one_that_cannot_be_followed_holds_up_no_other(product, schedules, caplo
     ],
 )
 def test_a_damaged_row_ends_neither_the_others_nor_the_trainer(product, schedules, damage):
+    if product.engine.dialect.name == "postgresql":
+        pytest.skip("PostgreSQL keeps no such value")
     product.write("other", "o", "Book")
     for dataset in ("tiny", "other"):
         missed(product, schedules.create(dataset=dataset, cron="0 3 * * *", rounds=4).id)
