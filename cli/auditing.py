@@ -24,6 +24,13 @@ CROSSED = (
     "a table of transitions may hold rare pairs of items, which a single client gave",
 )
 
+BUDGETED = {  # what crosses and may have a budget, in words
+    "weights": "the weights",
+    "prototypes": "prototypes",
+    "transitions": "the table of transitions",
+    "metrics": "metrics of training, validations and the test",
+}
+
 
 def audit(
     job: JobId,
@@ -81,22 +88,27 @@ def budget_of(config: "ExperimentConfig", epsilons: "Mapping[str, float]") -> di
     """Say what is spent, and on what; null where nothing is noised."""
     from fedmem.privacy.cost import cost
 
+    sent = {"prototypes": config.uses_prototypes, "transitions": config.uses_transitions}
+    crossing = [part for part in BUDGETED if sent.get(part, True)]
     found = cost(config, **epsilons)
     if found is None:
-        return {"epsilon": None, "delta": None, "protected": []}
-    return {"epsilon": found.epsilon, "delta": found.delta, "protected": list(found.protected)}
+        return {"epsilon": None, "delta": None, "protected": [], "unprotected": crossing}
+    protected = list(found.protected)
+    unprotected = [part for part in crossing if part not in protected]
+    return {"epsilon": found.epsilon, "delta": found.delta, "protected": protected, "unprotected": unprotected}
 
 
 def spent(found: dict[str, Any]) -> str:
     if found["epsilon"] is None:
         return "spent: no privacy budget, as nothing is released with noise: whatever crosses may leak"
-    names = {"weights": "the weights", "prototypes": "prototypes", "transitions": "the table of transitions"}
-    others = [name for part, name in names.items() if part not in found["protected"]]
-    return (
+    said = (
         f"spent: epsilon {found['epsilon']:.4g}, delta {found['delta']:g} for a user, on "
-        f"{' and '.join(names[part] for part in found['protected'])} alone; "
-        f"{' and '.join(filter(None, (', '.join(others), 'metrics')))} have no noise, and may leak"
+        f"{' and '.join(BUDGETED[part] for part in found['protected'])}"
     )
+    if not found["unprotected"]:
+        return f"{said}: all that crosses, as far as the server that adds up is trusted"
+    *others, last = (BUDGETED[part] for part in found["unprotected"])
+    return f"{said} alone; {' and '.join(filter(None, (', '.join(others), last)))} have no noise, and may leak"
 
 
 def _summary(report: "LeakReport") -> dict[str, Any]:
@@ -151,7 +163,6 @@ def ledger(rounds: "Sequence[RoundRow]") -> dict[str, Any]:
             for direction in DIRECTIONS
         },
         "spent": {
-            part: max((each["train"].get(f"epsilon_{part}", 0.0) for each in counted), default=0.0)
-            for part in ("weights", "prototypes", "transitions")
+            part: max((each["train"].get(f"epsilon_{part}", 0.0) for each in counted), default=0.0) for part in BUDGETED
         },
     }

@@ -333,10 +333,15 @@ class PrivacyConfig(Section):
         "Noise's standard deviation over prototypes_clip. Null takes what spends prototypes_epsilon in "
         "federated.num_rounds; 0 clips alone, which protects nothing.",
     )
+    metrics_epsilon: Annotated[float, Field(ge=0.1, le=1000)] | None = setting(
+        None,
+        "If set, metrics have a budget beside the weights': clients send none of training, and all validations with "
+        "the test get Gaussian noise that spends this. Fewer metrics and transitions.strengths need less noise.",
+    )
     delta: Annotated[float, Field(gt=0, lt=1)] = setting(
         1e-6,
-        "Delta of all budgets together: all of it, or half for the transition memory and half for weights and "
-        "prototypes; it should be less than one over the number of users.",
+        "Delta of all budgets together: each of the transition memory, the metrics, and weights with prototypes has an "
+        "equal part; it should be less than one over the number of users.",
     )
 
 
@@ -534,6 +539,16 @@ class ExperimentConfig(Section):
             )
         return self
 
+    @model_validator(mode="after")
+    def _metrics_can_be_private(self) -> Self:
+        """Refuse a budget for metrics beside updates that have none, which tell more than metrics do."""
+        if self.noises_metrics and (not self.clips_weights or self.privacy.weights_noise == 0):
+            raise ValueError(
+                "privacy.metrics_epsilon without noise on the weights, which tell more than metrics: set "
+                "privacy.weights_epsilon too"
+            )
+        return self
+
     def _noise_counts(self, part: Literal["weights", "prototypes"]) -> None:
         """Refuse noise that cannot be accounted for.
 
@@ -619,9 +634,14 @@ class ExperimentConfig(Section):
 
     @property
     def delta_each(self) -> float:
-        """Delta of what is released once, and of what every round is: all of it, or half where there are both."""
+        """Delta of each: of what is released once, what every round is, and evaluations, where they have budgets."""
         weights = self.clips_weights and self.privacy.weights_noise != 0
-        return self.privacy.delta / (2 if weights and self.releases_transitions else 1)
+        return self.privacy.delta / max(1, weights + self.releases_transitions + self.noises_metrics)
+
+    @property
+    def noises_metrics(self) -> bool:
+        """Whether metrics have a budget."""
+        return self.privacy.metrics_epsilon is not None
 
     @property
     def release_round(self) -> int:

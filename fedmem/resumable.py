@@ -71,7 +71,7 @@ def refuse_budgets(config: ExperimentConfig) -> None:
     Raises:
         ConfigError: naming the setting.
     """
-    for name in ("weights_epsilon", "prototypes_epsilon", "transitions_epsilon"):
+    for name in ("weights_epsilon", "prototypes_epsilon", "metrics_epsilon", "transitions_epsilon"):
         value = getattr(config.privacy, name)
         if value is not None:
             raise ConfigError(
@@ -89,6 +89,11 @@ def _spends_more(old: ExperimentConfig, new: ExperimentConfig) -> str | None:
                 f"privacy.{part}_epsilon = {epsilon} is for the {before} rounds that were planned, "
                 f"with noise computed for them, and federated.num_rounds cannot become {now}"
             )
+    if old.privacy.metrics_epsilon is not None and before != now:
+        return (
+            f"privacy.metrics_epsilon = {old.privacy.metrics_epsilon} is for evaluations in the {before} rounds "
+            f"that were planned, and federated.num_rounds cannot become {now}"
+        )
     return None
 
 

@@ -104,3 +104,23 @@ def test_prototypes_end_training_too(tmp_path: Path) -> None:
     assert alone.epsilon(ended) <= 4 < alone.epsilon(ended + 1)
     assert run.server.budget is not None
     assert run.server.budget.settings == "privacy.prototypes_epsilon"
+
+
+def test_with_a_budget_for_metrics_rounds_tell_none_of_training_and_what_validations_spent(tmp_path: Path) -> None:
+    privacy = {"weights_noise": 1.0, "metrics_epsilon": 3}
+    settings = {**PRIVATE, "privacy": privacy, "federated": {"num_rounds": 6}, "evaluation": {"eval_every": 2}}
+    run = trained(tmp_path / "run", tiny_snapshot(tiny_config(**settings)))
+    lines = [line["metrics"] for line in run.directory.read_metrics()]
+    assert not {name for line in lines for name in line if "loss" in name or "surprise" in name}
+    spent = [line["epsilon_metrics"] for line in lines]
+    assert spent == sorted(spent)
+    assert spent[-1] == pytest.approx(3, rel=1e-3)
+    found = planned(run.snapshot.config)
+    assert found is not None
+    assert found.protected == ("weights", "metrics")
+    assert found.delta == pytest.approx(1e-6)
+    assert run.server.budget is not None
+    assert "metrics are not protected" not in run.server.budget.sentence
+    more = tiny_config(**{**settings, "federated": {"num_rounds": 8}})
+    with pytest.raises(CheckpointError, match=r"privacy.metrics_epsilon = 3.0 is for evaluations in the 6 rounds"):
+        TrainingRun.resume(tmp_path / "run", more)

@@ -49,7 +49,7 @@ def private(name: str, **changes: Any) -> ExperimentConfig:
     return config.model_copy(update={"privacy": config.privacy.model_copy(update={name: 2.0})})
 
 
-@pytest.mark.parametrize("name", ["weights_epsilon", "transitions_epsilon"])
+@pytest.mark.parametrize("name", ["weights_epsilon", "transitions_epsilon", "metrics_epsilon"])
 def test_a_spent_budget_is_not_spent_on_newer_data(name: str) -> None:
     with pytest.raises(ConfigError, match=rf"privacy.{name} = 2.0 was spent .* train anew"):
         refuse_budgets(private(name))

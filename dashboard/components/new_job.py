@@ -234,7 +234,7 @@ def _cost(values: dict[str, Any]) -> None:
         return
     st.caption(
         f"Privacy: the job will spend ε = {cost.epsilon:.3g}, δ = {cost.delta:g} for a user, on "
-        f"{' and '.join(cost.protected)} alone. Metrics are not protected."
+        f"{' and '.join(cost.protected)} alone.{'' if 'metrics' in cost.protected else ' Metrics are not protected.'}"
     )
 
 

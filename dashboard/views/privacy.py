@@ -37,7 +37,8 @@ MISSING = (
     "**No noise on metrics, and on updates, prototypes and transitions only with a budget.** Without one they leave "
     "a client as they are: ε spent on them is not zero, it is unbounded. Weights can have a budget "
     "(privacy.weights_epsilon), prototypes beside them (privacy.prototypes_epsilon) and the table of transitions "
-    "(privacy.transitions_epsilon); metrics of training and validation cannot, and they choose the best round.",
+    "(privacy.transitions_epsilon). Metrics of training, validations and the test are exact unless they have one, too "
+    "(privacy.metrics_epsilon).",
     "**Secure sums are off unless a job sets secure_sums.enabled.** With them the server's code reads masked words and "
     "their sums alone; without, it could read a client's update. A sum over few clients still betrays them.",
     "**No sum over a network.** Clients are simulated on one machine, and their secrets are drawn from the job's seed.",
@@ -70,7 +71,7 @@ def _draw(view: JobView) -> None:
 
 
 def spent_of(latest: RoundMetrics, config: ExperimentConfig) -> list[str]:
-    """Say what of the budgets for weights, prototypes and the table of transitions is spent, where there are some."""
+    """Say what is spent of budgets for weights, prototypes, metrics and the table of transitions, if there are any."""
     found, said = latest.metrics.get("train", {}), []
     weights, table = found.get("epsilon_weights"), found.get("epsilon_transitions")
     if weights is not None:
@@ -82,6 +83,11 @@ def spent_of(latest: RoundMetrics, config: ExperimentConfig) -> list[str]:
         )
     if prototypes := found.get("epsilon_prototypes"):
         said.append(f"The prototypes have spent ε = {prototypes:.3g} beside it, by clipping and noise of their own.")
+    if metrics := found.get("epsilon_metrics"):
+        said.append(
+            f"Metrics have spent ε = {metrics:.3g}: none of training are sent, and evaluations get noise, which their "
+            "standard errors count."
+        )
     if table is not None:
         when = f"spent ε = {table:g}: it has been released" if table else "spent nothing yet: it is released later"
         said.append(f"The table of transitions has a budget, and has {when}, once, with noise.")

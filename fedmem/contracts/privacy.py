@@ -44,6 +44,6 @@ class PrivacyCost(Contract):
     epsilon: float = Field(description="The ε that all rounds will have spent.", examples=[8.0])
     delta: float = Field(description="δ, of all budgets together.", examples=[1e-6])
     protected: tuple[str, ...] = Field(
-        description="What it holds for: `weights`, `prototypes`, `transitions`. Metrics are never protected.",
+        description="What it holds for: `weights`, `prototypes`, `transitions`, `metrics`; for nothing else.",
         examples=[["weights"]],
     )

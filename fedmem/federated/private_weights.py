@@ -15,7 +15,9 @@ import numpy.typing as npt
 from fedmem.config import ExperimentConfig
 from fedmem.federated.messages import ITEM_ROWS, Arrays, Broadcast, ClientUpdate, UpdateSum
 from fedmem.federated.postprocessing import Postprocessor, Postprocessors
+from fedmem.federated.private_metrics import NoisedMetrics
 from fedmem.federated.private_prototypes import ClippedPrototypes, NoisedPrototypes
+from fedmem.privacy.metrics_budget import MetricsBudget
 from fedmem.privacy.rounds_budget import RoundsBudget
 
 
@@ -69,6 +71,8 @@ def protected(config: ExperimentConfig, clients: int, given: Postprocessors) -> 
     budget, norm = RoundsBudget.of(config), config.privacy.weights_clip
     deviation = norm * budget.weights.noise if budget else 0.0
     chain = (Noised(deviation, config.federated.client_fraction * clients), *given, Clipped(norm))
+    if metrics := MetricsBudget.of(config):
+        chain = (*chain, NoisedMetrics(metrics.noise))
     return _with_prototypes(config, budget, chain) if config.clips_prototypes else chain
 
 

@@ -26,6 +26,7 @@ from fedmem.federated.transition_release import readable_transitions
 from fedmem.memory.count_sketch import table_of
 from fedmem.memory.prototypes import Prototypes
 from fedmem.memory.transitions import TransitionCounts
+from fedmem.privacy.metrics_budget import MetricsBudget
 from fedmem.privacy.rounds_budget import RoundsBudget
 from fedmem.randomness import numpy_generator
 
@@ -121,9 +122,10 @@ def _transition_metrics(config: ExperimentConfig, state: ServerState) -> dict[st
 
 
 def _spent(config: ExperimentConfig, state: ServerState) -> dict[str, float]:
-    """Report what of the budgets for weights and prototypes is spent."""
-    budget = RoundsBudget.of(config)
-    return {f"epsilon_{part}": epsilon for part, epsilon in budget.spent(state.round).items()} if budget else {}
+    """Report what of the budgets for weights, prototypes and metrics is spent."""
+    budget, metrics = RoundsBudget.of(config), MetricsBudget.of(config)
+    spent = {f"epsilon_{part}": epsilon for part, epsilon in budget.spent(state.round).items()} if budget else {}
+    return spent | ({"epsilon_metrics": metrics.spent(state.round)} if metrics else {})
 
 
 def validated(

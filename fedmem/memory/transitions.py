@@ -107,8 +107,13 @@ class TransitionCounts:
 
     @property
     def num_bytes(self) -> int:
-        """Size on the wire of anything that was counted: all pairs, 4 bytes each, as a sum that hides who gave what."""
-        return 4 * len(self.taken) ** 2 if self else 0
+        """Size on the wire of anything that was counted; nothing is not sent."""
+        return self.block_bytes if self else 0
+
+    @property
+    def block_bytes(self) -> int:
+        """Size of all pairs, 4 bytes each, as a sum that hides who gave what."""
+        return 4 * len(self.taken) ** 2
 
     def to_arrays(self) -> dict[str, npt.NDArray[Any]]:
         """Name the arrays for checkpoints; counts in 32 bits where they fit."""

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from fedmem.config import ExperimentConfig
+from fedmem.privacy.metrics_budget import MetricsBudget
 from fedmem.privacy.rounds_budget import RoundsBudget
 
 
@@ -15,11 +16,13 @@ class Cost:
     protected: tuple[str, ...]
 
 
-def cost(config: ExperimentConfig, *, weights: float, transitions: float, prototypes: float = 0.0) -> Cost | None:
-    """Add up what is spent on weights, prototypes and the transition memory; None where nothing is."""
-    parts = {"weights": weights, "prototypes": prototypes, "transitions": transitions}
+def cost(
+    config: ExperimentConfig, *, weights: float, transitions: float, prototypes: float = 0.0, metrics: float = 0.0
+) -> Cost | None:
+    """Add up what is spent on weights, prototypes, the transition memory and metrics; None where nothing is."""
+    parts = {"weights": weights, "prototypes": prototypes, "transitions": transitions, "metrics": metrics}
     spent = {name: epsilon for name, epsilon in parts.items() if epsilon}
-    releases = bool(weights or prototypes) + bool(transitions)
+    releases = bool(weights or prototypes) + bool(transitions) + bool(metrics)
     return Cost(sum(spent.values()), config.delta_each * releases, tuple(spent)) if spent else None
 
 
@@ -28,4 +31,6 @@ def planned(config: ExperimentConfig) -> Cost | None:
     budget = RoundsBudget.of(config)
     spent = budget.spent(budget.rounds) if budget else {"weights": 0.0}
     transitions = config.privacy.transitions_epsilon if config.releases_transitions else None
-    return cost(config, transitions=transitions or 0.0, **spent)
+    metrics = MetricsBudget.of(config)
+    evaluated = metrics.spent(budget.rounds) if budget and metrics else 0.0
+    return cost(config, transitions=transitions or 0.0, metrics=evaluated, **spent)

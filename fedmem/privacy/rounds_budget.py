@@ -37,6 +37,7 @@ class RoundsBudget:
         rate: the probability with which each client takes part in a round.
         delta: δ of both.
         planned: rounds that are asked for.
+        exact_metrics: whether metrics have no budget.
     """
 
     weights: Part
@@ -44,6 +45,7 @@ class RoundsBudget:
     rate: float
     delta: float
     planned: int
+    exact_metrics: bool = True
 
     @classmethod
     def of(cls, config: ExperimentConfig) -> "RoundsBudget | None":
@@ -55,7 +57,14 @@ class RoundsBudget:
         noise = privacy.weights_noise
         if noise is None:
             noise = _noise_of_weights(privacy, prototypes, config.delta_each, *planned)
-        return cls(Part(noise, privacy.weights_epsilon), prototypes, planned[0], config.delta_each, planned[1])
+        return cls(
+            Part(noise, privacy.weights_epsilon),
+            prototypes,
+            planned[0],
+            config.delta_each,
+            planned[1],
+            not config.noises_metrics,
+        )
 
     @cached_property
     def rounds(self) -> int:
@@ -77,8 +86,8 @@ class RoundsBudget:
             noise += f" ({self.prototypes.noise:.3g} for prototypes)"
         return (
             f"the weights will spend epsilon {spent['weights']:.3g} at delta {self.delta:g} for a user{beside}, "
-            f"in {self.rounds} rounds{stops} with noise of {noise}, each client drawn with probability {self.rate:g}; "
-            "metrics are not protected"
+            f"in {self.rounds} rounds{stops} with noise of {noise}, each client drawn with probability {self.rate:g}"
+            f"{'; metrics are not protected' if self.exact_metrics else ''}"
         )
 
     @property

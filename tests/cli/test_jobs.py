@@ -130,14 +130,18 @@ def test_the_ledger_says_what_is_spent_and_on_what():
     config = validate_config({"privacy": {"weights_epsilon": 8, "transitions_epsilon": 2}}, "the test")
     assert budget_of(config, {"weights": 0.0, "transitions": 0.0})["epsilon"] is None
     weights = budget_of(config, {"weights": 3.5, "transitions": 0.0})
-    assert weights == {"epsilon": 3.5, "delta": 0.5e-6, "protected": ["weights"]}
-    assert "on the weights alone; prototypes, the table of transitions and metrics have no noise" in spent(weights)
+    assert (weights["epsilon"], weights["delta"], weights["protected"]) == (3.5, 0.5e-6, ["weights"])
+    assert weights["unprotected"] == ["transitions", "metrics"], "no client of this job sends prototypes"
+    assert "on the weights alone; the table of transitions and metrics of training, validations" in spent(weights)
     both = budget_of(config, {"weights": 3.5, "transitions": 2.0})
-    assert both == {"epsilon": 5.5, "delta": 1e-6, "protected": ["weights", "transitions"]}
-    assert "on the weights and the table of transitions alone; prototypes and metrics have no noise" in spent(both)
+    assert (both["epsilon"], both["delta"], both["protected"]) == (5.5, 1e-6, ["weights", "transitions"])
+    assert "on the weights and the table of transitions alone; metrics of training, validations" in spent(both)
     every = budget_of(config, {"weights": 3.5, "prototypes": 1.0, "transitions": 2.0})
-    assert every == {"epsilon": 6.5, "delta": 1e-6, "protected": ["weights", "prototypes", "transitions"]}
-    assert spent(every).endswith("alone; metrics have no noise, and may leak")
+    assert (every["epsilon"], every["delta"], every["unprotected"]) == (6.5, 1e-6, ["metrics"])
+    assert spent(every).endswith("alone; metrics of training, validations and the test have no noise, and may leak")
+    more = budget_of(config, {"weights": 3.5, "prototypes": 1.0, "transitions": 2.0, "metrics": 1.5})
+    assert (more["epsilon"], more["unprotected"]) == (8.0, [])
+    assert spent(more).endswith("all that crosses, as far as the server that adds up is trusted")
 
 
 def test_what_a_jobs_messages_give_away_is_measured_and_kept_beside_it(fedmem, product, finished):
@@ -156,7 +160,7 @@ def test_what_a_jobs_messages_give_away_is_measured_and_kept_beside_it(fedmem, p
 
 
 def test_a_job_with_budgets_is_attacked_and_its_epsilon_is_told(fedmem, product):
-    budgets = {"weights_epsilon": 8, "prototypes_epsilon": 2, "transitions_epsilon": 1}
+    budgets = {"weights_epsilon": 8, "prototypes_epsilon": 2, "transitions_epsilon": 1, "metrics_epsilon": 3}
     job = product.queue({"privacy": budgets})
     product.train()
     asked = (
@@ -171,11 +175,12 @@ def test_a_job_with_budgets_is_attacked_and_its_epsilon_is_told(fedmem, product)
         product.url,
     )
     found = json.loads(fedmem(*asked, "--json").out)
-    assert found["epsilon"] == pytest.approx(11, rel=1e-3)
-    assert (found["delta"], found["protected"]) == (1e-6, ["weights", "prototypes", "transitions"])
+    assert found["epsilon"] == pytest.approx(14, rel=1e-3)
+    assert found["delta"] == pytest.approx(1e-6)
+    assert (found["protected"], found["unprotected"]) == (["weights", "prototypes", "transitions", "metrics"], [])
     assert found["interaction_auc"] > 0.5
     assert "models_round_all" in {leak["attack"] for leak in found["leaks"]}
-    assert "alone; metrics have no noise, and may leak" in fedmem(*asked[:2], *asked[-2:]).out.replace("\n", " ")
+    assert "all that crosses, as far as the server" in fedmem(*asked[:2], *asked[-2:]).out.replace("\n", " ")
 
 
 def test_clients_that_cannot_be_attacked(fedmem, product, finished):

@@ -161,3 +161,5 @@ def test_two_budgets_share_delta() -> None:
     assert deltas(weights_noise=0, transitions_epsilon=2) == 1e-6
     assert deltas(**BOTH) == 1e-6
     assert deltas(**BOTH, transitions_epsilon=2) == 0.5e-6
+    assert deltas(weights_epsilon=8, metrics_epsilon=2) == 0.5e-6
+    assert deltas(**BOTH, transitions_epsilon=2, metrics_epsilon=2) == 1e-6 / 3
