@@ -13,6 +13,7 @@ from backend.errors import KEY_NAME
 from backend.keys import Access, Keys
 from backend.links import Links
 from backend.middleware import client_of
+from backend.model_changes import ModelChanges
 from backend.model_keeper import ModelKeeper
 from backend.served_model import ServedModel
 from backend.served_models import ServedModels
@@ -109,6 +110,10 @@ async def _keeper(services: CurrentServices) -> ModelKeeper:
     return services.keeper
 
 
+async def _changes(services: CurrentServices) -> ModelChanges:
+    return services.keeper.changes
+
+
 async def _uploads(services: CurrentServices) -> Uploads:
     return services.uploads
 
@@ -119,6 +124,7 @@ Models = Annotated[ModelStore, Depends(_models)]
 Schedules = Annotated[ScheduleStore, Depends(_schedules)]
 Catalogue = Annotated[CatalogueStore, Depends(_catalogue)]
 Keeper = Annotated[ModelKeeper, Depends(_keeper)]
+Changes = Annotated[ModelChanges, Depends(_changes)]
 CurrentUploads = Annotated[Uploads, Depends(_uploads)]
 
 

@@ -8,6 +8,7 @@ from sqlalchemy import Engine
 
 from backend.eraser import Eraser
 from backend.impressions import Impressions
+from backend.model_changes import ModelChanges
 from backend.model_keeper import ModelKeeper
 from backend.model_loader import ModelLoader
 from backend.online import OnlineMetrics
@@ -15,6 +16,7 @@ from backend.operation_metrics import OperationMetrics
 from backend.served_models import ServedModels
 from backend.settings import Settings
 from backend.telemetry import FeedbackMetrics, ModelMetrics
+from backend.troubles import Troubles
 from fedmem.errors import StorageError
 from fedmem.importing.uploads import Uploads
 from fedmem.storage.ab_tests import AbTestStore
@@ -57,9 +59,9 @@ class Services:
         erasures, metrics = ErasureStore(engine), ModelMetrics.create(registry)
         loader = ModelLoader(jobs, catalogue, erasures, settings.data_dir, metrics)
         eraser = Eraser(erasures, catalogue, settings.data_dir)
-        keeper = ModelKeeper(
-            models, AbTestStore(engine, window=window), jobs, catalogue, loader, eraser, served, metrics
-        )
+        changes = ModelChanges(catalogue, loader, eraser, served, troubles := Troubles())
+        tests = AbTestStore(engine, window=window)
+        keeper = ModelKeeper(models, tests, jobs, loader, served, changes, metrics, troubles)
         return cls(
             engine,
             jobs,

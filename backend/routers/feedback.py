@@ -10,9 +10,9 @@ from backend.dependencies import (
     WRITES,
     AskedDataset,
     Catalogue,
+    Changes,
     CurrentServices,
     CurrentSettings,
-    Keeper,
     Served,
     charge,
     dataset_name,
@@ -40,7 +40,7 @@ def add_feedback(
     response: Response,
     served: Served,
     catalogue: Catalogue,
-    keeper: Keeper,
+    changes: Changes,
     services: CurrentServices,
     settings: CurrentSettings,
     dataset: AskedDataset = None,
@@ -61,7 +61,7 @@ def add_feedback(
     name = dataset_name(dataset, served, catalogue)
     services.impressions.flush()  # of an answer a moment ago
     taken = catalogue.take_feedback(name, events, settings.max_feedback_per_day)
-    keeper.catch_up(name)
+    changes.catch_up(name)
     if len(taken.refused) == len(events):
         raise refusal(name, events, taken.refused)
     services.feedback_metrics.took(name, (one for place, one in enumerate(events) if place not in taken.refused))

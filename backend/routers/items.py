@@ -12,12 +12,12 @@ from backend.dependencies import (
     AskedDataset,
     AskedModel,
     Catalogue,
+    Changes,
     CurrentArrivals,
     CurrentLinks,
     CurrentSettings,
     DatasetName,
     ItemIdInPath,
-    Keeper,
     ModelOfDataset,
     NewItemIdInPath,
     Served,
@@ -130,7 +130,7 @@ def put_item(
     item_id: NewItemIdInPath,
     update: ItemUpdate,
     catalogue: Catalogue,
-    keeper: Keeper,
+    changes: Changes,
     arrivals: CurrentArrivals,
     links: CurrentLinks,
     dataset: AskedDataset = None,
@@ -147,7 +147,7 @@ def put_item(
     stored = _stored(catalogue, name, item_id)
     tags = update.tags if "tags" in update.model_fields_set else stored.tags
     row = ItemRow(item_id, item.title, item.genres, item.year, stored.image_path, item.text, tags=tags)
-    keeper.put_item(name, row)
+    changes.put_item(name, row)
     model, hidden = from_thread.run(arrivals.if_any, name), catalogue.hidden_of(name, [item_id])
     return item_of(row, model, links.naming(arrivals.served.to_name(name)), available=not hidden)
 
@@ -155,16 +155,16 @@ def put_item(
 @router.delete(
     "/items/{item_id:id}", status_code=HTTPStatus.NO_CONTENT, dependencies=[WRITES], responses=problems(404, 409, 503)
 )
-def delete_item(item_id: ItemIdInPath, dataset: DatasetName, keeper: Keeper) -> None:
+def delete_item(item_id: ItemIdInPath, dataset: DatasetName, changes: Changes) -> None:
     """Delete an item that no user has taken; one that some have is a 409, and can be hidden."""
-    keeper.delete_item(dataset, item_id)
+    changes.delete_item(dataset, item_id)
 
 
 @router.post("/items/availability", dependencies=[WRITES], responses=problems(400, 404, 409, 413, 503))
 def change_availability(
     change: ItemAvailability,
     catalogue: Catalogue,
-    keeper: Keeper,
+    changes: Changes,
     arrivals: CurrentArrivals,
     asked: Request,
     dataset: AskedDataset = None,
@@ -175,7 +175,7 @@ def change_availability(
     """
     charge(asked, len(change.hide) + len(change.show))
     name = dataset_name(dataset, arrivals.served, catalogue)
-    hidden, shown = keeper.change_hidden(name, change.hide, change.show)
+    hidden, shown = changes.change_hidden(name, change.hide, change.show)
     return AvailabilityChange(hidden=hidden, shown=shown)
 
 

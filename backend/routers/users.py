@@ -9,11 +9,11 @@ from backend.dependencies import (
     SEES_USERS,
     WRITES,
     Catalogue,
+    Changes,
     CurrentLinks,
     CurrentServices,
     CurrentUploads,
     DatasetName,
-    Keeper,
     UserIdInPath,
 )
 from backend.openapi import problems
@@ -64,7 +64,7 @@ def get_user_history(
     dependencies=[WRITES],
     responses=problems(404, 409, 413, 503),
 )
-def delete_user(user_id: UserIdInPath, dataset: DatasetName, keeper: Keeper, uploads: CurrentUploads) -> None:
+def delete_user(user_id: UserIdInPath, dataset: DatasetName, changes: Changes, uploads: CurrentUploads) -> None:
     """Delete a user's interactions and noted answers for good, and the user's memory from every checkpoint.
 
     No later import or feedback brings back what happened up to the deletion: of the id a salted digest is kept.
@@ -76,7 +76,7 @@ def delete_user(user_id: UserIdInPath, dataset: DatasetName, keeper: Keeper, upl
     `POST /users/{user_id}/readmit` lets what happened before in again.
     """
     uploads.remove_all()
-    keeper.delete_user(dataset, user_id)
+    changes.delete_user(dataset, user_id)
 
 
 @router.post(

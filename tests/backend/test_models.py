@@ -340,7 +340,7 @@ def test_who_is_deleted_and_comes_back_while_a_model_is_loaded_is_known_by_the_r
 ):
     """Between the model's file and its reading of the interactions; the deletion is done again at the swap."""
     left = another_model(served_world, activate=False)
-    catalogue = served.app.state.services.keeper.catalogue
+    catalogue = served.app.state.services.keeper.changes.catalogue
     items_since, said = catalogue.items_since, []
 
     def say(item: str) -> None:
@@ -365,7 +365,7 @@ def test_who_is_deleted_and_comes_back_while_a_model_is_loaded_is_known_by_the_r
 def test_items_are_read_again_only_if_one_was_changed_by_whomever(served, served_world, recommender, monkeypatch):
     """A version of the same snapshot takes up what the one before it did."""
     monkeypatch.setattr(new_items, "encoder_of", lambda name: Encoder())
-    catalogue = served.app.state.services.keeper.catalogue
+    catalogue = served.app.state.services.keeper.changes.catalogue
     reads, items_since = [], catalogue.items_since
 
     def noted(dataset: str, version: int) -> tuple[int, list[ItemRow]]:
@@ -448,7 +448,7 @@ def test_a_deletion_during_a_look_is_not_done_again_at_the_next_swap(served, ser
 def test_what_comes_during_looks_is_not_kept(served, busy):
     for number in range(5):
         busy(lambda number=number: served.put("/items/3", json={"title": f"Film {number}"}))
-    assert len(served.app.state.services.keeper._meanwhile) <= 1
+    assert len(served.app.state.services.keeper.changes._meanwhile) <= 1
 
 
 def test_a_database_that_goes_away_does_not_take_recommendations_with_it(served, served_world):

@@ -319,11 +319,11 @@ def test_items_of_one_that_cannot_be_taken_up_keep_nothing_else_waiting(services
     keeper = services.keeper
     put_elsewhere(world, "books", ItemRow("new", "New", text="a fault"))
     put_elsewhere(world, "tiny", ItemRow("new", "New", text="a film"))
-    keeper.eraser.erasures.ask(1, {"u03"})
+    keeper.changes.eraser.erasures.ask(1, {"u03"})
     keeper.look()
     keeper.look()
     assert (knows(services, "books", "new"), knows(services, "tiny", "new")) == (False, True)
-    assert keeper.eraser.erasures.pending() == []
+    assert keeper.changes.eraser.erasures.pending() == []
     (said,) = keeper.troubles.sentences()
     assert said.startswith("the taking up of changed items of model job-2-round-")
     assert "MemoryError: no more of it" in said
@@ -337,15 +337,15 @@ def test_items_of_one_that_cannot_be_taken_up_keep_nothing_else_waiting(services
 def test_a_first_text_that_is_put_does_not_wait_until_the_encoder_is_loaded(services, encoder):
     """That takes seconds: the next look does it, and what is put after it is known at once."""
     encoder.is_loaded = False
-    services.keeper.put_item("tiny", ItemRow("first", "First", text="a film"))
-    services.keeper.put_item("tiny", ItemRow("7", "", text=" "))
+    services.keeper.changes.put_item("tiny", ItemRow("first", "First", text="a film"))
+    services.keeper.changes.put_item("tiny", ItemRow("7", "", text=" "))
     assert (encoder.calls, knows(services, "tiny", "first")) == ([], False)
     assert services.catalogue.item("tiny", "first").title == "First"
     known = services.keeper.served.of(dataset="tiny").recommender.catalogue
     assert known.item(known.index("7")).text == " ", "without a text there is nothing to wait for"
     services.keeper.look()
     assert knows(services, "tiny", "first")
-    services.keeper.put_item("tiny", ItemRow("second", "Second", text="another film"))
+    services.keeper.changes.put_item("tiny", ItemRow("second", "Second", text="another film"))
     assert knows(services, "tiny", "second")
 
 
@@ -364,7 +364,9 @@ def test_a_table_that_cannot_be_read_keeps_the_rest_of_a_look_going(services, wo
     def broken() -> None:
         raise StorageError("not for now")
 
-    monkeypatch.setattr(services.keeper.eraser if stage == "erase_what_waits" else services.models, stage, broken)
+    monkeypatch.setattr(
+        services.keeper.changes.eraser if stage == "erase_what_waits" else services.models, stage, broken
+    )
     put_elsewhere(world, "tiny", ItemRow("new", "New", text="a film"))
     with pytest.raises(StorageError, match="not for now"):
         services.keeper.look()

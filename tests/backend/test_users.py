@@ -45,7 +45,7 @@ def remembers(directory: RunDirectory, user_id: str) -> bool:
 @pytest.fixture
 def uncounted(served, monkeypatch):
     """Feedback enters the transitions only when a test says so, and not while two answers are compared."""
-    monkeypatch.setattr(served.app.state.services.keeper, "_catch_up_with_transitions", lambda: None)
+    monkeypatch.setattr(served.app.state.services.keeper.changes, "catch_up_with_transitions", lambda: None)
 
 
 def test_feedback_counts_from_the_next_request_on(served, recommender, uncounted):
@@ -253,7 +253,7 @@ def test_files_that_cannot_be_written_are_told_and_tried_again(served, served_wo
     left = another_model(served_world, activate=False)
     first, second = (RunDirectory(served_world.data_dir / "jobs" / str(number)) for number in (1, 2))
     keeper = served.app.state.services.keeper
-    write, now = erasure.write_arrays, keeper.eraser.clock()
+    write, now = erasure.write_arrays, keeper.changes.eraser.clock()
 
     def refuse(path, arrays):
         if second.path in path.parents:
@@ -263,7 +263,7 @@ def test_files_that_cannot_be_written_are_told_and_tried_again(served, served_wo
     def complaints() -> int:
         return sum("deleted users are still in the files of job 2" in r.getMessage() for r in caplog.records)
 
-    monkeypatch.setattr(keeper.eraser, "clock", lambda: now)
+    monkeypatch.setattr(keeper.changes.eraser, "clock", lambda: now)
     monkeypatch.setattr(erasure, "write_arrays", refuse)
     assert "cannot be written" in problem(served.delete("/users/u03"), 503).detail
     assert (remembers(first, "u03"), remembers(second, "u03")) == (False, True)
@@ -312,7 +312,7 @@ def test_who_is_deleted_is_in_no_file_that_a_killed_trainer_left(served, served_
     left = [job / "rounds" / ".gone-000002.77", job / "rounds" / ".000007.77", job / ".scratch-x"]
     for folder in left:
         shutil.copytree(job / "rounds" / "000006", folder)
-    erasures = served.app.state.services.keeper.eraser.erasures
+    erasures = served.app.state.services.keeper.changes.eraser.erasures
     pending, looks = erasures.pending, itertools.count()
     with monkeypatch.context() as taken_up:  # by another trainer, after the first look
         taken_up.setattr(erasures, "pending", lambda: [] if next(looks) else pending())
@@ -351,7 +351,9 @@ def test_who_is_deleted_is_in_no_snapshot_and_all_others_are_as_before(served, s
     with TestClient(create_app(settings_of(served_world))) as client:
         wait_for_model(client)
         assert client.get("/recommend/u04").json()["strategy"] == "model"
-        assert served.app.state.services.keeper.eraser.erasures.pending() == [], "what is erased is not asked for again"
+        assert served.app.state.services.keeper.changes.eraser.erasures.pending() == [], (
+            "what is erased is not asked for again"
+        )
 
 
 @pytest.mark.parametrize(
@@ -371,7 +373,7 @@ def test_a_poisoned_snapshot_of_one_job_holds_up_no_erasure(served, served_world
     assert served.delete("/users/u03").status_code == 204
     assert not remembers(second, "u03")
     assert not [*first.path.glob("dataset.*"), *first.path.glob("rounds/*/memories-*")]
-    assert served.app.state.services.keeper.eraser.erasures.pending() == []
+    assert served.app.state.services.keeper.changes.eraser.erasures.pending() == []
 
 
 def test_nothing_of_a_deleted_user_is_left_in_the_database_files(served, served_world):
