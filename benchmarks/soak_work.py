@@ -45,13 +45,14 @@ class Work:
     done: Counter[str] = field(default_factory=Counter)
     wrong: Counter[str] = field(default_factory=Counter)
     job: int = 0
+    shown: int = 0  # the newest that has a round
     _answers: deque[tuple[str, str, str]] = field(default_factory=lambda: deque(maxlen=100))
 
     def train_first(self) -> None:
         """Train a first model, and wait until it serves."""
         with self.made.client as client:
             body = {"dataset": DATASET, "config": CONFIG, "promotion": "auto"}
-            self.job = int(client.post("/jobs", json=body).raise_for_status().json()["id"])
+            self.job = self.shown = int(client.post("/jobs", json=body).raise_for_status().json()["id"])
         self.made.wait(lambda: self.made.answers("/health/ready"), "the first model", LOOK, 10 * PATIENCE)
 
     @contextmanager
@@ -86,6 +87,8 @@ class Work:
     def _await_morning(self, client: httpx.Client) -> None:
         while not self.ending.wait(LOOK):
             job = client.get(f"/jobs/{self.job}").raise_for_status().json()
+            if job["round"]:  # else its page has nothing to draw yet
+                self.shown = self.job
             if job["state"] not in ("queued", "running"):
                 self.done["nights"] += 1
                 if job["state"] != "succeeded" or not job["model_version"]:
@@ -131,13 +134,13 @@ class Work:
     def tabs(self) -> None:
         """Keep five tabs open; once a minute each turns to the job of the night."""
         home = f"http://127.0.0.1:{self.made.port + 1}"
-        with chromium() as browser, tabs(browser, home, self.job, PAGES) as pages:
+        with chromium() as browser, tabs(browser, home, self.shown, PAGES) as pages:
             due = time.monotonic() + TURN
             while not self.ending.wait(LOOK):
                 self._read_errors(pages)
                 if time.monotonic() > due:
                     due += TURN
-                    self._turn(pages, home, self.job)
+                    self._turn(pages, home, self.shown)
 
     def _read_errors(self, pages: list[Page]) -> None:
         for page in pages:

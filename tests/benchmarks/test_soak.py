@@ -59,7 +59,7 @@ def test_all_that_was_held_back_is_told_once(monkeypatch):
 def test_events_that_were_not_taken_and_nights_that_failed_are_counted(monkeypatch):
     def answer(request: httpx.Request) -> httpx.Response:
         work.ending.set()
-        night = {"id": 2, "state": "failed", "message": "no room", "model_version": None}
+        night = {"id": 2, "state": "failed", "message": "no room", "model_version": None, "round": 3}
         return (
             httpx.Response(207, text="one of them")
             if request.url.path == "/feedback"
