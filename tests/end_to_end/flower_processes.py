@@ -80,8 +80,10 @@ class Flower:
         self._start("link", ["flower-superlink", *secured, *place, "--disable-runtime-dependency-installation"])
 
     def start_node(self, name: str, secured: Sequence[str] = ("--insecure",), more: Sequence[str] = ()) -> None:
-        """Start a node with data and a store of its own."""
-        data = shard(tiny_dataset(), self.folder / f"{name}.csv", SHARDS.get(name, range(12)))
+        """Start a node with a store of its own; NAME.csv is its data, and written where there is none."""
+        data = self.folder / f"{name}.csv"
+        if not data.exists():
+            shard(tiny_dataset(), data, SHARDS.get(name, range(12)))
         told = f'name="{name}" data="{data}" store="{self.folder / name}"'
         place = ["--superlink", f"127.0.0.1:{self.at}", "--host", "127.0.0.1", "--port", str(free_port())]
         self._start(name, ["flower-supernode", *secured, *place, "--node-config", told, *more])

@@ -1,8 +1,5 @@
 """A trainer's job over nodes: its rounds and models are those of any job, and no history of a node reaches it."""
 
-from pathlib import Path
-
-import pandas as pd
 import pytest
 
 from fedmem.checkpoint import RunDirectory
@@ -10,12 +7,10 @@ from fedmem.errors import ConfigError
 from fedmem.nodes.node import Node
 from fedmem.serving import Question, Recommender
 from tests.end_to_end.products import Product
-from tests.nodes.conftest import FIVE_ROUNDS, SHARDS, LoopbackCourier
-from tests.tiny import ITEMS, walks
+from tests.nodes.conftest import SHARDS, LoopbackCourier
+from tests.nodes.jobs import JOB, outcome, written
 from trainer.settings import Settings
 from trainer.worker import Worker
-
-JOB = {"engine": "flower", "flower": {"minimum_nodes": 3}, "federated": FIVE_ROUNDS, "evaluation": {"eval_every": 2}}
 
 
 class After:
@@ -46,21 +41,6 @@ def nodes(tmp_path, monkeypatch):
         return courier
 
     return reached
-
-
-def written(path: Path, users: range) -> Path:
-    """A file of some owner's users, who take what others do than those of the installation."""
-    walked = walks(12, ITEMS, seed=7)
-    rows = [(f"patient-{user}", f"m{item:02d}") for user in users for item in walked[user]]
-    pd.DataFrame(rows, columns=["user_id", "item_id"]).to_csv(path, index=False)
-    return path
-
-
-def outcome(product: Product, job_id: int) -> dict:
-    """Without the bytes of answers, which say how long each took."""
-    found = product.outcome(job_id)
-    metrics = [row for row in found["rows"]["metrics"] if row[2] != "bytes_up_nodes"]
-    return {**found, "rows": {**found["rows"], "metrics": metrics}}
 
 
 def test_a_job_over_nodes_ends_with_a_model_that_serves_users_of_the_installation(nodes, tmp_path):
