@@ -9,6 +9,7 @@ trained with it for --rounds rounds, and then --clients clients are attacked:
 length     AUC of a history, items ordered by how far their row moves in one client's update.
 direction  the same, by how far they move along the update's first principal direction, whichever end of it is better:
            for who knows that there is cover.
+ten        as length, in the mean of ten updates: a client takes part again and again, and cover is drawn anew.
 noise      length of the cover over that of the update.
 ndcg       NDCG@10 on validation, without the transition memory.
 
@@ -97,13 +98,16 @@ def measured(dataset: FederatedDataset, share: float, rounds: int, clients: int)
 
 def _attacked(server: FedMemServer, population: SimulatedPopulation, cover: Cover, clients: int) -> dict[str, float]:
     broadcast, rng = server.distribute_model(), np.random.default_rng(0)
-    found: dict[str, list[float]] = {"length": [], "direction": [], "noise": []}
+    found: dict[str, list[float]] = {"length": [], "direction": [], "ten": [], "noise": []}
     for one in population.host.chunk(server.select_clients()[:clients], broadcast.round).singly():
         plain = FedMemClient(server.config.fedmem, one).participate(population.host.trainer, broadcast)
         sent, history = cover.postprocess_one_client(plain, rng), one.data[0].history
         along = interaction_auc(direction(sent), history)
         found["length"].append(interaction_auc(row_lengths(sent), history))
         found["direction"].append(max(along, 1 - along))
+        several = [cover.postprocess_one_client(plain, rng).delta[ITEM_ROWS] for _ in range(10)]
+        mean = replace(sent, delta={ITEM_ROWS: np.mean(several, axis=0)})
+        found["ten"].append(interaction_auc(row_lengths(mean), history))
         found["noise"].append(_added(sent, plain))
     return {name: float(np.mean(values)) for name, values in found.items()}
 
