@@ -49,6 +49,7 @@ from backend.shared_rate_limit import SharedRateLimit
 from backend.telemetry import HttpMetrics
 from fedmem import __version__
 from fedmem.errors import ConfigError
+from fedmem.importing.uploads import MOST as MOST_UPLOADS
 from fedmem.interruption import heeding
 from web.browsers import Guarded
 from web.prefix import Prefixed
@@ -108,6 +109,7 @@ def create_app(settings: Settings, run: ServedModel | None = None) -> FastAPI:
     app.state.answers = AnswerMetrics(app.state.http_metrics.registry)
     app.state.ending = anyio.Event()
     app.state.streams = Places("streams (FEDMEM_MAX_STREAMS) are open", settings.max_streams, settings.max_streams // 4)
+    app.state.upload_places = Places("files arrive", MOST_UPLOADS, MOST_UPLOADS // 2)
     app.state.batch_places = Places("batches are answered or wait", *WAITING_BATCHES)
     app.state.job_places = Places("requests for what jobs started from are answered or wait", *WAITING_READS)
     app.state.reading_job = anyio.Semaphore(1)  # it may fill the memory

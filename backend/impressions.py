@@ -121,10 +121,12 @@ class Impressions:
         """Evaluate what was noted of a data set in the last days."""
         return evaluation_of(self.store, self.settings, dataset, self.clock() - days * DAY)
 
-    def tidy(self) -> bool:
-        """Delete what is too old or too much, now and then; whether it was time for that."""
-        if self.clock() - self._tidied < TIDY_SECONDS:
-            return False
+    @property
+    def due(self) -> bool:
+        """Whether it is time to tidy again."""
+        return self.clock() - self._tidied >= TIDY_SECONDS
+
+    def tidy(self) -> None:
+        """Delete what is too old or too much."""
         self._tidied = self.clock()
         self.store.keep(self.settings.impression_days, self.settings.max_impressions)
-        return True

@@ -123,7 +123,7 @@ class Limited:
         """Refuse a long body by its Content-Length or, if there is none, once too much has arrived."""
         most, received = self.longest.get(scope["path"], self.max_body_bytes), 0
         too_long = f"the body is longer than {most} bytes; send less at once"
-        if _content_length(scope) > most:
+        if content_length(scope) > most:
             await problem(scope, TOO_LONG, too_long, CLOSE)(scope, receive, send)
             return
 
@@ -168,7 +168,8 @@ def _route(scope: Scope) -> str:
     return getattr(scope.get("route"), "path_format", UNMATCHED)
 
 
-def _content_length(scope: Scope) -> int:
+def content_length(scope: Scope) -> int:
+    """Return what a request says of the length of its body, 0 if it says nothing."""
     for name, value in scope["headers"]:
         if name == b"content-length":
             return int(value) if value.isdigit() else 0

@@ -141,7 +141,8 @@ class ModelLoader:
 def lower_priority() -> None:
     """Let this thread run when no other of the process wants to: a model that is being loaded can wait, answers not."""
     if sys.platform == "linux":  # elsewhere priorities belong to processes
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)
+        thread = threading.get_native_id()
+        os.setpriority(os.PRIO_PROCESS, thread, max(NICENESS, os.getpriority(os.PRIO_PROCESS, thread)))
 
 
 def check(recommender: Recommender) -> None:

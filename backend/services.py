@@ -90,11 +90,13 @@ class Services:
         if self.operation_metrics.due:
             with apart("the counting of jobs and models"):
                 self.operation_metrics.show(overview(self.engine), self.models.all_active())
-        with apart("the removal of old answers"):
-            due = self.impressions.tidy()
-        if due:
+        if self.impressions.due:
+            with apart("the removal of old answers"):
+                self.impressions.tidy()
             with apart("the removal of uploads"):
                 self.uploads.tidy()
+            with apart("the clearing away of imports that were cut off"):
+                self.catalogue.clear()
             with apart("the evaluation of answers"):
                 self.online_metrics.show([self.impressions.evaluate(dataset) for dataset in self.served.in_service])
 

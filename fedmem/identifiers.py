@@ -16,6 +16,7 @@ from fedmem.errors import DataError, MissingIdError
 MAX_ID_LENGTH = 512
 MAX_ID_BYTES = 1024  # of UTF-8: an index of PostgreSQL takes 2,704 of a row's, and that of interactions holds two ids
 MAX_DESCRIPTION_LENGTH = 20_000  # of an item, in characters
+MAX_TITLE_LENGTH, MAX_NAME_LENGTH, MAX_NAMES = 1000, 200, 100  # of an item; of a genre or a tag, and how many
 # From here on, neighbouring whole numbers share one float of 64, 32 and 16 bits.
 FLOAT64_EXACT, FLOAT32_EXACT, FLOAT16_EXACT = 2**53, 2**24, 2**11
 

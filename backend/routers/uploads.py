@@ -1,6 +1,6 @@
 """Files that are uploaded, looked at, and imported: by the readers of ``fedmem data import``."""
 
-import shutil
+from contextlib import ExitStack
 from http import HTTPStatus
 from pathlib import Path as File
 from typing import Annotated
@@ -9,7 +9,9 @@ import anyio
 from fastapi import APIRouter, Path, Query, Request, Response
 
 from backend.dependencies import SEES_USERS, WRITES, CurrentLinks, CurrentUploads
+from backend.middleware import client_of, content_length
 from backend.openapi import problems
+from backend.places import Places
 from backend.query_route import KnownQueryRoute
 from fedmem.contracts import ImportUpload, ReadUpload, Upload, UploadList
 from fedmem.contracts.contract import PRINTABLE
@@ -48,14 +50,14 @@ async def upload_file(
     It is kept until it is imported, or for an hour after it was last used; where there are eight, the one that was not
     used for longest gives way. Nothing is read of it yet.
     """
-    upload_id, path = await anyio.to_thread.run_sync(uploads.begin, filename)
-    try:
-        await _store(request, path)
-    except BaseException:
-        shutil.rmtree(path.parent.parent, ignore_errors=True)
-        raise
-    response.headers["Location"] = links.path(f"/uploads/{upload_id}")
-    return await anyio.to_thread.run_sync(uploads.end, upload_id)
+    places: Places = request.app.state.upload_places
+    with places.one(client_of(request.scope)), ExitStack() as stack:
+        arriving = uploads.arriving(filename, content_length(request.scope))
+        arrival = await anyio.to_thread.run_sync(stack.enter_context, arriving)
+        await _store(request, arrival.path)
+        upload = await anyio.to_thread.run_sync(uploads.end, arrival)
+    response.headers["Location"] = links.path(f"/uploads/{upload.upload_id}")
+    return upload
 
 
 async def _store(request: Request, path: File) -> None:

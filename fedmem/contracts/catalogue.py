@@ -7,7 +7,14 @@ from pydantic import BeforeValidator, Field
 
 from fedmem.contracts.contract import PRINTABLE, Body, Contract, Listed, Time
 from fedmem.contracts.recommendations import MAX_HISTORY, ItemId, UserId, told_apart
-from fedmem.identifiers import MAX_DESCRIPTION_LENGTH, MAX_ID_LENGTH, read_id
+from fedmem.identifiers import (
+    MAX_DESCRIPTION_LENGTH,
+    MAX_ID_LENGTH,
+    MAX_NAME_LENGTH,
+    MAX_NAMES,
+    MAX_TITLE_LENGTH,
+    read_id,
+)
 
 WHOLE_NUMBERS = "Blanks around it are left out, and a whole number is taken as text."
 NewItemId = Annotated[
@@ -27,8 +34,8 @@ NewUserId = Annotated[
     BeforeValidator(told_apart),
     Field(max_length=MAX_ID_LENGTH, pattern=PRINTABLE, description=f"A user's id. {WHOLE_NUMBERS}", examples=["u1"]),
 ]
-Title = Annotated[str, Field(max_length=1000, pattern=PRINTABLE, examples=["The Princess Bride"])]
-Genre = Annotated[str, Field(max_length=200, pattern=PRINTABLE, examples=["Comedy"])]
+Title = Annotated[str, Field(max_length=MAX_TITLE_LENGTH, pattern=PRINTABLE, examples=["The Princess Bride"])]
+Genre = Annotated[str, Field(max_length=MAX_NAME_LENGTH, pattern=PRINTABLE, examples=["Comedy"])]
 
 
 class ItemUpdate(Body):
@@ -36,12 +43,12 @@ class ItemUpdate(Body):
 
     title: Title = Field(description="As a reader is to see it.")
     genres: Listed[Genre] = Field(
-        (), max_length=100, description="Its genres, which are its categories.", examples=[["Comedy", "Romance"]]
+        (), max_length=MAX_NAMES, description="Its genres, which are its categories.", examples=[["Comedy", "Romance"]]
     )
     year: int | None = Field(None, ge=-9999, le=9999, examples=[1987])
     tags: Listed[Genre] = Field(
         (),
-        max_length=100,
+        max_length=MAX_NAMES,
         description="Free words by which answers are filtered (`tag`); no model reads them. Left out, they stay.",
         examples=[["vegan", "gift"]],
     )

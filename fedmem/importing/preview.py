@@ -60,11 +60,15 @@ def _row(read: Interactions, place: int, titles: dict[str, str]) -> PreviewRow:
     return PreviewRow(
         user_id=read.users[place],
         item_id=item_id,
-        title=titles.get(item_id, item_id),
+        title=_in_short(titles.get(item_id, item_id)),
         timestamp=float(read.timestamps[place]),
     )
 
 
 def _item(item: Item) -> PreviewItem:
-    text = item.text if len(item.text) <= LETTERS else f"{item.text[:LETTERS]} .."
-    return PreviewItem(item_id=item.item_id, title=item.title, genres=item.genres, year=item.year, text=text)
+    title, text = _in_short(item.title), _in_short(item.text)
+    return PreviewItem(item_id=item.item_id, title=title, genres=item.genres, year=item.year, text=text)
+
+
+def _in_short(text: str) -> str:
+    return text if len(text) <= LETTERS else f"{text[:LETTERS]} .."

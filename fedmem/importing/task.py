@@ -2,6 +2,7 @@
 
 import logging
 import re
+import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,7 +21,7 @@ from fedmem.importing.writing import import_dataset, left_out
 from fedmem.storage.catalogue import CatalogueStore, check_name
 from fedmem.storage.engine import connect
 
-MOST_REMARKS = 30
+MOST_REMARKS, LONGEST_REMARK = 30, 1000
 SECONDS = 0.2  # between two notes on how far it is
 
 
@@ -68,7 +69,7 @@ class Task:
             with self._told.of("fedmem.data"):
                 self._do()
         except FedMemError as error:
-            self._note(state="failed", error=self._without_folders(str(error)))
+            self._note(state="failed", error=self._in_short(str(error)))
         except MemoryError:
             self._note(state="failed", error="the machine's memory does not suffice; import the file in parts")
         except BaseException:
@@ -83,8 +84,9 @@ class Task:
         if isinstance(self._order, ImportUpload):
             outcome = self._import(self._order, interactions, catalogue)
             self._note(state="imported", imported=outcome, stage="")
-            for path in filter(None, (self._path, items)):
-                path.unlink(missing_ok=True)
+            self._path.unlink(missing_ok=True)
+            if items is not None:
+                shutil.rmtree(items.parent.parent, ignore_errors=True)
             return
         found = locate(self._path, Reading(**told)).format
         self._note(state="previewed", preview=preview_of(found, interactions, catalogue), stage="")
@@ -117,15 +119,16 @@ class Task:
             self._note(stage=stage, done=done, total=total)
 
     def _note(self, **news: object) -> None:
-        remarks = [Remark(warning=one.warning, text=self._without_folders(one.text)) for one in self._told.remarks]
+        remarks = [Remark(warning=one.warning, text=self._in_short(one.text)) for one in self._told.remarks]
         self._upload = self._upload.model_copy(
             update={**news, "remarks": tuple(remarks), "changed_at": datetime.now(UTC)}
         )
         write_state(self._folder, self._upload)
 
-    def _without_folders(self, text: str) -> str:
-        """Name files as the uploader knows them."""
-        return re.sub(rf"{re.escape(str(self._folder.parent))}/[0-9a-f]+/{FILE}/", "", text)
+    def _in_short(self, text: str) -> str:
+        """Name files as the uploader knows them; what a file holds may be as long as the file."""
+        named = re.sub(rf"{re.escape(str(self._folder.parent))}/[0-9a-f]+/{FILE}/", "", text)
+        return named if len(named) <= LONGEST_REMARK else f"{named[:LONGEST_REMARK]} .."
 
 
 def _without_picture(item: Item) -> Item:

@@ -1,9 +1,16 @@
 """Files are uploaded, looked at and imported over HTTP."""
 
+import contextlib
+import math
+import os
+from unittest.mock import Mock
+
 import pytest
 from starlette.testclient import TestClient
 
 from backend.app import create_app
+from fedmem.storage import imports
+from fedmem.storage.engine import reading, writing
 from tests.backend.conftest import problem
 from tests.waiting import until
 
@@ -56,6 +63,33 @@ def test_one_that_is_read_is_ended_by_its_removal(client, world):
     problem(client.get(f"/uploads/{upload_id}"), 404)
     assert client.get("/uploads").json() == {"uploads": []}
     assert "large" not in {one["name"] for one in client.get("/datasets").json()["datasets"]}
+    assert put(client).status_code == 201
+
+
+def test_what_was_cut_off_is_cleared_away_though_answers_cannot_be(client, world, monkeypatch):
+    services = client.app.state.services
+    upload_id = put(client).json()["upload_id"]
+    os.utime(world.data_dir / "uploads" / upload_id, (0, 0))
+    with writing(services.engine) as connection:
+        imports.begin(connection, "cut off", "orders.csv", 0.0)
+    monkeypatch.setattr(services.impressions.store, "keep", Mock(side_effect=ValueError("no number")))
+    services.impressions._tidied = -math.inf
+    services.note()
+    problem(client.get(f"/uploads/{upload_id}"), 404)
+    with reading(services.engine) as connection:
+        left = connection.exec_driver_sql("SELECT count(*) FROM datasets WHERE name = 'cut off'").scalar_one()
+    assert left == 0
+    assert "the removal of old answers is not possible for now" in services.keeper.troubles.sentences()[0]
+
+
+def test_one_address_leaves_places_to_others(client):
+    """Four bodies of one address arrive; a fifth is told to wait, and one of another address is not."""
+    places = client.app.state.upload_places
+    with contextlib.ExitStack() as stack:
+        for _ in range(places.of_one):
+            stack.enter_context(places.one("testclient"))
+        assert "of your address" in problem(put(client), 503).detail
+        stack.enter_context(places.one("another"))
     assert put(client).status_code == 201
 
 

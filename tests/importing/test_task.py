@@ -61,9 +61,9 @@ def done(uploads, url, tmp_path):
 
 
 def put(uploads, filename, content):
-    upload_id, path = uploads.begin(filename)
-    path.write_text(content, encoding="utf-8")
-    return uploads.end(upload_id).upload_id
+    with uploads.arriving(filename) as arrival:
+        arrival.path.write_text(content, encoding="utf-8")
+        return uploads.end(arrival).upload_id
 
 
 def test_a_preview_says_what_would_be_stored_and_stores_nothing(uploads, done, store):
@@ -96,6 +96,22 @@ def test_an_import_says_what_it_has_done_and_removes_the_files(uploads, done, st
     assert (row.source, row.interactions, row.repeats) == ("orders.csv, uploaded", 41, "offer")
     assert store.item("shop", "s3").title == "Thing 3"
     assert list((tmp_path / "uploads").glob("*/file/*")) == []
+    assert [one.upload_id for one in uploads.all()] == [orders], "what described the items is used up"
+
+
+def test_what_is_told_is_short_however_long_a_file_s_texts_are(uploads, done, store, tmp_path):
+    long = "T" * 100_000
+    items = put(uploads, "things.csv", f"sku,title,genres\ns1,{long},{long}|Tools\n")
+    orders = put(uploads, "orders.csv", ORDERS)
+    assert done(orders, ReadUpload(items=items, options=OPTIONS)).state == "previewed"
+    assert (tmp_path / "uploads" / orders / "state.json").stat().st_size < 10_000
+    assert done(orders, ImportUpload(dataset="shop", items=items, options=OPTIONS)).state == "imported"
+    stored = store.item("shop", "s1")
+    assert (stored.title, stored.genres) == ("T" * 1000, ("T" * 200, "Tools"))
+    columns = put(uploads, "columns.csv", "a,b\n" + ",".join(f"column {n} {long}" for n in range(100)) + "\n")
+    error = done(columns, ReadUpload(options={"format": "csv", "user_column": long[:200]})).error
+    assert "there is no column 'TTT" in error
+    assert len(error) < 1100
 
 
 def test_pictures_that_were_not_uploaded_leave_those_that_are_there(uploads, done, store, tmp_path):

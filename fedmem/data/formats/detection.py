@@ -79,9 +79,8 @@ def detect_format(path: Path, reading: Reading | None = None) -> str:
     lines = [line for line in head.decode("latin-1").splitlines()[:_LINES_LOOKED_AT] if line.strip()]
     votes = Counter(vote for vote in map(_format_of_line, lines) if vote)
     if not votes:
-        raise DataError(
-            f"{path}:1: no known format starts with {lines[0][:60]!r}; give --format, one of {', '.join(FORMATS)}"
-        )
+        first = "".join(lines[:1])[:60]
+        raise DataError(f"{path}:1: no known format starts with {first!r}; give --format, one of {', '.join(FORMATS)}")
     return votes.most_common(1)[0][0]
 
 

@@ -4,10 +4,11 @@ import ast
 import json
 import re
 from datetime import date
+from itertools import islice
 from typing import Any
 
 from fedmem.errors import DataError
-from fedmem.identifiers import is_missing, shown
+from fedmem.identifiers import MAX_NAME_LENGTH, MAX_NAMES, is_missing, shown
 
 # Not what a text may hold in a database or on a line; tab and line ends count as blanks.
 _BLANKS = re.compile(r"[\t\r\n]+")
@@ -64,14 +65,18 @@ def available_in(value: Any) -> bool | None:
 
 
 def names_in(value: Any, separator: str, what: str) -> tuple[str, ...]:
-    """Read names from a list, from a text that writes one, or from a text that a separator splits, each once."""
+    """Read names from a list, from a text that writes one, or from a text that a separator splits, each once.
+
+    Their lengths and their number end where the API's do.
+    """
     if isinstance(value, str) and value.strip().startswith("["):
         value = _written_list(value.strip())
     if not isinstance(value, (list, tuple)):
         value = line_in(value, what).split(separator)
     if any(isinstance(name, (list, dict)) for name in value):
         raise DataError(f"the {what}s {shown(value)} are no texts; give a list of names")
-    return tuple(dict.fromkeys(name for name in (line_in(each, what) for each in value) if name))
+    names = dict.fromkeys(name for name in (line_in(each, what)[:MAX_NAME_LENGTH] for each in value) if name)
+    return tuple(islice(names, MAX_NAMES))
 
 
 def _written_list(text: str) -> Any:

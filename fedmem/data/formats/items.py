@@ -23,7 +23,7 @@ from fedmem.data.formats.tables.text_table import header_of, wrong_width
 from fedmem.data.formats.titles import item_text, readable_title, year_in
 from fedmem.data.interactions import Item
 from fedmem.errors import DataError
-from fedmem.identifiers import MAX_DESCRIPTION_LENGTH, read_id
+from fedmem.identifiers import MAX_DESCRIPTION_LENGTH, MAX_TITLE_LENGTH, read_id
 
 _log = logging.getLogger(__name__)
 
@@ -171,7 +171,7 @@ def _shortened(item: Item) -> Item:
 
 
 def _to_item(item_id: str, row: Row, folder: Path, genre_separator: str) -> Item:
-    title = readable_title(line_in(row.get("title"), "title"))
+    title = readable_title(line_in(row.get("title"), "title")[:MAX_TITLE_LENGTH])
     genres = tuple(name for name in names_in(row.get("genres"), genre_separator, "genre") if name not in _NO_GENRE)
     told = year_in(title)
     year = year_in_cell(row.get("year")) or told

@@ -1,7 +1,9 @@
 """How files are to be read: which columns hold what, in which encoding, and what counts as liked."""
 
 import codecs
+import re
 from dataclasses import dataclass
+from datetime import datetime
 
 from fedmem.errors import ConfigError
 
@@ -45,10 +47,8 @@ class Reading:
         self._check_columns()
         if self.encoding != "auto":
             _check_encoding(self.encoding)
-        if self.date_format is not None and "%" not in self.date_format:
-            raise ConfigError(
-                f"the date format {self.date_format!r} names no part of a date; give one such as %d.%m.%Y"
-            )
+        if self.date_format is not None:
+            _check_date_format(self.date_format)
         if self.rating_column is not None and self.positive_rating is None:
             raise ConfigError(
                 "say from which rating on an item counts as liked: --positive-rating 4 beside --rating-column"
@@ -75,6 +75,18 @@ class Reading:
     def positive_kinds(self) -> tuple[str, ...]:
         """The kinds of events that count."""
         return tuple(kind.strip() for kind in (self.positive or "").split(",") if kind.strip())
+
+
+def _check_date_format(written: str) -> None:
+    if "%" not in written:
+        raise ConfigError(f"the date format {written!r} names no part of a date; give one such as %d.%m.%Y")
+    try:
+        datetime.strptime("", written)
+    except re.error:
+        raise ConfigError(f"the date format {written!r} names a part twice; give one such as %d.%m.%Y") from None
+    except ValueError as error:
+        if "does not match" not in str(error):
+            raise ConfigError(f"the date format cannot be used: {error}; give one such as %d.%m.%Y") from None
 
 
 def _check_encoding(name: str) -> None:

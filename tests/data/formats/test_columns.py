@@ -343,6 +343,8 @@ def test_everything_left_out_is_an_error_that_says_why(read):
         ({"item_column": "user_id"}, "the column 'user_id' is named for two things"),
         ({"encoding": "base64"}, "the encoding 'base64' is unknown"),
         ({"encoding": "undefined"}, "the encoding 'undefined' is unknown"),
+        ({"date_format": "%d.%d.%Y"}, "the date format '%d.%d.%Y' names a part twice"),
+        ({"date_format": "%d.%Q"}, "the date format cannot be used: 'Q' is a bad directive"),
         ({"encoding": "punycode"}, "the encoding 'punycode' is unknown"),
         ({"encoding": "IDNA"}, "the encoding 'IDNA' is unknown"),
         ({"genre_separator": ""}, "the genre separator is empty"),

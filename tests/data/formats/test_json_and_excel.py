@@ -34,6 +34,13 @@ def log(tmp_path):
     return write
 
 
+@pytest.mark.parametrize("name", ["log.jsonl", "log.json"])
+def test_an_encoding_that_wants_a_mark_is_said(log, name):
+    content = json.dumps(ROWS) if name.endswith("json") else lines(ROWS)
+    with pytest.raises(DataError, match=f"{name} is not text in utf-16 that can be read"):
+        read_interactions(log(content.encode("utf-16-le"), name), Reading(format=name[4:], encoding="utf-16"))
+
+
 # --- JSON lines
 
 

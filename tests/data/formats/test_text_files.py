@@ -44,6 +44,16 @@ def test_a_file_that_unpacks_to_very_much_more_is_refused(read, packing, monkeyp
 # --- encodings
 
 
+def test_half_characters_of_an_encoding_are_no_text(read):
+    half = b"+2AA-"  # in UTF-7: U+D800
+    assert read(HEADER.encode() + b"a," + half + b",1\nb,c,2\n", encoding="utf-7", skip_bad_rows=1) == [("b", "c", 2)]
+
+
+def test_a_file_that_an_encoding_makes_nothing_of(read):
+    with pytest.raises(DataError, match=r"log\.csv:1: no known format starts with ''"):
+        read(b"\n\0\0\0", encoding="utf-32-le")
+
+
 @pytest.mark.parametrize("encoding", ["cp1252", "latin-1", "utf-16", "utf-32", "utf-8-sig"])
 def test_an_encoding_is_found_out_and_said(read, encoding, caplog):
     with caplog.at_level(logging.INFO):

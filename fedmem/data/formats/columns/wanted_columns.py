@@ -2,11 +2,13 @@
 
 import logging
 import re
+from collections import Counter
 from collections.abc import Collection, Sequence
 
 from fedmem.data.formats.columns.positive_rows import EVENT_NAMES, RATING_NAMES
 from fedmem.data.formats.reading import Reading
 from fedmem.errors import DataError
+from fedmem.identifiers import shown
 
 _log = logging.getLogger(__name__)
 
@@ -14,6 +16,7 @@ MOVIELENS_USER, MOVIELENS_ITEM = "userId", "movieId"
 ITEM_ID_NAMES = ("item_id", MOVIELENS_ITEM)
 # What may be said of an item, and the columns that say it where no option names another.
 ITEM_FIELDS = ("title", "genres", "year", "text", "image_path", "available", "tags")
+NAMED, LONGEST = 20, 60  # columns that a sentence names, and letters of each
 _READ = "%s: read: %s"
 _RATINGS_PASSED_OVER = (
     "%s: the column %r looks like ratings, and every row counts as liked, a low one too; to count those from 4 on: "
@@ -103,18 +106,24 @@ class InteractionColumns:
 def _tell_passed_over(names: Sequence[str], where: str) -> None:
     """Name the columns of a file that nothing is read from."""
     if names:
-        _log.info("%s: passed over: %s", where, ", ".join(map(repr, names)))
+        _log.info("%s: passed over: %s", where, _some([repr(name) for name in names]))
 
 
 def _check_names(names: Sequence[str], where: str) -> None:
     """Raise ``DataError`` if two columns have one name."""
-    repeated = sorted({name for name in names if list(names).count(name) > 1})
-    if repeated:
-        raise DataError(f"{where}: the column {repeated[0]!r} stands twice in the header; remove one")
+    repeated = min((name for name, count in Counter(names).items() if count > 1), default=None)
+    if repeated is not None:
+        raise DataError(f"{where}: the column {shown(repeated)} stands twice in the header; remove one")
 
 
 def _no_column(name: str, names: Sequence[str], where: str) -> str:
-    return f"{where}: there is no column {name!r} (found: {', '.join(names)})"
+    return f"{where}: there is no column {name!r} (found: {_some(names)})"
+
+
+def _some(names: Sequence[str]) -> str:
+    """Name columns, of very many the first."""
+    more = f" and {len(names) - NAMED:,} more" if len(names) > NAMED else ""
+    return ", ".join(name if len(name) <= LONGEST else f"{name[:LONGEST]}.." for name in names[:NAMED]) + more
 
 
 def _first_called(usual: Collection[str], names: Sequence[str]) -> str | None:

@@ -56,8 +56,8 @@ def _text(path: Path, expected: str, encoding: str) -> Iterator[io.TextIOWrapper
         text = io.TextIOWrapper(file, marked or told, errors="surrogateescape", newline="\n")
         try:
             yield text
-        except UnicodeDecodeError as error:  # of encodings that have no half characters
-            raise damaged(path, f"text in {error.encoding}", error) from error
+        except UnicodeError as error:  # of encodings that have no half characters, or want a mark
+            raise damaged(path, f"text in {marked or told}", error) from error
         finally:
             text.detach()
 

@@ -51,7 +51,7 @@ def as_utf8(content: bytes, encoding: str = "auto", errors: str = "strict") -> t
     if found is None:
         found = _detected(content) if encoding == "auto" else codecs.lookup(encoding).name
     content = content.removeprefix(mark)
-    text = content if found == "utf-8" else content.decode(found, errors).encode()
+    text = content if found == "utf-8" else content.decode(found, errors).encode(errors="surrogatepass")
     # Where there is no other line end, the single carriage return of an old Macintosh is one.
     return (text if b"\n" in text else text.replace(b"\r", b"\n")), found
 
