@@ -54,7 +54,7 @@ def test_a_file_is_looked_at_mended_by_options_and_imported(page, api):
         app.text_input(key=f"reading-{name}").set_value(column)
     app.button(key="import-preview").click().run()
     ended(app)
-    assert not app.error
+    assert not app.error, words(app)
     assert {metric.label: metric.value for metric in app.metric} == {
         "Users": "5",
         "Items": "8",
