@@ -8,7 +8,6 @@ import pytest
 from benchmarks.flower.hosts import Hosts, possible
 from tests.waiting import PATIENCE, until
 
-pytestmark = pytest.mark.skipif(not possible(), reason="hosts on one machine need Linux, root and /dev/net/tun")
 # Answers each connection with what it was sent, until it is killed.
 ECHO = """
 import socket
@@ -37,6 +36,8 @@ with socket.create_connection((address, 7000)) as caller, caller.makefile("rwb")
 
 @pytest.fixture
 def hosts():
+    if not possible():
+        pytest.skip("hosts on one machine need Linux, root and /dev/net/tun")
     with Hosts(["near", "far"]).connected() as made:
         command = made.on("centre", [sys.executable, "-c", ECHO])
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as echo:

@@ -22,7 +22,7 @@ def world(tmp_path_factory) -> Path:
 def answer(model: NodeModel, user_id: str) -> list[tuple[str, float]]:
     """As the API asks: what the model knows of a user, and what came since."""
     found = model.recommender.answer(Question(user_id, since=model.since.get(user_id, ())))
-    return listed(found)
+    return [(one.item.item_id, one.score) for one in found.items]
 
 
 def listed(found) -> list[tuple[str, float]]:
