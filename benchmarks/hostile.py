@@ -5,7 +5,8 @@
 ``fedmem up`` runs on two data sets, with a model of each in service. A well-behaved client asks for recommendations of
 both in turn, 20 a second. From another address of this machine come half-open connections, feedback of one user without
 end, more of the largest batches at a time than may wait, of known users and of histories, streams of events and pages
-of the dashboard beyond their numbers, and what is read of the whole memory. Of both data sets jobs are posted that are
+of the dashboard beyond their numbers, what is read of the whole memory, and uploads: bodies that do not end, traps, and
+files whose import is ended half-way. Of both data sets jobs are posted that are
 too large, that diverge, that never end, whose row is damaged or whose folder is lost, each followed by a whole one,
 whose model is promoted at once or by the gate; models go into service and back. The trainer is killed (SIGKILL), and
 the disk of the checkpoints is filled and emptied, where a small file system can be mounted (Linux, as root). Every
@@ -22,7 +23,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from benchmarks.attack_jobs import JobAttack, children_of
+from benchmarks.attack_jobs import children_of
+from benchmarks.attack_uploads import UploadAttack
 from benchmarks.load import put_first_model_into_service
 from benchmarks.load_generator import Generator, Load, Request, recommendations
 from benchmarks.measure import keeping_parser, machine, tell
@@ -58,7 +60,7 @@ def hostile(minutes: float) -> dict[str, Any]:
         made.store_demo(SECOND, seed=SEED, num_users=USERS)
         for dataset in (DEMO, SECOND):
             put_first_model_into_service(made, dataset)
-        attack = JobAttack(made, (DEMO, SECOND))
+        attack = UploadAttack(made, (DEMO, SECOND))
         threads = [threading.Thread(target=kind) for kind in kinds_of(attack, mounted)]
         for thread in threads:
             thread.start()
@@ -74,14 +76,20 @@ def hostile(minutes: float) -> dict[str, Any]:
         return record_of(minutes, load, attack, mounted) | size
 
 
-def kinds_of(attack: JobAttack, mounted: bool) -> list[Callable[[], None]]:
+def kinds_of(attack: UploadAttack, mounted: bool) -> list[Callable[[], None]]:
     """List the attacks that are made side by side."""
     connections = [attack.half_open, attack.streams, attack.pages, attack.visit]
-    requests = [attack.flood, attack.heavy_reads, *BATCHES * [attack.batches, attack.histories]]
+    requests = [
+        attack.flood,
+        attack.heavy_reads,
+        attack.uploads,
+        attack.slow_uploads,
+        *BATCHES * [attack.batches, attack.histories],
+    ]
     return [*connections, *requests, attack.jobs, attack.swaps, attack.kills, *([attack.disk] if mounted else [])]
 
 
-def in_turn(attack: JobAttack) -> Iterator[Request]:
+def in_turn(attack: UploadAttack) -> Iterator[Request]:
     """Ask for recommendations of each data set in turn."""
     asked = {dataset: recommendations(users) for dataset, (users, _) in attack.known.items()}
     while True:
@@ -95,7 +103,7 @@ def size_of(made: Product) -> dict[str, float | None]:
     return {"backend_mib": resident_mib(backend), "logs_mib": logs / 2**20}
 
 
-def record_of(minutes: float, load: Load, attack: JobAttack, mounted: bool) -> dict[str, Any]:
+def record_of(minutes: float, load: Load, attack: UploadAttack, mounted: bool) -> dict[str, Any]:
     """Put together what was found."""
     return {
         "minutes": minutes,

@@ -7,6 +7,7 @@ import httpx
 import pytest
 
 from benchmarks.attack_jobs import POISON, JobAttack, config_of
+from benchmarks.attack_uploads import UploadAttack
 from benchmarks.hostile import record_of
 from benchmarks.load_generator import Load
 from benchmarks.product import Product
@@ -46,3 +47,20 @@ def test_a_job_that_was_posted_is_waited_for_though_the_attacks_end_meanwhile(mo
     attack.jobs()
     assert attack.done == {"job too large: 422": 1, "whole job: 201": 1, "whole job: succeeded": 1}
     assert attack.longest.keys() == {"whole job"}
+
+
+def test_an_upload_is_imported_followed_and_removed():
+    asked, states = [], iter(["writing", "imported"])
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        asked.append(f"{request.method} {request.url.path}")
+        return httpx.Response(
+            201 if request.url.path == "/uploads" else 200,
+            json={"upload_id": "1", "state": next(states)} if request.method == "GET" else {"upload_id": "1"},
+        )
+
+    attack = UploadAttack(Product(Path(), 1), ("demo",))
+    attack.ending.wait = lambda seconds: False
+    attack._one(httpx.Client(base_url="http://product", transport=httpx.MockTransport(answer)), "rows", b"a", 9.0)
+    look = "GET /uploads/1"
+    assert asked == ["POST /uploads", "POST /uploads/1/import", look, look, "DELETE /uploads/1"]
