@@ -8,6 +8,7 @@ from typing import Any
 from starlette.testclient import TestClient
 
 from backend.app import create_app
+from backend.served_model import ServedModel
 from backend.settings import Settings
 from tests.serving.builders import drawn_recommender
 
@@ -27,7 +28,7 @@ def answers(client: TestClient, year: int) -> Iterator[tuple[str, Any]]:
 
 
 if __name__ == "__main__":
-    client = TestClient(create_app(Settings(), drawn_recommender()), base_url="http://localhost")
+    client = TestClient(create_app(Settings(), ServedModel.of_run(drawn_recommender())), base_url="http://localhost")
     found = {
         name: [item["year"] for item in answer["items"]] if "items" in answer else answer["detail"]
         for name, answer in answers(client, int(sys.argv[1]))
