@@ -32,7 +32,18 @@ RUN cd /venv/lib/python3.11/site-packages \
     && find . -type d -name tests -prune -exec rm -rf {} +
 
 
-FROM python:3.11-slim
+# Flower, in an environment of its own that takes all it does not pin from /venv (docs/deployment.md).
+FROM python:3.11-slim AS flower-environment
+ARG PIP_INDEX_URL
+ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore
+COPY locked-flower.txt ./
+RUN python -m venv --without-pip /venv-flower \
+    && pip --python /venv-flower/bin/python install --require-hashes --no-deps --only-binary :all: -r locked-flower.txt \
+    && echo "import site; site.addsitedir('/venv/lib/python3.11/site-packages')" \
+    > /venv-flower/lib/python3.11/site-packages/fedmem.pth
+
+
+FROM python:3.11-slim AS service
 # torch's threads under contention cost a factor of five and more.
 ENV PATH=/venv/bin:$PATH OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
 # A named volume takes over this folder's owner.
@@ -44,3 +55,13 @@ USER fedmem
 WORKDIR /data
 VOLUME /data
 CMD ["fedmem", "--help"]
+
+
+# What docker-compose.federated.yml is made of.
+FROM service AS with-flower
+COPY --from=flower-environment /venv-flower /venv-flower
+ENV PATH=$PATH:/venv-flower/bin FEDMEM_FLOWER_ENV=/venv-flower
+ENV FLWR_TELEMETRY_ENABLED=0 FLWR_DISABLE_UPDATE_CHECK=1
+
+
+FROM service

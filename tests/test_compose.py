@@ -3,7 +3,9 @@
 Nothing is built here; the README says how, and what comes of it.
 """
 
+import os
 import re
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ from pydantic_settings import BaseSettings
 
 from backend.settings import Settings as BackendSettings
 from dashboard.settings import Settings as DashboardSettings
+from fedmem.data.demo import write_demo
 from tests.architecture.test_commands_in_documents import parse
 from trainer.settings import Settings as TrainerSettings
 
@@ -162,10 +165,14 @@ def test_what_is_written_lies_in_the_volume(services):
 
 
 def test_the_image_runs_as_an_unprivileged_user():
-    last_stage = (ROOT / "Dockerfile").read_text(encoding="utf-8").split("\nFROM ")[-1]
-    users = re.findall(r"^USER (\S+)$", last_stage, re.MULTILINE)
+    stages = (ROOT / "Dockerfile").read_text(encoding="utf-8").split("\nFROM ")
+    (service,) = [stage for stage in stages if stage.startswith("python:3.11-slim AS service\n")]
+    users = re.findall(r"^USER (\S+)$", service, re.MULTILINE)
     assert users
     assert users[-1] not in ("root", "0")
+    made_of_it = [stage for stage in stages if stage.startswith("service")]
+    assert (len(made_of_it), made_of_it[-1]) == (2, stages[-1])
+    assert "USER" not in "".join(made_of_it)
 
 
 def test_the_image_keeps_to_the_constraints_and_knows_no_index():
@@ -179,7 +186,10 @@ def test_the_image_keeps_to_the_constraints_and_knows_no_index():
     }
 
 
-@pytest.mark.parametrize("name", ["Dockerfile", ".dockerignore", "docker-compose.yml", "docker-compose.postgres.yml"])
+COMPOSE_FILES = ["docker-compose.yml", "docker-compose.postgres.yml", "docker-compose.federated.yml"]
+
+
+@pytest.mark.parametrize("name", ["Dockerfile", ".dockerignore", *COMPOSE_FILES])
 def test_a_file_holds_no_address_of_elsewhere(name):
     text = (ROOT / name).read_text(encoding="utf-8")
     assert set(re.findall(r"https?://([^/:\s']+)", text)) <= {"127.0.0.1", "backend"}
@@ -189,7 +199,7 @@ def test_what_the_image_is_made_of_is_sent_to_the_builder():
     lines = (ROOT / ".dockerignore").read_text(encoding="utf-8").splitlines()
     kept = {line.removeprefix("!") for line in lines if line.startswith("!")}
     assert "*" in lines
-    assert {"pyproject.toml", "constraints.txt", "locked.txt", "README.md", "LICENSE"} <= kept
+    assert {"pyproject.toml", "constraints.txt", "locked.txt", "locked-flower.txt", "README.md", "LICENSE"} <= kept
     assert {"cli", "fedmem", "backend", "trainer", "dashboard", "web", "migrations", "benchmarks"} <= kept
     assert ".env" not in kept
     assert [name for name in kept if not (ROOT / name).exists()] == []
@@ -205,3 +215,42 @@ def test_postgresql_needs_a_password_of_its_owner():
     assert extra[ONCE]["depends_on"] == {"postgres": {"condition": "service_healthy"}}
     assert {"healthcheck", "stop_grace_period", "restart"} <= extra["postgres"].keys()
     assert "ports" not in extra["postgres"]
+
+
+NODES = ["amsterdam", "berlin", "copenhagen"]
+
+
+def test_each_node_has_a_slice_and_a_volume_of_its_own():
+    extra = read("docker-compose.federated.yml")
+    nodes = {name: extra["services"][name] for name in NODES}
+    assert {*nodes, "superlink", "trainer"} == extra["services"].keys()
+    assert sorted(node["environment"]["PART"] for node in nodes.values()) == ["0", "1", "2"]
+    assert all(node["environment"]["NAME"] == name for name, node in nodes.items())
+    assert {name: node["volumes"] for name, node in nodes.items()} == {name: [f"{name}:/data"] for name in NODES}
+    assert extra["volumes"].keys() == set(NODES)
+    for service in (*nodes.values(), extra["services"]["superlink"]):
+        assert "ports" not in service
+        assert service["read_only"]
+        assert service["cap_drop"] == ["ALL"]
+
+
+def test_a_node_writes_the_users_of_its_slice(tmp_path):
+    """By the commands of the file, with programs of the image in place of which stand others."""
+    script = read("docker-compose.federated.yml")["services"]["berlin"]["command"][-1].replace("$$", "$")
+    demo = write_demo(tmp_path / "demo", num_users=9, num_items=30)
+    everything = (demo / "interactions.csv").read_text().splitlines()
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    for name in ("fedmem", "flower-supernode"):
+        (programs / name).write_text('#!/bin/sh\nprintf "%s\\n" "$@"\n')
+        (programs / name).chmod(0o755)
+    environment = {"PATH": f"{programs}:{os.environ['PATH']}", "NAME": "berlin", "PART": "1"}
+    ran = subprocess.run(
+        ["sh", "-euc", script], cwd=tmp_path, env=environment, capture_output=True, text=True, check=True
+    )
+    assert ran.stdout.splitlines()[-1] == 'name="berlin" data="/data/users.csv" store="/data/store"'
+    header, *rows = (tmp_path / "users.csv").read_text().splitlines()
+    assert not demo.exists()
+    assert header == everything[0]
+    assert rows == [row for row in everything[1:] if int(row.split(",")[0].removeprefix("u")) % 3 == 1]
+    assert {row.split(",")[0] for row in rows} == {"u001", "u004", "u007"}
