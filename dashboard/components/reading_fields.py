@@ -46,7 +46,11 @@ ITEMS = (
 FORMAT = ReadingField("format", "Format", "auto", "It is found out by the first bytes and lines.")
 ENCODING = ReadingField("encoding", "Encoding of text", "auto", "`utf-8`, `cp1252`, `utf-16` or another.")
 FIELDS = {field.name: field for field in (FORMAT, ENCODING, *INTERACTIONS, *ITEMS)}
-_OPTION = re.compile(r"--([a-z]+(?:-[a-z]+)*)")
+_VALUE = r"'[^']*'|(?!(?:or|and|beside|allows)\b)[^\s,;()-].*?"
+_OPTION = re.compile(
+    r"(?:--([a-z]+(?:-[a-z]+)*)|[`\"]?\b([a-z]+(?:_[a-z]+)+)\b[`\"]?)"  # of the command line, and of the API
+    rf"(?:(?:[ =]|: )({_VALUE})(?=,? --| beside | \(|;|, |\.(?:\s|$)|$))?(,? (?=--))?"
+)
 
 
 def ask_reading(with_items: bool) -> dict[str, Any]:
@@ -80,10 +84,14 @@ def _ask_one(place: Any, field: ReadingField) -> Mapping[str, Any]:
 
 
 def in_words_of_the_page(text: str) -> str:
-    """Name options as this page does, in what the readers say for the command line."""
+    """Name options and what to write into them as this page does, in what the readers say for other callers."""
 
     def label(found: re.Match[str]) -> str:
-        field = FIELDS.get(found[1].replace("-", "_"))
-        return found[0] if field is None else f"“{field.label}”"
+        option, name, value, between = found.groups()
+        field = FIELDS.get(name or option.replace("-", "_"))
+        if field is None:
+            return found[0]
+        told = f"“{field.label}”" if value in (None, "N") else f"{value} as “{field.label}”"
+        return told + (" and " if between == " " else between or "")
 
     return _OPTION.sub(label, text)

@@ -36,9 +36,27 @@ def test_the_options_are_those_of_the_readers():
         assert field.default in ("" if readers[name] is None else str(readers[name]), "")
 
 
-def test_options_of_the_command_line_are_named_as_on_the_page():
-    said = in_words_of_the_page("name it by --user-column, or --skip-bad-rows N; fedmem data import --unknown")
-    assert said == "name it by “Column of users”, or “Bad rows to leave out, at most” N; fedmem data import --unknown"
+@pytest.mark.parametrize(
+    ("said", "here"),
+    [
+        ("name it by --user-column, or --format; data import --unknown", "name it by “Column of users”, or “Format”; "),
+        ("leave bad rows out with --skip-bad-rows N (there are 9)", "out with “Bad rows to leave out, at most” (there"),
+        ("and --skip-bad-rows allows 2 (of 5)", "and “Bad rows to leave out, at most” allows 2 (of 5)"),
+        ("if 'when' holds them: --timestamp-column when", "if 'when' holds them: when as “Column of times”"),
+        (
+            "to count those from 4 on: --rating-column My stars --positive-rating 4",
+            "on: My stars as “Column of ratings” and 4 as “Smallest rating that counts”",
+        ),
+        ("--positive buy,like beside --event-column", "buy,like as “Kinds of events that count” beside “Column of kinds"),
+        ("between two: --genre-separator ';'", "between two: ';' as “Items: between two genres or tags”"),
+        ("leave bad rows out by skip_bad_rows.", "out by “Bad rows to leave out, at most”."),
+        ('with "skip_bad_rows": N', "with “Bad rows to leave out, at most”"),
+        ("say so by date_format=%Y%m%d", "say so by %Y%m%d as “Form of dates”"),
+    ],
+)
+def test_options_are_named_as_on_the_page_with_what_to_write(said, here):
+    assert here in in_words_of_the_page(said)
+    assert in_words_of_the_page(said).count("--unknown") == said.count("--unknown")
 
 
 def test_a_file_is_looked_at_mended_by_options_and_imported(page, api):
