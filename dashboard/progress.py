@@ -57,11 +57,21 @@ def progress_line(job: Job, rounds: Sequence[RoundMetrics]) -> str:
     """Name rounds, clients of the round in progress, pace and time left, as far as they are known."""
     early = ", ended early" if job.state == "succeeded" and job.round < job.num_rounds else ""
     parts = [f"Round {job.round} of {job.num_rounds}{early}"]
-    if job.state == "running" and job.clients_selected:
-        parts.append(f"{job.clients_done} of {job.clients_selected} clients of the next one")
+    over = job.num_rounds and job.round >= job.num_rounds
+    if job.state == "running" and over:
+        parts.append("its best model is tested and judged")
+    elif job.state == "running" and job.clients_selected:
+        parts.append(_clients(job))
     pace, left = seconds_per_round(rounds), seconds_left(job, rounds)
-    if pace is not None and is_under_way(job):
+    if pace is not None and is_under_way(job) and not over:
         parts.append(f"{pace:.1f} s per round")
-    if left is not None:
+    if left is not None and not over:
         parts.append(f"about {duration(left)} left")
     return " · ".join(parts)
+
+
+def _clients(job: Job) -> str:
+    """Say how many clients of the next round are through; what follows the last one takes its time as well."""
+    if job.clients_done >= job.clients_selected:
+        return f"all {job.clients_selected} clients of the next one are through"
+    return f"{job.clients_done} of {job.clients_selected} clients of the next one"

@@ -19,7 +19,9 @@ def effects_chart(effects: Sequence[tuple[str, Effect]]) -> Drawing:
     table = pd.DataFrame(data, columns=["outcome", "value", "low", "high", "look", "zero"])
     title = "Treatment minus control (share of users)"
     above: Any = {"titleAngle": 0, "titleAlign": "right", "titleAnchor": "end", "titleX": -8, "titleY": -8}
-    base = alt.Chart(rows()).encode(y=alt.Y("outcome:N", title="Outcome (kind)", sort=None, axis=alt.Axis(**above)))
+    base = alt.Chart(rows()).encode(
+        y=alt.Y("outcome:N", title="Outcome (kind)", sort=None, axis=alt.Axis(labelPadding=10, **above))
+    )
     scale, axis = alt.Scale(nice=True), alt.Axis(format="+.1%", tickCount=4)
     colour = alt.Color("look:N", scale=alt.Scale(domain=["real", "open"], range=[BLUE, GREY]), legend=None)
     tooltip = [

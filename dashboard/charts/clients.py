@@ -42,15 +42,15 @@ def traffic_chart(rounds: Sequence[RoundMetrics], direction: Direction) -> Drawi
 
 
 def total_traffic_chart(rounds: Sequence[RoundMetrics]) -> Drawing:
-    """Draw all traffic so far, summed over clients; the unit of the axis grows with it."""
+    """Draw all traffic so far, summed over clients, from nothing before the first round on."""
     secure = any(bytes_each(each.metrics, "down", KEYS) for each in rounds)
     kinds = {kind: label for kind, label in TRAFFIC.items() if secure or kind[1] != KEYS}
     sums = dict.fromkeys(kinds.values(), 0.0)
-    rows = []
+    rows = [Row(rounds[0].round - 1, 0.0, label) for label in sums] if rounds else []
     for each in rounds:
         for kind, label in kinds.items():
             sums[label] += bytes_sent(each.metrics, *kind)
         rows += [Row(each.round, value, label) for label, value in sums.items()]
     palette = (BLUE, ORANGE, SKY, GREEN, PURPLE, VERMILLION, GREY)[: len(sums)]
-    style = Style("Sent so far, all clients (bytes)", tuple(sums), palette, y_format=".3~s", zero=True, stacked=True)
+    style = Style("Sent so far, all clients (bytes)", tuple(sums), palette, in_bytes=True, zero=True, stacked=True)
     return lines(rows, style)

@@ -56,11 +56,21 @@ def round_axis() -> alt.X:
     return alt.X("round:Q", title=ROUND_TITLE, axis=axis, scale=alt.Scale(nice=False, padding=8))
 
 
-def value_axis(field: str, title: str, *, zero: bool = False, values_format: str | None = None) -> alt.Y:
+def value_axis(
+    field: str, title: str, *, zero: bool = False, values_format: str | None = None, in_bytes: bool = False
+) -> alt.Y:
     """Place values upwards, with a horizontal title above the axis."""
     given: Any = {} if values_format is None else {"format": values_format}
+    given |= {"labelExpr": bytes_named("datum.value")} if in_bytes else {}
     axis = alt.Axis(tickCount=4, **title_above(), **given)
     return alt.Y(f"{field}:Q", title=title, axis=axis, scale=alt.Scale(zero=zero))
+
+
+def bytes_named(value: str) -> str:
+    """Write a Vega expression that names bytes in the unit that reads best, as the words of a page do."""
+    units = (("GB", 1_000_000_000), ("MB", 1_000_000), ("KB", 1000))
+    scaled = "".join(f"{value} >= {scale} ? format({value} / {scale}, ',.4~r') + ' {unit}' : " for unit, scale in units)
+    return f"!{value} ? '0' : {scaled}format({value}, ',.0f') + ' bytes'"
 
 
 def title_above() -> Any:

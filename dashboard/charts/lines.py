@@ -1,11 +1,12 @@
 """Lines over rounds: the chart that most of a training job is shown by.
 
 Rows: round, value, low, high, series, kind. A `line` may have a band (low, high); a `dot` is a value of one round, that
-no line joins with others; `best` marks a point; a `reference` is a level that holds for all rounds, and so is `upper`,
-which lines come near, so that its name is at their beginning; an `edge` is the name of a level that is beyond what is
-drawn; `room` is not seen. A `thin` line is one that stands back.
+no line joins with others; `alone` is the only value of its line, which would not be seen; `best` marks a point; a
+`reference` is a level that holds for all rounds, and is drawn as the place of its name, such as `left above`; an `edge`
+is the name of a level that is beyond what is drawn; `room` is not seen. A `thin` line is one that stands back.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -19,6 +20,7 @@ from dashboard.charts.drawing import (
     ROWS,
     SHOWN,
     Drawing,
+    bytes_named,
     legend,
     round_axis,
     rows,
@@ -26,9 +28,11 @@ from dashboard.charts.drawing import (
     value_axis,
     zoom_by_round,
 )
+from dashboard.charts.level_names import PLACES, Place, Point, places
 from dashboard.charts.palette import GREY, PAPER, SERIES, colours
 
-Kind = Literal["line", "dot", "best", "reference", "upper", "edge", "room", "thin"]
+Kind = Literal["line", "dot", "alone", "best", "reference", "edge", "room", "thin"] | Place
+CURVES = (*SHOWN, "thin", "best")
 ROOM, ROOM_FOR_NAME = 0.04, 0.14  # of the height
 BESIDE_PLOT = 14  # pixels to the right of a plot, which its legend may use
 LETTER, STROKE = 6.2, 26.0  # pixels of a name in a legend, and of what stands before it
@@ -56,10 +60,11 @@ class Style:
         series: all that may occur, in the order of the legend.
         palette: their colours, if not the usual ones.
         y_format: d3's format of the values, if not the usual one.
+        in_bytes: whether the values are bytes, each of which is named in the unit that reads best.
         zero: whether the value axis starts at zero.
         bands: whether lines may have bands.
         best: whether points may be marked.
-        reference: where the name of a level stands, if there may be one.
+        reference: whether there may be levels.
         stacked: whether the series are parts of a sum, drawn as areas.
         thin: whether a series may be a thin line.
         beside: whether the first series is what the others stand beside: they are dashed, so that one that lies upon it
@@ -71,10 +76,11 @@ class Style:
     series: tuple[str, ...]
     palette: tuple[str, ...] = ()
     y_format: str | None = None
+    in_bytes: bool = False
     zero: bool = False
     bands: bool = False
     best: bool = False
-    reference: Literal["above", "below"] | None = None
+    reference: bool = False
     stacked: bool = False
     beside: bool = False
     thin: bool = False
@@ -84,21 +90,50 @@ class Style:
 def lines(data: Iterable[Row], style: Style) -> Drawing:
     """Draw series over rounds as lines; the specification depends on the style and not on the rows."""
     given = list(data)
-    rooms = [] if style.stacked else _room(given, style)
-    table = pd.DataFrame([*given, *rooms], columns=list(Row._fields))
+    more = [] if style.stacked else [*_room(given, style), *_alone(given)]
+    table = pd.DataFrame([*_placed(given, style), *more], columns=list(Row._fields))
     table = table.astype({"round": "int64", "value": "float64", "low": "float64", "high": "float64"})
     return Drawing(_specification(style), {ROWS: table})
 
 
-def _room(data: Sequence[Row], style: Style) -> list[Row]:
-    """Add an invisible point above all others, because a mark on the edge is cut in half."""
-    if not data:
-        return []
+def _extent(data: Sequence[Row], style: Style) -> tuple[float, float]:
+    """Give the lowest value that is drawn and the height of all, which is not zero."""
     top = max(max(row.value, row.high or row.value) for row in data)
     bottom = 0.0 if style.zero else min(row.value for row in data)
-    height = (top - bottom) or abs(top) or 1.0
-    names = [row.value + ROOM_FOR_NAME * height for row in data if row.kind == "upper"]
-    return [Row(data[0].round, max([top + ROOM * height, *names]), style.series[0], "room")]
+    return bottom, (top - bottom) or abs(top) or 1.0
+
+
+def _room(data: Sequence[Row], style: Style) -> list[Row]:
+    """Add invisible points above and below all others: a mark on the edge is cut in half, and a name needs room."""
+    if not data:
+        return []
+    bottom, height = _extent(data, style)
+    names = [row for row in _placed(data, style) if row.kind in PLACES]
+    above, below = (
+        [row.value + sign * ROOM_FOR_NAME * height for row in names if row.kind.endswith(side)]
+        for sign, side in ((1, "above"), (-1, "below"))
+    )
+    top = max(max(row.value, row.high or row.value) for row in data)
+    ends = [max([top + ROOM * height, *above]), *(low for low in [min([bottom, *below])] if low < bottom)]
+    return [Row(data[0].round, end, style.series[0], "room") for end in ends]
+
+
+def _alone(data: Sequence[Row]) -> list[Row]:
+    """Mark values that are the only ones of their lines, as after a job's first round."""
+    counts = Counter(row.series for row in data if row.kind == "line")
+    return [row._replace(kind="alone") for row in data if row.kind == "line" and counts[row.series] == 1]
+
+
+def _placed(data: Sequence[Row], style: Style) -> list[Row]:
+    """Say of each level where its name stands."""
+    levels = [row for row in data if row.kind == "reference"]
+    if not levels:
+        return list(data)
+    bottom, height = _extent(data, style)
+    lowest = bottom if style.zero else bottom - ROOM_FOR_NAME * height
+    curves = [Point(f"{row.kind} {row.series}", row.round, row.value) for row in data if row.kind in CURVES]
+    chosen = iter(places([row.value for row in levels], curves, lowest, height))
+    return [row._replace(kind=next(chosen)) if row.kind == "reference" else row for row in data]
 
 
 def plain(data: Iterable[Row], y_title: str, series: Sequence[str], **style: Any) -> Drawing:
@@ -112,9 +147,9 @@ def _specification(style: Style) -> dict[str, Any]:
     palette = style.palette or tuple(colours(len(style.series)))
     scale = alt.Scale(domain=list(style.series), range=list(palette))
     colour = alt.Color("series:N", scale=scale, legend=_legend(style) if many else None)
-    y = value_axis("value", style.y_title, zero=style.zero, values_format=style.y_format)
+    y = value_axis("value", style.y_title, zero=style.zero, values_format=style.y_format, in_bytes=style.in_bytes)
     base = alt.Chart(rows()).encode(x=round_axis(), y=y, color=colour)
-    layers = _layers(style, base, y)
+    layers = _layers(style, base, y, palette)
     return specification(alt.layer(*layers).add_params(zoom_by_round()), HEIGHT)
 
 
@@ -138,11 +173,16 @@ def _legend(style: Style) -> alt.Legend:
     return legend("square" if style.stacked else "stroke", columns)
 
 
-def _layers(style: Style, base: alt.Chart, y: alt.Y) -> list[Any]:
+def _layers(style: Style, base: alt.Chart, y: alt.Y, palette: Sequence[str]) -> list[Any]:
     tooltip = _tooltip(style)
     if style.stacked:
         only_areas = base.transform_filter("datum.kind === 'line'")
-        return [only_areas.mark_area(clip=True).encode(y=y.stack("zero"), tooltip=tooltip)]
+        if style.in_bytes:
+            only_areas = only_areas.transform_calculate(told=bytes_named("datum.value"))
+        # The stroke shows an area of one round, which has no width.
+        edge = alt.Stroke("series:N", scale=alt.Scale(domain=list(style.series), range=list(palette)), legend=None)
+        area = only_areas.mark_area(clip=True, strokeWidth=2, strokeJoin="round")
+        return [area.encode(y=y.stack("zero"), stroke=edge, tooltip=tooltip)]
     bands, base = base, base.encode(**_dashes(style))  # areas have no dashes
     only_lines = _lines(style, base)
     layers: list[Any] = [only_lines.mark_line(strokeWidth=2, clip=True)]
@@ -155,7 +195,9 @@ def _layers(style: Style, base: alt.Chart, y: alt.Y) -> list[Any]:
         layers.append(only_lines.mark_circle(size=dot, opacity=1, clip=True))
     if style.thin:
         layers.append(base.transform_filter("datum.kind === 'thin'").mark_line(strokeWidth=1, clip=True))
-    layers.append(base.transform_filter("datum.kind === 'room'").mark_point(opacity=0))
+    seen = alt.ExprRef("datum.kind === 'alone' ? 1 : 0")
+    unjoined = base.transform_filter(alt.FieldOneOfPredicate("kind", ["room", "alone"]))
+    layers.append(unjoined.mark_circle(size=45, opacity=seen, clip=True))
     if style.reference:
         layers.append(_reference(style, y, tooltip))
     # Wide and invisible, so that a value is found near its line.
@@ -179,31 +221,34 @@ def _tooltip(style: Style) -> list[alt.Tooltip]:
     return [
         alt.Tooltip("series:N", title="Series"),
         alt.Tooltip("round:Q", title="Round"),
-        alt.Tooltip("value:Q", title=style.y_title, format=style.y_format or ",.4~r"),
+        alt.Tooltip("told:N", title=style.y_title)
+        if style.in_bytes
+        else alt.Tooltip("value:Q", title=style.y_title, format=style.y_format or ",.4~r"),
     ]
 
 
 def _reference(style: Style, y: alt.Y, tooltip: list[alt.Tooltip]) -> Any:
-    """Draw levels with their names, at the right or, of an upper one, at the left; of an edge the name alone.
+    """Draw levels with their names; of an edge the name alone.
 
     Names are on a halo, for a line may cross them. Each layer has rows: the scale of values takes none without.
     """
     base = alt.Chart(rows()).encode(y=y)
-    level = base.transform_filter(alt.FieldOneOfPredicate("kind", ["reference", "upper", "edge"]))
+    level = base.transform_filter(alt.FieldOneOfPredicate("kind", [*PLACES, "edge"]))
     seen = alt.ExprRef("datum.kind === 'edge' ? 0 : 1")
     rule = level.mark_rule(strokeDash=[5, 4], color=GREY, strokeWidth=1.5, strokeOpacity=seen)
-    place = -8 if style.reference == "above" else 10
     look: Any = {
-        "x": _by_kind("0", "width"),
-        "align": _by_kind("'left'", "'right'"),
-        "dx": _by_kind("4", "-4"),
-        "dy": alt.ExprRef(f"datum.kind === 'edge' ? 0 : datum.kind === 'upper' ? -8 : {place}"),
+        "x": _if("left", "0", "width"),
+        "align": _if("left", "'left'", "'right'"),
+        "dx": _if("left", "4", "-4"),
+        "dy": _if("above", "-8", _if("below", "10", "0")),
         "fontSize": 11,
     }
+    look = {name: alt.ExprRef(value) if isinstance(value, str) else value for name, value in look.items()}
     named = level.encode(text="series:N")
     halo = named.mark_text(color=PAPER, stroke=PAPER, strokeJoin="round", strokeWidth=4, **look)
     return alt.layer(rule.encode(tooltip=[tooltip[0], tooltip[2]]), halo, named.mark_text(color=GREY, **look))
 
 
-def _by_kind(upper: str, others: str) -> alt.ExprRef:
-    return alt.ExprRef(f"datum.kind === 'upper' ? {upper} : {others}")
+def _if(place: str, then: str, otherwise: str) -> str:
+    """Write an expression that depends on the place of a name."""
+    return f"(indexof(datum.kind, '{place}') >= 0 ? {then} : {otherwise})"

@@ -23,7 +23,7 @@ def occupancy_chart(rounds: Sequence[RoundMetrics], capacity: int) -> Drawing:
     """Draw the mean number of entries in a client's memory, and its capacity."""
     rows = series(rounds, "train", "memory_occupancy_mean", "Entries")
     rows.append(Row(0, float(capacity), f"capacity {capacity}", "reference"))
-    return lines(rows, Style("Entries per client (number, mean)", ("Entries",), zero=True, reference="below"))
+    return lines(rows, Style("Entries per client (number, mean)", ("Entries",), zero=True, reference=True))
 
 
 def surprise_chart(rounds: Sequence[RoundMetrics], config: FedMemConfig) -> Drawing:

@@ -12,6 +12,7 @@ from dashboard.charts.palette import BLUE, GREY
 from fedmem.contracts import OnlineGroup, Rate
 
 BAR, MARGIN = 30, 70
+BESIDE = 10  # pixels: a dot at zero reaches beyond the axis, and would lie on the names
 _ABOVE: Any = {"titleAngle": 0, "titleAlign": "right", "titleAnchor": "end", "titleX": -8, "titleY": -8}
 
 
@@ -32,7 +33,9 @@ def rates_chart(groups: Sequence[OnlineGroup], outcome: str, of: str) -> Drawing
 @cache
 def _specification(x_title: str, of: str, count: int) -> dict[str, Any]:
     order = alt.EncodingSortField("place", order="ascending")
-    y = alt.Y("group:N", title=of, sort=order, axis=alt.Axis(labelLimit=180, labelFlush=False, **_ABOVE))
+    y = alt.Y(
+        "group:N", title=of, sort=order, axis=alt.Axis(labelLimit=180, labelFlush=False, labelPadding=BESIDE, **_ABOVE)
+    )
     base = alt.Chart(rows()).encode(y=y)
     scale = alt.Scale(zero=True, nice=True)
     axis = alt.Axis(format=".1%", tickCount=4)

@@ -31,7 +31,7 @@ def collapse_chart(rounds: Sequence[PrototypeRound]) -> Drawing:
     """Draw how alike the prototypes are, and the level that is alarming."""
     data = [Row(each.round, each.collapse, "Collapse") for each in rounds if each.collapse is not None]
     data.append(Row(0, ALARM, f"alarm at {ALARM}", "reference"))
-    return lines(data, Style("Mean cosine between prototypes (−1 to 1)", ("Collapse",), zero=True, reference="below"))
+    return lines(data, Style("Mean cosine between prototypes (−1 to 1)", ("Collapse",), zero=True, reference=True))
 
 
 def _names(rounds: Sequence[PrototypeRound]) -> list[str]:

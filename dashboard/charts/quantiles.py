@@ -32,6 +32,7 @@ def quantile_chart(
     drawn = pd.DataFrame(complete, columns=["round", *NAMES]).astype(
         {"round": "int64", **dict.fromkeys(NAMES, "float64")}
     )
+    drawn["alone"] = len(drawn) == 1  # a first round has neither a line nor bands that would be seen
     marks = pd.DataFrame(levels, columns=["label", "level"]).astype({"level": "float64"})
     return Drawing(_specification(y_title, bool(levels)), {ROWS: drawn, "levels": marks})
 
@@ -45,14 +46,16 @@ def _quantiles(metrics: Mapping[str, float], name: str) -> dict[str, float]:
 def _specification(y_title: str, with_levels: bool) -> dict[str, Any]:
     base = alt.Chart(rows()).encode(x=round_axis())
     middle = value_axis("p50", y_title, zero=True)
+    only: Any = {"clip": True, "stroke": BLUE, "strokeWidth": alt.ExprRef("datum.alone ? 8 : 0")}
+    seen = alt.ExprRef("datum.alone ? 1 : 0")
     layers: list[Any] = [
-        base.mark_area(color=BLUE, opacity=0.22, clip=True).encode(y=value_axis("p05", y_title, zero=True), y2="p95:Q"),
-        base.mark_area(color=BLUE, opacity=0.33, clip=True).encode(y=value_axis("p25", y_title, zero=True), y2="p75:Q"),
+        base.mark_area(color=BLUE, opacity=0.22, **only).encode(y=value_axis("p05", y_title, zero=True), y2="p95:Q"),
+        base.mark_area(color=BLUE, opacity=0.33, **only).encode(y=value_axis("p25", y_title, zero=True), y2="p75:Q"),
         base.mark_line(color=BLUE, strokeWidth=2, clip=True).encode(y=middle),
     ]
     if with_levels:
         layers.append(_levels(y_title))
-    layers.append(base.mark_circle(size=150, opacity=0, clip=True).encode(y=middle, tooltip=_tooltip()))
+    layers.append(base.mark_circle(size=150, opacity=seen, color=BLUE, clip=True).encode(y=middle, tooltip=_tooltip()))
     return specification(alt.layer(*layers).add_params(zoom_by_round()), HEIGHT)
 
 

@@ -48,7 +48,8 @@ def parts_chart(answer: RecommendationResponse) -> Drawing:
         for part, value in parts_of(item).items()
     ]
     table = pd.DataFrame(data, columns=["item", "place", "part", "value", "score"])
-    present = {name: colour for name, colour in PART_COLOURS.items() if name in set(table.part)}
+    there = set(table.part[table.value != 0])
+    present = {name: colour for name, colour in PART_COLOURS.items() if name in there}
     bars = _bars("Score (logits)", "part", tuple(present), tuple(present.values()), len(answer.items))
     return Drawing(bars, {ROWS: table})
 

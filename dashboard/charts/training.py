@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 
 from dashboard.charts.drawing import Drawing
-from dashboard.charts.lines import ROOM, Kind, Row, Style, lines, plain
+from dashboard.charts.lines import ROOM, Row, Style, lines, plain
 from dashboard.words import PHASES, ranking_title, share
 from fedmem.contracts import RoundMetrics
 
@@ -29,7 +29,7 @@ def ranking_chart(runs: Runs, metric: str, *, without: bool = False) -> Drawing:
         (*runs, *dict.fromkeys(row.series for row in thin)),
         bands=True,
         best=bool(marked),
-        reference="above" if levels else None,
+        reference=bool(levels),
         thin=bool(thin),
         beside=True,
     )
@@ -37,8 +37,9 @@ def ranking_chart(runs: Runs, metric: str, *, without: bool = False) -> Drawing:
 
 
 def loss_chart(runs: Runs, name: str, title: str) -> Drawing:
-    """Draw a training loss of some runs by round, the first to compare the others with."""
-    rows = [row for run, rounds in runs.items() for row in series(rounds, "train", name, run)]
+    """Draw a training loss of some runs by round, the first to compare the others with; not where it is off, and 0."""
+    found = (series(rounds, "train", name, run) for run, rounds in runs.items())
+    rows = [row for each in found if any(one.value for one in each) for row in each]
     return plain(rows, title, list(runs), beside=True)
 
 
@@ -113,9 +114,9 @@ def _best(rounds: Sequence[RoundMetrics], metric: str, run: str) -> list[Row]:
 
 
 def _levels(rounds: Sequence[RoundMetrics], metric: str) -> list[Row]:
-    found, strong = baselines(rounds, metric), strongest(rounds, metric)
-    kinds: dict[str | None, Kind] = {POPULARITY: "reference", strong: "upper"}
-    return [Row(0, found[name], BASELINES[name], kind) for name, kind in kinds.items() if name in found]
+    found = baselines(rounds, metric)
+    shown = (POPULARITY, strongest(rounds, metric))
+    return [Row(0, found[name], BASELINES[name], "reference") for name in shown if name in found]
 
 
 def _near(levels: Sequence[Row], curves: Sequence[Row]) -> list[Row]:

@@ -2,11 +2,14 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
 import streamlit as st
 
 from dashboard.plain_text import in_markdown
 from dashboard.transport import BackendError
+
+Emphasis = Literal["primary", "secondary"]
 
 
 @dataclass(frozen=True)
@@ -18,12 +21,14 @@ class Confirmation:
         title: the question.
         yes: the button that does it.
         act: does it, and raises BackendError where it cannot be done.
+        destroys: whether it cannot be taken back, so that the other button is the one that stands out.
     """
 
     key: str
     title: str
     yes: str
     act: Callable[[str], object]
+    destroys: bool = False
 
     @property
     def _question(self) -> str:
@@ -53,8 +58,11 @@ class Confirmation:
         if self._trouble in st.session_state:
             st.error(in_markdown(st.session_state[self._trouble]), icon=":material/error:")
         with st.container(horizontal=True):
-            st.button(self.yes, type="primary", key=f"confirm-{self.key}", on_click=self._do)
-            st.button("Leave it", key=f"leave-{self.key}", on_click=self._answered)
+            yes: Emphasis = "secondary" if self.destroys else "primary"
+            no: Emphasis = "primary" if self.destroys else "secondary"
+            icon = ":material/delete:" if self.destroys else None
+            st.button(self.yes, type=yes, icon=icon, key=f"confirm-{self.key}", on_click=self._do)
+            st.button("Leave it", type=no, key=f"leave-{self.key}", on_click=self._answered)
         if self.about is None:
             st.rerun()
 

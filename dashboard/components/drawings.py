@@ -20,15 +20,18 @@ def show(drawing: Drawing, key: str) -> None:
         st.vega_lite_chart(spec=spec, key=key, width="stretch")
 
 
-def panel(title: str, drawing: Drawing, key: str, note: str | None = None) -> None:
-    """Show a chart under its title, in a frame."""
+NOTHING = "Not measured in this run so far."
+
+
+def panel(title: str, drawing: Drawing, key: str, note: str | None = None, nothing: str = NOTHING) -> None:
+    """Show a chart under its title, in a frame; or, of one without values, why there is nothing."""
     drawn, step = thinned(drawing, _zoomed_to(key))
     notes = [note] if note else []
     notes += [f"One of {step} points is drawn; zoom in to see each."] if step > 1 else []
     with st.container(border=True):
         st.markdown(f"**{title}**", help=" ".join(notes) or None)
         if drawing.empty:
-            st.caption("Not measured in this run so far.")
+            st.caption(nothing)
         else:
             show(drawn, key)
 

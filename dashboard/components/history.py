@@ -53,15 +53,20 @@ def history_strip(taken: Taken, dataset: str) -> None:
     with st.container(border=True):
         latest = ", the latest first" if count > 1 else ""
         part = f"; {shown} of them are shown" if count > shown else ""
-        st.markdown(
-            f"**{in_markdown(taken.name)}** has taken {count} {'item' if count == 1 else 'items'}{latest}{part}"
-        )
+        st.markdown(f"**{in_markdown(taken.name)}** {_amount(taken)}{latest}{part}")
         if taken.items:
             cards = [Card(item_id, title) for item_id, title in reversed(taken.items[-shown:])]
             cover_grid(cards, dataset, "strip")
         if count > shown:
             more = f"{min(AT_ONCE, count - shown)} earlier ones"
             st.button(more, icon=":material/history:", key="earlier-items", on_click=_show_more, args=(key,))
+
+
+def _amount(taken: Taken) -> str:
+    count = len(taken.items)
+    if count:
+        return f"has taken {count} {'item' if count == 1 else 'items'}"
+    return "is empty so far: look for titles above" if taken.user_id is None else "has taken nothing that is known"
 
 
 def _show_more(key: str) -> None:

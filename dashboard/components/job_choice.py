@@ -68,10 +68,14 @@ def known_jobs() -> tuple[Job, ...]:
 
 
 def default_job(jobs: tuple[Job, ...]) -> Job:
-    """Choose the job that trains, else one that is about to, else the newest: a paused one may wait for months."""
+    """Choose the job that trains, else one that is about to, else the newest that did not fail.
+
+    A paused one may wait for months, and one that failed would hide what the others have found.
+    """
     training = [job for job in jobs if job.state == "running"]
     queued = [job for job in jobs if job.state == "queued"]
-    return (training or queued or list(jobs))[0]
+    others = [job for job in jobs if job.state != "failed"]
+    return (training or queued or others or list(jobs))[0]
 
 
 def choose(job_id: int) -> None:

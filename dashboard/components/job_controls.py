@@ -79,12 +79,11 @@ def _confirm_stop(job: Job) -> None:
     with st.container(horizontal=True):
         stopped = st.button(
             "Stop the job",
-            type="primary",
             icon=":material/stop:",
             key=f"confirm-stop-{job.id}",
             on_click=_stop,
             args=(job.id,),
         )
-        kept = st.button("Keep it going", key=f"keep-{job.id}", on_click=_answered)
+        kept = st.button("Keep it going", type="primary", key=f"keep-{job.id}", on_click=_answered)
     if stopped or kept:
         st.rerun()

@@ -10,7 +10,11 @@ from dashboard.words import is_under_way, job_label, size
 from fedmem.contracts import Job, RemovableJob
 
 REMOVAL = Confirmation(
-    "remove-job", "Remove this job for good?", "Remove the job", lambda number: client().delete_job(int(number))
+    "remove-job",
+    "Remove this job for good?",
+    "Remove the job",
+    lambda number: client().delete_job(int(number)),
+    destroys=True,
 )
 
 

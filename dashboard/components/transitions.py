@@ -20,6 +20,10 @@ SUM = (
     "The transition memory: how often one item came soon after another, in sums over the clients. Items with fewer "
     "than 5 interactions are not shown."
 )
+OTHERS = (
+    "The table counts what this model answers by: what was held out to test it and what came since as well. The curves "
+    "count training alone, so that they may name other items, in another order."
+)
 GREW = (
     "Sums over the clients that had taken part by a round, in training, without users who were deleted since. Rounds "
     "before which fewer than 5 interactions with the item were added are left out."
@@ -115,5 +119,6 @@ def _growth(job: Job, item_id: str) -> None:
     title = f"How the row after {in_markdown(found.title)} grew"
     if found.followers:
         panel(title, growth_chart(found), "memory-growth", GREW)
+        st.caption(OTHERS)
     else:
         st.caption(f"{title}: too few interactions for a curve that can be shown.")

@@ -43,7 +43,7 @@ def _rates(found: OnlineEvaluation) -> None:
     hours = f"{found.attribution_hours:g}"
     st.caption(
         f"{found.share:.1%} of the answers to users are noted. A click, or an interaction with a recommended item (a "
-        f"hit), counts for the answer up to {hours} hours later."
+        f"hit), counts for the answer up to {hours} hours later; until then the answer waits."
     )
     for title, groups, of in (
         ("By model", found.by_version, "Model (version)"),
@@ -79,7 +79,7 @@ def _table(groups: Sequence[OnlineGroup], of: str) -> None:
             "Hits": counted(group.hits, group.hit_rate),
             "Clicks": counted(group.clicks, group.click_rate),
             "Worth of hits": f"{group.worth:,.6g}",
-            "Still open": f"{group.pending:,}",
+            "Waiting": f"{group.pending:,}",
         }
         for group in groups
     ]

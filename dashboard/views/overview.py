@@ -18,9 +18,11 @@ from dashboard.words import ago, first_validation, job_name, share, state_of, wi
 from fedmem.contracts import Job, ModelPage, ModelVersion
 
 METRIC = "HR@10"
+TIMES = 3.0  # from which on per cent are hard to read
 FIGURE = 130  # pixels: four beside each other, or two in a narrow window
 MEANING = "Hit rate at 10: the share of users whose held-out item is among the first ten of all items."
 KEPT = f"{MEANING} The model kept is the best by validation NDCG@10; its hit rate need not be the best."
+BESIDE = "The note says how much better or worse the kept model's hit rate is."
 # In a word each; none of them is trained by rounds.
 HOW = {
     POPULARITY: "The same list of the most popular items for every user.",
@@ -37,7 +39,17 @@ def overview() -> None:
         no_job_yet()
         return
     models = _models()
+    _newer_failure(jobs)
     live(chosen_job() or default_job(jobs), lambda view: _draw(view, jobs, models))
+
+
+def _newer_failure(jobs: Sequence[Job]) -> None:
+    """Say that the newest job failed, where the page is about another."""
+    newest, chosen = max(jobs, key=lambda job: job.id), chosen_job()
+    with st.container():  # one place, whether there is something to say or not: `live` says why
+        if newest.state == "failed" and chosen is not None and newest.id != chosen.id:
+            why = f": {in_markdown(newest.message)}" if newest.message else "; the System page shows its log"
+            st.error(f"{job_name(newest)}, the newest, failed{why}.", icon=":material/error:")
 
 
 def _models() -> ModelPage | str:
@@ -88,10 +100,18 @@ def _figures(view: JobView) -> None:
             _figure(label, value, at, meaning)
         for name in shown:
             label = BASELINES[name]
-            times = f"kept: {top[1] / levels[name]:.2f} times" if top and levels[name] else "baseline"
-            _figure(label[0].upper() + label[1:], share(levels[name]), times, f"A baseline. {HOW[name]}")
+            note = f"kept is {beside(top[1], levels[name])}" if top and levels[name] else "baseline"
+            _figure(label[0].upper() + label[1:], share(levels[name]), note, f"A baseline. {HOW[name]} {BESIDE}")
     if not reached:
         st.caption(first_validation(view.job))
+
+
+def beside(kept: float, level: float) -> str:
+    """Say how a metric of the kept model stands beside a baseline's: in per cent, or in times where it is far above."""
+    times = kept / level
+    if times >= TIMES:
+        return f"{times:,.1f} times as good"
+    return f"{abs(times - 1):.0%} {'worse' if times < 1 else 'better'}"
 
 
 def _figure(label: str, value: str, note: str | None, meaning: str) -> None:

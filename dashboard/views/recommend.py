@@ -148,6 +148,10 @@ def _why(answers: dict[str, tuple[str, RecommendationResponse]]) -> None:
     if answer.explanation is None:
         st.caption("The model in service does not explain itself.")
         return
+    if not answer.explanation.memory:  # nothing that could stand beside the chart
+        panel("What the scores are made of", parts_chart(answer), "recommend-parts", SUM)
+        _unread(answer.explanation)
+        return
     left, right = st.columns(2, gap="large")
     with left:
         panel("What the scores are made of", parts_chart(answer), "recommend-parts", SUM)
@@ -155,12 +159,13 @@ def _why(answers: dict[str, tuple[str, RecommendationResponse]]) -> None:
         _read(answer.explanation)
 
 
+def _unread(explanation: Explanation) -> None:
+    transitions = "transitions" in explanation.fusion
+    words = "Neither memory entries nor prototypes were read" if transitions else "No memory was read"
+    st.caption(f"{words} for this answer.")
+
+
 def _read(explanation: Explanation) -> None:
-    if not explanation.memory:
-        transitions = "transitions" in explanation.fusion
-        words = "Neither memory entries nor prototypes were read" if transitions else "No memory was read"
-        st.info(f"{words} for this answer.", icon=":material/info:")
-        return
     count = len(explanation.memory)
     most = f"the {READ} that were read most, of {count}" if count > READ else "all that was read"
     note = f"Items of their own memory, and prototypes of what others remember: {most}."

@@ -17,7 +17,11 @@ from fedmem.contracts import Schedule, ScheduleUpdate
 
 _TROUBLE = "schedule-trouble"
 REMOVAL = Confirmation(
-    "remove-schedule", "Remove the schedule?", "Remove it", lambda number: client().remove_schedule(int(number))
+    "remove-schedule",
+    "Remove the schedule?",
+    "Remove it",
+    lambda number: client().remove_schedule(int(number)),
+    destroys=True,
 )
 
 

@@ -23,6 +23,7 @@ from fedmem.contracts import Job, RoundMetrics
 from fedmem.evaluation.metric_table import metric_names
 
 LOSSES = {"recommendation_loss": "Recommendation loss (nats)", "contrastive_loss": "Contrastive loss (nats)"}
+OFF = "It is off in this run: by its configuration, or because its items do not have both texts and pictures."
 MOST_COMPARED = 5
 _URL = "compare"
 
@@ -130,7 +131,7 @@ def _losses(runs: Mapping[str, Sequence[RoundMetrics]]) -> None:
     st.subheader("Losses on the clients")
     for place, (name, title) in zip(st.columns(2), LOSSES.items(), strict=True):
         with place:
-            panel(title.partition(" (")[0], loss_chart(runs, name, title), f"training-{name}")
+            panel(title.partition(" (")[0], loss_chart(runs, name, title), f"training-{name}", nothing=OFF)
 
 
 def _cost(view: JobView) -> None:

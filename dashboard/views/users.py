@@ -25,7 +25,7 @@ def _delete(user_id: str) -> None:
     st.session_state[_DONE] = f"User {user_id} of {dataset} is deleted."
 
 
-DELETION = Confirmation("delete-user", "Delete this user for good?", "Delete the user", _delete)
+DELETION = Confirmation("delete-user", "Delete this user for good?", "Delete the user", _delete, destroys=True)
 
 
 def users() -> None:

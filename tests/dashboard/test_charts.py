@@ -5,6 +5,7 @@ import pytest
 from dashboard.charts.ab_tests import effects_chart
 from dashboard.charts.clients import client_loss_chart, participation_chart, total_traffic_chart, traffic_chart
 from dashboard.charts.drawing import ROWS, axis_titles
+from dashboard.charts.level_names import PLACES, Point, places
 from dashboard.charts.lines import Row, plain
 from dashboard.charts.memory import (
     entropy_chart,
@@ -19,7 +20,15 @@ from dashboard.charts.memory import (
     written_chart,
 )
 from dashboard.charts.recommend import because_of, parts_chart, parts_of
-from dashboard.charts.training import baselines, best, loss_chart, ranking_chart, seconds_chart, strongest
+from dashboard.charts.training import (
+    baselines,
+    best,
+    loss_chart,
+    peak_memory_chart,
+    ranking_chart,
+    seconds_chart,
+    strongest,
+)
 from dashboard.components.drawings import themed
 from fedmem.config import FedMemConfig
 from fedmem.contracts import (
@@ -75,7 +84,7 @@ def test_the_best_round_is_marked_and_the_baselines_are_levels():
     drawn = ranking_chart({"a run": told}, "NDCG@10").datasets[ROWS]
     number, value, _ = best(told, "NDCG@10")
     assert drawn[drawn.kind == "best"][["round", "value"]].to_numpy().tolist() == [[number, value]]
-    levels = drawn[drawn.kind.isin(["reference", "upper"])].set_index("series").value.to_dict()
+    levels = drawn[drawn.kind.isin(PLACES)].set_index("series").value.to_dict()
     found = baselines(told, "NDCG@10")
     assert levels == {"popularity": found["popularity"], "EASE": found["ease"]}
     assert (strongest(told, "NDCG@10"), strongest(told, "HR@10")) == ("ease", "item_counts")
@@ -99,7 +108,7 @@ def test_a_job_of_an_earlier_version_has_popularity_alone():
     before = {name: value for name, value in start.metrics["validation"].items() if name.startswith("popularity")}
     told = [start.model_copy(update={"metrics": {"validation": before}}), *others]
     drawn = ranking_chart({"a run": told}, "HR@10").datasets[ROWS]
-    assert drawn[drawn.kind.isin(["reference", "upper"])].series.tolist() == ["popularity"]
+    assert drawn[drawn.kind.isin(PLACES)].series.tolist() == ["popularity"]
     assert strongest(told, "HR@10") is None
     assert baselines([], "HR@10") == {}
 
@@ -221,9 +230,9 @@ def test_a_level_far_from_the_curves_is_told_at_the_edge_and_does_not_flatten_th
         update={"metrics": {"validation": {"popularity_HR@10": 0.05, "ease_HR@10": 0.3055, "item_counts_HR@10": 0.2}}}
     )
     drawn = ranking_chart({"a run": [start, *told]}, "HR@10").datasets[ROWS]
-    levels = drawn[drawn.kind.isin(["reference", "upper", "edge"])]
+    levels = drawn[drawn.kind.isin([*PLACES, "edge"])]
     assert dict(zip(levels.kind, levels.series, strict=True)) == {
-        "upper": "EASE",
+        "left above": "EASE",
         "edge": "popularity .050: below what is drawn",
     }
     assert drawn.value.min() > 0.29, "the values that are drawn are those of the curves"
@@ -237,3 +246,64 @@ def test_a_difference_that_may_be_nothing_is_grey():
     drawn = effects_chart(effects)
     assert list(drawn.datasets["rows"]["look"]) == ["real", "open"]
     assert all(title.endswith(")") for title in axis_titles(drawn.spec))
+
+
+@pytest.mark.parametrize("name", ["loss", "participation", "peak", "client loss", "traffic", "total"])
+def test_a_jobs_first_round_is_seen(name):
+    drawn = (DRAWN | {"peak": peak_memory_chart})[name](rounds(1)[1:])
+    table = drawn.datasets[ROWS]
+    if name in ("traffic", "total"):
+        assert drawn.spec["layer"][0]["mark"]["strokeWidth"] > 0, "an area of one round has no width"
+        assert drawn.spec["layer"][0]["encoding"]["stroke"]["field"] == "series"
+    elif name == "client loss":
+        assert table.alone.tolist() == [True]
+    else:
+        assert (table.kind == "alone").sum() == 1
+        assert "alone" in str(drawn.spec["layer"])
+
+
+def test_points_of_a_line_are_not_alone():
+    assert "alone" not in set(DRAWN["loss"](rounds(2)).datasets[ROWS].kind)
+    assert not DRAWN["client loss"](rounds(2)).datasets[ROWS].alone.any()
+
+
+def test_what_was_sent_begins_with_nothing_in_units_that_can_be_read():
+    drawn = total_traffic_chart(rounds(1)[1:])
+    assert set(drawn.datasets[ROWS].query("round == 0").value) == {0.0}
+    assert "' MB'" in drawn.spec["layer"][0]["encoding"]["y"]["axis"]["labelExpr"]
+
+
+def test_a_loss_that_is_off_is_not_drawn():
+    told = [r.model_copy(update={"metrics": {"train": {"contrastive_loss": 0.0}}}) for r in rounds(5)]
+    assert loss_chart({"a run": told}, "contrastive_loss", "Contrastive loss (nats)").empty
+
+
+@pytest.mark.parametrize(
+    ("values", "level", "place"),
+    [
+        ((0.1, 0.2, 0.9), 0.1, "right above"),
+        ((0.9, 0.5, 0.1), 0.1, "left above"),
+        ((0.2, 0.6, 1.0), 0.96, "left below"),
+        ((1.0, 0.6, 0.2), 0.96, "right above"),
+    ],
+)
+def test_the_name_of_a_level_keeps_away_from_the_curve(values, level, place):
+    curve = [Point("a run", number, value) for number, value in enumerate(values)]
+    (chosen,) = places([level], curve, 0.0, 1.0)
+    assert chosen.split()[0] == place.split()[0]
+
+
+def test_names_of_two_levels_do_not_lie_on_each_other():
+    curve = [Point("a run", number, 0.9) for number in range(3)]
+    one, other = places([0.30, 0.31], curve, 0.0, 1.0)
+    assert one != other
+    assert one.endswith("below") or one.split()[0] != other.split()[0]
+
+
+def test_the_legend_of_parts_names_those_that_the_answer_has():
+    parts = ScoreParts(sequence=2, experts={"text": 0}, availability=0, popularity=0, remembered=())
+    item = RecommendedItem(item_id="1", title="D", genres=(), year=None, score=2, explanation=parts)
+    answer = RecommendationResponse(
+        user_id=None, items=(item,), strategy="model", model_version="m", dataset="d", round=1
+    )
+    assert parts_chart(answer).spec["layer"][0]["encoding"]["color"]["scale"]["domain"] == ["Sequence model"]

@@ -47,7 +47,10 @@ def test_the_options_are_those_of_the_readers():
             "to count those from 4 on: --rating-column My stars --positive-rating 4",
             "on: My stars as “Column of ratings” and 4 as “Smallest rating that counts”",
         ),
-        ("--positive buy,like beside --event-column", "buy,like as “Kinds of events that count” beside “Column of kinds"),
+        (
+            "--positive buy,like beside --event-column",
+            "buy,like as “Kinds of events that count” beside “Column of kinds",
+        ),
         ("between two: --genre-separator ';'", "between two: ';' as “Items: between two genres or tags”"),
         ("leave bad rows out by skip_bad_rows.", "out by “Bad rows to leave out, at most”."),
         ('with "skip_bad_rows": N', "with “Bad rows to leave out, at most”"),

@@ -9,3 +9,9 @@ def test_a_job_that_trains_comes_first_and_a_paused_one_hides_nothing():
     assert default_job((newest, paused)) == newest
     assert default_job((newest, queued, paused)) == queued
     assert default_job((newest, queued, paused, job(id=1))).id == 1
+
+
+def test_a_job_that_failed_hides_none_that_did_not():
+    failed, older = job(id=4, state="failed"), job(id=3, state="succeeded")
+    assert default_job((failed, older)) == older
+    assert default_job((failed,)) == failed

@@ -14,10 +14,13 @@ from dashboard.charts.drawing import axis_titles
 from dashboard.charts.recommend import PARTS
 from dashboard.transport import BackendAwayError
 from dashboard.views.clients import nodes_of
+from dashboard.views.overview import beside
 from dashboard.views.privacy import spent_of
 from dashboard.words import share, size
 from fedmem.config_reader import validate_config
 from fedmem.contracts import RoundMetrics
+from tests.dashboard.example_rounds import Curves
+from tests.dashboard.pretended_trainer import PretendedTrainer
 from tests.dashboard.sites import PAGES, asked, backend_on, read
 from tests.end_to_end.products import Product
 from tests.example_experiments import ABLATION
@@ -25,7 +28,7 @@ from tests.ports import free_port
 
 CHARTS = {  # of a job that was trained with everything on
     "overview": 1,
-    "training": 7,
+    "training": 6,  # without texts and pictures there is no contrastive loss
     "clients": 5,
     "memory": 9,  # without texts and images there is one expert and nothing to weigh
     "prototypes": 4,
@@ -162,6 +165,31 @@ def test_overview_shows_the_job_under_way_against_the_kept_model_and_baselines(p
     assert shown["Popularity"] == share(start["popularity_HR@10"])
     assert shown["Item-item counts"] == share(max(start["item_counts_HR@10"], start["ease_HR@10"]))
     assert filled.get("/models")["serving"] in words(app)
+    assert notes["Popularity"] == f"kept is {beside(float(shown['Kept HR@10']), float(shown['Popularity']))}"
+
+
+@pytest.mark.parametrize(
+    ("kept", "level", "said"), [(0.15, 0.1, "50% better"), (0.05, 0.1, "50% worse"), (0.4, 0.1, "4.0 times as good")]
+)
+def test_what_is_kept_is_set_beside_a_baseline_in_words(kept, level, said):
+    assert beside(kept, level) == said
+
+
+def test_a_failed_newest_job_is_told_and_hides_nothing(page, tmp_path):
+    product = Product.made(tmp_path)
+    trainer = PretendedTrainer(product.url)
+    trainer.queue("tiny")
+    first = trainer.claim()
+    trainer.train(first, 10, Curves())
+    trainer.finish(first, Curves())
+    trainer.queue("tiny")
+    product.jobs.finish(trainer.claim(), "failed", message="no user has *enough* interactions")
+    with backend_on(product.url, product.data_dir) as api:
+        app = page("overview", api)
+        assert app.query_params["job"] == "1"
+        assert "the newest, failed: no user has *enough* interactions." in read(app.error[0].value)
+        app = page("overview", api, job=2)
+        assert [read(error.value) for error in app.error] == ["no user has *enough* interactions"]
 
 
 def test_training_offers_what_the_state_allows(page, filled):
@@ -585,7 +613,7 @@ def test_recommend_explains_the_answer_that_is_picked(page, filled):
 
 def test_recommend_for_a_history_put_together_by_titles(page, filled):
     app = page("recommend", filled.api, items="m01,m02")
-    assert "Your own history" in words(app)
+    assert "Your own history has taken 2 items" in words(app).replace("**", "")
     app.text_input[0].set_value("Film 7").run()
     app.button(key="add-m07").click().run()
     assert not app.exception
