@@ -1,7 +1,7 @@
 """What an A/B test shows: shares of users, and the difference with an interval that may be looked at at any time."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping
 from functools import partial
 
 from backend.damaged_rows import mended
@@ -47,7 +47,7 @@ def _whole_result_of(test: AbTestRow, store: AbTestStore, settings: Settings) ->
         treatment=_arm("treatment", treatment),
         hits=hits,
         clicks=clicks,
-        verdict=_verdict((control, treatment), hits, settings.impressions),
+        verdict=verdict(control, treatment, hits, clicks, settings.impressions),
     )
 
 
@@ -89,12 +89,32 @@ def _arm(arm: Arm, counts: ArmCounts) -> ArmResult:
     )
 
 
-def _verdict(arms: Sequence[ArmCounts], hits: Effect | None, noted: float) -> str:
-    if hits is None:
+def verdict(control: ArmCounts, treatment: ArmCounts, hits: Effect | None, clicks: Effect | None, noted: float) -> str:
+    """Say in a sentence what can be said by now of hits and, where there are any, of clicks."""
+    if hits is None or clicks is None:
         none = "; no answer is noted: set FEDMEM_IMPRESSIONS" if not noted else ""
-        few = " and ".join(f"{arm.users:,} ({arm.waiting:,} wait)" for arm in arms)
+        few = " and ".join(
+            f"{arm.users:,} of the {name} ({arm.waiting:,} more wait)"
+            for name, arm in (("control", control), ("treatment", treatment))
+        )
         return f"too few users are judged yet: {few}, and each arm needs {FEWEST}{none}"
-    interval = f"hits {hits.low:+.3f} to {hits.high:+.3f}, 95 % interval"
-    if not hits.real:
-        return f"no difference is shown: {interval}"
-    return f"the {'treatment' if hits.low > 0 else 'control'} is better: {interval}"
+    return _compared({"hits": hits} | ({"clicks": clicks} if control.clicks or treatment.clicks else {}))
+
+
+def _compared(effects: Mapping[str, Effect]) -> str:
+    """Name the better arm, by each outcome whose difference is real."""
+    real = {name: effect for name, effect in effects.items() if effect.real}
+    if not real:
+        return f"no difference is shown: {_intervals(effects)}"
+    better = {name: "treatment" if effect.low > 0 else "control" for name, effect in real.items()}
+    if len(set(better.values())) > 1:
+        each = ", ".join(f"the {arm} is better by {name}" for name, arm in better.items())
+        return f"{each}: {_intervals(effects)}"
+    rest = {name: effect for name, effect in effects.items() if name not in real}
+    open_yet = f"; none is shown in {_intervals(rest)}" if rest else ""
+    return f"the {next(iter(better.values()))} is better: {_intervals(real)}{open_yet}"
+
+
+def _intervals(effects: Mapping[str, Effect]) -> str:
+    shown = ", ".join(f"{name} {effect.low:+.3f} to {effect.high:+.3f}" for name, effect in effects.items())
+    return f"{shown}, 95 % interval{'s' if len(effects) > 1 else ''}"

@@ -96,6 +96,7 @@ class ModelKeeper:
         """Let data sets that were removed, with the models that served them, be answered no more."""
         for dataset in self.served.known - there:
             self.changes.forget(dataset)
+            self.metrics.removed(dataset)
             LOG.info("no model of data set %s is in service any more: it was removed", dataset)
 
     def _take_up_tests(self) -> None:

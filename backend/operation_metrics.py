@@ -8,10 +8,13 @@ from typing import get_args
 
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
+from backend.damaged_rows import shown
 from backend.operation_rows import TRAINER_SILENCE
+from backend.schedule_rows import schedule_of
 from fedmem.contracts.jobs import JobState
-from fedmem.storage.job_overview import Overview, RunningJob
+from fedmem.storage.job_overview import Overview, RunningJob, WaitingModel
 from fedmem.storage.models import ModelRow
+from fedmem.storage.schedules import ScheduleRow
 
 EVERY = 5.0  # seconds between two looks
 JOB = ("job", "dataset")
@@ -45,6 +48,17 @@ class OperationMetrics:
         self._created = gauge(
             "model_created_timestamp_seconds", "When the data set's model in service was made.", "dataset", "version"
         )
+        self._waiting = gauge(
+            "model_waiting_timestamp_seconds",
+            "When the newest model of the data set was made, where it is held back and waits, ready.",
+            *("dataset", "version"),
+        )
+        self._trouble = gauge(
+            "schedule_in_trouble",
+            "1 where something is wrong with a schedule that is not paused.",
+            "schedule",
+            "dataset",
+        )
         self._lost = Counter(
             "fedmem_lease_losses", "Jobs that another trainer took up, since theirs died.", registry=self.registry
         )
@@ -67,9 +81,15 @@ class OperationMetrics:
         self._expired.set(sum(job.lease_expires_at < now for job in found.running))
         self._show_running(found.running)
         self._count_lost(found.running, now)
-        self._created.clear()
-        for model in active:
-            self._created.labels(model.dataset, model.version).set(model.created_at)
+        _fill(self._created, active)
+        _fill(self._waiting, found.waiting)
+        self._show_schedules(found.schedules)
+
+    def _show_schedules(self, schedules: Iterable[ScheduleRow]) -> None:
+        self._trouble.clear()
+        for schedule in shown(schedule_of, schedules):
+            wrong = schedule.trouble is not None and not schedule.paused
+            self._trouble.labels(str(schedule.id), schedule.dataset).set(wrong)
 
     def _show_running(self, running: Iterable[RunningJob]) -> None:
         for gauge in (self._round, self._planned, self._last):
@@ -89,6 +109,13 @@ class OperationMetrics:
             if before is not None and before.token != job.token and before.lease_expires_at <= now:
                 self._lost.inc()
         self._held = held
+
+
+def _fill(gauge: Gauge, models: Iterable[ModelRow | WaitingModel]) -> None:
+    """Show these models, and no others, by the time at which they were made."""
+    gauge.clear()
+    for model in models:
+        gauge.labels(model.dataset, model.version).set(model.created_at)
 
 
 class AnswerMetrics:

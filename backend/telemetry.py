@@ -90,6 +90,11 @@ class ModelMetrics:
         self.in_service.labels(dataset, version).set(round)
         self.swaps.labels(dataset).inc()
 
+    def removed(self, dataset: str) -> None:
+        """Show no model of a data set that was removed."""
+        if (version := self._versions.pop(dataset, None)) is not None:
+            self.in_service.remove(dataset, version)
+
 
 @dataclass(frozen=True)
 class FeedbackMetrics:

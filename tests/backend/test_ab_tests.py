@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from starlette.testclient import TestClient
 
-from backend.ab_results import FEWEST, effect
+from backend.ab_results import FEWEST, effect, verdict
 from backend.app import create_app
 from fedmem.storage.ab_rows import AbTestRow
-from fedmem.storage.ab_tests import AbTestStore
+from fedmem.storage.ab_tests import AbTestStore, ArmCounts
 from fedmem.storage.catalogue import CatalogueStore
 from fedmem.storage.catalogue_rows import Event
 from fedmem.storage.engine import connect
@@ -274,3 +274,35 @@ def test_the_interval_of_the_difference():
     assert found.low < 0.06 < found.high
     assert found.real
     assert not effect(0, 1000, 0, 1000).real
+
+
+def arm_with(users, hits, clicks, version="a", waiting=0):
+    return ArmCounts(version, users=users, waiting=waiting, hits=hits, clicks=clicks)
+
+
+def verdict_of(control, treatment):
+    hits = effect(control.hits, control.users, treatment.hits, treatment.users)
+    return verdict(
+        control, treatment, hits, effect(control.clicks, control.users, treatment.clicks, treatment.users), 1.0
+    )
+
+
+def test_the_verdict_sees_clicks_too():
+    said = verdict_of(arm_with(1000, 0, 500), arm_with(1000, 0, 100))
+    assert said.startswith("the control is better: clicks -")
+    assert "none is shown in hits -" in said
+    said = verdict_of(arm_with(1000, 100, 100), arm_with(1000, 500, 500))
+    assert said.startswith("the treatment is better: hits +")
+    assert ", clicks +" in said
+    said = verdict_of(arm_with(1000, 100, 500), arm_with(1000, 500, 100))
+    assert said.startswith("the treatment is better by hits, the control is better by clicks: hits +")
+    assert verdict_of(arm_with(1000, 100, 100), arm_with(1000, 100, 100)).startswith("no difference is shown: hits -")
+
+
+def test_a_shop_without_clicks_reads_of_none():
+    assert "clicks" not in verdict_of(arm_with(1000, 100, 0), arm_with(1000, 100, 0))
+
+
+def test_with_few_users_the_verdict_names_the_arms():
+    said = verdict_of(arm_with(3, 0, 0, waiting=165), arm_with(4, 0, 0, waiting=160))
+    assert "3 of the control (165 more wait) and 4 of the treatment (160 more wait)" in said

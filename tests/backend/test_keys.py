@@ -26,6 +26,13 @@ ABOUT_USERS = (
     "/uploads",
     "/uploads/{upload_id}",
 )
+WRITES_SOMETHING = (
+    ("post", "/feedback"),
+    ("post", "/jobs"),
+    ("delete", "/users/{user_id}"),
+    ("post", "/uploads"),
+    ("post", "/models/{version}/activate"),
+)
 USERS = {("get", path) for path in ABOUT_USERS}
 
 
@@ -184,3 +191,11 @@ def test_a_file_alone_locks_what_writes(settings, tmp_path):
     with TestClient(create_app(settings(keys_file=tmp_path / "keys"))) as client:
         problem(client.post("/jobs", json={"dataset": "tiny"}), 401)
         assert client.get("/jobs").status_code == 200
+
+
+def test_who_writes_without_a_key_is_told_that_it_writes(served_world):
+    with TestClient(create_app(settings_of(served_world, api_key=OPS, read_key=SHOP))) as client:
+        for method, path in (*WRITES_SOMETHING, ("get", "/users")):
+            detail = problem(asked(client, method, path), 401).detail
+            assert "this request writes, or shows what is stored of a user" in detail, path
+        assert "this request reads" in problem(client.get("/items"), 401).detail

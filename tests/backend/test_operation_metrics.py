@@ -12,8 +12,9 @@ from prometheus_client import CollectorRegistry
 
 from backend.operation_metrics import EVERY, OperationMetrics
 from fedmem.storage.job_overview import overview
-from fedmem.storage.jobs import JobStore, RoundResult
+from fedmem.storage.jobs import JobStore, RoundResult, Verdict
 from fedmem.storage.models import ModelStore
+from fedmem.storage.schedules import ScheduleStore
 from tests.clock import Clock
 
 DEPLOY = Path(__file__).resolve().parents[2] / "deploy"
@@ -82,6 +83,40 @@ def test_a_running_job_and_its_rounds_until_it_ends(store, shown, clock):
     assert shown("model_created_timestamp_seconds", **version) == clock.now - 60
 
 
+def test_a_model_that_is_held_back_until_a_newer_one_is_not(store, shown, clock):
+    def left(held_back: str | None) -> str:
+        job = queue(store)
+        _, lease = store.claim("trainer", 30, 3)
+        store.begin(lease, snapshot_digest="digest", last_interaction_id=None)
+        store.commit_round(lease, RoundResult(1, True, "000001", {}))
+        store.finish(lease, "succeeded", model_round=1, verdict=Verdict(held_back is None, held_back))
+        return f"job-{job}-round-1"
+
+    waits = left("it is worse")
+    assert shown.look()("model_waiting_timestamp_seconds", dataset="tiny", version=waits) == clock.now
+    serves = left(None)
+    shown.look()
+    for version in (waits, serves):
+        assert shown("model_waiting_timestamp_seconds", dataset="tiny", version=version) is None
+    again = left("it is worse")
+    assert shown.look()("model_waiting_timestamp_seconds", dataset="tiny", version=again) == clock.now
+    ModelStore(store.engine).activate(again, "asked for")
+    assert shown.look()("model_waiting_timestamp_seconds", dataset="tiny", version=again) is None
+
+
+def test_a_schedule_in_trouble_unless_it_is_paused(engine, store, shown):
+    schedules = ScheduleStore(engine)
+    made = schedules.create(dataset="tiny", cron="0 3 * * *", rounds=5)
+    labels = {"schedule": str(made.id), "dataset": "tiny"}
+    assert shown.look()("schedule_in_trouble", **labels) == 0
+    schedules.change(made.id, message="no room")
+    assert shown.look()("schedule_in_trouble", **labels) == 1
+    schedules.change(made.id, paused=True)
+    assert shown.look()("schedule_in_trouble", **labels) == 0
+    schedules.remove(made.id)
+    assert shown.look()("schedule_in_trouble", **labels) is None
+
+
 def test_trainers_and_the_leases_that_they_lose(store, shown, clock):
     queue(store)
     store.seen("first", None)
@@ -139,6 +174,19 @@ def test_every_series_that_the_dashboard_and_the_alerts_name_is_there(served):
     there = {name.removesuffix("_total") + end for name, kind in types.items() for end in suffixes.get(kind, ())}
     for path in (DASHBOARD, ALERTS):
         assert named_in(path) - there == set(), path.name
+
+
+def test_before_the_first_model_no_error_is_alarming():
+    """A probe of readiness is told 503 on purpose, and so is a shop that asks before there is a model."""
+    rules = yaml.safe_load(ALERTS.read_text(encoding="utf-8"))["groups"][0]["rules"]
+    errors = next(rule["expr"] for rule in rules if rule["alert"] == "FedMemErrors")
+    assert errors.count('route!="/health/ready"') == errors.count("fedmem_http_requests_total")
+    assert "and on() count(fedmem_model_created_timestamp_seconds) > 0" in errors
+
+
+def test_counters_alone_are_counted_as_such():
+    for series in re.findall(r"(?:rate|increase)\((\w+)", ALERTS.read_text(encoding="utf-8")):
+        assert series.endswith(("_total", "_bucket")), series
 
 
 def test_promtool_takes_the_rules():

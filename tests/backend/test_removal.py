@@ -39,6 +39,7 @@ def test_what_a_removal_frees_is_said_and_nothing_is_removed(served, served_worl
 
 def test_a_data_set_that_is_removed_with_its_model_is_answered_no_more(served, served_world, caplog):
     assert served.get("/recommend/u01?dataset=tiny").status_code == 200
+    assert 'fedmem_model_round{dataset="tiny"' in served.get("/metrics").text
     caplog.set_level("INFO", "backend")  # before a look of the application's own may find it out
     engine = connect(served_world.url)
     removal = JobRemoval(engine, served_world.data_dir)
@@ -48,6 +49,7 @@ def test_a_data_set_that_is_removed_with_its_model_is_answered_no_more(served, s
     engine.dispose()
     served.app.state.services.keeper.look()
     assert "no model of data set tiny is in service any more" in caplog.text
+    assert 'fedmem_model_round{dataset="tiny"' not in served.get("/metrics").text
     problem(served.get("/recommend/u01"), 503)
     assert served.get("/health/ready").status_code == 503
     assert [row["name"] for row in served.get("/datasets").json()["datasets"]] == ["other"]
