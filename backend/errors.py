@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from http import HTTPStatus
+from typing import TYPE_CHECKING
 
 from anyio.to_thread import run_sync
 from fastapi import FastAPI, Request, Response
@@ -9,6 +10,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.types import Scope
 
+from backend.awaited import awaited
 from backend.wrong_request import what_is_wrong
 from fedmem.contracts import Problem
 from fedmem.errors import (
@@ -23,6 +25,9 @@ from fedmem.errors import (
     UnknownError,
 )
 
+if TYPE_CHECKING:
+    from backend.services import Services
+
 REQUEST_ID = "fedmem.request_id"  # where the middleware leaves it in the ASGI scope
 KEY_NAME = "fedmem.key_name"  # likewise, the name of the key by which the request is allowed
 
@@ -31,8 +36,8 @@ class NotReadyError(FedMemError):
     """What is asked for cannot be answered yet."""
 
 
-class NoModelError(ConflictError):
-    """A data set that is named has no model in service, or is none at all."""
+class NoModelError(NotReadyError):
+    """A data set that is meant has no model in service, or is none at all."""
 
     def __init__(self, dataset: str, message: str) -> None:
         super().__init__(message)
@@ -102,16 +107,21 @@ async def _known(request: Request, error: Exception) -> Response:
 
 
 async def _no_model(request: Request, error: Exception) -> Response:
-    """Tell a data set that is not there from one that has no model yet."""
+    """Tell a data set that is not there from one that has no model yet, and say what will bring it one."""
     assert isinstance(error, NoModelError)
     services = getattr(request.app.state, "services", None)
     if services is None:  # one run alone is served
         return problem(request.scope, HTTPStatus.NOT_FOUND, str(error))
     try:
-        await run_sync(services.catalogue.require, error.dataset)
+        how = await run_sync(_awaited_by, services, error.dataset)
     except FedMemError as other:
         return await _known(request, other)
-    return await _known(request, error)
+    return problem(request.scope, status_of(error), f"{error}: {how}")
+
+
+def _awaited_by(services: "Services", dataset: str) -> str:
+    services.catalogue.require(dataset)
+    return awaited(services.jobs, services.catalogue, dataset)
 
 
 async def _wrong_request(request: Request, error: Exception) -> Response:

@@ -46,6 +46,7 @@ class ModelKeeper:
     changes: ModelChanges
     metrics: ModelMetrics
     troubles: Troubles
+    _said: str = ""
 
     def look(self) -> None:
         """Erase who waits for it, serve what is active by now, and read what users did and how items changed meanwhile.
@@ -90,7 +91,7 @@ class ModelKeeper:
                     with self.troubles.apart("the loading", row.version):
                         self._serve(row)
         if not self.served.in_service:
-            self.served.awaited = awaited(self.jobs)
+            self.served.awaited = awaited(self.jobs, self.changes.catalogue)
 
     def _forget_removed(self, there: set[str]) -> None:
         """Let data sets that were removed, with the models that served them, be answered no more."""
@@ -273,8 +274,15 @@ class ModelKeeper:
         gone = self.changes.take_in(model, self.served.swap)
         self.metrics.swapped(model.dataset, model.version, model.recommender.round)
         LOG.info("%s", _swap_message(model, before))
+        self._say_what_must_be_named()
         self._say_who_left(gone)
         give_back(circles=False)
+
+    def _say_what_must_be_named(self) -> None:
+        """Warn once where requests that name no data set are refused from now on."""
+        if (trouble := self.served.trouble) and trouble != self._said:
+            LOG.warning("%s", trouble)
+        self._said = trouble
 
     def _say_who_left(self, gone: list[ServedModel]) -> None:
         """Log the models in service that left memory; those that were replaced are not missed."""

@@ -70,17 +70,22 @@ class ServedModels:
             NoModelError: if the data set has none.
             ConflictError: if it is of another data set than the one given, or there are several and none is named.
         """
-        if not self._in_service:
-            raise NotReadyError(f"no model is in service yet: {self.awaited}")
+        self._require_any(dataset)
         model = self._in_service_of(dataset, user_id) if version is None else self._named(version, dataset)
         self._asked[model.version] = next(self._clock)
         return model
 
     def version_of(self, dataset: str | None = None) -> str:
         """Name the version in service of a data set, in memory or not; errors are those of ``of``."""
-        if not self._in_service:
-            raise NotReadyError(f"no model is in service yet: {self.awaited}")
+        self._require_any(dataset)
         return self._in_service[self._served_data_set(dataset)]
+
+    def _require_any(self, dataset: str | None) -> None:
+        """Raise where no data set has a model; of one that is named it is said whether it is there."""
+        if not self._in_service:
+            if dataset is not None:
+                self._served_data_set(dataset)
+            raise NotReadyError(f"no model is in service yet: {self.awaited}")
 
     def dataset_of(self, asked: str | None) -> str:
         """Name the data set that is meant, whether it has a model or not.
@@ -118,9 +123,9 @@ class ServedModels:
         if name not in self._in_service:
             raise NoModelError(
                 name,
-                f"no model of a data set {name!r} is in service (there are models of {self._there()}): train one, or "
-                "put one into service with POST /models/VERSION/activate (GET /models lists them)"
-                + ("; FEDMEM_DATASET names it" if dataset is None else ""),
+                f"no model of a data set {name!r} is in service"
+                + (", which FEDMEM_DATASET names" if dataset is None else "")
+                + (f" (there are models of {self._there()})" if self._in_service else ""),
             )
         return name
 
@@ -146,6 +151,16 @@ class ServedModels:
                 "`dataset` out"
             )
         return model
+
+    @property
+    def trouble(self) -> str:
+        """Say that requests must name their data set, where they must; else nothing."""
+        if self.unnamed is not None or not self._in_service:
+            return ""
+        return (
+            f"several data sets have models ({self._there()}), and requests that name none with ?dataset= are refused: "
+            "set FEDMEM_DATASET to the one that is meant then"
+        )
 
     @property
     def known(self) -> frozenset[str]:

@@ -1,7 +1,7 @@
 """``fedmem data``: data sets fetched, made, and in the database."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 from rich.table import Table
@@ -11,6 +11,10 @@ from cli.options import AsJson, DatabaseUrl, ServiceDir, Yes
 from cli.reading import Reading, with_reading
 from cli.removing import ask, remove_jobs, show_removable
 from cli.screen import answer_json, answers, counted, download, notes, stages
+from fedmem.errors import StorageError
+
+if TYPE_CHECKING:
+    from fedmem.storage.catalogue import CatalogueStore
 
 app = typer.Typer(help="Fetch or make data sets, and bring them into the database.", no_args_is_help=True)
 
@@ -144,4 +148,16 @@ def remove(
             remove_jobs(removal, [one.job.id for one in found], f"with {name}", even_in_service=True)
         store.remove(name)
         erase_texts(data_dir)
-    notes.print(f"{name} is removed")
+        notes.print(f"{name} is removed")
+        _give_disk_back(store)
+
+
+def _give_disk_back(store: "CatalogueStore") -> None:
+    """Have SQLite's file written anew without what was removed; where that must wait, a running API does it."""
+    try:
+        done = store.forget_deleted()
+    except StorageError as error:
+        notes.print(f"its rows are still in the database's file, which a running API writes anew later: {error}")
+        return
+    if not done:
+        notes.print("the database is in use: a running API writes its file anew, without the rows, once it is not")

@@ -25,7 +25,7 @@ def show_removable(found: "Sequence[Removable]") -> None:
     table.add_column("disk", justify="right")
     for one in found:
         job = one.job
-        model = f"{job.model_version or ''}{', in service' if one.serves else ''}"
+        model = f"{job.model_version or ''}{f', {one.use}' if one.use else ''}"
         table.add_row(str(job.id), job.dataset, job.state, str(job.round), model, megabytes(one.size))
     notes.print(table)
     notes.print(f"{counted(len(found), 'job')}, {megabytes(sum(one.size for one in found))} on the disk")

@@ -79,8 +79,14 @@ def add(
     with schedule_store(database_url) as store:
         values: dict[str, Any] = {"timezone": timezone, "rounds": rounds, "config": told, "promotion": promotion}
         row = store.create(dataset=dataset, cron=cron, defaults=defaults, **values)
+        beside = _others_alone_in_service(store, dataset)
     answers.print(str(row.id))
     notes.print(f"due at {_local(row.next_at, row.timezone)} next")
+    if beside:
+        notes.print(
+            f"once {dataset} has a model in service beside {beside}, requests that name no data set are refused: set "
+            "FEDMEM_DATASET to the one that is meant then"
+        )
 
 
 @app.command()
@@ -127,6 +133,15 @@ def remove(schedule: ScheduleId, database_url: DatabaseUrl = None) -> None:
     with schedule_store(database_url) as store:
         store.remove(schedule)
     notes.print(f"schedule {schedule} is removed")
+
+
+def _others_alone_in_service(store: "ScheduleStore", dataset: str) -> str:
+    """Name the data sets in service, where a first model of this one changes what requests without a name get."""
+    from backend.settings import Settings
+    from fedmem.storage.models import ModelStore
+
+    there = sorted(row.dataset for row in ModelStore(store.engine).all_active())
+    return "" if dataset in there or Settings.load().dataset is not None else ", ".join(there)
 
 
 @contextmanager

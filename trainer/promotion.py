@@ -62,7 +62,7 @@ class Promotion:
         found = Verdict(False, "promotion is manual") if self.mode == "manual" else self._compared(snapshot, round)
         version = version_name(self.job.id, round)
         if found.serve:
-            logger.info("model %s goes into service: %s", version, found.reason)
+            logger.info("model %s may go into service: %s", version, found.reason)
         else:
             logger.warning(
                 "model %s waits, ready: %s; POST /models/%s/activate serves it all the same",

@@ -9,14 +9,13 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from backend.damaged_rows import shown
 from backend.dependencies import Catalogue, CurrentServices, Jobs, OfDataset, Served
-from backend.errors import NotReadyError
+from backend.errors import NoModelError, NotReadyError
 from backend.openapi import problems
 from backend.operation_rows import dataset_of, trainer_of
 from backend.query_route import KnownQueryRoute
 from backend.rows import in_service_of
 from backend.served_models import ServedModels
 from fedmem.contracts import DatasetList, Live, Ready, TrainerList
-from fedmem.errors import ConflictError
 from fedmem.storage.engine import check_schema
 
 router = APIRouter(tags=["operations"], route_class=KnownQueryRoute)
@@ -43,12 +42,12 @@ async def get_metrics(request: Request) -> Response:
     return Response(text, headers={"Content-Type": CONTENT_TYPE_LATEST})
 
 
-@ready.get("/health/ready", responses=problems(404, 409, 503))
+@ready.get("/health/ready", responses=problems(404, 503))
 async def is_ready(request: Request, services: CurrentServices, served: Served, dataset: OfDataset = None) -> Ready:
     """Say whether the database is at this version's schema and a model answers; else 503 says which is missing.
 
     Without `dataset` that of the default data set is asked for, and where there is no default any will do. A data set
-    that has no model in service is a 409, one that is not there a 404.
+    that is not there is a 404.
     """
     await anyio.to_thread.run_sync(check_schema, services.engine)
     refused = "; ".join(
@@ -56,8 +55,8 @@ async def is_ready(request: Request, services: CurrentServices, served: Served, 
     )
     try:
         return _ready(request, served, dataset, services.keeper.troubles.sentences())
-    except (NotReadyError, ConflictError) as error:
-        if isinstance(error, ConflictError) and dataset is not None:
+    except NotReadyError as error:
+        if isinstance(error, NoModelError) and dataset is not None:
             raise
         raise NotReadyError(f"the database is ready, but {error}" + (f" ({refused})" if refused else "")) from None
 
@@ -74,7 +73,7 @@ def _ready(request: Request, served: ServedModels, asked: str | None, troubles: 
     version = None if several else served.version_of(dataset)
     if not served.all():  # at the start: requests wait for it, probes are told
         raise NotReadyError("the model in service is still being loaded")
-    warnings = (*request.app.state.keys.troubles(), *troubles)
+    warnings = (*request.app.state.keys.troubles(), *filter(None, [served.trouble]), *troubles)
     return Ready(model_version=version, dataset=dataset, in_service=in_service_of(served), warnings=warnings)
 
 

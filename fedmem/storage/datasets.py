@@ -81,8 +81,7 @@ def hide_dataset(connection: Connection, name: str) -> int:
     if users:
         raise ConflictError(
             f"the data set {name!r} cannot be removed: {_named(users)} trained or will train on it, and the record of "
-            "a job names its data. Import other data under another name instead, or remove them with it: fedmem data "
-            "remove --force"
+            f"a job names its data. fedmem data remove {name} --force removes them with it"
         )
     connection.execute(update(datasets).where(datasets.c.id == dataset_id).values(newest_id=None))
     return dataset_id

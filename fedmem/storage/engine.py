@@ -149,7 +149,7 @@ def database_errors(url: URL) -> Iterator[None]:
 
 
 def note_deletion(connection: Connection) -> None:
-    """Note, in the transaction that deletes a user's rows, that SQLite's files are to be rid of them."""
+    """Note, in the transaction that deletes rows of users, that SQLite's files are to be rid of them."""
     if connection.dialect.name == "sqlite":
         noted = connection.exec_driver_sql("PRAGMA user_version").scalar_one()
         connection.exec_driver_sql(f"PRAGMA user_version = {noted + 1}")

@@ -12,7 +12,7 @@ from sqlalchemy import Column, ColumnElement, Connection, Engine, delete, insert
 
 from fedmem.config import Repeats
 from fedmem.errors import ConflictError
-from fedmem.storage.engine import reading, writing
+from fedmem.storage.engine import note_deletion, reading, writing
 from fedmem.storage.interactions import insert_new
 from fedmem.storage.schema import datasets, imports, interactions, items
 from fedmem.storage.turns import PIECE, in_turns, split
@@ -97,11 +97,12 @@ def settle(engine: Engine, mine: Import) -> None:
 
 
 def clear_dataset(engine: Engine, dataset_id: int) -> None:
-    """Delete a data set that is not seen, with all that is in it."""
+    """Delete a data set that is not seen, with all that is in it; SQLite's file is then to be written anew."""
     _delete(engine, interactions.c.id, interactions.c.dataset_id == dataset_id)
     _delete(engine, items.c.item_id, items.c.dataset_id == dataset_id)
     with writing(engine) as connection:
         connection.execute(delete(datasets).where(datasets.c.id == dataset_id, datasets.c.newest_id.is_(None)))
+        note_deletion(connection)
 
 
 def _written(mine: Import) -> tuple[ColumnElement[bool], ColumnElement[bool]]:

@@ -24,11 +24,26 @@ DAY = 86_400.0
 
 @dataclass(frozen=True)
 class Removable:
-    """A job that may be removed, what its folder takes on the disk in bytes, and whether its model is in service."""
+    """A job that may be removed.
+
+    Attributes:
+        job: the job.
+        size: what its folder takes on the disk, in bytes.
+        use: its model's, ``in service`` or ``tried in an A/B test``; empty where it answers no user.
+    """
 
     job: JobRow
     size: int
-    serves: bool
+    use: str
+
+
+@dataclass(frozen=True)
+class _Serving:
+    """A model of a job that answers users, as what, and what ends that."""
+
+    version: str
+    use: str
+    remedy: str
 
 
 class JobRemoval:
@@ -54,7 +69,7 @@ class JobRemoval:
             found = [(job_row(connection, number), _serving(connection, number)) for number in dict.fromkeys(job_ids)]
             for job, serving in found:
                 _require_removable(connection, job, None if even_in_service else serving)
-        return [Removable(job, size_of(self._folder(job.id)), serving is not None) for job, serving in found]
+        return [Removable(job, size_of(self._folder(job.id)), serving.use if serving else "") for job, serving in found]
 
     def of_dataset(self, dataset: str) -> list[int]:
         """List the jobs on a data set, in order."""
@@ -151,13 +166,13 @@ def next_job_id(connection: Connection) -> int | None:
     return 1 + max(connection.scalar(query) or 0 for query in newest)
 
 
-def _require_removable(connection: Connection, job: JobRow, serving: str | None) -> None:
+def _require_removable(connection: Connection, job: JobRow, serving: _Serving | None) -> None:
     if job.state not in ENDED:
         raise ConflictError(f"job {job.id} is {job.state} and cannot be removed: stop it first")
     if serving is not None:
         raise ConflictError(
-            f"job {job.id} cannot be removed: its model {serving} is in service for the data set {job.dataset!r}, "
-            "or tried there. Activate another before, or stop the A/B test"
+            f"job {job.id} cannot be removed: its model {serving.version} is {serving.use} for the data set "
+            f"{job.dataset!r}. {serving.remedy}"
         )
     for child in _waiting_children(connection, job.id):
         raise ConflictError(f"job {job.id} cannot be removed: job {child} is to go on from it. Wait for it, or stop it")
@@ -171,15 +186,18 @@ def _may_go(connection: Connection, job: JobRow) -> bool:
     return not (job.model_version and version_before(connection, job.dataset) == job.model_version)
 
 
-def _serving(connection: Connection, job_id: int) -> str | None:
+def _serving(connection: Connection, job_id: int) -> _Serving | None:
     """Return the model of a job that is in service or is tried in an A/B test, None if none is."""
     dataset_id = connection.scalar(select(jobs.c.dataset_id).where(jobs.c.id == job_id))
     if dataset_id is None:
         return None
-    test = running_test(connection, dataset_id)
-    answering = {active_version(connection, dataset_id), None if test is None else test.treatment}
-    of_job = select(models.c.version).where(models.c.job_id == job_id)
-    return next((version for version in connection.scalars(of_job) if version in answering), None)
+    test, active = running_test(connection, dataset_id), active_version(connection, dataset_id)
+    for version in connection.scalars(select(models.c.version).where(models.c.job_id == job_id)):
+        if version == active:
+            return _Serving(version, "in service", "Activate another before")
+        if test is not None and version == test.treatment:
+            return _Serving(version, "tried in an A/B test", f"Stop test {test.id} before")
+    return None
 
 
 def _waiting_children(connection: Connection, job_id: int) -> Iterator[int]:

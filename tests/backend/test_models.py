@@ -174,6 +174,8 @@ def test_a_first_model_that_waits_is_named_where_nothing_serves(served_world, re
         detail = problem(client.get("/recommend/u01"), 503).detail
         name = recommender.model_version
         assert f"model {name} is ready and waits: it is not above popularity; POST /models/{name}/activate" in detail
+        assert f"model {name} is ready and waits" in problem(client.get("/recommend/u01?dataset=tiny"), 503).detail
+        assert "there is no data set 'nowhere'" in problem(client.get("/recommend/u01?dataset=nowhere"), 404).detail
         assert client.get("/jobs/1").json()["model_waits"] == "it is not above popularity"
         (model,) = client.get("/models").json()["models"]
         assert (model["state"], model["waits"]) == ("ready", "it is not above popularity")

@@ -19,10 +19,12 @@ from starlette.testclient import TestClient
 
 from backend import wanted_work
 from backend.app import create_app
+from backend.awaited import awaited
 from fedmem.contracts import BatchResponse, RecommendationResponse
 from fedmem.federated.scoring import ModelScorer, UserContext
 from fedmem.serving.user_contexts import UserContexts
-from fedmem.storage.jobs import RoundResult
+from fedmem.storage.catalogue import CatalogueStore
+from fedmem.storage.jobs import JobStore, RoundResult
 from tests.backend.conftest import GENRES, ITEMS, copy_of, dataset, problem, running, settings_of, wait_for_model
 from tests.waiting import PATIENCE, until
 
@@ -124,8 +126,8 @@ def test_an_answer_names_its_data_set_and_is_not_given_for_another(shared):
         (found,) = response.json().get("answers", [response.json()])
         assert found["dataset"] == "tiny"
     for response in asked_of(shared, "other"):
-        detail = problem(response, 409).detail
-        assert "no model of a data set 'other' is in service (there are models of tiny): train one" in detail
+        detail = problem(response, 503).detail
+        assert "no model of a data set 'other' is in service (there are models of tiny): queue a training" in detail
 
 
 def brute_force(recommender, user, category, exclude, include_seen, memory) -> list[tuple[str, float]]:
@@ -462,6 +464,13 @@ def test_without_a_model_there_is_no_answer(client):
     for response in (client.get("/recommend/u01"), client.post("/recommend", json={}), client.get("/items/1/similar")):
         assert "POST /jobs" in problem(response, 503).detail
     assert "no model" in problem(client.get("/health/ready"), 503).detail
+
+
+def test_without_any_data_an_import_is_what_comes_first(engine):
+    catalogue = CatalogueStore(engine)
+    for row in catalogue.datasets():
+        catalogue.remove(row.name)
+    assert awaited(JobStore(engine), catalogue) == "import data (fedmem data import PATH), then queue a training job"
 
 
 def test_without_a_model_the_job_that_will_bring_one_is_named(client, jobs):

@@ -172,7 +172,11 @@ def test_health_models_and_metrics_name_both(two):
         ("tiny", True, False),
     ]
     assert two.get("/health/ready?dataset=books").json()["model_version"].startswith("job-2-")
-    assert "no model of a data set 'other' is in service" in problem(two.get("/health/ready?dataset=other"), 409).detail
+    (warning,) = ready.warnings
+    assert "several data sets have models (books, tiny)" in warning
+    for path in ("/health/ready", "/recommend/u01"):
+        detail = problem(two.get(f"{path}?dataset=other"), 503).detail
+        assert "no model of a data set 'other' is in service (there are models of books, tiny): queue a train" in detail
     page = ModelPage.model_validate(two.get("/models").json())
     assert page.serving is None
     assert [model.serving for model in page.models] == [True, True] == [model.active for model in page.models]
@@ -182,6 +186,17 @@ def test_health_models_and_metrics_name_both(two):
     text = two.get("/metrics").text
     for one in ready.in_service:
         assert f'fedmem_model_round{{dataset="{one.dataset}",version="{one.model_version}"}}' in text
+
+
+def test_the_log_warns_once_that_requests_must_name_a_data_set(both, caplog):
+    caplog.set_level(logging.WARNING, "backend")
+    with TestClient(create_app(settings_of(both))) as client:
+        wait_for_model(client)
+        client.app.state.services.keeper.look()
+        (said,) = [record.message for record in caplog.records if "set FEDMEM_DATASET" in record.message]
+        assert "several data sets have models (books, tiny)" in said
+        client.app.state.services.keeper.look()
+        assert caplog.text.count("set FEDMEM_DATASET") == 1
 
 
 def test_a_default_is_a_setting(both):
@@ -197,9 +212,8 @@ def test_a_default_is_a_setting(both):
 def test_a_default_without_a_model_is_not_answered_by_another(both):
     with TestClient(create_app(settings_of(both, dataset="other"))) as client:
         client.app.state.services.keeper.look()
-        detail = problem(client.get("/recommend/u01"), 409).detail
-        assert "no model of a data set 'other' is in service (there are models of books, tiny)" in detail
-        assert "FEDMEM_DATASET names it" in detail
+        detail = problem(client.get("/recommend/u01"), 503).detail
+        assert "no model of a data set 'other' is in service, which FEDMEM_DATASET names (there are models of" in detail
         problem(client.get("/health/ready"), 503)
         assert client.get("/recommend/u01?dataset=tiny").status_code == 200
 
@@ -352,11 +366,11 @@ def test_a_first_text_that_is_put_does_not_wait_until_the_encoder_is_loaded(serv
 def test_what_could_not_be_done_is_among_the_warnings(two):
     with two.app.state.services.keeper.troubles.apart("a trial"):
         raise OSError("no disk")
-    (warning,) = two.get("/health/ready").json()["warnings"]
+    several, warning = two.get("/health/ready").json()["warnings"]
     assert warning == "a trial is not possible for now (OSError: no disk); it is tried again"
     with two.app.state.services.keeper.troubles.apart("a trial"):
         pass
-    assert two.get("/health/ready").json()["warnings"] == []
+    assert two.get("/health/ready").json()["warnings"] == [several]
 
 
 @pytest.mark.parametrize("stage", ["erase_what_waits", "all_active"])

@@ -430,6 +430,22 @@ def test_a_data_set_is_removed_with_all_that_is_in_it(films):
     assert films.write("films", "/data", columns(), FILMS) == imported(interactions=(5, 0), items=(4, 0, 0))
 
 
+def test_the_disk_of_a_data_set_that_is_removed_is_given_back(sqlite_engine):
+    def pages() -> int:
+        with sqlite_engine.connect() as connection:
+            return connection.exec_driver_sql("PRAGMA page_count").scalar_one()
+
+    store, empty = CatalogueStore(sqlite_engine), pages()
+    many = InteractionColumns([f"user {n}" for n in range(5000)], ["1"] * 5000, [float(n) for n in range(5000)])
+    store.write("films", "/data", many, [ItemRow("1", "One")])
+    full = pages()
+    assert full > 2 * empty
+    store.remove("films")
+    assert pages() == full
+    assert store.forget_deleted()
+    assert pages() < 1.5 * empty
+
+
 def test_a_data_set_that_a_job_refers_to_stays(films, engine):
     queue(JobStore(engine), dataset="films")
     with pytest.raises(ConflictError, match="'films' cannot be removed: job 1 trained or will train on it"):

@@ -59,7 +59,7 @@ def count(engine, *tables) -> list[int]:
 def test_a_job_goes_with_all_that_is_its_own(engine, store, removal):
     job = ended(store, removal)
     (found,) = removal.look([job])
-    assert (found.job.id, found.serves) == (job, False)
+    assert (found.job.id, found.use) == (job, "")
     assert 10_000 <= found.size == size_of(removal.data_dir / "jobs" / str(job))
     removal.remove(job, "a test")
     assert count(engine, rounds, metrics, logs, models) == [0, 0, 0, 0]
@@ -91,7 +91,7 @@ def test_a_model_in_service_stays_with_its_job_unless_all_is_to_go(engine, store
     for refused in (removal.look, lambda jobs: removal.remove(jobs[0], "a test")):
         with pytest.raises(ConflictError, match="its model job-1-round-1 is in service for the data set 'films'"):
             refused([job])
-    assert removal.look([job], even_in_service=True)[0].serves
+    assert removal.look([job], even_in_service=True)[0].use == "in service"
     removal.remove(job, "a test", even_in_service=True)
     assert count(engine, models, activations) == [0, 0]
     assert ModelStore(engine).all_active() == []
@@ -102,8 +102,9 @@ def test_a_model_that_is_tried_stays_with_its_job(engine, store, removal, clock)
     tried = ended(store, removal)
     tests = AbTestStore(engine, clock)
     test = tests.start(f"job-{tried}-round-1", 0.5)
-    with pytest.raises(ConflictError, match="or stop the A/B test"):
+    with pytest.raises(ConflictError, match=r"is tried in an A/B test for .*Stop test 1 before"):
         removal.remove(tried, "asked for")
+    assert removal.look([tried], even_in_service=True)[0].use == "tried in an A/B test"
     assert removal.beyond(0, None) == []
     tests.stop(test.id, "enough")
     removal.remove(tried, "asked for")
