@@ -53,7 +53,11 @@ def check_format(format: str) -> None:
 
 
 def locate(data: Path, reading: Reading | None = None) -> Source:
-    """Find the interactions file and the items file beside it; ``data`` is a file, a folder, or a folder of parts."""
+    """Find the interactions file and the items file that belongs to it.
+
+    ``data`` is a file, a folder, or a folder of parts. A table under a name of its own may have another shop's items
+    beside it, whose ids mean others: only one that is called as in a folder of one data set has those of the folder.
+    """
     reading = reading or Reading()
     check_format(reading.format)
     if not data.exists():
@@ -61,7 +65,7 @@ def locate(data: Path, reading: Reading | None = None) -> Source:
     if data.is_dir():
         return _locate_in_folder(data, reading)
     found = detect_format(data, reading) if reading.format == "auto" else reading.format
-    return Source(data, found, _first_present(data.parent, _LAYOUTS[found][1]))
+    return Source(data, found, _items_beside(data, found))
 
 
 def detect_format(path: Path, reading: Reading | None = None) -> str:
@@ -114,10 +118,18 @@ def _locate_in_folder(folder: Path, reading: Reading) -> Source:
             actual = detect_format(found, reading) if name == "movielens-csv" and reading.format == "auto" else name
             return Source(found, actual, _first_present(folder, (*item_names, *_LAYOUTS[actual][1])))
     if "parquet" in layouts and parts_of(folder):
-        return Source(folder, "parquet", _first_present(folder.parent, _LAYOUTS["parquet"][1]))
+        return Source(folder, "parquet", _items_beside(folder, "parquet"))
     if "sasrec" in layouts:
         return Source(_only_sasrec_file(folder), "sasrec")
     raise DataError(f"{folder} holds none of {', '.join(_expected_names(candidates))}; {_NAME_IT}")
+
+
+def _items_beside(data: Path, format: str) -> Path | None:
+    usual, items = _LAYOUTS[format]
+    named = format not in TABLE_FORMATS or any(
+        data.name == name + suffix for name in usual for suffix in PACKED_SUFFIXES
+    )
+    return _first_present(data.parent, items) if named else None
 
 
 def _only_sasrec_file(folder: Path) -> Path:

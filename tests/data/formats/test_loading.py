@@ -162,16 +162,26 @@ def test_movielens_1m_at_scale_holds_the_sequences_of_sasrec(shared_data):
         assert [data.vocabulary.item_id(index) for index in history] == expected
 
 
+@pytest.mark.parametrize(("name", "title"), [("web.csv", ""), ("interactions.csv", "Of the other shop")])
+def test_items_beside_a_file_are_its_own_only_where_it_is_called_as_in_a_folder(tmp_path, name, title):
+    (tmp_path / name).write_text("user_id,item_id,timestamp\n" + "".join(f"u{n},{n % 3},{n}\n" for n in range(9)))
+    (tmp_path / "items.csv").write_text("item_id,title\n1,Of the other shop\n")
+    titles = {item.item_id: item.title for item in read_dataset(tmp_path / name)[1]}
+    assert ("Of the other shop" in titles.values()) == bool(title)
+    named = read_dataset(tmp_path / name, items=tmp_path / "items.csv")[1]
+    assert "Of the other shop" in {item.title for item in named}
+
+
 def test_a_stray_items_file_beside_a_file_is_left_out_with_a_warning(tmp_path, caplog):
-    (tmp_path / "mine.csv").write_text(
+    (tmp_path / "interactions.csv").write_text(
         "user_id,item_id,timestamp\n" + "".join(f"u{n},i{n % 3},{n}\n" for n in range(9))
     )
     (tmp_path / "items.csv").write_text("item_id,title\nother,Another film\n")
     with pytest.raises(DataError, match="describes none of the items"):
-        load_dataset(tmp_path / "mine.csv", items=tmp_path / "items.csv", min_sequence_length=3)
+        load_dataset(tmp_path / "interactions.csv", items=tmp_path / "items.csv", min_sequence_length=3)
     with pytest.raises(DataError, match="nothing to train on"):
-        load_dataset(tmp_path / "mine.csv", min_sequence_length=3)
+        load_dataset(tmp_path / "interactions.csv", min_sequence_length=3)
     assert "titles are not used" in caplog.text
     caplog.clear()
-    assert "other" not in {item.item_id for item in read_dataset(tmp_path / "mine.csv")[1]}
+    assert "other" not in {item.item_id for item in read_dataset(tmp_path / "interactions.csv")[1]}
     assert "titles are not used" in caplog.text
