@@ -139,8 +139,9 @@ async def _http_error(request: Request, error: Exception) -> Response:
 
 
 def _detail(request: Request, error: HTTPException) -> str:
+    docs = request.app.state.links.path("/docs")
     if error.status_code == HTTPStatus.NOT_FOUND and error.detail == HTTPStatus.NOT_FOUND.phrase:
-        return f"there is nothing at {request.url.path}; /docs lists what there is"
+        return f"there is nothing at {request.url.path}; {docs} lists what there is"
     if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
-        return f"{request.method} is not possible here; allowed: {(error.headers or {}).get('Allow', 'see /docs')}"
+        return f"{request.method} is not possible here; allowed: {(error.headers or {}).get('Allow', f'see {docs}')}"
     return str(error.detail)

@@ -20,7 +20,11 @@ class Settings(StorageSettings, WebSettings):
         "127.0.0.1",
         description="The address to listen on; beyond loopback only with FEDMEM_API_KEY or FEDMEM_KEYS_FILE.",
     )
-    port: Annotated[int, Field(ge=0, le=65535)] = Field(8000, description="The port to listen on; 0 takes a free one.")
+    port: Annotated[int, Field(ge=0, le=65535)] = Field(
+        8000,
+        description="The port to listen on; 0 takes a free one. With another than 8000 set FEDMEM_API_URL too, by which "
+        "the dashboard reaches it (fedmem up does so itself).",
+    )
     root_path: Annotated[str, AfterValidator(checked_prefix)] = Field(
         "",
         description="The path by which a reverse proxy tells the API from other services of its host: /api. Links, "

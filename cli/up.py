@@ -3,12 +3,12 @@
 import contextlib
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
-from urllib.parse import quote
+from typing import TYPE_CHECKING, Annotated, Any
+from urllib.parse import quote, urlencode
 
 import typer
 
@@ -143,13 +143,25 @@ def _say_how_to_ask(backend: Address) -> bool:
     import httpx
 
     with contextlib.suppress(httpx.HTTPError, LookupError):
-        if httpx.get(f"{backend.url}/health/ready", timeout=2).is_success:
-            key = {"X-API-Key": os.environ.get("FEDMEM_API_KEY", "")}
-            answer = httpx.get(f"{backend.url}/users", params={"limit": 1}, headers=key, timeout=2)
-            user = answer.json()["users"][0]["user_id"] if answer.is_success else "USER"
-            notes.print(f"a model is in service: curl '{backend.url}/recommend/{quote(user)}?k=5'")
+        ready = httpx.get(f"{backend.url}/health/ready", timeout=2)
+        if ready.is_success:
+            notes.print(f"a model is in service: {request_of(backend, ready.json())}")
             return True
     return False
+
+
+def request_of(backend: Address, ready: Mapping[str, Any]) -> str:
+    """Write a request with what it needs here: a data set where several serve, a key where reading needs one."""
+    import httpx
+
+    dataset = ready["dataset"] or ready["in_service"][0]["dataset"]
+    named = {} if ready["dataset"] else {"dataset": dataset}
+    key = {"X-API-Key": os.environ.get("FEDMEM_API_KEY", "")}
+    answer = httpx.get(f"{backend.url}/users", params={"limit": 1, "dataset": dataset}, headers=key, timeout=2)
+    user = answer.json()["users"][0]["user_id"] if answer.is_success else "USER"
+    open_to_all = httpx.get(f"{backend.url}/datasets", timeout=2).is_success
+    header = "" if open_to_all else " -H 'X-API-Key: ...'"
+    return f"curl{header} '{backend.url}/recommend/{quote(user)}?{urlencode(named | {'k': 5})}'"
 
 
 def _show_news(jobs: "JobStore", began: float, shown: dict[int, int]) -> None:

@@ -29,6 +29,8 @@ from fedmem.randomness import numpy_generator
 
 logger = logging.getLogger(__name__)
 
+FEW_REPEATS = 0.01  # of the targets, below which it is not worth a word that they repeat
+
 
 def take_snapshot(
     config: ExperimentConfig,
@@ -152,7 +154,7 @@ def _say_what_is_left_out(dataset: FederatedDataset) -> None:
 
 def _say_what_repeats(dataset: FederatedDataset) -> None:
     shares = repeated_shares(dataset)
-    if not any(shares.values()):
+    if max(shares.values(), default=0.0) < FEW_REPEATS:
         return
     what = " and ".join(f"{share:.1%} of the {split} targets" for split, share in shares.items())
     if dataset.repeats == "hide":

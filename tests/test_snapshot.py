@@ -83,6 +83,13 @@ def test_the_share_of_repeated_targets_is_said_and_kept(tmp_path, caplog, repeat
     assert "targets" not in caplog.text
 
 
+@pytest.mark.parametrize(("users", "said"), [(99, True), (101, False)])
+def test_a_repeat_in_a_hundred_is_worth_a_word_and_fewer_are_not(caplog, users, said):
+    repeated, others = [1, 2, 3, 4, 1], [[1, 2, 3, 4, 5]] * (users - 1)
+    take_snapshot(tiny_config(features=OFF), FederatedDataset.from_sequences([repeated, *others], 9))
+    assert ("items that their users took before" in caplog.text) == said
+
+
 def test_one_user_is_refused_before_anything_is_trained():
     with pytest.raises(DataError, match="needs at least two clients"):
         take_snapshot(tiny_config(features=OFF), tiny_dataset(1))

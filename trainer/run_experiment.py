@@ -65,7 +65,7 @@ class JobRun:
         except (MissingFolderError, NodesAwayError) as missing:
             self._hold(str(missing))
         except FedMemError as error:
-            self._fail(str(error))
+            self._fail(str(error), trace=None)  # what the sentence says is all there is to mend
         except MemoryError:
             self._fail(OUT_OF_MEMORY)
         except Exception as error:  # whatever it is, the service goes on with other jobs
@@ -217,7 +217,7 @@ class JobRun:
 
     def _why_no_more_rounds(self, run: TrainingRun, last: int) -> str:
         if last >= self.job.num_rounds:
-            return f"all {last} rounds are done"
+            return f"all {last} rounds are done" if last > 1 else "its one round is done"
         config = run.snapshot.config
         if last and run.server.budget and last >= run.server.budget.rounds:
             return f"ended after round {last}: one more would spend more than {run.server.budget.settings}"
@@ -253,8 +253,9 @@ class JobRun:
         self.control.end()
         self.control.patiently(lambda: self.stores.jobs.hold(self.lease, message))
 
-    def _fail(self, message: str) -> None:
-        trace = traceback.format_exc()
+    def _fail(self, message: str, trace: str | None = "") -> None:
+        """End the job as failed; the traceback is that of the error at hand, unless it is None."""
+        trace = trace if trace is None else traceback.format_exc()
         logger.error("failed: %s", message)
         self.control.end()
         self.control.patiently(lambda: self.stores.jobs.finish(self.lease, "failed", message=message, traceback=trace))

@@ -23,7 +23,8 @@ def of_category(items: Sequence[Item], category: str) -> BoolArray:
     inside = np.array([category in item.genres for item in items], np.bool_)
     if not inside.any():
         genres = (item.genres for item in items)
-        raise ConfigError(f"category = {category!r}: no item has this genre{_nearest(genres, category, 'genres')}")
+        nearest = _nearest(genres, category, "genres")
+        raise ConfigError(f"category = {category!r}: no item that can be recommended has this genre{nearest}")
     return inside
 
 
@@ -36,7 +37,8 @@ def of_tags(items: Sequence[Item], tags: Sequence[str]) -> BoolArray:
     unknown = set(tags).difference(*(item.tags for item in items))
     if unknown:
         tag = min(unknown)
-        raise ConfigError(f"tag = {tag!r}: no item has this tag{_nearest((item.tags for item in items), tag, 'tags')}")
+        nearest = _nearest((item.tags for item in items), tag, "tags")
+        raise ConfigError(f"tag = {tag!r}: no item that can be recommended has this tag{nearest}")
     return np.array([set(tags) <= set(item.tags) for item in items], np.bool_)
 
 
@@ -72,7 +74,7 @@ def _nearest(lists: Iterable[Sequence[str]], asked: str, what: str) -> str:
     close = get_close_matches(asked, names, n=1, cutoff=0.5)
     if close:
         return f" (did you mean {close[0]!r}?)"
-    return f"; there are {', '.join(names[:20])}" if names else f"; this catalogue has no {what}"
+    return f"; there are {', '.join(names[:20])}" if names else f"; none of them has {what}"
 
 
 # By field of ``Selection``; one that is None or empty filters nothing.

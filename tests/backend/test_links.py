@@ -38,6 +38,7 @@ def test_a_picture_is_found_where_it_is_said_to_be(client):
 
 def test_the_documentation_and_its_document_do_too(client):
     assert client.get("/api/openapi.json").json()["servers"] == [{"url": "/api"}]
+    assert "; /api/docs lists what there is" in client.get("/api/nothing").json()["detail"]
     page = client.get("/api/").text
     assert '"/api/openapi.json"' in page.replace("'", '"')
     assert client.get("/api/docs/files/swagger-ui.css").status_code == 200

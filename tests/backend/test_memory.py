@@ -84,7 +84,7 @@ def test_what_one_prototype_recommends(served, recommender):
     assert "it has 0 to 2" in problem(served.get("/memory/prototypes/3/recommendations"), 404).detail
     problem(served.get("/memory/prototypes/x/recommendations"), 422)
     problem(served.get("/memory/prototypes/0/recommendations?model=job-9-round-9"), 404)
-    problem(served.get("/memory/prototypes/0/recommendations?dataset=other"), 409)
+    problem(served.get("/memory/prototypes/0/recommendations?dataset=other"), 503)
 
 
 def test_a_model_without_prototypes_recommends_by_none(served, monkeypatch):

@@ -80,7 +80,10 @@ def test_ids_may_hold_anything_printable(shared, user_id):
         ({"k": 51}, "k = 51 is more than FEDMEM_MAX_K = 50"),
         ({"k": "many"}, "k = 'many'"),
         ({"offset": -1}, "offset = '-1'"),
-        ({"category": "Comdy"}, "category = 'Comdy': no item has this genre (did you mean 'Comedy'?)"),
+        (
+            {"category": "Comdy"},
+            "category = 'Comdy': no item that can be recommended has this genre (did you mean 'Comedy'?)",
+        ),
         ({"exclude": ""}, "exclude.0 = "),
         ({"kk": 3}, "kk = '3': there is no such parameter (did you mean 'k'?)"),
         ({"page": 2}, "page = '2': there is no such parameter; there are: category, dataset, exclude, explain, "),

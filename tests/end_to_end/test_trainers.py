@@ -325,6 +325,7 @@ def test_a_job_that_would_continue_under_other_settings_is_refused_and_if_it_was
     job = product.jobs.get(second.id)
     assert job.state == "failed"
     assert f"training.loss was 'full_softmax' when job {first.id} began and is now 'bpr'" in job.message
+    assert job.traceback is None, "the sentence says it all"
 
 
 def test_feedback_that_arrives_meanwhile_waits_for_the_next_job(product, started):
