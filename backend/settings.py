@@ -22,8 +22,8 @@ class Settings(StorageSettings, WebSettings):
     )
     port: Annotated[int, Field(ge=0, le=65535)] = Field(
         8000,
-        description="The port to listen on; 0 takes a free one. With another than 8000 set FEDMEM_API_URL too, by which "
-        "the dashboard reaches it (fedmem up does so itself).",
+        description="The port to listen on; 0 takes a free one. With another than 8000 set FEDMEM_API_URL too, by "
+        "which the dashboard reaches it (fedmem up does so itself).",
     )
     root_path: Annotated[str, AfterValidator(checked_prefix)] = Field(
         "",
