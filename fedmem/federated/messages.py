@@ -3,8 +3,8 @@
 Down goes a ``Broadcast``. Up comes a ``ClientUpdate`` of one client, or an ``UpdateSum`` of several, which shows the
 server less (but for ``GatheredPrototypes`` and ``GatheredChanges``); after an evaluation ``MetricSums``. Where sums are
 secure a ``Session`` goes down first, and of all of these a ``MaskedSum`` comes up. Nothing else crosses: server code
-cannot import client data or a local memory (an import contract checks it). What is sent is clipped, noised or masked
-in ``postprocessing``.
+cannot import client data or a local memory (an import contract checks it). What is sent is clipped or noised
+in ``postprocessing``, and masked in ``masking``.
 """
 
 import functools

@@ -1,7 +1,8 @@
 """The one place between client and server: what a client sends, and what a sum of clients is, is changed here.
 
-Clipping, noise and masks are postprocessors; a round takes a chain of them. One that looks at single clients makes
-every client of the round send an update of its own, postprocessed on its device before anything is added to it.
+Clipping and noise are postprocessors; a round takes a chain of them. One that looks at single clients makes every
+client of the round send an update of its own, postprocessed on its device before anything is added to it. Secure sums
+mask what comes out of the chain (``masking``).
 """
 
 from collections.abc import Sequence

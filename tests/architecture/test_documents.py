@@ -89,7 +89,7 @@ def test_the_architecture_draws_the_arrows_that_are_checked(project_root):
 
 def test_the_readme_says_where_a_clients_round_is(project_root):
     readme = (project_root / "README.md").read_text(encoding="utf-8")
-    name, path = re.findall(r"A client's round starts in `([\w.]+)` of `([\w/]+)\.py`", readme)[0]
+    name, path = re.findall(r"A client's round is `([\w.]+)` of `([\w/]+)\.py`", readme)[0]
     assert resolves(project_root, f"{path.replace('/', '.')}.{name}")
 
 

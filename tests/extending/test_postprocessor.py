@@ -11,7 +11,7 @@ NORM = 8.0
 
 
 def test_clipping_what_a_client_sends_is_one_file(tmp_path: Path) -> None:
-    found = recipe("Clipping, noise or masks of what clients send")
+    found = recipe("Clipping or noise of what clients send")
     assert len(found.changes) == 1
     told = json.loads(found.carry_out(tmp_path).run("clipped_training.py", str(NORM)))
     assert len(told["before"]) == len(told["after"]) == told["clients"] > 0

@@ -2,6 +2,8 @@
 
 from collections.abc import Iterable
 from dataclasses import replace
+from functools import reduce
+from operator import add
 
 import numpy as np
 import pytest
@@ -129,12 +131,29 @@ def test_metrics_are_means_over_what_they_weigh_by_and_totals():
 # With real clients
 
 
-@pytest.fixture
-def server():
+def server_of_clients() -> FedMemServer:
     snapshot = tiny_snapshot()
     population = population_of(snapshot)
     state = initial_state(snapshot.config, population.model, snapshot.features)
     return FedMemServer(snapshot.config, snapshot.dataset.trainable_users, population, state)
+
+
+@pytest.fixture
+def server():
+    return server_of_clients()
+
+
+def test_the_steps_of_the_original_one_after_the_other_are_a_round(server):
+    whole = server_of_clients()
+    whole.run_round()
+    broadcast = server.distribute_model()
+    assert server.distribute_global_abstract_memory() is broadcast.global_memory is not None
+    total = reduce(add, server.population.train(server.select_clients(), broadcast))
+    server.update_global_model(server.aggregate_parameters(total), server.aggregate_prototypes(total))
+    for name, values in whole.state.parameters.items():
+        np.testing.assert_allclose(server.state.parameters[name], values, rtol=1e-6, atol=1e-9, err_msg=name)
+    for name, values in whole.state.global_memory.to_arrays().items():
+        np.testing.assert_allclose(server.state.global_memory.to_arrays()[name], values, rtol=1e-6, err_msg=name)
 
 
 def test_bytes_are_those_of_the_messages(server):
