@@ -65,16 +65,20 @@ def show(database_url: DatabaseUrl = None, as_json: AsJson = False) -> None:
         notes.print("no A/B test yet: start one with fedmem ab start MODEL")
     else:
         answers.print(_table(found))
+        for test in found:  # sentences, for which a table has no room
+            answers.print(
+                f"test {test.id}: {test.verdict}" + (f"; ended: {test.ended_because}" if test.ended_at else "")
+            )
 
 
 def _table(found: "list[AbTest]") -> Table:
     table = Table()
-    for name in ("test", "data set", "control", "treatment", "share", "state", "verdict"):
-        table.add_column(name, no_wrap=name in ("control", "treatment"), overflow="fold")
+    for name in ("test", "data set", "control", "treatment", "share", "state"):
+        table.add_column(name, no_wrap=name != "data set", overflow="fold")
     for test in found:
-        state = "runs" if test.ended_at is None else f"ended: {test.ended_because}"
+        state = "runs" if test.ended_at is None else "ended"
         versions = test.control.model_version, test.treatment.model_version
-        table.add_row(str(test.id), test.dataset, *versions, f"{test.share:.0%}", state, test.verdict)
+        table.add_row(str(test.id), test.dataset, *versions, f"{test.share:.0%}", state)
     return table
 
 

@@ -1,6 +1,6 @@
 """``fedmem models``: which model serves which data set, what waits and why, and what served when."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any
@@ -15,6 +15,8 @@ from cli.screen import answer_json, answers, notes
 if TYPE_CHECKING:
     from backend.services import Services
     from fedmem.contracts import ModelVersion
+    from fedmem.storage.job_rows import JobRow
+    from fedmem.storage.jobs import JobStore
     from fedmem.storage.models import ModelRow
 
 app = typer.Typer(
@@ -34,6 +36,7 @@ def show_models(dataset: OfDataset = None, database_url: DatabaseUrl = None, as_
     from backend.damaged_rows import shown
     from backend.operation_rows import model_of
     from fedmem.storage.ab_tests import AbTestStore
+    from fedmem.storage.jobs import JobStore
     from fedmem.storage.models import ModelStore
 
     with opened(database_url) as engine:
@@ -42,13 +45,32 @@ def show_models(dataset: OfDataset = None, database_url: DatabaseUrl = None, as_
         serving = [row for row in store.all_active() if dataset in (None, row.dataset)]
         newest = [row for row in store.page(NEWEST, dataset) if not row.active]
         tests = {test.treatment: test for test in AbTestStore(engine).running()}
+        unsaid = _why_ready(JobStore(engine), newest)
     found = list(shown(lambda row: model_of(row, {}, None), [*serving, *newest]))
     if as_json:
         answer_json([_record(model, tests) for model in found])
     elif not found:
         notes.print("no model yet: every job that ends with a round leaves one; fedmem jobs start --dataset NAME")
     else:
-        answers.print(_table(found, tests))
+        answers.print(_table(found))
+        for model in found:  # sentences, for which a table has no room
+            if note := _note(model, tests) or unsaid.get(model.version):
+                answers.print(f"{model.version}: {note}")
+
+
+def _why_ready(jobs: "JobStore", found: "Sequence[ModelRow]") -> dict[str, str]:
+    """Say of models that never served, and that no gate held back, why that is so; by version."""
+    silent = [row for row in found if not row.served_before and row.held_back is None]
+    whys = {row.version: _why_not(jobs.get(row.job_id)) for row in silent}
+    return {version: why for version, why in whys.items() if why}
+
+
+def _why_not(job: "JobRow") -> str:
+    if job.kind == "experiment":
+        return "an experiment's model goes into service by hand alone"
+    if job.state != "succeeded":
+        return f"its job was {job.state}"
+    return "no round of its job was better than the model that served, which stayed" if job.goes_on_with_newest else ""
 
 
 def _record(model: "ModelVersion", tests: Mapping[str, Any]) -> dict[str, Any]:
@@ -58,19 +80,22 @@ def _record(model: "ModelVersion", tests: Mapping[str, Any]) -> dict[str, Any]:
     return model.model_dump(mode="json", exclude={"serving", "refused"}) | {"ab_test": running}
 
 
-def _table(found: "list[ModelVersion]", tests: Mapping[str, Any]) -> Table:
+def _note(model: "ModelVersion", tests: Mapping[str, Any]) -> str | None:
+    test = tests.get(model.version)
+    if test is not None:
+        return f"A/B test {test.id}: answers {test.share:.0%} of the users of {test.control}"
+    return model.waits
+
+
+def _table(found: "list[ModelVersion]") -> Table:
     table = Table()
-    for name in ("model", "data set", "state", "test NDCG@10", "made", "note"):
-        table.add_column(name, no_wrap=name == "model", overflow="fold")
+    for name in ("model", "data set", "state", "test NDCG@10", "made"):
+        table.add_column(name, no_wrap=name in ("model", "made"), overflow="fold")
     for model in found:
         figure = model.metrics.get("test", {}).get("NDCG@10")
-        test = tests.get(model.version)
-        note = model.waits or ""
-        if test is not None:
-            note = f"A/B test {test.id}: answers {test.share:.0%} of the users of {test.control}"
         state = STATES[model.state] if model.kept else f"{STATES[model.state]}, no longer kept"
         made = f"{model.created_at.astimezone():%Y-%m-%d %H:%M}"
-        table.add_row(model.version, model.dataset, state, "" if figure is None else f"{figure:.4f}", made, note)
+        table.add_row(model.version, model.dataset, state, "" if figure is None else f"{figure:.4f}", made)
     return table
 
 

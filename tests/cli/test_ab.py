@@ -33,7 +33,11 @@ def test_a_test_is_started_listed_and_stopped(fedmem, product):
     again = fedmem("ab", "start", "job-2-round-1", *url)
     assert (again.code, "stop it first" in again.err) == (2, True)
     assert "answers all users" in fedmem("ab", "stop", "1", *url).err
-    assert "stopped on the command line" in fedmem("ab", "list", *url).out.replace("\n", " ")
+    *_, said = fedmem("ab", "list", *url).out.splitlines()
+    assert said.startswith(
+        "test 1: too few users are judged yet: 0 of the control (0 more wait) and 0 of the treatment"
+    )
+    assert said.endswith("; ended: stopped on the command line"), "no word of a sentence is broken"
 
 
 @pytest.mark.parametrize(

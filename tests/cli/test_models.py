@@ -5,6 +5,7 @@ import shutil
 
 import pytest
 
+from fedmem.storage.jobs import RoundResult
 from tests.end_to_end.products import Product
 
 
@@ -43,12 +44,38 @@ def test_what_serves_what_waits_and_what_is_tried_are_listed(fedmem, product, ru
     ]
     assert found[1]["waits"]
     shown = run("list", "--dataset", "tiny").out
-    assert all(words in shown for words in ("job-1-round-1", "in service", "ready", found[1]["waits"][:20]))
+    assert all(words in shown for words in ("job-1-round-1", "in service", "ready"))
+    assert f"job-2-round-1: {found[1]['waits']}" in shown.splitlines(), "no word of a sentence is broken"
     test = fedmem("ab", "start", "job-2-round-1", "--share", "0.25", "--database-url", product.url).out.strip()
-    assert "answers 25% of the users of job-1-round-1" in run("list").out.replace("\n", " ")
+    said = f"job-2-round-1: A/B test {test}: answers 25% of the users of job-1-round-1"
+    assert said in run("list").out.splitlines()
     running = json.loads(run("list", "--json").out)[1]["ab_test"]
     assert (running["id"], running["share"]) == (int(test), 0.25)
     fedmem("ab", "stop", test, "--database-url", product.url)
+
+
+def leave(product: Product, state: str = "succeeded", **job: object) -> str:
+    """Let a job leave a model that no gate has judged."""
+    made, _ = product.jobs.create(**{"kind": "training", "dataset": "tiny", "config": {}, "num_rounds": 9, **job})
+    _, lease = product.jobs.claim("trainer", 600, 3)
+    product.jobs.begin(lease, snapshot_digest="digest", last_interaction_id=None)
+    product.jobs.commit_round(lease, RoundResult(1, True, "000001", {}))
+    if state == "stopped":
+        product.jobs.stop(made.id)
+    product.jobs.finish(lease, state, model_round=1, activate=not job and state == "succeeded")
+    return f"job-{made.id}-round-1"
+
+
+def test_why_a_model_is_ready_is_said_of_each(fedmem, tmp_path):
+    product = Product.made(tmp_path)
+    serving = leave(product)
+    experiment, stopped = leave(product, kind="experiment"), leave(product, "stopped")
+    night = leave(product, start_from=1, snapshot="newest")
+    shown = fedmem("models", "list", "--database-url", product.url).out.splitlines()
+    assert f"{experiment}: an experiment's model goes into service by hand alone" in shown
+    assert f"{stopped}: its job was stopped" in shown
+    assert f"{night}: no round of its job was better than the model that served, which stayed" in shown
+    assert not [line for line in shown if line.startswith(serving)]
 
 
 def test_one_is_put_into_service_and_rolled_back(run):
