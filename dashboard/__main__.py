@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dashboard.settings import Settings
+from dashboard.theme import DARK, LIGHT
 from fedmem.environment import keep_files_private
 from fedmem.errors import ConfigError, FedMemError
 from fedmem.sockets import bound_socket
@@ -15,18 +16,6 @@ if TYPE_CHECKING:
 
 GRACE_SECONDS = 3  # for answers in progress, once the end is asked for
 APP = Path(__file__).with_name("app.py")
-LIGHT = {
-    "primaryColor": "#0072B2",
-    "backgroundColor": "#FFFFFF",
-    "secondaryBackgroundColor": "#F3F5F8",
-    "textColor": "#1B2330",
-}
-DARK = {
-    "primaryColor": "#56B4E9",
-    "backgroundColor": "#11151C",
-    "secondaryBackgroundColor": "#1A202B",
-    "textColor": "#E8ECF2",
-}
 
 
 def main() -> None:

@@ -15,6 +15,8 @@ from starlette.requests import HTTPConnection, Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from dashboard.logo import WORDMARK
+from dashboard.theme import DARK, LIGHT, ON_PRIMARY
 from web.rate_limit import RateLimit
 
 COOKIE = "fedmem_dashboard"
@@ -23,10 +25,19 @@ OPEN = (SIGN_IN, "/_stcore/health")
 VALID_SECONDS = 12 * 3600
 TRIES_A_MINUTE = 10  # of one address
 LONGEST_FORM = 4096
+STYLE = """:root{color-scheme:light dark;LIGHT}
+@media (prefers-color-scheme:dark){:root{DARK}}
+html{background:var(--page);color:var(--ink)}
+body{font:16px/1.5 "Source Sans",sans-serif;max-width:20rem;margin:15vh auto;padding:0 1rem}
+h1{margin:0 0 1.5rem;line-height:0}
+input,button{font:inherit;width:100%;box-sizing:border-box;padding:.5rem .75rem;margin:.25rem 0 .75rem;
+border:1px solid color-mix(in srgb,var(--ink) 25%,transparent);border-radius:.5rem}
+input{background:var(--field);color:var(--ink)}
+button{background:var(--primary);border-color:var(--primary);color:var(--on-primary);cursor:pointer}
+:focus-visible{outline:2px solid var(--primary);outline-offset:1px}"""
 PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
-<title>FedMem: sign in</title><style>body{{font:16px sans-serif;max-width:22rem;margin:15vh auto;padding:0 1rem;
-color-scheme:light dark}}input,button{{font:inherit;width:100%;box-sizing:border-box;padding:.5rem;margin:.25rem 0}}
-</style><h1>FedMem</h1><form method="post" action="{action}"><label>Password of the dashboard
+<title>FedMem: sign in</title><style>{style}</style><h1 aria-label="FedMem">{logo}</h1>
+<form method="post" action="{action}"><label>Password of the dashboard
 <input type="password" name="password" autocomplete="current-password" autofocus required></label>
 <button>Open</button></form><p role="alert">{said}</p></html>"""
 
@@ -68,7 +79,7 @@ class PasswordProtected:
         return answer
 
     def _page(self, said: str, status: int) -> Response:
-        page = PAGE.format(action=f"{self.root}{SIGN_IN}", said=escape(said))
+        page = PAGE.format(style=_style(), logo=WORDMARK, action=f"{self.root}{SIGN_IN}", said=escape(said))
         return HTMLResponse(page, status, {"Cache-Control": "no-store"})
 
     def _ticket(self) -> str:
@@ -83,6 +94,21 @@ class PasswordProtected:
     def _signature(self, until: str) -> str:
         """Sign with the password, so that a new one ends every session."""
         return hmac.new(self._password, f"dashboard until {until}".encode(), sha256).hexdigest()
+
+
+def _style() -> str:
+    """Put the dashboard's colours into the page's style, those of a dark page where the reader prefers one."""
+    style = STYLE
+    for mode, theme in (("light", LIGHT), ("dark", DARK)):
+        named = {
+            "page": theme["backgroundColor"],
+            "field": theme["secondaryBackgroundColor"],
+            "ink": theme["textColor"],
+            "primary": theme["primaryColor"],
+            "on-primary": ON_PRIMARY[mode],
+        }
+        style = style.replace(mode.upper(), "".join(f"--{name}:{colour};" for name, colour in named.items()))
+    return style
 
 
 async def _body(request: Request) -> bytes:

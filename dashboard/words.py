@@ -60,6 +60,12 @@ def first_validation(job: Job) -> str:
     return f"The job ended before a validation: the first would have followed round {every}."
 
 
+def item_kind(title: str, genres: Sequence[str], year: int | None) -> str:
+    """Name an item's genres, and its year unless the title does: Drama, 1997."""
+    told = year is None or str(year) in title
+    return ", ".join([*genres, *([] if told else [str(year)])])
+
+
 def duration(seconds: float) -> str:
     """Write seconds as a person would say them."""
     if seconds < 90:

@@ -1,12 +1,12 @@
 """A/B tests of a data set: what they show, how one is started and stopped."""
 
-import pandas as pd
 import streamlit as st
 
 from dashboard.charts.ab_tests import effects_chart
 from dashboard.components.confirmation import Confirmation
 from dashboard.components.connection import client
 from dashboard.components.drawings import panel
+from dashboard.components.tables import words_table
 from dashboard.plain_text import in_markdown
 from dashboard.words import ago, counted
 from fedmem.contracts import AbTest, ArmResult
@@ -37,7 +37,7 @@ def ab_tests(dataset: str) -> None:
     else:
         _running(running)
     if ended := [test for test in found if test.ended_at is not None]:
-        st.dataframe(pd.DataFrame(map(_row, ended)), hide_index=True, width="stretch")
+        words_table([_row(test) for test in ended])
 
 
 def _running(test: AbTest) -> None:
@@ -49,11 +49,7 @@ def _running(test: AbTest) -> None:
             f"{test.attribution_hours:g} hours after the first noted answer. Meanwhile the models of finished jobs "
             "wait; putting any other model into service ends the test."
         )
-        st.dataframe(
-            pd.DataFrame([_arm("Control", test.control), _arm("Treatment", test.treatment)]),
-            hide_index=True,
-            width="stretch",
-        )
+        words_table([_arm("Control", test.control), _arm("Treatment", test.treatment)])
         if test.hits is not None and test.clicks is not None:
             chart = effects_chart([("Hits", test.hits), ("Clicks", test.clicks)])
             panel("Difference", chart, f"ab-test-{test.id}", INTERVAL)

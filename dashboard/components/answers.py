@@ -8,6 +8,7 @@ import streamlit as st
 from dashboard.charts.palette import on_page
 from dashboard.charts.recommend import PART_COLOURS, because_of, parts_of
 from dashboard.components.covers import Card, Part, cover_grid
+from dashboard.words import item_kind
 from fedmem.contracts import RecommendationResponse, RecommendedItem
 
 
@@ -19,7 +20,7 @@ def answer_list(answer: RecommendationResponse, dataset: str, beside: Recommenda
         Card(
             item.item_id,
             item.title,
-            meta=" · ".join(filter(None, [", ".join(item.genres), str(item.year or "")])),
+            meta=item_kind(item.title, item.genres, item.year),
             badge=f"{item.score:.2f}",
             rank=place,
             moved="" if beside is None else _moved(place, places.get(item.item_id)),

@@ -67,7 +67,10 @@ def import_form(names: list[str]) -> None:
             _shown(now, name.strip(), options, known=name.strip() in names)
 
 
-_WHAT = "A row for each interaction, with a user, an item and, if there is one, a time."
+_WHAT = (
+    "A row for each interaction, with a user, an item and, if there is one, a time. Should a file become a red sign "
+    "without a word, a proxy before the dashboard refuses its size."
+)
 _ITEMS = "Ids with titles, genres, years or descriptions. Pictures are not uploaded."
 _NAME = "It is made if it is not there; otherwise what is new is added, and what the files describe is updated."
 

@@ -1,10 +1,10 @@
 """What served when, and the way back to what served before."""
 
-import pandas as pd
 import streamlit as st
 
 from dashboard.components.confirmation import Confirmation
 from dashboard.components.connection import client
+from dashboard.components.tables import words_table
 from dashboard.plain_text import in_markdown
 from dashboard.words import ago
 from fedmem.contracts import Activation
@@ -18,7 +18,7 @@ def model_history() -> None:
     if not found:
         return
     st.subheader("What served when")
-    st.dataframe(pd.DataFrame(map(_row, found)), hide_index=True, width="stretch")
+    words_table([_row(activation) for activation in found])
     served = [activation.dataset for activation in found]
     several = [dataset for dataset in dict.fromkeys(served) if served.count(dataset) > 1]
     if several:

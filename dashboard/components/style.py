@@ -5,6 +5,11 @@ Less air above the page, cards that keep to a grid, and no running figure with a
 
 import streamlit as st
 
+from dashboard.theme import ON_PRIMARY
+
+DARK_CSS = f"""<style>
+[data-testid^="stBaseButton-primary"]:not(:disabled), [data-baseweb="tag"] {{ color: {ON_PRIMARY["dark"]} !important; }}
+</style>"""
 CSS = """<style>
 [data-testid="stStatusWidget"] { display: none; }
 .stMainBlockContainer { padding-top: 3.2rem; padding-bottom: 3rem; max-width: 1500px; }
@@ -12,6 +17,27 @@ CSS = """<style>
 :has(> .st-key-said-last) { position: fixed; right: 1rem; bottom: 1rem; width: min(34rem, 100% - 2rem); z-index: 9;
   border-radius: 8px; background: Canvas; }
 [data-testid="stPageLink-NavLink"] span, [data-testid="stPageLink-NavLink"] p { white-space: normal; }
+[class*="st-key-item-row-"] { flex-wrap: nowrap; }
+[class*="st-key-item-row-"] > :last-child { flex: none; }
+[class*="st-key-item-row-"] label * { white-space: normal; overflow-wrap: anywhere; }
+.fm-tables { overflow-x: auto; }
+.fm-table { width: 100%; border-collapse: separate; border-spacing: 0; font-size: .875rem; line-height: 1.4;
+  border: 1px solid rgba(128, 128, 128, .3); border-radius: 8px; }
+.fm-table th, .fm-table td { text-align: left; vertical-align: top; padding: .45rem .6rem; white-space: nowrap; }
+.fm-table th { font-weight: 400; opacity: .75; }
+.fm-table td { border-top: 1px solid rgba(128, 128, 128, .3); }
+.fm-table td.fm-long { white-space: normal; overflow-wrap: anywhere; min-width: 14rem; }
+@media (max-width: 640px) {
+  .fm-table thead { display: none; }
+  .fm-table tr, .fm-table tbody { display: block; }
+  .fm-table tr { padding: .4rem 0; }
+  .fm-table tr + tr { border-top: 1px solid rgba(128, 128, 128, .3); }
+  .fm-table td, .fm-table td.fm-long { display: flex; gap: .6rem; border: 0; padding: .2rem .7rem; white-space: normal;
+    overflow-wrap: anywhere; min-width: 0; }
+  .fm-table td:first-child { font-weight: 600; }
+  .fm-table td:empty { display: none; }
+  .fm-table td::before { content: attr(data-label); flex: 0 0 7.5rem; font-weight: 400; opacity: .75; }
+}
 .fm-cards { display: grid; grid-template-columns: repeat(auto-fill, minmax(132px, 1fr)); gap: 14px; }
 .fm-card { display: flex; flex-direction: column; gap: 4px; min-width: 0; }
 .fm-cover { position: relative; aspect-ratio: 2 / 3; border-radius: 8px; overflow: hidden;
@@ -55,4 +81,4 @@ CSS = """<style>
 
 def apply_style() -> None:
     """Apply the style, once for every run of the script."""
-    st.html(CSS)
+    st.html(CSS + DARK_CSS if st.context.theme.type == "dark" else CSS)

@@ -1,11 +1,11 @@
 """Data sets: what is there, and files that are imported."""
 
-import pandas as pd
 import streamlit as st
 
 from dashboard.components.connection import client
 from dashboard.components.import_form import import_form
 from dashboard.components.states import backend_needed, empty
+from dashboard.components.tables import words_table
 from dashboard.words import ago
 
 
@@ -33,7 +33,7 @@ def datasets() -> None:
                 }
                 for dataset in found
             ]
-            st.dataframe(pd.DataFrame(rows), hide_index=True, width="stretch")
+            words_table(rows)
         import_form([dataset.name for dataset in found])
 
 

@@ -8,6 +8,7 @@ from dashboard.components.edit_item import ask_edit, edited_item, said_of_last
 from dashboard.components.states import backend_needed
 from dashboard.plain_text import in_markdown
 from dashboard.transport import BackendError
+from dashboard.words import item_kind
 from fedmem.contracts import ItemAvailability, ItemPage, ItemResponse
 
 AT_ONCE = 20
@@ -40,7 +41,7 @@ def items() -> None:
 
 
 def _found(dataset: str) -> tuple[str, ItemPage]:
-    left, right = st.columns([3, 2], vertical_alignment="bottom")
+    left, right = st.columns([3, 2])
     query = left.text_input("Title", key="items-query", max_chars=LONGEST, placeholder="part of a title").strip()
     which = right.segmented_control("Which", list(WHICH), default="All", key="items-which", required=True)
     place = (dataset, query, which)
@@ -61,11 +62,11 @@ def _key(dataset: str, item: ItemResponse) -> str:
 
 
 def _row(dataset: str, item: ItemResponse) -> None:
-    """Show an item with a box to choose it by; what is hidden says so."""
-    about = ", ".join(filter(None, [*item.genres, str(item.year or "")]))
-    words = [in_markdown(" · ".join(filter(None, (item.title, about))))]
+    """Show an item with a box to choose it by, and the id that API and commands know; what is hidden says so."""
+    about = " · ".join(filter(None, (item.item_id, item_kind(item.title, item.genres, item.year))))
+    words = [in_markdown(item.title), f":gray[· {in_markdown(about)}]"]
     words += [":orange-badge[hidden]"] * (not item.available)
-    with st.container(horizontal=True, vertical_alignment="center"):
+    with st.container(horizontal=True, vertical_alignment="center", key=f"item-row-{item.item_id}"):
         st.checkbox(" ".join(words), key=_key(dataset, item), width="stretch")
         st.button("Edit", icon=":material/edit:", key=f"edit-{item.item_id}", on_click=ask_edit, args=(item.item_id,))
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 
-import pandas as pd
 import streamlit as st
 
 from dashboard.charts.online import rates_chart
@@ -11,6 +10,7 @@ from dashboard.components.connection import client
 from dashboard.components.drawings import panel
 from dashboard.components.model_choice import chosen_model
 from dashboard.components.states import backend_needed, empty, no_model_yet
+from dashboard.components.tables import words_table
 from dashboard.plain_text import in_markdown
 from dashboard.words import counted
 from fedmem.contracts import OnlineEvaluation, OnlineGroup
@@ -83,7 +83,7 @@ def _table(groups: Sequence[OnlineGroup], of: str) -> None:
         }
         for group in groups
     ]
-    st.dataframe(pd.DataFrame(rows), hide_index=True, width="stretch")
+    words_table(rows)
 
 
 if __name__ == "__main__":

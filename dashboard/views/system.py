@@ -2,8 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 
-import pandas as pd
 import streamlit as st
 
 from dashboard.client import LIMIT
@@ -13,17 +13,22 @@ from dashboard.components.job_choice import chosen_job
 from dashboard.components.live import JobView, live
 from dashboard.components.model_history import model_history
 from dashboard.components.states import backend_needed, empty, said_last, trouble
+from dashboard.components.tables import words_table
 from dashboard.plain_text import in_markdown
 from dashboard.transport import BackendError
 from dashboard.words import ago, job_name, share
 from fedmem import __version__
 from fedmem.contracts import InService, LogLine, ModelVersion, Trainer
 
-SAID = 5  # notes on models that are said whole
+FORGOTTEN = timedelta(hours=1)  # a silent trainer without a job is not listed any more
 LINES = 200  # of a log, at first and with each look further back
 _HEALTH = "health"
 ACTIVATION = Confirmation(
     "activate", "Put another model into service?", "Put it into service", lambda version: client().activate(version)
+)
+SILENT = (
+    "A silent trainer has said nothing for a while: it was killed, or its machine is away. Another takes its job up; "
+    "an hour later it is no longer listed."
 )
 STATES = {"in_service": "to serve", "ready": "ready", "replaced": "served before"}
 ICONS = {"INFO": "", "WARNING": "⚠ ", "ERROR": "✖ "}
@@ -53,20 +58,26 @@ def _health() -> None:
             trouble(error, "health")
             return
     trainers, ready = st.session_state[_HEALTH]
+    listed = [one for one in trainers if one.alive or one.seen_at > datetime.now(UTC) - FORGOTTEN]
     service, training, version = st.columns(3)
     with service:
         _tile("Recommendations", *ready)
     alive = [trainer for trainer in trainers if trainer.alive]
     with training:
-        words = f"{len(alive)} running" if alive else "none runs"
-        _tile("Trainers", bool(alive), words if alive else f"{words}: start one with `fedmem trainer`")
+        _tile("Trainers", bool(alive), _how_many(len(alive), sum(not one.alive for one in listed)))
     with version:
         words = "answers" if missed is None else "does not answer"
         _tile("Backend", missed is None, f"{words} at {in_markdown(client().base_url)}, dashboard {__version__}")
-    if trainers:
-        _trainers(trainers)
+    if listed:
+        _trainers(listed)
     if missed is not None:
         said_last(missed)
+
+
+def _how_many(alive: int, silent: int) -> str:
+    if not alive:
+        return "none runs: start one with `fedmem trainer`"
+    return f"{alive} running" + (f", {silent} silent" if silent else "")
 
 
 def _readiness() -> tuple[bool, str]:
@@ -111,7 +122,9 @@ def _trainers(trainers: Sequence[Trainer]) -> None:
         }
         for trainer in trainers
     ]
-    st.dataframe(pd.DataFrame(rows), hide_index=True, width="stretch")
+    words_table(rows)
+    if not all(trainer.alive for trainer in trainers):
+        st.caption(SILENT)
 
 
 def _models() -> None:
@@ -132,11 +145,9 @@ def _models() -> None:
         }
         for model in page.models
     ]
-    st.dataframe(pd.DataFrame(rows), hide_index=True, width="stretch")
+    words_table(rows)
     if len(page.models) == LIMIT:
         st.caption(f"The newest {LIMIT} models.")
-    for model in [model for model in page.models if model.refused or model.waits][:SAID]:
-        st.caption(in_markdown(f"{model.version} {_note(model)}"))  # whole: a cell would cut it
     others = {model.version: model.dataset for model in page.models if not model.serving and model.kept}
     if others:
         _activation(others)

@@ -3,6 +3,7 @@
 import functools
 import html
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import pandas as pd
 import streamlit as st
 from streamlit.components.v2.component_manager import BidiComponentManager
 from streamlit.testing.v1 import AppTest
@@ -108,6 +110,14 @@ def installed_components() -> BidiComponentManager:
     found = BidiComponentManager()
     found.discover_and_register_components(start_file_watching=False)
     return found
+
+
+def word_tables(app: AppTest) -> list[pd.DataFrame]:
+    """The tables of words on a page, as a reader sees them, the first first."""
+    found = [e.proto.body for e in app.get("html") if 'class="fm-table"' in e.proto.body]
+    cells = [[re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", row) for row in body.split("<tr>")[1:]] for body in found]
+    told = [[[*map(html.unescape, row)] for row in rows] for rows in cells]
+    return [pd.DataFrame(rows, columns=names) for names, *rows in told]
 
 
 def read(markdown: str) -> str:

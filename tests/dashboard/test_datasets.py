@@ -6,7 +6,7 @@ import pytest
 
 from dashboard.components.reading_fields import FIELDS, FORMATS, in_words_of_the_page
 from fedmem.data import formats
-from tests.dashboard.sites import backend_on, read
+from tests.dashboard.sites import backend_on, read, word_tables
 from tests.dashboard.test_pages import words
 from tests.end_to_end.products import Product
 from tests.waiting import until
@@ -83,10 +83,10 @@ def test_a_file_is_looked_at_mended_by_options_and_imported(page, api):
         "Left out": "0",
     }
     assert "shop.csv:1: read: users from 'customer', items from 'sku', times from 'when'" in words(app)
-    first, things = app.dataframe[1].value, app.dataframe[2].value
+    first, things = app.dataframe[0].value, app.dataframe[1].value
     assert first.iloc[0].to_dict() == {"User": "c0", "Item": "s0", "Title": "Thing 0", "Time": "2001-09-09 01:46:40"}
     assert list(things["Title"]) == [f"Thing {n}" for n in range(8)]
-    assert list(app.dataframe[0].value["Data set"]) == ["tiny"], "nothing is stored yet"
+    assert list(word_tables(app)[0]["Data set"]) == ["tiny"], "nothing is stored yet"
     app.selectbox(key="reading-format").set_value("csv").run()
     assert "look at it again" in app.info[0].value
     assert "import-start" not in {button.key for button in app.button}
@@ -96,7 +96,7 @@ def test_a_file_is_looked_at_mended_by_options_and_imported(page, api):
     assert "shop.csv is imported into shop: 40 new interactions, 0 were there; 8 new items" in read(
         app.success[0].value
     )
-    assert list(app.dataframe[0].value["Data set"]) == ["shop", "tiny"]
+    assert list(word_tables(app)[0]["Data set"]) == ["shop", "tiny"]
     assert app.file_uploader[0].value is None, "the file is let go"
 
 

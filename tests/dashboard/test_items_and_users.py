@@ -32,6 +32,17 @@ def labels(app):
     return [read(box.label) for box in app.checkbox]
 
 
+def test_an_item_is_named_by_its_id_and_its_year_once(page, api, store):
+    store.put_item("tiny", ItemRow("m29", "187 (1997)", ("Drama",), 1997, text="187"))
+    store.put_item("tiny", ItemRow("m30", "Some *film*", ("Drama",), 1998, text="Some"))
+    app = page("items", api)
+    assert "187 (1997) :gray[· m29 · Drama]" in labels(app)
+    app.text_input(key="items-query").set_value("some").run()
+    assert labels(app) == ["Some *film* :gray[· m30 · Drama, 1998]"]
+    for item_id, number in (("m29", 29), ("m30", 30)):
+        store.put_item("tiny", ItemRow(item_id, f"Film {number}"))
+
+
 def test_items_are_found_and_paged(page, api):
     app = page("items", api)
     assert "1 to 20 of 30" in words(app)
@@ -102,6 +113,8 @@ def test_a_user_is_shown_and_deleted_when_it_is_confirmed(page, api, store):
     app.button(key="delete-user").click().run()
     assert f"User u03 of the data set tiny goes for good: {count} interactions" in words(app).replace("**", "")
     assert store.history("tiny", "u03"), "it is asked first"
+    look = {name: app.button(key=f"{name}-delete-user").proto.type for name in ("confirm", "leave")}
+    assert look == {"confirm": "secondary", "leave": "primary"}, "what cannot be taken back does not stand out"
     app.button(key="leave-delete-user").click().run()
     assert store.history("tiny", "u03")
     app.button(key="delete-user").click().run()

@@ -4,6 +4,7 @@ import html
 import json
 import re
 import threading
+import time
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
@@ -19,9 +20,11 @@ from dashboard.views.privacy import spent_of
 from dashboard.words import share, size
 from fedmem.config_reader import validate_config
 from fedmem.contracts import RoundMetrics
+from fedmem.storage import schema
+from fedmem.storage.engine import writing
 from tests.dashboard.example_rounds import Curves
 from tests.dashboard.pretended_trainer import PretendedTrainer
-from tests.dashboard.sites import PAGES, asked, backend_on, read
+from tests.dashboard.sites import PAGES, asked, backend_on, read, word_tables
 from tests.end_to_end.products import Product
 from tests.example_experiments import ABLATION
 from tests.ports import free_port
@@ -553,7 +556,7 @@ def test_system_and_overview_say_which_models_serve_which_data_set(page, two_api
     serving = {one["dataset"]: one["model_version"] for one in asked(f"{two_api}/models").json()["in_service"]}
     system = page("system", two_api)
     assert "; ".join(f"{dataset} by {version}" for dataset, version in serving.items()) in words(system)
-    states = next(frame.value for frame in system.dataframe if "Model" in frame.value)
+    states = next(shown for shown in word_tables(system) if "Note" in shown)
     assert list(states["State"]) == ["ready", "in service", "in service"]
     assert states["Note"][0] == "waits: promotion is manual"
     overview = words(page("overview", two_api))
@@ -570,7 +573,7 @@ def test_a_model_that_waits_is_told_put_into_service_and_taken_back(page, two_ap
     assert "answers every recommendation on tiny" in words(app)
     app.button(key="confirm-activate").click().run()
     assert not app.exception
-    history = next(frame.value for frame in app.dataframe if "Why" in frame.value)
+    history = next(shown for shown in word_tables(app) if "Why" in shown)
     assert history["Why"][0] == "asked for by HTTP"
     assert list(history["Until"])[:2].count("now") >= 1
     app.button(key="rollback").click().run()
@@ -728,7 +731,7 @@ def test_system_shows_models_data_sets_and_the_log(page, filled):
     (log,) = app.code
     lines = filled.get(f"/jobs/{filled.full}/logs")["lines"]
     assert lines[-1]["message"] in log.value
-    assert any("in service" in frame.value.to_string() for frame in app.dataframe)
+    assert any("in service" in shown.to_string() for shown in word_tables(app))
 
 
 def test_the_buttons_of_the_system_page_stay_when_the_backend_goes(page, filled, monkeypatch):
@@ -736,10 +739,10 @@ def test_the_buttons_of_the_system_page_stay_when_the_backend_goes(page, filled,
         raise BackendAwayError("It does not answer.")
 
     app = page("system", filled.api)
-    tables = len(app.dataframe)
+    tables = len(word_tables(app))
     monkeypatch.setattr("dashboard.client.ApiClient.trainers", away)
     app.run()
-    assert len(app.dataframe) == tables
+    assert len(word_tables(app)) == tables
     assert not app.error
     assert "You see what it said last" in app.warning[0].value
     assert "does not answer at" in words(app)
@@ -804,9 +807,9 @@ def test_the_online_page_shows_what_the_api_counts(page, filled):
     app = page("online", filled.api)
     found = filled.get("/evaluation/online")
     (version,) = found["by_version"]
-    shown = table(app).iloc[0]
+    shown = word_tables(app)[0].iloc[0]
     assert (shown["Model"], shown["Answers"], shown["Clicks"][:2]) == (version["name"], "3", "1 ")
-    assert [row["Position"] for _, row in table(app, 2).iterrows()] == [g["name"] for g in found["by_position"]]
+    assert [row["Position"] for _, row in word_tables(app)[2].iterrows()] == [g["name"] for g in found["by_position"]]
 
 
 def test_the_online_page_says_how_answers_are_noted(page, two_api):
@@ -828,4 +831,24 @@ def test_an_ab_test_is_started_and_stopped_on_the_online_page(page, two_api):
     (test,) = asked(f"{two_api}/ab-tests?dataset=tiny").json()["tests"]
     assert test["ended_because"] == "stopped by HTTP"
     app.run()
-    assert "stopped by HTTP" in app.dataframe[0].value.iloc[0]["Why"]
+    assert "stopped by HTTP" in word_tables(app)[-1].iloc[0]["Why"]
+
+
+def test_a_trainer_that_was_killed_is_told_from_one_that_runs_and_forgotten(page, tmp_path, monkeypatch):
+    product = Product.made(tmp_path)
+    for worker, minutes in (("runs", 0), ("killed", 14), ("long ago", 90)):
+        product.jobs.seen(worker, None)
+        seen = schema.trainers.update().where(schema.trainers.c.worker == worker)
+        with writing(product.engine) as connection:
+            connection.execute(seen.values(seen_at=time.time() - 60 * minutes))
+    with backend_on(product.url, product.data_dir) as api:
+        app = page("system", api)
+    assert "1 running, 1 silent" in words(app)
+    assert sorted(word_tables(app)[0]["Trainer"]) == ["killed", "runs"]
+    assert "A silent trainer has said nothing for a while" in words(app)
+
+
+def test_each_cell_of_a_table_has_its_label_for_a_narrow_window(page, two_api):
+    (body,) = [one for one in html_of(page("system", two_api)) if ">Note<" in one]
+    labels = re.findall(r'data-label="(.*?)"', body)
+    assert labels == 3 * re.findall(r"<th>(.*?)</th>", body), "of three models"

@@ -7,6 +7,9 @@ import pytest
 
 from dashboard.charts import palette
 from dashboard.charts.palette import GREY, INK, ON_DARK, PAPER, SERIES, colours, on_page
+from dashboard.theme import DARK as DARK_THEME
+from dashboard.theme import LIGHT as LIGHT_THEME
+from dashboard.theme import ON_PRIMARY
 
 LIGHT = (*SERIES, GREY)
 DARK = tuple(ON_DARK[colour] for colour in LIGHT)
@@ -63,6 +66,12 @@ def test_a_dark_page_changes_every_colour_once():
     text = " ".join(named)
     assert on_page(text, "light") == text
     assert on_page(text, "dark").split() == [ON_DARK[colour] for colour in text.split()]
+
+
+@pytest.mark.parametrize(("mode", "theme"), [("light", LIGHT_THEME), ("dark", DARK_THEME)])
+def test_words_on_a_button_can_be_read(mode, theme):
+    assert contrast(ON_PRIMARY[mode], theme["primaryColor"]) >= 4.5
+    assert contrast(theme["primaryColor"], theme["backgroundColor"]) >= 3
 
 
 def test_colours_come_again_when_they_run_out():

@@ -1,5 +1,7 @@
 """The dashboard's password, around a small application."""
 
+import re
+
 import pytest
 from starlette.applications import Starlette
 from starlette.responses import PlainTextResponse
@@ -9,6 +11,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from dashboard.password import COOKIE, TRIES_A_MINUTE, VALID_SECONDS, PasswordProtected
 from dashboard.settings import Settings
+from dashboard.theme import DARK, LIGHT
 from fedmem.errors import ConfigError
 from tests.clock import Clock
 
@@ -116,3 +119,13 @@ def test_behind_a_prefix_the_form_and_the_cookie_are_the_prefixs():
     answer = sign_in(asking)
     assert answer.headers["location"] == "/fedmem/"
     assert "Path=/fedmem;" in answer.headers["set-cookie"]
+
+
+def test_the_page_has_the_dashboards_colours_light_and_dark_and_its_sign():
+    page = client().get("/").text
+    light, dark = re.search(r":root\{color-scheme:light dark;(.*?)\}.*?dark\)\{:root\{(.*?)\}", page, re.S).groups()
+    for told, theme in ((light, LIGHT), (dark, DARK)):
+        assert f"--page:{theme['backgroundColor']};" in told
+        assert f"--ink:{theme['textColor']};" in told
+    assert "<svg" in page
+    assert ">FedMem</text>" in page
