@@ -180,7 +180,8 @@ def _layers(style: Style, base: alt.Chart, y: alt.Y, palette: Sequence[str]) -> 
         if style.in_bytes:
             only_areas = only_areas.transform_calculate(told=bytes_named("datum.value"))
         # The stroke shows an area of one round, which has no width.
-        edge = alt.Stroke("series:N", scale=alt.Scale(domain=list(style.series), range=list(palette)), legend=None)
+        scale = alt.Scale(domain=list(style.series), range=list(palette))
+        edge = alt.Stroke("series:N", scale=scale, legend=_legend(style))  # one with the colours
         area = only_areas.mark_area(clip=True, strokeWidth=2, strokeJoin="round")
         return [area.encode(y=y.stack("zero"), stroke=edge, tooltip=tooltip)]
     bands, base = base, base.encode(**_dashes(style))  # areas have no dashes
