@@ -64,7 +64,7 @@ def _key(dataset: str, item: ItemResponse) -> str:
 def _row(dataset: str, item: ItemResponse) -> None:
     """Show an item with a box to choose it by, and the id that API and commands know; what is hidden says so."""
     about = " · ".join(filter(None, (item.item_id, item_kind(item.title, item.genres, item.year))))
-    words = [in_markdown(item.title), f":gray[· {in_markdown(about)}]"]
+    words = [in_markdown(f"{item.title} · {about}")]
     words += [":orange-badge[hidden]"] * (not item.available)
     with st.container(horizontal=True, vertical_alignment="center", key=f"item-row-{item.item_id}"):
         st.checkbox(" ".join(words), key=_key(dataset, item), width="stretch")
