@@ -138,14 +138,15 @@ def remove(
     with catalogue(database_url) as store:
         row = store.dataset(name)
         removal = JobRemoval(store.engine, data_dir)
-        found = removal.look(removal.of_dataset(name), even_in_service=True) if force else []
+        jobs = removal.of_dataset(name)
+        found = removal.look(jobs, even_in_service=True) if force else []
         if found:
             show_removable(found)
-        if force:
+        if force or not jobs:  # else it is refused
             counts = f"{counted(row.users, 'user')}, {counted(row.items, 'item')}"
             notes.print(f"{name}: {counts}, {counted(row.interactions, 'interaction')}")
             ask(f"Remove {name} for good?", yes=yes)
-            remove_jobs(removal, [one.job.id for one in found], f"with {name}", even_in_service=True)
+        remove_jobs(removal, [one.job.id for one in found], f"with {name}", even_in_service=True)
         store.remove(name)
         erase_texts(data_dir)
         notes.print(f"{name} is removed")

@@ -1,5 +1,6 @@
 """``fedmem data import`` and ``fedmem db``, by what they print and what is in the database after them."""
 
+import io
 import json
 import signal
 import sqlite3
@@ -174,9 +175,13 @@ def test_a_password_is_not_printed(fedmem, data):
     assert "s3cret" not in outcome.err + outcome.out
 
 
-def test_a_data_set_is_removed(fedmem, imported, data, url):
+def test_a_data_set_is_removed_once_that_is_confirmed(fedmem, imported, data, url, monkeypatch):
     imported(data)
-    assert fedmem("data", "remove", "films", "--database-url", url).code == 0
+    monkeypatch.setattr("sys.stdin", io.StringIO("n\n"))
+    asked = fedmem("data", "remove", "films", "--database-url", url)
+    assert (asked.code, "Remove films for good?" in asked.err) == (1, True)
+    assert [row["name"] for row in listed(fedmem, url)] == ["films"]
+    assert fedmem("data", "remove", "films", "--yes", "--database-url", url).code == 0
     assert listed(fedmem, url) == []
     outcome = fedmem("data", "remove", "films", "--database-url", url)
     assert outcome.code == 2
