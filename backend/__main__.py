@@ -16,9 +16,6 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
-ARENAS = 2
-
-
 def main() -> int:
     """Run, and return the process's exit code: 0 at its regular end, 2 if it cannot start."""
     from backend.logs import log_to_stderr
@@ -26,7 +23,7 @@ def main() -> int:
     from backend.settings import Settings
     from fedmem.environment import keep_files_private
     from fedmem.errors import FedMemError
-    from fedmem.process_memory import share_arenas
+    from fedmem.process_memory import ARENAS, share_arenas
 
     log_to_stderr()
     keep_files_private()

@@ -9,6 +9,7 @@ from dashboard.settings import Settings
 from dashboard.theme import DARK, LIGHT
 from fedmem.environment import keep_files_private
 from fedmem.errors import ConfigError, FedMemError
+from fedmem.process_memory import ARENAS, share_arenas
 from fedmem.sockets import bound_socket
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ APP = Path(__file__).with_name("app.py")
 def main() -> None:
     """Serve the dashboard until SIGTERM or Ctrl-C."""
     keep_files_private()
+    share_arenas(ARENAS)
     try:
         settings = Settings.load()
         listener = listen(settings)

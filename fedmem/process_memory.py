@@ -9,6 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 
 CGROUP_LIMITS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
+ARENAS = 2  # of a service with many threads
 ARENAS_SETTING, MAX_ARENAS = "MALLOC_ARENA_MAX", -8  # glibc's names of one thing: in the environment, and for mallopt
 
 
