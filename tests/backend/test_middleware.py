@@ -9,6 +9,7 @@ from fastapi import FastAPI, Request
 from starlette.testclient import TestClient
 
 from backend.errors import add_error_handlers
+from backend.links import Links
 from backend.logs import JsonLines
 from backend.middleware import Limited, Observed
 from backend.places import Places
@@ -23,7 +24,7 @@ def few() -> Places:
 
 def small_app(rate: RateLimit | None = None, answered: Places | None = None, longest: int = 100) -> FastAPI:
     app = FastAPI()
-    app.state.metrics = HttpMetrics.create()
+    app.state.metrics, app.state.links = HttpMetrics.create(), Links()
 
     @app.get("/things/{name}")
     async def thing(name: str) -> str:
