@@ -26,7 +26,7 @@ class ScheduleRuns:
         self._catalogue = CatalogueStore(schedules.engine)
 
     def due(self, row: ScheduleRow) -> JobRow | None:
-        """Queue the job of a schedule that is due; None if another trainer has done so.
+        """Queue the job of a schedule that is due; None if another trainer has done so, or one of the data set runs.
 
         Raises:
             FedMemError: saying why there can be no job now.
@@ -38,18 +38,20 @@ class ScheduleRuns:
 
         Raises:
             UnknownScheduleError: if there is none of that number.
-            ConflictError: while its last job has not ended.
+            ConflictError: while a job of a schedule of its data set has not ended.
             FedMemError: saying why there can be no job now.
         """
         row = self._schedules.get(schedule_id)
         if row.under_way is not None:
             raise ConflictError(
-                f"job {row.under_way.id} of schedule {row.id} is {row.under_way.state}, and there are never two at a "
-                "time: wait for its end, or stop it"
+                f"job {row.under_way.id}, of a schedule of data set {row.dataset}, is {row.under_way.state}, and there "
+                "are never two at a time: wait for its end, or stop it"
             )
         job = self._queue(row, by_clock=False)
         if job is None:
-            raise ConflictError(f"a job of schedule {row.id} was queued at this moment: look at it first")
+            raise ConflictError(
+                f"a job of a schedule of data set {row.dataset} was queued at this moment: look at it first"
+            )
         return job
 
     def _queue(self, row: ScheduleRow, *, by_clock: bool) -> JobRow | None:

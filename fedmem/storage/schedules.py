@@ -18,7 +18,7 @@ from fedmem.contracts.jobs import PromotionMode
 from fedmem.errors import ConfigError, ConflictError, UnknownJobError, UnknownScheduleError
 from fedmem.recurrence import check_recurrence, next_due
 from fedmem.resumable import refuse_budgets, refuse_nodes
-from fedmem.storage.datasets import find_dataset
+from fedmem.storage.datasets import find_dataset, lock_dataset
 from fedmem.storage.engine import reading, writing
 from fedmem.storage.job_requests import insert_job, request_digest, with_repeats_of
 from fedmem.storage.job_rows import LARGEST_ID, JobRow, add_log, job_row
@@ -31,7 +31,11 @@ DAMAGE = (TypeError, ValueError, AttributeError, ArithmeticError)  # what values
 
 @dataclass(frozen=True)
 class ScheduleRow:
-    """One schedule: its columns, its data set's name, and the job that it queued last."""
+    """One schedule: its columns, its data set's name, the job that it queued last, and what it would have to wait for.
+
+    Attributes:
+        under_way: the job of this or another schedule of the data set that has not ended; there are never two.
+    """
 
     id: int
     dataset_id: int
@@ -48,25 +52,20 @@ class ScheduleRow:
     last_job_id: int | None
     message: str | None
     last_job: JobRow | None
-
-    @property
-    def under_way(self) -> JobRow | None:
-        """The job of this schedule that has not ended; there are never two."""
-        return None if self.last_job is None or self.last_job.state in ENDED else self.last_job
+    under_way: JobRow | None
 
     def trouble(self, now: float) -> str | None:
         """Say in a sentence what is wrong, if anything is."""
-        job = self.last_job
+        job, earlier = self.last_job, self.under_way
         if self.message is not None:
             return self.message
-        if job is None:
-            return None
-        if job.state == "failed":
+        if job is not None and job.state == "failed":
             return f"job {job.id} failed: {job.message}"
-        if job.held_back:
+        if job is not None and job.held_back:
             return f"the model of job {job.id} waits: {job.held_back}"
-        waits = self.under_way is not None and self.next_at is not None and self.next_at <= now
-        return f"due, and waits for the end of job {job.id}, which is {job.state}" if waits else None
+        if earlier is None or self.next_at is None or self.next_at > now:
+            return None
+        return f"due, and waits for the end of job {earlier.id}, which is {earlier.state}"
 
 
 @dataclass(frozen=True)
@@ -182,7 +181,7 @@ class ScheduleStore:
             connection.execute(schedules.delete().where(schedules.c.id == schedule_id))
 
     def due(self) -> list[ScheduleRow]:
-        """List the schedules that are due, but for those whose last job has not ended: these wait for it."""
+        """List the schedules that are due, but for those of whose data set a job of one has not ended: these wait."""
         is_due = schedules.c.next_at <= self.clock(), schedules.c.paused.is_(False)
         with reading(self.engine) as connection:
             rows = connection.execute(_select().where(*is_due).order_by(schedules.c.next_at)).all()
@@ -218,6 +217,8 @@ class ScheduleStore:
     def queue(self, planned: PlannedJob, said: str, *, by_clock: bool) -> JobRow | None:
         """Queue the job, and say when the schedule is due next; None if it was queued or changed by another meanwhile.
 
+        None too if a job of another schedule of the data set was: this one stays due, and waits for its end.
+
         Args:
             planned: what ``planned`` has worked out.
             said: for the job's log.
@@ -228,6 +229,9 @@ class ScheduleStore:
         """
         row, now = planned.schedule, self.clock()
         with writing(self.engine) as connection:
+            lock_dataset(connection, row.dataset)  # of two schedules at this moment the second sees the first's job
+            if _under_way(connection, row.dataset_id) is not None:
+                return None
             seen = schedules.c.last_job_id.is_not_distinct_from(row.last_job_id)
             if by_clock:
                 seen &= (schedules.c.next_at == row.next_at) & schedules.c.paused.is_(False)
@@ -330,4 +334,13 @@ def _with_job(connection: Connection, row: Row[Any]) -> ScheduleRow:
     if row.last_job_id is not None:
         with suppress(UnknownJobError, *DAMAGE):  # a number that is none, or of no job
             job = job_row(connection, row.last_job_id)
-    return ScheduleRow(**row._mapping, last_job=job)
+    return ScheduleRow(**row._mapping, last_job=job, under_way=_under_way(connection, row.dataset_id))
+
+
+def _under_way(connection: Connection, dataset_id: int) -> JobRow | None:
+    """Find the job of a data set's schedules that has not ended."""
+    of_dataset = schedules.c.dataset_id == dataset_id, jobs.c.state.not_in(ENDED)
+    found = connection.scalar(
+        select(jobs.c.id).join(schedules, schedules.c.last_job_id == jobs.c.id).where(*of_dataset)
+    )
+    return None if found is None else job_row(connection, found)

@@ -138,7 +138,9 @@ def test_there_are_never_two_at_a_time(store, schedules, runs, clock, nightly, s
     clock.now = NIGHT + 2 * DAY
     assert schedules.due() == []
     assert schedules.get(nightly.id).trouble(clock.now) == f"due, and waits for the end of job 1, which is {state}"
-    with pytest.raises(ConflictError, match=f"job 1 of schedule 1 is {state}, and there are never two"):
+    with pytest.raises(
+        ConflictError, match=f"job 1, of a schedule of data set demo, is {state}, and there are never two"
+    ):
         runs.now(nightly.id)
     if state == "running":
         store.finish(lease, "failed", message="no reason")
@@ -148,22 +150,51 @@ def test_there_are_never_two_at_a_time(store, schedules, runs, clock, nightly, s
     assert schedules.get(nightly.id).next_at == NIGHT + 3 * DAY
 
 
-def test_two_that_look_at_once_queue_one_job(schedules, runs, clock, nightly, store):
-    clock.now = NIGHT
-    (seen,) = schedules.due()
-    barrier, found = threading.Barrier(4), []
+def test_two_schedules_of_a_data_set_take_turns(store, schedules, runs, clock, nightly, engine):
+    add_dataset(engine, "other")
+    elsewhere = schedules.create(dataset="other", cron="0 3 * * *", rounds=5)
+    second = schedules.create(dataset="demo", cron="1 3 * * *", rounds=5)
+    clock.now = NIGHT + 60
+    first, other, none = queued(schedules, runs)
+    assert (first.dataset, other.dataset, none) == ("demo", "other", None)
+    assert schedules.due() == []
+    assert schedules.get(second.id).trouble(clock.now) == "due, and waits for the end of job 1, which is queued"
+    assert schedules.get(elsewhere.id).trouble(clock.now) is None
+    with pytest.raises(ConflictError, match="job 1, of a schedule of data set demo, is queued"):
+        runs.now(second.id)
+    store.stop(first.id)
+    (job,) = queued(schedules, runs)
+    assert schedules.get(second.id).last_job_id == job.id
+    assert schedules.get(second.id).next_at == NIGHT + 60 + DAY
 
-    def look():
+
+def test_two_schedules_looked_at_at_once_queue_one_job(schedules, runs, clock, nightly, store):
+    schedules.create(dataset="demo", cron="1 3 * * *", rounds=5)
+    clock.now = NIGHT + 60
+    assert len(all_at_once([runs.due] * 4, 2 * schedules.due())) == 1
+    assert len(store.page()) == 1
+
+
+def all_at_once(looks, seen):
+    """The jobs that come of several looks at this moment."""
+    barrier, found = threading.Barrier(len(looks)), []
+
+    def look(due, row):
         barrier.wait()
-        found.append(runs.due(seen))
+        found.append(due(row))
 
-    threads = [threading.Thread(target=look) for _ in range(4)]
+    threads = [threading.Thread(target=look, args=each) for each in zip(looks, seen, strict=True)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert len([job for job in found if job is not None]) == 1
-    assert len(found) == 4
+    assert len(found) == len(looks)
+    return [job for job in found if job is not None]
+
+
+def test_two_that_look_at_once_queue_one_job(schedules, runs, clock, nightly, store):
+    clock.now = NIGHT
+    assert len(all_at_once([runs.due] * 4, 4 * schedules.due())) == 1
     assert len(store.page()) == 1
 
 

@@ -1,6 +1,7 @@
 """A trainer follows schedules: the whole loop, what is missed, and what cannot be followed."""
 
 import sqlite3
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import closing
@@ -20,7 +21,10 @@ from fedmem.storage.schedules import ScheduleStore
 from tests.end_to_end.products import CONFIG, ROUNDS, Product
 from tests.tiny import TINY
 from tests.waiting import until
+from trainer.control import Shutdown
 from trainer.scheduler import Scheduler
+from trainer.settings import Settings
+from trainer.worker import Worker
 
 
 @pytest.fixture
@@ -83,6 +87,28 @@ def test_a_trainer_that_trains_queues_what_is_due_meanwhile(product, schedules):
         missed(product, night.id)
         until(lambda: product.jobs.page(), "a job")
     assert len(product.jobs.page()) == 1
+
+
+def test_two_trainers_never_train_two_jobs_of_a_data_sets_schedules_at_a_time(product, schedules, monkeypatch):
+    """Each has a connection of its own to the one database, and looks again and again."""
+    for name, value in product.environment.items():
+        monkeypatch.setenv(name, value)
+    both = [
+        schedules.create(dataset="tiny", cron=f"{n} 3 * * *", rounds=4, config=merged(TINY, CONFIG)) for n in (0, 1)
+    ]
+    for schedule in both:
+        missed(product, schedule.id)
+    workers = [Worker(Settings.load(), Shutdown()) for _ in range(2)]
+    threads = [threading.Thread(target=worker.run) for worker in workers]
+    for thread in threads:
+        thread.start()
+    until(lambda: [job.state for job in product.jobs.page()] == ["succeeded"] * 2, "both schedules' jobs")
+    for worker, thread in zip(workers, threads, strict=True):
+        worker.shutdown.ask()
+        thread.join()
+        worker.stores.jobs.engine.dispose()
+    first, second = reversed(product.jobs.page())
+    assert second.created_at >= first.finished_at, "the second was not even queued before the first had ended"
 
 
 def test_one_that_cannot_be_followed_holds_up_no_other(product, schedules, caplog):
