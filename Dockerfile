@@ -46,6 +46,11 @@ RUN python -m venv --without-pip /venv-flower \
 FROM python:3.11-slim AS service
 # torch's threads under contention cost a factor of five and more.
 ENV PATH=/venv/bin:$PATH OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
+# pg_dump and pg_restore, by which `fedmem backup` and `restore` copy a PostgreSQL; Debian's are newer than the server of
+# docker-compose.postgres.yml, as they have to be.
+RUN apt-get update \
+    && apt-get install --yes --no-install-recommends postgresql-client \
+    && rm -rf /var/lib/apt/lists/*
 # A named volume takes over this folder's owner.
 RUN useradd --system --uid 10001 --home-dir /data --shell /usr/sbin/nologin fedmem \
     && install --directory --owner=fedmem --group=fedmem /data

@@ -175,6 +175,13 @@ def test_the_image_runs_as_an_unprivileged_user():
     assert "USER" not in "".join(made_of_it)
 
 
+def test_the_image_has_the_programs_that_back_up_postgresql():
+    stages = (ROOT / "Dockerfile").read_text(encoding="utf-8").split("\nFROM ")
+    (service,) = [stage for stage in stages if stage.startswith("python:3.11-slim AS service\n")]
+    as_root, _, _ = service.partition("\nUSER ")
+    assert re.search(r"^ +&& apt-get install [^\n]*\bpostgresql-client\b", as_root, re.MULTILINE)
+
+
 def test_the_image_keeps_to_the_constraints_and_knows_no_index():
     image = (ROOT / "Dockerfile").read_text(encoding="utf-8")
     assert "--require-hashes --no-deps --only-binary :all: -r locked.txt" in image

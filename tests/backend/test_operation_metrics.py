@@ -5,12 +5,15 @@ import re
 import shutil
 import subprocess
 from pathlib import Path
+from typing import get_args
 
 import pytest
 import yaml
 from prometheus_client import CollectorRegistry
 
 from backend.operation_metrics import EVERY, OperationMetrics
+from fedmem.contracts import Rate
+from fedmem.storage.impressions import By
 from fedmem.storage.job_overview import overview
 from fedmem.storage.jobs import JobStore, RoundResult, Verdict
 from fedmem.storage.models import ModelStore
@@ -174,6 +177,31 @@ def test_every_series_that_the_dashboard_and_the_alerts_name_is_there(served):
     there = {name.removesuffix("_total") + end for name, kind in types.items() for end in suffixes.get(kind, ())}
     for path in (DASHBOARD, ALERTS):
         assert named_in(path) - there == set(), path.name
+
+
+def test_the_panels_show_online_evaluation_waiting_models_and_troubled_schedules():
+    named = named_in(DASHBOARD)
+    assert {"fedmem_online_rate", "fedmem_online_answers", "fedmem_impressions_lost_total"} <= named
+    assert {"fedmem_model_waiting_timestamp_seconds", "fedmem_schedule_in_trouble"} <= named
+
+
+def test_panels_and_alerts_name_labels_that_their_series_have(served):
+    known = served.app.state.http_metrics.registry._names_to_collectors
+    told = json.loads(DASHBOARD.read_text(encoding="utf-8"))
+    for target in (target for panel in told["panels"] for target in panel["targets"]):
+        expression, legend = target["expr"], target["legendFormat"]
+        ours = [known[name] for name in SERIES.findall(expression) if name in known]
+        labels = {"le"}.union(*(getattr(each, "_labelnames", ()) for each in ours))
+        used = {*re.findall(r'(\w+)[!=]~?"', expression), *re.findall(r"{{(\w+)}}", legend)}
+        used |= {name for names in re.findall(r"by \(([^)]*)\)", expression) for name in names.split(", ")}
+        assert used <= labels, expression
+
+
+def test_panels_choose_values_that_the_online_evaluation_has():
+    values = {"by": set(get_args(By)), "outcome": {"click", "hit"}, "bound": set(Rate.model_fields)}
+    expressions = DASHBOARD.read_text(encoding="utf-8").replace('\\"', '"')
+    for name, value in re.findall(r'(by|outcome|bound)="(\w+)"', expressions):
+        assert value in values[name]
 
 
 def test_before_the_first_model_no_error_is_alarming():
