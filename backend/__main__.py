@@ -18,14 +18,15 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 def main() -> int:
     """Run, and return the process's exit code: 0 at its regular end, 2 if it cannot start."""
-    from backend.logs import log_to_stderr
+    from backend.logs import SaidToCallers
     from backend.server import listen, serve
     from backend.settings import Settings
     from fedmem.environment import keep_files_private
     from fedmem.errors import FedMemError
+    from fedmem.logs import log_to_stderr
     from fedmem.process_memory import ARENAS, share_arenas
 
-    log_to_stderr()
+    log_to_stderr("backend", SaidToCallers())
     keep_files_private()
     share_arenas(ARENAS)
     log = logging.getLogger("backend")

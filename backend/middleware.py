@@ -17,9 +17,10 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from backend.errors import KEY_NAME, REQUEST_ID, UNEXPECTED, NotReadyError, problem
-from backend.logs import ACCESS, EXTRA
+from backend.logs import ACCESS
 from backend.places import Places
 from backend.telemetry import HttpMetrics
+from fedmem.logs import EXTRA, about
 from web.rate_limit import RateLimit
 
 LOG = logging.getLogger(__name__)
@@ -60,7 +61,8 @@ class Observed:
             await send(message)
 
         try:
-            await self.app(scope, receive, send_with_id)
+            with about(request_id=request_id):
+                await self.app(scope, receive, send_with_id)
         except Exception:
             LOG.exception("a request failed", extra={EXTRA: {"request_id": request_id, "route": _route(scope)}})
             if status:  # too late for another answer: the server cuts the connection

@@ -14,6 +14,7 @@ from backend.served_models import ServedModels
 from backend.telemetry import ModelMetrics
 from backend.troubles import Troubles
 from fedmem.errors import ConflictError, StorageError, UnknownModelError
+from fedmem.logs import EXTRA, about
 from fedmem.process_memory import give_back
 from fedmem.storage.ab_rows import AbTestRow
 from fedmem.storage.ab_tests import AbTestStore
@@ -88,7 +89,7 @@ class ModelKeeper:
             self.served.expect({row.dataset: row.version for row in active if not self.loader.refused_lately(row)})
             for row in sorted(active, key=lambda row: row.dataset != self.served.unnamed):
                 if self._is_wanted(row):
-                    with self.troubles.apart("the loading", row.version):
+                    with about(dataset=row.dataset, job=row.job_id), self.troubles.apart("the loading", row.version):
                         self._serve(row)
         if not self.served.in_service:
             self.served.awaited = awaited(self.jobs, self.changes.catalogue)
@@ -98,7 +99,8 @@ class ModelKeeper:
         for dataset in self.served.known - there:
             self.changes.forget(dataset)
             self.metrics.removed(dataset)
-            LOG.info("no model of data set %s is in service any more: it was removed", dataset)
+            said = {EXTRA: {"dataset": dataset}}
+            LOG.info("no model of data set %s is in service any more: it was removed", dataset, extra=said)
 
     def _take_up_tests(self) -> None:
         """Let the A/B tests that run by now split the users, once their treatments are in memory."""
@@ -267,13 +269,15 @@ class ModelKeeper:
 
     def _prepared(self, row: ModelRow) -> ServedModel:
         """Get a version that has answered once, from memory if it is there."""
-        return self.served.in_memory(row.version) or self.loader.load(row)
+        with about(dataset=row.dataset, job=row.job_id):
+            return self.served.in_memory(row.version) or self.loader.load(row)
 
     def _swap(self, model: ServedModel) -> None:
         before = self.served.loaded(model.dataset)
         gone = self.changes.take_in(model, self.served.swap)
         self.metrics.swapped(model.dataset, model.version, model.recommender.round)
-        LOG.info("%s", _swap_message(model, before))
+        with about(dataset=model.dataset, job=model.job_id):
+            LOG.info("%s", _swap_message(model, before))
         self._say_what_must_be_named()
         self._say_who_left(gone)
         give_back(circles=False)

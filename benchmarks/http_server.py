@@ -13,9 +13,10 @@ import time
 from fastapi import FastAPI
 
 from backend.app import create_app
-from backend.logs import log_to_stderr
+from backend.logs import SaidToCallers
 from backend.server import listen, serve
 from backend.settings import Settings
+from fedmem.logs import log_to_stderr
 
 HELLO, CPU = "/bench/hello", "/bench/cpu"
 
@@ -41,7 +42,7 @@ async def cpu() -> float:
 
 def main() -> None:
     """Run as ``python -m backend`` does."""
-    log_to_stderr()
+    log_to_stderr("backend", SaidToCallers())
     settings = Settings.load()
     serve(with_peers(create_app(settings)), listen(settings.host, settings.port))
 

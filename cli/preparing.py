@@ -1,12 +1,13 @@
 """What is done before the services start: the database's tables, the demo in an empty one, a first job."""
 
 import fcntl
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import migrations
-from cli.screen import notes, stages
+from cli.screen import stages
 from fedmem.config_reader import validate_config
 from fedmem.data.demo import write_demo
 from fedmem.data.formats import read_dataset
@@ -16,6 +17,8 @@ from fedmem.importing.writing import import_dataset
 from fedmem.storage.catalogue import CatalogueStore
 from fedmem.storage.engine import connect
 from fedmem.storage.jobs import JobStore
+
+LOG = logging.getLogger(__name__)
 
 DEMO = "demo"
 DEMO_CHANGES = {  # configs/demo.yaml
@@ -60,7 +63,7 @@ def one_at_a_time(folder: Path) -> Iterator[None]:
 
 def put_demo(catalogue: CatalogueStore, folder: Path) -> None:
     """Make the demo catalogue and bring it into the database."""
-    notes.print("the database is empty: making the demo catalogue")
+    LOG.info("the database is empty: making the demo catalogue")
     with stages() as progress:
         write_demo(folder, progress=lambda done, total: progress("drawing covers", done, total))
         import_dataset(catalogue, DEMO, str(folder.resolve()), *read_dataset(folder), progress)

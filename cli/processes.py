@@ -1,5 +1,6 @@
 """Services as child processes: started, started again if they die, ended together."""
 
+import logging
 import os
 import subprocess
 import sys
@@ -8,9 +9,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from cli.screen import notes
-from cli.service_log import ServiceLog
+from cli.service_log import ServiceLog, in_short
 from fedmem.errors import FedMemError
+
+LOG = logging.getLogger(__name__)
 
 PAUSES = 1.0, 60.0  # seconds before a service is started again: the first time, and at most
 STEADY = 30.0  # seconds after which a service that ran counts as well again
@@ -89,7 +91,7 @@ class Services:
             try:
                 service.process.wait(max(0.1, deadline - time.monotonic()))
             except subprocess.TimeoutExpired:
-                notes.print(f"the {service.name} did not end within {GRACE:.0f} seconds and is killed")
+                LOG.warning("the %s did not end within %.0f seconds and is killed", service.name, GRACE)
                 service.process.kill()
                 service.process.wait()
             service.said.wait(LAST_WORDS)
@@ -97,11 +99,11 @@ class Services:
 
 def _note_death(service: Service, code: int) -> None:
     service.said.wait(LAST_WORDS)
-    last = "".join(f"\n  {line}" for line in _last_lines(service.log))
+    last = "".join(f"\n  {in_short(line)}" for line in _last_lines(service.log))
     what = f"the {service.name} has ended with exit code {code}; see {service.log}"
     if service.cannot_start(code):
         raise ServiceError(f"{what}{last}")
-    notes.print(f"{what}; it is started again in {service.died():.0f} s{last}")
+    LOG.error("%s; it is started again in %.0f s%s", what, service.died(), last)
 
 
 def _process(name: str, environment: dict[str, str], log: Path) -> "tuple[subprocess.Popen[bytes], ServiceLog]":

@@ -23,6 +23,7 @@ from rich.progress import (
 from rich.table import Column
 
 from fedmem.errors import FedMemError
+from fedmem.logs import logs_as_json
 
 # Titles, ids and paths stand as they are: no [markup] and no :emoji: in them.
 answers = Console(soft_wrap=True, highlight=False, markup=False, emoji=False)
@@ -30,7 +31,10 @@ notes = Console(stderr=True, soft_wrap=True, highlight=False, markup=False, emoj
 
 
 def explain(error: FedMemError) -> None:
-    """Print one line for an error that the user can mend."""
+    """Print one line for an error that the user can mend; a service's log has it as all else."""
+    if logs_as_json():
+        logging.getLogger("cli").error("%s", " ".join(str(error).split()))
+        return
     notes.print("error:", style="bold red", end=" ")
     notes.print(" ".join(str(error).split()))
 

@@ -1,5 +1,6 @@
 """``fedmem serve``, ``trainer`` and ``dashboard``: one service in the foreground."""
 
+import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 from urllib.parse import quote
@@ -7,10 +8,11 @@ from urllib.parse import quote
 import typer
 
 from cli.options import DatabaseUrl
-from cli.screen import notes
 
 if TYPE_CHECKING:
     from backend.served_model import ServedModel
+
+LOG = logging.getLogger(__name__)
 
 
 def serve(
@@ -48,19 +50,20 @@ def serve(
     with server.listen(settings.host, settings.port) as listener:
         # Only now, because these take seconds: what is wrong above is said at once.
         from backend.app import create_app
-        from backend.logs import log_to_stderr
+        from backend.logs import SaidToCallers
+        from fedmem.logs import log_to_stderr
 
         model = None if run is None else _model_of_run(run, node, store)
         app = create_app(settings, model)
-        log_to_stderr()
+        log_to_stderr("backend" if node is None else "node", SaidToCallers())
         address = f"http://{settings.host}:{listener.getsockname()[1]}"
         if model is not None:
             known = (*model.recommender.dataset.vocabulary.known_users, *model.new_interactions.users)
             user = quote(next(iter(known), "unknown"))
-            notes.print(f"serving {model.version} until Ctrl-C")
-            notes.print(f"  {address}/recommend/{user}?k=10\n  {address}/docs")
+            LOG.info("serving %s until Ctrl-C: %s/recommend/%s?k=10", model.version, address, user)
         else:
-            notes.print(f"serving what is in the database until Ctrl-C\n  {address}/docs\n  {address}/health/ready")
+            LOG.info("serving what is in the database until Ctrl-C: %s/health/ready", address)
+        LOG.info("what can be asked is listed at %s/docs", address)
         server.serve(app, listener)
 
 
@@ -87,9 +90,11 @@ def trainer(
     until_idle: Annotated[bool, typer.Option("--until-idle", help="End when no job is left.")] = False,
 ) -> None:
     """Claim queued jobs and train them, until Ctrl-C. Settings come from the environment, see .env.example."""
+    from fedmem.logs import log_to_stderr
     from trainer.settings import Settings
 
     settings = Settings.load(database_url=database_url)
+    log_to_stderr("trainer")
     from trainer.worker import serve_jobs  # only now, because it takes seconds: what is wrong above is said at once
 
     serve_jobs(settings, until_idle=until_idle)

@@ -1,7 +1,9 @@
 """``fedmem up``: the whole product on this machine, as child processes that end together."""
 
 import contextlib
+import logging
 import os
+import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -14,13 +16,16 @@ import typer
 
 from cli.options import DatabaseUrl, FirstJob, ServiceDir
 from cli.processes import ServiceError, Services
-from cli.screen import notes
+from cli.service_log import kept_in
 from cli.training import stop_on_interrupt
 from fedmem.errors import ConfigError, StorageError
+from fedmem.logs import EXTRA, log_to_stderr
 from fedmem.sockets import bound_socket
 
 if TYPE_CHECKING:
     from fedmem.storage.jobs import JobStore
+
+LOG = logging.getLogger(__name__)
 
 FOLLOWED = 3  # newest jobs whose log lines are shown
 START = 120.0  # seconds that the backend has to answer
@@ -58,14 +63,34 @@ def up(
 def run_up(backend: Address, dashboard: Address, data_dir: Path, database_url: str, *, train: bool) -> None:
     """Migrate, fill an empty database with the demo, start the services, queue a first job, and wait for Ctrl-C."""
     from cli.preparing import prepare
-    from fedmem.storage.engine import connect
-    from fedmem.storage.jobs import JobStore
 
     if backend.port == dashboard.port:
         raise ConfigError(f"--port and --dashboard-port are both {backend.port}; choose two")
     for address, option in ((backend, "--port"), (dashboard, "--dashboard-port")):
         refuse_taken(address, option)
+    if not sys.stderr.isatty():
+        log_to_stderr("up")
     prepare(data_dir, database_url, train=train)
+    with kept_in(data_dir / "logs" / "up.log"):
+        _serve(backend, dashboard, data_dir, database_url)
+        LOG.info("all services have ended; fedmem up starts them again where they were")
+
+
+def refuse_taken(address: Address, option: str) -> None:
+    """Raise ConfigError if an address is already taken."""
+    try:
+        bound_socket(address.host, address.port).close()
+    except OSError as error:
+        raise ConfigError(
+            f"port {address.port} of {address.host} cannot be used ({error.strerror}). "
+            f"Stop what listens there, or choose another {option}."
+        ) from None
+
+
+def _serve(backend: Address, dashboard: Address, data_dir: Path, database_url: str) -> None:
+    from fedmem.storage.engine import connect
+    from fedmem.storage.jobs import JobStore
+
     jobs = JobStore(connect(database_url))
     with stop_on_interrupt() as stopping, _services(data_dir / "logs") as services:
         shared = {"DATABASE_URL": database_url, "FEDMEM_DATA_DIR": str(data_dir)}
@@ -81,18 +106,6 @@ def run_up(backend: Address, dashboard: Address, data_dir: Path, database_url: s
         if not stopping:
             _say_where(backend, dashboard, services)
         _follow(jobs, backend, services, stopping)
-    notes.print("all services have ended; fedmem up starts them again where they were")
-
-
-def refuse_taken(address: Address, option: str) -> None:
-    """Raise ConfigError if an address is already taken."""
-    try:
-        bound_socket(address.host, address.port).close()
-    except OSError as error:
-        raise ConfigError(
-            f"port {address.port} of {address.host} cannot be used ({error.strerror}). "
-            f"Stop what listens there, or choose another {option}."
-        ) from None
 
 
 @contextmanager
@@ -121,10 +134,10 @@ def _wait_until_it_answers(backend: Address, services: Services, stopping: Seque
 
 
 def _say_where(backend: Address, dashboard: Address, services: Services) -> None:
-    notes.print("FedMem is up; Ctrl-C ends it")
-    notes.print(f"  dashboard  {dashboard.url}")
-    notes.print(f"  API        {backend.url}/docs")
-    notes.print(f"  logs       {services.folder}")
+    LOG.info("FedMem is up; Ctrl-C ends it")
+    LOG.info("  dashboard  %s", dashboard.url)
+    LOG.info("  API        %s/docs", backend.url)
+    LOG.info("  logs       %s", services.folder)
 
 
 def _follow(jobs: "JobStore", backend: Address, services: Services, stopping: Sequence[bool]) -> None:
@@ -145,7 +158,7 @@ def _say_how_to_ask(backend: Address) -> bool:
     with contextlib.suppress(httpx.HTTPError, LookupError):
         ready = httpx.get(f"{backend.url}/health/ready", timeout=2)
         if ready.is_success:
-            notes.print(f"a model is in service: {request_of(backend, ready.json())}")
+            LOG.info("a model is in service: %s", request_of(backend, ready.json()))
             return True
     return False
 
@@ -169,4 +182,5 @@ def _show_news(jobs: "JobStore", began: float, shown: dict[int, int]) -> None:
         for line in jobs.logs(job.id, after_id=shown.get(job.id, 0)):
             shown[job.id] = line.id
             if line.time >= began:
-                notes.print(f"job {job.id}: {line.message}")
+                said = {"job": job.id, "dataset": job.dataset}
+                LOG.info("job %d: %s", job.id, line.message, extra={EXTRA: said})

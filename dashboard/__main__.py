@@ -1,5 +1,6 @@
 """``python -m dashboard``: the dashboard as a process of its own, which opens no browser and sends no statistics."""
 
+import logging
 import socket
 import sys
 from pathlib import Path
@@ -9,6 +10,7 @@ from dashboard.settings import Settings
 from dashboard.theme import DARK, LIGHT
 from fedmem.environment import keep_files_private
 from fedmem.errors import ConfigError, FedMemError
+from fedmem.logs import log_to_stderr
 from fedmem.process_memory import ARENAS, share_arenas
 from fedmem.sockets import bound_socket
 
@@ -17,20 +19,23 @@ if TYPE_CHECKING:
 
 GRACE_SECONDS = 3  # for answers in progress, once the end is asked for
 APP = Path(__file__).with_name("app.py")
+LOG = logging.getLogger("dashboard")
 
 
 def main() -> None:
     """Serve the dashboard until SIGTERM or Ctrl-C."""
+    log_to_stderr("dashboard")
     keep_files_private()
     share_arenas(ARENAS)
     try:
         settings = Settings.load()
         listener = listen(settings)
     except FedMemError as error:
-        sys.stderr.write(f"error: {error}\n")
+        LOG.error("%s", error)
         sys.exit(2)
     if settings.warning is not None:
-        sys.stderr.write(f"warning: {settings.warning}\n")
+        LOG.warning("%s", settings.warning)
+    LOG.info("listening on http://%s:%d until Ctrl-C", *listener.getsockname()[:2])
     serve(settings, listener)
 
 
@@ -64,6 +69,7 @@ def options(settings: Settings) -> dict[str, Any]:
         "server.fileWatcherType": "none",
         "server.runOnSave": False,
         "browser.gatherUsageStats": False,
+        "logger.level": "warning",
         "client.toolbarMode": "viewer",
         "runner.magicEnabled": False,
         "runner.postScriptGC": False,  # a collection of everything after each poll takes more than all the rest
@@ -82,9 +88,21 @@ def serve(settings: Settings, listener: socket.socket) -> None:
     from web.server import config, run
     from web.websockets import PatientWebSocket
 
+    _log_with_the_others()
     bootstrap.load_config_options({name.replace(".", "_"): value for name, value in options(settings).items()})
     server = config(application(settings), settings, ws=PatientWebSocket, timeout_graceful_shutdown=GRACE_SECONDS)
     run(uvicorn.Server(server), listener)
+
+
+def _log_with_the_others() -> None:
+    """Have Streamlit, which gives each of its loggers a handler of its own, write into the one log."""
+    import streamlit.logger as theirs
+
+    def join(logger: logging.Logger) -> None:
+        logger.handlers, logger.propagate = [], True
+
+    theirs.setup_formatter = join
+    theirs.update_formatter()
 
 
 def application(settings: Settings) -> "st.App":

@@ -21,20 +21,18 @@ def main() -> None:
 
     from fedmem.environment import keep_files_private
     from fedmem.errors import FedMemError
-    from fedmem.said_once import SaidOnce
+    from fedmem.logs import log_to_stderr
     from trainer.settings import Settings
 
     parser = argparse.ArgumentParser(prog="python -m trainer", description=main.__doc__)
     parser.add_argument("--until-idle", action="store_true", help="end when no job is queued")
     until_idle = parser.parse_args().until_idle
     keep_files_private()
-    handler = logging.StreamHandler()
-    handler.addFilter(SaidOnce())
-    logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", handlers=[handler], level=logging.INFO)
+    log_to_stderr("trainer")
     try:
         _train(Settings.load(), until_idle=until_idle)
     except FedMemError as error:
-        sys.stderr.write(f"error: {error}\n")
+        logging.getLogger("trainer").error("%s", error)
         sys.exit(2)
 
 

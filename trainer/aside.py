@@ -6,6 +6,7 @@ import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future, wait
+from contextvars import copy_context
 from typing import TypeVar
 
 from fedmem.interruption import heeding
@@ -28,7 +29,7 @@ def aside(work: Callable[[], T], go_on: Callable[[], None]) -> T:
         go_on: raises where the job is to end or to wait; it is asked in both threads.
     """
     done: Future[T] = Future()
-    thread = threading.Thread(target=_do, args=(work, go_on, done), name="aside", daemon=True)
+    thread = threading.Thread(target=copy_context().run, args=(_do, work, go_on, done), name="aside", daemon=True)
     thread.start()
     try:
         while not wait([done], LOOK).done:

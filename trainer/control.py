@@ -4,6 +4,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from contextvars import copy_context
 from types import TracebackType
 from typing import Literal, Self, TypeVar
 
@@ -63,7 +64,7 @@ class Control:
         self._erasing = False  # a user was deleted: the job is handed back, and begins with what is left
         self._lost = False
         self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
+        self._thread = threading.Thread(target=copy_context().run, args=(self._beat,), name="heartbeat", daemon=True)
 
     def __enter__(self) -> Self:
         self._thread.start()

@@ -6,6 +6,7 @@ from types import TracebackType
 from typing import Self
 
 from fedmem.errors import FedMemError, StorageError
+from fedmem.logs import EXTRA, about
 from fedmem.storage.schedule_runs import ScheduleRuns
 from fedmem.storage.schedules import ScheduleRow, ScheduleStore
 
@@ -43,7 +44,8 @@ class Scheduler:
         try:
             self._schedules.bring_back()
             for row in self._schedules.due():
-                self._queue(row)
+                with about(dataset=row.dataset):
+                    self._queue(row)
         except StorageError as error:
             logger.warning("no schedule can be looked at: %s", error)
         except Exception:  # whatever it is: this thread goes on, and so does the trainer
@@ -65,7 +67,7 @@ class Scheduler:
             self._fail(row, f"an unexpected error ({type(error).__name__}); the trainer's log has its traceback")
         else:
             if job is not None:
-                logger.info("schedule %d is due: job %d is queued", row.id, job.id)
+                logger.info("schedule %d is due: job %d is queued", row.id, job.id, extra={EXTRA: {"job": job.id}})
 
     def _fail(self, row: ScheduleRow, message: str) -> None:
         logger.error("schedule %d is due, and no job is queued: %s", row.id, message)

@@ -13,6 +13,7 @@ from types import FrameType
 
 from fedmem.contracts.jobs import LogLevel
 from fedmem.errors import FedMemError, StorageError
+from fedmem.logs import about
 from fedmem.process_memory import bound_memory, give_back, machine_memory
 from fedmem.storage.catalogue import CatalogueStore
 from fedmem.storage.engine import check_schema, connect
@@ -100,6 +101,7 @@ class Worker:
     def _train(self, job: JobRow, lease: Lease, asked: float) -> None:
         self._sign_of_life(job.id)
         with (
+            about(job=job.id, dataset=job.dataset),
             _log_of(self.stores.jobs, lease),
             Control(self.stores.jobs, lease, self.settings.lease_seconds, self.shutdown, asked) as control,
         ):

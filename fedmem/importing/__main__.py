@@ -6,6 +6,7 @@ not suffice it is what the system ends. The lock that it inherits is held until 
 """
 
 import contextlib
+import logging
 import os
 import resource
 import sys
@@ -16,6 +17,7 @@ from pathlib import Path
 from fedmem.environment import keep_files_private
 from fedmem.importing.task import Task
 from fedmem.importing.uploads import POLL_SECONDS, STOP
+from fedmem.logs import log_to_stderr
 from fedmem.process_memory import bound_memory, machine_memory
 
 BEHIND = 10
@@ -26,6 +28,8 @@ SHARE = 2  # of the machine's memory: a half
 def main() -> None:
     """Do it, behind all other processes."""
     folder = Path(sys.argv[1])
+    log_to_stderr("import")
+    logging.getLogger("fedmem.data").propagate = False  # remarks, which may show what is in a file, are the upload's
     keep_files_private()
     os.nice(BEHIND)
     with contextlib.suppress(OSError):  # the first that the system ends where memory is short

@@ -4,7 +4,8 @@ import logging
 
 import pytest
 
-from backend.logs import EXTRA, SaidToCallers
+from backend.logs import SaidToCallers
+from fedmem.logs import EXTRA
 from fedmem.said_once import REMEMBERED, SILENCE
 from tests.clock import Clock
 

@@ -10,12 +10,14 @@ from starlette.testclient import TestClient
 
 from backend.errors import add_error_handlers
 from backend.links import Links
-from backend.logs import JsonLines
 from backend.middleware import Limited, Observed
 from backend.places import Places
 from backend.telemetry import HttpMetrics
 from fedmem.contracts import Problem
+from fedmem.logs import JsonLines
 from web.rate_limit import RateLimit
+
+LINES = JsonLines("backend")
 
 
 def few() -> Places:
@@ -59,7 +61,7 @@ def client():
 def lines(caplog):
     """The log so far, as the objects that are written."""
     caplog.set_level(logging.INFO, "backend")
-    return lambda: [json.loads(JsonLines().format(record)) for record in caplog.records if "backend" in record.name]
+    return lambda: [json.loads(LINES.format(record)) for record in caplog.records if "backend" in record.name]
 
 
 def problem(response) -> Problem:
@@ -101,7 +103,7 @@ def test_a_failure_is_a_problem_and_its_trace_is_in_the_log_only(client, lines):
     assert problem(response).status == 500
     assert "secret" not in response.text
     failure, access = lines()
-    assert "RuntimeError: the secret" in failure["traceback"]
+    assert "RuntimeError: the secret" in failure["exception"]
     assert failure["request_id"] == access["request_id"] == response.headers["x-request-id"]
     assert access["status"] == 500
 

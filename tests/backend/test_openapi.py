@@ -18,10 +18,10 @@ from starlette.testclient import TestClient
 
 from backend import dependencies
 from backend.app import create_app
-from backend.logs import JsonLines
 from backend.settings import Settings
 from fedmem import contracts
 from fedmem.contracts import Problem
+from fedmem.logs import JsonLines
 from fedmem.serving import new_items
 from tests.backend.conftest import copy_of, problem, running, settings_of
 from tests.backend.test_items import Encoder
@@ -171,7 +171,7 @@ def lines():
             said.append(self.format(record))
 
     handler, root = Kept(logging.DEBUG), logging.getLogger()
-    handler.setFormatter(JsonLines())
+    handler.setFormatter(JsonLines("backend"))
     level = root.level
     root.addHandler(handler)
     root.setLevel(logging.DEBUG)

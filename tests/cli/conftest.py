@@ -3,9 +3,8 @@
 import contextlib
 import csv
 import io
-import logging
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +12,7 @@ import pytest
 import yaml
 
 from cli import main
+from tests.own_logging import logging_as_before
 from tests.tiny import ITEMS, TINY, walks
 
 # What takes time has tests of its own.
@@ -34,7 +34,8 @@ Run = Callable[..., Outcome]
 def called(*arguments: object) -> Outcome:
     """Run ``fedmem`` in this process."""
     out, err = io.StringIO(), io.StringIO()
-    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+    streams = contextlib.redirect_stdout(out), contextlib.redirect_stderr(err)
+    with pytest.MonkeyPatch.context() as patch, streams[0], streams[1], logging_as_before():
         patch.setattr(sys, "argv", ["fedmem", *map(str, arguments)])
         patch.setenv("COLUMNS", "200")
         try:
@@ -45,14 +46,9 @@ def called(*arguments: object) -> Outcome:
 
 
 @pytest.fixture(scope="session")
-def fedmem() -> Iterator[Run]:
+def fedmem() -> Run:
     """``fedmem("train", "--data", path)`` -> Outcome."""
-    loggers = [logging.getLogger(name) for name in ("cli", "fedmem", "trainer")]
-    before = [(logger, logger.handlers, logger.level) for logger in loggers]
-    yield called
-    for logger, handlers, level in before:
-        logger.handlers = handlers
-        logger.setLevel(level)
+    return called
 
 
 def write_data(folder: Path, num_users: int = 12) -> Path:

@@ -1,5 +1,6 @@
 """The dashboard's process: settings, a port in use, and what it must never load."""
 
+import json
 import socket
 import subprocess
 import sys
@@ -42,6 +43,20 @@ def test_streamlit_knows_every_option_and_sends_no_statistics():
     for name in chosen:
         config.get_option(name)
     assert chosen["browser.gatherUsageStats"] is False
+
+
+def test_streamlits_loggers_write_into_the_one_log():
+    script = (
+        "from dashboard.__main__ import _log_with_the_others; from fedmem.logs import log_to_stderr; import logging;"
+        "import streamlit.logger as theirs;"
+        "before = theirs.get_logger('streamlit.before'); log_to_stderr('dashboard'); _log_with_the_others();"
+        "[logger.warning('odd %s', n) for n, logger in enumerate((before, theirs.get_logger('streamlit.after')))]"
+    )
+    found = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    lines = [json.loads(line) for line in found.stderr.splitlines()]
+    assert [(line["service"], line["logger"], line["message"]) for line in lines] == [
+        ("dashboard", "streamlit.before", "odd 0"), ("dashboard", "streamlit.after", "odd 1"),
+    ]  # fmt: skip
 
 
 def test_the_process_loads_neither_torch_nor_sql():

@@ -219,5 +219,12 @@ def test_ctrl_c_ends_everything_and_leaves_what_was_trained(product, folder):
     assert "Traceback" not in output
     assert not answers(client, "/health/live")
     logs = {path.name: path.read_text(encoding="utf-8") for path in (folder / "runs/service/logs").iterdir()}
-    assert logs.keys() == {"backend.log", "trainer.log", "dashboard.log"}
+    assert logs.keys() == {"backend.log", "trainer.log", "dashboard.log", "up.log"}
+    lines = {name: [json.loads(line) for line in text.splitlines()] for name, text in logs.items()}
+    assert {name: {line["service"] for line in found} for name, found in lines.items()} == {
+        "backend.log": {"backend"}, "trainer.log": {"trainer"}, "dashboard.log": {"dashboard"}, "up.log": {"up"},
+    }  # fmt: skip
+    assert all({"time", "level", "logger", "message"} <= line.keys() for found in lines.values() for line in found)
+    assert {line.get("job") for line in lines["trainer.log"]} >= {None, 1, 2}
+    assert {json.loads(line)["service"] for line in output.splitlines()} == {"up"}
     assert not [name for name, text in logs.items() if "Traceback" in text], logs
