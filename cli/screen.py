@@ -70,7 +70,7 @@ class _Notes(logging.Handler):
 def stages() -> Iterator[Callable[[str, int, int], None]]:
     """Show a bar per named stage: ``advance(stage, done, total)``."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=notes, transient=True) as progress:
+    with Progress(*columns, console=notes, transient=True, disable=not notes.is_terminal) as progress:
         tasks: dict[str, Any] = {}
 
         def advance(stage: str, done: int, total: int) -> None:

@@ -1,5 +1,6 @@
 """``fedmem train``: the rounds on the screen, and what came of them."""
 
+import logging
 import signal
 import sys
 import time
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from fedmem.data.federated_dataset import FederatedDataset
     from fedmem.experiment import TrainingRun
     from fedmem.federated.state import RoundReport
+
+LOG = logging.getLogger(__name__)
 
 
 @with_reading
@@ -174,7 +177,7 @@ def stop_on_interrupt() -> Iterator[list[bool]]:
         if asked:
             raise KeyboardInterrupt
         asked.append(True)
-        notes.print("stopping; once more to stop at once")
+        LOG.info("stopping; once more to stop at once")
 
     previous = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
     try:
