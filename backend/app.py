@@ -14,16 +14,16 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.routing import BaseRoute
 from starlette.types import Scope
 
-from backend.arrivals import Arrivals
+from backend.concurrency_limit import ConcurrencyLimit
 from backend.dependencies import READS
 from backend.documentation import PAGE, add_documentation
 from backend.errors import add_error_handlers, problem
 from backend.keys import Keys
 from backend.links import Links
-from backend.middleware import Limited, Observed
+from backend.middleware import RequestLimits, RequestObserver
+from backend.model_lookup import ModelLookup
 from backend.openapi import TAGS, document, operation_id
 from backend.operation_metrics import AnswerMetrics
-from backend.places import Places
 from backend.routers import (
     ab_tests,
     comparisons,
@@ -51,8 +51,8 @@ from fedmem import __version__
 from fedmem.errors import ConfigError
 from fedmem.importing.uploads import MOST as MOST_UPLOADS
 from fedmem.interruption import heeding
-from web.browsers import Guarded
-from web.prefix import Prefixed
+from web.browsers import BrowserGuard
+from web.prefix import PathPrefix
 from web.settings import parts
 
 LOG = logging.getLogger(__name__)
@@ -108,10 +108,12 @@ def create_app(settings: Settings, run: ServedModel | None = None) -> FastAPI:
     app.state.http_metrics = HttpMetrics.create()
     app.state.answers = AnswerMetrics(app.state.http_metrics.registry)
     app.state.ending = anyio.Event()
-    app.state.streams = Places("streams (FEDMEM_MAX_STREAMS) are open", settings.max_streams, settings.max_streams // 4)
-    app.state.upload_places = Places("files arrive", MOST_UPLOADS, MOST_UPLOADS // 2)
-    app.state.batch_places = Places("batches are answered or wait", *WAITING_BATCHES)
-    app.state.job_places = Places("requests for what jobs started from are answered or wait", *WAITING_READS)
+    app.state.streams = ConcurrencyLimit(
+        "streams (FEDMEM_MAX_STREAMS) are open", settings.max_streams, settings.max_streams // 4
+    )
+    app.state.upload_places = ConcurrencyLimit("files arrive", MOST_UPLOADS, MOST_UPLOADS // 2)
+    app.state.batch_places = ConcurrencyLimit("batches are answered or wait", *WAITING_BATCHES)
+    app.state.job_places = ConcurrencyLimit("requests for what jobs started from are answered or wait", *WAITING_READS)
     app.state.reading_job = anyio.Semaphore(1)  # it may fill the memory
     app.state.writing = anyio.Semaphore(WRITING)
     app.state.computing = anyio.CapacityLimiter(COMPUTING)
@@ -120,7 +122,7 @@ def create_app(settings: Settings, run: ServedModel | None = None) -> FastAPI:
         app.state.served = ServedModels(settings.dataset, settings.models_in_memory)
     else:
         app.state.served = ServedModels.of_run(run)
-    app.state.arrivals = Arrivals(app.state.served)
+    app.state.arrivals = ModelLookup(app.state.served)
     app.state.impressions = None  # where there is no database
     app.state.keys = Keys.of(settings)
     app.state.links = Links(settings.root_path)
@@ -131,15 +133,17 @@ def create_app(settings: Settings, run: ServedModel | None = None) -> FastAPI:
     add_error_handlers(app)
     app.state.rate = rate = _rate_limit(settings)
     # The last one added is the first to see a request.
-    answered = Places("requests are being answered", settings.max_connections, settings.max_connections // 2)
+    answered = ConcurrencyLimit("requests are being answered", settings.max_connections, settings.max_connections // 2)
     longest = {"/uploads": settings.max_upload_bytes}
-    app.add_middleware(Limited, max_body_bytes=settings.max_body_bytes, longest=longest, rate=rate, answered=answered)
+    app.add_middleware(
+        RequestLimits, max_body_bytes=settings.max_body_bytes, longest=longest, rate=rate, answered=answered
+    )
     if origins := parts(settings.allowed_origins):
         app.add_middleware(CORSMiddleware, allow_origins=origins, **FROM_OTHER_SITES)
-    app.add_middleware(Guarded, settings=settings, refuse=_refused)
-    app.add_middleware(Observed, metrics=app.state.http_metrics)
+    app.add_middleware(BrowserGuard, settings=settings, refuse=_refused)
+    app.add_middleware(RequestObserver, metrics=app.state.http_metrics)
     if settings.root_path:
-        app.add_middleware(Prefixed, prefix=settings.root_path)
+        app.add_middleware(PathPrefix, prefix=settings.root_path)
     return app
 
 

@@ -8,13 +8,13 @@ import anyio
 from fastapi import Depends, Path, Query, Request, Security
 from fastapi.security import APIKeyHeader
 
-from backend.arrivals import Arrivals
 from backend.errors import KEY_NAME
 from backend.keys import Access, Keys
 from backend.links import Links
 from backend.middleware import client_of
 from backend.model_changes import ModelChanges
 from backend.model_keeper import ModelKeeper
+from backend.model_lookup import ModelLookup
 from backend.served_model import ServedModel
 from backend.served_models import ServedModels
 from backend.services import Services
@@ -57,8 +57,8 @@ async def _served(request: Request) -> ServedModels:
     return served
 
 
-async def _arrivals(request: Request) -> Arrivals:
-    arrivals: Arrivals = request.app.state.arrivals
+async def _arrivals(request: Request) -> ModelLookup:
+    arrivals: ModelLookup = request.app.state.arrivals
     return arrivals
 
 
@@ -80,7 +80,7 @@ async def _computing(request: Request) -> anyio.CapacityLimiter:
 CurrentServices = Annotated[Services, Depends(_services)]
 CurrentSettings = Annotated[Settings, Depends(_settings)]
 Served = Annotated[ServedModels, Depends(_served)]
-CurrentArrivals = Annotated[Arrivals, Depends(_arrivals)]
+CurrentArrivals = Annotated[ModelLookup, Depends(_arrivals)]
 CurrentLinks = Annotated[Links, Depends(_links)]
 Ending = Annotated[anyio.Event, Depends(_ending)]
 Computing = Annotated[anyio.CapacityLimiter, Depends(_computing)]
@@ -158,7 +158,7 @@ async def _may_write(request: Request, _: Annotated[str | None, Security(_key_he
 
 
 async def _one_of_few(request: Request, _: Annotated[None, Depends(_may_write)]) -> AsyncIterator[None]:
-    """Wait until few others write: all wait for the same lock of the database, and the threads are for who reads."""
+    """Wait until few others write: all wait for the same lock of the database, and threads are needed to read."""
     async with request.app.state.writing:
         yield
 

@@ -10,7 +10,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.types import Scope
 
-from backend.awaited import awaited
+from backend.first_model import first_model_hint
 from backend.wrong_request import what_is_wrong
 from fedmem.contracts import Problem
 from fedmem.errors import (
@@ -113,15 +113,15 @@ async def _no_model(request: Request, error: Exception) -> Response:
     if services is None:  # one run alone is served
         return problem(request.scope, HTTPStatus.NOT_FOUND, str(error))
     try:
-        how = await run_sync(_awaited_by, services, error.dataset)
+        how = await run_sync(_hint_for, services, error.dataset)
     except FedMemError as other:
         return await _known(request, other)
     return problem(request.scope, status_of(error), f"{error}: {how}")
 
 
-def _awaited_by(services: "Services", dataset: str) -> str:
+def _hint_for(services: "Services", dataset: str) -> str:
     services.catalogue.require(dataset)
-    return awaited(services.jobs, services.catalogue, dataset)
+    return first_model_hint(services.jobs, services.catalogue, dataset)
 
 
 async def _wrong_request(request: Request, error: Exception) -> Response:

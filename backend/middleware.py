@@ -16,9 +16,9 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from backend.concurrency_limit import ConcurrencyLimit
 from backend.errors import KEY_NAME, REQUEST_ID, UNEXPECTED, NotReadyError, problem
 from backend.logs import ACCESS
-from backend.places import Places
 from backend.telemetry import HttpMetrics
 from fedmem.logs import EXTRA, about
 from web.rate_limit import RateLimit
@@ -34,7 +34,7 @@ _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"
 _USABLE_ID = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
 
 
-class Observed:
+class RequestObserver:
     """Gives a request its id, writes its line in the access log, counts it, and answers for what failed inside.
 
     The line holds the route's template and neither path, query nor headers: no user's id and no key gets into a log.
@@ -88,11 +88,16 @@ class Observed:
             ACCESS.info("request", extra={EXTRA: fields})
 
 
-class Limited:
+class RequestLimits:
     """Refuses bodies that are too long (413), clients that ask too often (429) and too many at once of one (503)."""
 
     def __init__(
-        self, app: ASGIApp, max_body_bytes: int, longest: Mapping[str, int], rate: RateLimit | None, answered: Places
+        self,
+        app: ASGIApp,
+        max_body_bytes: int,
+        longest: Mapping[str, int],
+        rate: RateLimit | None,
+        answered: ConcurrencyLimit,
     ) -> None:
         self.app = app
         self.max_body_bytes, self.longest = max_body_bytes, longest  # of most paths, and of those that take more

@@ -6,7 +6,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 
-from backend.awaited import awaited
+from backend.first_model import first_model_hint
 from backend.model_changes import ModelChanges
 from backend.model_loader import ModelLoader
 from backend.served_model import ServedModel
@@ -92,7 +92,7 @@ class ModelKeeper:
                     with about(dataset=row.dataset, job=row.job_id), self.troubles.apart("the loading", row.version):
                         self._serve(row)
         if not self.served.in_service:
-            self.served.awaited = awaited(self.jobs, self.changes.catalogue)
+            self.served.hint = first_model_hint(self.jobs, self.changes.catalogue)
 
     def _forget_removed(self, there: set[str]) -> None:
         """Let data sets that were removed, with the models that served them, be answered no more."""

@@ -1,4 +1,4 @@
-"""Items as the database describes them now: what of that a served model does not know yet, and the model that does."""
+"""Items as the database describes them now: which changes a served model lacks, and the model that has them."""
 
 import logging
 from contextlib import suppress

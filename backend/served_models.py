@@ -35,10 +35,10 @@ class ServedModels:
         most: how many models may be in memory.
 
     Attributes:
-        awaited: as long as there is none, what will bring one, in a sentence.
+        hint: as long as there is none, what will bring one, in a sentence.
     """
 
-    awaited = "queue a training job with POST /jobs and let it finish"
+    hint = "queue a training job with POST /jobs and let it finish"
 
     def __init__(self, default: str | None = None, most: int = IN_MEMORY) -> None:
         self._default, self._most = default, most
@@ -85,7 +85,7 @@ class ServedModels:
         if not self._in_service:
             if dataset is not None:
                 self._served_data_set(dataset)
-            raise NotReadyError(f"no model is in service yet: {self.awaited}")
+            raise NotReadyError(f"no model is in service yet: {self.hint}")
 
     def dataset_of(self, asked: str | None) -> str:
         """Name the data set that is meant, whether it has a model or not.

@@ -8,7 +8,7 @@ trained with it for --rounds rounds, and then --clients clients are attacked:
 
 length     AUC of a history, items ordered by how far their row moves in one client's update.
 direction  the same, by how far they move along the update's first principal direction, whichever end of it is better:
-           for who knows that there is cover.
+           for an attacker who knows of the cover.
 ten        as length, in the mean of ten updates: a client takes part again and again, and cover is drawn anew.
 noise      length of the cover over that of the update.
 ndcg       NDCG@10 on validation, without the transition memory.

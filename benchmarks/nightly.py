@@ -41,7 +41,7 @@ from fedmem.evaluation.metric_table import metric_values
 from fedmem.evaluation.ranking_metrics import target_rank
 from fedmem.experiment import TrainingRun
 from fedmem.features.inference import one_thread
-from fedmem.serving import OnOtherData, Recommender
+from fedmem.serving import Recommender, TransferredScorer
 from fedmem.snapshot import take_snapshot
 
 DAYS, DAY = 30, 86_400
@@ -120,7 +120,7 @@ class Month:
 
     def _ranks(self, answering: Recommender, day: int) -> dict[str, list[float]]:
         after = self.before(day + 1)
-        scorer, found = OnOtherData(answering, after), {}
+        scorer, found = TransferredScorer(answering, after), {}
         for user, places in self._targets(self.before(day), after):
             history = after.history(user)
             known = [history[:place] for place in places]

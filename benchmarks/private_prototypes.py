@@ -60,7 +60,9 @@ class Rounds:
         entries = {user: one for some in run.population.memories(run.record.best) for user, one in some.items()}
         capacity, dim = config.fedmem.memory_capacity, config.model.sasrec_hidden_dim
         memories = MemoryArrays.of(list(entries.values()), capacity, dim)
-        start = initial_prototypes(config, run.population.model, run.snapshot.features)  # type: ignore[union-attr]
+        model = run.population.model  # type: ignore[union-attr]
+        start = initial_prototypes(config.fedmem, config.seed, model, run.snapshot.features)
+        # X# type: ignore[union-attr]
         return cls(run, memories, number, config.federated.client_fraction), start
 
     def released(self, start: Prototypes, postprocessors: Postprocessors) -> Prototypes:

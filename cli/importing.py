@@ -10,7 +10,7 @@ from fedmem.config import Repeats
 from fedmem.data.interactions import Interactions, Item
 from fedmem.importing.writing import import_dataset, left_out
 from fedmem.storage.catalogue import CatalogueStore
-from fedmem.storage.catalogue_rows import DatasetRow, Imported
+from fedmem.storage.catalogue_rows import DatasetRow, ImportResult
 
 
 def run_import(
@@ -38,7 +38,7 @@ def run_import(
     _conclude(store.dataset(name), imported, rows, time.monotonic() - began, as_json=as_json)
 
 
-def _conclude(there: DatasetRow, imported: Imported, read: Interactions, seconds: float, *, as_json: bool) -> None:
+def _conclude(there: DatasetRow, imported: ImportResult, read: Interactions, seconds: float, *, as_json: bool) -> None:
     out, repeated = left_out(read, imported.deleted_interactions), read.repeated_targets()
     if as_json:
         record = {**dataclasses.asdict(there), **dataclasses.asdict(imported)}

@@ -12,7 +12,7 @@ from cli.training import open_run, refuse_other_data, train_to_end
 from fedmem.ablation import Tested, ablation_record, compared, run_result, rung_models
 from fedmem.checkpoint import RunDirectory, Snapshot
 from fedmem.checkpoint.atomic_files import write_json
-from fedmem.config import EvaluationConfig, ExperimentConfig
+from fedmem.config import DataConfig, EvaluationConfig, ExperimentConfig
 from fedmem.controls import with_transitions
 from fedmem.data.federated_dataset import FederatedDataset
 from fedmem.evaluation.ablation_table import SPLITS, Record, as_markdown
@@ -41,7 +41,7 @@ def run_ablation(
     """
     held_out = {s: hold_out_items(dataset, new_items, numpy_generator(s, "new items")) for s in seeds if new_items}
     data = {seed: held_out[seed].dataset if held_out else dataset for seed in seeds}
-    plan = [one for seed in seeds for one in planned_runs(config, _trained(config, data[seed]), rungs, [seed])]
+    plan = [one for seed in seeds for one in planned_runs(config, _trained(config.data, data[seed]), rungs, [seed])]
     _refuse_other_runs(plan, out, data)
     snapshots = {}
     for number, planned in enumerate(plan, start=1):
@@ -62,10 +62,10 @@ def run_ablation(
     notes.print(f"the runs and ablation.json are in {out}")
 
 
-def _trained(config: ExperimentConfig, dataset: FederatedDataset) -> int:
+def _trained(config: DataConfig, dataset: FederatedDataset) -> int:
     """Count the users who are not kept out of training."""
     trainable = len(dataset.trainable_users)
-    return trainable - round(config.data.cold_user_fraction * trainable)
+    return trainable - round(config.cold_user_fraction * trainable)
 
 
 def _refuse_other_runs(plan: Sequence[PlannedRun], out: Path, data: Mapping[int, FederatedDataset]) -> None:

@@ -9,7 +9,7 @@ from rich.table import Table
 from cli.screen import counted, notes
 
 if TYPE_CHECKING:
-    from fedmem.storage.job_removal import JobRemoval, Removable
+    from fedmem.storage.job_removal import JobRemoval, RemovalCandidate
 
 
 def megabytes(size: int) -> str:
@@ -17,7 +17,7 @@ def megabytes(size: int) -> str:
     return f"{size / 2**20:,.1f} MiB"
 
 
-def show_removable(found: "Sequence[Removable]") -> None:
+def show_removable(found: "Sequence[RemovalCandidate]") -> None:
     """List jobs with their models and what their folders take."""
     table = Table()
     for name in ("job", "data set", "state", "rounds", "model"):

@@ -17,7 +17,7 @@ from cli.comparison import baseline_scorers, full_tables
 from cli.screen import answer_json, answers, counted, notes
 from cli.training import open_run, stop_on_interrupt
 from fedmem.checkpoint.atomic_files import write_bytes, write_json
-from fedmem.config import ExperimentConfig
+from fedmem.config import DataConfig, EvaluationConfig, ExperimentConfig
 from fedmem.data.federated_dataset import FederatedDataset
 from fedmem.errors import ConfigError, TrainingError
 from fedmem.experiment import TrainingRun
@@ -35,7 +35,7 @@ def run_search(
     deadline = float("inf") if minutes is None else time.monotonic() + 60 * minutes
     with locked(out):
         study = TuningStudy(out, space, dataset)
-        study.plan(trials, lambda: _baselines(space.base, dataset, study.metric))
+        study.plan(trials, lambda: _baselines(space.base.data, space.base.evaluation, dataset, study.metric))
         _write(study)
         with stop_on_interrupt() as stopping:
             try:
@@ -109,12 +109,14 @@ def _folder(study: TuningStudy, number: int) -> Path:
     return study.folder / f"trial-{number:04d}"
 
 
-def _baselines(config: ExperimentConfig, dataset: FederatedDataset, metric: str) -> dict[str, float]:
+def _baselines(
+    data: DataConfig, evaluation: EvaluationConfig, dataset: FederatedDataset, metric: str
+) -> dict[str, float]:
     """Measure on validation what every trial has to beat; nothing where users are kept out."""
-    if config.data.cold_user_fraction:
+    if data.cold_user_fraction:
         return {}
-    whole = dataset.configured(config.data)
-    tables = full_tables(whole, baseline_scorers(whole), "validation", config.evaluation, with_chance=False)
+    whole = dataset.configured(data)
+    tables = full_tables(whole, baseline_scorers(whole), "validation", evaluation, with_chance=False)
     return {name: table.mean(metric) for name, table in tables.items()}
 
 

@@ -30,7 +30,7 @@ SERVICES: dict[str, type[ServiceSettings]] = {
 
 
 @dataclass(frozen=True)
-class Shown:
+class ServiceVariable:
     """One variable as it is shown: a secret is masked."""
 
     name: str
@@ -57,7 +57,7 @@ def show_services(*, as_json: bool) -> None:
         service.load()
 
 
-def _settings() -> Iterator[Shown]:
+def _settings() -> Iterator[ServiceVariable]:
     users: dict[str, list[str]] = {}
     for service, kind in SERVICES.items():
         for setting in kind.model_fields:
@@ -68,7 +68,7 @@ def _settings() -> Iterator[Shown]:
         (field,) = (info for key, info in kind.model_fields.items() if kind.variable(key) == name)
         value = os.environ.get(name) or ("" if field.default is None else str(field.default))
         masked = value if field.repr else _masked(name, value)
-        yield Shown(name, masked, origin(name), readers, field.description or "")
+        yield ServiceVariable(name, masked, origin(name), readers, field.description or "")
 
 
 def _masked(name: str, value: str) -> str:
@@ -93,7 +93,7 @@ def _place(source: Origin) -> str:
     return f"{FILE}" if source == ".env" else f"the {source}"
 
 
-def _record(found: list[Shown]) -> dict[str, Any]:
+def _record(found: list[ServiceVariable]) -> dict[str, Any]:
     return {
         "folder": str(Path.cwd()),
         "env_file": str(FILE.absolute()) if FILE.is_file() else None,
@@ -104,7 +104,7 @@ def _record(found: list[Shown]) -> dict[str, Any]:
     }
 
 
-def _print(found: list[Shown]) -> None:
+def _print(found: list[ServiceVariable]) -> None:
     table = Table(box=None, header_style="bold", pad_edge=False)
     for column in ("setting", "value", "from", "read by", "meaning"):
         table.add_column(column, no_wrap=column == "setting", overflow="fold")

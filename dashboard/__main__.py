@@ -112,12 +112,12 @@ def application(settings: Settings) -> "st.App":
     from starlette.responses import PlainTextResponse
 
     from dashboard.password import PasswordProtected
-    from web.browsers import Guarded
-    from web.prefix import Prefixed
+    from web.browsers import BrowserGuard
+    from web.prefix import PathPrefix
 
-    around = [Middleware(Guarded, settings, lambda _, detail: PlainTextResponse(detail, 403))]
+    around = [Middleware(BrowserGuard, settings, lambda _, detail: PlainTextResponse(detail, 403))]
     if settings.root_path:
-        around.insert(0, Middleware(Prefixed, settings.root_path))
+        around.insert(0, Middleware(PathPrefix, settings.root_path))
     if settings.password is not None:
         around.append(Middleware(PasswordProtected, settings.password.get_secret_value(), settings.root_path))
     return st.App(APP, middleware=around)

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from dashboard.client import ApiClient
-from dashboard.shelf import Shelf
+from dashboard.keyed_cache import KeyedCache
 from fedmem.contracts import ItemMap, Job, PrototypeRound
 
 MOST_JOBS, MOST_ROUNDS = 16, 100
@@ -14,8 +14,8 @@ class PrototypeBook:
 
     def __init__(self, client: ApiClient) -> None:
         self._client = client
-        self._rounds: Shelf[dict[int, PrototypeRound]] = Shelf(MOST_JOBS)
-        self._maps: Shelf[ItemMap | None] = Shelf(MOST_JOBS)
+        self._rounds: KeyedCache[dict[int, PrototypeRound]] = KeyedCache(MOST_JOBS)
+        self._maps: KeyedCache[ItemMap | None] = KeyedCache(MOST_JOBS)
 
     def read(self, job: Job, *, at_most: int) -> tuple[PrototypeRound, ...]:
         """Read the kept rounds in order, as far as known after this many questions; the last one is asked for first.
@@ -25,8 +25,8 @@ class PrototypeBook:
         Raises:
             RefusedError: with status 404 where the job keeps none.
         """
-        with self._rounds.place(_key(job), {}) as place:
-            known = place.value
+        with self._rounds.entry(_key(job), {}) as entry:
+            known = entry.value
             if not known or max(known) + job.config.evaluation.eval_every <= job.round:
                 newest = self._client.prototypes(job.id)
                 known[newest.round] = newest
@@ -34,15 +34,15 @@ class PrototypeBook:
             wanted = _spread(known[max(known)].rounds)
             for number in [each for each in reversed(wanted) if each not in known][: max(0, at_most)]:
                 known[number] = self._client.prototypes(job.id, number)
-            place.value = {number: known[number] for number in wanted if number in known}
-            return tuple(place.value.values())
+            entry.value = {number: known[number] for number in wanted if number in known}
+            return tuple(entry.value.values())
 
     def map_of(self, job: Job) -> ItemMap:
         """Read the items on the job's map."""
-        with self._maps.place(_key(job), None) as place:
-            if place.value is None:
-                place.value = self._client.item_map(job.id)
-            return place.value
+        with self._maps.entry(_key(job), None) as entry:
+            if entry.value is None:
+                entry.value = self._client.item_map(job.id)
+            return entry.value
 
 
 def _key(job: Job) -> tuple[object, ...]:

@@ -1,7 +1,7 @@
 """The rounds of jobs as far as they are known, kept once for all sessions."""
 
 from dashboard.client import ROUNDS_AT_ONCE, ApiClient
-from dashboard.shelf import Shelf
+from dashboard.keyed_cache import KeyedCache
 from fedmem.contracts import Job, RoundMetrics
 
 MOST_JOBS, MOST_LAST = 64, 1024
@@ -13,26 +13,26 @@ class RoundBook:
 
     def __init__(self, client: ApiClient) -> None:
         self._client = client
-        self._rounds: Shelf[Rounds] = Shelf(MOST_JOBS)
-        self._last: Shelf[Rounds] = Shelf(MOST_LAST)
+        self._rounds: KeyedCache[Rounds] = KeyedCache(MOST_JOBS)
+        self._last: KeyedCache[Rounds] = KeyedCache(MOST_LAST)
 
     def read(self, job: Job) -> Rounds:
         """Read all rounds of a job, in order; ask only if the job is further than what is known."""
-        with self._rounds.place(_key(job), ()) as place:
-            while job.started_at is not None and (not place.value or place.value[-1].round < job.round):
-                after = place.value[-1].round if place.value else -1
+        with self._rounds.entry(_key(job), ()) as entry:
+            while job.started_at is not None and (not entry.value or entry.value[-1].round < job.round):
+                after = entry.value[-1].round if entry.value else -1
                 news = self._client.metrics(job.id, after).rounds
-                place.value += news
+                entry.value += news
                 if len(news) < ROUNDS_AT_ONCE:
                     break
-            return place.value
+            return entry.value
 
     def last(self, job: Job) -> RoundMetrics | None:
         """Read the last round of a job that has ended, without the others."""
-        with self._last.place(_key(job), ()) as place:
-            if not place.value and job.round:
-                place.value = self._client.metrics(job.id, job.round - 1).rounds
-            return place.value[-1] if place.value else None
+        with self._last.entry(_key(job), ()) as entry:
+            if not entry.value and job.round:
+                entry.value = self._client.metrics(job.id, job.round - 1).rounds
+            return entry.value[-1] if entry.value else None
 
 
 def _key(job: Job) -> tuple[object, ...]:

@@ -261,6 +261,10 @@ class FederatedConfig(Section):
         "If set, a round passes over its users in equal batches of about this many, one step each: pooled training.",
     )
 
+    def cohort_size(self, clients: int) -> int:
+        """Tell how many of so many clients a round selects."""
+        return max(1, round(self.client_fraction * clients))
+
 
 class SecureSumsConfig(Section):
     """Sums of which the server reads no client's part: masked arithmetic, as in SecAgg+."""
@@ -579,6 +583,16 @@ class ExperimentConfig(Section):
     def clients_here(self) -> bool:
         """Whether the clients and their data are of this installation, and not at other owners' nodes."""
         return self.engine == "simulation"
+
+    @property
+    def is_fedsgd(self) -> bool:
+        """Whether a client's round is a single SGD step over its whole history."""
+        return (
+            self.training.optimizer == "sgd"
+            and self.training.batch_size is None
+            and self.federated.local_epochs == 1
+            and not self.federated.row_normalisation  # it asks which rows each client touched
+        )
 
     @property
     def on_a_cpu(self) -> bool:

@@ -12,7 +12,7 @@ import numpy as np
 
 from fedmem.checkpoint import DirectoryRecorder, Recorder, RunDirectory, RunRecord, Snapshot
 from fedmem.config import ExperimentConfig
-from fedmem.continuation import Carried
+from fedmem.continuation import CarriedState
 from fedmem.errors import CheckpointError, TrainingError
 from fedmem.evaluation.metric_table import MetricTable
 from fedmem.federated.postprocessing import Postprocessors
@@ -134,7 +134,7 @@ class TrainingRun:
         """What is on disk."""
         return self.recorder.record
 
-    def take_up(self, carried: Carried) -> None:
+    def take_up(self, carried: CarriedState) -> None:
         """Stand where a run on older data stood; the first report of ``rounds`` is its validation on this data."""
         self.server.state, self._unvalidated = carried.state, True
         self.population.restore_memories(carried.memories, carried.state.round, carried.handed_on)

@@ -40,17 +40,8 @@ class Footprint:
     @classmethod
     def of(cls, config: ExperimentConfig, data: DataSize) -> "Footprint":
         """Estimate a job's peak."""
-        parameters = _dense(config) + _items(config, data)
-        process = PROCESS + FLOAT * (
-            HOST * parameters
-            + _chunk(config, data)
-            + _evaluation(data)
-            + _features(config, data)
-            + _masked(config, data)
-        )
-        gathered = _round_clients(config, data) * parameters if config.gathers_changes else 0
-        others = config.workers if config.workers > 1 else 0
-        return cls(FLOAT * (STATE * parameters + gathered) + (1 + others) * process, _disk(config, data, parameters))
+        counted = _Counted(config, data)
+        return cls(counted.memory, counted.disk)
 
     def __str__(self) -> str:
         return f"{shown(self.memory)} of memory and {shown(self.disk)} of disk"
@@ -65,62 +56,85 @@ def shown(count: float) -> str:
     return f"{count / 2**30:,.1f} GiB" if count >= 2**30 else f"{count / MIB:,.0f} MiB"
 
 
-def _dense(config: ExperimentConfig) -> int:
-    """Count the parameters beside the item embeddings."""
-    model, dim = config.model, config.model.sasrec_hidden_dim
-    experts = 3 * (2 * dim * dim + 3 * dim * model.retriever_output_dim) if config.uses_retriever else 0
-    return 6 * model.sasrec_num_blocks * dim * dim + model.max_seq_len * dim + experts
+@dataclass(frozen=True)
+class _Counted:
+    """Counts a job's numbers; ``memory`` and ``disk`` are bytes."""
 
+    config: ExperimentConfig
+    data: DataSize
 
-def _items(config: ExperimentConfig, data: DataSize) -> int:
-    return (data.items + 1) * config.model.sasrec_hidden_dim
+    @property
+    def memory(self) -> int:
+        process = PROCESS + FLOAT * (
+            HOST * self.parameters + self.chunk + self.evaluation + self.features + self.masked
+        )
+        gathered = self.round_clients * self.parameters if self.config.gathers_changes else 0
+        others = self.config.workers if self.config.workers > 1 else 0
+        return FLOAT * (STATE * self.parameters + gathered) + (1 + others) * process
 
+    @property
+    def disk(self) -> int:
+        """Count the checkpoints that are kept at once, the memories that train, and the snapshot."""
+        config, data, memories = self.config, self.data, 0
+        if config.uses_memory:
+            filled = min(config.fedmem.memory_capacity, max(1, data.interactions // max(data.users, 1)))
+            memories = data.users * filled * (ENTRY + FLOAT * config.model.sasrec_hidden_dim)
+        kept = min(config.federated.num_rounds, config.save_interval + 2)
+        snapshot = FLOAT * (self.features + data.interactions)
+        return kept * STORED * FLOAT * self.parameters + 3 * memories + snapshot
 
-def _features(config: ExperimentConfig, data: DataSize) -> int:
-    text = 0 if config.features.text == "off" else config.model.text_embedding_dim or TEXT_DIM
-    image = IMAGE_DIM if config.features.image == "required" else 0
-    return (data.items + 1) * (text + image)
+    @property
+    def parameters(self) -> int:
+        return self.dense + self.items
 
+    @property
+    def dense(self) -> int:
+        """Count the parameters beside the item embeddings."""
+        model, dim = self.config.model, self.config.model.sasrec_hidden_dim
+        experts = 3 * (2 * dim * dim + 3 * dim * model.retriever_output_dim) if self.config.uses_retriever else 0
+        return 6 * model.sasrec_num_blocks * dim * dim + model.max_seq_len * dim + experts
 
-def _chunk(config: ExperimentConfig, data: DataSize) -> int:
-    """Count what a chunk of clients holds in a step: activations and, of several steps, each client's own model.
+    @property
+    def items(self) -> int:
+        return (self.data.items + 1) * self.config.model.sasrec_hidden_dim
 
-    On another device than the CPU it is that device that holds them.
-    """
-    if not config.on_a_cpu:
-        return 0
-    model, federated, training = config.model, config.federated, config.training
-    longest = max(1, min(config.data.max_history, data.interactions // max(data.users, 1)))
-    clients = min(config.clients_together, _round_clients(config, data))
-    tokens = clients * min(longest, training.batch_size or longest)
-    vectors = BLOCK_ACTIVATIONS * model.sasrec_num_blocks + OTHER_ACTIVATIONS
-    held = tokens * vectors * model.sasrec_hidden_dim
-    single = training.optimizer == "sgd" and training.batch_size is None and federated.local_epochs == 1
-    if single and not federated.row_normalisation and not config.gathers_changes:
-        return held
-    own_rows = _items(config, data) if training.loss == "full_softmax" else longest * model.sasrec_hidden_dim
-    return held + OWN * clients * (_dense(config) + own_rows)
+    @property
+    def features(self) -> int:
+        asked = self.config.features
+        text = 0 if asked.text == "off" else self.config.model.text_embedding_dim or TEXT_DIM
+        image = IMAGE_DIM if asked.image == "required" else 0
+        return (self.data.items + 1) * (text + image)
 
+    @property
+    def chunk(self) -> int:
+        """Count what a chunk of clients holds in a step: activations and, of several steps, each client's own model.
 
-def _round_clients(config: ExperimentConfig, data: DataSize) -> int:
-    return max(1, round(config.federated.client_fraction * data.users))
+        On another device than the CPU it is that device that holds them.
+        """
+        config, data = self.config, self.data
+        if not config.on_a_cpu:
+            return 0
+        model, training = config.model, config.training
+        longest = max(1, min(config.data.max_history, data.interactions // max(data.users, 1)))
+        clients = min(config.clients_together, self.round_clients)
+        tokens = clients * min(longest, training.batch_size or longest)
+        vectors = BLOCK_ACTIVATIONS * model.sasrec_num_blocks + OTHER_ACTIVATIONS
+        held = tokens * vectors * model.sasrec_hidden_dim
+        if config.is_fedsgd and not config.gathers_changes:
+            return held
+        own_rows = self.items if training.loss == "full_softmax" else longest * model.sasrec_hidden_dim
+        return held + OWN * clients * (self.dense + own_rows)
 
+    @property
+    def round_clients(self) -> int:
+        return self.config.federated.cohort_size(self.data.users)
 
-def _masked(config: ExperimentConfig, data: DataSize) -> int:
-    """Count the masked words of all pairs of items, of a client, a chunk and the cohort."""
-    return 3 * (data.items + 1) ** 2 if config.secure_sums.enabled and config.uses_transitions else 0
+    @property
+    def masked(self) -> int:
+        """Count the masked words of all pairs of items, of a client, a chunk and the cohort."""
+        masks = self.config.secure_sums.enabled and self.config.uses_transitions
+        return 3 * (self.data.items + 1) ** 2 if masks else 0
 
-
-def _evaluation(data: DataSize) -> int:
-    return min(EVALUATED_TOGETHER, data.users) * (data.items + 1)
-
-
-def _disk(config: ExperimentConfig, data: DataSize, parameters: int) -> int:
-    """Count the checkpoints that are kept at once, the memories that train, and the snapshot."""
-    memories = 0
-    if config.uses_memory:
-        filled = min(config.fedmem.memory_capacity, max(1, data.interactions // max(data.users, 1)))
-        memories = data.users * filled * (ENTRY + FLOAT * config.model.sasrec_hidden_dim)
-    kept = min(config.federated.num_rounds, config.save_interval + 2)
-    snapshot = FLOAT * (_features(config, data) + data.interactions)
-    return kept * STORED * FLOAT * parameters + 3 * memories + snapshot
+    @property
+    def evaluation(self) -> int:
+        return min(EVALUATED_TOGETHER, self.data.users) * (self.data.items + 1)

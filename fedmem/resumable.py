@@ -2,7 +2,7 @@
 
 from collections.abc import Collection
 
-from fedmem.config import ExperimentConfig
+from fedmem.config import ExperimentConfig, PrivacyConfig
 from fedmem.errors import CheckpointError, ConfigError
 
 # How long a run goes on and where; another device may round differently.
@@ -46,7 +46,7 @@ def check_continuable(old: ExperimentConfig, new: ExperimentConfig, job: int, *,
     """
     refuse_nodes(new)
     if newest:
-        refuse_budgets(new)
+        refuse_budgets(new.privacy)
     trouble = _spends_more(old, new) or _changed(old, new, f"job {job} began", CHANGEABLE if newest else RESUMABLE)
     if trouble is not None:
         raise ConfigError(f"{trouble}: leave it as job {job} has it, or train anew without start_from")
@@ -65,14 +65,14 @@ def refuse_nodes(config: ExperimentConfig) -> None:
         )
 
 
-def refuse_budgets(config: ExperimentConfig) -> None:
+def refuse_budgets(privacy: PrivacyConfig) -> None:
     """Refuse to train on newer data what has a budget for the data that it was trained on.
 
     Raises:
         ConfigError: naming the setting.
     """
     for name in ("weights_epsilon", "prototypes_epsilon", "metrics_epsilon", "transitions_epsilon"):
-        value = getattr(config.privacy, name)
+        value = getattr(privacy, name)
         if value is not None:
             raise ConfigError(
                 f"privacy.{name} = {value} was spent on the data that the model was trained on, and newer data would "

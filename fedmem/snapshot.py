@@ -18,8 +18,6 @@ from fedmem.features.cache import Cache
 from fedmem.features.preference_endpoint import preference_writer
 from fedmem.features.store import ItemFeatures
 from fedmem.federated.aggregation import AGGREGATIONS
-from fedmem.federated.fedsgd import is_fedsgd
-from fedmem.federated.round import cohort_size
 from fedmem.federated.secure_aggregation import check_cohort
 from fedmem.federated.server_optimizers import SERVER_OPTIMIZERS
 from fedmem.federated.start import check_device
@@ -63,7 +61,11 @@ def take_snapshot(
         dataset = _with_cold_users(config.data.cold_user_fraction, config.seed, dataset)
     _check_cohorts(config, dataset)
     _say_what_is_left_out(dataset)
-    read = _features_read(config) if like is None else _features_of(like.features, config.features)
+    read = (
+        _features_read(config.features, uses_retriever=config.uses_retriever)
+        if like is None
+        else _features_of(like.features, config.features)
+    )
     known = None if like is None else like.features
     encoding = Encoding(read, config.model.text_model_name, progress, known, texts_folder)
     features, provenance = build_item_features(dataset.items, encoding)
@@ -75,10 +77,10 @@ def take_snapshot(
     return Snapshot(config, dataset, features, user_features, provenance | {"preference_text": note})
 
 
-def _features_read(config: ExperimentConfig) -> FeaturesConfig:
+def _features_read(features: FeaturesConfig, *, uses_retriever: bool) -> FeaturesConfig:
     """Leave images, which the visual expert alone reads, off where there are no experts, unless they are asked for."""
-    unread = not config.uses_retriever and config.features.image == "auto"
-    return config.features.model_copy(update={"image": "off"}) if unread else config.features
+    unread = not uses_retriever and features.image == "auto"
+    return features.model_copy(update={"image": "off"}) if unread else features
 
 
 def _features_of(trained: ItemFeatures, config: FeaturesConfig) -> FeaturesConfig:
@@ -96,7 +98,7 @@ def _with_cold_users_of(before: FederatedDataset, dataset: FederatedDataset) -> 
 def _check_cohorts(config: ExperimentConfig, dataset: FederatedDataset) -> None:
     """Refuse, before anything is encoded, secure sums that would be over too few clients."""
     if config.secure_sums.enabled:
-        check_cohort(config, cohort_size(config.federated, len(dataset.trainable_users)), "a round")
+        check_cohort(config, config.federated.cohort_size(len(dataset.trainable_users)), "a round")
         check_cohort(config, len(dataset.evaluated_users), "a validation")
 
 
@@ -120,7 +122,7 @@ def _warn_of_weak_settings(config: ExperimentConfig) -> None:
             federated.num_rounds,
             config.fedmem.warmup_rounds,
         )
-    if AGGREGATIONS[federated.aggregation_method].proximal(federated) and is_fedsgd(training, federated):
+    if AGGREGATIONS[federated.aggregation_method].proximal(federated) and config.is_fedsgd:
         method = federated.aggregation_method
         logger.warning(
             "%s has no effect with one local step: set training.batch_size or federated.local_epochs", method

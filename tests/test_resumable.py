@@ -52,7 +52,7 @@ def private(name: str, **changes: Any) -> ExperimentConfig:
 @pytest.mark.parametrize("name", ["weights_epsilon", "transitions_epsilon", "metrics_epsilon"])
 def test_a_spent_budget_is_not_spent_on_newer_data(name: str) -> None:
     with pytest.raises(ConfigError, match=rf"privacy.{name} = 2.0 was spent .* train anew"):
-        refuse_budgets(private(name))
+        refuse_budgets(private(name).privacy)
     with pytest.raises(ConfigError, match=rf"privacy.{name} = 2.0 was spent"):
         check_continuable(private(name), private(name, **LONGER), 3, newest=True)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from fedmem.checkpoint import RunDirectory, Snapshot
 from fedmem.config import ExperimentConfig
-from fedmem.continuation import Carried, carried_over
+from fedmem.continuation import CarriedState, carried_over
 from fedmem.data.federated_dataset import FederatedDataset
 from fedmem.data.trainable import require_trainable
 from fedmem.errors import CheckpointError
@@ -141,7 +141,7 @@ class JobSnapshot:
     def _directory_of(self, parent: JobRow) -> RunDirectory:
         return RunDirectory(self.directory.path.parent / str(parent.id))
 
-    def carried(self, snapshot: Snapshot) -> Carried | None:
+    def carried(self, snapshot: Snapshot) -> CarriedState | None:
         """Carry the model over that this job lets go on with the newest data; None where none does, or it did."""
         parent = self._parent()
         if parent is None or self.job.round:

@@ -16,7 +16,7 @@ from fedmem.evaluation.evaluate import Scorer, evaluate
 from fedmem.evaluation.metric_table import MetricTable, paired_difference
 from fedmem.interruption import heeding
 from fedmem.randomness import numpy_generator
-from fedmem.serving import OnOtherData, Recommender
+from fedmem.serving import Recommender, TransferredScorer
 from fedmem.storage.jobs import JobRow, Verdict
 from fedmem.storage.models import ModelRow, version_name
 from trainer.aside import InterruptedJobError, aside
@@ -172,7 +172,7 @@ class Gate:
 
     def _on_newest(self, job_id: int, round: int) -> Scorer:
         model = aside(lambda: Recommender.load(self.folder / str(job_id), round), self.go_on)
-        return OnOtherData(model, self.dataset)
+        return TransferredScorer(model, self.dataset)
 
     def _measure(self, scorer: Scorer) -> MetricTable:
         def heed(done: int, total: int) -> None:

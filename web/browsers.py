@@ -55,7 +55,7 @@ def _is_address(name: str) -> bool:
     return True
 
 
-class Guarded:
+class BrowserGuard:
     """Refuses what a foreign page may have sent, and forbids other sites to frame what is answered.
 
     A browser says where a request comes from in ``Sec-Fetch-Site`` and ``Origin``, which no page can change; a program

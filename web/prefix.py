@@ -18,7 +18,7 @@ def checked_prefix(value: str) -> str:
     return value
 
 
-class Prefixed:
+class PathPrefix:
     """Takes a prefix off the paths of requests, whether the proxy has handed it on or cut it off before.
 
     What stands inside sees its own paths alone, and who asks past the proxy, a probe say, needs no prefix.

@@ -10,6 +10,7 @@ from anyio.to_thread import run_sync
 from fastapi import APIRouter, Path, Query, Request, Response
 from pydantic import ConfigDict, Field
 
+from backend.cancellable import run_until_disconnected
 from backend.dependencies import (
     UNIT,
     WHICH_DATASET,
@@ -33,7 +34,6 @@ from backend.query_route import KnownQueryRoute, QueryRoute
 from backend.served_model import ServedModel
 from backend.served_models import ServedModels
 from backend.settings import Settings
-from backend.wanted_work import run_while_wanted
 from fedmem.contracts import (
     BatchRequest,
     BatchResponse,
@@ -179,7 +179,7 @@ async def recommend_batch(
     notes = [Notes(state.answers, state.impressions, arm) for arm in arms]
     with state.batch_places.one(client_of(asked.scope)):
         charge(asked, max(work, UNIT * len(questions)))
-        return await run_while_wanted(asked, partial(_answer_batch, chosen, questions, links, notes))
+        return await run_until_disconnected(asked, partial(_answer_batch, chosen, questions, links, notes))
 
 
 def _check_work(settings: Settings, work: int, questions: Sequence[Question]) -> None:

@@ -8,10 +8,10 @@ from typing import Annotated
 import anyio
 from fastapi import APIRouter, Path, Query, Request, Response
 
+from backend.concurrency_limit import ConcurrencyLimit
 from backend.dependencies import SEES_USERS, WRITES, CurrentLinks, CurrentUploads
 from backend.middleware import client_of, content_length
 from backend.openapi import problems
-from backend.places import Places
 from backend.query_route import KnownQueryRoute
 from fedmem.contracts import ImportUpload, ReadUpload, Upload, UploadList
 from fedmem.contracts.contract import PRINTABLE
@@ -50,7 +50,7 @@ async def upload_file(
     It is kept until it is imported, or for an hour after it was last used; where there are eight, the one that was not
     used for longest gives way. Nothing is read of it yet.
     """
-    places: Places = request.app.state.upload_places
+    places: ConcurrencyLimit = request.app.state.upload_places
     with places.one(client_of(request.scope)), ExitStack() as stack:
         arriving = uploads.arriving(filename, content_length(request.scope))
         arrival = await anyio.to_thread.run_sync(stack.enter_context, arriving)

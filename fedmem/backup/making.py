@@ -13,7 +13,7 @@ from sqlalchemy import Engine
 from fedmem.backup.data_folder import DataFolder
 from fedmem.backup.manifest import Manifest, digests, write_manifest
 from fedmem.errors import ConflictError, disk_error
-from fedmem.storage.copied_database import Copied, copy_database, deletion_state, named_checkpoints
+from fedmem.storage.copied_database import DatabaseCopy, copy_database, deletion_state, named_checkpoints
 
 LOG = logging.getLogger(__name__)
 TRIES = 20
@@ -42,7 +42,7 @@ def back_up(engine: Engine, data_dir: Path, target: Path, clock: Callable[[], fl
     return manifest
 
 
-def _take(engine: Engine, folder: DataFolder, target: Path, clock: Callable[[], float]) -> tuple[Copied, float]:
+def _take(engine: Engine, folder: DataFolder, target: Path, clock: Callable[[], float]) -> tuple[DatabaseCopy, float]:
     """Take files, database and files again, until every checkpoint is there that the database names.
 
     The first time, so that what a trainer removes meanwhile is there; the second, so that what it has written is, too.
@@ -63,7 +63,7 @@ def _take(engine: Engine, folder: DataFolder, target: Path, clock: Callable[[], 
     raise ConflictError(_why(missing))
 
 
-def _say_what_was_lost(lost: frozenset[tuple[int, str]], copied: Copied, data_dir: Path) -> None:
+def _say_what_was_lost(lost: frozenset[tuple[int, str]], copied: DatabaseCopy, data_dir: Path) -> None:
     """Warn of checkpoints that the database names and are nowhere; where that is all, the folder is another's."""
     if lost and lost == copied.checkpoints:
         raise ConflictError(

@@ -74,9 +74,13 @@ def _wrong_memories(memories: Mapping[int, MemoryEntries], dataset: FederatedDat
         return f"memories hold items that are not among the {dataset.num_items} of the catalogue"
     taken = np.repeat(np.arange(dataset.num_users), dataset.lengths)
     # Of a user who was deleted there is no history, and there may be a memory still that is about to be erased.
-    strange = (dataset.lengths[users] > 0) & ~np.isin(
-        _pairs(users, items, dataset), _pairs(taken, dataset.sequence, dataset)
+    asked, known = _pairs(users, items, dataset), np.sort(_pairs(taken, dataset.sequence, dataset))
+    found = (
+        np.take(known, np.searchsorted(known, asked), mode="clip") == asked
+        if len(known)
+        else np.zeros(len(asked), bool)
     )
+    strange = (dataset.lengths[users] > 0) & ~found
     if strange.any():
         return f"the memory of user index {users[strange][0]} holds an item that the user never took"
     return ""

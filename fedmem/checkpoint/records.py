@@ -37,7 +37,7 @@ class _ItemRecord(BaseModel, strict=True, extra="forbid"):
     year: int | None
     image_path: _Text | None
     text: _Text
-    tags: list[_Text] = []  # where there are any
+    tags: list[_Text] = Field(default_factory=list)  # where there are any; a plain default would be copied deeply
 
 
 class _DatasetRecord(BaseModel, strict=True):
@@ -47,7 +47,7 @@ class _DatasetRecord(BaseModel, strict=True):
     repeats: Repeats = "hide"  # runs of an older version say neither
     max_history: Annotated[int, Field(ge=1)] | None = None
     users: list[_Text]
-    items: list[_ItemRecord]
+    items: list[Any]  # one by one, so that other threads have a turn in between
 
 
 class StoredServer(BaseModel, strict=True):
@@ -187,7 +187,7 @@ def dataset_of(record: Mapping[str, Any], arrays: Mapping[str, Array]) -> Federa
         ValueError: saying what in the record is not of its type.
     """
     told = _checked(_DatasetRecord, record)
-    items = tuple(_item(item) for item in told.items)
+    items = tuple(_item(_checked(_ItemRecord, item, f"items.{n}.")) for n, item in enumerate(told.items))
     return FederatedDataset(
         vocabulary=Vocabulary(tuple(told.users), tuple(item.item_id for item in items)),
         items=items,
@@ -202,10 +202,10 @@ def dataset_of(record: Mapping[str, Any], arrays: Mapping[str, Array]) -> Federa
     )
 
 
-def _checked(kind: type[Kind], record: Mapping[str, Any]) -> Kind:
+def _checked(kind: type[Kind], record: Mapping[str, Any], where: str = "") -> Kind:
     """Check the types, for what is wrong here would show much later: where it is trained on, or written again."""
     try:
         return kind.model_validate(record)
     except ValidationError as error:
         first = error.errors(include_input=False, include_url=False, include_context=False)[0]
-        raise ValueError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+        raise ValueError(f"{where}{'.'.join(map(str, first['loc']))}: {first['msg']}") from None

@@ -9,14 +9,14 @@ import numpy.typing as npt
 from fedmem.checkpoint import RunDirectory, Snapshot
 from fedmem.continuation.clients import CarriedClients, Memories
 from fedmem.continuation.parameters import CarriedParameters
-from fedmem.continuation.places import Places
+from fedmem.continuation.renumbering import Renumbering
 from fedmem.federated.state import ServerState
 from fedmem.memory.handed_on import HandedOn
 from fedmem.resumable import refuse_budgets
 
 
 @dataclass(frozen=True, eq=False)
-class Carried:
+class CarriedState:
     """What goes over; nothing of it was validated on the newer data.
 
     Attributes:
@@ -30,7 +30,7 @@ class Carried:
     handed_on: npt.NDArray[np.int64] | None
 
 
-def carried_over(directory: RunDirectory, round: int, snapshot: Snapshot, gone: Collection[str] = ()) -> Carried:
+def carried_over(directory: RunDirectory, round: int, snapshot: Snapshot, gone: Collection[str] = ()) -> CarriedState:
     """Carry a round of a run over to a snapshot that was taken with the run's own as ``like``.
 
     Args:
@@ -44,11 +44,11 @@ def carried_over(directory: RunDirectory, round: int, snapshot: Snapshot, gone: 
         ConfigError: if the run has given its data away under a budget.
     """
     before, checkpoints = directory.read_snapshot(), directory.checkpoints
-    refuse_budgets(before.config)
-    places = Places.of(before.dataset, snapshot.dataset, gone)
+    refuse_budgets(before.config.privacy)
+    renumbering = Renumbering.of(before.dataset, snapshot.dataset, gone)
     state, handed_on = checkpoints.read_server(round), checkpoints.read_handed_on(round)
-    parameters = CarriedParameters(snapshot.config, before.features, snapshot.features, places)
-    clients = CarriedClients(before.dataset, snapshot.dataset, places, snapshot.config.transitions.window)
+    parameters = CarriedParameters(snapshot.config, before.features, snapshot.features, renumbering)
+    clients = CarriedClients(before.dataset, snapshot.dataset, renumbering, snapshot.config.transitions.window)
     transitions = None
     if snapshot.config.uses_transitions:
         stored = None if state.transitions is None or handed_on is None else HandedOn(state.transitions, handed_on)
@@ -62,4 +62,4 @@ def carried_over(directory: RunDirectory, round: int, snapshot: Snapshot, gone: 
         transitions=transitions,
         new_transitions=None,
     )
-    return Carried(moved, clients.memories(checkpoints.read_memories(round)), handed_on)
+    return CarriedState(moved, clients.memories(checkpoints.read_memories(round)), handed_on)

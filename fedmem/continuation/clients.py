@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import sparse
 
-from fedmem.continuation.places import Indices, Places
+from fedmem.continuation.renumbering import Indices, Renumbering
 from fedmem.data.federated_dataset import FederatedDataset
 from fedmem.memory.entries import MemoryEntries
 from fedmem.memory.handed_on import HandedOn
@@ -33,7 +33,7 @@ class CarriedClients:
 
     before: FederatedDataset
     after: FederatedDataset
-    places: Places
+    renumbering: Renumbering
     window: int
 
     def memories(self, stored: Iterable[Memories]) -> Iterator[dict[int, MemoryEntries]]:
@@ -44,35 +44,36 @@ class CarriedClients:
                 yield {self._now(user): entries for user, entries in found.items()}
 
     def _now(self, user: int) -> int:
-        return int(self.places.users[user])
+        return int(self.renumbering.users[user])
 
     def _memory(self, user: int, entries: MemoryEntries) -> MemoryEntries:
-        items = self.places.items[entries.items].astype(np.int32)
+        items = self.renumbering.items[entries.items].astype(np.int32)
         moved = MemoryEntries(items, entries.index, entries.frequency, entries.surprise, entries.id_embedding)
         return moved if self._goes_on[user] else _found_again(moved, self.after.training_history(self._now(user)))
 
     def handed_on(self, stored: HandedOn | None) -> HandedOn:
         """Carry the transition memory; of one that was lost to damage all is handed on anew."""
+        lengths = np.zeros(self.renumbering.num_users, np.int64)
         if stored is None:
-            return HandedOn(TransitionCounts.none(self.places.num_items), np.zeros(self.places.num_users, np.int64))
-        counts, lengths = stored.counts, np.zeros(self.places.num_users, np.int64)
+            return HandedOn(TransitionCounts.none(self.renumbering.num_items), lengths)
+        counts = stored.counts
         gone = np.flatnonzero((stored.lengths > 0) & ~self._goes_on)
         if len(gone):
             histories = [self.before.training_history(user)[: stored.lengths[user]] for user in gone.tolist()]
             counts = counts - TransitionCounts.of(histories, counts.num_items, self.window)
         kept = np.flatnonzero(self._goes_on)
-        lengths[self.places.users[kept]] = stored.lengths[kept]
-        return HandedOn(_renumbered(counts, self.places), lengths)
+        lengths[self.renumbering.users[kept]] = stored.lengths[kept]
+        return HandedOn(_renumbered(counts, self.renumbering), lengths)
 
     @cached_property
     def _goes_on(self) -> npt.NDArray[np.bool_]:
         """Whether a user's training history now begins with what it was [U]."""
-        return np.array([self._begins_alike(user) for user in range(len(self.places.users))], bool)
+        return np.array([self._begins_alike(user) for user in range(len(self.renumbering.users))], bool)
 
     def _begins_alike(self, user: int) -> bool:
         if self._now(user) < 0:
             return False
-        was = self.places.items[self.before.training_history(user)]
+        was = self.renumbering.items[self.before.training_history(user)]
         return np.array_equal(was, self.after.training_history(self._now(user))[: len(was)])
 
 
@@ -85,12 +86,12 @@ def _found_again(entries: MemoryEntries, history: npt.NDArray[np.int32]) -> Memo
     return moved.take(order[index[order] >= 0])
 
 
-def _renumbered(counts: TransitionCounts, places: Places) -> TransitionCounts:
+def _renumbered(counts: TransitionCounts, renumbering: Renumbering) -> TransitionCounts:
     """Count the same of items by their indices now. Of an item that is gone, nothing is left to count."""
-    pairs, size = counts.pairs.tocoo(), places.num_items + 1
-    row, column = places.items[pairs.row], places.items[pairs.col]
+    pairs, size = counts.pairs.tocoo(), renumbering.num_items + 1
+    row, column = renumbering.items[pairs.row], renumbering.items[pairs.col]
     kept = (row > 0) & (column > 0)
     moved = sparse.coo_array((pairs.data[kept], (row[kept], column[kept])), shape=(size, size)).tocsr()
     taken: Indices = np.zeros(size, np.int64)
-    taken[places.items[places.kept_items]] = counts.taken[places.kept_items]
+    taken[renumbering.items[renumbering.kept_items]] = counts.taken[renumbering.kept_items]
     return TransitionCounts(moved, taken)

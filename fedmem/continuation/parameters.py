@@ -7,7 +7,7 @@ import numpy.typing as npt
 import torch
 
 from fedmem.config import ExperimentConfig
-from fedmem.continuation.places import Places
+from fedmem.continuation.renumbering import Renumbering
 from fedmem.features.store import ItemFeatures
 from fedmem.federated.messages import ITEM_ROWS, Arrays
 from fedmem.federated.parameters import parameter_arrays
@@ -29,13 +29,15 @@ class CarriedParameters:
         config: the run's configuration.
         before: the features that the model was trained with.
         after: those of the newer catalogue, with the mean and the scale of the older.
-        places: where the items stand in it.
+        renumbering: where the items stand in it.
     """
 
-    def __init__(self, config: ExperimentConfig, before: ItemFeatures, after: ItemFeatures, places: Places) -> None:
+    def __init__(
+        self, config: ExperimentConfig, before: ItemFeatures, after: ItemFeatures, renumbering: Renumbering
+    ) -> None:
         self._config = config.model_copy(update={"device": "cpu"})
-        self._before, self._places = before, places
-        self._fresh = build_model(self._config, places.num_items, after)
+        self._before, self._renumbering = before, renumbering
+        self._fresh = build_model(self._config, renumbering.num_items, after)
         self._start = parameter_arrays(self._fresh)
 
     def weights(self, trained: Arrays) -> dict[str, FloatArray]:
@@ -56,7 +58,7 @@ class CarriedParameters:
         rows = self._moved(trained, start)
         texts = self._fresh.features.get(Modality.TEXT)
         if texts is not None:
-            new = self._places.new_items[texts.mask.numpy()[self._places.new_items]]
+            new = self._renumbering.new_items[texts.mask.numpy()[self._renumbering.new_items]]
             if len(new):
                 rows[new] = ids_of_texts(model, texts.vectors[torch.from_numpy(new)]).numpy()
         return rows
@@ -84,9 +86,9 @@ class CarriedParameters:
 
     def _moved(self, trained: FloatArray, start: FloatArray) -> FloatArray:
         """Put the rows of items [I + 1, D] where they stand now; others are as at the start."""
-        rows, kept = np.array(start, trained.dtype), self._places.kept_items
+        rows, kept = np.array(start, trained.dtype), self._renumbering.kept_items
         rows[0] = trained[0]
-        rows[self._places.items[kept]] = trained[kept]
+        rows[self._renumbering.items[kept]] = trained[kept]
         return rows
 
 

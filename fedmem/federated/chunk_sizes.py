@@ -11,7 +11,6 @@ import numpy.typing as npt
 
 from fedmem.config import ExperimentConfig
 from fedmem.features.store import ItemFeatures
-from fedmem.federated.fedsgd import is_fedsgd
 from fedmem.interruption import MOST_WORK, PER_TOKEN
 
 UserIndices = npt.NDArray[np.int64]
@@ -37,7 +36,7 @@ class ChunkSizes:
         """Bound the tokens, and the clients where each has parameters of its own, and so a table of items."""
         dim, size = config.model.sasrec_hidden_dim, config.clients_together
         tokens = MOST_WORK // (dim * max(dim, config.model.max_seq_len, PER_TOKEN))
-        if config.secure_sums.enabled or not is_fedsgd(config.training, config.federated):
+        if config.secure_sums.enabled or not config.is_fedsgd:
             widths = [len(one.mean) for one in features.vectors.values()]
             table = (features.num_items + 1) * dim * max(dim, PER_ITEM, *widths)
             size = max(1, min(size, MOST_WORK // table))

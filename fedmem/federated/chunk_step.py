@@ -13,7 +13,7 @@ from fedmem.federated.chunk_batch import ChunkBatch, ChunkTokens
 from fedmem.federated.objective import Losses, Objective, Surprises, encode, gate_sums, losses, surprises, token_gates
 from fedmem.federated.sums import Sum
 from fedmem.federated.training_metrics import Step, client_metrics, step_metrics
-from fedmem.memory.policies import MEMORY_POLICIES, Counts, Seen
+from fedmem.memory.policies import MEMORY_POLICIES, Counts, StepOutcome
 from fedmem.model.recommender import UR4RecV2MoE
 from fedmem.model.sasrec import Dropout
 from fedmem.randomness import numpy_generator
@@ -124,7 +124,7 @@ def write_memories(
     def generator(client: int) -> np.random.Generator:
         return numpy_generator(seed, "random memory", round_number, chunk.users[client])
 
-    seen = Seen(items, index, chosen, found.surprise, found.embedding, chunk.samples - 1, generator)
+    seen = StepOutcome(items, index, chosen, found.surprise, found.embedding, chunk.samples - 1, generator)
     return Writes(*MEMORY_POLICIES[config.memory_policy].write(chunk.memories, seen, config))
 
 

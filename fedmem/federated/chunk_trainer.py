@@ -7,7 +7,7 @@ import numpy as np
 
 from fedmem.config import ExperimentConfig
 from fedmem.federated.chunk import Chunk
-from fedmem.federated.fedsgd import FedSGD, is_fedsgd
+from fedmem.federated.fedsgd import FedSGD
 from fedmem.federated.messages import Broadcast, ClientUpdate, GatheredPrototypes, UpdateSum
 from fedmem.federated.parameters import load_parameters, prototype_vectors
 from fedmem.federated.prototype_aggregation import reduce_prototypes
@@ -33,9 +33,7 @@ class ChunkTrainer:
         self.config = config
         self.model = model
         self.features = features
-        self._steps = (
-            FedSGD(config, model) if is_fedsgd(config.training, config.federated) else SeveralSteps(config, model)
-        )
+        self._steps = FedSGD(config, model) if config.is_fedsgd else SeveralSteps(config, model)
         self._broadcast: Broadcast | None = None
         self._prototypes: PrototypeVectors | None = None
 

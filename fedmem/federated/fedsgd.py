@@ -11,7 +11,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from fedmem.config import ExperimentConfig, FederatedConfig, TrainingConfig
+from fedmem.config import ExperimentConfig
 from fedmem.federated.aggregation import AGGREGATIONS
 from fedmem.federated.chunk import Chunk
 from fedmem.federated.chunk_batch import ChunkTokens, batch_of
@@ -23,16 +23,6 @@ from fedmem.federated.objective import Objective
 from fedmem.model.preference_retriever import PrototypeVectors
 from fedmem.model.recommendation_losses import LOSSES
 from fedmem.model.recommender import UR4RecV2MoE
-
-
-def is_fedsgd(training: TrainingConfig, federated: FederatedConfig) -> bool:
-    """Tell whether a client's round is a single SGD step over its whole history."""
-    return (
-        training.optimizer == "sgd"
-        and training.batch_size is None
-        and federated.local_epochs == 1
-        and not federated.row_normalisation  # it asks which rows each client touched
-    )
 
 
 class FedSGD:

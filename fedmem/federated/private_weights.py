@@ -12,7 +12,7 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
-from fedmem.config import ExperimentConfig
+from fedmem.config import ExperimentConfig, PrivacyConfig
 from fedmem.federated.messages import ITEM_ROWS, Arrays, Broadcast, ClientUpdate, UpdateSum
 from fedmem.federated.postprocessing import Postprocessor, Postprocessors
 from fedmem.federated.private_metrics import NoisedMetrics
@@ -73,12 +73,12 @@ def protected(config: ExperimentConfig, clients: int, given: Postprocessors) -> 
     chain = (Noised(deviation, config.federated.client_fraction * clients), *given, Clipped(norm))
     if metrics := MetricsBudget.of(config):
         chain = (*chain, NoisedMetrics(metrics.noise))
-    return _with_prototypes(config, budget, chain) if config.clips_prototypes else chain
+    return _with_prototypes(config.privacy, budget, chain) if config.clips_prototypes else chain
 
 
-def _with_prototypes(config: ExperimentConfig, budget: RoundsBudget | None, chain: Postprocessors) -> Postprocessors:
+def _with_prototypes(config: PrivacyConfig, budget: RoundsBudget | None, chain: Postprocessors) -> Postprocessors:
     """Do the same to prototypes; where the weights get no noise, so that nothing is protected, by the noise given."""
-    norm, noise = config.privacy.prototypes_clip, config.privacy.prototypes_noise or 0.0
+    norm, noise = config.prototypes_clip, config.prototypes_noise or 0.0
     if budget and budget.prototypes:
         noise = budget.prototypes.noise
     return (NoisedPrototypes(norm * noise), *chain, ClippedPrototypes(norm))

@@ -13,7 +13,7 @@ from typing import Any, Literal, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from fedmem.config import ExperimentConfig, FederatedConfig
+from fedmem.config import ExperimentConfig
 from fedmem.evaluation.metric_table import MetricTable
 from fedmem.federated.aggregation import FederatedAggregator
 from fedmem.federated.messages import Arrays, Broadcast, MaskedSum, MetricSums, Session, UpdateSum
@@ -114,7 +114,7 @@ def run_round(
 
 
 def _transition_metrics(config: ExperimentConfig, state: ServerState) -> dict[str, float]:
-    """Report the transition memory; where it has a budget, what of that is spent, and no exact number."""
+    """Report the transition memory; with a budget for it, how much is spent, and no exact number."""
     if config.releases_transitions:
         spent = 0.0 if state.released is None else config.privacy.transitions_epsilon
         return {"epsilon_transitions": float(spent or 0.0)}
@@ -164,12 +164,7 @@ def select_clients(config: ExperimentConfig, client_ids: UserIndices, round_numb
     rng, federated = numpy_generator(config.seed, "cohort", round_number), config.federated
     if config.clips_weights:
         return client_ids[rng.random(len(client_ids)) < federated.client_fraction]
-    return rng.permutation(client_ids)[: cohort_size(federated, len(client_ids))]
-
-
-def cohort_size(config: FederatedConfig, clients: int) -> int:
-    """Tell how many of so many clients a round selects."""
-    return max(1, round(config.client_fraction * clients))
+    return rng.permutation(client_ids)[: federated.cohort_size(len(client_ids))]
 
 
 def broadcast_of(state: ServerState) -> Broadcast:

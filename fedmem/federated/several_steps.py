@@ -87,7 +87,7 @@ class SeveralSteps:
 
     def _step(
         self,
-        copies: "Copies",
+        copies: "ParameterCopies",
         chunk: Chunk,
         steps: Sequence[LocalStep],
         number: int,
@@ -142,7 +142,7 @@ def _plans(
     return kept, [iter(plan) for plan in kept]
 
 
-class Copies(Protocol):
+class ParameterCopies(Protocol):
     """The parameters of clients, as ``ClientCopies`` names their item rows."""
 
     @property

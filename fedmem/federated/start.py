@@ -5,7 +5,7 @@ import os
 import numpy as np
 import torch
 
-from fedmem.config import ExperimentConfig
+from fedmem.config import ExperimentConfig, FedMemConfig
 from fedmem.errors import ConfigError
 from fedmem.features.store import ItemFeatures
 from fedmem.federated.encodings import check_block
@@ -80,7 +80,7 @@ def item_blocks(features: ItemFeatures) -> FrozenItemBlocks:
 def initial_state(config: ExperimentConfig, model: UR4RecV2MoE, features: ItemFeatures) -> ServerState:
     """Start the server, with prototypes of the public catalogue."""
     parameters = parameter_arrays(model)
-    memory = initial_prototypes(config, model, features) if config.uses_prototypes else None
+    memory = initial_prototypes(config.fedmem, config.seed, model, features) if config.uses_prototypes else None
     num_items, nothing = len(model.sasrec.item_embedding) - 1, None
     if config.uses_transitions:
         check_sketch(config.transitions, num_items)
@@ -99,13 +99,11 @@ def transition_release(config: ExperimentConfig, features: ItemFeatures) -> Tran
     return TransitionRelease(config, None if texts is None else texts.rows)
 
 
-def initial_prototypes(config: ExperimentConfig, model: UR4RecV2MoE, features: ItemFeatures) -> Prototypes:
+def initial_prototypes(config: FedMemConfig, seed: int, model: UR4RecV2MoE, features: ItemFeatures) -> Prototypes:
     """Cluster the catalogue's features by k-means++; the id block is that of the untrained model."""
     catalogue = item_blocks(features)
     with torch.no_grad():
         ids = model.item_table().embedding[1:].float().cpu().numpy()
     blocks = {name: rows[1:] for name, rows in catalogue.vectors.items()} | {Modality.SEQUENTIAL: ids}
     masks = {name: mask[1:] for name, mask in catalogue.masks.items()} | {Modality.SEQUENTIAL: np.ones(len(ids), bool)}
-    return from_catalogue(
-        blocks, masks, config.fedmem.num_memory_prototypes, numpy_generator(config.seed, "prototypes")
-    )
+    return from_catalogue(blocks, masks, config.num_memory_prototypes, numpy_generator(seed, "prototypes"))

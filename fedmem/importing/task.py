@@ -25,7 +25,7 @@ MOST_REMARKS, LONGEST_REMARK = 30, 1000
 SECONDS = 0.2  # between two notes on how far it is
 
 
-class Told(logging.Handler):
+class RemarkHandler(logging.Handler):
     """Keeps what the readers say."""
 
     def __init__(self) -> None:
@@ -56,7 +56,7 @@ class Task:
 
     def __init__(self, folder: Path, database_url: str) -> None:
         self._url = database_url
-        self._folder, self._told, self._noted = folder, Told(), 0.0
+        self._folder, self._told, self._noted = folder, RemarkHandler(), 0.0
         self._upload = Upload.model_validate_json((folder / STATE).read_bytes())
         self._path = folder / FILE / self._upload.filename
         text = (folder / ORDER).read_text(encoding="utf-8")

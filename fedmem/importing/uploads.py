@@ -39,8 +39,8 @@ KILLED: dict[UploadState, str] = {
 
 
 @dataclass(frozen=True)
-class Arrival:
-    """A file that arrives: where it is to be written, and the lock of who writes it."""
+class IncomingUpload:
+    """A file that arrives: where it is to be written, and its writer's lock."""
 
     upload_id: str
     path: Path
@@ -66,7 +66,7 @@ class Uploads:
         self._starting = threading.Lock()
 
     @contextmanager
-    def arriving(self, filename: str, size: int = 0) -> Iterator[Arrival]:
+    def arriving(self, filename: str, size: int = 0) -> Iterator[IncomingUpload]:
         """Make room for a file, which goes again unless the block comes to its end.
 
         Where there are very many, the one that was not used for longest gives way.
@@ -95,7 +95,7 @@ class Uploads:
         finally:
             arrival.lock.close()
 
-    def _begin(self, filename: str) -> Arrival:
+    def _begin(self, filename: str) -> IncomingUpload:
         upload_id = uuid4().hex
         with self._starting:
             self._make_room()
@@ -103,7 +103,7 @@ class Uploads:
             place.mkdir(parents=True)
             lock = (self._folder / upload_id / ARRIVING).open("wb")
             fcntl.flock(lock, fcntl.LOCK_EX)
-        return Arrival(upload_id, place / filename, lock)
+        return IncomingUpload(upload_id, place / filename, lock)
 
     def _require_room(self, size: int) -> None:
         free = shutil.disk_usage(self._folder).free
@@ -128,7 +128,7 @@ class Uploads:
                 found.append(self.get(path.parent.name))
         return sorted(found, key=lambda upload: upload.changed_at, reverse=True)
 
-    def end(self, arrival: Arrival) -> Upload:
+    def end(self, arrival: IncomingUpload) -> Upload:
         """Take up a file that is written whole.
 
         Raises:

@@ -9,7 +9,7 @@ from fedmem.config import Repeats
 from fedmem.data.formats.titles import description_in, item_text
 from fedmem.data.interactions import Interactions, Item
 from fedmem.storage.catalogue import CatalogueStore
-from fedmem.storage.catalogue_rows import Imported, InteractionColumns, ItemRow
+from fedmem.storage.catalogue_rows import ImportResult, InteractionColumns, ItemRow
 
 Progress = Callable[[str, int, int], None]
 
@@ -24,7 +24,7 @@ def import_dataset(
     *,
     overwrite_edits: bool = False,
     repeats: Repeats | None = None,
-) -> Imported:
+) -> ImportResult:
     """Write what was read of ``source`` to a data set of the catalogue, whole or not at all, then what is available."""
     imported = store.write(
         name,

@@ -14,7 +14,7 @@ Counts = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, eq=False)
-class Seen:
+class StepOutcome:
     """What a local step of C clients has shown, at P positions of each.
 
     Attributes:
@@ -51,10 +51,10 @@ class MemoryPolicy:
             client [C].
     """
 
-    write: Callable[[MemoryArrays, Seen, FedMemConfig], tuple[Counts, Counts]]
+    write: Callable[[MemoryArrays, StepOutcome, FedMemConfig], tuple[Counts, Counts]]
 
 
-def surprising(memories: MemoryArrays, seen: Seen, config: FedMemConfig) -> tuple[Counts, Counts]:
+def surprising(memories: MemoryArrays, seen: StepOutcome, config: FedMemConfig) -> tuple[Counts, Counts]:
     """Write the items that pass the gate; of a full memory the entry of least utility goes."""
     return memories.update(
         config, seen.items, seen.index, seen.chosen, seen.surprise, seen.id_embedding, seen.last_index
@@ -71,7 +71,7 @@ def replacing(choose: Choose) -> MemoryPolicy:
     it names the positions of the chosen ones.
     """
 
-    def write(memories: MemoryArrays, seen: Seen, config: FedMemConfig) -> tuple[Counts, Counts]:
+    def write(memories: MemoryArrays, seen: StepOutcome, config: FedMemConfig) -> tuple[Counts, Counts]:
         written = np.zeros(len(memories), np.int64)
         for client in range(len(memories)):
             entries = seen.entries(client)

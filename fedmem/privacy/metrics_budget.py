@@ -9,7 +9,7 @@ import math
 from dataclasses import dataclass
 from functools import cached_property
 
-from fedmem.config import ExperimentConfig
+from fedmem.config import EvaluationConfig, ExperimentConfig
 from fedmem.privacy.accountant import Accountant, noise_for_rounds
 
 
@@ -37,7 +37,9 @@ class MetricsBudget:
         if config.privacy.metrics_epsilon is None:
             return None
         every, planned = config.evaluation.eval_every, config.federated.num_rounds
-        return cls(config.privacy.metrics_epsilon, config.delta_each, every, planned, figures_of(config))
+        strengths = {0.0, *config.transitions.strengths} if config.uses_transitions else {0.0}
+        figures = figures_of(config.evaluation, len(strengths))
+        return cls(config.privacy.metrics_epsilon, config.delta_each, every, planned, figures)
 
     @cached_property
     def noise(self) -> float:
@@ -56,8 +58,7 @@ class MetricsBudget:
         return rounds // self.every + 1
 
 
-def figures_of(config: ExperimentConfig) -> int:
-    """Count the numbers that a user has a part in, in one evaluation: each metric at each weight of the transitions."""
-    asked, strengths = config.evaluation, {0.0, *config.transitions.strengths}
+def figures_of(asked: EvaluationConfig, strengths: int) -> int:
+    """Count the numbers that a user has a part in, in one evaluation: each metric at each of the strengths."""
     metrics = sum(1 if name == "MRR" else len(set(asked.k_list)) for name in set(asked.metrics))
-    return metrics * (len(strengths) if config.uses_transitions else 1)
+    return metrics * strengths

@@ -31,7 +31,7 @@ class DataForm:
 
 
 @dataclass(frozen=True)
-class Fixed:
+class Unsummed:
     """Stands for a value that is not summed, and shows it."""
 
     value: Any
@@ -43,7 +43,7 @@ def form_of(part: Any) -> Form:
         case np.ndarray():
             return ArrayForm(part.shape, part.dtype)
         case None:
-            return Fixed(None)
+            return Unsummed(None)
         case int() | float():
             return type(part)
         case Mapping():
@@ -54,7 +54,7 @@ def form_of(part: Any) -> Form:
 
 def _form_of_field(part: Any, name: str) -> Form:
     value = getattr(part, name)
-    return Fixed(value) if name in getattr(part, "NOT_SUMMED", ()) else form_of(value)
+    return Unsummed(value) if name in getattr(part, "NOT_SUMMED", ()) else form_of(value)
 
 
 def numbers_of(part: Any) -> Numbers:
@@ -90,7 +90,7 @@ def _rebuilt(form: Form, numbers: Numbers, first: int) -> tuple[Any, int]:
         case ArrayForm():
             end = first + int(np.prod(form.shape))
             return numbers[first:end].reshape(form.shape).astype(form.dtype), end
-        case Fixed():
+        case Unsummed():
             return form.value, first
         case type():
             value = float(numbers[first])

@@ -11,7 +11,7 @@ from fedmem.serving.job_map import JobMap
 from fedmem.serving.leak_reports import read_leaks, write_leaks
 from fedmem.serving.new_items import described_item, description_of
 from fedmem.serving.node_model import NodeModel
-from fedmem.serving.other_data import OnOtherData
+from fedmem.serving.other_data import TransferredScorer
 from fedmem.serving.question import Question
 from fedmem.serving.recommender import Change, Recommender, best_of
 from fedmem.serving.score_shares import score_shares
@@ -24,7 +24,6 @@ __all__ = [
     "Item",
     "JobMap",
     "NodeModel",
-    "OnOtherData",
     "Question",
     "Recommendation",
     "Recommender",
@@ -32,6 +31,7 @@ __all__ = [
     "ServedCatalogue",
     "ShownTransitions",
     "SimilarTo",
+    "TransferredScorer",
     "TransitionGrowth",
     "TransitionTable",
     "best_of",

@@ -13,7 +13,7 @@ from fedmem.serving.recommender import Recommender
 Indices = npt.NDArray[np.integer]
 
 
-class OnOtherData:
+class TransferredScorer:
     """A ``Scorer`` of a data set, by a model of another or an earlier one.
 
     Users are found by their ids, and items too; items that are new to the model are placed by their texts, as in

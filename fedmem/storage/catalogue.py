@@ -20,12 +20,12 @@ from fedmem.storage import (
     items,
 )
 from fedmem.storage.catalogue_rows import (
-    Added,
+    AppendResult,
     CatalogueSnapshot,
     DatasetRow,
-    Deleted,
+    DeletionResult,
     Event,
-    Imported,
+    ImportResult,
     InteractionColumns,
     InteractionRow,
     ItemPage,
@@ -33,7 +33,7 @@ from fedmem.storage.catalogue_rows import (
     UserRow,
 )
 from fedmem.storage.engine import forget_deleted, note_deletion, reading, writing
-from fedmem.storage.feedback import Taken
+from fedmem.storage.feedback import FeedbackResult
 from fedmem.storage.import_lock import alone
 from fedmem.storage.import_writer import Imports, ImportWriter, Progress
 from fedmem.storage.impressions import ATTRIBUTION_WINDOW
@@ -76,7 +76,7 @@ class CatalogueStore:
         numbered: bool = False,
         repeats: Repeats | None = None,
         progress: Progress = _silent,
-    ) -> Imported:
+    ) -> ImportResult:
         """Import into a data set, created if missing: existing rows stay, and so does what the import does not mention.
 
         Args:
@@ -237,7 +237,7 @@ class CatalogueStore:
         with reading(self.engine) as connection:
             return interactions.rows_after(connection, datasets.find_dataset(connection, name), after_id, limit)
 
-    def add_feedback(self, name: str, events: Sequence[Event], most_per_day: int | None = None) -> Added:
+    def add_feedback(self, name: str, events: Sequence[Event], most_per_day: int | None = None) -> AppendResult:
         """Store events; one of the same user, item and time as a row that is there is counted and left out.
 
         Those of deleted users from before the deletion are left out too; later ones are of users who came back.
@@ -255,12 +255,14 @@ class CatalogueStore:
                 raise feedback.refusal(name, events, taken.refused)
         return taken.added
 
-    def take_feedback(self, name: str, events: Sequence[Event], most_per_day: int | None = None) -> Taken:
+    def take_feedback(self, name: str, events: Sequence[Event], most_per_day: int | None = None) -> FeedbackResult:
         """Store events as ``add_feedback`` does, but those that cannot be stored cost only themselves."""
         with writing(self.engine) as connection:
             return self._take(connection, name, events, most_per_day)
 
-    def _take(self, connection: Connection, name: str, events: Sequence[Event], most_per_day: int | None) -> Taken:
+    def _take(
+        self, connection: Connection, name: str, events: Sequence[Event], most_per_day: int | None
+    ) -> FeedbackResult:
         dataset_id = datasets.lock_dataset(connection, name)
         now = self._clock()
         return feedback.Feedback(connection, dataset_id, name, most_per_day, now, self._window).take(events)
@@ -292,7 +294,7 @@ class CatalogueStore:
         """Rid the database's files of deleted users, and say whether they are; see ``engine.forget_deleted``."""
         return forget_deleted(self.engine)
 
-    def delete_user(self, name: str, user_id: str) -> Deleted:
+    def delete_user(self, name: str, user_id: str) -> DeletionResult:
         """Delete a user's interactions for good, and note that the jobs' checkpoints are to be rid of the user too."""
         with writing(self.engine) as connection:
             dataset_id = datasets.lock_dataset(connection, name)

@@ -76,7 +76,7 @@ class UserRow:
 
 
 @dataclass(frozen=True)
-class Added:
+class AppendResult:
     """How many events were new, were there already (or twice among themselves), and are older than a deletion.
 
     ``counted`` is how many were of kinds that become no interaction.
@@ -89,7 +89,7 @@ class Added:
 
 
 @dataclass(frozen=True)
-class Deleted:
+class DeletionResult:
     """How many interactions were deleted, and the newest id then: what a user does afterwards has a larger one."""
 
     interactions: int
@@ -131,7 +131,7 @@ class ItemCounts:
 
 
 @dataclass(frozen=True)
-class Imported:
+class ImportResult:
     """What became of the rows and the items of an import; what it does not name stays as it is.
 
     Attributes:

@@ -26,7 +26,7 @@ FILES = {"sqlite": "database.sqlite", "postgresql": "database.dump"}
 
 
 @dataclass(frozen=True)
-class Copied:
+class DatabaseCopy:
     """What is to be known of a copy of a database.
 
     Attributes:
@@ -49,7 +49,7 @@ def kind_of(url: str) -> Kind:
     return parse_url(url).get_backend_name()
 
 
-def copy_database(engine: Engine, folder: Path) -> Copied:
+def copy_database(engine: Engine, folder: Path) -> DatabaseCopy:
     """Copy a database into a folder, in the place of an earlier copy.
 
     Raises:
@@ -113,10 +113,10 @@ def _deleted(connection: Connection) -> tuple[Any, ...]:
     return (*deletions.deletion_state(connection), *map(tuple, waiting))
 
 
-def _copied(engine: Engine, connection: Connection) -> Copied:
+def _copied(engine: Engine, connection: Connection) -> DatabaseCopy:
     begun = frozenset(connection.scalars(select(rounds.c.job_id).distinct()))
     revision = schema_revision(engine) or ""
-    return Copied(engine.dialect.name, revision, _named(connection), begun, _deleted(connection))
+    return DatabaseCopy(engine.dialect.name, revision, _named(connection), begun, _deleted(connection))
 
 
 def refuse_if_used(url: str) -> None:

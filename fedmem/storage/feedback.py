@@ -9,7 +9,7 @@ from sqlalchemy import Connection
 
 from fedmem.errors import DataError, FedMemError, TooMuchError, UnknownItemError
 from fedmem.storage import deletions, feedback_days, imports, impressions, interactions, items
-from fedmem.storage.catalogue_rows import Added, Event
+from fedmem.storage.catalogue_rows import AppendResult, Event
 from fedmem.storage.datasets import let_be_seen
 
 NAMED = 5  # unknown items in a message
@@ -17,10 +17,10 @@ AHEAD = 300.0  # seconds by which a sender's clock may be ahead of this machine'
 
 
 @dataclass(frozen=True)
-class Taken:
+class FeedbackResult:
     """What became of events; those that were refused by their places, in order."""
 
-    added: Added
+    added: AppendResult
     refused: Mapping[int, FedMemError]
 
 
@@ -44,7 +44,7 @@ class Feedback:
     now: float
     window: float
 
-    def take(self, events: Sequence[Event]) -> Taken:
+    def take(self, events: Sequence[Event]) -> FeedbackResult:
         """Store those that train, and say which cannot be taken; those of deleted users from before are left out."""
         refused = self._wrong(events)
         good = {place: event for place, event in enumerate(events) if place not in refused}
@@ -55,8 +55,8 @@ class Feedback:
         counted = len(deletions.without_deleted(self.connection, self.dataset_id, interactions.as_columns(others)))
         taken = [event for place, event in good.items() if place not in over]
         impressions.mark(self.connection, self.dataset_id, taken, self.window, self.now)
-        added = Added(added.accepted, added.duplicates, added.left_out + len(others) - counted, counted)
-        return Taken(added, dict(sorted(refused.items())))
+        added = AppendResult(added.accepted, added.duplicates, added.left_out + len(others) - counted, counted)
+        return FeedbackResult(added, dict(sorted(refused.items())))
 
     def _wrong(self, events: Sequence[Event]) -> dict[int, FedMemError]:
         """Find the events that the data set cannot hold, and why."""
@@ -78,7 +78,7 @@ class Feedback:
                 )
         return found
 
-    def _add(self, events: Mapping[int, Event]) -> tuple[Added, dict[int, FedMemError]]:
+    def _add(self, events: Mapping[int, Event]) -> tuple[AppendResult, dict[int, FedMemError]]:
         """Store interactions, but for those of users who have sent too many today."""
         attempt = self.connection.begin_nested()
         added, over = self._insert(list(events.values()))
@@ -90,7 +90,7 @@ class Feedback:
         added, _ = self._insert([event for place, event in events.items() if place not in refused])
         return added, refused
 
-    def _insert(self, events: Sequence[Event]) -> tuple[Added, dict[str, FedMemError]]:
+    def _insert(self, events: Sequence[Event]) -> tuple[AppendResult, dict[str, FedMemError]]:
         """Insert what is new, and say which users have too many; nothing may stand where there are any."""
         connection, dataset_id = self.connection, self.dataset_id
         rows = deletions.without_deleted(connection, dataset_id, interactions.as_columns(events))
@@ -103,7 +103,7 @@ class Feedback:
         new = interactions.add_interactions(connection, dataset_id, rows, newest)
         let_be_seen(connection, dataset_id, newest + len(rows))
         over = self._count_day(before, users) if counted else {}
-        return Added(new, len(rows) - new, len(events) - len(rows)), over
+        return AppendResult(new, len(rows) - new, len(events) - len(rows)), over
 
     def _count_day(self, before: Mapping[str, int], users: set[str]) -> dict[str, FedMemError]:
         assert self.most_per_day is not None, "only a limit is counted"

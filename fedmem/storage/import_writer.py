@@ -9,7 +9,7 @@ from sqlalchemy import Connection, Engine
 from fedmem.config import Repeats
 from fedmem.errors import StorageError
 from fedmem.storage import deletions, imports, interactions, items
-from fedmem.storage.catalogue_rows import Imported, InteractionColumns, ItemCounts, ItemRow
+from fedmem.storage.catalogue_rows import ImportResult, InteractionColumns, ItemCounts, ItemRow
 from fedmem.storage.engine import reading, writing
 from fedmem.storage.imported_times import check_times, moved
 from fedmem.storage.turns import PIECE, in_turns, split
@@ -48,7 +48,7 @@ class ImportWriter:
             self._mine = imports.begin(connection, wanted.name, wanted.source, now)
         self._edition = items.Edition(self._mine.dataset_id, self._mine.first, now)
 
-    def write(self) -> Imported:
+    def write(self) -> ImportResult:
         """Write all, let it be seen, and clear away what is not seen: all of it, where something is raised."""
         try:
             kept, earlier = self._checked()
@@ -63,7 +63,9 @@ class ImportWriter:
             with contextlib.suppress(StorageError):  # then the next import does it
                 imports.settle(self._engine, self._mine)
         counts, left_out = self._items, len(self._wanted.rows) - self._added - self._known
-        return Imported(self._added, self._known, left_out, counts.new, counts.changed, counts.kept, counts.edits_kept)
+        return ImportResult(
+            self._added, self._known, left_out, counts.new, counts.changed, counts.kept, counts.edits_kept
+        )
 
     def _checked(self) -> tuple[InteractionColumns, int]:
         """Return the rows of users who were not deleted, and how many must be there already."""

@@ -24,7 +24,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects import postgresql, sqlite
 
-from fedmem.storage.catalogue_rows import Deleted, Event, InteractionColumns, InteractionRow, UserRow
+from fedmem.storage.catalogue_rows import DeletionResult, Event, InteractionColumns, InteractionRow, UserRow
 from fedmem.storage.schema import datasets, interactions
 from fedmem.storage.stored_interactions import Rows, WholeRows
 from fedmem.times import FIRST_DATE
@@ -194,11 +194,11 @@ def first_of(connection: Connection, dataset_id: int, user_id: str) -> int | Non
     return first
 
 
-def delete_user(connection: Connection, dataset_id: int, user_id: str) -> Deleted:
+def delete_user(connection: Connection, dataset_id: int, user_id: str) -> DeletionResult:
     """Delete a user's rows from a data set that is locked, those of an import under way too."""
     of_user = interactions.c.dataset_id == dataset_id, interactions.c.user_id == user_id
     gone = connection.execute(delete(interactions).where(*of_user)).rowcount
-    return Deleted(gone, newest_id(connection, dataset_id))
+    return DeletionResult(gone, newest_id(connection, dataset_id))
 
 
 def each_user(dataset_id: int, after: str | None = None, until_id: int | None = None) -> Select[tuple[str]]:

@@ -23,7 +23,7 @@ DAY = 86_400.0
 
 
 @dataclass(frozen=True)
-class Removable:
+class RemovalCandidate:
     """A job that may be removed.
 
     Attributes:
@@ -58,7 +58,7 @@ class JobRemoval:
     def __init__(self, engine: Engine, data_dir: Path, clock: Callable[[], float] = time.time) -> None:
         self.engine, self.data_dir, self.clock = engine, data_dir, clock
 
-    def look(self, job_ids: Sequence[int], *, even_in_service: bool = False) -> list[Removable]:
+    def look(self, job_ids: Sequence[int], *, even_in_service: bool = False) -> list[RemovalCandidate]:
         """Say what would be removed, and what of the disk that would free.
 
         Raises:
@@ -69,7 +69,10 @@ class JobRemoval:
             found = [(job_row(connection, number), _serving(connection, number)) for number in dict.fromkeys(job_ids)]
             for job, serving in found:
                 _require_removable(connection, job, None if even_in_service else serving)
-        return [Removable(job, size_of(self._folder(job.id)), serving.use if serving else "") for job, serving in found]
+        return [
+            RemovalCandidate(job, size_of(self._folder(job.id)), serving.use if serving else "")
+            for job, serving in found
+        ]
 
     def of_dataset(self, dataset: str) -> list[int]:
         """List the jobs on a data set, in order."""

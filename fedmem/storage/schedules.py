@@ -281,7 +281,7 @@ def _must_go_on(planned: PlannedJob) -> None:
     """Refuse a schedule whose model could not go on with newer data, which each of its jobs would fail of."""
     try:
         refuse_nodes(planned.config)
-        refuse_budgets(planned.config)
+        refuse_budgets(planned.config.privacy)
     except ConfigError as error:
         model = "the first job's" if planned.start_from is None else f"job {planned.start_from}'s, which serves,"
         raise ConfigError(f"a schedule lets a model go on, and {model} cannot: {error}") from None

@@ -8,10 +8,10 @@ import pytest
 from fastapi import FastAPI, Request
 from starlette.testclient import TestClient
 
+from backend.concurrency_limit import ConcurrencyLimit
 from backend.errors import add_error_handlers
 from backend.links import Links
-from backend.middleware import Limited, Observed
-from backend.places import Places
+from backend.middleware import RequestLimits, RequestObserver
 from backend.telemetry import HttpMetrics
 from fedmem.contracts import Problem
 from fedmem.logs import JsonLines
@@ -20,11 +20,11 @@ from web.rate_limit import RateLimit
 LINES = JsonLines("backend")
 
 
-def few() -> Places:
-    return Places("requests are being answered", 3, 2)
+def few() -> ConcurrencyLimit:
+    return ConcurrencyLimit("requests are being answered", 3, 2)
 
 
-def small_app(rate: RateLimit | None = None, answered: Places | None = None, longest: int = 100) -> FastAPI:
+def small_app(rate: RateLimit | None = None, answered: ConcurrencyLimit | None = None, longest: int = 100) -> FastAPI:
     app = FastAPI()
     app.state.metrics, app.state.links = HttpMetrics.create(), Links()
 
@@ -47,8 +47,8 @@ def small_app(rate: RateLimit | None = None, answered: Places | None = None, lon
         return "live"
 
     add_error_handlers(app)
-    app.add_middleware(Limited, max_body_bytes=longest, longest={}, rate=rate, answered=answered or few())
-    app.add_middleware(Observed, metrics=app.state.metrics)
+    app.add_middleware(RequestLimits, max_body_bytes=longest, longest={}, rate=rate, answered=answered or few())
+    app.add_middleware(RequestObserver, metrics=app.state.metrics)
     return app
 
 
@@ -169,7 +169,11 @@ def test_other_protocols_pass():
     async def inner(scope, receive, send):
         seen.append(scope["type"])
 
-    asyncio.run(Observed(Limited(inner, 1, {}, None, few()), HttpMetrics.create())({"type": "lifespan"}, None, None))
+    asyncio.run(
+        RequestObserver(RequestLimits(inner, 1, {}, None, few()), HttpMetrics.create())(
+            {"type": "lifespan"}, None, None
+        )
+    )
     assert seen == ["lifespan"]
 
 

@@ -17,9 +17,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from starlette.testclient import TestClient
 
-from backend import wanted_work
+from backend import cancellable
 from backend.app import create_app
-from backend.awaited import awaited
+from backend.first_model import first_model_hint
 from fedmem.contracts import BatchResponse, RecommendationResponse
 from fedmem.federated.scoring import ModelScorer, UserContext
 from fedmem.serving.user_contexts import UserContexts
@@ -433,13 +433,13 @@ def test_a_service_that_stops_ends_batches_between_two_questions(served_world, m
 
 
 def test_a_batch_ends_between_two_questions_where_its_caller_is_gone(served_world, monkeypatch):
-    app, noticed, watch = create_app(settings_of(served_world)), threading.Event(), wanted_work._watch
+    app, noticed, watch = create_app(settings_of(served_world)), threading.Event(), cancellable._watch
 
     async def watched(*arguments: Any) -> None:
         await watch(*arguments)
         noticed.set()
 
-    monkeypatch.setattr(wanted_work, "_watch", watched)
+    monkeypatch.setattr(cancellable, "_watch", watched)
     with running(app) as (_, address), ThreadPoolExecutor() as threads:
         app.state.services.keeper.look()
         with held(monkeypatch) as (begun, let, calls):
@@ -473,7 +473,10 @@ def test_without_any_data_an_import_is_what_comes_first(engine):
     catalogue = CatalogueStore(engine)
     for row in catalogue.datasets():
         catalogue.remove(row.name)
-    assert awaited(JobStore(engine), catalogue) == "import data (fedmem data import PATH), then queue a training job"
+    assert (
+        first_model_hint(JobStore(engine), catalogue)
+        == "import data (fedmem data import PATH), then queue a training job"
+    )
 
 
 def test_without_a_model_the_job_that_will_bring_one_is_named(client, jobs):

@@ -15,7 +15,7 @@ from starlette.testclient import TestClient
 
 from backend import model_loader
 from backend.app import create_app
-from backend.arrivals import Arrivals
+from backend.model_lookup import ModelLookup
 from backend.served_models import KEPT, ServedModels
 from backend.services import Services
 from fedmem.checkpoint import RunDirectory
@@ -417,7 +417,7 @@ def test_who_waits_for_models_leaves_the_threads_to_others():
             assert go_on.wait(PATIENCE)
 
     async def ask_for_all() -> None:
-        arrivals = Arrivals(served, Keeper())
+        arrivals = ModelLookup(served, Keeper())
         async with anyio.create_task_group() as tasks:
             for number in range(60):
                 tasks.start_soon(arrivals.of, None, f"d{number}")

@@ -8,7 +8,7 @@ from fedmem.backup import making
 from fedmem.backup.making import back_up
 from fedmem.checkpoint.atomic_files import write_bytes
 from fedmem.errors import ConflictError
-from fedmem.storage.copied_database import Copied
+from fedmem.storage.copied_database import DatabaseCopy
 
 
 class Trainer:
@@ -33,8 +33,8 @@ class Trainer:
         (self.data / "jobs" / "1" / "rounds" / name / "server.safetensors").unlink()
         (self.data / "jobs" / "1" / "rounds" / name).rmdir()
 
-    def copy(self, _, target) -> Copied:
-        copied = Copied("sqlite", "0006", frozenset(self.named), frozenset(self.begun), self.deleted)
+    def copy(self, _, target) -> DatabaseCopy:
+        copied = DatabaseCopy("sqlite", "0006", frozenset(self.named), frozenset(self.begun), self.deleted)
         if self.meanwhile:
             self.meanwhile.pop(0)()
         return copied

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from fedmem.checkpoint import RunDirectory, Snapshot
-from fedmem.continuation import Carried, carried_over
+from fedmem.continuation import CarriedState, carried_over
 from fedmem.continuation.parameters import CarriedParameters
-from fedmem.continuation.places import Places
+from fedmem.continuation.renumbering import Renumbering
 from fedmem.data.federated_dataset import FederatedDataset
 from fedmem.data.interactions import Interactions
 from fedmem.experiment import TrainingRun
@@ -79,7 +79,7 @@ def newer(before) -> Snapshot:
     return snapshot_of(dataset_of(later(histories())), before.snapshot)
 
 
-def carried(before: TrainingRun, newer: Snapshot, round: int = 4, gone: tuple[str, ...] = ()) -> Carried:
+def carried(before: TrainingRun, newer: Snapshot, round: int = 4, gone: tuple[str, ...] = ()) -> CarriedState:
     return carried_over(before.directory, round, newer, gone)
 
 
@@ -143,15 +143,15 @@ def test_scores_of_old_items_stay_where_items_come_with_other_modalities(before)
     state = before.directory.checkpoints.read_server(4)
     noise = np.random.default_rng(0)
     noisy = {name: (v + noise.standard_normal(v.shape)).astype(v.dtype) for name, v in state.averaged.items()}
-    places = Places.of(before.snapshot.dataset, newer.dataset)
-    moved = CarriedParameters(newer.config, before.snapshot.features, newer.features, places).weights(noisy)
+    renumbering = Renumbering.of(before.snapshot.dataset, newer.dataset)
+    moved = CarriedParameters(newer.config, before.snapshot.features, newer.features, renumbering).weights(noisy)
     old_model = build_model(CONFIG, before.snapshot.dataset.num_items, before.snapshot.features, noisy)
     new_model = build_model(newer.config, newer.dataset.num_items, newer.features, moved)
     assert new_model.retriever.availability.out_features == old_model.retriever.availability.out_features + 1
     history = before.snapshot.dataset.history(0)[:5]
     then = ModelScorer(old_model, None).score([UserContext()], [history])[0]
-    now = ModelScorer(new_model, None).score([UserContext()], [places.items[history].astype(np.int32)])[0]
-    differences = then[1:] - now[places.items[1:]]
+    now = ModelScorer(new_model, None).score([UserContext()], [renumbering.items[history].astype(np.int32)])[0]
+    differences = then[1:] - now[renumbering.items[1:]]
     np.testing.assert_allclose(differences, differences[0], atol=1e-4)
 
 

@@ -9,6 +9,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 import migrations
+from dashboard import transport
 from fedmem.contracts import LeakReport
 from fedmem.serving import write_leaks
 from fedmem.storage.catalogue import CatalogueStore
@@ -129,6 +130,7 @@ def page(monkeypatch: pytest.MonkeyPatch) -> Callable[..., AppTest]:
 
     def opened(name: str, api: str, **query: object) -> AppTest:
         monkeypatch.setenv("FEDMEM_API_URL", api)
+        monkeypatch.setattr(transport, "TIMEOUT", PATIENCE)  # a busy machine's backend answers late
         return open_page(name, **query)
 
     return opened

@@ -6,10 +6,10 @@ from threading import Event, Thread
 import pytest
 
 from dashboard import prototype_book
+from dashboard.keyed_cache import KeyedCache
 from dashboard.progress import progress_line, seconds_left, seconds_per_round, share_done
 from dashboard.prototype_book import PrototypeBook
 from dashboard.rounds import RoundBook
-from dashboard.shelf import Shelf
 from fedmem.config import ExperimentConfig
 from fedmem.contracts import Job, JobMetrics, PrototypeRound, RoundMetrics
 from tests.dashboard.example_rounds import Curves
@@ -108,28 +108,28 @@ def test_the_last_round_is_asked_for_without_the_others():
 
 
 def test_a_question_about_one_job_does_not_block_another():
-    shelf, asking, answered = Shelf(8), Event(), Event()
+    cache, asking, answered = KeyedCache(8), Event(), Event()
 
     def ask():
-        with shelf.place("slow", ()):
+        with cache.entry("slow", ()):
             asking.set()
             answered.wait(PATIENCE)
 
     thread = Thread(target=ask)
     thread.start()
     assert asking.wait(PATIENCE)
-    with shelf.place("another", "known") as place:
-        assert place.value == "known"
+    with cache.entry("another", "known") as entry:
+        assert entry.value == "known"
     answered.set()
     thread.join()
 
 
 def test_the_jobs_looked_at_last_are_remembered():
-    shelf = Shelf(2)
+    cache = KeyedCache(2)
     for key in ("a", "b", "a", "c"):
-        with shelf.place(key, [key]):
+        with cache.entry(key, [key]):
             pass
-    with shelf.place("a", "forgotten") as kept, shelf.place("b", "forgotten") as lost:
+    with cache.entry("a", "forgotten") as kept, cache.entry("b", "forgotten") as lost:
         assert (kept.value, lost.value) == (["a"], "forgotten")
 
 

@@ -13,7 +13,6 @@ from fedmem.config import ExperimentConfig
 from fedmem.config_reader import merged
 from fedmem.data.federated_dataset import FederatedDataset
 from fedmem.federated.aggregation import AGGREGATIONS, Aggregation
-from fedmem.federated.fedsgd import is_fedsgd
 from fedmem.federated.messages import ITEM_ROWS, Broadcast, GatheredPrototypes, UpdateSum
 from fedmem.federated.postprocessing import Postprocessor, Postprocessors
 from fedmem.federated.start import initial_prototypes
@@ -77,7 +76,11 @@ def both_ways(
     chunked, alone = population_of(snapshot, double=double), SlowPopulation(snapshot, double=double)
     chunked.restore_memories([some_memories(snapshot)], ROUND)
     alone.restore(some_memories(snapshot))
-    prototypes = initial_prototypes(config, chunked.model, snapshot.features) if config.uses_prototypes else None
+    prototypes = (
+        initial_prototypes(config.fedmem, config.seed, chunked.model, snapshot.features)
+        if config.uses_prototypes
+        else None
+    )
     broadcast = Broadcast(ROUND, noisy_parameters(chunked, seed), prototypes)
     users = snapshot.dataset.trainable_users
     together, one_by_one = total(chunked.train(users, broadcast, postprocessors)), total(alone.train(users, broadcast))
@@ -210,7 +213,7 @@ def allowed(changes: Mapping[str, Any]) -> dict[str, Any]:
 @given(changes=CONFIGURATIONS, seed=st.integers(0, 99), text=st.booleans(), image=st.booleans(), prefs=st.booleans())
 def test_a_chunk_is_the_sum_of_its_clients(changes, seed, text, image, prefs):
     config = together_config(**changes)
-    assert is_fedsgd(config.training, config.federated)
+    assert config.is_fedsgd
     assert_same_sums(*both_ways(config, seed, text=text, image=image, preferences=prefs), config)
 
 
@@ -317,4 +320,4 @@ def test_clients_that_send_updates_of_their_own_send_the_same_whatever_is_on(cha
 )
 def test_several_local_steps_are_no_single_step(changes):
     config = tiny_config(**changes)
-    assert not is_fedsgd(config.training, config.federated)
+    assert not config.is_fedsgd

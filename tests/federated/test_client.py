@@ -26,7 +26,11 @@ def population(**changes) -> SimulatedPopulation:
 
 def broadcast_of(found: SimulatedPopulation, round_number: int = 3) -> Broadcast:
     features = tiny_snapshot(found.config, LONG).features
-    memory = initial_prototypes(found.config, found.model, features) if found.config.uses_prototypes else None
+    memory = (
+        initial_prototypes(found.config.fedmem, found.config.seed, found.model, features)
+        if found.config.uses_prototypes
+        else None
+    )
     return Broadcast(round_number, noisy_parameters(found), memory)
 
 

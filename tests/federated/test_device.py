@@ -52,7 +52,7 @@ def snapshot_on(device, changes):
 def two_rounds(population, features) -> tuple[UpdateSum, MetricSums]:
     """Two rounds, the second with the memories of the first; then a validation of all."""
     config, model = population.config, population.model
-    prototypes = initial_prototypes(config, model, features) if config.uses_prototypes else None
+    prototypes = initial_prototypes(config.fedmem, config.seed, model, features) if config.uses_prototypes else None
     broadcast = Broadcast(ROUND, noisy_parameters(population), prototypes)
     clients = population.dataset.trainable_users
     first = total(population.train(clients[:6], broadcast))

@@ -9,7 +9,7 @@ from fedmem.federated.messages import ClientUpdate
 from fedmem.federated.private_metrics import NoisedMetrics
 from fedmem.federated.sums import Mean
 from fedmem.privacy.accountant import Accountant
-from fedmem.privacy.metrics_budget import MetricsBudget, figures_of
+from fedmem.privacy.metrics_budget import MetricsBudget
 from tests.tiny import tiny_config
 
 USERS = 400
@@ -66,10 +66,13 @@ def test_all_evaluations_of_the_planned_rounds_and_the_test_spend_the_budget_and
 @pytest.mark.parametrize("metrics", [("HR",), ("HR", "NDCG", "MRR")])
 def test_a_user_has_a_part_in_as_many_figures_as_are_sent(metrics):
     asked = {"evaluation": {"metrics": metrics, "k_list": (5, 10)}, "transitions": {"strengths": [0, 0.1, 0.5]}}
-    config = tiny_config(**asked)
-    each = len(metric_names(config.evaluation.k_list, config.evaluation.metrics))
-    assert figures_of(config) == 3 * each
-    assert figures_of(tiny_config(**asked, ablation={"disable_transitions": True})) == each
+    each = len(metric_names((5, 10), metrics))
+    assert MetricsBudget.of(private(**asked)).figures == each
+    epsilons = {"weights_epsilon": 8, "metrics_epsilon": 2, "transitions_epsilon": 2}
+    with_transitions = tiny_config(
+        **asked, privacy=epsilons, ablation={"disable_moe": True}, federated={"num_rounds": 20}
+    )
+    assert MetricsBudget.of(with_transitions).figures == 3 * each
 
 
 def test_metrics_alone_have_no_budget():

@@ -48,7 +48,7 @@ def test_a_replay_is_what_the_twin_remembers(changes, history, text):
     population = population_of(snapshot)
     model, config = population.model, snapshot.config
     load_parameters(model, noisy_parameters(population))
-    start = initial_prototypes(config, model, snapshot.features) if config.uses_prototypes else None
+    start = initial_prototypes(config.fedmem, config.seed, model, snapshot.features) if config.uses_prototypes else None
     prototypes = prototype_vectors(start, model.sasrec.item_embedding)
     data = ClientDataset(np.array(history, np.int32), ITEMS)
     preference = snapshot.user_features.of(2) if text else None

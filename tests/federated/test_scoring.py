@@ -25,7 +25,8 @@ def model():
 
 @pytest.fixture(scope="module")
 def prototypes(model):
-    return initial_prototypes(tiny_snapshot().config, model, tiny_features())
+    config = tiny_snapshot().config
+    return initial_prototypes(config.fedmem, config.seed, model, tiny_features())
 
 
 def memory_at(*index: int) -> MemoryEntries:

@@ -23,7 +23,11 @@ TEXT, IMAGE, ID = Modality.TEXT, Modality.VISUAL, Modality.SEQUENTIAL
 
 def broadcast_of(population, features=None):
     features = tiny_features() if features is None else features
-    return Broadcast(2, noisy_parameters(population), initial_prototypes(population.config, population.model, features))
+    return Broadcast(
+        2,
+        noisy_parameters(population),
+        initial_prototypes(population.config.fedmem, population.config.seed, population.model, features),
+    )
 
 
 def test_a_chunk_is_a_unit_of_work_and_not_of_meaning():
@@ -83,11 +87,11 @@ def test_the_first_prototypes_are_of_the_catalogue_alone():
     """One member's mass each, drawn from the seed, the same whoever the users are."""
     config, features = tiny_config(), tiny_features()
     model = build_model(config, 30, features)
-    found = initial_prototypes(config, model, features)
+    found = initial_prototypes(config.fedmem, config.seed, model, features)
     assert found.blocks == (TEXT, IMAGE, ID)
     assert found.mass.tolist() == [1, 1, 1]
-    other_seed = initial_prototypes(tiny_config(seed=5), model, features)
-    assert np.array_equal(found.sums[TEXT], initial_prototypes(config, model, features).sums[TEXT])
+    other_seed = initial_prototypes(config.fedmem, 5, model, features)
+    assert np.array_equal(found.sums[TEXT], initial_prototypes(config.fedmem, config.seed, model, features).sums[TEXT])
     assert not np.array_equal(found.sums[TEXT], other_seed.sums[TEXT])
 
 

@@ -4,15 +4,15 @@ import numpy as np
 
 from fedmem.config import FedMemConfig
 from fedmem.memory.memory_arrays import MemoryArrays
-from fedmem.memory.policies import MEMORY_POLICIES, Seen
+from fedmem.memory.policies import MEMORY_POLICIES, StepOutcome
 
 ITEMS = np.array([[5, 6, 7, 5, 8], [1, 2, 3, 0, 0]], np.int32)
 CHOSEN = ITEMS > 0
 CONFIG = FedMemConfig(memory_capacity=3, surprise_threshold=0.5)
 
 
-def seen(surprise: float = 0.0) -> Seen:
-    return Seen(
+def seen(surprise: float = 0.0) -> StepOutcome:
+    return StepOutcome(
         items=ITEMS,
         index=np.tile(np.arange(5, dtype=np.int32), (2, 1)),
         chosen=CHOSEN,

@@ -14,10 +14,10 @@ from fedmem.identifiers import read_id
 from fedmem.storage import turns
 from fedmem.storage.catalogue import CatalogueStore
 from fedmem.storage.catalogue_rows import (
-    Added,
-    Deleted,
+    AppendResult,
+    DeletionResult,
     Event,
-    Imported,
+    ImportResult,
     InteractionColumns,
     InteractionRow,
     ItemRow,
@@ -51,9 +51,9 @@ def columns(rows=ROWS) -> InteractionColumns:
 
 def imported(
     interactions: tuple[int, int], items: tuple[int, int, int], *, deleted: int = 0, edits_kept: int = 0
-) -> Imported:
+) -> ImportResult:
     """New and known interactions; new, changed and kept items."""
-    return Imported(*interactions, deleted, *items, edits_kept)
+    return ImportResult(*interactions, deleted, *items, edits_kept)
 
 
 def triples(rows) -> list[tuple[str, str, float]]:
@@ -138,7 +138,7 @@ def test_a_name_must_be_one(store, name):
 def test_rows_known_by_their_number_must_continue_the_last_import(store, clock):
     clock.now = LATER
 
-    def write(*pairs: tuple[str, str]) -> Imported:
+    def write(*pairs: tuple[str, str]) -> ImportResult:
         rows = columns([(user, item, float(number)) for number, (user, item) in enumerate(pairs)])
         return store.write("s", "/data/s.txt", rows, [ItemRow(item) for item in "abc"], numbered=True)
 
@@ -325,7 +325,7 @@ def test_users_are_paged_counted_and_searched(store):
 
 def test_deleting_a_user_says_how_many_rows_went_and_what_was_the_newest(films):
     newest = films.since("films", 0)[-1].id
-    assert films.delete_user("films", "u1") == Deleted(3, newest)
+    assert films.delete_user("films", "u1") == DeletionResult(3, newest)
     assert films.history("films", "u1") == []
     assert films.delete_user("films", "u1").interactions == 0
     assert {user.user_id for user in films.users("films")} == {"u2", "ü 3"}
@@ -336,10 +336,10 @@ def test_deleting_a_user_says_how_many_rows_went_and_what_was_the_newest(films):
 
 def test_feedback_that_comes_again_is_harmless(films):
     events = [Event("u1", "1", 10.0), Event("new", "2", 11.0), Event("u1", "1", 10.0)]
-    assert films.add_feedback("films", events) == Added(2, 1)
-    assert films.add_feedback("films", events) == Added(0, 3)
-    assert films.add_feedback("films", [Event("u1", "1", 3.0)]) == Added(0, 1)  # imported before
-    assert films.add_feedback("films", []) == Added(0, 0)
+    assert films.add_feedback("films", events) == AppendResult(2, 1)
+    assert films.add_feedback("films", events) == AppendResult(0, 3)
+    assert films.add_feedback("films", [Event("u1", "1", 3.0)]) == AppendResult(0, 1)  # imported before
+    assert films.add_feedback("films", []) == AppendResult(0, 0)
     assert triples(films.history("films", "u1"))[-1] == ("u1", "1", 10.0)
     assert triples(films.history("films", "new")) == [("new", "2", 11.0)]
 
@@ -412,7 +412,7 @@ def test_batches_of_feedback_against_a_model(store, clock, batches):
     model: dict[Event, None] = {Event("a", "1", 0.0): None}
     for batch in batches:
         new = set(batch) - model.keys()
-        assert store.add_feedback("s", batch) == Added(len(new), len(batch) - len(new))
+        assert store.add_feedback("s", batch) == AppendResult(len(new), len(batch) - len(new))
         model.update(dict.fromkeys(batch))
     assert triples(store.since("s", 0)) == triples(model)
     for user in {one.user_id for one in model}:

@@ -11,7 +11,7 @@ from sqlalchemy import Engine, event, select
 
 from fedmem.storage import deletions
 from fedmem.storage.catalogue import CatalogueStore
-from fedmem.storage.catalogue_rows import Added, Event, Imported, InteractionColumns, ItemRow
+from fedmem.storage.catalogue_rows import AppendResult, Event, ImportResult, InteractionColumns, ItemRow
 from fedmem.storage.engine import connect, reading, writing
 from fedmem.storage.schema import interactions
 from tests.clock import Clock
@@ -27,7 +27,7 @@ def store(engine: Engine, clock: Clock) -> CatalogueStore:
     return CatalogueStore(engine, clock)
 
 
-def write(store: CatalogueStore, rows: Sequence[tuple[str, str, float]], **options: bool) -> Imported:
+def write(store: CatalogueStore, rows: Sequence[tuple[str, str, float]], **options: bool) -> ImportResult:
     users, items, times = zip(*rows, strict=True)
     return store.write("shop", "/data", InteractionColumns(users, items, times), [], **options)
 
@@ -57,8 +57,8 @@ def test_what_happens_later_is_of_a_user_who_came_back(store, clock):
     write(store, ROWS)
     store.delete_user("shop", "u")
     feedback = [Event("u", "a", NOW - 50), Event("u", "b", NOW), Event("u", "b", NOW + 1), Event("v", "a", NOW - 5)]
-    assert store.add_feedback("shop", feedback) == Added(2, 0, 2)
-    assert store.add_feedback("shop", feedback) == Added(0, 2, 2)
+    assert store.add_feedback("shop", feedback) == AppendResult(2, 0, 2)
+    assert store.add_feedback("shop", feedback) == AppendResult(0, 2, 2)
     assert times(store, "u") == [NOW + 1]
     assert write(store, [*ROWS, ("u", "a", NOW + 2)]).deleted_interactions == 2
     assert times(store, "u") == [NOW + 1, NOW + 2]
@@ -73,7 +73,7 @@ def test_a_second_deletion_by_a_slow_clock_undoes_nothing_of_the_first(store, cl
     store.delete_user("shop", "u")
     clock.now = NOW - 200
     store.delete_user("shop", "u")
-    assert store.add_feedback("shop", [Event("u", "a", NOW - 1)]) == Added(0, 0, 1)
+    assert store.add_feedback("shop", [Event("u", "a", NOW - 1)]) == AppendResult(0, 0, 1)
 
 
 def test_rows_from_the_future_that_were_stored_stay_out_too(store, clock):

@@ -11,7 +11,7 @@ from sqlalchemy import Engine, event, func, select
 from fedmem.errors import ConflictError, UnknownDatasetError, UnknownItemError
 from fedmem.storage import imports, turns
 from fedmem.storage.catalogue import CatalogueStore
-from fedmem.storage.catalogue_rows import Added, Event, InteractionColumns, ItemRow
+from fedmem.storage.catalogue_rows import AppendResult, Event, InteractionColumns, ItemRow
 from fedmem.storage.import_lock import alone
 from fedmem.storage.schema import datasets, interactions, items
 from tests.waiting import PATIENCE
@@ -123,7 +123,7 @@ def test_whoever_else_writes_has_a_turn_within_an_import(store, monkeypatch):
 
     between(monkeypatch, others)
     write(store)
-    assert done == [Added(1, 0)] * len(done)
+    assert done == [AppendResult(1, 0)] * len(done)
     assert len(done) >= 4
     assert rows_of(store) == {OLD, *NEW, *(("u", "a", 100.0 + number) for number in range(len(done)))}
 
@@ -131,7 +131,7 @@ def test_whoever_else_writes_has_a_turn_within_an_import(store, monkeypatch):
 def test_feedback_that_is_in_the_import_too_is_kept_whatever_becomes_of_that(store, monkeypatch):
     def once() -> None:
         if ("n1", "a", 1.0) not in rows_of(store):
-            assert store.add_feedback("shop", [Event("n1", "a", 1.0)]) == Added(1, 0)
+            assert store.add_feedback("shop", [Event("n1", "a", 1.0)]) == AppendResult(1, 0)
             raise KeyboardInterrupt
 
     rows = [("n1", "a", 1.0), *NEW]

@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import Engine
 
 from fedmem.storage.catalogue import CatalogueStore
-from fedmem.storage.catalogue_rows import Imported, InteractionColumns, ItemRow
+from fedmem.storage.catalogue_rows import ImportResult, InteractionColumns, ItemRow
 from tests.clock import Clock
 
 FILMS = (
@@ -24,7 +24,7 @@ def store(engine: Engine, clock: Clock) -> CatalogueStore:
     return store
 
 
-def write(store: CatalogueStore, items: Sequence[ItemRow], taken: str = "ab", **options: object) -> Imported:
+def write(store: CatalogueStore, items: Sequence[ItemRow], taken: str = "ab", **options: object) -> ImportResult:
     rows = InteractionColumns(["u"] * len(taken), list(taken), [float(ord(item)) for item in taken])
     return store.write("films", "/data", rows, items, **options)
 

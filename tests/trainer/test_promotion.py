@@ -13,7 +13,7 @@ from fedmem.data.interactions import Item
 from fedmem.evaluation.evaluate import evaluate
 from fedmem.evaluation.metric_table import MetricSums
 from fedmem.interruption import heed
-from fedmem.serving import OnOtherData, Recommender, new_items
+from fedmem.serving import Recommender, TransferredScorer, new_items
 from fedmem.storage import schema
 from fedmem.storage.catalogue import CatalogueStore
 from fedmem.storage.catalogue_rows import Event, ItemRow
@@ -263,7 +263,7 @@ def test_a_stop_does_not_wait_for_a_model_that_is_read(gate, monkeypatch):
 def test_what_the_gate_measures_is_what_training_has_validated(product):
     job, store = product.jobs.get(1), CatalogueStore(product.engine)
     newest, _ = load_dataset(store, "tiny", min_sequence_length=3)
-    scorer = OnOtherData(Recommender.load(product.directory(1).path, job.best_round), newest)
+    scorer = TransferredScorer(Recommender.load(product.directory(1).path, job.best_round), newest)
     measured = evaluate(newest, scorer, "validation", k_list=(10,), metrics=("NDCG",)).mean(METRIC)
     row = next(row for row in product.rows(1)["metrics"] if row[:3] == (job.best_round, "validation", METRIC))
     assert measured == pytest.approx(row[3], abs=1e-6)
@@ -277,7 +277,7 @@ def test_both_are_measured_on_the_newest_data(product):
     events += [Event("comer", f"m{number:02d}", 2000.0 + number) for number in range(1, 8)]
     store.add_feedback("tiny", events, 100)
     newest, _ = load_dataset(store, "tiny", min_sequence_length=3)
-    scorer = OnOtherData(Recommender.load(product.directory(1).path, product.jobs.get(1).best_round), newest)
+    scorer = TransferredScorer(Recommender.load(product.directory(1).path, product.jobs.get(1).best_round), newest)
     users = np.array([newest.vocabulary.user_index(name) for name in ("u01", "comer")])
     scores = scorer.score(users, [newest.validation_input(user) for user in users])
     new = [item.item_id for item in newest.items].index("new") + 1

@@ -7,7 +7,7 @@ from starlette.routing import Route, WebSocketRoute
 from starlette.testclient import TestClient
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from web.browsers import Guarded, Hosts
+from web.browsers import BrowserGuard, Hosts
 from web.settings import WebSettings
 
 
@@ -24,7 +24,7 @@ def client(host: str = "localhost:8000", **settings: str) -> TestClient:
     methods = ["GET", "POST", "DELETE", "OPTIONS"]
     app = Starlette(routes=[Route("/", here, methods=methods), WebSocketRoute("/socket", socket)])
     app.add_middleware(
-        Guarded,
+        BrowserGuard,
         settings=WebSettings(_env_file=None, **settings),
         refuse=lambda _, detail: PlainTextResponse(detail, 403),
     )

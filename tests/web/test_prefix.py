@@ -7,7 +7,7 @@ from starlette.routing import Route, WebSocketRoute
 from starlette.testclient import TestClient
 from starlette.websockets import WebSocket
 
-from web.prefix import Prefixed, checked_prefix
+from web.prefix import PathPrefix, checked_prefix
 
 
 async def seen(request) -> PlainTextResponse:
@@ -22,7 +22,7 @@ async def socket(connection: WebSocket) -> None:
 @pytest.fixture(scope="module")
 def client() -> TestClient:
     routes = [WebSocketRoute("/socket", socket), Route("/{path:path}", seen)]
-    return TestClient(Prefixed(Starlette(routes=routes), "/shop/api"))
+    return TestClient(PathPrefix(Starlette(routes=routes), "/shop/api"))
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import numpy as np
 from python_calamine import CalamineError, CalamineWorkbook
 
 from fedmem.data.formats.tables.opening import damaged, read_bytes
-from fedmem.data.formats.tables.table import Batch, Wanted
+from fedmem.data.formats.tables.table import Batch, ColumnSelection
 from fedmem.errors import DataError
 
 _log = logging.getLogger(__name__)
@@ -21,7 +21,7 @@ _EXACT_BELOW = 10**15
 Rows = list[list[Any]]
 
 
-def read_workbook(path: Path, wanted: Wanted) -> Iterator[Batch]:
+def read_workbook(path: Path, wanted: ColumnSelection) -> Iterator[Batch]:
     """Read the wanted columns of a sheet, with names in its first row that is not empty, as one batch."""
     content = read_bytes(path, "an Excel workbook")
     try:
@@ -37,7 +37,7 @@ def read_workbook(path: Path, wanted: Wanted) -> Iterator[Batch]:
     yield _batch(*_chosen(filled, path, wanted), path, wanted)
 
 
-def _chosen(sheets: dict[str, Rows], path: Path, wanted: Wanted) -> tuple[str, Rows]:
+def _chosen(sheets: dict[str, Rows], path: Path, wanted: ColumnSelection) -> tuple[str, Rows]:
     """Choose the sheet with the most of the wanted columns, the first if several tie."""
     name = max(sheets, key=lambda sheet: len(wanted.candidates & set(_names(sheets[sheet]))))
     if len(sheets) > 1:
@@ -45,7 +45,7 @@ def _chosen(sheets: dict[str, Rows], path: Path, wanted: Wanted) -> tuple[str, R
     return name, sheets[name]
 
 
-def _batch(sheet: str, rows: Rows, path: Path, wanted: Wanted) -> Batch:
+def _batch(sheet: str, rows: Rows, path: Path, wanted: ColumnSelection) -> Batch:
     header, names = _header(rows), _names(rows)
     picked = wanted.pick([name for name in names if name], f"{path} (sheet {sheet!r})")
     numbered = [(number, row) for number, row in enumerate(rows[header + 1 :], start=header + 2) if _is_filled(row)]

@@ -21,7 +21,7 @@ from fedmem.data.formats.tables.json_array import (
 )
 from fedmem.data.formats.tables.opening import damaged, opened
 from fedmem.data.formats.tables.raw_text import mark_of, why_undecoded
-from fedmem.data.formats.tables.table import Batch, Wanted
+from fedmem.data.formats.tables.table import Batch, ColumnSelection
 from fedmem.errors import DataError
 from fedmem.identifiers import shown
 
@@ -33,13 +33,13 @@ Row = dict[str, Any]
 Blocks = Iterator[tuple[list[int], list[Row]]]
 
 
-def read_json_lines(path: Path, encoding: str, wanted: Wanted, bad_rows: BadRows) -> Iterator[Batch]:
+def read_json_lines(path: Path, encoding: str, wanted: ColumnSelection, bad_rows: BadRows) -> Iterator[Batch]:
     """Read the wanted columns, in batches, of a file with a JSON object on each line; any other line is a bad row."""
     with _text(path, "a file with a JSON object on each line", encoding) as text:
         yield from _batches(_lines(text, bad_rows), path, wanted, f"{path}:1")
 
 
-def read_json_array(path: Path, encoding: str, wanted: Wanted, bad_rows: BadRows) -> Iterator[Batch]:
+def read_json_array(path: Path, encoding: str, wanted: ColumnSelection, bad_rows: BadRows) -> Iterator[Batch]:
     """Read the wanted columns, in batches, of a file that is one JSON array; other elements are bad rows."""
     with _text(path, "a JSON array of objects", encoding) as text:
         yield from _batches(_elements(text, path, bad_rows), path, wanted, str(path))
@@ -62,7 +62,7 @@ def _text(path: Path, expected: str, encoding: str) -> Iterator[io.TextIOWrapper
             text.detach()
 
 
-def _batches(blocks: Blocks, path: Path, wanted: Wanted, where: str) -> Iterator[Batch]:
+def _batches(blocks: Blocks, path: Path, wanted: ColumnSelection, where: str) -> Iterator[Batch]:
     picked: list[str] | None = None
     late: frozenset[str] = frozenset()
     for numbers, rows in blocks:

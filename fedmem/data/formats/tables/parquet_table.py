@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from fedmem.data.formats.tables.opening import damaged, read_bytes
-from fedmem.data.formats.tables.table import Batch, Wanted
+from fedmem.data.formats.tables.table import Batch, ColumnSelection
 
 _UNREADABLE = (pa.ArrowException, OSError, UnicodeDecodeError)
 _BATCH = 1_000_000
@@ -26,7 +26,7 @@ def _is_note(name: str) -> bool:
     return name.startswith((".", "_"))
 
 
-def read_parquet(path: Path, wanted: Wanted) -> Iterator[Batch]:
+def read_parquet(path: Path, wanted: ColumnSelection) -> Iterator[Batch]:
     """Read the wanted columns, in batches, of a file, or of each part of a folder in the order of their names."""
     parts = parts_of(path) if path.is_dir() else [path]
     for part in parts:
@@ -37,7 +37,7 @@ def read_parquet(path: Path, wanted: Wanted) -> Iterator[Batch]:
             raise damaged(part, "a parquet file", error) from error
 
 
-def _batches(file: pq.ParquetFile, path: Path, wanted: Wanted) -> Iterator[Batch]:
+def _batches(file: pq.ParquetFile, path: Path, wanted: ColumnSelection) -> Iterator[Batch]:
     picked = wanted.pick(file.schema_arrow.names, str(path))
     first = 1
     for batch in file.iter_batches(batch_size=_BATCH, columns=picked):

@@ -17,7 +17,7 @@ LineNumbers = npt.NDArray[np.int64]
 Values: TypeAlias = pa.ChunkedArray | list[Any]
 
 
-class Wanted(Protocol):
+class ColumnSelection(Protocol):
     """Which of a file's columns are to be read."""
 
     @property

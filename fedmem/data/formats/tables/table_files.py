@@ -10,7 +10,7 @@ from fedmem.data.formats.tables.json_table import read_json_array, read_json_lin
 from fedmem.data.formats.tables.opening import read_bytes
 from fedmem.data.formats.tables.parquet_table import read_parquet
 from fedmem.data.formats.tables.raw_text import as_utf8
-from fedmem.data.formats.tables.table import Batch, Wanted
+from fedmem.data.formats.tables.table import Batch, ColumnSelection
 from fedmem.data.formats.tables.text_table import read_csv
 
 _HEAD = 65_536
@@ -26,12 +26,12 @@ class TableFormat:
         has_lines: whether a row is named by the number of its line.
     """
 
-    read: Callable[[Path, str, Wanted, BadRows], Iterator[Batch]]
+    read: Callable[[Path, str, ColumnSelection, BadRows], Iterator[Batch]]
     starts: tuple[bytes, ...] = ()
     has_lines: bool = True
 
 
-def binary(read: Callable[[Path, Wanted], Iterator[Batch]], *starts: bytes) -> TableFormat:
+def binary(read: Callable[[Path, ColumnSelection], Iterator[Batch]], *starts: bytes) -> TableFormat:
     """Make a format of a reader that knows no encodings and no bad rows, and of the first bytes of its files."""
     return TableFormat(lambda path, encoding, wanted, bad_rows: read(path, wanted), starts, has_lines=False)
 
@@ -46,7 +46,7 @@ TABLE_FORMATS: Mapping[str, TableFormat] = {
 }
 
 
-def read_table(path: Path, format: str, encoding: str, wanted: Wanted, bad_rows: BadRows) -> Iterator[Batch]:
+def read_table(path: Path, format: str, encoding: str, wanted: ColumnSelection, bad_rows: BadRows) -> Iterator[Batch]:
     """Read the wanted columns of a file, or of a folder of parquet parts, some rows at a time."""
     return TABLE_FORMATS[format].read(path, encoding, wanted, bad_rows)
 

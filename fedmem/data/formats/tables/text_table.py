@@ -14,7 +14,7 @@ import pyarrow.csv
 from fedmem.data.formats.tables.bad_rows import WIDTH, BadRows
 from fedmem.data.formats.tables.quoted_rows import quoted_rows
 from fedmem.data.formats.tables.raw_text import is_text, read_text, text_lines_only
-from fedmem.data.formats.tables.table import Batch, Wanted
+from fedmem.data.formats.tables.table import Batch, ColumnSelection
 from fedmem.errors import DataError
 
 # The parser's size is a 32-bit number.
@@ -27,7 +27,7 @@ _EMPTY_LINE = re.compile(rb"[ \t,;|]*\r?\n")
 _DELIMITER_LINE = re.compile(rb'"?sep=([^\r\n"])"?\r?\n', re.IGNORECASE)
 
 
-def read_csv(path: Path, encoding: str, wanted: Wanted, bad_rows: BadRows) -> Iterator[Batch]:
+def read_csv(path: Path, encoding: str, wanted: ColumnSelection, bad_rows: BadRows) -> Iterator[Batch]:
     """Read a text table, names in its first line, as one batch; a quoted value may hold delimiters and line ends."""
     content = read_text(path, "a csv file with a header line", encoding)
     told = _DELIMITER_LINE.match(content)

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from backend.errors import NotReadyError
 
 
-class Places:
+class ConcurrencyLimit:
     """Places for what keeps a connection for long, so that neither all connections nor all places are one caller's.
 
     Attributes:

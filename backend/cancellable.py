@@ -1,4 +1,4 @@
-"""Work that takes long, in a thread, for as long as it is wanted: until the caller is gone or the service ends."""
+"""Long work in a thread, cancelled when its caller disconnects or the service ends."""
 
 import asyncio
 import threading
@@ -14,11 +14,11 @@ from fedmem.interruption import heeding
 GONE = 499  # nginx's status for it, which the log has; the caller reads no answer any more
 
 
-class _Unwanted(Exception):
-    """The work is not wanted any more."""
+class _Cancelled(Exception):
+    """The caller is gone, or the service ends."""
 
 
-async def run_while_wanted(asked: Request, work: Callable[[], Response]) -> Response:
+async def run_until_disconnected(asked: Request, work: Callable[[], Response]) -> Response:
     """Wait for the turn of a batch and do its work, which ends at the next step that heeds a stop if none is to come.
 
     Raises:
@@ -30,7 +30,7 @@ async def run_while_wanted(asked: Request, work: Callable[[], Response]) -> Resp
         try:
             async with state.batches:
                 return await run_sync(_run, work, unwanted, limiter=state.computing)
-        except _Unwanted:
+        except _Cancelled:
             pass
         finally:
             watching.cancel()
@@ -40,7 +40,7 @@ async def run_while_wanted(asked: Request, work: Callable[[], Response]) -> Resp
 
 
 async def _watch(asked: Request, unwanted: threading.Event, scope: CancelScope) -> None:
-    """Wait until the caller is gone or the service ends, and say so to the thread and to who waits for a turn."""
+    """Wait until the caller is gone or the service ends; tell the thread, and the request that waits for a turn."""
     ends = asyncio.create_task(asked.app.state.ending.wait()), asyncio.create_task(_gone(asked))
     try:
         await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
@@ -59,7 +59,7 @@ async def _gone(asked: Request) -> None:
 def _run(work: Callable[[], Response], unwanted: threading.Event) -> Response:
     def go_on() -> None:
         if unwanted.is_set():
-            raise _Unwanted
+            raise _Cancelled
 
     with heeding(go_on):
         return work()

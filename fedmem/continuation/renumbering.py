@@ -12,7 +12,7 @@ Indices = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, eq=False)
-class Places:
+class Renumbering:
     """Indices in the newer snapshot.
 
     Attributes:
@@ -28,7 +28,7 @@ class Places:
     num_users: int
 
     @classmethod
-    def of(cls, before: FederatedDataset, after: FederatedDataset, gone: Collection[str] = ()) -> "Places":
+    def of(cls, before: FederatedDataset, after: FederatedDataset, gone: Collection[str] = ()) -> "Renumbering":
         """Find them; ``gone`` are ids of users of the older one that are others in the newer, if they are there."""
         others = set(gone)
         items = {item_id: index for index, item_id in enumerate(after.vocabulary.items, start=1)}

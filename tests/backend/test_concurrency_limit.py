@@ -2,12 +2,12 @@
 
 import pytest
 
+from backend.concurrency_limit import ConcurrencyLimit
 from backend.errors import NotReadyError
-from backend.places import Places
 
 
 def test_so_many_of_one_address_and_so_many_in_all():
-    places = Places("batches wait", 3, 2)
+    places = ConcurrencyLimit("batches wait", 3, 2)
     with places.one("a"), places.one("a"):
         with pytest.raises(NotReadyError, match="2 batches wait of your address"), places.one("a"):
             pass
@@ -19,7 +19,7 @@ def test_so_many_of_one_address_and_so_many_in_all():
 
 
 def test_a_place_is_given_back_where_the_work_fails():
-    places = Places("batches wait", 1, 0)
+    places = ConcurrencyLimit("batches wait", 1, 0)
     for _ in range(2):
         with pytest.raises(ZeroDivisionError), places.one("a"):
             raise ZeroDivisionError

@@ -1,11 +1,11 @@
-"""What will bring a first model, in a sentence for who asks before it is there."""
+"""What leads to a first model: a sentence for callers who ask before there is one."""
 
 from fedmem.contracts.jobs import JobState
 from fedmem.storage.catalogue import CatalogueStore
 from fedmem.storage.jobs import JobStore
 
 
-def awaited(jobs: JobStore, catalogue: CatalogueStore, dataset: str | None = None) -> str:
+def first_model_hint(jobs: JobStore, catalogue: CatalogueStore, dataset: str | None = None) -> str:
     """Name the job that will leave a model, or the model that waits; of a data set, or of any."""
     states: tuple[JobState, ...] = ("running", "queued", "paused")
     under_way = (job for state in states for job in jobs.page(state=state, kind="training", dataset=dataset, limit=1))

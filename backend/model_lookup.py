@@ -13,7 +13,7 @@ from fedmem.errors import ConflictError
 
 
 @dataclass(eq=False)
-class Arrivals:
+class ModelLookup:
     """Finds the model to answer with; used by the event loop alone.
 
     Attributes:
