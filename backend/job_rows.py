@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from backend.damaged_rows import DAMAGE, mended, warn_once
+from backend.job_phase import phase_of
 from backend.stored_config import read_config
 from fedmem.config import ExperimentConfig
 from fedmem.contracts import Job, LogLine, PrivacyCost, RoundMetrics
@@ -66,6 +67,7 @@ def _whole_job_of(row: JobRow) -> Job:
         dataset=row.dataset,
         state=row.state,
         desired_state=row.desired_state,
+        phase=phase_of(row, config),
         round=row.round,
         num_rounds=row.num_rounds,
         best_round=row.best_round,

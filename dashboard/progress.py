@@ -9,6 +9,7 @@ from fedmem.contracts import Job, RoundMetrics
 
 RECENT, VALIDATIONS = 10, 3  # rounds that are looked at, and of these that validate
 PAUSE = 5  # times as long as usual: the job stood still
+PHASES = {"preparing": "its data is prepared", "testing": "its best model is tested and judged"}
 
 
 def seconds_per_round(rounds: Sequence[RoundMetrics]) -> float | None:
@@ -34,7 +35,7 @@ def _typical(rounds: Sequence[RoundMetrics], count: int, *, validated: bool) -> 
 def seconds_left(job: Job, rounds: Sequence[RoundMetrics]) -> float | None:
     """Estimate the time left if it does all its rounds; patience may end it before."""
     pace = seconds_per_round(rounds)
-    if pace is None or job.state != "running":
+    if pace is None or job.state != "running" or job.phase == "testing":
         return None
     done = job.clients_done / job.clients_selected if job.clients_selected else 0.0
     every = job.config.evaluation.eval_every
@@ -57,15 +58,14 @@ def progress_line(job: Job, rounds: Sequence[RoundMetrics]) -> str:
     """Name rounds, clients of the round in progress, pace and time left, as far as they are known."""
     early = ", ended early" if job.state == "succeeded" and job.round < job.num_rounds else ""
     parts = [f"Round {job.round} of {job.num_rounds}{early}"]
-    over = job.num_rounds and job.round >= job.num_rounds
-    if job.state == "running" and over:
-        parts.append("its best model is tested and judged")
+    if job.phase in PHASES:
+        parts.append(PHASES[job.phase])
     elif job.state == "running" and job.clients_selected:
         parts.append(_clients(job))
     pace, left = seconds_per_round(rounds), seconds_left(job, rounds)
-    if pace is not None and is_under_way(job) and not over:
+    if pace is not None and is_under_way(job) and job.phase != "testing":
         parts.append(f"{pace:.1f} s per round")
-    if left is not None and not over:
+    if left is not None:
         parts.append(f"about {duration(left)} left")
     return " · ".join(parts)
 

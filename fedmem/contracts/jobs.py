@@ -9,6 +9,7 @@ from fedmem.contracts.contract import PRINTABLE, Contract, Time
 from fedmem.contracts.privacy import PrivacyCost
 
 JobState = Literal["queued", "running", "paused", "succeeded", "failed", "stopped"]
+JobPhase = Literal["preparing", "training", "testing"]
 DesiredState = Literal["running", "paused", "stopped"]
 JobKind = Literal["training", "experiment"]
 PromotionMode = Literal["auto", "gate", "manual"]
@@ -71,6 +72,13 @@ class Job(Contract):
     dataset: str = Field(description="The data set it trains on.", examples=["demo"])
     state: JobState
     desired_state: DesiredState
+    phase: JobPhase | None = Field(
+        None,
+        description="What it does while it is `running`: `preparing` reads its data and encodes texts, `training` is "
+        "the rounds, and `testing` follows the last one: its best model is tested, and judged beside the one that "
+        "serves. Null where it does not run.",
+        examples=["training"],
+    )
     round: int = Field(description="Rounds completed.", examples=[31])
     num_rounds: int = Field(description="Rounds at most; patience may end the job before.", examples=[150])
     best_round: int | None = Field(description="The round of the best validation HR@10 so far.", examples=[30])

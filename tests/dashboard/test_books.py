@@ -191,8 +191,9 @@ def test_time_left_counts_the_clients_of_the_round_in_progress():
 def test_what_follows_the_last_client_and_the_last_round_is_named():
     between = job(round=50, clients_done=10, clients_selected=10)
     assert "· all 10 clients of the next one are through ·" in progress_line(between, rounds(50))
-    judged = job(round=100, clients_done=10, clients_selected=10)
-    assert progress_line(judged, rounds(100)) == "Round 100 of 100 · its best model is tested and judged"
+    judged = job(round=80, clients_done=10, clients_selected=10, phase="testing")
+    assert progress_line(judged, rounds(80)) == "Round 80 of 100 · its best model is tested and judged"
+    assert progress_line(job(phase="preparing"), ()) == "Round 0 of 100 · its data is prepared"
 
 
 def test_time_left_counts_the_validations_to_come():
