@@ -9,7 +9,7 @@ from rich.table import Table
 from cli.database import catalogue
 from cli.options import AsJson, DatabaseUrl, ServiceDir, Yes
 from cli.reading import Reading, with_reading
-from cli.removing import ask, remove_jobs, show_removable
+from cli.removing import ask, megabytes, remove_jobs, show_removable
 from cli.screen import answer_json, answers, counted, download, notes, stages
 from fedmem.errors import StorageError
 
@@ -130,9 +130,11 @@ def remove(
 ) -> None:
     """Remove a data set from the database, unless a job refers to it; with --force its jobs too, shown with their disk.
 
-    A running API lets the data set go within a second. Files that it was imported from stay.
+    What the database takes is shown before and after. A running API lets the data set go within a second. Files that
+    it was imported from stay.
     """
     from fedmem.checkpoint.erasure import erase_texts
+    from fedmem.storage.database_size import database_size
     from fedmem.storage.job_removal import JobRemoval
 
     with catalogue(database_url) as store:
@@ -145,12 +147,14 @@ def remove(
         if force or not jobs:  # else it is refused
             counts = f"{counted(row.users, 'user')}, {counted(row.items, 'item')}"
             notes.print(f"{name}: {counts}, {counted(row.interactions, 'interaction')}")
+            notes.print(f"the database of all data sets takes {megabytes(database_size(store.engine))}")
             ask(f"Remove {name} for good?", yes=yes)
         remove_jobs(removal, [one.job.id for one in found], f"with {name}", even_in_service=True)
         store.remove(name)
         erase_texts(data_dir)
         notes.print(f"{name} is removed")
         _give_disk_back(store)
+        notes.print(f"the database takes {megabytes(database_size(store.engine))} now")
 
 
 def _give_disk_back(store: "CatalogueStore") -> None:

@@ -12,9 +12,11 @@ from pathlib import Path
 import pytest
 
 import migrations
+from cli.removing import megabytes
 from fedmem.importing.writing import merged
 from fedmem.storage.catalogue import CatalogueStore
 from fedmem.storage.catalogue_rows import ItemRow
+from fedmem.storage.database_size import database_size
 from fedmem.storage.engine import connect
 from tests.cli.conftest import write_data
 from tests.waiting import PATIENCE
@@ -181,8 +183,11 @@ def test_a_data_set_is_removed_once_that_is_confirmed(fedmem, imported, data, ur
     asked = fedmem("data", "remove", "films", "--database-url", url)
     assert (asked.code, "Remove films for good?" in asked.err) == (1, True)
     assert [row["name"] for row in listed(fedmem, url)] == ["films"]
-    assert fedmem("data", "remove", "films", "--yes", "--database-url", url).code == 0
-    assert listed(fedmem, url) == []
+    before = megabytes(database_size(connect(url)))
+    done = fedmem("data", "remove", "films", "--yes", "--database-url", url)
+    assert (done.code, listed(fedmem, url)) == (0, [])
+    assert f"the database of all data sets takes {before}\n" in done.err
+    assert f"the database takes {megabytes(database_size(connect(url)))} now\n" in done.err
     outcome = fedmem("data", "remove", "films", "--database-url", url)
     assert outcome.code == 2
     assert "there is no data set 'films'; there are none yet. fedmem data import brings one in" in outcome.err
