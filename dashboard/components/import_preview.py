@@ -3,11 +3,11 @@
 from collections.abc import Mapping
 from datetime import UTC, datetime
 
-import pandas as pd
 import streamlit as st
 
 from dashboard.components.reading_fields import in_words_of_the_page
 from dashboard.components.states import start_a_job
+from dashboard.components.tables import words_table
 from dashboard.plain_text import in_markdown
 from fedmem.contracts import ImportOutcome, Preview, Upload
 from fedmem.times import FIRST_DATE
@@ -33,8 +33,7 @@ def preview(told: Upload) -> None:
 
 def _left_out(rows: Mapping[str, int]) -> None:
     if rows:
-        table = pd.DataFrame(rows.items(), columns=["Rows left out, because", "Rows"])
-        st.dataframe(table, hide_index=True, width="stretch")
+        words_table([{"Rows left out, because": why, "Rows": f"{count:,}"} for why, count in rows.items()])
 
 
 def remarks(told: Upload) -> None:
@@ -55,7 +54,7 @@ def _rows(found: Preview) -> None:
         for row in found.first
     ]
     st.caption("The first interactions, as they would be stored:")
-    st.dataframe(pd.DataFrame(rows), hide_index=True, width="stretch")
+    words_table(rows)
 
 
 def _time(seconds: float) -> str:
@@ -76,7 +75,7 @@ def _items(found: Preview) -> None:
         for item in found.first_items
     ]
     st.caption(f"The first of {found.described:,} described items:")
-    st.dataframe(pd.DataFrame(rows), hide_index=True, width="stretch")
+    words_table(rows)
 
 
 def outcome(told: Upload, done: ImportOutcome) -> None:

@@ -2,11 +2,11 @@
 
 from http import HTTPStatus
 
-import pandas as pd
 import streamlit as st
 
 from dashboard.components.connection import client
 from dashboard.components.states import empty
+from dashboard.components.tables import Bar, words_table
 from dashboard.plain_text import in_markdown
 from dashboard.transport import BackendError, RefusedError
 from dashboard.words import as_sentence
@@ -17,7 +17,6 @@ METER = (
     "of .5 is chance, 1 is certainty."
 )
 MASKED = "Secure sums were on: of one client the server has masked words, and reads the sum over a cohort alone."
-COLUMNS = ["Found", "What an attacker finds out", "By chance", "By popularity", "Measure"]
 
 
 def leak_meter(job: Job) -> None:
@@ -35,13 +34,18 @@ def leak_meter(job: Job) -> None:
 
 
 def _meter(report: LeakReport) -> None:
-    rows = [
-        [leak.measured, leak.what, _number(leak.chance), _number(leak.popularity), leak.measure]
-        for leak in report.leaks
-    ]
-    found = st.column_config.ProgressColumn(COLUMNS[0], min_value=0.0, max_value=1.0, format="%.3f", width="small")
-    table = pd.DataFrame(rows, columns=COLUMNS)
-    st.dataframe(table, hide_index=True, width="stretch", column_config={COLUMNS[0]: found})
+    words_table(
+        [
+            {
+                "Found": Bar(leak.measured, f"{leak.measured:.3f}"),
+                "What an attacker finds out": leak.what,
+                "By chance": _number(leak.chance),
+                "By popularity": _number(leak.popularity),
+                "Measure": leak.measure,
+            }
+            for leak in report.leaks
+        ]
+    )
     said = METER.format(clients=report.clients, round=report.round)
     st.caption(f"{said} {MASKED}" if report.secure_sums else said)
 

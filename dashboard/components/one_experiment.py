@@ -2,13 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 
-import pandas as pd
 import streamlit as st
 
 from dashboard.charts.drawing import Drawing
 from dashboard.charts.experiments import Gap, Result, differences_chart, results_chart
 from dashboard.charts.trials import trials_chart
 from dashboard.components.drawings import panel
+from dashboard.components.tables import Bar, words_table
 from dashboard.plain_text import in_markdown
 from dashboard.words import duration, share
 from fedmem.contracts import Ablation, Experiment, Measured, MeasuredModel, Tuning
@@ -46,7 +46,7 @@ def _ablation(experiment: Experiment, found: Ablation) -> None:
         f"Configurations trained: {experiment.configurations}. Seeds: {seeds}. Users evaluated: {found.users:,}."
     )
     shown = _shown(found.models)
-    st.dataframe(pd.DataFrame([_row(model, shown) for model in found.models]), hide_index=True, width="stretch")
+    words_table([_row(model, shown) for model in found.models])
     st.caption(TABLE)
     for place, metric in zip(st.columns(len(shown)), shown, strict=True):
         with place:
@@ -94,7 +94,7 @@ def _lists(models: Sequence[MeasuredModel]) -> None:
     rows = [row for row in rows if len(row) > 1]
     if rows:
         st.markdown("**Lists of ten, on test**")
-        st.dataframe(pd.DataFrame(rows), hide_index=True, width="stretch")
+        words_table(rows)
 
 
 def _new_users(found: Ablation) -> None:
@@ -106,7 +106,7 @@ def _new_users(found: Ablation) -> None:
         {"Model": row.name, **{f"n = {n}": _cell(table.get(NEW_USERS)) for n, table in row.by_interactions.items()}}
         for row in found.new_users
     ]
-    st.dataframe(pd.DataFrame(rows), hide_index=True, width="stretch")
+    words_table(rows)
 
 
 def _new_items(found: Ablation) -> None:
@@ -123,7 +123,7 @@ def _new_items(found: Ablation) -> None:
             if gap := gaps.get((row.name, metric)):
                 cells[f"Minus {gap.other}"] = f"{gap.mean:+.3f} ({gap.low:+.3f} to {gap.high:+.3f})"
         rows.append(cells)
-    st.dataframe(pd.DataFrame(rows).fillna("–"), hide_index=True, width="stretch")
+    words_table(rows)
 
 
 def _differences(name: str, found: Ablation, shown: Sequence[str]) -> None:
@@ -155,7 +155,7 @@ def _tuning(experiment: Experiment, found: Tuning) -> None:
     )
     panel(f"Validation {found.metric} by trial", trials_chart(found), f"trials-{experiment.name}", SEARCH)
     _importance(found)
-    st.dataframe(_trials(found), hide_index=True, width="stretch")
+    words_table(_trials(found))
     if experiment.state != "damaged" and best is not None:
         st.caption(f"Next: `fedmem train --config` with best.yaml of the folder {in_markdown(experiment.name)}.")
 
@@ -165,26 +165,23 @@ def _importance(found: Tuning) -> None:
     if not found.importance:
         st.caption("That is told once five trials have gone to their end.")
         return
-    table = pd.DataFrame([[value, name] for name, value in found.importance.items()], columns=["Share", "Setting"])
-    bar = st.column_config.ProgressColumn(table.columns[0], min_value=0.0, max_value=1.0, format="%.2f", width="small")
-    st.dataframe(table, hide_index=True, width="stretch", column_config={table.columns[0]: bar})
+    words_table([{"Setting": name, "Share": Bar(value, f"{value:.2f}")} for name, value in found.importance.items()])
     st.caption("The share that each setting makes in the variance of the values, of the trials that went to their end.")
 
 
-def _trials(found: Tuning) -> pd.DataFrame:
+def _trials(found: Tuning) -> list[dict[str, str]]:
     """List the trials, best first."""
     ranked = sorted(found.trials, key=lambda trial: -(trial.value or 0.0))
     names = dict.fromkeys(name for trial in ranked for name in trial.params)
-    rows = [
+    return [
         {
-            "Trial": trial.number,
+            "Trial": str(trial.number),
             "State": trial.state if trial.reason is None else f"{trial.state}: {trial.reason}",
             f"Val. {found.metric}": "–" if trial.value is None else f"{trial.value:.4f}",
             **{name.rpartition(".")[2]: _value(trial.params.get(name)) for name in names},
         }
         for trial in ranked
     ]
-    return pd.DataFrame(rows)
 
 
 def _value(value: object) -> str:

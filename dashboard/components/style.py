@@ -20,13 +20,16 @@ CSS = """<style>
 [class*="st-key-item-row-"] { flex-wrap: nowrap; }
 [class*="st-key-item-row-"] > :last-child { flex: none; }
 [class*="st-key-item-row-"] label * { white-space: normal; overflow-wrap: anywhere; }
-.fm-tables { overflow-x: auto; }
+.fm-tables { overflow: auto; max-height: 34rem; }
 .fm-table { width: 100%; border-collapse: separate; border-spacing: 0; font-size: .875rem; line-height: 1.4;
   border: 1px solid rgba(128, 128, 128, .3); border-radius: 8px; }
 .fm-table th, .fm-table td { text-align: left; vertical-align: top; padding: .45rem .6rem; white-space: nowrap; }
 .fm-table th { font-weight: 400; opacity: .75; }
 .fm-table td { border-top: 1px solid rgba(128, 128, 128, .3); }
 .fm-table td.fm-long { white-space: normal; overflow-wrap: anywhere; min-width: 14rem; }
+.fm-bar { display: inline-block; width: 5rem; height: .5rem; margin-right: .5rem; border-radius: 4px;
+  overflow: hidden; background: rgba(128, 128, 128, .25); }
+.fm-bar i { display: block; height: 100%; background: #0072B2; }
 @media (max-width: 640px) {
   .fm-table thead { display: none; }
   .fm-table tr, .fm-table tbody { display: block; }
@@ -35,7 +38,8 @@ CSS = """<style>
   .fm-table td, .fm-table td.fm-long { display: flex; gap: .6rem; border: 0; padding: .2rem .7rem; white-space: normal;
     overflow-wrap: anywhere; min-width: 0; }
   .fm-table td:first-child { font-weight: 600; }
-  .fm-table td:empty { display: none; }
+  .fm-table td:empty, .fm-table td.fm-aside { display: none; }
+  .fm-bar { align-self: center; margin-right: 0; }
   .fm-table td::before { content: attr(data-label); flex: 0 0 7.5rem; font-weight: 400; opacity: .75; }
 }
 .fm-cards { display: grid; grid-template-columns: repeat(auto-fill, minmax(132px, 1fr)); gap: 14px; }

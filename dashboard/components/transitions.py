@@ -2,13 +2,13 @@
 
 from collections.abc import Sequence
 
-import pandas as pd
 import streamlit as st
 
 from dashboard.charts.memory import growth_chart, strength_chart, transitions_chart
 from dashboard.components.connection import client
 from dashboard.components.drawings import panel
 from dashboard.components.live import JobView
+from dashboard.components.tables import words_table
 from dashboard.plain_text import in_markdown
 from dashboard.transport import BackendError, RefusedError
 from dashboard.words import is_under_way
@@ -75,18 +75,17 @@ def _table(rows: Sequence[TransitionRow]) -> None:
     if not rows:
         st.caption("No item has enough interactions yet.")
         return
-    shown = [
+    words_table(
         [
-            in_markdown(row.title),
-            f"{row.weight:.1f}",
-            f"{row.taken:,}",
-            in_markdown(", ".join(item.title for item in row.followers)),
+            {
+                "After": f"{place}. {row.title}",
+                "Weight": f"{row.weight:.1f}",
+                "Interactions": f"{row.taken:,}",
+                "Others took next": ", ".join(item.title for item in row.followers),
+            }
+            for place, row in enumerate(rows, 1)
         ]
-        for row in rows
-    ]
-    table = pd.DataFrame(shown, columns=["After", "Weight", "Interactions", "Others took next"])
-    table.index = pd.RangeIndex(1, len(rows) + 1)
-    st.table(table)  # which breaks lines, so that no title is cut
+    )
 
 
 def _one(job: Job, model: str) -> str | None:
@@ -100,12 +99,13 @@ def _one(job: Job, model: str) -> str | None:
         return None
     item_id = st.selectbox("Item", list(found), format_func=found.__getitem__, key=f"after-{query}")
     rows = client().transitions(model, item_id, FOLLOWERS).rows
-    followers = [[item.title, item.weight] for row in rows for item in row.followers]
+    followers = [
+        {"Others took next": item.title, "Weight": f"{item.weight:.3f}"} for row in rows for item in row.followers
+    ]
     if not followers:
         st.caption("Too few interactions for a row that can be shown.")
         return None
-    table = pd.DataFrame(followers, columns=["Others took next", "Weight"])
-    st.dataframe(table.round(3), hide_index=True, width="stretch")
+    words_table(followers)
     return item_id
 
 

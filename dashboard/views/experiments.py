@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 
-import pandas as pd
 import streamlit as st
 
 from dashboard.charts.experiments import Result, results_chart
@@ -12,6 +11,7 @@ from dashboard.components.connection import client, round_book
 from dashboard.components.drawings import panel
 from dashboard.components.one_experiment import SHOWN, one_experiment
 from dashboard.components.states import backend_needed, empty, start_a_job
+from dashboard.components.tables import words_table
 from dashboard.plain_text import in_markdown
 from dashboard.transport import BackendError
 from dashboard.words import as_sentence, job_name, shown_value, with_error
@@ -69,7 +69,7 @@ def _of_the_command_line() -> None:
             ":material/experiment:",
         )
         return
-    st.dataframe(pd.DataFrame(map(_listed, page.experiments)), hide_index=True, width="stretch")
+    words_table([_listed(one) for one in page.experiments])
     if page.left_out:
         st.caption(f"{page.left_out:,} older ones are left out.")
     one_experiment(client().experiment(_picked([each.name for each in page.experiments])))
@@ -114,8 +114,7 @@ def _dataset(dataset: str, runs: Sequence[Job], tested: Mapping[int, ModelVersio
 
 
 def _table(key: str, runs: Sequence[Job], tested: Mapping[int, ModelVersion]) -> None:
-    rows = [_figures(job, tested[job.id]) for job in runs]
-    st.dataframe(pd.DataFrame(rows), hide_index=True, width="stretch")
+    words_table([_figures(job, tested[job.id]) for job in runs])
     for place, metric in zip(st.columns(len(SHOWN)), SHOWN, strict=True):
         results = [
             Result(job_name(job), table[metric], table.get(f"{metric}_se", 0.0))

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 
-import pandas as pd
 import streamlit as st
 
 from dashboard.charts.clients import total_traffic_chart
@@ -11,6 +10,7 @@ from dashboard.components.job_header import job_header
 from dashboard.components.leak_meter import leak_meter
 from dashboard.components.live import JobView, live_job
 from dashboard.components.states import waiting_for_rounds
+from dashboard.components.tables import words_table
 from dashboard.words import sizes, state_of
 from fedmem.config import ExperimentConfig
 from fedmem.contracts import RoundMetrics
@@ -59,7 +59,7 @@ def _draw(view: JobView) -> None:
         waiting_for_rounds(state_of(view.job))
         return
     st.subheader("The ledger: what was sent")
-    st.table(_ledger(view.trained).set_index("What"))  # whose sentences break where the window ends
+    words_table(_ledger(view.trained))
     st.caption(
         "↓ to the clients, ↑ to the server; per client in the last round with any. Counted on the serialized messages. "
         "1 KB is 1,000 bytes; weights are sent whole, never by changed rows."
@@ -94,7 +94,7 @@ def spent_of(latest: RoundMetrics, config: ExperimentConfig) -> list[str]:
     return said
 
 
-def _ledger(rounds: Sequence[RoundMetrics]) -> pd.DataFrame:
+def _ledger(rounds: Sequence[RoundMetrics]) -> list[dict[str, str]]:
     rows = []
     for kind, (what, risk) in LEDGER.items():
         each = [found for r in rounds if (found := bytes_each(r.metrics, *kind))] or [0.0]
@@ -102,8 +102,9 @@ def _ledger(rounds: Sequence[RoundMetrics]) -> pd.DataFrame:
             continue
         rows.append((what, each[-1], sum(bytes_sent(r.metrics, *kind) for r in rounds), risk))
     whats, each_client, all_so_far, risks = zip(*rows, strict=True)
+    names = ("What", "Per client", "All so far", "What it may betray")
     columns = (whats, sizes(each_client), sizes(all_so_far), risks)
-    return pd.DataFrame(dict(zip(("What", "Per client", "All so far", "What it may betray"), columns, strict=True)))
+    return [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
 
 
 def _missing() -> None:

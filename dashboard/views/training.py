@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 
-import pandas as pd
 import streamlit as st
 
 from dashboard.address import whole_number
@@ -17,6 +16,7 @@ from dashboard.components.job_removal import job_removal
 from dashboard.components.live import JobView, live
 from dashboard.components.new_job import is_wanted, new_job, open_form
 from dashboard.components.states import backend_needed, empty, waiting_for_rounds
+from dashboard.components.tables import words_table
 from dashboard.plain_text import in_markdown
 from dashboard.words import as_sentence, first_validation, is_under_way, job_label, job_name, shown_value, state_of
 from fedmem.contracts import Job, RoundMetrics
@@ -151,8 +151,13 @@ def _differences(jobs: Sequence[Job]) -> None:
     if not found.differences:
         st.caption("Nothing: settings and data are the same.")
         return
-    rows = [[name, *(shown_value(name, value) for value in values)] for name, values in found.differences.items()]
-    st.dataframe(pd.DataFrame(rows, columns=["Setting", *map(job_name, jobs)]), hide_index=True, width="stretch")
+    names = [job_name(job) for job in jobs]
+    words_table(
+        [
+            {"Setting": name, **{run: shown_value(name, value) for run, value in zip(names, values, strict=True)}}
+            for name, values in found.differences.items()
+        ]
+    )
 
 
 if __name__ == "__main__":

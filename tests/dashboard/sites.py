@@ -116,7 +116,7 @@ def word_tables(app: AppTest) -> list[pd.DataFrame]:
     """The tables of words on a page, as a reader sees them, the first first."""
     found = [e.proto.body for e in app.get("html") if 'class="fm-table"' in e.proto.body]
     cells = [[re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", row) for row in body.split("<tr>")[1:]] for body in found]
-    told = [[[*map(html.unescape, row)] for row in rows] for rows in cells]
+    told = [[[html.unescape(re.sub("<.*?>", "", cell)) for cell in row] for row in rows] for rows in cells]
     return [pd.DataFrame(rows, columns=names) for names, *rows in told]
 
 

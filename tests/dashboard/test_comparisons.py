@@ -9,7 +9,7 @@ from fedmem.config_reader import validate_config
 from fedmem.contracts import Job
 from tests.dashboard.example_rounds import Curves
 from tests.dashboard.pretended_trainer import PretendedTrainer
-from tests.dashboard.sites import backend_on
+from tests.dashboard.sites import backend_on, word_tables
 from tests.dashboard.test_pages import specs, words
 from tests.end_to_end.products import Product
 
@@ -85,12 +85,12 @@ def test_training_refuses_what_does_not_compare(page, api):
     assert "Job 1 was trained on data set 'tiny' and job 4 on 'books'" in said
     assert runs_drawn(app)[:2] == ["Job 1", "Job 2"]
     assert not {"Job 3", "Job 4"} & set(runs_drawn(app))
-    assert list(app.dataframe[0].value["Setting"]) == ["seed"]
+    assert list(word_tables(app)[0]["Setting"]) == ["seed"]
 
 
 def test_experiments_of_another_split_have_a_table_of_their_own(page, api):
     app = page("experiments", api)
-    tables = [sorted(frame.value["Job"]) for frame in app.dataframe if "Job" in frame.value]
+    tables = [sorted(shown["Job"]) for shown in word_tables(app) if "Job" in shown]
     assert sorted(tables) == [["1", "2"], ["3"], ["4"]]
     assert "apart from the others" in words(app)
     assert "Data.min_sequence_length is 5 in job" in words(app)

@@ -83,7 +83,7 @@ def test_a_file_is_looked_at_mended_by_options_and_imported(page, api):
         "Left out": "0",
     }
     assert "shop.csv:1: read: users from 'customer', items from 'sku', times from 'when'" in words(app)
-    first, things = app.dataframe[0].value, app.dataframe[1].value
+    _, first, things = word_tables(app)
     assert first.iloc[0].to_dict() == {"User": "c0", "Item": "s0", "Title": "Thing 0", "Time": "2001-09-09 01:46:40"}
     assert list(things["Title"]) == [f"Thing {n}" for n in range(8)]
     assert list(word_tables(app)[0]["Data set"]) == ["tiny"], "nothing is stored yet"

@@ -65,7 +65,7 @@ def html_of(app):
 
 
 def table(app, number=0):
-    return app.dataframe[number].value
+    return word_tables(app)[number]
 
 
 def test_there_is_a_page_for_each_part_of_the_product():
@@ -217,7 +217,7 @@ def test_training_compares_runs_and_says_where_they_differ(page, filled):
     app = page("training", filled.api, job=filled.full)
     app.multiselect[0].select(filled.without_memory).run()
     assert not app.exception
-    differing = app.dataframe[0].value
+    differing = table(app)
     assert list(differing["Setting"]) == ["ablation.disable_memory"]
     assert {"FedMem-Full", "FedMem-NoMemory"} == {column.rpartition(" ")[2] for column in differing.columns[1:]}
     domain = specs(app)[0]["layer"][0]["encoding"]["color"]["scale"]["domain"]
@@ -341,7 +341,7 @@ def test_the_bytes_are_those_of_the_metrics(page, filled):
     up = sum(train[-1][f"bytes_up_{part}"] for part in ("weights", "prototypes", "transitions"))
     shown = {metric.label: metric.value for metric in page("clients", filled.api, job=filled.full).metric}
     assert shown["From a client, per round"] == size(up)
-    ledger = page("privacy", filled.api, job=filled.full).table[0].value.reset_index()
+    ledger = table(page("privacy", filled.api, job=filled.full))
     (unit,) = {sent.split()[1] for sent in ledger["All so far"] if sent != "0"}
 
     def sent(amount: float) -> str:
@@ -400,8 +400,8 @@ def test_privacy_says_how_leaks_are_measured_and_shows_them(page, filled):
     unmeasured = page("privacy", filled.api, job=filled.running)
     assert f"fedmem audit {filled.running} --attacks" in words(unmeasured)
     measured = page("privacy", filled.api, job=filled.full)
-    meter = table(measured)
-    assert meter.to_numpy().tolist() == [[0.97, "Items of a history, from rows", "0.500", "0.680", "AUC"]]
+    meter = table(measured, 1)
+    assert meter.to_numpy().tolist() == [["0.970", "Items of a history, from rows", "0.500", "0.680", "AUC"]]
     assert "7 clients took part once more after round 8" in words(measured)
 
 
@@ -423,18 +423,18 @@ def test_memory_says_that_a_run_has_none(page, filled):
 def test_memory_shows_what_follows_what_by_title(page, filled):
     app = page("memory", filled.api, job=filled.full)
     found = filled.get("/memory/transitions")
-    rows, shown = found["rows"], app.table[0].value
+    rows, shown = found["rows"], table(app)
     assert f"answers by {found['interactions']:,} interactions" in words(app)
-    assert [read(title) for title in shown["After"]] == [row["title"] for row in rows]
+    assert list(shown["After"]) == [f"{place}. {row['title']}" for place, row in enumerate(rows, 1)]
     assert list(shown["Weight"]) == [f"{row['weight']:.1f}" for row in rows]
-    assert read(shown["Others took next"][1]) == ", ".join(item["title"] for item in rows[0]["followers"])
+    assert shown["Others took next"][0] == ", ".join(item["title"] for item in rows[0]["followers"])
     assert f"How the row after {rows[0]['title']} grew" in words(app)
     app.text_input(key="after").set_value(rows[1]["title"]).run()
     assert not app.exception
     (choice,) = [box for box in app.selectbox if box.label == "Item"]
     choice.select(rows[1]["item_id"]).run()
     row = filled.get(f"/memory/transitions?item_id={rows[1]['item_id']}&followers=20")["rows"][0]
-    assert list(table(app)["Others took next"]) == [item["title"] for item in row["followers"]]
+    assert list(table(app, 1)["Others took next"]) == [item["title"] for item in row["followers"]]
     assert f"How the row after {rows[1]['title']} grew" in words(app)
     grown = filled.get(f"/memory/transitions/growth?item_id={rows[1]['item_id']}&job={filled.full}")
     domain = specs(app)[-1]["layer"][0]["encoding"]["color"]["scale"]["domain"]
@@ -695,7 +695,7 @@ def test_experiments_are_a_table_with_standard_errors(page, filled):
 
 def test_an_ablation_shows_its_table_and_which_differences_are_real(page, filled):
     app = page("experiments", filled.api, experiment="ladder")
-    tables = [frame.value for frame in app.dataframe]
+    tables = word_tables(app)
     listed = next(shown for shown in tables if "Commit" in shown)
     assert set(listed["Name"]) == {"ladder", "search"}
     rungs = next(shown for shown in tables if "Model" in shown and "Test NDCG@10" in shown)
@@ -719,8 +719,8 @@ def test_a_search_shows_its_trials_best_first_and_how_far_it_is(page, filled):
     said = words(app)
     assert "4 of 6 trials are through" in said
     assert "Trials: 4 of 6. Configurations tried: 4, in 60 s. Best: trial 3, .250." in said
-    trials = app.dataframe[-1].value
-    assert list(trials["Trial"]) == [3, 0, 1, 2]
+    trials = table(app, -1)
+    assert list(trials["Trial"]) == ["3", "0", "1", "2"]
     assert list(trials["State"])[-1] == "failed: it must divide"
     titles = [axis_titles(spec) for spec in specs(app)]
     assert {"Trial (number)", "Validation: NDCG at 10 (0 to 1)"} in titles
