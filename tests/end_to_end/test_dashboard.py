@@ -4,9 +4,8 @@ import re
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -14,26 +13,23 @@ from pathlib import Path
 import pytest
 
 import migrations
-from fedmem.contracts import Job
 from fedmem.storage.jobs import Lease
-from fedmem.storage.models import ModelStore
 from tests.dashboard.example_rounds import Curves
 from tests.dashboard.pretended_trainer import PretendedTrainer
 from tests.dashboard.sites import PAGES, POLL, asked, backend_on, dashboard_on
+from tests.end_to_end.browsing import Site, asks, choose, confirm, press
 from tests.end_to_end.products import ROUNDS, Product
 from tests.end_to_end.visitor import Visitor
 from tests.ports import free_port
 from tests.waiting import PATIENCE, until
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-NARROW = 420
+NARROW = 390
 PASSWORD = "let me in"
-SOON = 5  # seconds until a click that did nothing is tried again
 LONG = 700  # rounds of a job whose charts are thinned
 NEWS = 2 * POLL + 3  # two polls, and time to draw on a busy machine
 LINE = 44  # how far below the top of its canvas the line of 50 clients is, in pixels
 LIVE = ("overview", "training", "clients", "memory", "prototypes")
-POLLED = re.compile(r'fedmem_http_requests_total\{.*route="/jobs/\{job_id\}",status="200"\} (\S+)')
 STEP, FINE_STEP = 10, 4  # pixels of the mouse along a line: less than a point is wide, and than LONG / 3 are apart
 LISTEN = """
     window.told = [];
@@ -61,40 +57,6 @@ WATCH = """
     const main = document.querySelector('[data-testid=stMain]');
     watching.observe(main, {subtree: true, childList: true, characterData: true});
 """
-
-
-@dataclass(frozen=True)
-class Site:
-    """A product with its backend and its dashboard."""
-
-    product: Product
-    api: str
-    home: str
-
-    def job(self, job_id: int) -> Job:
-        """As the API tells it, which must be as it stands in the database."""
-        told = Job.model_validate(asked(f"{self.api}/jobs/{job_id}").json())
-        stored = self.product.jobs.get(job_id)
-        assert (told.state, told.desired_state) == (stored.state, stored.desired_state)
-        assert told.round <= stored.round
-        return told
-
-    def active(self) -> str | None:
-        """The version to serve."""
-        row = ModelStore(self.product.engine).active("tiny")
-        return None if row is None else row.version
-
-    def polls(self) -> int:
-        """How often a dashboard has asked for a job."""
-        found = POLLED.search(asked(f"{self.api}/metrics").text)
-        return 0 if found is None else int(float(found[1]))
-
-    def polled(self, tab: Visitor, times: int) -> None:
-        """Wait for so many questions more, and for what the last one but one has changed."""
-        enough, deadline = self.polls() + times, time.monotonic() + PATIENCE
-        while self.polls() < enough:
-            assert time.monotonic() < deadline, "the page asks for no news"
-            tab.page.wait_for_timeout(50)
 
 
 @pytest.fixture(scope="module")
@@ -165,7 +127,7 @@ def test_every_page_opens_on_a_running_job_in_a_narrow_window(site, running, vis
         tab.follow(name)
         assert f"job={lease.job_id}" in tab.page.url
         tab.has_no_complaints()
-        assert tab.page.evaluate("document.querySelector('[data-testid=stMain]').scrollWidth") <= NARROW, name
+        tab.fits()
         assert tab.page.locator("[data-testid=stSidebar][aria-expanded=true]").count() == 0, "the page is covered"
 
 
@@ -408,41 +370,13 @@ def test_a_job_is_started_paused_resumed_and_stopped_from_the_page(site, visit):
         becomes(site, tab, started.id, "paused")
         press(main, "Resume")
         becomes(site, tab, started.id, "running")
-        dialog = tab.page.get_by_role("dialog")
-        until(lambda: asks(dialog, partial(press, main, "Stop")), "the dialog that asks")
-        dialog.get_by_role("button", name="Stop the job").click()
+        confirm(tab, "Stop", "Stop the job")
         becomes(site, tab, started.id, "stopped")
         main.get_by_role("button", name="Pause").wait_for(state="detached")
         tab.has_no_complaints()
     finally:
         trainer.terminate()
         trainer.communicate(timeout=PATIENCE)
-
-
-def press(where: "playwright.Locator", name: str, patience: float = PATIENCE) -> None:
-    """Press the button, once the copy is gone that Streamlit keeps for a moment of what it draws anew."""
-    button = where.get_by_role("button", name=name)
-    playwright.expect(button).to_have_count(1, timeout=1000 * patience)
-    button.click(timeout=1000 * patience)
-
-
-def asks(dialog: "playwright.Locator", press_button: Callable[[float], None]) -> bool:
-    """Open a dialog; a click is lost on a page that is drawn anew in that moment, and is then tried again.
-
-    A dialog that comes late has made the button inert by then.
-    """
-    try:
-        if not dialog.is_visible():
-            press_button(SOON)
-        dialog.wait_for(timeout=1000 * SOON)
-    except (playwright.TimeoutError, AssertionError):
-        return False
-    return True
-
-
-def choose(tab: Visitor, label: str, option: str) -> None:
-    tab.page.get_by_role("combobox", name=label).click()
-    tab.page.get_by_role("option").filter(has_text=option).click()
 
 
 def becomes(site: Site, tab: Visitor, job_id: int, state: str) -> None:

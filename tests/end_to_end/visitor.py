@@ -3,10 +3,10 @@
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from dashboard.app import PAGES
-from tests.waiting import PATIENCE
+from tests.waiting import PATIENCE, until
 
 if TYPE_CHECKING:
     import playwright.sync_api as playwright
@@ -28,6 +28,11 @@ COUNT_DRAWINGS = """
 SETTLED = """
     document.querySelector('[data-test-script-state=notRunning]') !== null
     && [...document.querySelectorAll('[data-testid=stVegaLiteChart]')].every(chart => chart.querySelector('canvas'))
+"""
+# What a reader would have to scroll sideways: the page, or a table on it.
+WIDER = """
+    [document.documentElement, ...document.querySelectorAll('[data-testid=stMain], .fm-tables')]
+        .filter(each => each.scrollWidth > each.clientWidth).map(each => each.outerHTML.slice(0, 200))
 """
 
 
@@ -57,11 +62,12 @@ class Visitor:
         if message.type in ("error", "warning") and not expected:
             self.complaints.append(f"{message.type}: {message.text} ({message.location.get('url')})")
 
-    def visit(self, home: str, width: int = 1400) -> "Visitor":
+    def visit(self, home: str, width: int = 1400, scheme: Literal["light", "dark"] = "light") -> "Visitor":
         """Begin at another dashboard, or anew."""
         self.home = home
         self.complaints.clear()
         self.page.set_viewport_size({"width": width, "height": 900})
+        self.page.emulate_media(color_scheme=scheme)
         return self
 
     def leave(self) -> None:
@@ -85,6 +91,10 @@ class Visitor:
     def settled(self) -> None:
         """The script has run to its end and every chart has its canvas."""
         self.page.wait_for_function(SETTLED, polling=50)  # by itself it would ask with every frame
+
+    def fits(self) -> None:
+        """Nothing is wider than its place, once it is laid out."""
+        until(lambda: self.page.evaluate(WIDER) == [], f"{self.page.url} without scrolling sideways", pause=0.05)
 
     def text(self) -> str:
         return self.page.locator("[data-testid=stMain]").inner_text()
