@@ -27,4 +27,4 @@ def shares(view: JobView) -> None:
         return
     ordered = sorted(found.items(), key=lambda pair: -pair[1])
     for place, (part, share) in zip(st.columns(len(ordered)), ordered, strict=True):
-        place.metric(PARTS.get(part, part), f"{share:.1%}")
+        place.metric(PARTS.get(part, part), f"{share:z.1%}")

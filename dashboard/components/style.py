@@ -20,9 +20,9 @@ CSS = """<style>
 [class*="st-key-item-row-"] { flex-wrap: nowrap; }
 [class*="st-key-item-row-"] > :last-child { flex: none; }
 [class*="st-key-item-row-"] label * { white-space: normal; overflow-wrap: anywhere; }
-.fm-tables { overflow: auto; max-height: 34rem; }
-.fm-table { width: 100%; border-collapse: separate; border-spacing: 0; font-size: .875rem; line-height: 1.4;
-  border: 1px solid rgba(128, 128, 128, .3); border-radius: 8px; }
+.fm-tables { overflow: auto; border: 1px solid rgba(128, 128, 128, .3); border-radius: 8px; }
+.fm-tables:has(tr:nth-child(13)) { max-height: min(34rem, 85vh); }
+.fm-table { width: 100%; border-collapse: separate; border-spacing: 0; font-size: .875rem; line-height: 1.4; }
 .fm-table th, .fm-table td { text-align: left; vertical-align: top; padding: .45rem .6rem; white-space: nowrap; }
 .fm-table th { font-weight: 400; opacity: .75; }
 .fm-table td { border-top: 1px solid rgba(128, 128, 128, .3); }

@@ -109,6 +109,8 @@ def _figures(view: JobView) -> None:
 def beside(kept: float, level: float) -> str:
     """Say how a metric of the kept model stands beside a baseline's: in per cent, or in times where it is far above."""
     times = kept / level
+    if f"{times:.2f}" == "1.00":
+        return "as good"
     if times >= TIMES:
         return f"{times:,.1f} times as good"
     return f"{abs(times - 1):.0%} {'worse' if times < 1 else 'better'}"

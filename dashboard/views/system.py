@@ -101,7 +101,7 @@ def _in_test(one: InService) -> str:
     test = one.ab_test
     if test is None:
         return ""
-    return f", and in A/B test {test.id} {test.share:.0%} of the users by {in_markdown(test.treatment)}"
+    return f", and {test.share:.0%} of the users by {in_markdown(test.treatment)} in A/B test {test.id}"
 
 
 def _tile(title: str, good: bool, words: str) -> None:

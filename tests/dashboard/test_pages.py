@@ -172,7 +172,13 @@ def test_overview_shows_the_job_under_way_against_the_kept_model_and_baselines(p
 
 
 @pytest.mark.parametrize(
-    ("kept", "level", "said"), [(0.15, 0.1, "50% better"), (0.05, 0.1, "50% worse"), (0.4, 0.1, "4.0 times as good")]
+    ("kept", "level", "said"),
+    [
+        (0.15, 0.1, "50% better"),
+        (0.05, 0.1, "50% worse"),
+        (0.4, 0.1, "4.0 times as good"),
+        (0.5004, 0.5, "as good"),
+    ],
 )
 def test_what_is_kept_is_set_beside_a_baseline_in_words(kept, level, said):
     assert beside(kept, level) == said
