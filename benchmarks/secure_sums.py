@@ -41,7 +41,7 @@ from fedmem.federated.masking import device, masked_updates
 from fedmem.federated.messages import MaskedSum, Session, UpdateSum
 from fedmem.federated.postprocessing import Postprocessor
 from fedmem.federated.round import aggregated
-from fedmem.federated.secure_aggregation import SecureAggregation, added
+from fedmem.federated.secure_aggregation import MaskingPopulation, SecureAggregation, added
 from fedmem.federated.server import FedMemServer
 from fedmem.federated.simulation import SimulatedPopulation
 
@@ -123,6 +123,7 @@ def hand_on(dataset: FederatedDataset) -> dict[str, float]:
     """Measure a session of transitions of twenty clients, each by itself."""
     alone = {"federated": {"chunk_size": 1}}
     server = server_of(configured(**merged(merged(dict(METHODS["default"]), SECURE), alone)), dataset)
+    assert isinstance(server.population, MaskingPopulation)
     secure, clients = SecureAggregation(server.config, server.population), server.select_clients()[:20]
     began = time.process_time()
     session = secure.session("transitions", 0, clients)

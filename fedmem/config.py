@@ -19,6 +19,7 @@ Probability = Annotated[float, Field(ge=0, lt=1)]
 Positive = Annotated[int, Field(gt=0, le=1_000_000)]
 LARGEST = 10_000
 CPU_CHUNK = 16  # clients whose activations the caches of a core still hold
+FEWEST_NODES = 3  # of a secure sum over nodes: of two each would know the other's part
 Size = Annotated[int, Field(gt=0, le=LARGEST)]
 Rounds = Annotated[int, Field(gt=0, le=1_000_000)]
 Metrics = Annotated[tuple[Literal["HR", "NDCG", "MRR"], ...], Field(min_length=1, max_length=10), FailFast()]
@@ -271,7 +272,8 @@ class SecureSumsConfig(Section):
 
     enabled: bool = setting(
         False,
-        "Clients mask updates, prototypes, transitions, popularity and metrics, so that the server reads sums alone.",
+        "Clients mask updates, prototypes, transitions, popularity and metrics, so that the server reads sums alone. "
+        "With engine = flower nodes do so, each for its users.",
     )
     minimum_cohort: Annotated[int, Field(ge=2, le=1_000_000)] = setting(
         20, "Fewest clients that a sum is made of; a smaller one betrays its clients, and is refused."
@@ -293,7 +295,9 @@ class FlowerConfig(Section):
     """Rounds over nodes of other owners, where engine is flower."""
 
     minimum_nodes: Annotated[int, Field(ge=1, le=1_000_000)] = setting(
-        1, "Nodes a run begins with at least; a round goes on without others once so many have answered."
+        1,
+        "Nodes a run begins with at least; a round goes on without others once so many have answered. Secure sums need "
+        "3, and none is made of fewer than this.",
     )
     patience: Annotated[float, Field(gt=0, le=86_400)] = setting(600.0, "Seconds that a node has for its answer.")
     wait: Annotated[float, Field(gt=0, le=2_592_000)] = setting(
@@ -426,7 +430,6 @@ class ExperimentConfig(Section):
     def _nodes_can(self) -> Self:
         """Refuse what clients on other owners' machines do not do."""
         wanted = {
-            "secure_sums.enabled": self.secure_sums.enabled,
             "privacy.weights_epsilon and privacy.weights_noise": self.clips_weights,
             "data.cold_user_fraction": bool(self.data.cold_user_fraction),
             "federated.centralised_batch": self.federated.centralised_batch is not None,
@@ -434,6 +437,11 @@ class ExperimentConfig(Section):
         set_here = [key for key, is_set in wanted.items() if is_set]
         if not self.clients_here and set_here:
             raise ValueError(f"engine = flower does not do {set_here[0]} yet: leave it out, or set engine=simulation")
+        if not self.clients_here and self.secure_sums.enabled and self.flower.minimum_nodes < FEWEST_NODES:
+            raise ValueError(
+                f"flower.minimum_nodes = {self.flower.minimum_nodes} with secure_sums.enabled: set it to "
+                f"{FEWEST_NODES} or more, because a sum of fewer betrays them, and none is made of fewer than this"
+            )
         return self
 
     @model_validator(mode="after")

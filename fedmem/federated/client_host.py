@@ -101,7 +101,7 @@ class ClientHost:
     ) -> UpdateSum | MaskedSum:
         """Let a chunk of clients take part in a round; what comes of it counts from the next round on.
 
-        In a session each of them masks what it sends, and hands on no transitions.
+        In a session each of them masks what it sends. Where sums are secure they hand on transitions by themselves.
         """
         chunk = self.chunk(users, broadcast.round)
         if session is not None:
@@ -113,7 +113,7 @@ class ClientHost:
         else:
             total = self.trainer.participate(chunk, broadcast)
         handed_on = chunk.handed_on
-        if self.config.uses_transitions:
+        if self.config.uses_transitions and not self.config.secure_sums.enabled:
             total, handed_on = self._with_transitions(total, chunk), chunk.samples
         if self.config.uses_memory or self.config.uses_transitions:
             self.store.write(users, chunk.memories, handed_on, broadcast.round + 1)
@@ -168,13 +168,21 @@ class ClientHost:
         sent = zip(chunk.users, self._each(chunk, broadcast, postprocessors), strict=True)
         return masked_updates(self.config, session, sent)
 
-    def hand_on(self, users: UserIndices, broadcast: Broadcast, session: Session) -> MaskedSum:
-        """Let clients hand on their new transitions in a session, after those of them that train have trained."""
+    def hand_on(
+        self, users: UserIndices, broadcast: Broadcast, session: Session | None = None
+    ) -> MaskedSum | TransitionCounts:
+        """Let clients hand on their new transitions, after those of them that train have trained; masked in a session.
+
+        Without one it is their owner's node that masks the sum.
+        """
         chunk, after = self.chunk(users, broadcast.round), broadcast.round + 1
-        sent = ((one.users[0], self._new_transitions(one)) for one in chunk.singly())
-        total = masked_transitions(self.config.seed, session, sent)
+        total = self._new_transitions(chunk) if session is None else self._masked_transitions(chunk, session)
         self.store.write(users, self.store.read(users, after), chunk.samples, after)
         return total
+
+    def _masked_transitions(self, chunk: Chunk, session: Session) -> MaskedSum:
+        sent = ((one.users[0], self._new_transitions(one)) for one in chunk.singly())
+        return masked_transitions(self.config.seed, session, sent)
 
     def evaluate(
         self,

@@ -37,10 +37,10 @@ Watch = Callable[[int, int], None]
 STOPPING_METRICS = ("NDCG@10", "HR@10")
 
 
-class Population(MaskingPopulation, Protocol):
+class Population(Protocol):
     """The server's handle on its clients: simulated in one process, or far away.
 
-    What comes back in a session is masked.
+    What comes back in a session is masked; a ``MaskingPopulation`` has sessions.
     """
 
     def train(
@@ -51,14 +51,6 @@ class Population(MaskingPopulation, Protocol):
         session: Session | None = None,
     ) -> Generator[UpdateSum | MaskedSum, None, None]:
         """Train the clients on their own devices; their updates, summed by chunks, in a fixed order."""
-        ...
-
-    def having_transitions(self, round_number: int) -> UserIndices:
-        """Tell which clients have something to hand on to the transition memory after a number of completed rounds."""
-        ...
-
-    def hand_on(self, clients: UserIndices, broadcast: Broadcast, session: Session) -> Generator[MaskedSum, None, None]:
-        """Have these clients, after the round's training, hand on their new transitions in a session."""
         ...
 
     def evaluating(self) -> UserIndices:
@@ -243,8 +235,10 @@ def evaluate_model(
 
 
 def secure_aggregation(config: ExperimentConfig, population: Population) -> SecureAggregation | None:
-    """Return what makes sums secure, where they are."""
-    return SecureAggregation(config, population) if config.secure_sums.enabled else None
+    """Return what makes sums secure, where clients mask; nodes do so among themselves."""
+    if config.secure_sums.enabled and isinstance(population, MaskingPopulation):
+        return SecureAggregation(config, population)
+    return None
 
 
 def after_validation(state: ServerState, metric: float) -> ServerState:
@@ -306,12 +300,12 @@ class Training:
         self.key_metrics = {"bytes_down_keys": float(session.bytes_down())}
         if not self.config.uses_transitions:
             return update
-        having = self.population.having_transitions(broadcast.round)
+        having = secure.population.having_transitions(broadcast.round)
         chosen = handing_on(self.config, broadcast.round, clients, having)
         if not len(chosen):
             return update
         session = secure.session("transitions", broadcast.round, chosen)
-        with contextlib.closing(self.population.hand_on(chosen, broadcast, session)) as chunks:
+        with contextlib.closing(secure.population.hand_on(chosen, broadcast, session)) as chunks:
             handed_on = added(chunks, lambda _: self.watch(self.trained, self.selected))
         size = float((handed_on.num_bytes + session.bytes_up()) * len(chosen))
         return update.with_transitions(secure.transitions(session, handed_on), size)

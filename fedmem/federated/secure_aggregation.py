@@ -3,9 +3,9 @@
 Nothing that one client sent can be read here; an import contract keeps the clients' secrets out of reach.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -13,7 +13,7 @@ import numpy.typing as npt
 from fedmem.config import ExperimentConfig, SecureSumsConfig
 from fedmem.errors import ConfigError, TrainingError
 from fedmem.federated.encodings import numbers_point, parameters_point, transition_counts
-from fedmem.federated.messages import MaskedSum, MetricSums, Session, UpdateSum
+from fedmem.federated.messages import Broadcast, MaskedSum, MetricSums, Session, UpdateSum
 from fedmem.federated.sums import Mean
 from fedmem.memory.transitions import TransitionCounts
 from fedmem.randomness import numpy_generator
@@ -25,8 +25,9 @@ from fedmem.secure_sums.session import threshold_of
 UserIndices = npt.NDArray[np.int64]
 
 
+@runtime_checkable
 class MaskingPopulation(Protocol):
-    """The server's handle on clients that mask what they send."""
+    """The server's handle on clients each of which masks what it sends."""
 
     def announce_keys(self, purpose: str, number: int, clients: UserIndices) -> Mapping[int, bytes]:
         """Have clients draw secrets for a session; their public keys, by client."""
@@ -38,6 +39,14 @@ class MaskingPopulation(Protocol):
 
     def reveal_shares(self, session: Session, survivors: frozenset[int]) -> Revealed:
         """Have those whose words arrived reveal what takes the masks off the sum."""
+        ...
+
+    def having_transitions(self, round_number: int) -> UserIndices:
+        """Tell which clients have something to hand on to the transition memory after a number of completed rounds."""
+        ...
+
+    def hand_on(self, clients: UserIndices, broadcast: Broadcast, session: Session) -> Generator[MaskedSum, None, None]:
+        """Have these clients, after the round's training, hand on their new transitions in a session."""
         ...
 
 
@@ -65,7 +74,7 @@ class SecureAggregation:
         rng = numpy_generator(self.config.seed, f"neighbours in {purpose}", number)
         graph = neighbours(clients.tolist(), config.neighbours, rng)
         degree = len(graph[int(clients[0])])
-        session = Session(purpose, number, graph, keys, threshold_of(config.threshold, degree))
+        session = Session(purpose, number, graph, keys, threshold_of(config.threshold, degree + 1))
         self.population.share_secrets(session)
         return session
 

@@ -26,6 +26,7 @@ from fedmem.federated.workers import Workers
 from fedmem.memory.entries import MemoryEntries
 from fedmem.memory.memory_arrays import MemoryArrays
 from fedmem.memory.memory_store import MemoryStore
+from fedmem.memory.transitions import TransitionCounts
 from fedmem.model.recommender import UR4RecV2MoE
 from fedmem.secure_sums.client import MaskingClient
 
@@ -104,6 +105,11 @@ class SimulatedPopulation:
     def hand_on(self, clients: UserIndices, broadcast: Broadcast, session: Session) -> Generator[MaskedSum, None, None]:
         """Have these clients, after the round's training, hand on their new transitions in a session."""
         yield from self._each("hand_on", self._planned(clients), broadcast, session)
+
+    def handed_on_together(self, clients: UserIndices, broadcast: Broadcast) -> TransitionCounts:
+        """Have them hand on the same to their owner, who sends a sum over all of its users."""
+        none = TransitionCounts.none(self.dataset.num_items)
+        return sum(self._each("hand_on", self._planned(clients), broadcast), none)
 
     def evaluating(self) -> UserIndices:
         """Tell which clients evaluate."""

@@ -1,6 +1,7 @@
 """A node: its owner's data file, its clients' memories on its own disk, and an answer to every letter.
 
-What comes back names no user: a node numbers its users itself, and sends sums over them.
+What comes back names no user: a node numbers its users itself, and sends sums over them. Where sums are secure it masks
+those too, with other nodes.
 """
 
 import functools
@@ -16,7 +17,7 @@ from fedmem.config_reader import validate_config
 from fedmem.data.federated_dataset import FederatedDataset
 from fedmem.data.formats import load_dataset
 from fedmem.data.trainable import require_trainable
-from fedmem.errors import OUT_OF_MEMORY, CheckpointError, FedMemError
+from fedmem.errors import OUT_OF_MEMORY, CheckpointError, ConfigError, FedMemError
 from fedmem.features.build import Encoding, build_user_features
 from fedmem.features.cache import Cache
 from fedmem.features.preference_endpoint import preference_writer
@@ -25,6 +26,8 @@ from fedmem.federated.messages import MetricSums, UpdateSum
 from fedmem.federated.simulation import SimulatedPopulation
 from fedmem.federated.start import build_model
 from fedmem.nodes.letter import Letter
+from fedmem.nodes.masked import metric_lanes, update_lanes
+from fedmem.nodes.masking import Joined, MaskingNode
 from fedmem.nodes.node_store import NodeStore
 from fedmem.nodes.setup import catalogue_of
 from fedmem.nodes.wire import broadcast_of, metrics_letter, update_letter
@@ -48,10 +51,11 @@ class Node:
         name: how the node is called; its users are numbered in the order of the nodes' names.
         data: a folder or file of interactions, as ``fedmem train --data`` reads them.
         store: the folder that keeps what the node remembers.
+        least: fewest nodes that its sums are added up with in secret; None leaves it to the run whether they are.
     """
 
-    def __init__(self, name: str, data: Path, store: Path) -> None:
-        self.name, self.data, self.store = name, data, store
+    def __init__(self, name: str, data: Path, store: Path, least: int | None = None) -> None:
+        self.name, self.data, self.store, self.least = name, data, store, least
 
     def answer(self, letter: Letter) -> Letter:
         """Do what a letter asks; what cannot be done is said in the answer, without a word of the data."""
@@ -74,6 +78,9 @@ class Node:
             "setup": self._set_up,
             "train": self._train,
             "evaluate": self._evaluate,
+            "keys": lambda store, asked: self._masking(store, asked).announce(asked),
+            "shares": lambda store, asked: self._masking(store, asked).share(asked),
+            "reveal": lambda store, asked: self._masking(store, asked).reveal(asked),
         }
         store = NodeStore(self.store, str(letter.facts["run"]))
         with store.alone():
@@ -90,7 +97,9 @@ class Node:
     def _set_up(self, store: NodeStore, letter: Letter) -> Letter:
         if store.ready:
             return self._presented(store.dataset())
-        config = validate_config(dict(letter.facts["config"]), "the server's configuration")
+        config = _config_of(letter)
+        if self.least is not None and not config.secure_sums.enabled:
+            raise ConfigError(f"minimum_nodes = {self.least} of this node refuses runs without secure_sums.enabled")
         dataset = own_users(self.data, config, catalogue_of(letter))
         require_trainable(dataset, str(self.data))
         user_features = self._user_features(config, dataset, ItemFeatures.from_arrays(letter.arrays))
@@ -109,28 +118,50 @@ class Node:
         """Train the drawn clients, all chunks of them, and add up what comes of it."""
         store.heed_order(letter.facts["order"])
         round_number, clients = letter.facts["round"], letter.arrays["clients"]
+        joined = self._joined(store, letter)
         with closing(self._population(store, letter, to_train=True)) as population:
             store.begin_round(round_number + 1)
             broadcast = broadcast_of(letter, population.config.transitions)
             chunks = (chunk for chunk in population.train(clients, broadcast) if isinstance(chunk, UpdateSum))
-            return update_letter(functools.reduce(operator.add, chunks))
+            update = functools.reduce(operator.add, chunks)
+            if joined is None:
+                return update_letter(update)
+            chosen = letter.arrays.get("handing_on")
+            handed_on = None if chosen is None else population.handed_on_together(chosen, broadcast)
+            lanes, form = update_lanes(population.config, joined.cohort, joined.nodes, update, handed_on)
+            return Letter({"form": form}, joined.masked(lanes))
 
     def _evaluate(self, store: NodeStore, letter: Letter) -> Letter:
         store.heed_order(letter.facts["order"])
-        split = letter.facts["split"]
+        split, joined = letter.facts["split"], self._joined(store, letter)
         with closing(self._population(store, letter, to_train=False)) as population:
             if split == "validation":
                 store.keep(letter.facts["round"], population.config.federated.patience + 1)
             broadcast = broadcast_of(letter, population.config.transitions)
             groups = (found for found in population.evaluate(broadcast, split) if isinstance(found, MetricSums))
-            return metrics_letter(functools.reduce(operator.add, groups))
+            sums = functools.reduce(operator.add, groups)
+            if joined is None:
+                return metrics_letter(sums)
+            return Letter({}, joined.masked(metric_lanes(joined.cohort, sums.count, sums)))
+
+    def _joined(self, store: NodeStore, letter: Letter) -> Joined | None:
+        """Join the session of a letter, before anything is computed; None where sums are not secure."""
+        masking = self._masking(store, letter)
+        return masking.join(letter) if masking.config.secure_sums.enabled else None
+
+    def _masking(self, store: NodeStore, letter: Letter) -> MaskingNode:
+        self._require(store)
+        return MaskingNode(store, _config_of(store.setup()), self.least or 0)
+
+    def _require(self, store: NodeStore) -> None:
+        if not store.ready:
+            raise CheckpointError("the run was not set up here; was the store's folder removed?")
 
     def _population(self, store: NodeStore, letter: Letter, *, to_train: bool) -> SimulatedPopulation:
         """Set up the node's clients as they stood after the letter's round."""
-        if not store.ready:
-            raise CheckpointError("the run was not set up here; was the store's folder removed?")
+        self._require(store)
         setup = store.setup()
-        config = validate_config(dict(setup.facts["config"]), "the server's configuration")
+        config = _config_of(setup)
         dataset, features = store.dataset(), ItemFeatures.from_arrays(setup.arrays)
         store.forget(letter.facts["missed"], config, dataset.num_users)
         model = build_model(config, dataset.num_items, features)
@@ -144,3 +175,7 @@ class Node:
             memories=store.memories(letter.facts["round"], to_train=to_train),
             first=letter.facts["first"],
         )
+
+
+def _config_of(setup: Letter) -> ExperimentConfig:
+    return validate_config(dict(setup.facts["config"]), "the server's configuration")

@@ -1,6 +1,7 @@
 """Which nodes take part in a run, how their clients are numbered, and whose answers were not counted."""
 
 import uuid
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ UserIndices = npt.NDArray[np.int64]
 FILE = "nodes.json"  # of a run's folder
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class Membership:
     """A node of the run.
 
@@ -23,12 +24,15 @@ class Membership:
         users: how many it has.
         trainable: the numbers of those that train and evaluate, ascending, among all clients.
         missed: after which rounds its memories do not count, because its answer did not arrive in time.
+        handed_on: by client's number at the node, after which round it had handed on its transitions, where the server
+            has to know whose a secure sum would be.
     """
 
     first: int
     users: int
     trainable: UserIndices
     missed: list[int] = field(default_factory=list)
+    handed_on: dict[int, int] = field(default_factory=dict)
 
     def of(self, clients: UserIndices) -> UserIndices:
         """Pick this node's of some clients, as it numbers them itself."""
@@ -71,6 +75,25 @@ class Roster:
         none = np.zeros(0, np.int64)
         return np.concatenate([none, *(member.trainable for member in self.members.values())])
 
+    def by_node(self, clients: UserIndices) -> dict[str, UserIndices]:
+        """Pick each node's own of some clients, as it numbers them itself."""
+        return {name: member.of(clients) for name, member in self.members.items()}
+
+    def having_transitions(self, names: Collection[str], round_number: int) -> UserIndices:
+        """Tell which clients of some nodes have handed on no transitions after a number of completed rounds."""
+        having = [np.zeros(0, np.int64)]
+        for member in (self.members[name] for name in self.members if name in names):
+            gone = [user for user, after in member.handed_on.items() if after <= round_number]
+            having.append(np.setdiff1d(member.trainable, np.array(gone, np.int64) + member.first))
+        return np.concatenate(having)
+
+    def hand_on(self, users: Mapping[str, UserIndices], round_number: int) -> None:
+        """Note whose transitions, by node, are counted in a round; what is noted of later ones is forgotten."""
+        for name, member in self.members.items():
+            kept = {user: after for user, after in member.handed_on.items() if after < round_number}
+            member.handed_on = kept | dict.fromkeys(users.get(name, np.zeros(0, np.int64)).tolist(), round_number)
+        self.save()
+
     def miss(self, name: str, round_number: int) -> None:
         """Note that a node's answer does not count, before the round that went on without it does."""
         self.members[name].missed.append(round_number)
@@ -92,4 +115,5 @@ def _told(member: Membership) -> dict[str, Any]:
 
 
 def _member(told: dict[str, Any]) -> Membership:
-    return Membership(**{**told, "trainable": np.array(told["trainable"], np.int64)})
+    handed_on = {int(user): after for user, after in told.get("handed_on", {}).items()}
+    return Membership(**{**told, "trainable": np.array(told["trainable"], np.int64), "handed_on": handed_on})

@@ -66,8 +66,8 @@ def update_letter(update: UpdateSum) -> Letter:
         "weight": float(update.weight),
         "clients": update.clients,
         "num_rows": None if update.item_rows is None else update.item_rows.num_rows,
-        "metrics": {name: _written(found) for name, found in update.metrics.items()},
-        "upload_bytes": {name: _written(found) for name, found in update.upload_bytes.items()},
+        "metrics": {name: written(found) for name, found in update.metrics.items()},
+        "upload_bytes": {name: written(found) for name, found in update.upload_bytes.items()},
     }
     return Letter(facts, arrays)
 
@@ -103,7 +103,7 @@ def update_of(letter: Letter, broadcast: Broadcast) -> UpdateSum:
         if memory
         else None,
         transitions=TransitionCounts.from_arrays(transitions) if transitions else None,
-        metrics={name: _read(found) for name, found in facts["metrics"].items()},
+        metrics={name: sum_of(found) for name, found in facts["metrics"].items()},
         upload_bytes={name: Mean(*map(float, found[1:])) for name, found in facts["upload_bytes"].items()},
         clients=int(facts["clients"]),
     )
@@ -128,7 +128,8 @@ def _check_alike(what: str, found: Mapping[str, Array], expected: Mapping[str, A
             raise ValueError(f"{what} of {name} is {value.dtype} {value.shape}, and is to be {wanted}")
 
 
-def _written(found: Sum) -> list[Any]:
+def written(found: Sum) -> list[Any]:
+    """Write a metric's sum."""
     if isinstance(found, Mean):
         return ["mean", float(found.total), float(found.weight)]
     if isinstance(found, Total):
@@ -144,7 +145,8 @@ _SUMS: Mapping[str, Callable[..., Sum]] = {
 }
 
 
-def _read(found: list[Any]) -> Sum:
+def sum_of(found: list[Any]) -> Sum:
+    """Read what ``written`` wrote."""
     kind, *values = found
     return _SUMS[kind](*values)
 

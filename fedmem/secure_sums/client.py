@@ -1,9 +1,9 @@
 """A client's part in a secure sum: its secrets, the masks it adds, the shares it gives and holds."""
 
 import functools
-from collections.abc import MutableMapping, Sequence, Set
+from collections.abc import Mapping, MutableMapping, Sequence, Set
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +14,7 @@ from fedmem.secure_sums.session import KEY_BYTES, Session, sign
 from fedmem.secure_sums.shamir import split
 
 Pair = tuple[int, int]
+Secrets = tuple[bytes, bytes]
 Words = npt.NDArray[np.unsignedinteger[Any]]
 
 
@@ -25,17 +26,26 @@ class Shares:
     seed: int
 
 
+class Draws(Protocol):
+    """Draws secrets: a generator in the simulation, the operating system on a device."""
+
+    def bytes(self, length: int, /) -> bytes:
+        """Draw so many bytes."""
+        ...
+
+
 class MaskingClient:
     """One client in one session.
 
     Args:
         client: its number.
         rng: draws its secrets; the simulation's stands in for the operating system's randomness.
+        secrets: the private key and the own mask's seed, where they were drawn before.
     """
 
-    def __init__(self, client: int, rng: np.random.Generator) -> None:
+    def __init__(self, client: int, rng: Draws, secrets: Secrets | None = None) -> None:
         self.client = client
-        self._private_key, self._seed = rng.bytes(KEY_BYTES), rng.bytes(SEED_BYTES)
+        self._private_key, self._seed = secrets or (rng.bytes(KEY_BYTES), rng.bytes(SEED_BYTES))
         self._rng = rng
         self._held: dict[int, Shares] = {}
         self._answered: frozenset[int] | None = None
@@ -73,8 +83,8 @@ class MaskingClient:
             add_mask(lanes, known[pair], sign(self.client, other))
 
     def shares(self, session: Session) -> dict[int, Shares]:
-        """Share both secrets among the neighbours, by neighbour; any ``session.threshold`` of them suffice."""
-        holders = session.neighbours[self.client]
+        """Share both secrets among those who hold them, by holder; any ``session.threshold`` of them suffice."""
+        holders = session.holders(self.client)
         points = range(1, len(holders) + 1)
         made = [split(int.from_bytes(s), points, self._coefficients(session)) for s in (self._private_key, self._seed)]
         return {holder: Shares(*both) for holder, both in zip(holders, zip(*made, strict=True), strict=True)}
@@ -84,7 +94,7 @@ class MaskingClient:
         return [int.from_bytes(drawn[first : first + 32]) for first in range(0, len(drawn), 32)]
 
     def hold(self, owner: int, shares: Shares) -> None:
-        """Keep what a neighbour gave."""
+        """Keep what a neighbour gave, or this client itself."""
         self._held[owner] = shares
 
     def reveal(self, survivors: Set[int]) -> dict[int, int]:
@@ -97,3 +107,21 @@ class MaskingClient:
         assert self._answered in (None, asked), "a client answers one list of survivors"
         self._answered = asked
         return {owner: held.seed if owner in asked else held.key for owner, held in self._held.items()}
+
+    def to_json(self) -> dict[str, Any]:
+        """Write what the client has to know until the session ends, for a file that it alone can read."""
+        return {
+            "client": self.client,
+            "secrets": [self._private_key.hex(), self._seed.hex()],
+            "held": {str(owner): [hex(held.key), hex(held.seed)] for owner, held in self._held.items()},
+            "answered": None if self._answered is None else sorted(self._answered),
+        }
+
+    @classmethod
+    def from_json(cls, told: Mapping[str, Any], rng: Draws) -> "MaskingClient":
+        """Read what ``to_json`` wrote."""
+        key, seed = map(bytes.fromhex, told["secrets"])
+        made = cls(told["client"], rng, (key, seed))
+        made._held = {int(owner): Shares(*(int(x, 16) for x in held)) for owner, held in told["held"].items()}
+        made._answered = None if told["answered"] is None else frozenset(told["answered"])
+        return made

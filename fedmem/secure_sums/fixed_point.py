@@ -51,8 +51,12 @@ class FixedPoint:
         """2^-f, the difference of neighbouring numbers."""
         return 2.0**-self.fraction_bits
 
-    def encode(self, values: FloatArray) -> tuple[Words, int]:
-        """Write a client's numbers as words, and tell how many had to be clipped.
+    def encode(self, values: FloatArray, senders: int = 1) -> tuple[Words, int]:
+        """Write a client's numbers, or the sum of several clients' numbers, as words; tell how many had to be clipped.
+
+        Args:
+            values: the numbers.
+            senders: of how many of the clients they are the sum.
 
         Raises:
             TrainingError: if one is not finite.
@@ -63,20 +67,20 @@ class FixedPoint:
                 "training diverged: a client's update is not finite, so that it was not sent. Lower "
                 "federated.server_learning_rate or training.learning_rate."
             )
-        if self.bits == 32 and values.dtype == np.float32 and largest <= self._most * self.step:
+        if self.bits == 32 and values.dtype == np.float32 and largest <= senders * self._most * self.step:
             scaled = np.rint(values * np.float32(2.0**self.fraction_bits))  # exact: it moves the exponent alone
             return scaled.astype(np.int32).view(np.uint32), 0
-        return self._clipped(values)
+        return self._clipped(values, senders)
 
     @property
     def _most(self) -> int:
         """The greatest whole number that stands for a value."""
         return math.floor(self.clip * 2.0**self.fraction_bits)
 
-    def _clipped(self, values: FloatArray) -> tuple[Words, int]:
-        most = self._most
+    def _clipped(self, values: FloatArray, senders: int) -> tuple[Words, int]:
+        most = senders * self._most
         scaled = np.rint(np.multiply(values, 2.0**self.fraction_bits, dtype=np.float64)).clip(-most, most)
-        signed, clipped = scaled.astype(np.int64), int((np.abs(values) > self.clip).sum())
+        signed, clipped = scaled.astype(np.int64), int((np.abs(values) > senders * self.clip).sum())
         return (signed.astype(np.int32).view(np.uint32) if self.bits == 32 else signed.view(np.uint64)), clipped
 
     def decode(self, words: Words) -> npt.NDArray[np.float64]:

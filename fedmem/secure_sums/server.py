@@ -26,11 +26,11 @@ def unmask(session: Session, lanes: Sequence[Words], survivors: Set[int], reveal
         revealed: the shares that survivors revealed.
 
     Raises:
-        TrainingError: if too few neighbours of a client are left to take its mask off.
+        TrainingError: if too few who hold shares of a client's masks are left to take them off.
     """
     for client in session.neighbours:
         if client in survivors:
-            seed = _secret(session, client, survivors, revealed).to_bytes(SEED_BYTES)
+            seed = _secret(session, client, revealed).to_bytes(SEED_BYTES)
             add_mask(lanes, seed, -1)
         else:
             _take_off_shared(session, client, lanes, survivors, revealed)
@@ -43,17 +43,17 @@ def _take_off_shared(
     left = [other for other in session.neighbours[dropped] if other in survivors]
     if not left:
         return
-    seed_with = agreement(_secret(session, dropped, survivors, revealed).to_bytes(KEY_BYTES), session.label)
+    seed_with = agreement(_secret(session, dropped, revealed).to_bytes(KEY_BYTES), session.label)
     for other in left:
         add_mask(lanes, seed_with(session.public_keys[other]), -sign(other, dropped))
 
 
-def _secret(session: Session, owner: int, survivors: Set[int], revealed: Revealed) -> int:
-    holders = [other for other in session.neighbours[owner] if other in survivors]
+def _secret(session: Session, owner: int, revealed: Revealed) -> int:
+    holders = [other for other in session.holders(owner) if other in revealed]
     if len(holders) < session.threshold:
         raise TrainingError(
             f"the secure sum of {session.purpose}, round {session.number}, cannot be read: {len(holders)} of the "
-            f"{session.degree} neighbours of a client are left, and {session.threshold} are needed to take its mask "
-            "off. Repeat the round, or lower secure_sums.threshold."
+            f"{session.degree + 1} who hold shares of a client's masks are left, and {session.threshold} are needed to "
+            "take them off. Repeat the round, or lower secure_sums.threshold."
         )
     return combine({session.point(owner, holder): revealed[holder][owner] for holder in holders[: session.threshold]})

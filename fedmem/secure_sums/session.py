@@ -21,7 +21,7 @@ class Session:
         number: of the round.
         neighbours: with whom each client shares masks, by client.
         public_keys: each client's, 32 bytes.
-        threshold: how many neighbours' shares take a client's mask off.
+        threshold: how many of the shares that it and its neighbours hold take a client's mask off.
     """
 
     purpose: str
@@ -40,25 +40,32 @@ class Session:
         """Neighbours of each client."""
         return len(next(iter(self.neighbours.values())))
 
+    def holders(self, owner: int) -> tuple[int, ...]:
+        """Tell who holds shares of a client's secrets: its neighbours, and the client.
+
+        Its own spares it nothing when it is gone; when others are, it counts towards the threshold.
+        """
+        return (*self.neighbours[owner], owner)
+
     def point(self, owner: int, holder: int) -> int:
-        """Tell at which point a neighbour's share of a client's secret was made."""
-        return self.neighbours[owner].index(holder) + 1
+        """Tell at which point a holder's share of a client's secret was made."""
+        return self.holders(owner).index(holder) + 1
 
     def bytes_up(self) -> int:
         """Count what a client sends besides the masked words: two public keys, sealed shares, revealed shares."""
-        return 2 * KEY_BYTES + self.degree * (SEALED_BYTES + SHARE_BYTES)
+        return 2 * KEY_BYTES + self.degree * SEALED_BYTES + (self.degree + 1) * SHARE_BYTES
 
     def bytes_down(self) -> int:
         """Count what it receives: its neighbours' public keys, their sealed shares, and who of them sent."""
         return self.degree * (2 * KEY_BYTES + SEALED_BYTES + 1)
 
 
-def threshold_of(share: float, degree: int) -> int:
-    """Tell how many of k neighbours a share is, and always more than half of them.
+def threshold_of(share: float, holders: int) -> int:
+    """Tell how many of a secret's holders a share is, and always more than half of them.
 
     With half or fewer a server could have one half reveal a client's own mask and the other its shared ones.
     """
-    return max(math.ceil(share * degree), degree // 2 + 1)
+    return max(math.ceil(share * holders), holders // 2 + 1)
 
 
 def sign(client: int, other: int) -> int:

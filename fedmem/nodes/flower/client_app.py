@@ -1,6 +1,7 @@
 """The app of a node: hands each message to the same ``Node``, a process for every message.
 
-``--node-config`` says who the node is: ``name``, ``data`` (a file or folder) and ``store`` (a folder).
+``--node-config`` says who the node is: ``name``, ``data`` (a file or folder) and ``store`` (a folder). With
+``minimum_nodes`` its owner takes part in secure sums alone, of so many nodes at least.
 """
 
 from pathlib import Path
@@ -38,4 +39,7 @@ def _node(context: Context) -> Node:
     for key, what in NEEDED.items():
         if not given.get(key):
             raise ValueError(f'--node-config lacks {key}, {what}: --node-config \'name="a" data=".." store=".."\'')
-    return Node(str(given["name"]), Path(str(given["data"])), Path(str(given["store"])))
+    least = given.get("minimum_nodes")
+    if least is not None and (not isinstance(least, int) or least < 3):
+        raise ValueError(f"minimum_nodes = {least!r} of --node-config is to be a whole number, 3 or more")
+    return Node(str(given["name"]), Path(str(given["data"])), Path(str(given["store"])), least)
