@@ -24,6 +24,11 @@ CROSSED = (
     "a table of transitions may hold rare pairs of items, which a single client gave",
 )
 
+OF_NODES = (
+    "crossed of each node, never masked: its name, how many users it has, which of them (by number) are long enough to "
+    "train, and its CPU seconds"
+)
+
 BUDGETED = {  # what crosses and may have a budget, in words
     "weights": "the weights",
     "prototypes": "prototypes",
@@ -57,16 +62,27 @@ def audit(
     with job_store(database_url) as jobs:
         row = jobs.get(job)
         found = ledger(MetricStore(jobs.engine).rounds(job, splits=["train", "validation"]))
-        found |= budget_of(ExperimentConfig.model_validate(row.config), found.pop("spent"))
+        config = ExperimentConfig.model_validate(row.config)
+        found |= budget_of(config, found.pop("spent"))
     leaks = _attacked(data_dir, job, clients, cohort) if attacks else None
     if as_json:
         answer_json({"job": row.id, "dataset": row.dataset, **found, **(_summary(leaks) if leaks else {})})
         return
     answers.print(_table(f"job {row.id} on {row.dataset}", found))
-    for sentence in (*CROSSED, spent(found)):
+    for sentence in (*CROSSED, *of_nodes(config), spent(found)):
         answers.print(sentence)
     if leaks:
         answers.print(_meter(leaks))
+
+
+def of_nodes(config: "ExperimentConfig") -> list[str]:
+    """Say what crossed of nodes, and of how many nodes a sum was, where clients were on other owners' machines."""
+    if config.clients_here:
+        return []
+    masked = config.secure_sums.enabled
+    least = config.flower.minimum_nodes
+    sums = f"masked, read in sums over {least} nodes or more" if masked else "of each node in the clear"
+    return [f"updates, prototypes, transitions and metrics crossed {sums}", OF_NODES]
 
 
 def _attacked(data_dir: Path, job: int, clients: int, cohort: int) -> "LeakReport":

@@ -96,8 +96,8 @@ def _with_cold_users_of(before: FederatedDataset, dataset: FederatedDataset) -> 
 
 
 def _check_cohorts(config: ExperimentConfig, dataset: FederatedDataset) -> None:
-    """Refuse, before anything is encoded, secure sums that would be over too few clients."""
-    if config.secure_sums.enabled:
+    """Refuse, before anything is encoded, secure sums that would be over too few clients; those of nodes come later."""
+    if config.secure_sums.enabled and config.clients_here:
         check_cohort(config, config.federated.cohort_size(len(dataset.trainable_users)), "a round")
         check_cohort(config, len(dataset.evaluated_users), "a validation")
 

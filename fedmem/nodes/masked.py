@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fedmem.config import EvaluationConfig, ExperimentConfig
+from fedmem.errors import TrainingError
 from fedmem.evaluation.metric_table import MetricSums, Moments, metric_names
 from fedmem.federated.encodings import add_transitions, numbers_point, parameters_point, transition_counts
 from fedmem.federated.messages import ITEM_ROWS, Arrays, Broadcast, GatheredPrototypes, UpdateSum
@@ -97,13 +98,15 @@ def read_update(
         nodes: how many nodes those are.
 
     Raises:
-        ValueError: if the words cannot be such a sum: a node masked something else.
+        TrainingError: if the words cannot be such a sum: a node masked something else.
     """
     delta_form, rest_form = update_forms(facts, broadcast)
     delta = rebuilt(delta_form, parameters_point(config.secure_sums, cohort).decode(lanes[DELTA]))
     rest = rebuilt(rest_form, numbers_point(cohort).decode(lanes[NUMBERS]))
     if rest.pop("clients") != clients or not 0 < rest["weight"] <= MOST_SAMPLES:
-        raise ValueError("the sum's users are not those that were drawn: a node masked something else than it should")
+        raise TrainingError(
+            "the sum's users are not those that were drawn: a node masked something else than it should"
+        )
     prototypes = rest["prototypes"]
     sizes = {"weights": lanes[DELTA].nbytes, "prototypes": 8 * (prototypes is not None and len(numbers_of(prototypes)))}
     sizes["keys"] = lanes[NUMBERS].nbytes - sizes["prototypes"]
@@ -182,10 +185,10 @@ def metric_sizes(form: Any) -> dict[str, Any]:
 
 
 def read_metrics(cohort: int, lanes: Lanes, form: Any, users: int) -> MetricSums:
-    """Read the words of all nodes' metrics, of which the masks are off; ``ValueError`` if they are something else."""
+    """Read the words of all nodes' metrics, unmasked; ``TrainingError`` if they are something else."""
     found: MetricSums = rebuilt(form, numbers_point(cohort).decode(lanes[NUMBERS]))
     if found.count != users:
-        raise ValueError("the sum's users are not those who evaluate: a node masked something else than it should")
+        raise TrainingError("the sum's users are not those who evaluate: a node masked something else than it should")
     return found
 
 

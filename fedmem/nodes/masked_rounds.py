@@ -45,7 +45,15 @@ REVEALED_IN = 3  # askings; a node answers the same question alike
 
 
 class SumLost(Exception):
-    """A sum cannot be read, and is to be begun anew."""
+    """A sum cannot be read, and is to be begun anew.
+
+    Attributes:
+        names: without which nodes, if those that are left suffice.
+    """
+
+    def __init__(self, why: str, names: Collection[str] = ()) -> None:
+        super().__init__(why)
+        self.names = frozenset(names)
 
 
 @dataclass(frozen=True, eq=False)
@@ -192,20 +200,25 @@ class MaskedRounds:
     def _read(self, wanted: Wanted, read: Callable[[Found], T]) -> tuple[T, Found]:
         """Make a sum until it can be read."""
         self._check(wanted)
-        why = ""
+        why, names = "", list(wanted.letters)
         for _ in looks(self.config.flower.wait):
             try:
-                found = self._summed(wanted)
+                found = self._summed(wanted, names)
                 return read(found), found
+            except NodesAwayError:
+                raise
             except (SumLost, TrainingError, ArithmeticError, LookupError) as lost:
-                if isinstance(lost, NodesAwayError):
-                    raise
-                why = str(lost)
+                why, names = str(lost), self._left(wanted, names, getattr(lost, "names", ()))
                 logger.warning("the secure sum of %s is made anew: %s", wanted.purpose, why)
         raise NodesAwayError(
             f"no secure sum of {wanted.purpose} could be read within flower.wait = {self.config.flower.wait:g} seconds "
             f"({why}): resume it once the nodes are there"
         )
+
+    def _left(self, wanted: Wanted, names: Collection[str], lost: Collection[str]) -> list[str]:
+        """Leave out who did not share, as long as enough are left; else all are asked again."""
+        left = [name for name in names if name not in lost]
+        return list(wanted.letters) if wanted.lacks(self.config, left) else left
 
     def _check(self, wanted: Wanted) -> None:
         """Refuse a sum that could hide no node even if all answered."""
@@ -216,8 +229,8 @@ class MaskedRounds:
                 f"{self.config.federated.client_fraction:g}, or let more nodes take part"
             )
 
-    def _summed(self, wanted: Wanted) -> Found:
-        session = self._session(wanted)
+    def _summed(self, wanted: Wanted, names: Collection[str]) -> Found:
+        session = self._session(wanted, names)
         answers = self._masked(wanted, session)
         counted, form = list(answers), next(iter(answers.values()))[1]
         lanes = {name: _added([found[name] for found, _, _ in answers.values()]) for name in wanted.sizes(form)}
@@ -225,9 +238,9 @@ class MaskedRounds:
         self._unmask(session, lanes, counted, wanted.round)
         return Found(session, counted, lanes, form, num_bytes)
 
-    def _session(self, wanted: Wanted) -> MaskedSession:
-        """Pass on keys and sealed shares; with whoever is there, and all of those."""
-        label, numbers = f"{wanted.purpose} {uuid.uuid4().hex}", {name: n for n, name in enumerate(wanted.letters)}
+    def _session(self, wanted: Wanted, names: Collection[str]) -> MaskedSession:
+        """Pass on keys and sealed shares, among those of some nodes that are there."""
+        label, numbers = f"{wanted.purpose} {uuid.uuid4().hex}", {name: n for n, name in enumerate(names)}
         asked = {name: self._letter("keys", name, wanted.round, session=label, party=numbers[name]) for name in numbers}
         keys = self.nodes.gathered(asked, lambda _, letter: _keys_of(letter))
         if why := wanted.lacks(self.config, keys):
@@ -238,7 +251,7 @@ class MaskedRounds:
         told = {name: self._letter("shares", name, wanted.round, **session.told(numbers[name])) for name in keys}
         sealed = self.nodes.asked(told, lambda name, letter: session.sealed_by(numbers[name], letter))
         if lost := keys.keys() - sealed.keys():
-            raise SumLost(f"{', '.join(sorted(lost))} gave no shares of its masks")
+            raise SumLost(f"{', '.join(sorted(lost))} gave no shares of its masks", lost)
         num_bytes = sum(letter.num_bytes for _, letter in (*keys.values(), *sealed.values()))
         return replace(session, sealed={numbers[name]: x for name, (x, _) in sealed.items()}, num_bytes=num_bytes)
 

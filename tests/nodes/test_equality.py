@@ -62,7 +62,6 @@ def test_no_answer_names_a_user_or_holds_a_history(apart, courier, tmp_path):
 @pytest.mark.parametrize(
     ("section", "changes", "named"),
     [
-        ("secure_sums", {"enabled": True}, "secure_sums.enabled"),
         ("data", {"cold_user_fraction": 0.1}, "data.cold_user_fraction"),
         ("federated", {"centralised_batch": 8}, "federated.centralised_batch"),
         ("privacy", {"weights_epsilon": 8}, "privacy.weights_epsilon"),

@@ -1,14 +1,20 @@
 """A trainer's job over nodes: its rounds and models are those of any job, and no history of a node reaches it."""
 
+import json
+
 import pytest
 
+from cli.auditing import of_nodes
 from fedmem.checkpoint import RunDirectory
 from fedmem.errors import ConfigError
+from fedmem.nodes.letter import Letter
 from fedmem.nodes.node import Node
 from fedmem.serving import Question, Recommender
 from tests.end_to_end.products import Product
 from tests.nodes.conftest import SHARDS, LoopbackCourier
 from tests.nodes.jobs import JOB, outcome, written
+from tests.nodes.secured import ALL_DRAWN, SECURE
+from tests.tiny import ITEMS, tiny_config
 from trainer.settings import Settings
 from trainer.worker import Worker
 
@@ -64,6 +70,33 @@ def test_a_job_over_nodes_ends_with_a_model_that_serves_users_of_the_installatio
     assert courier.sent
     with pytest.raises(ConfigError, match="belongs to their job"):
         product.queue(JOB, start_from=job.id)
+
+
+def test_a_job_whose_nodes_mask_ends_with_a_model_and_nothing_they_send_names_an_item(nodes, tmp_path):
+    courier, product = nodes("nodes"), Product.made(tmp_path / "here")
+    job = product.queue({**JOB, "secure_sums": SECURE, "federated": ALL_DRAWN}, promotion="auto")
+    said = product.train()
+    assert product.jobs.get(job.id).state == "succeeded", said
+    rows = product.rows(job.id)
+    assert rows["models"]
+    told = {name: value for round, split, name, value in rows["metrics"] if (round, split) == (5, "train")}
+    assert (told["nodes"], told["nodes_missing"], told["nodes_refused"]) == (3.0, 0.0, 0.0)
+    assert told["transition_pairs"] > 0
+    sent = [Letter.from_bytes(content) for _, content in courier.sent]
+    facts = json.dumps([letter.facts for letter in sent])
+    assert not any(f'"{item}"' in facts for item in (f"m{number:02d}" for number in range(1, ITEMS + 1)))
+    assert "patient" not in facts
+
+
+@pytest.mark.parametrize(
+    ("secure", "said"), [(True, "masked, read in sums over 3 nodes or more"), (False, "in the clear")]
+)
+def test_the_audit_says_what_crossed_of_nodes(secure, said):
+    config = tiny_config(engine="flower", flower={"minimum_nodes": 3}, secure_sums={"enabled": secure})
+    crossed, never_masked = of_nodes(config)
+    assert said in crossed
+    assert all(each in never_masked for each in ("its name", "how many users", "CPU seconds"))
+    assert of_nodes(tiny_config()) == []
 
 
 def test_a_job_that_is_interrupted_at_any_point_ends_with_the_same_numbers(nodes, tmp_path):

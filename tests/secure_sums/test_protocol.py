@@ -24,7 +24,7 @@ class Cohort:
         self.devices = {client: MaskingClient(client, np.random.default_rng([seed, client])) for client in clients}
         keys = {client: device.public_key for client, device in self.devices.items()}
         graph = neighbours(clients, degree, rng)
-        self.session = Session("test", seed, graph, keys, threshold_of(share, len(graph[clients[0]])))
+        self.session = Session("test", seed, graph, keys, threshold_of(share, len(graph[clients[0]]) + 1))
         for owner, device in self.devices.items():
             for holder, shares in device.shares(self.session).items():
                 self.devices[holder].hold(owner, shares)
@@ -70,9 +70,10 @@ def test_the_masked_sum_is_the_plain_sum_with_any_dropouts_above_the_threshold(d
         if client in survivors:
             total += cohort.masked(client, point.encode(vector)[0])
     graph, needed = cohort.session.neighbours, cohort.session.threshold
-    left = {client: len(survivors & set(graph[client])) for client in clients}
-    if any(n < needed for client, n in left.items() if client in survivors or n):
-        with pytest.raises(TrainingError, match=r"neighbours of a client are left, and .* are needed"):
+    left = {client: len(survivors & set(cohort.session.holders(client))) for client in clients}
+    exposed = {client for client in clients if client in survivors or survivors & set(graph[client])}
+    if any(left[client] < needed for client in exposed):
+        with pytest.raises(TrainingError, match=r"who hold shares of a client's masks are left, and .* are needed"):
             cohort.unmasked(total, survivors)
         return
     plain = sum(
