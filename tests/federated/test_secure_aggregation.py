@@ -125,7 +125,7 @@ def test_what_secure_sums_cost_is_in_the_ledger():
     assert metrics["bytes_up_weights"] == 4 * parameters
     assert metrics["bytes_up_prototypes"] == 8 * sum(a.size for a in server.state.global_memory.to_arrays().values())
     size = server.population.dataset.num_items + 1
-    session_bytes = 2 * 32 + 4 * (66 + 28 + 33)
+    session_bytes = 2 * 32 + 4 * (66 + 28) + 5 * 33
     assert metrics["bytes_up_transitions"] == 4 * size * (size + 1) + session_bytes
     assert metrics["bytes_up_keys"] > session_bytes
     assert metrics["bytes_down_keys"] == 4 * (2 * 32 + 66 + 28 + 1)
