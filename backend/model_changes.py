@@ -148,9 +148,10 @@ class ModelChanges:
         self._renew_all("the hiding of items", lambda model: model.with_hidden(self.catalogue))
 
     def _renew_all(self, what: str, change: Change) -> None:
-        for model in self.served.all():
-            with self.troubles.apart(what, model.version), self._changing:
-                self._renew(model, change)
+        for version in [model.version for model in self.served.all()]:
+            with self.troubles.apart(what, version), self._changing:
+                if (model := self.served.in_memory(version)) is not None:  # as others have changed it meanwhile
+                    self._renew(model, change)
 
     def _renew(self, model: ServedModel, change: Change) -> None:
         changed = change(model)

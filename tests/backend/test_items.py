@@ -215,6 +215,23 @@ def test_while_a_text_is_encoded_others_store_and_are_answered(served, monkeypat
         assert later.result().json()["recommendable"]
 
 
+def test_an_item_put_while_the_models_are_looked_through_stays_known(served, monkeypatch):
+    changes, put = served.app.state.services.keeper.changes, []
+    listed = changes.served.all
+
+    def put_after(dataset=None):
+        models = listed(dataset)
+        if not put:
+            put.append("x")
+            served.put("/items/x", json={"title": "Film X", "genres": ["Western"]}).raise_for_status()
+        return models
+
+    monkeypatch.setattr(changes.served, "all", put_after)
+    changes.catalogue.change_hidden("tiny", hide=["3"], show=[])  # as another backend does
+    changes.hide_all()
+    assert served.get("/items/x").json()["recommendable"]
+
+
 def test_an_id_may_hold_what_a_path_does(served_world):
     """By a real server, because the test client takes paths apart in its own way."""
     app = create_app(settings_of(served_world))
