@@ -15,6 +15,7 @@ from dashboard.settings import Settings as DashboardSettings
 from fedmem.environment import DATABASE, FILE, Origin, is_ours, origin
 from fedmem.errors import StorageError
 from fedmem.features.settings import FeatureSettings
+from fedmem.federated.ray_cluster import RaySettings
 from fedmem.nodes.flower_settings import FlowerSettings
 from fedmem.service_settings import ServiceSettings
 from fedmem.storage.engine import HIDDEN, parse_url, shown
@@ -25,6 +26,7 @@ SERVICES: dict[str, type[ServiceSettings]] = {
     "trainer": TrainerSettings,
     "dashboard": DashboardSettings,
     "features": FeatureSettings,
+    "ray": RaySettings,
     "flower": FlowerSettings,
 }
 

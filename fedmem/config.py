@@ -257,6 +257,11 @@ class FederatedConfig(Section):
         "Clients trained together at most; the unit of work, never of the numbers' meaning. Null takes 16 on a CPU, on "
         "a GPU as many of a round as it can hold.",
     )
+    shards: Annotated[int, Field(gt=0, le=256)] = setting(
+        1,
+        "Parts into which clients are divided by their number. A chunk holds clients of one, and each of Ray's actors "
+        "whole ones: so many actors at most. The last bits of sums depend on it, and not on who computes them.",
+    )
     centralised_batch: Positive | None = setting(
         None,
         "If set, a round passes over its users in equal batches of about this many, one step each: pooled training.",
@@ -390,11 +395,12 @@ class ExperimentConfig(Section):
     seed: Annotated[int, Field(ge=0, lt=2**53)] = setting(42, "All randomness is derived from (seed, round, client).")
     device: Text = setting("cpu", "Where the model lives: cpu, cuda, cuda:0.")
     workers: Annotated[int, Field(gt=0, le=256)] = setting(
-        1, "Processes that train clients side by side; on a CPU the numbers are the same for any."
+        1, "Processes that train clients side by side, or Ray's actors; on a CPU the numbers are the same for any."
     )
-    engine: Literal["simulation", "flower"] = setting(
+    engine: Literal["simulation", "ray", "flower"] = setting(
         "simulation",
-        "Where clients train: on this machine, or on nodes that a Flower SuperLink reaches (docs/deployment.md).",
+        "Where clients train: on this machine, in Ray's actors on one or many, or on nodes of other owners that a "
+        "Flower SuperLink reaches (docs/deployment.md).",
     )
     save_dir: Text = setting("runs/fedmem", "Where a run is written when the command line names no --out.")
     log_interval: Rounds = setting(10, "Rounds between log lines where there is no progress bar.")
@@ -442,6 +448,18 @@ class ExperimentConfig(Section):
                 f"flower.minimum_nodes = {self.flower.minimum_nodes} with secure_sums.enabled: set it to "
                 f"{FEWEST_NODES} or more, because a sum of fewer betrays them, and none is made of fewer than this"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _actors_can(self) -> Self:
+        """Refuse actors that would have no client, or no device."""
+        if self.engine == "ray" and self.workers > self.federated.shards:
+            raise ValueError(
+                f"engine = ray with workers = {self.workers} needs as many federated.shards at least, and there are "
+                f"{self.federated.shards}: each actor holds the clients of whole shards"
+            )
+        if self.engine == "ray" and not self.on_a_cpu:
+            raise ValueError(f"engine = ray trains on CPUs, and device = {self.device}: choose cpu")
         return self
 
     @model_validator(mode="after")
@@ -590,7 +608,7 @@ class ExperimentConfig(Section):
     @property
     def clients_here(self) -> bool:
         """Whether the clients and their data are of this installation, and not at other owners' nodes."""
-        return self.engine == "simulation"
+        return self.engine != "flower"
 
     @property
     def is_fedsgd(self) -> bool:

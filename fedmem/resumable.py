@@ -99,6 +99,8 @@ def _spends_more(old: ExperimentConfig, new: ExperimentConfig) -> str | None:
 
 def _changed(old: ExperimentConfig, new: ExperimentConfig, when: str, changeable: Collection[str]) -> str | None:
     after = new.settings()
+    if old.clients_here and new.clients_here:  # processes and actors compute the same bits
+        changeable = {*changeable, "engine"}
     for key, value in old.settings().items():
         if key not in changeable and after[key] != value:
             return f"{key} was {value!r} when {when} and is now {after[key]!r}"

@@ -29,6 +29,15 @@ def test_what_does_not_change_numbers_may_change() -> None:
     } == RESUMABLE
 
 
+def test_a_run_goes_on_in_processes_or_actors_and_not_at_nodes() -> None:
+    check_resumable(tiny_config(), tiny_config(engine="ray"))
+    check_resumable(tiny_config(engine="ray"), tiny_config())
+    with pytest.raises(CheckpointError, match="engine was 'ray' when the run started and is now 'flower'"):
+        check_resumable(tiny_config(engine="ray"), tiny_config(engine="flower"))
+    with pytest.raises(CheckpointError, match=r"federated\.shards was 1 when"):
+        check_resumable(tiny_config(), tiny_config(federated={"shards": 2}))
+
+
 def test_what_changes_numbers_is_refused_by_its_name() -> None:
     with pytest.raises(CheckpointError, match=r"^seed was 42 when the run started and is now 7\. Resume"):
         check_resumable(tiny_config(seed=42), tiny_config(seed=7))

@@ -135,7 +135,7 @@ def _population(directory: RunDirectory, snapshot: Snapshot, round_number: int) 
     """Give all clients what they held after a round."""
     dataset, features, config = snapshot.dataset, snapshot.features, snapshot.config
     model = build_model(config, dataset.num_items, features)
-    config = config.model_copy(update={"workers": 1})
+    config = config.model_copy(update={"workers": 1, "engine": "simulation"})
     population = SimulatedPopulation(config, dataset, features, snapshot.user_features, model)
     try:
         checkpoints = directory.checkpoints

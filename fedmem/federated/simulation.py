@@ -3,6 +3,7 @@
 Nothing crosses between the two but messages; the disk and memory of this machine stand in for the devices'.
 """
 
+import itertools
 import shutil
 import tempfile
 import weakref
@@ -22,6 +23,7 @@ from fedmem.federated.client_host import ClientHost
 from fedmem.federated.masking import device
 from fedmem.federated.messages import Broadcast, MaskedSum, MetricSums, Session, UpdateSum
 from fedmem.federated.postprocessing import Postprocessors
+from fedmem.federated.ray_actors import Actors, shard_of
 from fedmem.federated.workers import Workers
 from fedmem.memory.entries import MemoryEntries
 from fedmem.memory.memory_arrays import MemoryArrays
@@ -70,17 +72,23 @@ class SimulatedPopulation:
         folder = _scratch_folder(scratch)
         self._remove = weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
         dim = config.model.sasrec_hidden_dim
-        self.store = MemoryStore(memories or folder / "memories", dataset.num_users, config.fedmem.memory_capacity, dim)
-        self.host = ClientHost(config, dataset, features, user_features, model, self.store, first)
-        self.workers = Workers(self.host, config.workers, folder) if config.workers > 1 else None
+        own = MemoryStore(memories or folder / "memories", dataset.num_users, config.fedmem.memory_capacity, dim)
+        self.host = ClientHost(config, dataset, features, user_features, model, own, first)
+        self.workers = self._workers(folder)
+        self.store = self.workers.memories if isinstance(self.workers, Actors) else own
         self._devices: dict[int, MaskingClient] = {}  # of the last session
 
     def close(self) -> None:
         """End the worker processes and forget the clients' memories."""
         if self.workers is not None:
             self.workers.close()
-        self.store.close()
+        self.host.store.close()
         self._remove()
+
+    def _workers(self, folder: Path) -> Workers | Actors | None:
+        if self.config.engine == "ray":
+            return Actors(self.host, folder)
+        return Workers(self.host, self.config.workers, folder) if self.config.workers > 1 else None
 
     def train(
         self,
@@ -89,10 +97,18 @@ class SimulatedPopulation:
         postprocessors: Postprocessors = (),
         session: Session | None = None,
     ) -> Generator[UpdateSum | MaskedSum, None, None]:
-        """Train the clients; chunks of similar history length, planned from the cohort alone, long ones first."""
+        """Train the clients; chunks of one shard and similar history length, planned from the cohort alone."""
         yield from self._each("train", self._planned(clients), broadcast, postprocessors, session)
 
     def _planned(self, clients: UserIndices) -> Iterator[UserIndices]:
+        return _in_turns(map(self._chunks, self._by_shard(clients)))
+
+    def _by_shard(self, clients: UserIndices) -> list[UserIndices]:
+        shards = self.config.federated.shards
+        return [clients[shard_of(clients, shards) == shard] for shard in range(shards)]
+
+    def _chunks(self, clients: UserIndices) -> Iterator[UserIndices]:
+        """Plan chunks of these clients, those with long histories first."""
         lengths = self.dataset.training_lengths[clients]
         order = np.lexsort((clients, -lengths))
         return self.chunk_sizes.chunks(clients[order], lengths[order])
@@ -119,7 +135,8 @@ class SimulatedPopulation:
         self, broadcast: Broadcast, split: Literal["validation", "test"], session: Session | None = None
     ) -> Generator[MetricSums | MaskedSum, None, None]:
         """Let every client rank its own target with its own history and memory; sums over groups of clients."""
-        groups = _groups(self.dataset.evaluated_users, EVALUATED_TOGETHER)
+        of_shards = self._by_shard(self.dataset.evaluated_users)
+        groups = _in_turns(_groups(users, EVALUATED_TOGETHER) for users in of_shards)
         yield from self._each("evaluate", groups, broadcast, split, session)
 
     def announce_keys(self, purpose: str, number: int, clients: UserIndices) -> Mapping[int, bytes]:
@@ -187,6 +204,12 @@ def _scratch_folder(place: Path | None) -> Path:
             error,
             f"{place}: no working files can be put there ({error.strerror}). Make room, or choose another folder.",
         ) from None
+
+
+def _in_turns(of_shards: Iterable[Iterator[UserIndices]]) -> Iterator[UserIndices]:
+    """Take groups of one shard after the other, so that whoever holds one of them has work all the time."""
+    for turn in itertools.zip_longest(*of_shards):
+        yield from (group for group in turn if group is not None)
 
 
 def _groups(users: UserIndices, size: int) -> Iterator[UserIndices]:

@@ -81,8 +81,8 @@ class MemoryArrays:
         for values in vars(self).values():
             values[:] = 0
 
-    def part(self, clients: slice) -> "MemoryArrays":
-        """Take some clients' memories, as views."""
+    def part(self, clients: slice | Integers) -> "MemoryArrays":
+        """Take some clients' memories, those of a slice as views."""
         return MemoryArrays(*(values[clients] for values in vars(self).values()))
 
     def update(

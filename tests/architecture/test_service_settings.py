@@ -5,6 +5,7 @@ import pytest
 from backend.settings import Settings as BackendSettings
 from dashboard.settings import Settings as DashboardSettings
 from fedmem.features.settings import FeatureSettings
+from fedmem.federated.ray_cluster import RaySettings
 from fedmem.nodes.flower_settings import FlowerSettings
 from fedmem.service_settings import ServiceSettings
 from trainer.settings import Settings as TrainerSettings
@@ -14,6 +15,7 @@ SERVICES: list[type[ServiceSettings]] = [
     TrainerSettings,
     DashboardSettings,
     FeatureSettings,
+    RaySettings,
     FlowerSettings,
 ]
 
@@ -30,7 +32,7 @@ def example(project_root) -> list[str]:
     return (project_root / ".env.example").read_text(encoding="utf-8").splitlines()
 
 
-@pytest.mark.parametrize("service", SERVICES, ids=["backend", "trainer", "dashboard", "features", "flower"])
+@pytest.mark.parametrize("service", SERVICES, ids=["backend", "trainer", "dashboard", "features", "ray", "flower"])
 def test_the_example_lists_every_setting_with_its_meaning_and_default(service, example):
     for variable, (meaning, default) in documented(service).items():
         place = example.index(f"#{variable}={default}")
@@ -44,7 +46,7 @@ def test_the_example_lists_nothing_that_no_service_reads(example):
     } == known
 
 
-@pytest.mark.parametrize("service", SERVICES, ids=["backend", "trainer", "dashboard", "features", "flower"])
+@pytest.mark.parametrize("service", SERVICES, ids=["backend", "trainer", "dashboard", "features", "ray", "flower"])
 def test_services_that_share_a_setting_agree_on_it(service):
     for other in SERVICES:
         mine, theirs = documented(service), documented(other)
