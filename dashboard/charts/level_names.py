@@ -40,7 +40,7 @@ def places(levels: Sequence[float], curves: Iterable[Point], bottom: float, heig
         for place in PLACES:
             middle = _middle(place, level, height)
             in_the_way = [*taken[place.split()[0]], *others]
-            fits = middle - NEAR * height / 2 >= bottom
+            fits = middle - NEAR * height >= bottom  # half of the letters' height, where a legend leaves little
             room[place] = min([abs(value - middle) for value in in_the_way], default=height) if fits else -1.0
         best = max(PLACES, key=lambda place: round(room[place] / height, 3))
         taken[best.split()[0]].append(_middle(best, level, height))

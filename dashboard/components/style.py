@@ -5,10 +5,11 @@ Less air above the page, cards that keep to a grid, and no running figure with a
 
 import streamlit as st
 
-from dashboard.theme import ON_PRIMARY
+from dashboard.theme import DARK, LIGHT, ON_PRIMARY
 
 DARK_CSS = f"""<style>
 [data-testid^="stBaseButton-primary"]:not(:disabled), [data-baseweb="tag"] {{ color: {ON_PRIMARY["dark"]} !important; }}
+.fm-bar i {{ background: {DARK["primaryColor"]}; }}
 </style>"""
 CSS = """<style>
 [data-testid="stStatusWidget"] { display: none; }
@@ -29,7 +30,7 @@ CSS = """<style>
 .fm-table td.fm-long { white-space: normal; overflow-wrap: anywhere; min-width: 14rem; }
 .fm-bar { display: inline-block; width: 5rem; height: .5rem; margin-right: .5rem; border-radius: 4px;
   overflow: hidden; background: rgba(128, 128, 128, .25); }
-.fm-bar i { display: block; height: 100%; background: #0072B2; }
+.fm-bar i { display: block; height: 100%; background: PRIMARY; }
 @media (max-width: 640px) {
   .fm-table thead { display: none; }
   .fm-table tr, .fm-table tbody { display: block; }
@@ -80,7 +81,7 @@ CSS = """<style>
 .fm-strip .fm-cards { display: flex; overflow-x: auto; padding-bottom: 6px; }
 .fm-strip .fm-card { flex: 0 0 76px; }
 .fm-small .fm-title, .fm-strip .fm-title { font-size: .72rem; font-weight: 500; }
-</style>"""
+</style>""".replace("PRIMARY", LIGHT["primaryColor"])
 
 
 def apply_style() -> None:

@@ -293,6 +293,13 @@ def test_the_name_of_a_level_keeps_away_from_the_curve(values, level, place):
     assert chosen.split()[0] == place.split()[0]
 
 
+@pytest.mark.parametrize(("level", "side"), [(0.20, "below"), (0.14, "above")])
+def test_the_name_of_a_level_is_not_cut_off_at_the_bottom(level, side):
+    curve = [Point("a run", number, level + 0.09) for number in range(3)]
+    (chosen,) = places([level], curve, 0.0, 1.0)
+    assert chosen.endswith(side)
+
+
 def test_names_of_two_levels_do_not_lie_on_each_other():
     curve = [Point("a run", number, 0.9) for number in range(3)]
     one, other = places([0.30, 0.31], curve, 0.0, 1.0)
