@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import cache, partial
 from http import HTTPStatus
 from typing import Any
@@ -22,6 +22,7 @@ from backend.keys import Keys
 from backend.links import Links
 from backend.middleware import RequestLimits, RequestObserver
 from backend.model_lookup import ModelLookup
+from backend.node_follower import NodeFollower
 from backend.openapi import TAGS, document, operation_id
 from backend.operation_metrics import AnswerMetrics
 from backend.routers import (
@@ -87,12 +88,13 @@ WITH_DATABASE = (
 )
 
 
-def create_app(settings: Settings, run: ServedModel | None = None) -> FastAPI:
+def create_app(settings: Settings, run: ServedModel | NodeFollower | None = None) -> FastAPI:
     """Make the application: it answers as long as its lifespan lasts.
 
     Args:
         settings: the process's.
-        run: a run's model; it is served as it is, with the routes that need no database.
+        run: a run's model, which is served as it is, or a node's, which follows its files; with the routes that need no
+            database.
     """
     app = FastAPI(
         title="FedMem",
@@ -102,7 +104,7 @@ def create_app(settings: Settings, run: ServedModel | None = None) -> FastAPI:
         openapi_tags=TAGS,
         docs_url=None,  # FastAPI's pages load their scripts from a foreign address
         redoc_url=None,
-        lifespan=_with_database if run is None else None,
+        lifespan=_lifespan(run),
     )
     app.state.settings = settings
     app.state.http_metrics = HttpMetrics.create()
@@ -121,7 +123,7 @@ def create_app(settings: Settings, run: ServedModel | None = None) -> FastAPI:
     if run is None:
         app.state.served = ServedModels(settings.dataset, settings.models_in_memory)
     else:
-        app.state.served = ServedModels.of_run(run)
+        app.state.served = ServedModels.of_run(run.model if isinstance(run, NodeFollower) else run)
     app.state.arrivals = ModelLookup(app.state.served)
     app.state.impressions = None  # where there is no database
     app.state.keys = Keys.of(settings)
@@ -179,6 +181,25 @@ def _refused(scope: Scope, detail: str) -> Response:
     return problem(scope, HTTPStatus.FORBIDDEN, detail)
 
 
+def _lifespan(run: ServedModel | NodeFollower | None) -> Callable[[FastAPI], AbstractAsyncContextManager[None]] | None:
+    """Choose what is done again and again while the application answers."""
+    if isinstance(run, NodeFollower):
+        return partial(_following, run)
+    return _with_database if run is None else None
+
+
+@asynccontextmanager
+async def _following(node: NodeFollower, app: FastAPI) -> AsyncIterator[None]:
+    state = app.state
+    async with anyio.create_task_group() as tasks:
+        work = partial(node.look, state.served)
+        tasks.start_soon(_keep_doing, work, state.ending, state.settings.refresh_seconds, "the node's files")
+        try:
+            yield
+        finally:
+            state.ending.set()
+
+
 @asynccontextmanager
 async def _with_database(app: FastAPI) -> AsyncIterator[None]:
     state = app.state
@@ -197,13 +218,15 @@ async def _with_database(app: FastAPI) -> AsyncIterator[None]:
     services.close()
 
 
-async def _keep_doing(work: Callable[[], None], ending: anyio.Event, seconds: float) -> None:
-    """Read from and write to the database again and again; what is wrong with it is said once and not every time."""
+async def _keep_doing(
+    work: Callable[[], None], ending: anyio.Event, seconds: float, source: str = "the database"
+) -> None:
+    """Read from and write to the source again and again; what is wrong with it is said once and not every time."""
     said = ""
     while not ending.is_set():
-        wrong = await anyio.to_thread.run_sync(_wrong_with, work, ending)
+        wrong = await anyio.to_thread.run_sync(_wrong_with, work, ending, source)
         if wrong != said:
-            LOG.error("%s", wrong) if wrong else LOG.info("the database answers again")
+            LOG.error("%s", wrong) if wrong else LOG.info("%s answers again", source)
         said = wrong
         with anyio.move_on_after(seconds):
             await ending.wait()
@@ -213,7 +236,7 @@ class _Ending(BaseException):
     """The service ends; none of what the work puts up with."""
 
 
-def _wrong_with(work: Callable[[], None], ending: anyio.Event) -> str:
+def _wrong_with(work: Callable[[], None], ending: anyio.Event, source: str) -> str:
     """Do it and say what is wrong, in a line; nothing if nothing is. What takes long is left where the service ends."""
 
     def go_on() -> None:
@@ -226,5 +249,5 @@ def _wrong_with(work: Callable[[], None], ending: anyio.Event) -> str:
     except _Ending:
         return ""
     except Exception as error:  # whatever it is, what is in service stays and the next time may find it mended
-        return f"the database could not be looked into: {type(error).__name__}: {error}"
+        return f"{source} could not be looked into: {type(error).__name__}: {error}"
     return ""

@@ -10,6 +10,7 @@ import typer
 from cli.options import DatabaseUrl
 
 if TYPE_CHECKING:
+    from backend.node_follower import NodeFollower
     from backend.served_model import ServedModel
 
 LOG = logging.getLogger(__name__)
@@ -51,10 +52,12 @@ def serve(
         # Only now, because these take seconds: what is wrong above is said at once.
         from backend.app import create_app
         from backend.logs import SaidToCallers
+        from backend.node_follower import NodeFollower
         from fedmem.logs import log_to_stderr
 
-        model = None if run is None else _model_of_run(run, node, store)
-        app = create_app(settings, model)
+        found = None if run is None else _model_of_run(run, node, store)
+        app = create_app(settings, found)
+        model = found.model if isinstance(found, NodeFollower) else found
         log_to_stderr("backend" if node is None else "node", SaidToCallers())
         address = f"http://{settings.host}:{listener.getsockname()[1]}"
         if model is not None:
@@ -74,15 +77,21 @@ def _check_node(run: Path | None, node: Path | None, store: Path | None) -> None
         raise typer.BadParameter("--store DIR needs --node DATA, the file or folder with the node's users")
 
 
-def _model_of_run(run: Path, node: Path | None, store: Path | None) -> "ServedModel":
-    """Load a run's best model, for the run's users or for those of one of its nodes."""
+def _model_of_run(run: Path, node: Path | None, store: Path | None) -> "ServedModel | NodeFollower":
+    """Load a run's best model, for the run's users or, as their data and it change, for those of one of its nodes."""
+    from backend.node_follower import NodeFollower
     from backend.served_model import ServedModel
     from fedmem.serving import NodeModel, Recommender
 
     if node is None:
         return ServedModel.of_run(Recommender.load_to_answer(run))
-    found = NodeModel.load(run, node, store)
-    return ServedModel.of_run(found.recommender, found.since)
+    data = node
+
+    def read() -> ServedModel:
+        found = NodeModel.load(run, data, store)
+        return ServedModel.of_run(found.recommender, found.since)
+
+    return NodeFollower.begun(read, [run, data])
 
 
 def trainer(
