@@ -3,13 +3,14 @@
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.table import Table
 
 from cli.database import opened
-from cli.options import AsJson, DatabaseUrl
+from cli.options import AsJson, DatabaseUrl, ServiceDir
 from cli.screen import answer_json, answers, notes
 
 if TYPE_CHECKING:
@@ -20,8 +21,8 @@ if TYPE_CHECKING:
     from fedmem.storage.models import ModelRow
 
 app = typer.Typer(
-    help="Which model serves each data set, what waits and why, what served when; put another into service, or roll "
-    "back.",
+    help="Which model serves each data set, what waits and why, what served when; put another into service, roll "
+    "back, or take one elsewhere.",
     no_args_is_help=True,
 )
 
@@ -147,6 +148,29 @@ def rollback(
     with _services(database_url) as services:
         _require(services.engine, dataset)
         _say(services.keeper.roll_back(dataset))
+
+
+@app.command()
+def export(
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="As `fedmem models list` shows it.")],
+    out: Annotated[Path, typer.Option(metavar="DIR", help="A folder that is not there yet, or is empty.")],
+    data_dir: ServiceDir = Path("runs/service"),
+    database_url: DatabaseUrl = None,
+) -> None:
+    """Write a model as a folder without any user, which `fedmem serve DIR` answers histories with on any machine."""
+    from fedmem.errors import ConflictError
+    from fedmem.serving import export_model
+    from fedmem.storage.models import ModelStore
+
+    with opened(database_url) as engine:
+        row = ModelStore(engine).get(model)
+    if row.checkpoint is None:
+        raise ConflictError(
+            f"the checkpoint of model {model} is no longer kept: choose another of `fedmem models list`"
+        )
+    export_model(data_dir / "jobs" / str(row.job_id), row.round, out)
+    notes.print(f"{out} holds {model} and no user: fedmem serve {out}")
+    answers.print(str(out))
 
 
 def _say(row: "ModelRow") -> None:

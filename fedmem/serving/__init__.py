@@ -7,6 +7,7 @@ from fedmem.memory.transitions import TransitionTable
 from fedmem.serving.answers import Recommendation, ScoredItem, SimilarTo
 from fedmem.serving.catalogue import ServedCatalogue
 from fedmem.serving.experiments import list_experiments, read_experiment
+from fedmem.serving.exported_model import export_model
 from fedmem.serving.job_map import JobMap
 from fedmem.serving.leak_reports import read_leaks, write_leaks
 from fedmem.serving.new_items import described_item, description_of
@@ -40,6 +41,7 @@ __all__ = [
     "description_of",
     "erase_texts",
     "erase_users",
+    "export_model",
     "leftovers",
     "list_experiments",
     "read_experiment",

@@ -5,6 +5,7 @@ import shutil
 
 import pytest
 
+from fedmem.serving import Question, Recommender
 from fedmem.storage.jobs import RoundResult
 from tests.end_to_end.products import Product
 
@@ -111,3 +112,15 @@ def test_one_that_cannot_be_loaded_is_refused_and_what_serves_stays(product, run
 def test_what_is_not_there_is_one_clear_error(run, command, said):
     outcome = run(*command)
     assert (outcome.code, said in outcome.err) == (2, True), outcome.err
+
+
+def test_a_model_is_taken_elsewhere_without_its_users(product, run, tmp_path):
+    told = run("export", "job-1-round-1", "--out", str(tmp_path / "model"))
+    assert (told.code, told.out.strip()) == (0, str(tmp_path / "model")), told.err
+    model = Recommender.load(tmp_path / "model")
+    assert model.dataset.num_users == 0
+    assert model.answer(Question(history=["m01"])).items
+    again = run("export", "job-1-round-1", "--out", str(tmp_path / "model"))
+    assert (again.code, "holds a run already" in again.err) == (2, True)
+    unknown = run("export", "job-9-round-1", "--out", str(tmp_path / "x"))
+    assert (unknown.code, "job-9-round-1" in unknown.err) == (2, True)
