@@ -47,11 +47,18 @@ def demo(
     answers.print(f"{folder}")
 
 
+def _name_of(path: Path) -> str:
+    """Name a data set after its file, as the dashboard proposes it, or after its folder."""
+    return path.name if path.is_dir() else path.name.split(".")[0].strip() or "data"
+
+
 @app.command("import")
 @with_reading
 def import_files(
     path: Annotated[Path, typer.Argument(metavar="PATH", help="A file or folder of interactions.")],
-    name: Annotated[str | None, typer.Option(help="Of the data set; default the file's or folder's.")] = None,
+    name: Annotated[
+        str | None, typer.Option(help="Of the data set; default the file's, up to its first dot, or the folder's.")
+    ] = None,
     *,
     reading: Reading,
     repeats: Annotated[
@@ -73,7 +80,7 @@ def import_files(
     from fedmem.data.formats import read_dataset
     from fedmem.storage.catalogue import check_name
 
-    name = path.resolve().name if name is None else name
+    name = _name_of(path.resolve()) if name is None else name
     check_name(name)
     interactions, items = read_dataset(path, **reading.arguments())
     with catalogue(database_url, migrate=True) as store:

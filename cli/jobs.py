@@ -105,7 +105,10 @@ def start(
     with job_store(database_url) as store:
         parent = None if start_from is None else store.get(start_from)
         loaded = whole_config(said, settings.job_config, parent)
-        known = CatalogueStore(store.engine).dataset(dataset)
+        catalogue = CatalogueStore(store.engine)
+        known = catalogue.dataset(dataset)
+        if parent is None:
+            catalogue.require_histories(dataset, loaded)
         needed = require_room(loaded, known, settings.data_dir, settings.job_memory)
         row, _ = store.create(
             kind="experiment" if experiment else "training",

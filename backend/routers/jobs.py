@@ -78,6 +78,8 @@ def create_job(
     known = whole_config(ExperimentConfig(), settings.job_config, parent)
     refuse_other_encoders(config, settings.encoders, known)
     budget = checked_budget(config)
+    if parent is None:
+        catalogue.require_histories(request.dataset, config)
     needed = require_room(config, dataset, settings.data_dir, settings.job_memory)
     row, new = jobs.create(
         kind=request.kind,

@@ -22,6 +22,7 @@ from fedmem.storage.catalogue import CatalogueStore, check_name
 from fedmem.storage.engine import connect
 
 MOST_REMARKS, LONGEST_REMARK = 30, 1000
+_OPTION = re.compile(r"--([a-z]+(?:-[a-z]+)+)")
 SECONDS = 0.2  # between two notes on how far it is
 
 
@@ -128,6 +129,7 @@ class Task:
     def _in_short(self, text: str) -> str:
         """Name files as the uploader knows them; what a file holds may be as long as the file."""
         named = re.sub(rf"{re.escape(str(self._folder.parent))}/[0-9a-f]+/{FILE}/", "", text)
+        named = _OPTION.sub(lambda option: option[1].replace("-", "_"), named)  # as a request has them
         return named if len(named) <= LONGEST_REMARK else f"{named[:LONGEST_REMARK]} .."
 
 

@@ -5,8 +5,8 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 
 from sqlalchemy import Connection, Engine
 
-from fedmem.config import Repeats
-from fedmem.errors import DataError, UnknownItemError, UnknownUserError
+from fedmem.config import ExperimentConfig, Repeats
+from fedmem.errors import ConfigError, DataError, UnknownItemError, UnknownUserError
 from fedmem.storage import (
     datasets,
     deletions,
@@ -226,6 +226,17 @@ class CatalogueStore:
         with reading(self.engine) as connection:
             dataset_id = datasets.find_dataset(connection, name)
             return set(connection.scalars(interactions.each_user(dataset_id, until_id=until_id)))
+
+    def require_histories(self, name: str, config: ExperimentConfig) -> None:
+        """Raise ConfigError where no user's history is long enough for a job that begins anew: it would only fail."""
+        least = config.data.min_sequence_length
+        with reading(self.engine) as connection:
+            dataset_id = datasets.find_dataset(connection, name)
+            if config.clients_here and not interactions.any_history_of(connection, dataset_id, least):
+                raise ConfigError(
+                    f"no user of {name} has data.min_sequence_length = {least} interactions, so there is nothing to "
+                    "train on: give more data, or lower it"
+                )
 
     def history(self, name: str, user_id: str) -> list[InteractionRow]:
         """List a user's interactions in order of time; empty for an unknown user."""

@@ -41,6 +41,13 @@ def insert_new(connection: Connection, table: Table) -> Insert:
     return statement.execution_options(preserve_rowcount=True)
 
 
+def any_history_of(connection: Connection, dataset_id: int, least: int) -> bool:
+    """Say whether any user of a data set has so many interactions; it is looked for until one is found."""
+    of_user = select(interactions.c.user_id).where(interactions.c.dataset_id == dataset_id)
+    long_enough = of_user.group_by(interactions.c.user_id).having(func.count() >= least).limit(1)
+    return connection.execute(long_enough).first() is not None
+
+
 def newest_id(connection: Connection, dataset_id: int) -> int:
     """Return the id up to which the data set's interactions may be seen; new feedback comes after it."""
     newest: int = connection.execute(select(datasets.c.newest_id).where(datasets.c.id == dataset_id)).scalar_one()

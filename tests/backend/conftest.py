@@ -106,7 +106,9 @@ def empty_world(tmp_path_factory: pytest.TempPathFactory) -> World:
     items = [ItemRow(i.item_id, i.title, i.genres, i.year, None, i.text) for i in catalogue()]
     items[0] = ItemRow("1", "Film 1", items[0].genres, items[0].year, str(cover), "Film 1")
     store.write("tiny", "test", InteractionColumns(*columns()), items)
-    store.write("other", "test", InteractionColumns(["u"], ["a"], [1.0]), [ItemRow("a", "A")])
+    store.write(
+        "other", "test", InteractionColumns(["u"] * 5, ["a"] * 5, [1.0, 2.0, 3.0, 4.0, 5.0]), [ItemRow("a", "A")]
+    )
     engine.dispose()
     return world
 

@@ -34,6 +34,18 @@ def test_a_job_is_queued_with_its_whole_configuration(client):
     assert Job.model_validate(client.get(f"/jobs/{job.id}").json()) == job
 
 
+def test_a_job_that_no_history_is_long_enough_for_is_refused(client, engine):
+    rows = (
+        [f"u{user}" for user in range(3) for _ in range(4)],
+        [f"i{n}" for n in range(12)],
+        [float(n) for n in range(12)],
+    )
+    CatalogueStore(engine).write("short", "the test", InteractionColumns(*rows), [])
+    refused = problem(client.post("/jobs", json={"dataset": "short"}), 422)
+    assert "no user of short has data.min_sequence_length = 5 interactions" in refused.detail
+    assert client.post("/jobs", json={"dataset": "short", "config": {"data": {"min_sequence_length": 4}}}).is_success
+
+
 def test_the_data_sets_setting_comes_before_the_default_and_after_what_is_asked_for(client, engine):
     assert create(client).config.data.repeats == "hide"
     CatalogueStore(engine).write("tiny", "test", InteractionColumns(["u00"], ["1"], [0.0]), [], repeats="offer")

@@ -61,7 +61,7 @@ def test_metrics_need_no_key_and_name_nothing_that_was_asked_for(full_world):
 
 def test_data_sets_and_how_much_is_in_them(client):
     other, tiny = client.get("/datasets").json()["datasets"]
-    assert (other["name"], other["users"], other["items"], other["interactions"]) == ("other", 1, 1, 1)
+    assert (other["name"], other["users"], other["items"], other["interactions"]) == ("other", 1, 1, 5)
     assert (tiny["users"], tiny["items"], tiny["interactions"]) == (12, 30, len(columns()[0]))
 
 

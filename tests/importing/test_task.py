@@ -206,6 +206,12 @@ def test_wrong_options_are_named(options, said):
     checked_options({"positive_rating": 4, "format": "csv"})
 
 
+def test_what_is_wrong_names_options_as_a_request_has_them(uploads, done):
+    broken = put(uploads, "orders.csv", ORDERS + "c1,s1\n")
+    said = done(broken, ReadUpload(options=OPTIONS)).error
+    assert "leave bad rows out with skip_bad_rows N" in said
+
+
 def test_an_order_is_what_was_asked(uploads, tmp_path):
     upload_id = put(uploads, "orders.csv", ORDERS)
     uploads.start(upload_id, ReadUpload(options=OPTIONS))

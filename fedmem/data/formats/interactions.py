@@ -1,7 +1,7 @@
 """Interactions of every format, in file order."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -53,7 +53,7 @@ def read_interactions(path: Path, reading: Reading | None = None) -> Interaction
         rows.add(batch)
     interactions = rows.joined(path)
     bad_rows.check()
-    _report(interactions, path)
+    _report(interactions, bad_rows.kinds, path)
     return interactions
 
 
@@ -150,10 +150,14 @@ def _with_columns_of(format: str, reading: Reading) -> Reading:
     return reading
 
 
-def _report(interactions: Interactions, path: Path) -> None:
-    """Say what was left out; ``DataError`` if that was everything."""
-    left_out = ", ".join(f"{count:,} {reason}" for reason, count in interactions.left_out.items())
+def _report(interactions: Interactions, bad: Mapping[str, int], path: Path) -> None:
+    """Say which bad rows were left out, by kind; ``DataError`` if nothing is left."""
     if interactions.rows_skipped:
-        _log.warning("%s: %d bad rows are left out (%s)", path, interactions.rows_skipped, left_out)
+        _log.warning("%s: %d bad rows are left out (%s)", path, interactions.rows_skipped, _listed(bad))
     if not len(interactions):
+        left_out = _listed(interactions.left_out)
         raise DataError(f"{path}: the file holds no interactions{f' (left out: {left_out})' if left_out else ''}")
+
+
+def _listed(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{count:,} {reason}" for reason, count in counts.items())

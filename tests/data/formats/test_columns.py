@@ -137,6 +137,38 @@ def test_times(read, times, seconds):
     assert not found.numbered
 
 
+@pytest.mark.parametrize(
+    ("odd", "form", "others"),
+    [
+        ("31.02.2025 10:00", "%d.%m.%Y %H:%M", ("01.11.2025 10:00", "30.12.2025 00:00", "13.01.2025 09:30")),
+        ("01.11.2025", "%d.%m.%Y %H:%M", ("01.11.2025 10:00", "30.12.2025 00:00")),
+        ("yesterday", "%Y/%m/%d", ("2025/12/31", "2025/02/01")),
+    ],
+)
+def test_a_date_that_breaks_the_form_of_the_others_is_the_bad_row(read, odd, form, others):
+    with pytest.raises(
+        DataError, match=rf"log.csv:3: the timestamp '{odd}' is no date of the form {form}; mend"
+    ) as said:
+        read(at(others[0], odd, *others[1:]))
+    assert "there are" not in str(said.value), "it is the only one"
+    found = read(at(others[0], odd, *others[1:]), skip_bad_rows=1)
+    assert (len(found), found.rows_skipped) == (len(others), 1)
+
+
+def test_a_form_that_most_dates_have_and_may_be_another_is_asked_for(read):
+    with pytest.raises(DataError, match=r"the timestamp '01/02/2025' and most others may be of the form %d/%m/%Y or "):
+        read(at("33/33/2025", "01/02/2025", "11/12/2025"))
+
+
+def test_bad_rows_are_told_apart_from_those_that_are_not_liked(read, caplog):
+    rows = zip((1, 2, "never", 4, 5), ("buy", "view", "view", "view", "buy"), strict=True)
+    table = ["user_id,item_id,timestamp,event", *(f"u,i,{time},{event}" for time, event in rows)]
+    found = read(table, event_column="event", positive="buy", skip_bad_rows=1)
+    assert (len(found), found.rows_skipped, found.not_liked) == (2, 1, 2)
+    assert "1 bad rows are left out (1 unusable timestamp)" in caplog.text
+    assert found.left_out == {"unusable timestamp": 1, "event view": 3}
+
+
 def test_a_form_of_dates_that_may_be_another_is_asked_for(read):
     with pytest.raises(
         DataError, match=r"log.csv: the timestamp '01/02/2025' .* of the form %d/%m/%Y or %m/%d/%Y; say"

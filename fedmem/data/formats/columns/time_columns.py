@@ -16,6 +16,7 @@ from fedmem.data.formats.tables.bad_rows import BadRows
 from fedmem.data.formats.tables.table import Batch, LineNumbers
 from fedmem.data.interactions import NumericArray
 from fedmem.errors import DataError
+from fedmem.identifiers import shown
 from fedmem.times import FIRST_DATE, NANOSECONDS, SECONDS, UNITS, YEAR_1, YEAR_2101, Unit, read_date, unit_of
 
 _log = logging.getLogger(__name__)
@@ -71,20 +72,21 @@ class TimeColumn:
         return Times(seconds, self._within_years(seconds, kinds == DATE, lambda row: f"{seconds[row]:.0f} s"), order)
 
     def _with_other_dates(self) -> tuple[NumericArray, Kinds]:
-        """Return all values, after reading the unread texts in the one form that all of them have, if there is one."""
+        """Return all values, after reading the unread texts in the one form that most of them have, if there is one."""
         values: Any = np.concatenate([part.values for part in self._parts])
         kinds = np.concatenate([part.kinds for part in self._parts])
         texts = [text for part in self._parts for text in part.texts]
         rows = np.flatnonzero(kinds == UNREAD)
         form = self._form(texts) if len(rows) * 2 > len(kinds) else None
+        reasons = dict(zip(rows.tolist(), texts, strict=True))
         if form is None:
-            reasons = dict(zip(rows.tolist(), texts, strict=True))
             self._note(kinds == UNREAD, lambda row: self._why_unread(reasons[row]))
             return values, kinds
-        seconds = {text: read_date(text, form) for text in set(texts)}
+        seconds = {text: _seconds_in(text, form) for text in set(texts)}
         values = values.astype(np.float64)
         values[rows] = [seconds[text] for text in texts]
-        kinds[rows] = DATE
+        kinds[rows] = np.where(np.isnan(values[rows]), UNREAD, DATE)
+        self._note(kinds == UNREAD, lambda row: f"the timestamp {shown(reasons[row])} is no date of the form {form}")
         return values, kinds
 
     def _form(self, texts: list[str]) -> str | None:
@@ -93,7 +95,7 @@ class TimeColumn:
         path = self._places[0][1]
         form = form_of(list(dict.fromkeys(texts)), path, self._name)
         if form is not None:
-            _log.info("%s: the %s is read as %s, the one form that all have", path, self._name, form)
+            _log.info("%s: the %s is read as %s, the one form that fits", path, self._name, form)
         return form
 
     def _why_unread(self, text: str) -> str:
@@ -167,6 +169,14 @@ def _unit(values: NumericArray, valid: Mask) -> tuple[Unit, Mask]:
     units = np.digitize(sizes, [unit.above for unit in _SMALLER_UNITS[1:]], right=True)
     most = int(np.bincount(units[tells], minlength=1).argmax())
     return _SMALLER_UNITS[most], tells & (units != most)
+
+
+def _seconds_in(text: str, form: str) -> float:
+    """Read a date of a form, NaN where the text is none."""
+    try:
+        return read_date(text, form)
+    except DataError:
+        return float("nan")
 
 
 def _in_another_unit(number: float, unit: Unit) -> str:
