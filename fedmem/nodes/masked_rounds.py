@@ -9,7 +9,7 @@ import logging
 import uuid
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 import numpy as np
@@ -23,7 +23,6 @@ from fedmem.federated.secure_aggregation import check_cohort, handing_on
 from fedmem.nodes.correspondence import Correspondence, looks
 from fedmem.nodes.letter import Letter
 from fedmem.nodes.masked import (
-    PAIRS,
     Facts,
     Lanes,
     Words,
@@ -35,94 +34,16 @@ from fedmem.nodes.masked import (
     update_sizes,
 )
 from fedmem.nodes.masked_session import MaskedSession
+from fedmem.nodes.wanted_sums import Found, SumLost, Trained, Wanted
+from fedmem.secure_sums.keys import agreement
 from fedmem.secure_sums.server import unmask
+from fedmem.secure_sums.session import KEY_BYTES
 
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 UserIndices = npt.NDArray[np.int64]
 REVEALED_IN = 3  # askings; a node answers the same question alike
-
-
-class SumLost(Exception):
-    """A sum cannot be read, and is to be begun anew.
-
-    Attributes:
-        names: without which nodes, if those that are left suffice.
-    """
-
-    def __init__(self, why: str, names: Collection[str] = ()) -> None:
-        super().__init__(why)
-        self.names = frozenset(names)
-
-
-@dataclass(frozen=True, eq=False)
-class Wanted:
-    """A sum that is wanted of nodes.
-
-    Attributes:
-        purpose: what is added up.
-        round: how many rounds are completed.
-        users: how many users of each node it is made of.
-        letters: what each node is asked.
-        sizes: of what type and how long its lanes are, by the form that a node tells.
-        also: how many users of each node are in a part of it alone, which is to hide them as well.
-    """
-
-    purpose: str
-    round: int
-    users: Mapping[str, int]
-    letters: Mapping[str, Letter]
-    sizes: Callable[[Facts], Mapping[str, Any]]
-    also: Mapping[str, int] = field(default_factory=dict)
-
-    def lacks(self, config: ExperimentConfig, names: Collection[str]) -> str | None:
-        """Tell what a sum of these nodes lacks to hide each of them; None if nothing."""
-        for users in filter(None, (self.users, self.also)):
-            there = [users[name] for name in names if users.get(name)]
-            if len(there) < (least := config.flower.minimum_nodes):
-                return f"it would be of {len(there)} nodes, and flower.minimum_nodes = {least} are needed"
-            if sum(there) < (least := config.secure_sums.minimum_cohort):
-                return f"it would be of {sum(there)} users, and secure_sums.minimum_cohort = {least} are needed"
-        return None
-
-
-@dataclass(frozen=True, eq=False)
-class Found:
-    """A sum of which the masks are off.
-
-    Attributes:
-        session: in which it was made.
-        counted: the nodes whose words are in it.
-        lanes: the words.
-        form: what the nodes told of their form.
-        num_bytes: what all nodes have sent for it.
-    """
-
-    session: MaskedSession
-    counted: Sequence[str]
-    lanes: Lanes
-    form: Facts
-    num_bytes: int
-
-
-@dataclass(frozen=True, eq=False)
-class Trained:
-    """A round's sum of updates; see ``Found``.
-
-    Attributes:
-        update: the sum.
-        counted: of which nodes.
-        missing: which were asked and are not among them.
-        num_bytes: what all nodes have sent for it.
-        key_bytes: what each was sent of keys and shares.
-    """
-
-    update: UpdateSum
-    counted: Sequence[str]
-    missing: Sequence[str]
-    num_bytes: int
-    key_bytes: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -166,8 +87,9 @@ class MaskedRounds:
             return read_update(self.config, found.session.cohort, *arguments)
 
         update, found = self._read(wanted, read)
-        if PAIRS in found.lanes:
-            self.nodes.roster.hand_on({name: handing[name] for name in found.counted}, broadcast.round + 1)
+        if self.config.uses_transitions:
+            counted = {name: handing[name] for name in found.counted} if handing else {}
+            self.nodes.roster.hand_on(counted, broadcast.round + 1)
         missing = [name for name in drawn if name not in found.counted]
         return Trained(update, found.counted, missing, found.num_bytes, found.session.session.bytes_down())
 
@@ -204,6 +126,7 @@ class MaskedRounds:
         for _ in looks(self.config.flower.wait):
             try:
                 found = self._summed(wanted, names)
+                wanted = replace(wanted, only=frozenset(found.counted))
                 return read(found), found
             except NodesAwayError:
                 raise
@@ -295,9 +218,10 @@ class MaskedRounds:
 
 
 def _keys_of(letter: Letter) -> tuple[bytes, bytes]:
+    """Read a node's public keys; ``ValueError`` if others could agree on nothing with one, and all would be lost."""
     mask, sealing = (bytes.fromhex(key) for key in letter.facts["keys"])
-    if len(mask) != 32 or len(sealing) != 32:
-        raise ValueError("its keys are of another length")
+    for key in (mask, sealing):
+        agreement(bytes(range(KEY_BYTES)), b"a key is one")(key)
     return mask, sealing
 
 

@@ -1,6 +1,7 @@
 """Secure sums over nodes: what comes of them is what comes of plain sums, whichever node is lost."""
 
 from contextlib import closing
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -136,6 +137,23 @@ def test_a_node_that_masks_something_else_is_found_out(courier, tmp_path, caplog
         courier.trouble = trouble
         assert_equal_runs(simulated, run, APART)
     assert "a node masked something else than it should" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "keys", [["00" * 32, "11" * 32], ["11" * 32, "00" * 31], ["11" * 32]], ids=["null", "short", "one"]
+)
+def test_a_node_whose_keys_are_none_is_left_out_and_the_others_go_on(keys, tmp_path, caplog):
+    _, apart = secured_snapshots()
+    courier = nodes_of(tmp_path / "nodes")
+    courier.trouble = lambda name, asked, answer: (
+        replace(answer, facts={**answer.facts, "keys": keys})
+        if (name, asked.facts["kind"]) == ("cadiz", "keys")
+        else answer
+    )
+    with closing(TrainingRun.start(tmp_path / "run", apart, courier=courier)) as run:
+        report = next(run.rounds())
+    assert (report.metrics["nodes"], report.metrics["nodes_missing"]) == (3.0, 1.0)
+    assert "an answer of node cadiz is refused" in caplog.text
 
 
 def test_who_has_nothing_left_to_hand_on_beside_others_keeps_it(tmp_path):

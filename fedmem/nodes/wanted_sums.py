@@ -1,0 +1,97 @@
+"""A secure sum over nodes that is wanted, what it must have to hide each of them, and what is found."""
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from fedmem.config import ExperimentConfig
+from fedmem.federated.messages import UpdateSum
+from fedmem.nodes.letter import Letter
+from fedmem.nodes.masked import Facts, Lanes
+from fedmem.nodes.masked_session import MaskedSession
+
+
+class SumLost(Exception):
+    """A sum cannot be read, and is to be begun anew.
+
+    Attributes:
+        names: without which nodes, if those that are left suffice.
+    """
+
+    def __init__(self, why: str, names: Collection[str] = ()) -> None:
+        super().__init__(why)
+        self.names = frozenset(names)
+
+
+@dataclass(frozen=True, eq=False)
+class Wanted:
+    """A sum that is wanted of nodes.
+
+    Attributes:
+        purpose: what is added up.
+        round: how many rounds are completed.
+        users: how many users of each node it is made of.
+        letters: what each node is asked.
+        sizes: of what type and how long its lanes are, by the form that a node tells.
+        also: how many users of each node are in a part of it alone, which is to hide them as well.
+        only: the nodes of which alone it may be, because a sum of theirs was read and refused: a node answers a
+            repetition with the same numbers, so that a sum of others beside it would tell the difference.
+    """
+
+    purpose: str
+    round: int
+    users: Mapping[str, int]
+    letters: Mapping[str, Letter]
+    sizes: Callable[[Facts], Mapping[str, Any]]
+    also: Mapping[str, int] = field(default_factory=dict)
+    only: frozenset[str] = frozenset()
+
+    def lacks(self, config: ExperimentConfig, names: Collection[str]) -> str | None:
+        """Tell what a sum of these nodes lacks to hide each of them; None if nothing."""
+        if self.only and frozenset(names) != self.only:
+            return f"a sum of {', '.join(sorted(self.only))} was read, and one of other nodes would betray the rest"
+        for users in filter(None, (self.users, self.also)):
+            there = [users[name] for name in names if users.get(name)]
+            if len(there) < (least := config.flower.minimum_nodes):
+                return f"it would be of {len(there)} nodes, and flower.minimum_nodes = {least} are needed"
+            if sum(there) < (least := config.secure_sums.minimum_cohort):
+                return f"it would be of {sum(there)} users, and secure_sums.minimum_cohort = {least} are needed"
+        return None
+
+
+@dataclass(frozen=True, eq=False)
+class Found:
+    """A sum of which the masks are off.
+
+    Attributes:
+        session: in which it was made.
+        counted: the nodes whose words are in it.
+        lanes: the words.
+        form: what the nodes told of their form.
+        num_bytes: what all nodes have sent for it.
+    """
+
+    session: MaskedSession
+    counted: Sequence[str]
+    lanes: Lanes
+    form: Facts
+    num_bytes: int
+
+
+@dataclass(frozen=True, eq=False)
+class Trained:
+    """A round's sum of updates; see ``Found``.
+
+    Attributes:
+        update: the sum.
+        counted: of which nodes.
+        missing: which were asked and are not among them.
+        num_bytes: what all nodes have sent for it.
+        key_bytes: what each was sent of keys and shares.
+    """
+
+    update: UpdateSum
+    counted: Sequence[str]
+    missing: Sequence[str]
+    num_bytes: int
+    key_bytes: int
