@@ -13,9 +13,11 @@ from fedmem.storage.schedules import ScheduleStore
 from tests.dashboard.sites import PAGES, asked, backend_on, dashboard_on
 from tests.end_to_end.browsing import Site, choose, confirm, playwright, press
 from tests.end_to_end.products import Product
+from tests.end_to_end.visitor import TITLES
 from tests.waiting import PATIENCE, until
 
-NARROW = 390
+NARROW, DARK = 390, "rgb(17, 21, 28)"
+SHOWN = {"items": "hidden", "online": "Treatment", "schedules": "0 3 * * *", "system": "in A/B test"}
 SHORT = {"federated": {"num_rounds": 2}}
 USERS = [f"u{number:02d}" for number in range(12)]
 
@@ -201,7 +203,12 @@ def test_every_page_fits_a_narrow_dark_window_with_all_of_this_on_it(site, visit
         httpx.post(f"{site.api}{path}", json=body, timeout=PATIENCE).raise_for_status()
     tab = visit(site.home, NARROW, "dark")
     tab.open("training", job=2, compare=1)
+    assert tab.page.locator(".stApp").evaluate("app => getComputedStyle(app).backgroundColor") == DARK
+    tab.page.get_by_text("What sets the jobs apart").wait_for()
+    tab.fits()
+    tab.open("items", job=2, dataset="tiny")
     for name in PAGES:
         tab.follow(name)
+        tab.page.locator("[data-testid=stMain]").get_by_text(SHOWN.get(name, TITLES[name])).first.wait_for()
         tab.fits()
         tab.has_no_complaints()
