@@ -4,7 +4,7 @@
 
 Users are generated: 10 to 20 interactions with 10,000 items, of which few are popular. All of them have a history, a
 memory and a count of what they have handed on, and the transition memory holds what they did; both stand as a
-checkpoint would have them, every user's newest items remembered, because to train a million clients once takes hours.
+checkpoint would have them, every user's newest items remembered, because to train a million clients once takes an hour.
 Then the complete method (without texts) runs rounds of 1,000 clients each, of whom each has one new interaction to hand
 on; some users rank their targets; and all of it is written as a checkpoint and read again. One process, one thread. The
 peak is that of the process (Linux only); what the operating system holds of files is not counted.

@@ -106,7 +106,7 @@ def server_of(
     return FedMemServer(config, dataset.trainable_users, population, initial_state(config, model, items))
 
 
-def configured(**changes: dict[str, Any]) -> ExperimentConfig:
+def configured(**changes: Any) -> ExperimentConfig:
     """Return FedMem-Full, without validation, memories written from the first round on."""
     base: dict[str, Any] = {
         "fedmem": {"warmup_rounds": 0},

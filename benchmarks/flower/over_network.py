@@ -87,17 +87,18 @@ def processes(hosts: Hosts, folder: Path, flower: Path) -> Iterator[None]:
     common = ["--insecure", "--host", "127.0.0.1", "--port"]
     link = ["flower-superlink", "--insecure", "--disable-runtime-dependency-installation", "--host", "0.0.0.0"]
     with ExitStack() as stack:
-        stack.enter_context(_started(hosts.on("centre", [*link, "--port", "9092"]), folder / "link.log", flower))
+        stack.enter_context(started(hosts.on("centre", [*link, "--port", "9092"]), folder / "link.log", flower))
         for name in NODES:
             told = f'name="{name}" data="{folder / name}.csv" store="{folder / name}-store"'
             node = ["flower-supernode", *common, "9100", "--superlink", f"{hosts.centre_of(name)}:9092"]
             command = hosts.on(name, [*node, "--node-config", told])
-            stack.enter_context(_started(command, folder / f"{name}.log", flower))
+            stack.enter_context(started(command, folder / f"{name}.log", flower))
         yield
 
 
 @contextmanager
-def _started(command: Sequence[str], log: Path, flower: Path) -> Iterator["subprocess.Popen[bytes]"]:
+def started(command: Sequence[str], log: Path, flower: Path) -> Iterator["subprocess.Popen[bytes]"]:
+    """Run one of Flower's commands, or one that uses them, and kill what is left of it in the end."""
     path = f"{flower.resolve() / 'bin'}:{os.environ['PATH']}"
     env = {**os.environ, **QUIET, "PATH": path, "FEDMEM_SUPERLINK": "127.0.0.1:9092", "FEDMEM_FLOWER_ENV": str(flower)}
     with log.open("ab") as output:
@@ -118,7 +119,7 @@ def train(hosts: Hosts, data: Path, out: Path, flower: Path, kind: str) -> Measu
     settings = [part for setting in SETTINGS for part in ("--set", setting)]
     command = hosts.on("centre", [*FEDMEM, "train", "--data", str(data), "--out", str(out), *settings])
     found, cut = Measured(), hosts.lines["berlin"] if kind == "cut" else None
-    with _started(command, out.with_suffix(".log"), flower) as process:
+    with started(command, out.with_suffix(".log"), flower) as process:
         _follow(process, out / "metrics.jsonl", found, cut)
     if process.returncode:
         raise SystemExit(f"the run ended with {process.returncode}: {out.with_suffix('.log').read_text()[-2000:]}")
