@@ -169,7 +169,7 @@ async def _one_reads_a_job(request: Request) -> AsyncIterator[None]:
     How much work it is depends on the job, and on whether a model in memory has its data already.
     """
     state = request.app.state
-    with state.job_places.one(client_of(request.scope)):
+    with state.job_places.slot(client_of(request.scope)):
         async with state.reading_job:
             began = monotonic()
             try:

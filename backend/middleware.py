@@ -115,7 +115,7 @@ class RequestLimits:
             await self._too_often(scope, wait)(scope, receive, send)
             return
         try:
-            with self.answered.one(client_of(scope)):
+            with self.answered.slot(client_of(scope)):
                 await self._within_limits(scope, receive, send)
         except NotReadyError as error:
             await problem(scope, HTTPStatus.SERVICE_UNAVAILABLE, str(error))(scope, receive, send)

@@ -9,11 +9,11 @@ from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 from backend.eraser import Eraser
+from backend.failures import Failures
 from backend.model_loader import ModelLoader
 from backend.served_items import changed_rows, encode, wait_for_encoder, with_items
 from backend.served_model import ServedModel
 from backend.served_models import ServedModels
-from backend.troubles import Troubles
 from fedmem.storage.catalogue import CatalogueStore
 from fedmem.storage.catalogue_rows import ItemRow
 
@@ -39,7 +39,7 @@ class ModelChanges:
     loader: ModelLoader
     eraser: Eraser
     served: ServedModels
-    troubles: Troubles
+    troubles: Failures
     clock: Callable[[], float] = time.monotonic
     _count_again: float = -math.inf
     _loading: threading.Lock = field(default_factory=threading.Lock)

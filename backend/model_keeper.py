@@ -6,13 +6,13 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 
+from backend.failures import Failures
 from backend.first_model import first_model_hint
 from backend.model_changes import ModelChanges
 from backend.model_loader import ModelLoader
 from backend.served_model import ServedModel
 from backend.served_models import ServedModels
 from backend.telemetry import ModelMetrics
-from backend.troubles import Troubles
 from fedmem.errors import ConflictError, StorageError, UnknownModelError
 from fedmem.logs import EXTRA, about
 from fedmem.process_memory import give_back
@@ -46,7 +46,7 @@ class ModelKeeper:
     served: ServedModels
     changes: ModelChanges
     metrics: ModelMetrics
-    troubles: Troubles
+    troubles: Failures
     _said: str = ""
 
     def look(self) -> None:

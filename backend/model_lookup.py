@@ -1,4 +1,4 @@
-"""Brings models that are in service and not in memory there, each once, however many requests wait for it."""
+"""Loads models that are in service but not in memory, each once however many requests wait for it."""
 
 from dataclasses import dataclass, field
 
@@ -53,9 +53,9 @@ class ModelLookup:
             if model is not None:
                 return model
         assert self.keeper is not None, "without a database nothing is unloaded"
-        arrival = self._under_way[key] = anyio.Event()
+        loading = self._under_way[key] = anyio.Event()
         try:
             return await anyio.to_thread.run_sync(self.keeper.bring, dataset, test, limiter=self._thread)
         finally:
             del self._under_way[key]
-            arrival.set()
+            loading.set()

@@ -7,6 +7,7 @@ from prometheus_client import CollectorRegistry
 from sqlalchemy import Engine
 
 from backend.eraser import Eraser
+from backend.failures import Failures
 from backend.impressions import Impressions
 from backend.model_changes import ModelChanges
 from backend.model_keeper import ModelKeeper
@@ -16,7 +17,6 @@ from backend.operation_metrics import OperationMetrics
 from backend.served_models import ServedModels
 from backend.settings import Settings
 from backend.telemetry import FeedbackMetrics, ModelMetrics
-from backend.troubles import Troubles
 from fedmem.errors import StorageError
 from fedmem.importing.uploads import Uploads
 from fedmem.storage.ab_tests import AbTestStore
@@ -59,7 +59,7 @@ class Services:
         erasures, metrics = ErasureStore(engine), ModelMetrics.create(registry)
         loader = ModelLoader(jobs, catalogue, erasures, settings.data_dir, metrics)
         eraser = Eraser(erasures, catalogue, settings.data_dir)
-        changes = ModelChanges(catalogue, loader, eraser, served, troubles := Troubles())
+        changes = ModelChanges(catalogue, loader, eraser, served, troubles := Failures())
         tests = AbTestStore(engine, window=window)
         keeper = ModelKeeper(models, tests, jobs, loader, served, changes, metrics, troubles)
         return cls(

@@ -64,7 +64,7 @@ def without_transitions(**switches: bool) -> dict[str, bool]:
 
 
 def updates() -> Sides:
-    """Client updates of SASRec in several local steps, as P1 counts them."""
+    """Client updates of SASRec in several local steps."""
     from benchmarks import simulate
     from benchmarks.workload import generated_dataset, p1_config
 

@@ -88,7 +88,7 @@ def parts(dataset: FederatedDataset, changes: Mapping[str, Any], repetitions: in
         (one.chunk.users[0], weighted(one.participate(host.trainer, broadcast), config.federated, config.fedmem))
         for one in devices
     ]
-    total = masked_updates(config, session, sent)
+    total = masked_updates(config.secure_sums, config.seed, session, sent)
     plain = functools.reduce(operator.add, [update for _, update in sent])
     aggregator = FederatedAggregator(config.federated, config.fedmem)
     seconds = interleaved(
@@ -116,7 +116,7 @@ def _as_a_device(config: ExperimentConfig, session: Session, user: int, update: 
     one = device(config.seed, session.purpose, session.number, user)
     one.shares(session)
     assert one.public_key == session.public_keys[user]
-    return masked_updates(config, replace(session), [(user, update)])
+    return masked_updates(config.secure_sums, config.seed, replace(session), [(user, update)])
 
 
 def hand_on(dataset: FederatedDataset) -> dict[str, float]:

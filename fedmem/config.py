@@ -23,6 +23,7 @@ FEWEST_NODES = 3  # of a secure sum over nodes: of two each would know the other
 Size = Annotated[int, Field(gt=0, le=LARGEST)]
 Rounds = Annotated[int, Field(gt=0, le=1_000_000)]
 Metrics = Annotated[tuple[Literal["HR", "NDCG", "MRR"], ...], Field(min_length=1, max_length=10), FailFast()]
+WITHOUT_CUTOFF = frozenset({"MRR"})  # the metrics that are one number, and not one for each k
 Rate = Annotated[float, Field(gt=0)]
 Text = Annotated[str, Field(max_length=4096, pattern=r"^[^\x00-\x1f\x7f]+$")]  # a name or a path
 NotNegative = Annotated[float, Field(ge=0)]

@@ -29,7 +29,7 @@ from fedmem.nodes.population import NodePopulation
 from fedmem.nodes.roster import FILE
 from fedmem.nodes.setup import setup_letter
 from fedmem.resumable import check_resumable
-from fedmem.troubles import troubles
+from fedmem.training_warnings import training_warnings
 
 logger = logging.getLogger(__name__)
 
@@ -208,7 +208,7 @@ class TrainingRun:
 
     def _warn(self, report: RoundReport) -> None:
         """Warn of each trouble once."""
-        found = troubles(self.snapshot.config, report.round, self.server.state.best_round, report.metrics)
+        found = training_warnings(self.snapshot.config, report.round, self.server.state.best_round, report.metrics)
         for name, text in found.items():
             if name not in self._warned:
                 logger.warning("%s", text)

@@ -17,7 +17,7 @@ from fedmem.resumable import check_continuable
 from fedmem.serving import erase_texts, erase_users, texts_folder
 from fedmem.snapshot import take_snapshot
 from fedmem.storage.jobs import JobRow, Lease, RoundResult
-from trainer.aside import aside
+from trainer.abandonable import run_abandonable
 from trainer.dataset import load_dataset
 from trainer.job_recorder import table_metrics
 from trainer.stage_log import StageLog
@@ -71,7 +71,7 @@ class JobSnapshot:
             self._take_over(config, self.job.start_from)
         elif not self.directory.exists:
             self._take(config)
-        snapshot = aside(self.directory.read_snapshot, self.go_on)
+        snapshot = run_abandonable(self.directory.read_snapshot, self.go_on)
         if config.clients_here:  # of whom some may have been erased
             require_trainable(snapshot.dataset, f"the snapshot of job {self.job.id}")
         return snapshot
@@ -96,7 +96,7 @@ class JobSnapshot:
     def _take(self, config: ExperimentConfig) -> None:
         """Take the data set as it is now, or as it was when the job first began."""
         logger.info("reading the data set %s", self.job.dataset)
-        dataset, last = aside(
+        dataset, last = run_abandonable(
             lambda: load_dataset(
                 self.stores.catalogue,
                 self.job.dataset,
@@ -107,13 +107,15 @@ class JobSnapshot:
         )
         self.stores.jobs.begin(self.lease, snapshot_digest=dataset.digest, last_interaction_id=last)
         if not self._recorded():
-            start = aside(lambda: _start(config, dataset.configured(config.data)), self.go_on)
+            start = run_abandonable(lambda: _start(config, dataset.configured(config.data)), self.go_on)
             self.stores.jobs.commit_round(self.lease, start)
         parent = self._parent()
         like = None if parent is None else self._snapshot_of(parent, config)
         # Importing, downloading and loading an encoder takes seconds to minutes, a language model's answer up to one.
         texts = texts_folder(self._data_dir)
-        snapshot = aside(lambda: take_snapshot(config, dataset, StageLog(self.go_on), like, texts), self.go_on)
+        snapshot = run_abandonable(
+            lambda: take_snapshot(config, dataset, StageLog(self.go_on), like, texts), self.go_on
+        )
         self.go_on()
         self.directory.write_snapshot(snapshot)
 
@@ -136,7 +138,7 @@ class JobSnapshot:
                 "bring the folder back, continue another job, or train anew without start_from"
             )
         check_continuable(directory.read_config(), config, parent.id, newest=True)
-        return aside(directory.read_snapshot, self.go_on)
+        return run_abandonable(directory.read_snapshot, self.go_on)
 
     def _directory_of(self, parent: JobRow) -> RunDirectory:
         return RunDirectory(self.directory.path.parent / str(parent.id))
@@ -150,7 +152,7 @@ class JobSnapshot:
         gone = {user_id for erasure in pending for user_id in erasure.user_ids}
         directory, round = self._directory_of(parent), parent.model_round
         logger.info("continuing the model of job %d, of round %d, on the newest data", parent.id, round)
-        return aside(lambda: carried_over(directory, round, snapshot, gone), self.go_on)
+        return run_abandonable(lambda: carried_over(directory, round, snapshot, gone), self.go_on)
 
     def _take_over(self, config: ExperimentConfig, parent_id: int) -> None:
         """Copy the other job's data, last and best checkpoint, and its rounds."""

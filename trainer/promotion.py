@@ -19,7 +19,7 @@ from fedmem.randomness import numpy_generator
 from fedmem.serving import Recommender, TransferredScorer
 from fedmem.storage.jobs import JobRow, Verdict
 from fedmem.storage.models import ModelRow, version_name
-from trainer.aside import InterruptedJobError, aside
+from trainer.abandonable import InterruptedJobError, run_abandonable
 from trainer.dataset import load_dataset
 from trainer.stores import Stores
 
@@ -115,7 +115,7 @@ class Promotion:
     def _newest(self, snapshot: Snapshot) -> FederatedDataset:
         """Read the data set as it is now; the job's own snapshot where nothing has come since."""
         config = snapshot.config.data
-        newest, _ = aside(
+        newest, _ = run_abandonable(
             lambda: load_dataset(
                 self.stores.catalogue, self.job.dataset, min_sequence_length=config.min_sequence_length
             ),
@@ -171,7 +171,7 @@ class Gate:
             return None
 
     def _on_newest(self, job_id: int, round: int) -> Scorer:
-        model = aside(lambda: Recommender.load(self.folder / str(job_id), round), self.go_on)
+        model = run_abandonable(lambda: Recommender.load(self.folder / str(job_id), round), self.go_on)
         return TransferredScorer(model, self.dataset)
 
     def _measure(self, scorer: Scorer) -> MetricTable:

@@ -24,12 +24,12 @@ from fedmem.interruption import heeding
 from fedmem.serving import Recommender, score_shares
 from fedmem.storage.job_room import require_memory
 from fedmem.storage.jobs import JobRow, Lease
-from trainer.aside import InterruptedJobError
+from trainer.abandonable import InterruptedJobError
 from trainer.control import Control
+from trainer.disk_wait import DiskSpaceWait
 from trainer.job_recorder import JobRecorder, with_and_without
 from trainer.job_snapshot import JobSnapshot, MissingFolderError
 from trainer.promotion import Promotion
-from trainer.room import Room
 from trainer.settings import Settings
 from trainer.stores import Stores
 
@@ -44,7 +44,7 @@ class JobRun:
     def __init__(self, stores: Stores, settings: Settings, job: JobRow, lease: Lease, control: Control) -> None:
         self.stores, self.settings, self.job, self.lease, self.control = stores, settings, job, lease, control
         self.directory = RunDirectory(settings.data_dir / "jobs" / str(job.id))
-        self._room = Room(self._go_on)
+        self._room = DiskSpaceWait(self._go_on)
 
     def run(self) -> None:
         """Train; every outcome is written down, unless another trainer has the job or the database is away."""

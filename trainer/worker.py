@@ -24,7 +24,7 @@ from fedmem.storage.metrics import MetricStore
 from fedmem.storage.models import ModelStore
 from fedmem.storage.schedule_runs import ScheduleRuns
 from fedmem.storage.schedules import ScheduleStore
-from trainer.aside import ABANDONED, end_with_abandoned
+from trainer.abandonable import ABANDONED, end_with_abandoned
 from trainer.control import Control, Shutdown
 from trainer.priority import step_back
 from trainer.retention import Retention

@@ -68,7 +68,7 @@ def _job_there_is(job_id: JobId, jobs: Jobs) -> JobRow:
 
 async def _one_of_few(request: Request) -> AsyncIterator[None]:
     """Take one of the streams that may be open at a time, until it ends."""
-    with request.app.state.streams.one(client_of(request.scope)):
+    with request.app.state.streams.slot(client_of(request.scope)):
         yield
 
 

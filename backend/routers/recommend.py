@@ -177,7 +177,7 @@ async def recommend_batch(
     arms = [_arm_of(arrivals.served, *pair) for pair in zip(chosen, questions, strict=True)]
     state = asked.app.state
     notes = [Notes(state.answers, state.impressions, arm) for arm in arms]
-    with state.batch_places.one(client_of(asked.scope)):
+    with state.batch_places.slot(client_of(asked.scope)):
         charge(asked, max(work, UNIT * len(questions)))
         return await run_until_disconnected(asked, partial(_answer_batch, chosen, questions, links, notes))
 

@@ -51,7 +51,7 @@ async def upload_file(
     used for longest gives way. Nothing is read of it yet.
     """
     places: ConcurrencyLimit = request.app.state.upload_places
-    with places.one(client_of(request.scope)), ExitStack() as stack:
+    with places.slot(client_of(request.scope)), ExitStack() as stack:
         arriving = uploads.arriving(filename, content_length(request.scope))
         arrival = await anyio.to_thread.run_sync(stack.enter_context, arriving)
         await _store(request, arrival.path)

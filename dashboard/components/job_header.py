@@ -10,7 +10,7 @@ from dashboard.plain_text import in_markdown
 from dashboard.progress import progress_line, share_done
 from dashboard.words import ago, duration, job_name, state_of
 from fedmem.contracts import Job
-from fedmem.troubles import troubles
+from fedmem.training_warnings import training_warnings
 
 Colour = Literal["blue", "green", "red", "orange", "gray", "violet"]
 COLOURS: dict[str, Colour] = {
@@ -66,7 +66,7 @@ def _troubles(view: JobView) -> None:
     if not view.trained:
         return
     last = view.trained[-1]
-    found = troubles(view.job.config, last.round, view.job.best_round, last.metrics.get("train", {}))
+    found = training_warnings(view.job.config, last.round, view.job.best_round, last.metrics.get("train", {}))
     if found:
         st.warning("\n\n".join(map(in_markdown, found.values())), icon=":material/warning:")
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from fedmem.config import ExperimentConfig
+from fedmem.config import FederatedConfig, FedMemConfig
 from fedmem.federated.aggregation import weighted
 from fedmem.federated.messages import ClientUpdate, UpdateSum
 from fedmem.memory.transitions import TransitionCounts
@@ -50,8 +50,10 @@ class RecordedCohort:
     total: UpdateSum
 
     @classmethod
-    def of(cls, clients: Sequence[RecordedClient], config: ExperimentConfig) -> "RecordedCohort":
+    def of(
+        cls, clients: Sequence[RecordedClient], federated: FederatedConfig, fedmem: FedMemConfig
+    ) -> "RecordedCohort":
         """Add up what clients send in the clear."""
-        total = functools.reduce(operator.add, [weighted(c.update, config.federated, config.fedmem) for c in clients])
+        total = functools.reduce(operator.add, [weighted(c.update, federated, fedmem) for c in clients])
         transitions = functools.reduce(operator.add, [client.transitions for client in clients])
         return cls(tuple(clients), total.with_transitions(transitions, 0.0))

@@ -117,7 +117,7 @@ def _cohorts(population: SimulatedPopulation, groups: Sequence[Sequence[Recorded
     """Add up what each group sends, masked where sums are secure."""
     config = population.config
     if not config.secure_sums.enabled:
-        return tuple(RecordedCohort.of(group, config) for group in groups)
+        return tuple(RecordedCohort.of(group, config.federated, config.fedmem) for group in groups)
     secured = SecuredCohorts(config, population)
     return tuple(secured.seen(number, group) for number, group in enumerate(groups))
 

@@ -46,7 +46,7 @@ class SecuredCohorts:
         session = self._session(purpose, number, clients)
         sent = [client.update if purpose == "attacked updates" else client.again for client in clients]
         masked = [
-            masked_updates(self.config, session, [(client.user, self._weighted(update))])
+            masked_updates(self.config.secure_sums, self.config.seed, session, [(client.user, self._weighted(update))])
             for client, update in zip(clients, sent, strict=True)
         ]
         total = self.secure.update(session, added(masked, lambda _: None))

@@ -13,7 +13,6 @@ from fedmem.checkpoint.checkpoints import Checkpoints
 from fedmem.checkpoint.records import dataset_of, memories_of, memory_arrays
 from fedmem.checkpoint.run_directory import RunDirectory
 from fedmem.checkpoint.transition_files import FILE, handed_on_of, write_transitions
-from fedmem.config import ExperimentConfig
 from fedmem.data.federated_dataset import FederatedDataset
 from fedmem.errors import CheckpointError
 from fedmem.features.store import UserFeatures
@@ -45,7 +44,10 @@ def erase_users(path: Path, user_ids: Collection[str]) -> list[Path]:
     users = [index for user_id in user_ids if (index := dataset.vocabulary.find_user(user_id)) is not None]
     if not users:
         return []
-    removed = _erase_from_checkpoints(directory.checkpoints, users, dataset, directory.read_config())
+    config = directory.read_config()
+    removed = _erase_from_checkpoints(
+        directory.checkpoints, users, dataset, config.transitions.window, bounded=config.releases_transitions
+    )
     texts = UserFeatures.from_arrays(arrays).without_users(users)
     write_arrays(path / "features.safetensors", arrays | texts.to_arrays())
     directory.write_dataset(dataset.without_users(users))
@@ -99,7 +101,7 @@ def _remove_damaged(path: Path) -> list[Path]:
 
 
 def _erase_from_checkpoints(
-    checkpoints: Checkpoints, users: Collection[int], dataset: FederatedDataset, config: ExperimentConfig
+    checkpoints: Checkpoints, users: Collection[int], dataset: FederatedDataset, window: int, *, bounded: bool
 ) -> list[Path]:
     """Take these users out of every file of every checkpoint; one that is damaged is removed, and returned.
 
@@ -114,7 +116,7 @@ def _erase_from_checkpoints(
         for file in (folder / FILE, *sorted(folder.glob("memories-*.safetensors"))):
             try:
                 if file.name == FILE:
-                    _subtract(file, checkpoints, users, dataset, config)
+                    _subtract(file, checkpoints, users, dataset, window, bounded=bounded)
                 else:
                     _empty(file, users)
             except CheckpointError as error:
@@ -131,7 +133,13 @@ def _erase_from_checkpoints(
 
 
 def _subtract(
-    file: Path, checkpoints: Checkpoints, users: Collection[int], dataset: FederatedDataset, config: ExperimentConfig
+    file: Path,
+    checkpoints: Checkpoints,
+    users: Collection[int],
+    dataset: FederatedDataset,
+    window: int,
+    *,
+    bounded: bool,
 ) -> None:
     """Take these users out of the transitions of a checkpoint, exactly, if it has some."""
     if not file.exists():
@@ -141,8 +149,7 @@ def _subtract(
     if any(stored.lengths[user] for user in users):
         for user in users:
             since = 0 if before is None else int(before.lengths[user])
-            history, window = dataset.training_history(user), config.transitions.window
-            stored.subtract(user, history, window, since, bounded=config.releases_transitions)
+            stored.subtract(user, dataset.training_history(user), window, since, bounded=bounded)
         write_transitions(file.parent, stored)
 
 

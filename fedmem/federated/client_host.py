@@ -166,7 +166,7 @@ class ClientHost:
     ) -> MaskedSum:
         """Have each client mask an update of its own."""
         sent = zip(chunk.users, self._each(chunk, broadcast, postprocessors), strict=True)
-        return masked_updates(self.config, session, sent)
+        return masked_updates(self.config.secure_sums, self.config.seed, session, sent)
 
     def hand_on(
         self, users: UserIndices, broadcast: Broadcast, session: Session | None = None
@@ -194,7 +194,9 @@ class ClientHost:
         """Let these clients rank their own targets, with their own histories and memories; each masks in a session."""
         ranks = self._ranks(users, broadcast, split)
         if session is not None:
-            return masked_metrics(self.config, session, (users + self.first).tolist(), ranks)
+            return masked_metrics(
+                self.config.evaluation, self.config.seed, session, (users + self.first).tolist(), ranks
+            )
         return metrics_of(self.config.evaluation, ranks)
 
     def _ranks(

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fedmem.config import EvaluationConfig, ExperimentConfig
+from fedmem.config import EvaluationConfig, SecureSumsConfig
 from fedmem.evaluation.metric_table import MetricSums, metric_names, metric_values
 from fedmem.federated.encodings import add_transitions, numbers_point, parameters_point
 from fedmem.federated.messages import ITEM_ROWS, MaskedSum, UpdateSum
@@ -33,13 +33,16 @@ def device(seed: int, purpose: str, number: int, client: int) -> MaskingClient:
     return MaskingClient(client, numpy_generator(seed, f"secrets of {purpose}", number, client))
 
 
-def masked_updates(config: ExperimentConfig, session: Session, sent: Iterable[tuple[int, UpdateSum]]) -> MaskedSum:
+def masked_updates(
+    config: SecureSumsConfig, seed: int, session: Session, sent: Iterable[tuple[int, UpdateSum]]
+) -> MaskedSum:
     """Mask the weighted updates of clients of one device host, all item rows of them, as they come.
 
     Row indices would name the history. The words of all are those of the sum of what each would mask alone, to the bit.
 
     Args:
-        config: the run's configuration.
+        config: the fixed point of secure sums.
+        seed: the run's.
         session: the session, in which each has one update.
         sent: the clients, one or more, with their updates.
     """
@@ -49,14 +52,14 @@ def masked_updates(config: ExperimentConfig, session: Session, sent: Iterable[tu
         lanes, forms = (words, form) if lanes is None else (_added(lanes, words), forms)
         clients.append(client)
     assert lanes is not None, "there are clients"
-    return _masked(config.seed, session, clients, lanes, forms)
+    return _masked(seed, session, clients, lanes, forms)
 
 
-def _update_words(config: ExperimentConfig, clients: int, update: UpdateSum) -> tuple[Lanes, Any]:
+def _update_words(config: SecureSumsConfig, clients: int, update: UpdateSum) -> tuple[Lanes, Any]:
     delta = dict(update.delta)
     if update.item_rows is not None:
         delta[ITEM_ROWS] = update.item_rows.dense()
-    words, clipped = parameters_point(config.secure_sums, clients).encode(numbers_of(delta))
+    words, clipped = parameters_point(config, clients).encode(numbers_of(delta))
     rest = {
         "weight": update.weight,
         "row_weight": update.row_weight,
@@ -81,23 +84,23 @@ def masked_transitions(seed: int, session: Session, sent: Iterable[tuple[int, Tr
 
 
 def masked_metrics(
-    config: ExperimentConfig, session: Session, users: Sequence[int], ranks: Mapping[float, Ranks]
+    asked: EvaluationConfig, seed: int, session: Session, users: Sequence[int], ranks: Mapping[float, Ranks]
 ) -> MaskedSum:
     """Mask what each of some users measured, and add that up.
 
     Args:
-        config: which metrics are wanted.
+        asked: which metrics are wanted.
+        seed: the run's.
         session: the session, of all who evaluate.
         users: their indices [B].
         ranks: of their targets [B], by the weight of the transition memory, 0 first.
     """
-    asked = config.evaluation
     form = form_of(metrics_of(asked, {strength: found[:1] for strength, found in ranks.items()}))
     names = metric_names(asked.k_list, asked.metrics)
     values = [metric_values(name, found) for found in ranks.values() for name in names]
     numbers = np.stack([part for x in values for part in (x, np.square(x), np.ones_like(x))], axis=1)  # [B, n]
     words, _ = numbers_point(len(session.neighbours)).encode(numbers)
-    return _masked(config.seed, session, users, (words.sum(0, dtype=words.dtype),), form)
+    return _masked(seed, session, users, (words.sum(0, dtype=words.dtype),), form)
 
 
 def metrics_of(asked: EvaluationConfig, ranks: Mapping[float, Ranks]) -> MetricSums:

@@ -2,8 +2,10 @@
 
 Down goes a ``Broadcast``. Up comes a ``ClientUpdate`` of one client, or an ``UpdateSum`` of several, which shows the
 server less (but for ``GatheredPrototypes`` and ``GatheredChanges``); after an evaluation ``MetricSums``. Where sums are
-secure a ``Session`` goes down first, and of all of these a ``MaskedSum`` comes up. Nothing else crosses: server code
-cannot import client data or a local memory (an import contract checks it). What is sent is clipped or noised
+secure a ``Session`` goes down first, and of all of these a ``MaskedSum`` comes up. Besides, ``round.Population`` tells
+which clients evaluate or have transitions left, and the keys and shares of ``secure_sums`` pass between the clients of
+a session: control, and no results. Nothing else crosses: server code cannot import client data or a local memory (an
+import contract checks it). What is sent is clipped or noised
 in ``postprocessing``, and masked in ``masking``.
 """
 

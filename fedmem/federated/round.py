@@ -301,7 +301,7 @@ class Training:
         if not self.config.uses_transitions:
             return update
         having = secure.population.having_transitions(broadcast.round)
-        chosen = handing_on(self.config, broadcast.round, clients, having)
+        chosen = handing_on(self.config.secure_sums.minimum_cohort, self.config.seed, broadcast.round, clients, having)
         if not len(chosen):
             return update
         session = secure.session("transitions", broadcast.round, chosen)

@@ -130,14 +130,15 @@ def check_cohort(config: ExperimentConfig, clients: int, purpose: str) -> None:
         )
 
 
-def handing_on(config: ExperimentConfig, round_number: int, cohort: UserIndices, having: UserIndices) -> UserIndices:
+def handing_on(least: int, seed: int, round_number: int, cohort: UserIndices, having: UserIndices) -> UserIndices:
     """Choose who hands on transitions in a round: those of the cohort who have any, and others so that they are enough.
 
     A client hands its transitions on once, so that a sum over clients of which all but one had none left would be that
     one's. Hence the others, drawn from all who have any; and when too few would be left for one more sum, all.
 
     Args:
-        config: the run's configuration.
+        least: fewest clients that a sum is made of.
+        seed: the run's.
         round_number: the round.
         cohort: the clients that train in it.
         having: all clients that have something to hand on.
@@ -145,11 +146,10 @@ def handing_on(config: ExperimentConfig, round_number: int, cohort: UserIndices,
     Returns:
         The clients, ascending; none where too few have anything.
     """
-    least = config.secure_sums.minimum_cohort
     chosen = np.intersect1d(cohort, having)
     if not len(chosen) or len(having) < least:
         return chosen[:0]
-    others = numpy_generator(config.seed, "others who hand on", round_number).permutation(np.setdiff1d(having, chosen))
+    others = numpy_generator(seed, "others who hand on", round_number).permutation(np.setdiff1d(having, chosen))
     more = max(0, least - len(chosen))
     if len(others) - more < least:
         more = len(others)

@@ -55,7 +55,11 @@ def build_model(
 
 
 def check_device(device: str) -> None:
-    """Raise ConfigError if the device is not to be had; have one that is no CPU add in a fixed order."""
+    """Check that the device is available, and make one that is no CPU deterministic.
+
+    Raises:
+        ConfigError: if it is not.
+    """
     try:
         if torch.empty(1, device=device).device.type != "cpu":
             _same_bits_again()

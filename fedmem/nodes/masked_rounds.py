@@ -100,7 +100,13 @@ class MaskedRounds:
         if not self.config.uses_transitions:
             return {}
         roster = self.nodes.roster
-        chosen = handing_on(self.config, round_number, clients, roster.having_transitions(drawn, round_number))
+        chosen = handing_on(
+            self.config.secure_sums.minimum_cohort,
+            self.config.seed,
+            round_number,
+            clients,
+            roster.having_transitions(drawn, round_number),
+        )
         by_node = {name: own for name, own in roster.by_node(chosen).items() if name in drawn}
         enough = sum(len(own) > 0 for own in by_node.values()) >= self.config.flower.minimum_nodes
         return by_node if enough else {}

@@ -9,7 +9,7 @@ import math
 from dataclasses import dataclass
 from functools import cached_property
 
-from fedmem.config import EvaluationConfig, ExperimentConfig
+from fedmem.config import WITHOUT_CUTOFF, EvaluationConfig, ExperimentConfig
 from fedmem.privacy.accountant import Accountant, noise_for_rounds
 
 
@@ -60,5 +60,5 @@ class MetricsBudget:
 
 def figures_of(asked: EvaluationConfig, strengths: int) -> int:
     """Count the numbers that a user has a part in, in one evaluation: each metric at each of the strengths."""
-    metrics = sum(1 if name == "MRR" else len(set(asked.k_list)) for name in set(asked.metrics))
+    metrics = sum(1 if name in WITHOUT_CUTOFF else len(set(asked.k_list)) for name in set(asked.metrics))
     return metrics * strengths

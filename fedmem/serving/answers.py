@@ -32,7 +32,7 @@ class ScoredItem(NamedTuple):
     parts: ScoreParts | None = None
 
     def response(self, image_url: ImageUrl) -> RecommendedItem:
-        """Word the item for HTTP."""
+        """Convert to the HTTP contract."""
         return RecommendedItem(
             item_id=self.item.item_id,
             title=self.item.label,
@@ -74,7 +74,7 @@ class Recommendation:
         next_page: str | None = None,
         image_url: ImageUrl = no_image,
     ) -> RecommendationResponse:
-        """Word the answer for HTTP; ``next_page`` is the path of the next page, for an answer with ``more``.
+        """Convert to the HTTP contract; ``next_page`` is the path of the next page, for an answer with ``more``.
 
         ``arm`` is the A/B test of which it is, and the arm.
         """
@@ -107,7 +107,7 @@ class SimilarTo:
     round: int
 
     def response(self, image_url: ImageUrl = no_image) -> SimilarItems:
-        """Word the answer for HTTP."""
+        """Convert to the HTTP contract."""
         items = tuple(
             SimilarItem(
                 item_id=near.item.item_id,

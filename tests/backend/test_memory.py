@@ -185,8 +185,8 @@ def test_what_a_job_started_from_is_read_by_one_request_at_a_time(served, monkey
     assert served.get(path).status_code == 200
     assert (seen, state.reading_job.value) == ([0], 1)
     with ExitStack() as stack:
-        for _ in range(state.job_places.of_one):
-            stack.enter_context(state.job_places.one("testclient"))
+        for _ in range(state.job_places.limit_per_address):
+            stack.enter_context(state.job_places.slot("testclient"))
         assert "of your address" in problem(served.get(path), 503).detail
     assert served.get(path).status_code == 200
 

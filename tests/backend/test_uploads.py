@@ -86,10 +86,10 @@ def test_one_address_leaves_places_to_others(client):
     """Four bodies of one address arrive; a fifth is told to wait, and one of another address is not."""
     places = client.app.state.upload_places
     with contextlib.ExitStack() as stack:
-        for _ in range(places.of_one):
-            stack.enter_context(places.one("testclient"))
+        for _ in range(places.limit_per_address):
+            stack.enter_context(places.slot("testclient"))
         assert "of your address" in problem(put(client), 503).detail
-        stack.enter_context(places.one("another"))
+        stack.enter_context(places.slot("another"))
     assert put(client).status_code == 201
 
 

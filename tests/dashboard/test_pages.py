@@ -141,7 +141,7 @@ def test_settings_that_this_version_does_not_know_are_named(page, crowded_api):
 
 def test_what_is_wrong_with_a_training_is_said_above_its_charts(page, filled, monkeypatch):
     assert "has no say" not in words(page("training", filled.api, job=filled.running))
-    monkeypatch.setattr("fedmem.troubles.LEAST_SHARE", 0.3)
+    monkeypatch.setattr("fedmem.training_warnings.LEAST_SHARE", 0.3)
     wrong = "an expert has no say: the router gives less than 30% of its weight to visual"
     assert wrong in words(page("training", filled.api, job=filled.running))
 

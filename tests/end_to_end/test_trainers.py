@@ -387,7 +387,7 @@ def test_a_full_disk_makes_a_job_wait_and_it_goes_on_by_itself(product, tmp_path
         "    try: return original(self, server, memories, base, handed_on)\n"
         "    finally: resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))\n"
         "Checkpoints.write = limited\n"
-        "import trainer.room; trainer.room.PAUSES = 0.1, 0.2\n"
+        "import trainer.disk_wait; trainer.disk_wait.PAUSES = 0.1, 0.2\n"
         "from trainer.__main__ import main; sys.argv = ['trainer', '--until-idle']; main()",
     )
     code, output = ended(process)

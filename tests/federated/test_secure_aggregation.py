@@ -161,7 +161,9 @@ CHOSEN = [
 
 @pytest.mark.parametrize(("cohort", "having", "expected"), [case[1:] for case in CHOSEN], ids=[c[0] for c in CHOSEN])
 def test_who_hands_on_transitions_is_a_cohort(cohort, having, expected):
-    chosen = handing_on(secure_config(), 3, np.array(cohort), np.array(having)).tolist()
+    config = secure_config()
+    least, seed = config.secure_sums.minimum_cohort, config.seed
+    chosen = handing_on(least, seed, 3, np.array(cohort), np.array(having)).tolist()
     if isinstance(expected, int):
         assert len(chosen) == expected
         assert set(cohort) < set(chosen) < set(having)

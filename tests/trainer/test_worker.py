@@ -3,7 +3,7 @@ import threading
 from unittest.mock import Mock
 
 from fedmem.storage.jobs import JobStore, Lease
-from trainer.aside import ABANDONED
+from trainer.abandonable import ABANDONED
 from trainer.worker import _log_of
 
 

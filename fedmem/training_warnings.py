@@ -11,7 +11,9 @@ VALIDATIONS = 3  # after the first, in which the model may be no better than at 
 LEAST_SHARE = 0.05  # of all gates' sum: an expert below it has no say
 
 
-def troubles(config: ExperimentConfig, round_number: int, best_round: int | None, metrics: Metrics) -> dict[str, str]:
+def training_warnings(
+    config: ExperimentConfig, round_number: int, best_round: int | None, metrics: Metrics
+) -> dict[str, str]:
     """Say by name what is wrong after a round, in sentences that end in a remedy; nothing is the usual case.
 
     Args:

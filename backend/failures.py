@@ -10,7 +10,7 @@ from fedmem.errors import StorageError
 LOG = logging.getLogger(__name__)
 
 
-class Troubles:
+class Failures:
     """What could not be done at the last try, by what was tried and the model that it was tried for."""
 
     def __init__(self) -> None:

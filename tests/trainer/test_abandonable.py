@@ -4,13 +4,13 @@ import pytest
 
 from fedmem.interruption import heed
 from tests.waiting import PATIENCE, until
-from trainer.aside import ABANDONED, InterruptedJobError, aside
+from trainer.abandonable import ABANDONED, InterruptedJobError, run_abandonable
 
 
 def test_what_work_returns_and_raises_is_the_callers():
-    assert aside(lambda: 7, lambda: None) == 7
+    assert run_abandonable(lambda: 7, lambda: None) == 7
     with pytest.raises(KeyError, match="lost"):
-        aside(lambda: {}["lost"], lambda: None)
+        run_abandonable(lambda: {}["lost"], lambda: None)
 
 
 def test_work_that_is_not_waited_for_ends_at_its_next_step():
@@ -27,7 +27,7 @@ def test_work_that_is_not_waited_for_ends_at_its_next_step():
         raise InterruptedJobError
 
     with pytest.raises(InterruptedJobError):
-        aside(work, go_on)
+        run_abandonable(work, go_on)
     assert not ended
     abandoned.set()
     until(lambda: ended, "the end of the thread")

@@ -6,7 +6,7 @@ import pytest
 
 from fedmem.errors import DiskFullError
 from trainer import room
-from trainer.room import Room
+from trainer.disk_wait import DiskSpaceWait
 
 FULL = DiskFullError("x: cannot be written (No space left on device)")
 
@@ -35,7 +35,7 @@ def waits(monkeypatch):
 
 def test_each_wait_in_a_row_is_longer_up_to_the_longest_and_progress_begins_anew(waits, caplog):
     caplog.set_level(logging.WARNING)
-    place = Room(lambda: None)
+    place = DiskSpaceWait(lambda: None)
     for _ in range(7):
         found = waits(place, progress=False)
     assert found == [1, 2, 4, 8, 16, 30, 30]
@@ -49,4 +49,4 @@ def test_a_stop_is_heeded_meanwhile():
         raise InterruptedError
 
     with pytest.raises(InterruptedError):
-        Room(stop).wait(FULL, progress=False)
+        DiskSpaceWait(stop).wait(FULL, progress=False)

@@ -21,7 +21,7 @@ class InterruptedJobError(Exception):
     """The user or the supervisor wants the job to end, or to wait."""
 
 
-def aside(work: Callable[[], T], go_on: Callable[[], None]) -> T:
+def run_abandonable(work: Callable[[], T], go_on: Callable[[], None]) -> T:
     """Do work in a thread of its own; it is abandoned where ``go_on`` raises, and ends where it next heeds that.
 
     Args:

@@ -5,7 +5,7 @@ import logging
 import pytest
 
 from fedmem.experiment import TrainingRun
-from fedmem.troubles import troubles
+from fedmem.training_warnings import training_warnings
 from tests.tiny import tiny_config, tiny_snapshot
 
 SOUND = {"memory_updates": 3.0, "gate_sequential": 0.6, "gate_text": 0.4, "gate_entropy": 0.01}
@@ -13,12 +13,12 @@ CONFIG = tiny_config()
 
 
 def said(round_number=100, best_round=50, config=CONFIG, **metrics):
-    return troubles(config, round_number, best_round, SOUND | metrics)
+    return training_warnings(config, round_number, best_round, SOUND | metrics)
 
 
 def test_nothing_is_said_of_a_sound_run():
     assert said() == {}
-    assert troubles(CONFIG, 1, None, {}) == {}
+    assert training_warnings(CONFIG, 1, None, {}) == {}
 
 
 @pytest.mark.parametrize("transitions", [True, False])

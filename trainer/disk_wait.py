@@ -12,7 +12,7 @@ PAUSES = 1.0, 30.0  # seconds before a write is tried again: the first time, and
 LOOK = 0.2  # seconds between two looks whether the job is still wanted
 
 
-class Room:
+class DiskSpaceWait:
     """Waits after a write that the disk had no room for, longer each time in a row.
 
     Args:
