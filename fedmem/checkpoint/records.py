@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 import numpy as np
-from pydantic import AfterValidator, BaseModel, Field, FiniteFloat, ValidationError
+from pydantic import BaseModel, Field, FiniteFloat, StringConstraints, ValidationError
 
 from fedmem.checkpoint.atomic_files import Array
 from fedmem.config import Repeats
@@ -19,13 +19,8 @@ from fedmem.memory.entries import MemoryEntries
 from fedmem.memory.prototypes import Prototypes
 from fedmem.memory.transitions import TransitionCounts
 
-
-def _utf8(text: str) -> str:
-    text.encode()  # of a lone surrogate a ValueError: JSON can hold it, and no file of ours
-    return text
-
-
-_Text = Annotated[str, AfterValidator(_utf8)]
+# A bound has pydantic look for lone surrogates, which JSON can hold and no file of ours does.
+_Text = Annotated[str, StringConstraints(min_length=0)]
 Kind = TypeVar("Kind", bound=BaseModel)
 _Count = Annotated[int, Field(ge=0, lt=2**53)]
 
