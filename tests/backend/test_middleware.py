@@ -180,7 +180,7 @@ def test_other_protocols_pass():
 def test_one_address_may_not_have_all_requests_that_are_answered():
     answered = few()
     client = TestClient(small_app(answered=answered))
-    with answered.one("testclient"), answered.one("testclient"):
+    with answered.slot("testclient"), answered.slot("testclient"):
         refused = client.get("/things/a")
         assert "2 requests are being answered of your address" in problem(refused).detail
         assert (refused.status_code, refused.headers["retry-after"]) == (503, "5")

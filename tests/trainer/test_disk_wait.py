@@ -5,7 +5,7 @@ import logging
 import pytest
 
 from fedmem.errors import DiskFullError
-from trainer import room
+from trainer import disk_wait
 from trainer.disk_wait import DiskSpaceWait
 
 FULL = DiskFullError("x: cannot be written (No space left on device)")
@@ -22,7 +22,7 @@ def waits(monkeypatch):
         monotonic = staticmethod(lambda: now[0])
         sleep = staticmethod(lambda seconds: now.__setitem__(0, now[0] + seconds))
 
-    monkeypatch.setattr(room, "time", Time)
+    monkeypatch.setattr(disk_wait, "time", Time)
 
     def wait(place, **given):
         began = now[0]
