@@ -48,7 +48,7 @@ def show_schedules(database_url: DatabaseUrl = None, as_json: AsJson = False) ->
         return
     table = Table(box=None, header_style="bold", pad_edge=False)
     for name in ("id", "data set", "when", "zone", "rounds", "next", "last job"):
-        table.add_column(name, no_wrap=name != "data set", overflow="fold")
+        table.add_column(name, no_wrap=name not in ("next", "last job"), overflow="fold")
     for row in rows:
         next_at = "paused" if row.paused else _local(row.next_at, row.timezone)
         job = "" if row.last_job is None else f"{row.last_job} {row.last_job_state}"

@@ -7,7 +7,8 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from rich.table import Table
+from rich.padding import Padding
+from rich.text import Text
 
 from backend.settings import Settings as BackendSettings
 from cli.screen import answer_json, answers, notes
@@ -107,11 +108,9 @@ def _record(found: list[ServiceVariable]) -> dict[str, Any]:
 
 
 def _print(found: list[ServiceVariable]) -> None:
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    for column in ("setting", "value", "from", "read by", "meaning"):
-        table.add_column(column, no_wrap=column == "setting", overflow="fold")
     for setting in found:
-        table.add_row(setting.name, setting.value, setting.origin, ", ".join(setting.services), setting.meaning)
-    answers.print(table)
+        value = f"={setting.value}" if setting.value else " is unset"
+        answers.print(Text(setting.name, "bold") + Text(f"{value}  ({setting.origin}; {', '.join(setting.services)})"))
+        answers.print(Padding(Text(setting.meaning, "dim"), (0, 0, 0, 4)), soft_wrap=False)
     there = "is read" if FILE.is_file() else "is not there"
     notes.print(f"{FILE.absolute()} {there}; relative paths start at {Path.cwd()}")
