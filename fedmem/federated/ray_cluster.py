@@ -6,6 +6,7 @@ import os
 import secrets
 import shutil
 import signal
+import socket
 import sys
 import tempfile
 import threading
@@ -20,6 +21,7 @@ from fedmem.errors import ConfigError
 from fedmem.service_settings import ServiceSettings
 
 LOCAL = "local"
+REACHING = 10.0  # seconds until a cluster has to take a connection
 QUIET: dict[str, Any] = {"log_to_driver": False, "configure_logging": False, "logging_level": logging.ERROR}
 
 
@@ -63,6 +65,7 @@ class Cluster:
             if address == LOCAL:
                 self._start(processors)
             else:
+                _check_port(address)
                 self.ray.init(address, **QUIET)
         except (ConnectionError, OSError, RuntimeError, ValueError) as error:
             self.end()
@@ -98,6 +101,13 @@ def _ray(address: str) -> Any:
         raise ConfigError(
             "engine = ray needs Ray, which is not installed: .venv/bin/pip install -c constraints.txt -e '.[ray]'"
         ) from None
+
+
+def _check_port(address: str) -> None:
+    """Raise OSError if nothing listens there; Ray itself tries for minutes."""
+    host, _, port = address.rpartition(":")
+    if port:
+        socket.create_connection((host, int(port)), REACHING).close()
 
 
 @contextmanager

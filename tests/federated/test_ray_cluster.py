@@ -1,11 +1,13 @@
 """What is said where Ray cannot be had, or would not do."""
 
 import sys
+from importlib.util import find_spec
 
 import pytest
 
 from fedmem.errors import ConfigError
-from fedmem.federated.ray_cluster import RaySettings
+from fedmem.federated.ray_cluster import Cluster, RaySettings
+from tests.ports import free_port
 from tests.tiny import population_of, tiny_config, tiny_snapshot
 
 
@@ -36,3 +38,11 @@ def test_an_address_without_a_port_is_refused(monkeypatch):
     monkeypatch.setenv("FEDMEM_RAY_ADDRESS", "head.example.org")
     with pytest.raises(ConfigError, match=r"FEDMEM_RAY_ADDRESS = 'head\.example\.org'"):
         RaySettings.load()
+
+
+@pytest.mark.skipif(find_spec("ray") is None, reason="Ray is not installed")
+def test_where_no_cluster_is_the_setting_is_named(monkeypatch):
+    address = f"127.0.0.1:{free_port()}"
+    monkeypatch.setenv("FEDMEM_RAY_ADDRESS", address)
+    with pytest.raises(ConfigError, match=rf"FEDMEM_RAY_ADDRESS = {address}: Ray is not reached there .*refused"):
+        Cluster(1)
