@@ -7,6 +7,7 @@ must name a host that is ours, one that writes must not come from another origin
 
 import socket
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from ipaddress import ip_address
 from urllib.parse import urlsplit
 
@@ -47,6 +48,7 @@ def _name(host: str) -> str:
     return host.partition(":")[0].lower().rstrip(".")
 
 
+@lru_cache(1024)
 def _is_address(name: str) -> bool:
     try:
         ip_address(name)
