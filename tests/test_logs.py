@@ -58,7 +58,10 @@ def test_an_exception_stays_within_its_line(service):
     assert line["exception"].endswith("ValueError: two\nlines")
 
 
-def test_what_libraries_warn_of_is_there_and_what_they_chat_is_not(service):
+def test_what_libraries_warn_of_is_there_and_what_they_chat_is_not(service, monkeypatch):
+    for name in ("uvicorn", "uvicorn.error"):  # Streamlit, in another test of this process, may have them to itself
+        for attribute, value in (("propagate", True), ("handlers", []), ("level", logging.NOTSET), ("_cache", {})):
+            monkeypatch.setattr(logging.getLogger(name), attribute, value)
     lines = service("backend", io.StringIO())
     logging.getLogger("uvicorn.error").info("started")
     logging.getLogger("uvicorn.error").warning("Invalid HTTP request received.")
