@@ -16,10 +16,9 @@ def phase_of(row: JobRow, config: ExperimentConfig) -> JobPhase | None:
 
 
 def _rounds_are_over(row: JobRow, config: ExperimentConfig) -> bool:
-    """Decide as ``fedmem.federated.server`` does: all rounds are done, patience has run out, or the budget is spent."""
     budget = RoundsBudget.of(config)
-    most = min(row.num_rounds, budget.rounds) if budget else row.num_rounds
-    return row.round >= most or _stale(row, config) >= config.federated.patience
+    spent = budget is not None and row.round >= budget.rounds
+    return spent or config.federated.are_over(row.round, _stale(row, config))
 
 
 def _stale(row: JobRow, config: ExperimentConfig) -> int:

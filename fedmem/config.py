@@ -272,6 +272,10 @@ class FederatedConfig(Section):
         """Tell how many of so many clients a round selects."""
         return max(1, round(self.client_fraction * clients))
 
+    def are_over(self, rounds: int, stale: int) -> bool:
+        """Tell whether all rounds are done, or ``patience`` validations have brought nothing better."""
+        return rounds >= self.num_rounds or stale >= self.patience
+
 
 class SecureSumsConfig(Section):
     """Sums of which the server reads no client's part: masked arithmetic, as in SecAgg+."""

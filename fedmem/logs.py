@@ -85,7 +85,8 @@ class PlainLines(_Lines):
         trace = fields.pop(EXCEPTION, None)
         time = datetime.fromtimestamp(record.created, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
         more = "".join(f" {name}={value}" for name, value in fields.items())
-        line = f"{time} {record.levelname} {record.getMessage()}{more}"
+        said = record.getMessage().replace("\n", "\n  ")  # no message looks like the next line of the log
+        line = f"{time} {record.levelname} {said}{more}"
         return _CONTROL.sub("?", line if trace is None else f"{line}\n{trace}")
 
 

@@ -1,8 +1,10 @@
 """Holder: what each of Ray's actors does. It holds the histories and memories of its clients, and answers for them."""
 
 import importlib
+import os
 import pickle
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 import torch
@@ -41,6 +43,7 @@ class Holder:
 
     def __init__(self, held: bytes, threads: int, folder: Path, number: int) -> None:
         ray = importlib.import_module("ray")
+        os.umask(0o077)  # a cluster's workers have any
         place = folder if folder.exists() else Path(tempfile.gettempdir(), folder.name)
         place.mkdir(mode=0o700, exist_ok=True)
         self._memories = place / f"memories.{number}"
@@ -71,3 +74,5 @@ class Holder:
         """Remove the file with the memories."""
         self.store.close()
         self._memories.unlink()
+        with suppress(OSError):  # others have files there still
+            self._memories.parent.rmdir()

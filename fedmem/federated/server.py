@@ -121,9 +121,7 @@ class FedMemServer:
     @property
     def finished(self) -> bool:
         """Whether the rounds are done, validation has not improved for ``patience`` evaluations, or ε is spent."""
-        federated = self.config.federated
-        done = self.state.round >= federated.num_rounds or self.state.stale >= federated.patience
-        return done or self.budget_spent
+        return self.config.federated.are_over(self.state.round, self.state.stale) or self.budget_spent
 
     @property
     def budget_spent(self) -> bool:

@@ -29,6 +29,7 @@ NO_ANSWER = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError
 MOST_USERS = 2**40
 LOOK = 0.5  # seconds from one look for nodes to the next
 SAID_EVERY = 60  # looks
+MOST_SAID = 2000  # characters of a node's reason
 
 
 @dataclass(eq=False)
@@ -124,7 +125,7 @@ class Correspondence:
     def refuse(self, name: str, reason: str) -> None:
         """Count an answer that cannot be used, and say why."""
         self.refused[name] += 1
-        logger.warning("an answer of node %s is refused: %s", name, reason)
+        logger.warning("an answer of node %s is refused: %s", name, _in_short(reason))
 
     def _exchange(self, letters: Mapping[int, Letter]) -> Iterator[tuple[int, Letter]]:
         """Send letters, and yield the answers that come."""
@@ -135,7 +136,7 @@ class Correspondence:
             if isinstance(answer, Letter):
                 yield number, answer
             else:
-                logger.warning("no answer of node %s: %s", self._names.get(number, number), answer)
+                logger.warning("no answer of node %s: %s", self._names.get(number, number), _in_short(str(answer)))
                 self._names.pop(number, None)  # it may come back as another
 
     def _present(self) -> dict[str, int]:
@@ -192,6 +193,11 @@ class Correspondence:
             if look % SAID_EVERY == 0:
                 logger.info("waiting for nodes: %d of flower.minimum_nodes = %d are there", len(presented), least)
         raise self.away(len(presented), least)
+
+
+def _in_short(said: str) -> str:
+    """Return what a node says as a part of one line."""
+    return " ".join(said.split())[:MOST_SAID]
 
 
 def looks(seconds: float) -> Iterator[int]:

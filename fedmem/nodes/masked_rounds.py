@@ -1,7 +1,8 @@
 """MaskedRounds: secure sums over nodes, as the server leads them. It adds words up and reads no node's.
 
 A node that is gone after the shares are given out is left out, and its masks are taken off by those who hold shares of
-them; where too few are left the sum is begun anew, with other secrets.
+them; where too few are left the sum is begun anew, with other secrets. From when shares are asked for on, a sum is of
+the same nodes whenever it is made again, also in a run that is resumed.
 """
 
 import json
@@ -128,15 +129,16 @@ class MaskedRounds:
     def _read(self, wanted: Wanted, read: Callable[[Found], T]) -> tuple[T, Found]:
         """Make a sum until it can be read."""
         self._check(wanted)
-        why, names = "", list(wanted.letters)
+        wanted = self._bound(wanted)
+        why, names = "", wanted.names
         for _ in looks(self.config.flower.wait):
             try:
                 found = self._summed(wanted, names)
-                wanted = replace(wanted, only=frozenset(found.counted))
                 return read(found), found
             except NodesAwayError:
                 raise
             except (SumLost, TrainingError, ArithmeticError, LookupError) as lost:
+                wanted = self._bound(wanted)
                 why, names = str(lost), self._left(wanted, names, getattr(lost, "names", ()))
                 logger.warning("the secure sum of %s is made anew: %s", wanted.purpose, why)
         raise NodesAwayError(
@@ -144,10 +146,14 @@ class MaskedRounds:
             f"({why}): resume it once the nodes are there"
         )
 
+    def _bound(self, wanted: Wanted) -> Wanted:
+        """Bind a sum to the nodes of which it was begun to be read."""
+        return replace(wanted, only=frozenset(self.nodes.roster.counted.get(wanted.label, ())))
+
     def _left(self, wanted: Wanted, names: Collection[str], lost: Collection[str]) -> list[str]:
         """Leave out who did not share, as long as enough are left; else all are asked again."""
         left = [name for name in names if name not in lost]
-        return list(wanted.letters) if wanted.lacks(self.config, left) else left
+        return wanted.names if wanted.lacks(self.config, left) else left
 
     def _check(self, wanted: Wanted) -> None:
         """Refuse a sum that could hide no node even if all answered."""
@@ -164,6 +170,7 @@ class MaskedRounds:
         counted, form = list(answers), next(iter(answers.values()))[1]
         lanes = {name: _added([found[name] for found, _, _ in answers.values()]) for name in wanted.sizes(form)}
         num_bytes = sum(letter.num_bytes for _, _, letter in answers.values()) + session.num_bytes
+        self.nodes.roster.count(wanted.label, counted)
         self._unmask(session, lanes, counted, wanted.round)
         return Found(session, counted, lanes, form, num_bytes)
 

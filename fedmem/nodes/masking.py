@@ -1,7 +1,8 @@
 """A node's part in a secure sum with other nodes, in four letters: keys, shares, masked words, revealed shares.
 
 Its secrets come from the operating system, are other ones in every sum, and lie in the run's folder of its own store
-from the first letter to the last, because each letter is answered by another process.
+from the first letter until it masks, what it holds of its neighbours' until the last, because each letter is answered
+by another process.
 """
 
 import os
@@ -67,7 +68,7 @@ class MaskingNode:
     def __init__(self, store: NodeStore, config: ExperimentConfig, least: int) -> None:
         self.path = store.path / FILE
         self.config = config
-        self.least = max(least, config.flower.minimum_nodes)
+        self.owners, self.least = least, max(least, config.flower.minimum_nodes)
 
     def announce(self, letter: Letter) -> Letter:
         """Draw secrets for a session, and publish their public keys."""
@@ -109,7 +110,7 @@ class MaskingNode:
             content = unseal(bytes.fromhex(told["sealing"]), bytes.fromhex(theirs), name, bytes.fromhex(sealed))
             key, seed = (int.from_bytes(part) for part in (content[:SHARE_BYTES], content[SHARE_BYTES:]))
             device.hold(owner, Shares(key, seed))
-        self._write(letter, "masked", device, {"opened": facts})
+        self._write(letter, "masked", device, {"opened": facts}, secrets=False)
         return Joined(device, _session(device.client, facts), int(facts["cohort"]), int(facts["nodes"]))
 
     def reveal(self, letter: Letter) -> Letter:
@@ -125,8 +126,9 @@ class MaskingNode:
                 raise TrainingError("the server asks for shares twice, of different nodes")
             return Letter({"shares": told["shares"]})
         device, facts = self._device(told), told["opened"]
-        if device.client not in survivors or len(survivors) < facts["threshold"]:
-            raise TrainingError(f"the server asks {len(survivors)} nodes for shares, too few to take a mask off")
+        least = max(facts["threshold"], min(self.least, len(facts["neighbours"]) + 1))
+        if device.client not in survivors or len(set(survivors)) < least:
+            raise TrainingError(f"the server asks {len(survivors)} nodes for shares, and {least} are the fewest here")
         shares = {str(owner): hex(share) for owner, share in device.reveal(set(survivors)).items()}
         # The secrets go with this: from here on nothing of this sum can be unmasked by who reads the disk.
         found = {"session": letter.facts["session"], "survivors": survivors, "shares": shares}
@@ -136,7 +138,7 @@ class MaskingNode:
     def _check(self, own: int, keys: Keys, facts: Mapping[str, Any]) -> None:
         """Refuse a session that would not hide the node; the server cannot widen it afterwards."""
         others, nodes, threshold = facts["neighbours"], int(facts["nodes"]), int(facts["threshold"])
-        wanted = min(self.least - 1, self.config.secure_sums.neighbours)
+        wanted = max(self.owners - 1, min(self.least - 1, self.config.secure_sums.neighbours))
         known = [key for one in others for key in facts["keys"][str(one)]] + list(keys)
         if nodes < self.least or len(set(others) - {own}) < wanted:
             raise TrainingError(f"the sum would be of {nodes} nodes, and {self.least} are the fewest for this one")
@@ -154,8 +156,10 @@ class MaskingNode:
     def _device(self, told: Mapping[str, Any]) -> MaskingClient:
         return MaskingClient.from_json(told["device"], SystemDraws())
 
-    def _write(self, letter: Letter, stage: str, device: MaskingClient, told: Mapping[str, Any]) -> None:
-        found = {"session": letter.facts["session"], "stage": stage, "device": device.to_json()}
+    def _write(
+        self, letter: Letter, stage: str, device: MaskingClient, told: Mapping[str, Any], *, secrets: bool = True
+    ) -> None:
+        found = {"session": letter.facts["session"], "stage": stage, "device": device.to_json(secrets=secrets)}
         write_json(self.path, {**told, **found})
 
 

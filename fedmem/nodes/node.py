@@ -66,9 +66,12 @@ class Node:
             found = self._answer(letter)
         except CheckpointError as error:  # of the node's own store
             logger.error("%s", error)
-            return Letter(echo | {"error": f"its store does not serve: {error}"})
+            return Letter(echo | {"error": f"its store does not serve: {str(error).replace(str(self.store), 'STORE')}"})
         except (FedMemError, MemoryError) as error:
             logger.error("%s", error or OUT_OF_MEMORY)
+            return Letter(echo | {"error": f"{type(error).__name__}; the node's own log says more"})
+        except Exception as error:  # its text might hold some of the data
+            logger.exception("a letter of the kind %r could not be answered", facts.get("kind"))
             return Letter(echo | {"error": f"{type(error).__name__}; the node's own log says more"})
         return Letter({**found.facts, **echo, "cpu_seconds": time.process_time() - began}, found.arrays)
 
@@ -97,14 +100,19 @@ class Node:
     def _set_up(self, store: NodeStore, letter: Letter) -> Letter:
         if store.ready:
             return self._presented(store.dataset())
-        config = _config_of(letter)
-        if self.least is not None and not config.secure_sums.enabled:
-            raise ConfigError(f"minimum_nodes = {self.least} of this node refuses runs without secure_sums.enabled")
+        config = self._accepted(letter)
         dataset = own_users(self.data, config, catalogue_of(letter))
         require_trainable(dataset, str(self.data))
         user_features = self._user_features(config, dataset, ItemFeatures.from_arrays(letter.arrays))
         store.set_up(letter, dataset, user_features)
         return self._presented(dataset)
+
+    def _accepted(self, setup: Letter) -> ExperimentConfig:
+        """Read a run's configuration, also of one that was set up before the owner insisted on secure sums."""
+        config = _config_of(setup)
+        if self.least is not None and not config.secure_sums.enabled:
+            raise ConfigError(f"minimum_nodes = {self.least} of this node refuses runs without secure_sums.enabled")
+        return config
 
     def _user_features(
         self, config: ExperimentConfig, dataset: FederatedDataset, features: ItemFeatures
@@ -151,7 +159,7 @@ class Node:
 
     def _masking(self, store: NodeStore, letter: Letter) -> MaskingNode:
         self._require(store)
-        return MaskingNode(store, _config_of(store.setup()), self.least or 0)
+        return MaskingNode(store, self._accepted(store.setup()), self.least or 0)
 
     def _require(self, store: NodeStore) -> None:
         if not store.ready:

@@ -49,16 +49,19 @@ class Roster:
     Attributes:
         run: names the run to the nodes.
         members: who takes part.
+        counted: of which nodes each secure sum is, from before it could be read on, also when rounds are made again.
     """
 
     def __init__(self, path: Path) -> None:
         self.path, self.run = path, uuid.uuid4().hex
         self.members: dict[str, Membership] = {}
+        self.counted: dict[str, list[str]] = {}
         if path.exists():
             with reading(path):
                 told = read_json(path)
                 self.run = told["run"]
                 self.members = {name: _member(each) for name, each in told["nodes"].items()}
+                self.counted = told.get("counted", {})
 
     def enrol(self, presented: dict[str, tuple[int, UserIndices]]) -> None:
         """Number the clients of these nodes, in the order of the nodes' names."""
@@ -94,6 +97,11 @@ class Roster:
             member.handed_on = kept | dict.fromkeys(users.get(name, np.zeros(0, np.int64)).tolist(), round_number)
         self.save()
 
+    def count(self, label: str, names: Collection[str]) -> None:
+        """Note of which nodes a secure sum is."""
+        self.counted[label] = sorted(names)
+        self.save()
+
     def miss(self, name: str, round_number: int) -> None:
         """Note that a node's answer does not count, before the round that went on without it does."""
         self.members[name].missed.append(round_number)
@@ -107,7 +115,8 @@ class Roster:
 
     def save(self) -> None:
         """Write the file."""
-        write_json(self.path, {"run": self.run, "nodes": {name: _told(each) for name, each in self.members.items()}})
+        nodes = {name: _told(each) for name, each in self.members.items()}
+        write_json(self.path, {"run": self.run, "nodes": nodes, "counted": self.counted})
 
 
 def _told(member: Membership) -> dict[str, Any]:

@@ -34,8 +34,8 @@ class Wanted:
         letters: what each node is asked.
         sizes: of what type and how long its lanes are, by the form that a node tells.
         also: how many users of each node are in a part of it alone, which is to hide them as well.
-        only: the nodes of which alone it may be, because a sum of theirs was read and refused: a node answers a
-            repetition with the same numbers, so that a sum of others beside it would tell the difference.
+        only: the nodes of which alone it may be, because shares were asked for to read a sum of theirs: a node answers
+            a repetition with the same numbers, so that a sum of others beside it would tell the difference.
     """
 
     purpose: str
@@ -46,10 +46,22 @@ class Wanted:
     also: Mapping[str, int] = field(default_factory=dict)
     only: frozenset[str] = frozenset()
 
+    @property
+    def label(self) -> str:
+        """How the run names this sum, also when the round is made again."""
+        return f"{self.purpose} {self.round}"
+
+    @property
+    def names(self) -> list[str]:
+        """The nodes that are asked."""
+        return [name for name in self.letters if not self.only or name in self.only]
+
     def lacks(self, config: ExperimentConfig, names: Collection[str]) -> str | None:
         """Tell what a sum of these nodes lacks to hide each of them; None if nothing."""
         if self.only and frozenset(names) != self.only:
-            return f"a sum of {', '.join(sorted(self.only))} was read, and one of other nodes would betray the rest"
+            return (
+                f"it was begun to be read as one of {', '.join(sorted(self.only))}, and another would betray the rest"
+            )
         for users in filter(None, (self.users, self.also)):
             there = [users[name] for name in names if users.get(name)]
             if len(there) < (least := config.flower.minimum_nodes):

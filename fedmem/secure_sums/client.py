@@ -108,11 +108,15 @@ class MaskingClient:
         self._answered = asked
         return {owner: held.seed if owner in asked else held.key for owner, held in self._held.items()}
 
-    def to_json(self) -> dict[str, Any]:
-        """Write what the client has to know until the session ends, for a file that it alone can read."""
+    def to_json(self, *, secrets: bool = True) -> dict[str, Any]:
+        """Write what the client has to know until the session ends, for a file that it alone can read.
+
+        Args:
+            secrets: whether it has yet to mask, for which alone it needs its own.
+        """
         return {
             "client": self.client,
-            "secrets": [self._private_key.hex(), self._seed.hex()],
+            "secrets": [self._private_key.hex(), self._seed.hex()] if secrets else None,
             "held": {str(owner): [hex(held.key), hex(held.seed)] for owner, held in self._held.items()},
             "answered": None if self._answered is None else sorted(self._answered),
         }
@@ -120,7 +124,7 @@ class MaskingClient:
     @classmethod
     def from_json(cls, told: Mapping[str, Any], rng: Draws) -> "MaskingClient":
         """Read what ``to_json`` wrote."""
-        key, seed = map(bytes.fromhex, told["secrets"])
+        key, seed = map(bytes.fromhex, told["secrets"] or ("", ""))
         made = cls(told["client"], rng, (key, seed))
         made._held = {int(owner): Shares(*(int(x, 16) for x in held)) for owner, held in told["held"].items()}
         made._answered = None if told["answered"] is None else frozenset(told["answered"])

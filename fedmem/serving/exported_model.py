@@ -53,7 +53,7 @@ def _learned(snapshot: Snapshot, state: ServerState) -> ServerState:
 
 
 def _write_roster(run: Path, out: Path) -> None:
-    """Copy by what name nodes know the run, so that each may serve its users beside it."""
+    """Copy by what name nodes know the run, and nothing of them, so that each may serve its users beside it."""
     roster = Roster(run / FILE)
-    roster.path = out / FILE
+    roster.path, roster.members, roster.counted = out / FILE, {}, {}
     roster.save()

@@ -110,15 +110,56 @@ def test_a_run_that_is_taken_up_again_equals_one_that_was_not(courier, tmp_path)
 
 
 def test_below_the_minimum_no_sum_is_read_and_the_run_waits(courier, tmp_path):
-    _, apart = secured_snapshots()
-    wait = apart.config.flower.model_copy(update={"wait": 0.5})
-    apart = type(apart)(**{**vars(apart), "config": apart.config.model_copy(update={"flower": wait})})
+    apart = hurried(secured_snapshots()[1])
     with closing(TrainingRun.start(tmp_path / "run", apart, courier=courier)) as run:
         courier.trouble = lost("berlin", "train")
         with pytest.raises(NodesAwayError, match=r"no secure sum of updates .* of 2 nodes"):
             next(run.rounds())
     kinds = {Letter.from_bytes(content).facts["kind"] for _, content in courier.sent}
     assert kinds == {"hello", "setup", "keys", "shares", "train"}, "no share was asked for"
+
+
+def hurried(apart):
+    """The same snapshot, of a run that hardly waits for nodes."""
+    flower = apart.config.flower.model_copy(update={"wait": 0.5})
+    return replace(apart, config=apart.config.model_copy(update={"flower": flower}))
+
+
+def test_a_round_that_was_read_is_not_made_again_of_other_nodes(tmp_path):
+    """The difference of both sums would be one node's part."""
+    apart = hurried(secured_snapshots()[1])
+    courier = nodes_of(tmp_path / "nodes")
+    with closing(TrainingRun.start(tmp_path / "run", apart, courier=courier)) as run:
+        rounds = run.rounds()
+        next(rounds), next(rounds)
+        list(run.population.train(run.server.select_clients(), run.server.distribute_model()))
+    berlin = courier.of.pop(102)
+    with closing(TrainingRun.resume(tmp_path / "run", apart.config, courier=courier)) as again:
+        with pytest.raises(NodesAwayError, match=r"one of amsterdam, berlin, cadiz, delft, and another would betray"):
+            next(again.rounds())
+        courier.of[102] = berlin
+        assert next(again.rounds()).metrics["nodes"] == 4
+
+
+def test_a_sum_for_which_shares_were_asked_is_of_these_nodes_even_if_it_was_not_read(tmp_path):
+    """Answers that come too late would let it be read beside another."""
+    apart = hurried(secured_snapshots()[1])
+    courier, late = nodes_of(tmp_path / "nodes"), []
+
+    def trouble(name, asked, answer):
+        if asked.facts["kind"] == "reveal" and name in ("cadiz", "delft"):
+            late.append(name)
+            return "it is late"
+        return "it is gone" if late and name == "delft" else answer
+
+    courier.trouble = trouble
+    with closing(TrainingRun.start(tmp_path / "run", apart, courier=courier)) as run:
+        with pytest.raises(NodesAwayError):
+            next(run.rounds())
+        with pytest.raises(NodesAwayError, match=r"one of amsterdam, berlin, cadiz, delft, and another would betray"):
+            next(run.rounds())
+        courier.trouble = lambda name, asked, answer: answer
+        assert next(run.rounds()).metrics["nodes"] == 4
 
 
 def test_a_node_that_masks_something_else_is_found_out(courier, tmp_path, caplog):

@@ -10,6 +10,7 @@ from scipy import stats
 
 from fedmem.experiment import TrainingRun
 from fedmem.nodes.letter import Letter
+from fedmem.nodes.node import Node
 from tests.nodes.conftest import LoopbackCourier
 from tests.nodes.secured import SECURE, nodes_of, secured_snapshots
 
@@ -119,6 +120,27 @@ def test_before_its_words_are_sent_a_node_reveals_nothing(kept, caplog):
     assert "its session is over" in refused(kept, kept.of("reveal")[0], caplog, session="another")
 
 
+def test_between_masking_and_revealing_a_node_has_no_secret_and_reveals_nothing_to_a_sum_of_too_few(tmp_path, caplog):
+    """A server that lied about who is left would read a sum of two, and the third by the difference."""
+    _, apart = secured_snapshots()
+    courier, found = nodes_of(tmp_path / "nodes"), []
+    berlin = courier.of[102]
+
+    def trouble(name, asked, answer):
+        if (name, asked.facts["kind"]) == ("berlin", "train"):
+            (path,) = berlin.store.rglob("secure_sum.json")
+            found.append(json.loads(path.read_text())["device"]["secrets"])
+            lie = {"kind": "reveal", "survivors": [0, 1]}
+            found.append(berlin.answer(replace(asked, facts={**asked.facts, **lie}, arrays={})).facts.get("error"))
+        return answer
+
+    courier.trouble = trouble
+    with closing(TrainingRun.start(tmp_path / "run", apart, courier=courier)) as run:
+        assert next(run.rounds()).metrics["nodes"] == 4
+    assert found == [None, "TrainingError; the node's own log says more"]
+    assert "asks 2 nodes for shares, and 3 are the fewest here" in caplog.text
+
+
 def test_the_secrets_of_a_sum_are_gone_with_it(kept, tmp_path):
     for path in tmp_path.rglob("secure_sum.json"):
         assert json.loads(path.read_text()).keys() == {"session", "stage", "survivors", "shares"}
@@ -134,6 +156,25 @@ def test_an_owner_may_insist_on_secure_sums_of_so_many_nodes(tmp_path, caplog):
             missed = {name: member.missed for name, member in run.population.roster.members.items()}
         assert missed == {"amsterdam": [], "cadiz": [], "delft": []} | ({"berlin": [1]} if least == 5 else {})
     assert "refuses runs without secure_sums.enabled" in caplog.text
+
+
+def test_an_owner_may_begin_to_insist_in_the_middle_of_a_run(tmp_path, caplog):
+    _, apart = secured_snapshots(secure_sums={"enabled": False})
+    courier = nodes_of(tmp_path / "nodes")
+    with closing(TrainingRun.start(tmp_path / "run", apart, courier=courier)) as run:
+        rounds = run.rounds()
+        assert next(rounds).metrics["nodes"] == 4
+        courier.of[102].least = 3
+        assert next(rounds).metrics["nodes"] == 3
+    assert "refuses runs without secure_sums.enabled" in caplog.text
+
+
+def test_the_text_of_an_error_that_was_not_foreseen_stays_at_the_node(kept, monkeypatch):
+    def broken(*arguments):
+        raise KeyError("ada took item 7")
+
+    monkeypatch.setattr(Node, "_train", broken)
+    assert kept.ask(kept.of("train")[0]).facts["error"] == "KeyError; the node's own log says more"
 
 
 def recorded(folder, secure) -> tuple[list[Letter], bytes]:

@@ -1,5 +1,6 @@
 """A model by itself: it answers histories as before, and holds nothing of a user."""
 
+import json
 from contextlib import closing
 
 import pytest
@@ -78,6 +79,8 @@ def test_exact_counts_behind_a_budget_stay_where_they_are(tmp_path):
 def test_a_nodes_owner_serves_its_users_with_it(tmp_path):
     world = write_runs(tmp_path)
     export_model(world / "run", RunDirectory(world / "run").read_record().best, world / "model")
+    told = json.loads((world / "model" / "nodes.json").read_text(encoding="utf-8"))
+    assert (told.keys(), told["nodes"], told["counted"]) == ({"run", "nodes", "counted"}, {}, {})
     whole, found = (
         NodeModel.load(world / name, world / "berlin.csv", world / "berlin").recommender for name in ("run", "model")
     )

@@ -28,9 +28,11 @@ def answer(message: Message, context: Context) -> Message:
     """Answer one letter."""
     torch.set_num_threads(1)
     try:
-        answered = _node(context).answer(letter_of(message.content))
-    except ValueError as error:
+        node, letter = _node(context), letter_of(message.content)
+    except ValueError as error:  # of how the node was started, or of what the server sent
         answered = Letter({"error": str(error)})
+    else:
+        answered = node.answer(letter)
     return Message(record_of(answered), reply_to=message)
 
 
