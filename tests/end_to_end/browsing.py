@@ -89,7 +89,7 @@ def choose(tab: Visitor, label: str, option: str) -> None:
 
 def _is_chosen(choices: "playwright.Locator", wanted: "playwright.Locator") -> bool:
     try:
-        if not wanted.is_visible():
+        if choices.get_attribute("aria-expanded", timeout=1000 * SOON) != "true":  # else a click would close it
             choices.click(timeout=1000 * SOON)
         wanted.click(timeout=1000 * SOON)
     except playwright.TimeoutError:

@@ -35,14 +35,17 @@ def up(product: Product) -> Iterator[httpx.Client]:
     api, board = free_port(), free_port()
     command = [sys.executable, "-m", "cli", "up", "--no-train", "--data-dir", str(product.data_dir)]
     command += ["--port", str(api), "--dashboard-port", str(board)]
-    process = subprocess.Popen(command, cwd=product.data_dir, env=product.environment, stderr=subprocess.DEVNULL)
+    log = product.data_dir / "up.stderr"
+    with log.open("ab") as said:
+        process = subprocess.Popen(command, cwd=product.data_dir, env=product.environment, stderr=said)
     try:
         with httpx.Client(base_url=f"http://127.0.0.1:{api}", timeout=PATIENCE) as client:
             until(lambda: process.poll() is not None or is_ready(client), "the model in service", pause=0.2)
-            assert process.poll() is None
+            assert process.poll() is None, log.read_text()
             yield client
     finally:
-        kill_with_all_below(process.pid)
+        if process.poll() is None:
+            kill_with_all_below(process.pid)
         process.wait()
 
 

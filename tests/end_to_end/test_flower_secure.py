@@ -61,7 +61,7 @@ def _received(source: socket) -> bytes:
         return b""
 
 
-def kill_within_the_next_round(running: Flower) -> None:
+def kill_within_the_next_round(running: Flower, killed: list[str]) -> None:
     """Kill a node once it has begun to train for a sum, and start it again."""
 
     def begun() -> bool:
@@ -70,6 +70,7 @@ def kill_within_the_next_round(running: Flower) -> None:
     def watch() -> None:
         until(begun, "a sum of berlin's", 900.0)
         running.kill("berlin")
+        killed.append("berlin")
         running.start_node("berlin")
 
     threading.Thread(target=watch, daemon=True).start()
@@ -96,6 +97,7 @@ def test_rounds_by_flower_equal_the_simulation_though_a_node_is_killed_and_the_w
         update={"flower": tiny_config(flower={"minimum_nodes": 3, "patience": 300}).flower}
     )
     masked: list[bytes] = []
+    killed: list[str] = []
     with flower(tmp_path) as running, wire_to(running.port) as (port, wire):
         for name in SHARDS:
             running.start_node(name, more=["--superlink", f"127.0.0.1:{port}"] if name == "amsterdam" else [])
@@ -119,11 +121,12 @@ def test_rounds_by_flower_equal_the_simulation_though_a_node_is_killed_and_the_w
             def interrupted():
                 for report in rounds():
                     if report.round == 1:
-                        kill_within_the_next_round(running)
+                        kill_within_the_next_round(running, killed)
                     yield report
 
             run.rounds = interrupted
             assert_equal_runs(simulated, run, ("nodes", "bytes"))
+        assert killed == ["berlin"]
         assert len(masked) > 3 * 3
         assert all(words[:64] in wire and words[-64:] in wire for words in masked), "they cross as they are"
         assert not any(row in wire for row in in_the_clear(_made(tmp_path / "clear")))
