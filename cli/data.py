@@ -12,6 +12,7 @@ from cli.reading import Reading, with_reading
 from cli.removing import ask, megabytes, remove_jobs, show_removable
 from cli.screen import answer_json, answers, counted, download, notes, stages
 from fedmem.errors import StorageError
+from fedmem.identifiers import dataset_name_of
 
 if TYPE_CHECKING:
     from fedmem.storage.catalogue import CatalogueStore
@@ -49,7 +50,7 @@ def demo(
 
 def _name_of(path: Path) -> str:
     """Name a data set after its file, as the dashboard proposes it, or after its folder."""
-    return path.name if path.is_dir() else path.name.split(".")[0].strip() or "data"
+    return path.name if path.is_dir() else dataset_name_of(path.name)
 
 
 @app.command("import")

@@ -9,6 +9,7 @@ import math
 import re
 from decimal import Decimal
 from numbers import Integral
+from pathlib import PurePath
 from uuid import UUID
 
 from fedmem.errors import DataError, MissingIdError
@@ -138,3 +139,8 @@ def _check_text(text: str, what: str) -> None:
         raise DataError(f"the {what} {text!r} is how an infinite number is written, so it names nothing")
     if _SHORTENED.fullmatch(text):
         raise DataError(f"the {what} {text!r} is a number that a program has rounded; save the column as text")
+
+
+def dataset_name_of(filename: str) -> str:
+    """Propose what a data set is called that a file is imported as: the file's name up to its first dot."""
+    return PurePath(filename).name.split(".")[0].strip() or "data"

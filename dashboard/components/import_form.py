@@ -2,7 +2,6 @@
 
 import contextlib
 from dataclasses import dataclass, field
-from pathlib import PurePath
 from typing import Any
 
 import streamlit as st
@@ -14,6 +13,7 @@ from dashboard.plain_text import in_markdown
 from dashboard.transport import BackendError
 from fedmem.contracts import ImportUpload, ReadUpload, Upload
 from fedmem.contracts.uploads import UNDER_WAY
+from fedmem.identifiers import dataset_name_of
 
 _STATE, _TIMES = "import", "imports-so-far"
 LONGEST_NAME = 120  # letters, the end of the name
@@ -57,7 +57,9 @@ def import_form(names: list[str]) -> None:
         if files != now.files and not now.under_way:
             now.let_go()
             now = st.session_state[_STATE] = _Import(files)
-        name = st.text_input("Data set", _name(data.name), key=f"import-name-{data.file_id}", max_chars=255, help=_NAME)
+        name = st.text_input(
+            "Data set", dataset_name_of(data.name), key=f"import-name-{data.file_id}", max_chars=255, help=_NAME
+        )
         with st.expander("How it is read", expanded=bool(now.told and now.told.state == "failed")):
             options = ask_reading(items is not None)
         _look(now, data, items, options)
@@ -73,11 +75,6 @@ _WHAT = (
 )
 _ITEMS = "Ids with titles, genres, years or descriptions. Pictures are not uploaded."
 _NAME = "It is made if it is not there; otherwise what is new is added, and what the files describe is updated."
-
-
-def _name(filename: str) -> str:
-    """Suggest a name: the file's, without endings."""
-    return PurePath(filename).name.split(".")[0].strip() or "data"
 
 
 def _look(now: _Import, data: Any, items: Any, options: dict[str, Any]) -> None:
