@@ -110,8 +110,14 @@ def sizes(counts: Sequence[float]) -> list[str]:
     """Write bytes that stand below each other in one unit, that which the greatest reads best in."""
     for unit, scale in (("GB", 1e9), ("MB", 1e6), ("KB", 1e3)):
         if max(counts, default=0.0) >= scale:
-            return [f"{count / scale:,.1f} {unit}" if count else "0" for count in counts]
+            return [_in_unit(count / scale, unit) for count in counts]
     return [f"{count:.0f} bytes" for count in counts]
+
+
+def _in_unit(count: float, unit: str) -> str:
+    if not count:
+        return "0"
+    return f"{count:,.1f} {unit}" if count >= 0.05 else f"< 0.1 {unit}"
 
 
 def shown_value(name: str, value: object) -> str:

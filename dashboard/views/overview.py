@@ -112,7 +112,7 @@ def beside(kept: float, level: float) -> str:
     if f"{times:.2f}" == "1.00":
         return "as good"
     if times >= TIMES:
-        return f"{times:,.1f} times as good"
+        return f"{times:,.1f}× as good"
     return f"{abs(times - 1):.0%} {'worse' if times < 1 else 'better'}"
 
 

@@ -176,7 +176,7 @@ def test_overview_shows_the_job_under_way_against_the_kept_model_and_baselines(p
     [
         (0.15, 0.1, "50% better"),
         (0.05, 0.1, "50% worse"),
-        (0.4, 0.1, "4.0 times as good"),
+        (0.4, 0.1, "4.0× as good"),
         (0.5004, 0.5, "as good"),
     ],
 )

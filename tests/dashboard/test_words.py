@@ -15,5 +15,6 @@ def test_a_job_of_every_rung_has_its_place_in_the_table(rung: Rung):
 
 def test_sizes_below_each_other_are_in_one_unit():
     assert sizes([182_000, 3_600, 0]) == ["182.0 KB", "3.6 KB", "0"]
+    assert sizes([1_000_000, 30_000]) == ["1.0 MB", "< 0.1 MB"]
     assert sizes([12, 999]) == ["12 bytes", "999 bytes"]
     assert sizes([]) == []
