@@ -159,6 +159,15 @@ def database_url(request: pytest.FixtureRequest) -> str:
     return request.getfixturevalue(f"{request.param}_migrated_url")
 
 
+@pytest.fixture(params=["sqlite", "postgresql"], scope="module")
+def modules_url(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The URL of an empty database of either kind that the tests of a module share."""
+    if request.param == "sqlite":
+        yield f"sqlite:///{tmp_path_factory.mktemp('database')}/fedmem.db"
+    else:
+        yield from empty_schema(request.getfixturevalue("postgresql_server"))
+
+
 @pytest.fixture
 def engine(database_url: str) -> Iterator[Engine]:
     """An engine on a migrated database of either kind."""

@@ -1,6 +1,7 @@
 """``fedmem ab``: A/B tests on the command line."""
 
 import json
+from collections.abc import Iterator
 
 import pytest
 
@@ -8,13 +9,14 @@ from tests.end_to_end.products import Product
 
 
 @pytest.fixture(scope="module")
-def product(tmp_path_factory) -> Product:
+def product(tmp_path_factory, modules_url) -> Iterator[Product]:
     """A data set with a model in service, and one that waits."""
-    product = Product.made(tmp_path_factory.mktemp("ab"))
+    product = Product.made(tmp_path_factory.mktemp("ab"), modules_url)
     for promotion in ("auto", "manual"):
         product.queue({"federated": {"num_rounds": 1}}, promotion=promotion)
     product.train()
-    return product
+    yield product
+    product.engine.dispose()
 
 
 def test_an_empty_database_says_how_to_begin(fedmem, tmp_path):

@@ -6,6 +6,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,8 +24,21 @@ from tests.waiting import PATIENCE
 
 
 @pytest.fixture
-def url(tmp_path: Path) -> str:
+def new_url(tmp_path: Path) -> str:
+    """A file that is not there, in a folder that is not."""
     return f"sqlite:///{tmp_path}/made/fedmem.db"
+
+
+@pytest.fixture(params=["new_url", "postgresql_migrated_url"])
+def url(request: pytest.FixtureRequest) -> str:
+    return request.getfixturevalue(request.param)
+
+
+@pytest.fixture
+def store(url: str) -> Iterator[CatalogueStore]:
+    engine = connect(url)
+    yield CatalogueStore(engine)
+    engine.dispose()
 
 
 @pytest.fixture
@@ -45,19 +59,19 @@ def listed(fedmem, url: str) -> list[dict]:
     return json.loads(outcome.out)
 
 
-def test_one_command_takes_a_newcomer_from_files_to_the_database(fedmem, data, url):
-    outcome = fedmem("data", "import", data, "--database-url", url)
+def test_one_command_takes_a_newcomer_from_files_to_the_database(fedmem, data, new_url):
+    outcome = fedmem("data", "import", data, "--database-url", new_url)
     assert outcome.code == 0, outcome.err
     assert outcome.out.startswith("films: 267 new interactions, 0 kept; 30 new items, 0 changed, 0 kept; in ")
-    assert f"the database {url} was empty: its tables were made" in outcome.err
+    assert f"the database {new_url} was empty: its tables were made" in outcome.err
     assert "it holds 12 users, 30 items, 267 interactions" in outcome.err
-    (row,) = listed(fedmem, url)
+    (row,) = listed(fedmem, new_url)
     assert (row["name"], row["source"], row["users"], row["items"]) == ("films", str(data), 12, 30)
-    table = fedmem("data", "list", "--database-url", url)
+    table = fedmem("data", "list", "--database-url", new_url)
     assert "films" in table.out
 
 
-def test_importing_again_says_what_was_there(fedmem, imported, url, tmp_path):
+def test_importing_again_says_what_was_there(fedmem, imported, url, store, tmp_path):
     folder = write_data(tmp_path / "films")
     assert imported(folder)["new_interactions"] == 267
     items = folder / "items.csv"
@@ -65,7 +79,6 @@ def test_importing_again_says_what_was_there(fedmem, imported, url, tmp_path):
     again = imported(folder)
     assert (again["new_interactions"], again["known_interactions"]) == (0, 267)
     assert (again["new_items"], again["changed_items"], again["kept_items"]) == (0, 1, 29)
-    store = CatalogueStore(connect(url))
     assert store.item("films", "m07").title == "[rec] :cat: Film seven"
     outcome = fedmem("data", "import", folder, "--database-url", url)
     assert "films: 0 new interactions, 267 kept; 0 new items, 0 changed, 30 kept; in" in outcome.out
@@ -79,7 +92,7 @@ def test_an_item_that_is_listed_by_its_id_alone_is_kept(imported, tmp_path):
     assert (imported(*given)["new_items"], imported(*given)["kept_items"]) == (3, 3)
 
 
-def test_the_options_of_reading_are_those_of_train(fedmem, imported, url, tmp_path):
+def test_the_options_of_reading_are_those_of_train(fedmem, imported, url, store, tmp_path):
     rows = "who,what,when\n" + "".join(f"u{n % 3},m{n % 5},{n}\n" for n in range(20)) + "broken\n"
     (tmp_path / "mine.csv").write_text(rows, encoding="utf-8")
     (tmp_path / "films.csv").write_text("item_id,title\nm1,One\n", encoding="utf-8")
@@ -89,18 +102,17 @@ def test_the_options_of_reading_are_those_of_train(fedmem, imported, url, tmp_pa
     files = ("--items", tmp_path / "films.csv", "--images", tmp_path / "pictures")
     record = imported(tmp_path / "mine.csv", *columns, *files, "--skip-bad-rows", 1, "--name", "mine")
     assert (record["name"], record["new_interactions"], record["rows_skipped"]) == ("mine", 20, 1)
-    store = CatalogueStore(connect(url))
     assert store.item("mine", "m1").title == "One"
     assert store.item("mine", "m2").image_path == str(tmp_path / "pictures" / "m2.png")
 
 
-def test_a_picture_has_an_absolute_path(imported, url, tmp_path, monkeypatch):
+def test_a_picture_has_an_absolute_path(imported, url, store, tmp_path, monkeypatch):
     write_data(tmp_path / "films")
     (tmp_path / "covers").mkdir()
     (tmp_path / "covers" / "m01.jpg").touch()
     monkeypatch.chdir(tmp_path)
     imported("films", "--images", "covers")
-    assert CatalogueStore(connect(url)).item("films", "m01").image_path == str(tmp_path / "covers" / "m01.jpg")
+    assert store.item("films", "m01").image_path == str(tmp_path / "covers" / "m01.jpg")
 
 
 def test_a_broken_file_leaves_nothing(fedmem, imported, url, tmp_path):
@@ -177,17 +189,17 @@ def test_a_password_is_not_printed(fedmem, data):
     assert "s3cret" not in outcome.err + outcome.out
 
 
-def test_a_data_set_is_removed_once_that_is_confirmed(fedmem, imported, data, url, monkeypatch):
+def test_a_data_set_is_removed_once_that_is_confirmed(fedmem, imported, data, url, store, monkeypatch):
     imported(data)
     monkeypatch.setattr("sys.stdin", io.StringIO("n\n"))
     asked = fedmem("data", "remove", "films", "--database-url", url)
     assert (asked.code, "Remove films for good?" in asked.err) == (1, True)
     assert [row["name"] for row in listed(fedmem, url)] == ["films"]
-    before = megabytes(database_size(connect(url)))
+    before = megabytes(database_size(store.engine))
     done = fedmem("data", "remove", "films", "--yes", "--database-url", url)
     assert (done.code, listed(fedmem, url)) == (0, [])
     assert f"the database of all data sets takes {before}\n" in done.err
-    assert f"the database takes {megabytes(database_size(connect(url)))} now\n" in done.err
+    assert f"the database takes {megabytes(database_size(store.engine))} now\n" in done.err
     outcome = fedmem("data", "remove", "films", "--database-url", url)
     assert outcome.code == 2
     assert "there is no data set 'films'; there are none yet. fedmem data import brings one in" in outcome.err
@@ -203,24 +215,24 @@ def test_a_name_that_is_none(fedmem, data, url):
 # --- db
 
 
-def test_the_tables_of_a_database(fedmem, url):
-    outcome = fedmem("db", "current", "--database-url", url)
+def test_the_tables_of_a_database(fedmem, new_url):
+    outcome = fedmem("db", "current", "--database-url", new_url)
     assert (outcome.code, outcome.out) == (0, "none\n")
     assert f"the newest is {migrations.head()}; run: fedmem db upgrade" in outcome.err
-    refused = fedmem("data", "list", "--database-url", url)
+    refused = fedmem("data", "list", "--database-url", new_url)
     assert refused.code == 2
     assert "run: fedmem db upgrade" in refused.err
-    assert "its tables were made" in fedmem("db", "upgrade", "--database-url", url).err
-    assert fedmem("db", "current", "--database-url", url).out == f"{migrations.head()}\n"
-    assert "nothing to do" in fedmem("db", "upgrade", "--database-url", url).err
+    assert "its tables were made" in fedmem("db", "upgrade", "--database-url", new_url).err
+    assert fedmem("db", "current", "--database-url", new_url).out == f"{migrations.head()}\n"
+    assert "nothing to do" in fedmem("db", "upgrade", "--database-url", new_url).err
 
 
-def test_import_leaves_a_newer_database_alone(fedmem, data, url, tmp_path):
-    fedmem("db", "upgrade", "--database-url", url)
+def test_import_leaves_a_newer_database_alone(fedmem, data, new_url, tmp_path):
+    fedmem("db", "upgrade", "--database-url", new_url)
     with sqlite3.connect(tmp_path / "made" / "fedmem.db") as connection:
         connection.execute("UPDATE alembic_version SET version_num = '9999'")
     connection.close()
-    outcome = fedmem("data", "import", data, "--database-url", url)
+    outcome = fedmem("data", "import", data, "--database-url", new_url)
     assert outcome.code == 2
     assert "cannot be migrated" in outcome.err
 
@@ -298,11 +310,11 @@ def test_a_file_names_its_data_set_as_the_dashboard_proposes(fedmem, imported, t
     assert [row["name"] for row in listed(fedmem, url)] == [name]
 
 
-def test_a_data_set_has_a_setting_and_an_import_says_what_it_left_out(fedmem, imported, data, url):
+def test_a_data_set_has_a_setting_and_an_import_says_what_it_left_out(fedmem, imported, data, url, store):
     assert imported(data)["repeats"] is None
     assert imported(data, "--repeats", "offer")["repeats"] == "offer"
-    CatalogueStore(connect(url)).put_item("films", ItemRow("m07", "By hand"))
-    removed = CatalogueStore(connect(url)).delete_user("films", "u00").interactions
+    store.put_item("films", ItemRow("m07", "By hand"))
+    removed = store.delete_user("films", "u00").interactions
     again = imported(data)
     assert (again["repeats"], again["edits_kept"], again["kept_items"]) == ("offer", 1, 30)
     assert (again["new_interactions"], again["deleted_interactions"]) == (0, removed)

@@ -8,9 +8,9 @@ from tests.cli.conftest import write_data
 
 
 @pytest.fixture
-def films(fedmem, tmp_path):
+def films(fedmem, tmp_path, database_url):
     folder = write_data(tmp_path / "films")
-    url = ("--database-url", f"sqlite:///{tmp_path / 'fedmem.db'}")
+    url = ("--database-url", database_url)
     assert fedmem("data", "import", folder, *url).code == 0
     return folder, url
 

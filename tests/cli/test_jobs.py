@@ -2,6 +2,7 @@
 
 import io
 import json
+from collections.abc import Iterator
 
 import pytest
 
@@ -13,8 +14,10 @@ from tests.end_to_end.products import Product
 
 
 @pytest.fixture(scope="module")
-def product(tmp_path_factory) -> Product:
-    return Product.made(tmp_path_factory.mktemp("jobs"))
+def product(tmp_path_factory, modules_url) -> Iterator[Product]:
+    product = Product.made(tmp_path_factory.mktemp("jobs"), modules_url)
+    yield product
+    product.engine.dispose()
 
 
 @pytest.fixture(scope="module")
@@ -191,8 +194,8 @@ def test_clients_that_cannot_be_attacked(fedmem, product, finished):
     assert fedmem("audit", finished, "--attacks", "--clients", 1, *elsewhere).code == 2
 
 
-def test_jobs_are_removed_once_what_they_take_was_shown(fedmem, tmp_path, monkeypatch):
-    product = Product.made(tmp_path)
+def test_jobs_are_removed_once_what_they_take_was_shown(fedmem, tmp_path, empty_url, monkeypatch):
+    product = Product.made(tmp_path, empty_url)
     place = ("--database-url", product.url, "--data-dir", product.data_dir)
     serving, other = product.queue(), product.queue(kind="experiment")
     product.train()
@@ -213,3 +216,4 @@ def test_jobs_are_removed_once_what_they_take_was_shown(fedmem, tmp_path, monkey
     assert (removed.code, "in service" in removed.err, "12 users" in removed.err) == (0, True, True)
     assert list((product.data_dir / "jobs").iterdir()) == []
     assert [row["name"] for row in json.loads(fedmem("data", "list", "--json", *place[:2]).out)] == ["other"]
+    product.engine.dispose()

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from collections.abc import Iterator
 
 import pytest
 
@@ -11,13 +12,14 @@ from tests.end_to_end.products import Product
 
 
 @pytest.fixture(scope="module")
-def product(tmp_path_factory) -> Product:
+def product(tmp_path_factory, modules_url) -> Iterator[Product]:
     """A data set with a model in service, and one that waits."""
-    product = Product.made(tmp_path_factory.mktemp("models"))
+    product = Product.made(tmp_path_factory.mktemp("models"), modules_url)
     for promotion in ("auto", "manual"):
         product.queue({"federated": {"num_rounds": 1}}, promotion=promotion)
     product.train()
-    return product
+    yield product
+    product.engine.dispose()
 
 
 @pytest.fixture

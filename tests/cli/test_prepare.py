@@ -26,26 +26,21 @@ def _few_covers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(preparing, "write_demo", partial(write_demo, num_users=60, num_items=40))
 
 
-@pytest.fixture
-def url(tmp_path) -> str:
-    return f"sqlite:///{tmp_path}/fedmem.db"
-
-
-def test_an_empty_database_gets_the_demo_and_one_job_however_often_it_is_asked(fedmem, tmp_path, url):
+def test_an_empty_database_gets_the_demo_and_one_job_however_often_it_is_asked(fedmem, tmp_path, empty_url):
     for _ in range(2):
-        outcome = fedmem("db", "prepare", "--database-url", url, "--data-dir", tmp_path / "data")
+        outcome = fedmem("db", "prepare", "--database-url", empty_url, "--data-dir", tmp_path / "data")
         assert outcome.code == 0, outcome.err
-        assert what_is_there(url) == (["demo"], ["demo"])
+        assert what_is_there(empty_url) == (["demo"], ["demo"])
 
 
-def test_data_of_ones_own_is_left_alone(fedmem, tmp_path, url, data):
-    assert fedmem("data", "import", data, "--database-url", url).code == 0
-    outcome = fedmem("db", "prepare", "--database-url", url, "--data-dir", tmp_path / "data")
+def test_data_of_ones_own_is_left_alone(fedmem, tmp_path, empty_url, data):
+    assert fedmem("data", "import", data, "--database-url", empty_url).code == 0
+    outcome = fedmem("db", "prepare", "--database-url", empty_url, "--data-dir", tmp_path / "data")
     assert outcome.code == 0, outcome.err
-    assert what_is_there(url) == (["films"], [])
+    assert what_is_there(empty_url) == (["films"], [])
 
 
-def test_no_job_is_queued_where_none_is_wanted(fedmem, tmp_path, url):
-    outcome = fedmem("db", "prepare", "--no-train", "--database-url", url, "--data-dir", tmp_path / "data")
+def test_no_job_is_queued_where_none_is_wanted(fedmem, tmp_path, empty_url):
+    outcome = fedmem("db", "prepare", "--no-train", "--database-url", empty_url, "--data-dir", tmp_path / "data")
     assert outcome.code == 0, outcome.err
-    assert what_is_there(url) == (["demo"], [])
+    assert what_is_there(empty_url) == (["demo"], [])

@@ -1,6 +1,7 @@
 """``fedmem schedules``: the schedules of a database on the command line."""
 
 import json
+from collections.abc import Iterator
 
 import pytest
 
@@ -11,8 +12,23 @@ from tests.end_to_end.products import Product
 
 
 @pytest.fixture
-def product(tmp_path) -> Product:
-    return Product.made(tmp_path)
+def product(tmp_path, database_url) -> Iterator[Product]:
+    product = Product.made(tmp_path, database_url)
+    yield product
+    product.engine.dispose()
+
+
+@pytest.fixture
+def damage(product):
+    """Change rows as only SQLite lets one: it keeps any value in any column."""
+    if not product.url.startswith("sqlite"):
+        pytest.skip("PostgreSQL keeps no value that is not of the column's kind")
+
+    def change(statement: str) -> None:
+        with writing(product.engine) as connection:
+            connection.exec_driver_sql(statement)
+
+    return change
 
 
 def test_an_empty_database_says_how_to_begin(fedmem, product):
@@ -93,30 +109,28 @@ def test_what_is_wrong_is_one_clear_error(fedmem, product, given, words):
 
 
 @pytest.mark.parametrize(
-    ("damage", "said"),
+    ("values", "said"),
     [
         ("rounds = 'many', next_at = 'soon'", "the row of schedule 1 in the database is damaged"),
         ("cron = x'ff'", "the row of schedule 1 in the database is damaged"),
         ("timezone = 'Mars'", ""),
     ],
 )
-def test_a_damaged_row_is_said_and_spoils_no_list(fedmem, product, damage, said):
+def test_a_damaged_row_is_said_and_spoils_no_list(fedmem, product, damage, values, said):
     url = ("--database-url", product.url)
     for hour in (3, 4):
         assert fedmem("schedules", "add", "--dataset", "tiny", "--cron", f"0 {hour} * * *", *url).code == 0
-    with writing(product.engine) as connection:
-        connection.exec_driver_sql(f"UPDATE schedules SET {damage} WHERE id = 1")
+    damage(f"UPDATE schedules SET {values} WHERE id = 1")
     warn_once.cache_clear()
     shown = fedmem("schedules", "list", *url)
     assert (shown.code, "0 4 * * *" in shown.out, said in shown.err) == (0, True, True), shown.err
     assert [row["id"] for row in json.loads(fedmem("schedules", "list", "--json", *url).out)] == [1, 2]
 
 
-def test_a_damaged_data_set_is_said_and_spoils_no_list(fedmem, product, caplog):
+def test_a_damaged_data_set_is_said_and_spoils_no_list(fedmem, product, damage, caplog):
     url = ("--database-url", product.url)
     product.write("books", "b", "Book")
-    with writing(product.engine) as connection:
-        connection.exec_driver_sql("UPDATE datasets SET source = x'ff', imported_at = 'then' WHERE name = 'books'")
+    damage("UPDATE datasets SET source = x'ff', imported_at = 'then' WHERE name = 'books'")
     warn_once.cache_clear()
     caplog.clear()
     shown = fedmem("data", "list", *url)

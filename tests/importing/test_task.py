@@ -4,7 +4,6 @@ import json
 
 import pytest
 
-import migrations
 from fedmem.contracts.uploads import ImportUpload, ReadUpload
 from fedmem.errors import ConfigError
 from fedmem.importing import uploads as uploads_module
@@ -23,21 +22,14 @@ OPTIONS = {"user_column": "customer", "item_column": "sku"}
 
 
 @pytest.fixture
-def url(tmp_path):
-    url = f"sqlite:///{tmp_path / 'fedmem.db'}"
-    migrations.upgrade(url)
-    return url
-
-
-@pytest.fixture
-def store(url):
-    engine = connect(url)
+def store(database_url):
+    engine = connect(database_url)
     yield CatalogueStore(engine)
     engine.dispose()
 
 
 @pytest.fixture
-def uploads(tmp_path, url, monkeypatch):
+def uploads(tmp_path, database_url, monkeypatch):
     """Uploads whose process does nothing: the test does it."""
 
     class Idle:
@@ -45,16 +37,16 @@ def uploads(tmp_path, url, monkeypatch):
         def wait(self): ...
 
     monkeypatch.setattr(uploads_module.subprocess, "Popen", Idle)
-    return Uploads(tmp_path / "uploads", url)
+    return Uploads(tmp_path / "uploads", database_url)
 
 
 @pytest.fixture
-def done(uploads, url, tmp_path):
+def done(uploads, database_url, tmp_path):
     """``done(id, order)``: what is told once it is done."""
 
     def do(upload_id, order):
         uploads.start(upload_id, order)
-        Task(tmp_path / "uploads" / upload_id, url).run()
+        Task(tmp_path / "uploads" / upload_id, database_url).run()
         return uploads.get(upload_id)
 
     return do
