@@ -6,6 +6,7 @@ FedMemError
 │   └── MissingIdError       there is no id where one is expected
 ├── FeatureError       a required modality or model that cannot be had (says how to get it or do without)
 ├── TrainingError      training that cannot go on (the loss is no longer a number)
+│   └── NodesAwayError       machines that clients train on are away: the job waits for who brings them back
 ├── CheckpointError    a run directory that cannot be read, or does not fit what is asked of it
 │   └── DiskFullError        one that cannot be written for want of room, and can be once there is some
 ├── StorageError       a database that cannot be reached, written, or is not at this version's schema
@@ -58,7 +59,7 @@ class TrainingError(FedMemError):
 
 
 class NodesAwayError(TrainingError):
-    """Too few nodes of other owners were there for too long."""
+    """A machine that clients train on is lost, or too few nodes of other owners were there for too long."""
 
 
 class CheckpointError(FedMemError):

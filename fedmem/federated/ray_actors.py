@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from fedmem.errors import TrainingError
+from fedmem.errors import NodesAwayError
 from fedmem.federated.client_host import ClientHost
 from fedmem.federated.messages import Broadcast
 from fedmem.federated.ray_cluster import Cluster
@@ -79,7 +79,7 @@ class Actors:
         """Yield the hosts' answers to ``what(group, broadcast, *rest)``, in the groups' order.
 
         Raises:
-            TrainingError: if an actor is lost.
+            NodesAwayError: if an actor is lost.
         """
         number, sent = self._put(broadcast)
         running: deque[Any] = deque()
@@ -124,7 +124,7 @@ class Actors:
         except self._ray.exceptions.RayTaskError as error:  # a full disk, say
             raise error.cause from error
         except self._ray.exceptions.RayError as error:
-            raise TrainingError(
+            raise NodesAwayError(
                 "a Ray actor is lost, and what its clients remember with it; perhaps its machine is away, or memory "
                 "was short (lower federated.chunk_size or workers): resume from the last checkpoint "
                 f"({_first_line(error)})"

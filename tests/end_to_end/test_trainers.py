@@ -16,9 +16,10 @@ import pytest
 
 from backend.eraser import Eraser
 from fedmem.config_reader import merged
-from fedmem.errors import ConfigError, ConflictError
+from fedmem.errors import ConfigError, ConflictError, NodesAwayError
 from fedmem.evaluation.baselines import EASE, ItemItemCounts, Popularity
 from fedmem.evaluation.evaluate import evaluate
+from fedmem.experiment import TrainingRun
 from fedmem.features.model_files import ModelFiles
 from fedmem.features.preference_endpoint import EndpointWriter
 from fedmem.features.text import TextEncoder
@@ -480,6 +481,27 @@ def test_a_trainer_with_another_folder_lets_the_job_wait(product, tmp_path):
     found = product.jobs.get(job.id)
     assert found.state == "paused"
     assert "FEDMEM_DATA_DIR" in found.message
+
+
+def test_a_job_whose_machine_is_lost_waits_and_goes_on_from_its_last_checkpoint(product, monkeypatch):
+    job = product.queue()
+    going_on = TrainingRun.rounds
+
+    def rounds(run, *given, **named):
+        for report in going_on(run, *given, **named):
+            if report.round == 5:
+                raise NodesAwayError("a machine is away")
+            yield report
+
+    with monkeypatch.context() as lost:
+        lost.setattr(TrainingRun, "rounds", rounds)
+        product.train()
+    found = product.jobs.get(job.id)
+    assert (found.state, found.message) == ("paused", "a machine is away")
+    product.jobs.resume(job.id)
+    product.train()
+    assert product.jobs.get(job.id).state == "succeeded"
+    assert [row[0] for row in product.rows(job.id)["rounds"]] == list(range(ROUNDS + 1))
 
 
 def test_a_job_that_continues_one_that_ended_early_says_what_to_raise(product):

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from fedmem.config import ExperimentConfig
-from fedmem.errors import TrainingError
+from fedmem.errors import NodesAwayError
 from fedmem.experiment import TrainingRun
 from fedmem.federated.messages import Broadcast, MetricSums, UpdateSum
 from fedmem.federated.ray_cluster import Cluster
@@ -111,7 +111,10 @@ def test_an_actor_that_finds_no_memories_is_an_error_and_the_run_resumes_from_it
             path.unlink()
             os.kill(process_of(ray, run.population, 0), signal.SIGKILL)
 
-    with closing(run), pytest.raises(TrainingError, match="a Ray actor is lost, and what its clients remember with it"):
+    with (
+        closing(run),
+        pytest.raises(NodesAwayError, match="a Ray actor is lost, and what its clients remember with it"),
+    ):
         list(run.rounds(watch=lose))
     to_the_end(TrainingRun.resume(tmp_path, tiny_config(federated=SHARDS)))
     assert written(tmp_path) == simulated
