@@ -16,6 +16,8 @@ from fedmem.errors import TrainingError
 from fedmem.nodes.letter import Letter
 from fedmem.nodes.masked import Lanes
 from fedmem.nodes.node_store import NodeStore
+from fedmem.nodes.questions import model_of, questions_of, tags_of
+from fedmem.nodes.sums_before import SumsBefore
 from fedmem.secure_sums.client import MaskingClient, Shares
 from fedmem.secure_sums.keys import public_key
 from fedmem.secure_sums.sealing import seal, unseal
@@ -60,22 +62,24 @@ class MaskingNode:
     """A node in the sums of one run.
 
     Args:
+        name: how the node is called.
         store: the run's folder at the node.
         config: the run's configuration.
         least: fewest nodes that the owner lets its sums be added up with.
     """
 
-    def __init__(self, store: NodeStore, config: ExperimentConfig, least: int) -> None:
-        self.path = store.path / FILE
+    def __init__(self, name: str, store: NodeStore, config: ExperimentConfig, least: int) -> None:
+        self.name, self.path, self.before = name, store.path / FILE, SumsBefore(store.path)
         self.config = config
         self.owners, self.least = least, max(least, config.flower.minimum_nodes)
 
     def announce(self, letter: Letter) -> Letter:
-        """Draw secrets for a session, and publish their public keys."""
+        """Draw secrets for a session; publish their public keys, and of which nodes this sum was when it was read."""
+        questions = [str(one) for one in letter.facts["questions"]]
         device, sealing = MaskingClient(int(letter.facts["party"]), SystemDraws()), os.urandom(KEY_BYTES)
         keys = [device.public_key.hex(), public_key(sealing).hex()]
-        self._write(letter, "announced", device, {"sealing": sealing.hex(), "keys": keys})
-        return Letter({"keys": keys})
+        self._write(letter, "announced", device, {"sealing": sealing.hex(), "keys": keys, "questions": questions})
+        return Letter({"keys": keys, "least": self.owners, "before": self.before.of(questions)})
 
     def share(self, letter: Letter) -> Letter:
         """Share the secrets with the neighbours, sealed, once it is checked with whom the sum is."""
@@ -103,6 +107,8 @@ class MaskingNode:
         if "session" not in letter.facts:
             raise TrainingError("the server asks for a sum in the clear, and this run's are secure")
         told = self._told(letter, "shared")
+        if questions_of(letter, model_of(letter)) != told["questions"]:
+            raise TrainingError("the server asks for another sum than it took keys for")
         facts, device = told["opened"], self._device(told)
         for owner in facts["neighbours"]:
             sealed, theirs = letter.facts["sealed"][str(owner)], facts["keys"][str(owner)][1]
@@ -110,7 +116,7 @@ class MaskingNode:
             content = unseal(bytes.fromhex(told["sealing"]), bytes.fromhex(theirs), name, bytes.fromhex(sealed))
             key, seed = (int.from_bytes(part) for part in (content[:SHARE_BYTES], content[SHARE_BYTES:]))
             device.hold(owner, Shares(key, seed))
-        self._write(letter, "masked", device, {"opened": facts}, secrets=False)
+        self._write(letter, "masked", device, {"opened": facts, "questions": told["questions"]}, secrets=False)
         return Joined(device, _session(device.client, facts), int(facts["cohort"]), int(facts["nodes"]))
 
     def reveal(self, letter: Letter) -> Letter:
@@ -129,11 +135,21 @@ class MaskingNode:
         least = max(facts["threshold"], min(self.least, len(facts["neighbours"]) + 1))
         if device.client not in survivors or len(set(survivors)) < least:
             raise TrainingError(f"the server asks {len(survivors)} nodes for shares, and {least} are the fewest here")
+        self._note(told["questions"], [str(tag) for tag in letter.facts["of"]], len(set(survivors)))
         shares = {str(owner): hex(share) for owner, share in device.reveal(set(survivors)).items()}
         # The secrets go with this: from here on nothing of this sum can be unmasked by who reads the disk.
         found = {"session": letter.facts["session"], "survivors": survivors, "shares": shares}
         write_json(self.path, {**found, "stage": "revealed"})
         return Letter({"shares": shares})
+
+    def _note(self, questions: Sequence[str], nodes: Sequence[str], survivors: int) -> None:
+        """Note of which nodes the sum is; refuse it where it was of others before, whose difference it would tell."""
+        before = self.before.of(questions)
+        if before and before != nodes:
+            raise TrainingError(f"the sum was of {len(before)} nodes when it was read before, and would be of others")
+        if len(set(nodes)) < max(self.least, survivors) or not {*tags_of([self.name])} <= set(nodes):
+            raise TrainingError(f"the server names {len(nodes)} nodes of a sum of {survivors} or more")
+        self.before.note(questions, nodes)
 
     def _check(self, own: int, keys: Keys, facts: Mapping[str, Any]) -> None:
         """Refuse a session that would not hide the node; the server cannot widen it afterwards."""

@@ -12,12 +12,15 @@ from collections.abc import Callable, Mapping
 from contextlib import closing
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
+
 from fedmem.config import ExperimentConfig
 from fedmem.config_reader import validate_config
 from fedmem.data.federated_dataset import FederatedDataset
 from fedmem.data.formats import load_dataset
 from fedmem.data.trainable import require_trainable
-from fedmem.errors import OUT_OF_MEMORY, CheckpointError, ConfigError, FedMemError
+from fedmem.errors import OUT_OF_MEMORY, CheckpointError, ConfigError, FedMemError, TrainingError
 from fedmem.features.build import Encoding, build_user_features
 from fedmem.features.cache import Cache
 from fedmem.features.preference_endpoint import preference_writer
@@ -33,6 +36,8 @@ from fedmem.nodes.setup import catalogue_of
 from fedmem.nodes.wire import broadcast_of, metrics_letter, update_letter
 
 logger = logging.getLogger(__name__)
+
+UserIndices = npt.NDArray[np.int64]
 
 
 def own_users(data: Path, config: ExperimentConfig, catalogue: FederatedDataset) -> FederatedDataset:
@@ -124,23 +129,21 @@ class Node:
 
     def _train(self, store: NodeStore, letter: Letter) -> Letter:
         """Train the drawn clients, all chunks of them, and add up what comes of it."""
-        store.heed_order(letter.facts["order"])
         round_number, clients = letter.facts["round"], letter.arrays["clients"]
         joined = self._joined(store, letter)
         with closing(self._population(store, letter, to_train=True)) as population:
+            chosen = _handing_on(letter, population)
             store.begin_round(round_number + 1)
             broadcast = broadcast_of(letter, population.config.transitions)
             chunks = (chunk for chunk in population.train(clients, broadcast) if isinstance(chunk, UpdateSum))
             update = functools.reduce(operator.add, chunks)
             if joined is None:
                 return update_letter(update)
-            chosen = letter.arrays.get("handing_on")
             handed_on = None if chosen is None else population.handed_on_together(chosen, broadcast)
             lanes, form = update_lanes(population.config, joined.cohort, joined.nodes, update, handed_on)
             return Letter({"form": form}, joined.masked(lanes))
 
     def _evaluate(self, store: NodeStore, letter: Letter) -> Letter:
-        store.heed_order(letter.facts["order"])
         split, joined = letter.facts["split"], self._joined(store, letter)
         with closing(self._population(store, letter, to_train=False)) as population:
             if split == "validation":
@@ -158,8 +161,10 @@ class Node:
         return masking.join(letter) if masking.config.secure_sums.enabled else None
 
     def _masking(self, store: NodeStore, letter: Letter) -> MaskingNode:
+        """Take up the secure sum that a letter belongs to, unless it is older than one that was answered."""
         self._require(store)
-        return MaskingNode(store, self._accepted(store.setup()), self.least or 0)
+        store.heed_order(letter.facts["order"])
+        return MaskingNode(self.name, store, self._accepted(store.setup()), self.least or 0)
 
     def _require(self, store: NodeStore) -> None:
         if not store.ready:
@@ -183,6 +188,14 @@ class Node:
             memories=store.memories(letter.facts["round"], to_train=to_train),
             first=letter.facts["first"],
         )
+
+
+def _handing_on(letter: Letter, population: SimulatedPopulation) -> UserIndices | None:
+    """Read who hands on; refuse those who have, beside whom a secure sum would be of the others alone."""
+    chosen = letter.arrays.get("handing_on")
+    if chosen is not None and len(np.setdiff1d(chosen, population.having_transitions(letter.facts["round"]))):
+        raise TrainingError("the server asks for transitions that were handed on before: its files are not of one time")
+    return chosen
 
 
 def _config_of(setup: Letter) -> ExperimentConfig:

@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fedmem.config import ExperimentConfig
+from fedmem.errors import CheckpointError
 from fedmem.federated.messages import Arrays, Broadcast, MaskedSum, MetricSums, Session, UpdateSum
 from fedmem.federated.postprocessing import Postprocessors
 from fedmem.federated.round import Split
@@ -51,6 +52,10 @@ class NodePopulation:
         """Wait until as many nodes are there as a round needs and, at a run's start, number their clients."""
         population = cls(config, Correspondence(config, setup, courier, Roster(path)))
         if not population.roster.members:
+            if (path.parent / "run.json").exists():  # nodes that came now would be other ones than it was trained with
+                raise CheckpointError(
+                    f"{path}: it is missing, or names no node. Put the run's own back, or train anew."
+                )
             population.nodes.enrol()
         return population
 
@@ -76,6 +81,7 @@ class NodePopulation:
         """
         assert session is None, "nodes mask, and not their clients"
         assert not postprocessors, "the run refuses them"
+        self.roster.back_to(broadcast.round)  # no sooner: a run that was tested at an earlier round may go on
         if self.config.secure_sums.enabled:
             yield self._trained_in_secret(clients, broadcast)
             return
@@ -177,7 +183,6 @@ class NodePopulation:
 
     def restore_memories(self, memories: Iterable[Any], round_number: int, handed_on: Any = None) -> None:
         """Stand after a round: nodes keep what their clients held then."""
-        self.roster.back_to(round_number)
 
 
 def _telling(update: UpdateSum, told: Mapping[str, float]) -> UpdateSum:

@@ -9,6 +9,7 @@ from fedmem.federated.messages import UpdateSum
 from fedmem.nodes.letter import Letter
 from fedmem.nodes.masked import Facts, Lanes
 from fedmem.nodes.masked_session import MaskedSession
+from fedmem.nodes.questions import questions_of
 
 
 class SumLost(Exception):
@@ -55,6 +56,10 @@ class Wanted:
     def names(self) -> list[str]:
         """The nodes that are asked."""
         return [name for name in self.letters if not self.only or name in self.only]
+
+    def asked(self, name: str, model: str) -> list[str]:
+        """Tell by what a node knows again what it is asked."""
+        return questions_of(self.letters[name], model)
 
     def lacks(self, config: ExperimentConfig, names: Collection[str]) -> str | None:
         """Tell what a sum of these nodes lacks to hide each of them; None if nothing."""

@@ -1,6 +1,7 @@
 """Runs whose nodes mask what they send, and nodes for them."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -33,3 +34,9 @@ def nodes_of(folder: Path, shards: Mapping[str, range] = FOUR) -> LoopbackCourie
         for number, (name, users) in enumerate(shards.items(), start=101)
     }
     return LoopbackCourier(found)
+
+
+def hurried(apart: Snapshot, wait: float = 0.5) -> Snapshot:
+    """The same snapshot, of a run that hardly waits for nodes."""
+    flower = apart.config.flower.model_copy(update={"wait": wait})
+    return replace(apart, config=apart.config.model_copy(update={"flower": flower}))

@@ -108,6 +108,24 @@ def test_what_a_node_trained_in_vain_it_hands_on_later(lenient, courier, tmp_pat
         assert not stores[2].changed(np.arange(5), 1).any()
 
 
+def test_what_a_node_trained_in_vain_last_it_hands_on_when_the_run_goes_on_after_its_test(lenient, courier, tmp_path):
+    """The test is of the best round, and is not to have the last one's absence forgotten."""
+    courier.trouble = lambda node, asked, answer: (
+        "it is gone" if node == "cadiz" and asked.facts["kind"] in ("train", "evaluate") else answer
+    )
+    all_drawn = lenient.config.federated.model_copy(update={"client_fraction": 0.9})
+    lenient = replace(lenient, config=lenient.config.model_copy(update={"federated": all_drawn}))
+    with closing(TrainingRun.start(tmp_path / "run", lenient, courier=courier)) as run:
+        list(run.rounds())
+        run.population.restore_memories([], 4)  # as the test of an earlier model does
+    courier.trouble = lambda node, asked, answer: answer
+    more = lenient.config.model_copy(update={"federated": all_drawn.model_copy(update={"num_rounds": 7})})
+    with closing(TrainingRun.resume(tmp_path / "run", more, courier=courier)) as again:
+        list(again.rounds())
+        handed_on = sum(int(store.all_handed_on(7).sum()) for store in courier.stores(again.population.roster.run))
+        assert again.server.state.transitions.taken.sum() == handed_on
+
+
 def test_a_run_that_is_taken_up_again_equals_one_that_was_not(together, apart, courier, tmp_path):
     with closing(TrainingRun.start(tmp_path / "run", apart, courier=courier)) as run:
         rounds = run.rounds()

@@ -12,7 +12,7 @@ from fedmem.nodes.letter import Letter
 from fedmem.nodes.masked_rounds import MaskedRounds
 from fedmem.secure_sums.fixed_point import FixedPoint
 from tests.nodes.equal import assert_equal_runs
-from tests.nodes.secured import ALL_DRAWN, SECURE, nodes_of, secured_snapshots
+from tests.nodes.secured import ALL_DRAWN, SECURE, hurried, nodes_of, secured_snapshots
 from tests.tiny import tiny_config
 
 APART = ("nodes", "bytes")  # what a node sends for its users is not what each of them would send
@@ -117,12 +117,6 @@ def test_below_the_minimum_no_sum_is_read_and_the_run_waits(courier, tmp_path):
             next(run.rounds())
     kinds = {Letter.from_bytes(content).facts["kind"] for _, content in courier.sent}
     assert kinds == {"hello", "setup", "keys", "shares", "train"}, "no share was asked for"
-
-
-def hurried(apart):
-    """The same snapshot, of a run that hardly waits for nodes."""
-    flower = apart.config.flower.model_copy(update={"wait": 0.5})
-    return replace(apart, config=apart.config.model_copy(update={"flower": flower}))
 
 
 def test_a_round_that_was_read_is_not_made_again_of_other_nodes(tmp_path):

@@ -210,9 +210,11 @@ def test_it_sends_nothing_but_what_is_documented(tmp_path, project_root):
     letters, _ = recorded(_made(tmp_path / "masked"), SECURE)
     facts = {name for letter in letters for name in letter.facts}
     asked = {"node", "kind", "order", "round", "cpu_seconds", "ready", "users"}
-    assert facts == asked | {"keys", "sealed", "form", "shares"}
+    assert facts == asked | {"keys", "least", "before", "sealed", "form", "shares"}
     told = (project_root / "docs" / "deployment.md").read_text(encoding="utf-8")
-    assert all(f"`{name}`" in told for name in ("keys", "sealed", "form", "shares", "numbers", "pairs"))
+    assert all(
+        f"`{name}`" in told for name in ("keys", "least", "before", "sealed", "form", "shares", "numbers", "pairs")
+    )
     forms = [
         letter.facts["form"] for letter in letters if "form" in letter.facts and letter.arrays.keys() != {"trainable"}
     ]
