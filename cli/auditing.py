@@ -26,8 +26,9 @@ CROSSED = (
 
 OF_NODES = (
     "crossed of each node, never masked: its name, how many users it has, which of them (by number) are long enough to "
-    "train, and its CPU seconds"
+    "train, its CPU seconds and the type of an error"
 )
+OF_SUMS = "of how many nodes its owner wants a sum, and of which nodes one was that is made again"
 
 BUDGETED = {  # what crosses and may have a budget, in words
     "weights": "the weights",
@@ -82,7 +83,10 @@ def of_nodes(config: "ExperimentConfig") -> list[str]:
     masked = config.secure_sums.enabled
     least = config.flower.minimum_nodes
     sums = f"masked, read in sums over {least} nodes or more" if masked else "of each node in the clear"
-    return [f"updates, prototypes, transitions and metrics crossed {sums}", OF_NODES]
+    return [
+        f"updates, prototypes, transitions and metrics crossed {sums}",
+        f"{OF_NODES}; {OF_SUMS}" if masked else OF_NODES,
+    ]
 
 
 def _attacked(data_dir: Path, job: int, clients: int, cohort: int) -> "LeakReport":

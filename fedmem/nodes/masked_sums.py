@@ -148,11 +148,18 @@ class MaskedSums:
             for number, name in session.names.items()
         }
 
+        blamed: dict[str, set[str]] = {}
+
         def read(name: str, letter: Letter) -> tuple[Lanes, Facts]:
+            if owners := [session.names[owner] for owner in letter.facts.get("unopened", ())]:
+                for owner in owners:
+                    blamed.setdefault(owner, set()).add(name)
+                raise ValueError(f"it could not open what {', '.join(owners)} sealed for it")
             form = letter.facts.get("form", {})
             return check_lanes(letter.arrays, wanted.sizes(form)), form
 
         found = self.nodes.asked(letters, read)
+        self._blame(blamed)
         answers = {name: (*found[name][0], found[name][1]) for name in letters if name in found}
         written = {name: json.dumps(form, sort_keys=True) for name, (_, form, _) in answers.items()}
         for name in _unlike(written):
@@ -163,6 +170,13 @@ class MaskedSums:
         if names := session.unwilling(answers):
             raise SumLost(f"of {len(answers)} nodes it is of too few for the owners of {', '.join(names)}")
         return answers
+
+    def _blame(self, blamed: Mapping[str, Collection[str]]) -> None:
+        """Refuse, by name, shares that others could not open; begin anew without a node of which two others say so."""
+        for name, by in blamed.items():
+            self.nodes.refuse(name, f"what it sealed for {', '.join(sorted(by))} cannot be opened")
+        if names := [name for name, by in blamed.items() if len(by) > 1]:
+            raise SumLost(f"what {', '.join(names)} sealed cannot be opened", names)
 
     def _unmask(self, session: MaskedSession, lanes: Lanes, counted: Sequence[str], number: int) -> None:
         """Have the nodes whose words are counted reveal what takes the masks off, and take them off in place."""

@@ -28,6 +28,18 @@ FILE = "secure_sum.json"
 Keys = Sequence[str]  # a node's public keys in hexadecimal: of its masks, and of what is sealed for it
 
 
+class Unopened(TrainingError):
+    """What neighbours have sealed cannot be opened: they or the server sent something else than they should.
+
+    Attributes:
+        owners: which ones, by their numbers in the sum.
+    """
+
+    def __init__(self, owners: Sequence[int]) -> None:
+        super().__init__(f"what {len(owners)} of a sum's nodes have sealed cannot be opened: it was changed")
+        self.owners = list(owners)
+
+
 class SystemDraws:
     """Draws secrets from the operating system."""
 
@@ -102,6 +114,7 @@ class MaskingNode:
         """Open the neighbours' shares; once, so that no two things are ever masked alike.
 
         Raises:
+            Unopened: if some cannot be opened.
             TrainingError: if there is no such session here, or it was joined before.
         """
         if "session" not in letter.facts:
@@ -110,12 +123,13 @@ class MaskingNode:
         if questions_of(letter, model_of(letter)) != told["questions"]:
             raise TrainingError("the server asks for another sum than it took keys for")
         facts, device = told["opened"], self._device(told)
-        for owner in facts["neighbours"]:
-            sealed, theirs = letter.facts["sealed"][str(owner)], facts["keys"][str(owner)][1]
-            name = _label(facts["session"], owner, device.client)
-            content = unseal(bytes.fromhex(told["sealing"]), bytes.fromhex(theirs), name, bytes.fromhex(sealed))
-            key, seed = (int.from_bytes(part) for part in (content[:SHARE_BYTES], content[SHARE_BYTES:]))
-            device.hold(owner, Shares(key, seed))
+        sealing, sealed = bytes.fromhex(told["sealing"]), letter.facts["sealed"]
+        opened = {owner: _opened(facts, sealing, device.client, owner, sealed) for owner in facts["neighbours"]}
+        for owner, shares in opened.items():
+            if shares is not None:
+                device.hold(owner, shares)
+        if unopened := [owner for owner, shares in opened.items() if shares is None]:
+            raise Unopened(unopened)
         self._write(letter, "masked", device, {"opened": facts, "questions": told["questions"]}, secrets=False)
         return Joined(device, _session(device.client, facts), int(facts["cohort"]), int(facts["nodes"]))
 
@@ -184,6 +198,16 @@ def _session(own: int, facts: Mapping[str, Any]) -> Session:
     keys = {int(one): bytes.fromhex(mask) for one, (mask, _) in facts["keys"].items()}
     neighbours = {own: tuple(int(one) for one in facts["neighbours"])}
     return Session(facts["session"], int(facts["round"]), neighbours, keys, int(facts["threshold"]))
+
+
+def _opened(facts: Mapping[str, Any], sealing: bytes, own: int, owner: int, sealed: Mapping[str, str]) -> Shares | None:
+    """Open what a neighbour sealed; None if it cannot be opened."""
+    theirs, name = bytes.fromhex(facts["keys"][str(owner)][1]), _label(facts["session"], owner, own)
+    try:
+        content = unseal(sealing, theirs, name, bytes.fromhex(sealed[str(owner)]))
+    except (TrainingError, ValueError):
+        return None
+    return Shares(int.from_bytes(content[:SHARE_BYTES]), int.from_bytes(content[SHARE_BYTES:]))
 
 
 def _label(session: str, owner: int, holder: int) -> bytes:

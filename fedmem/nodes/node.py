@@ -30,7 +30,7 @@ from fedmem.federated.simulation import SimulatedPopulation
 from fedmem.federated.start import build_model
 from fedmem.nodes.letter import Letter
 from fedmem.nodes.masked import metric_lanes, update_lanes
-from fedmem.nodes.masking import Joined, MaskingNode
+from fedmem.nodes.masking import Joined, MaskingNode, Unopened
 from fedmem.nodes.node_store import NodeStore
 from fedmem.nodes.setup import catalogue_of
 from fedmem.nodes.wire import broadcast_of, metrics_letter, update_letter
@@ -72,6 +72,9 @@ class Node:
         except CheckpointError as error:  # of the node's own store
             logger.error("%s", error)
             return Letter(echo | {"error": f"its store does not serve: {str(error).replace(str(self.store), 'STORE')}"})
+        except Unopened as error:
+            logger.error("%s", error)
+            return Letter(echo | {"unopened": error.owners})
         except (FedMemError, MemoryError) as error:
             logger.error("%s", error or OUT_OF_MEMORY)
             return Letter(echo | {"error": f"{type(error).__name__}; the node's own log says more"})

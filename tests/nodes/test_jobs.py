@@ -95,7 +95,8 @@ def test_the_audit_says_what_crossed_of_nodes(secure, said):
     config = tiny_config(engine="flower", flower={"minimum_nodes": 3}, secure_sums={"enabled": secure})
     crossed, never_masked = of_nodes(config)
     assert said in crossed
-    assert all(each in never_masked for each in ("its name", "how many users", "CPU seconds"))
+    assert all(each in never_masked for each in ("its name", "how many users", "CPU seconds", "type of an error"))
+    assert ("its owner wants" in never_masked) == secure
     assert of_nodes(tiny_config()) == []
 
 

@@ -191,6 +191,29 @@ def test_a_node_whose_keys_are_none_is_left_out_and_the_others_go_on(keys, tmp_p
     assert "an answer of node cadiz is refused" in caplog.text
 
 
+@pytest.mark.parametrize(("spoilt", "missing"), [(("amsterdam",), "amsterdam"), (("amsterdam", "berlin"), "cadiz")])
+def test_a_node_whose_sealed_shares_cannot_be_opened_is_named_and_left_out_if_two_say_so(
+    spoilt, missing, tmp_path, caplog
+):
+    _, apart = secured_snapshots()
+    courier = nodes_of(tmp_path / "nodes")
+
+    def trouble(name, asked, answer):
+        if (name, asked.facts["kind"]) == ("cadiz", "shares"):
+            numbers = [str(["amsterdam", "berlin"].index(each)) for each in spoilt]
+            changed = {number: answer.facts["sealed"][number][::-1] for number in numbers}
+            return replace(answer, facts={**answer.facts, "sealed": {**answer.facts["sealed"], **changed}})
+        return answer
+
+    courier.trouble = trouble
+    with closing(TrainingRun.start(tmp_path / "run", apart, courier=courier)) as run:
+        assert next(run.rounds()).metrics["nodes"] == 3
+        assert [name for name, each in run.population.roster.members.items() if each.missed] == [missing]
+        assert run.population.nodes.refused["cadiz"] > 0
+    assert f"node cadiz is refused: what it sealed for {', '.join(spoilt)} cannot be opened" in caplog.text
+    assert f"node {spoilt[0]} is refused: it could not open what cadiz sealed for it" in caplog.text
+
+
 def test_who_has_nothing_left_to_hand_on_beside_others_keeps_it(tmp_path):
     """A client hands on once, so that a sum of one node's last clients would be that node's."""
     _, apart = secured_snapshots()

@@ -110,9 +110,12 @@ def test_keys_that_are_not_of_as_many_nodes_are_refused(kept, caplog):
         caplog.clear()
 
 
-def test_shares_that_were_sealed_for_another_sum_are_refused(kept, caplog):
+def test_shares_that_were_sealed_for_another_sum_are_refused_and_whose_they_are_is_said(kept, caplog):
     asked = in_new_session(kept, "train")
-    assert "cannot be opened" in refused(kept, asked, caplog, session="another")
+    answer = kept.ask(asked, session="another")
+    assert answer.facts["unopened"] == [int(owner) for owner in asked.facts["sealed"]]
+    assert not answer.arrays
+    assert "cannot be opened" in caplog.text
 
 
 def test_before_its_words_are_sent_a_node_reveals_nothing(kept, caplog):
