@@ -138,6 +138,7 @@ def _validation(report: "RoundReport") -> str:
 def _conclude(run: "TrainingRun", seconds: float, trained: int, *, as_json: bool) -> None:
     from fedmem.evaluation.report import as_rich
     from fedmem.experiment import peak_memory_mib
+    from fedmem.federated.transition_release import unreleased
 
     state = run.server.state
     result = run.finish()
@@ -156,6 +157,8 @@ def _conclude(run: "TrainingRun", seconds: float, trained: int, *, as_json: bool
     speed = f"{summary['rounds_per_minute']} rounds/minute, " if trained else ""
     if state.round < run.snapshot.config.federated.num_rounds and state.stale >= run.snapshot.config.federated.patience:
         notes.print(f"stopped early: {state.stale} evaluations without a better validation NDCG@10")
+    if without := unreleased(run.snapshot.config, state):
+        notes.print(without)
     if run.server.budget and run.server.budget_spent:
         spent = " and ".join(f"{each:.3g}" for each in run.server.budget.spent(state.round).values() if each)
         notes.print(f"{run.server.budget.settings} used up: spent {spent}")

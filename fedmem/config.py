@@ -516,11 +516,13 @@ class ExperimentConfig(Section):
                 f"transitions.sketch_bits = {self.transitions.sketch_bits} with privacy.transitions_epsilon: set it to "
                 "null, because noise is added to all pairs"
             )
-        if self.federated.num_rounds <= self.release_round:
+        if self.federated.num_rounds < self.first_release_validation:
             raise ValueError(
                 f"federated.num_rounds = {self.federated.num_rounds} with privacy.transitions_epsilon: the transition "
                 f"memory is released after round {self.release_round}, when 99 % of the clients are expected to be in "
-                "it. Raise federated.num_rounds or federated.client_fraction above that, or leave the budget out"
+                f"it, and the first validation that reads it is of round {self.first_release_validation}: no model of "
+                f"an earlier round has it. Set federated.num_rounds to {self.first_release_validation} or more, raise "
+                "federated.client_fraction, lower evaluation.eval_every, or leave the budget out"
             )
         return self
 
@@ -694,6 +696,12 @@ class ExperimentConfig(Section):
         fraction = self.federated.client_fraction
         # Of the least fractions there are it is infinite, and a million rounds are the most that a run has.
         return 1 if fraction > 0.99 else math.ceil(min(math.log(0.01) / math.log1p(-fraction), 1_000_000))
+
+    @property
+    def first_release_validation(self) -> int:
+        """The first round whose validation reads what was released; a last round is not validated for being last."""
+        every = self.evaluation.eval_every
+        return (self.release_round // every + 1) * every
 
     @property
     def uses_contrastive(self) -> bool:

@@ -27,6 +27,7 @@ def training_warnings(
         "memory not updated": _memory(config, round_number, metrics),
         "no convergence": _convergence(config, round_number, best_round),
         "an expert has no say": _experts(metrics),
+        "a budget is of no use": _release(metrics),
     }
     return {name: f"{name}: {text}" for name, text in found.items() if text}
 
@@ -75,4 +76,15 @@ def _experts(metrics: Metrics) -> str | None:
     return (
         f"the router gives less than {LEAST_SHARE:.0%} of its weight to {', '.join(starved)}. It costs time and "
         "bytes and adds nothing: switch its modality off in features, or all of them by ablation.disable_moe=true"
+    )
+
+
+def _release(metrics: Metrics) -> str | None:
+    spent = metrics.get("epsilon_transitions")
+    if not spent or metrics.get("transition_strength", 1):  # a round that was not validated names no weight
+        return None
+    return (
+        f"the released transition memory has cost epsilon {spent:g}, and the validation found no weight of it better "
+        "than none, so that the model does not read it. Raise privacy.transitions_epsilon or leave it out, or add "
+        "lower weights to transitions.strengths"
     )

@@ -1,5 +1,6 @@
 """A run whose transition memory has a budget: it is released once, and nothing else of it is read, kept or counted."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ from fedmem.checkpoint.erasure import erase_users
 from fedmem.config_reader import validate_config
 from fedmem.errors import ConfigError
 from fedmem.experiment import TrainingRun
+from fedmem.federated.transition_release import unreleased
 from fedmem.memory.transitions import TransitionCounts, TransitionTable
 from fedmem.serving import Recommender
 from tests.tiny import tiny_config, tiny_snapshot, trained
@@ -79,6 +81,8 @@ def test_it_is_the_same_after_a_resume_and_a_deleted_user_leaves_the_exact_sum(
     ("changes", "named"),
     [
         ({"federated": {"num_rounds": 44}}, "num_rounds = 44"),
+        ({"federated": {"num_rounds": 49}}, r"num_rounds = 49 .* after round 44, .*num_rounds to 50 or more"),
+        ({"federated": {"num_rounds": 59}, "evaluation": {"eval_every": 30}}, "num_rounds to 60 or more"),
         ({"transitions": {"sketch_bits": 9}}, "sketch_bits = 9"),
         ({"privacy": {"transitions_epsilon": 0}}, "transitions_epsilon"),
     ],
@@ -87,3 +91,52 @@ def test_what_a_budget_cannot_be_kept_with_is_refused(changes: dict, named: str)
     settings = {"privacy": {"transitions_epsilon": 2}, **changes}
     with pytest.raises(ConfigError, match=named):
         validate_config(settings, "the test")
+
+
+def test_as_many_rounds_will_do_as_a_validation_after_the_release_needs() -> None:
+    settings = {"privacy": {"transitions_epsilon": 2}, "federated": {"num_rounds": 50}}
+    assert validate_config(settings, "the test").first_release_validation == 50
+    at_a_validation = {**settings, "evaluation": {"eval_every": 11}}
+    with pytest.raises(ConfigError, match="to 55 or more"):  # that of round 44 is before the release
+        validate_config(at_a_validation, "the test")
+
+
+def test_other_budgets_that_end_before_it_is_of_use_are_refused(tmp_path: Path) -> None:
+    privacy = {"transitions_epsilon": 8, "weights_epsilon": 6, "weights_noise": 1.0}
+    config = tiny_config(**{**PRIVATE, "privacy": privacy}, ablation={"disable_prototype_agg": True})
+    with pytest.raises(
+        ConfigError, match=r"is of round 8, and a round after round \d would spend more than privacy.weights_epsilon"
+    ):
+        trained(tmp_path / "run", tiny_snapshot(config))
+
+
+def begun(path: Path, until: int) -> TrainingRun:
+    """Train a private run up to a round before its release, as if no later validation could be better."""
+    run = TrainingRun.start(path, tiny_snapshot(tiny_config(**PRIVATE)))
+    for report in run.rounds(lambda: run.server.state.round >= until):
+        assert report
+    run.server.state = replace(run.server.state, best_metric=2.0)
+    return run
+
+
+def test_the_model_that_serves_has_the_table_that_the_budget_was_spent_on(tmp_path: Path) -> None:
+    run = begun(tmp_path / "run", 6)
+    assert list(run.rounds())
+    lines = run.directory.read_metrics()
+    assert lines[7]["is_best"], "whatever the rounds before had"
+    run.finish()
+    run.close()
+    assert run.record.best in (8, 10)
+    assert run.server.state.released is not None
+
+
+def test_a_run_that_ends_before_its_release_says_so(tmp_path: Path) -> None:
+    run = begun(tmp_path / "run", 4)
+    run.server.state = replace(run.server.state, stale=run.snapshot.config.federated.patience - 1)
+    assert len(list(run.rounds())) == 2, "to the next validation"
+    assert run.server.finished
+    said = unreleased(run.snapshot.config, run.server.state)
+    run.close()
+    assert said is not None
+    assert "not released, which follows round 7" in said
+    assert unreleased(tiny_config(), run.server.state) is None

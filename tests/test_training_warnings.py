@@ -57,6 +57,14 @@ def test_an_expert_below_a_twentieth_of_all_gates_has_no_say(text, collapsed):
         assert "ablation.disable_moe=true" in found["an expert has no say"]
 
 
+def test_a_released_table_without_a_weight_is_told():
+    (text,) = said(epsilon_transitions=8.0, transition_strength=0.0).values()
+    assert text.startswith("a budget is of no use: the released transition memory has cost epsilon 8")
+    assert said(epsilon_transitions=8.0, transition_strength=0.1) == {}
+    assert said(epsilon_transitions=8.0) == {}, "a round that was not validated"
+    assert said(epsilon_transitions=0.0, transition_strength=0.0) == {}
+
+
 def test_a_run_warns_of_each_once(tmp_path, caplog):
     config = tiny_config(fedmem={"surprise_threshold": 100}, federated={"num_rounds": 24})
     run = TrainingRun.start(tmp_path / "run", tiny_snapshot(config))

@@ -20,6 +20,7 @@ from fedmem.errors import (
 )
 from fedmem.experiment import TrainingRun
 from fedmem.federated.state import RoundReport
+from fedmem.federated.transition_release import unreleased
 from fedmem.interruption import heeding
 from fedmem.serving import Recommender, score_shares
 from fedmem.storage.job_room import require_memory
@@ -222,9 +223,8 @@ class JobRun:
         if last and run.server.budget and last >= run.server.budget.rounds:
             return f"ended after round {last}: one more would spend more than {run.server.budget.settings}"
         patience = config.federated.patience
-        return (
-            f"ended early, because validation NDCG@10 had not improved in {patience} evaluations (federated.patience)"
-        )
+        why = f"ended early, because validation NDCG@10 had not improved in {patience} evaluations (federated.patience)"
+        return "; ".join(filter(None, (why, unreleased(config, run.server.state))))
 
     def _go_on(self) -> None:
         """Raise where the job is to end or to wait; called between two pieces of work."""
