@@ -6,6 +6,8 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
+from fedmem.errors import BucketError
+
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
@@ -45,11 +47,20 @@ def main() -> int:
 
 def _application(settings: "Settings") -> "FastAPI":
     """Import the application, which takes seconds, once there is no error that could be said at once, and make it."""
+    _check_bucket(settings)
     gc.disable()  # a fifth of the time would go into looking for garbage, of which imports make none
     from backend.app import create_app
 
     gc.enable()
     return create_app(settings)
+
+
+def _check_bucket(settings: "Settings") -> None:
+    """Refuse a bucket that cannot be used; one that cannot be reached now may be later, and what is here answers."""
+    try:
+        settings.runs().check()
+    except BucketError as error:
+        logging.getLogger("backend").warning("%s", error)
 
 
 if __name__ == "__main__":

@@ -8,11 +8,14 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
+from fedmem.bucket import Runs, erasers_epoch
 from fedmem.errors import CheckpointError, StorageError
 from fedmem.serving import erase_texts, erase_users, leftovers
 from fedmem.storage.catalogue import CatalogueStore
+from fedmem.storage.copied_database import named_checkpoints
 from fedmem.storage.erasures import Erasure, ErasureStore
 
 LOG = logging.getLogger(__name__)
@@ -26,12 +29,12 @@ class Eraser:
     Attributes:
         erasures: deleted users whom files may hold still.
         catalogue: whose database's files may hold them.
-        data_dir: where the trainers' checkpoints are.
+        runs: the jobs' folders, with the trainers' checkpoints.
     """
 
     erasures: ErasureStore
     catalogue: CatalogueStore
-    data_dir: Path
+    runs: Runs
     clock: Callable[[], float] = time.monotonic
     _erasing: threading.Lock = field(default_factory=threading.Lock)
     _failed: dict[int, float] = field(default_factory=dict)  # by job, when that was found
@@ -43,7 +46,7 @@ class Eraser:
         Raises:
             CheckpointError: naming the files that cannot be read or written; all others were erased.
         """
-        erase_texts(self.data_dir)  # of a data set without jobs, too
+        erase_texts(self.runs.data_dir)  # of a data set without jobs, too
         failures = [str(error) for erasure, error in self._erase() if user_id in erasure.user_ids]
         if failures:
             raise CheckpointError("; ".join(failures))
@@ -68,8 +71,10 @@ class Eraser:
 
         What failed less than ``not_again`` seconds ago is left for later.
         """
-        failures = []
-        with self._erasing:  # files are read, changed and written again
+        failures: list[tuple[Erasure, CheckpointError]] = []
+        if not self.erasures.pending():
+            return failures
+        with self._erasing, self.erasures.alone():  # files are read, changed and written again
             for erasure in self.erasures.pending():
                 if self.clock() - self._failed.get(erasure.job_id, -math.inf) < not_again:
                     continue
@@ -84,12 +89,34 @@ class Eraser:
         return failures
 
     def _erase_files(self, erasure: Erasure) -> None:
-        folder = self.data_dir / "jobs" / str(erasure.job_id)
-        self._remove_leftovers(folder, erasure)
-        erase_texts(self.data_dir)
-        for path in erase_users(folder, erasure.user_ids):
-            LOG.warning("%s was damaged, and may have held a deleted user: it is removed, its checkpoint is lost", path)
+        folder = self.runs.folder_of(erasure.job_id)
+        with self.runs.alone(erasure.job_id):
+            self._require_files(erasure)
+            self._remove_leftovers(folder, erasure)
+            erase_texts(self.runs.data_dir)
+            for path in erase_users(folder, erasure.user_ids):
+                LOG.warning(
+                    "%s was damaged, and may have held a deleted user: it is removed, its checkpoint is lost", path
+                )
+            epoch, check = erasers_epoch(erasure.token), partial(self._require_pending, erasure)
+            self.runs.publish(erasure.job_id, epoch, check, thoroughly=True)
         self.erasures.done(erasure)
+
+    def _require_files(self, erasure: Erasure) -> None:
+        """Refuse to take a job's users for erased whose files another machine has, and has not published yet."""
+        job_id, runs = erasure.job_id, self.runs
+        if runs.bucket is None or runs.is_here(job_id):
+            return
+        if any(job == job_id for job, _ in named_checkpoints(self.erasures.engine)):
+            raise CheckpointError(
+                f"its files are neither in {runs.bucket.url} nor here: start a trainer or an API with this bucket on "
+                "the machine that has them, or remove the job"
+            )
+
+    def _require_pending(self, erasure: Erasure) -> None:
+        """Refuse to go on where a trainer has taken the job up meanwhile: it erases by itself."""
+        if erasure not in self.erasures.pending():
+            raise CheckpointError("a trainer has taken the job up meanwhile, and erases them itself")
 
     def _remove_leftovers(self, folder: Path, erasure: Erasure) -> None:
         """Remove what a killed trainer left, unless another has the job by now: what there is then is that one's."""

@@ -14,6 +14,7 @@ from backend.first_model import first_model_hint
 from backend.wrong_request import what_is_wrong
 from fedmem.contracts import Problem
 from fedmem.errors import (
+    BucketError,
     CheckpointError,
     ConfigError,
     ConflictError,
@@ -63,6 +64,7 @@ STATUS_OF: Mapping[type[FedMemError], HTTPStatus] = {
     TooMuchError: HTTPStatus.TOO_MANY_REQUESTS,
     NotReadyError: HTTPStatus.SERVICE_UNAVAILABLE,
     StorageError: HTTPStatus.SERVICE_UNAVAILABLE,
+    BucketError: HTTPStatus.SERVICE_UNAVAILABLE,
     CheckpointError: HTTPStatus.SERVICE_UNAVAILABLE,
     FeatureError: HTTPStatus.SERVICE_UNAVAILABLE,
     FedMemError: HTTPStatus.INTERNAL_SERVER_ERROR,

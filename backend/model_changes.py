@@ -16,6 +16,7 @@ from backend.served_model import ServedModel
 from backend.served_models import ServedModels
 from fedmem.storage.catalogue import CatalogueStore
 from fedmem.storage.catalogue_rows import ItemRow
+from fedmem.storage.followed_runs import FollowedRuns
 
 REST = 4  # how much longer than the making of rows is the time until they are made again
 
@@ -31,6 +32,7 @@ class ModelChanges:
         catalogue: items and interactions.
         loader: encodes texts, and makes tables of transitions.
         eraser: rids files of deleted users.
+        followed: what is here of runs, from which other machines may have erased users.
         served: the models.
         troubles: what could not be done at the last look.
     """
@@ -38,6 +40,7 @@ class ModelChanges:
     catalogue: CatalogueStore
     loader: ModelLoader
     eraser: Eraser
+    followed: FollowedRuns
     served: ServedModels
     troubles: Failures
     clock: Callable[[], float] = time.monotonic
@@ -129,9 +132,11 @@ class ModelChanges:
         return model.with_hidden(self.catalogue)
 
     def erase(self) -> None:
-        """Erase from files the deleted users who wait for it."""
+        """Erase from files the deleted users who wait for it, and those whom other machines have erased."""
         with self.troubles.apart("the erasure of deleted users"):
             self.eraser.erase_what_waits()
+        with self.troubles.apart("the following of runs in the bucket"):
+            self.followed.look()
 
     def catch_up_all(self) -> None:
         """Read what users did since the last look."""

@@ -9,7 +9,6 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 
 import numpy as np
 
@@ -17,6 +16,7 @@ from backend.new_interactions import NewInteractions
 from backend.served_items import SnapshotItems, encode, with_items
 from backend.served_model import ServedModel
 from backend.telemetry import ModelMetrics
+from fedmem.bucket import Runs
 from fedmem.contracts import Selection
 from fedmem.errors import CheckpointError, ConflictError, StorageError
 from fedmem.serving import Question, Recommender, TransitionTable
@@ -49,7 +49,7 @@ class ModelLoader:
         jobs: which interactions a version's snapshot holds.
         catalogue: items and interactions.
         erasures: told which deleted users a checkpoint still holds.
-        data_dir: where the trainers' checkpoints are.
+        runs: the jobs' folders, with the trainers' checkpoints.
         metrics: refusals are counted.
         refusals: versions that could not be served.
     """
@@ -57,7 +57,7 @@ class ModelLoader:
     jobs: JobStore
     catalogue: CatalogueStore
     erasures: ErasureStore
-    data_dir: Path
+    runs: Runs
     metrics: ModelMetrics
     clock: Callable[[], float] = time.monotonic
     refusals: dict[str, Refusal] = field(default_factory=dict)
@@ -108,7 +108,7 @@ class ModelLoader:
         if row.checkpoint is None:
             raise CheckpointError(f"the checkpoint of round {row.round} of job {row.job_id} is no longer kept")
         began = self.clock()
-        trained = Recommender.load(self.data_dir / "jobs" / str(row.job_id), row.round, row.version)
+        trained = Recommender.load(self.runs.brought(row.job_id), row.round, row.version)
         last_id = self.jobs.get(row.job_id).last_interaction_id
         model = ServedModel(trained, row.dataset, row.job_id, NewInteractions(last_id or 0))
         self._forget_deleted(model, last_id)

@@ -17,14 +17,17 @@ from backend.operation_metrics import OperationMetrics
 from backend.served_models import ServedModels
 from backend.settings import Settings
 from backend.telemetry import FeedbackMetrics, ModelMetrics
+from fedmem.bucket import Runs
 from fedmem.errors import StorageError
 from fedmem.importing.uploads import Uploads
 from fedmem.storage.ab_tests import AbTestStore
 from fedmem.storage.catalogue import CatalogueStore
 from fedmem.storage.engine import connect
 from fedmem.storage.erasures import ErasureStore
+from fedmem.storage.followed_runs import FollowedRuns
 from fedmem.storage.impressions import HOUR, ImpressionStore
 from fedmem.storage.job_overview import overview
+from fedmem.storage.job_removal import JobRemoval
 from fedmem.storage.jobs import JobStore
 from fedmem.storage.metrics import MetricStore
 from fedmem.storage.models import ModelStore
@@ -50,6 +53,8 @@ class Services:
     operation_metrics: OperationMetrics
     uploads: Uploads
     spendings: SpendingStore
+    runs: Runs
+    removal: JobRemoval
 
     @classmethod
     def start(cls, settings: Settings, served: ServedModels, registry: CollectorRegistry) -> "Services":
@@ -57,9 +62,11 @@ class Services:
         engine, window = connect(settings.database_url), settings.attribution_hours * HOUR
         jobs, models, catalogue = JobStore(engine), ModelStore(engine), CatalogueStore(engine, window=window)
         erasures, metrics = ErasureStore(engine), ModelMetrics.create(registry)
-        loader = ModelLoader(jobs, catalogue, erasures, settings.data_dir, metrics)
-        eraser = Eraser(erasures, catalogue, settings.data_dir)
-        changes = ModelChanges(catalogue, loader, eraser, served, troubles := Failures())
+        runs = settings.runs()
+        removal = JobRemoval(engine, runs)
+        loader = ModelLoader(jobs, catalogue, erasures, runs, metrics)
+        eraser, followed = Eraser(erasures, catalogue, runs), FollowedRuns(engine, removal)
+        changes = ModelChanges(catalogue, loader, eraser, followed, served, troubles := Failures())
         tests = AbTestStore(engine, window=window)
         keeper = ModelKeeper(models, tests, jobs, loader, served, changes, metrics, troubles)
         return cls(
@@ -77,6 +84,8 @@ class Services:
             OperationMetrics(registry),
             Uploads(settings.data_dir / "uploads", settings.database_url),
             SpendingStore(engine, alive=max(ALIVE, 3 * settings.refresh_seconds)),
+            runs,
+            removal,
         )
 
     def note(self) -> None:

@@ -104,6 +104,7 @@ def recorded(folder: Path, snapshot: Snapshot) -> TrainingRun:
         snapshot,
         keep_every=100,
         before=None,
+        publish=lambda: None,
         committed=lambda report: None,
     )
     return TrainingRun(directory, snapshot, recorder=recorder)

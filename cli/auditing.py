@@ -6,15 +6,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.table import Table
 
+from cli.database import opened
 from cli.jobs import JobId, job_store
-from cli.options import AsJson, DatabaseUrl, ServiceDir
+from cli.options import AsJson, DatabaseUrl, ServiceDir, runs_in
 from cli.screen import answer_json, answers, notes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from fedmem.bucket import Runs
     from fedmem.config import ExperimentConfig
     from fedmem.contracts import LeakReport
+    from fedmem.storage.jobs import JobRow
     from fedmem.storage.metrics import RoundRow
 
 CROSSED = (
@@ -65,7 +68,7 @@ def audit(
         found = ledger(MetricStore(jobs.engine).rounds(job, splits=["train", "validation"]))
         config = ExperimentConfig.model_validate(row.config)
         found |= budget_of(config, found.pop("spent"))
-    leaks = _attacked(data_dir, job, clients, cohort) if attacks else None
+    leaks = _attacked(runs_in(data_dir), row, clients, cohort, database_url) if attacks else None
     if as_json:
         answer_json({"job": row.id, "dataset": row.dataset, **found, **(_summary(leaks) if leaks else {})})
         return
@@ -89,18 +92,23 @@ def of_nodes(config: "ExperimentConfig") -> list[str]:
     ]
 
 
-def _attacked(data_dir: Path, job: int, clients: int, cohort: int) -> "LeakReport":
+def _attacked(runs: "Runs", job: "JobRow", clients: int, cohort: int, database_url: str | None) -> "LeakReport":
     """Attack a job's clients and keep what was found beside it."""
     from fedmem.attacks import measure_leaks
     from fedmem.checkpoint import RunDirectory
     from fedmem.features.inference import one_thread
     from fedmem.serving import write_leaks
+    from fedmem.storage.erasures import ErasureStore
 
-    directory = RunDirectory(data_dir / "jobs" / str(job))
-    notes.print(f"attacking {clients} clients of job {job}")
+    directory = RunDirectory(runs.brought(job.id))
+    notes.print(f"attacking {clients} clients of job {job.id}")
     with one_thread():
-        found = measure_leaks(directory, job, clients, cohort)
-    write_leaks(directory.path, found)
+        found = measure_leaks(directory, job.id, clients, cohort)
+    if job.state == "running":  # whose trainer has the folder, and publishes it
+        write_leaks(directory.path, found)
+        return found
+    with opened(database_url) as engine, ErasureStore(engine).alone():
+        runs.keep(job.id, lambda folder: write_leaks(folder, found))
     return found
 
 

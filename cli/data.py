@@ -7,7 +7,7 @@ import typer
 from rich.table import Table
 
 from cli.database import catalogue
-from cli.options import AsJson, DatabaseUrl, ServiceDir, Yes
+from cli.options import AsJson, DatabaseUrl, ServiceDir, Yes, runs_in
 from cli.reading import Reading, with_reading
 from cli.removing import ask, megabytes, remove_jobs, show_removable
 from cli.screen import answer_json, answers, counted, download, notes, stages
@@ -147,7 +147,7 @@ def remove(
 
     with catalogue(database_url) as store:
         row = store.dataset(name)
-        removal = JobRemoval(store.engine, data_dir)
+        removal = JobRemoval(store.engine, runs_in(data_dir))
         jobs = removal.of_dataset(name)
         found = removal.look(jobs, even_in_service=True) if force else []
         if found:

@@ -12,7 +12,7 @@ from rich.table import Table
 
 from cli.database import opened
 from cli.job_comparison import compare
-from cli.options import AsJson, ConfigFile, DatabaseUrl, Overrides, ServiceDir, Yes
+from cli.options import AsJson, ConfigFile, DatabaseUrl, Overrides, ServiceDir, Yes, runs_in
 from cli.removing import ask, remove_jobs, show_removable
 from cli.screen import answer_json, answers, notes
 from fedmem.errors import ConfigError
@@ -171,7 +171,7 @@ def remove(
     if bool(jobs) == by_rule:
         raise ConfigError("name the jobs to remove, or give --keep or --older-than")
     with opened(database_url) as engine:
-        removal = JobRemoval(engine, data_dir)
+        removal = JobRemoval(engine, runs_in(data_dir))
         found = removal.look(removal.beyond(keep, older_than) if by_rule else jobs or [])
         if not found:
             notes.print("there is no such job to remove")

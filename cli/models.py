@@ -10,7 +10,7 @@ import typer
 from rich.table import Table
 
 from cli.database import opened
-from cli.options import AsJson, DatabaseUrl, ServiceDir
+from cli.options import AsJson, DatabaseUrl, ServiceDir, runs_in
 from cli.screen import answer_json, answers, notes
 
 if TYPE_CHECKING:
@@ -168,7 +168,7 @@ def export(
         raise ConflictError(
             f"the checkpoint of model {model} is no longer kept: choose another of `fedmem models list`"
         )
-    export_model(data_dir / "jobs" / str(row.job_id), row.round, out)
+    export_model(runs_in(data_dir).brought(row.job_id), row.round, out)
     notes.print(f"{out} holds {model} and no user: fedmem serve {out}")
     answers.print(str(out))
 

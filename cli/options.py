@@ -1,11 +1,14 @@
 """Options that several commands have."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from fedmem.errors import ConfigError
+
+if TYPE_CHECKING:
+    from fedmem.bucket import Runs
 
 RunDir = Annotated[Path, typer.Argument(metavar="DIR", help="A directory that `fedmem train` wrote.")]
 ConfigFile = Annotated[Path | None, typer.Option("--config", "-c", metavar="FILE", help="A YAML configuration.")]
@@ -60,6 +63,17 @@ def experiment_folder(name: str | None, out: Path | None, default: Path) -> Path
     if not is_name(name):
         raise ConfigError(f"--name {name!r}: expected a folder's name, without / and no dot before it.")
     return StorageSettings.load().data_dir / FOLDER / name
+
+
+def runs_in(data_dir: Path) -> "Runs":
+    """Return the jobs' folders of a data folder, which FEDMEM_BUCKET may have more of.
+
+    Raises:
+        ConfigError: if what reads the bucket is not installed.
+    """
+    from fedmem.storage.settings import StorageSettings
+
+    return StorageSettings.load().runs(data_dir)
 
 
 def with_workers(overrides: list[str] | None, workers: int | None) -> list[str]:

@@ -9,6 +9,7 @@ FedMemError
 │   └── NodesAwayError       machines that clients train on are away: the job waits for who brings them back
 ├── CheckpointError    a run directory that cannot be read, or does not fit what is asked of it
 │   └── DiskFullError        one that cannot be written for want of room, and can be once there is some
+├── BucketError        a bucket that cannot be reached or used, or whose file is damaged
 ├── StorageError       a database that cannot be reached, written, or is not at this version's schema
 ├── UnknownError       something that was asked for by name and is not there
 │   ├── UnknownUserError     a user id that the data set does not hold
@@ -68,6 +69,10 @@ class CheckpointError(FedMemError):
 
 class DiskFullError(CheckpointError):
     """A run directory cannot be written until there is room on its disk."""
+
+
+class BucketError(FedMemError):
+    """The bucket of the jobs' files cannot be used."""
 
 
 class StorageError(FedMemError):

@@ -41,6 +41,7 @@ class JobRecorder:
         snapshot: what the job trains on.
         keep_every: besides the best and the last, every n-th checkpoint is kept.
         before: the prototypes that were stored last, or None.
+        publish: called with each checkpoint, before the database names it.
         committed: told of every round once it is committed.
     """
 
@@ -55,12 +56,13 @@ class JobRecorder:
         *,
         keep_every: int,
         before: bytes | None,
+        publish: Callable[[], None],
         committed: Callable[[RoundReport], None],
     ) -> None:
         self._jobs, self._lease, self._control, self._directory = jobs, lease, control, directory
         self._whole_every = min(snapshot.config.save_interval, LONGEST_CHAIN)
         self._beside_training = snapshot.config.clients_here
-        self._keep_every, self._committed = keep_every, committed
+        self._keep_every, self._publish, self._committed = keep_every, publish, committed
         self._describer = PrototypeDescriber(directory, snapshot, before)
         self.record = RunRecord(last=job.round, best=job.best_round or job.round)
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
@@ -103,6 +105,7 @@ class JobRecorder:
         self._directory.checkpoints.note_first_rounds(report.round, handed_on)
         seconds = {**report.seconds, "write": time.perf_counter() - began}
         result = self._result(report, state, checkpoint, seconds)
+        self._publish()
         self._control.patiently(lambda: self._jobs.commit_round(self._lease, result))
         self.record = RunRecord(last=report.round, best=state.best_round or report.round)
         if whole:

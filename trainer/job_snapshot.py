@@ -3,8 +3,8 @@
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
+from fedmem.bucket import Runs
 from fedmem.checkpoint import RunDirectory, Snapshot
 from fedmem.config import ExperimentConfig
 from fedmem.continuation import CarriedState, carried_over
@@ -38,19 +38,26 @@ class JobSnapshot:
 
     Attributes:
         stores: the database.
+        runs: the jobs' folders, in which its snapshot and checkpoints are.
         job: the job; ``read`` renews it where it takes over another job's rounds.
         lease: of the job.
-        directory: where its snapshot and checkpoints are.
         go_on: called between two pieces of work; raises where the job is to end or to wait.
         check: raises where the lease is lost.
+        publish: lets the bucket have the folder; ``thoroughly``, and nothing that it no longer holds.
     """
 
     stores: Stores
+    runs: Runs
     job: JobRow
     lease: Lease
-    directory: RunDirectory
     go_on: Callable[[], None]
     check: Callable[[], None]
+    publish: Callable[..., None]
+
+    @property
+    def directory(self) -> RunDirectory:
+        """The job's own."""
+        return RunDirectory(self.runs.folder_of(self.job.id))
 
     def read(self, config: ExperimentConfig) -> Snapshot:
         """Read what an earlier attempt left, else a copy from the job that it continues, or the data set as it is now.
@@ -59,6 +66,8 @@ class JobSnapshot:
             MissingFolderError: if rounds were trained, and their folder is not there.
             DataError: if deletions left no user to train on.
         """
+        if not self.job.round:
+            self.runs.drop_unpublished(self.job.id)
         self._erase_deleted()
         copies = self.job.start_from is not None and not self.job.goes_on_with_newest and not self._recorded()
         if self.job.round > 0 and not self.directory.exists:
@@ -80,14 +89,11 @@ class JobSnapshot:
         """Erase the users who were deleted since the job's files were written."""
         for erasure in self.stores.erasures.of_job(self.job.id):
             logger.info("%d deleted users are erased from the snapshot and the checkpoints", len(erasure.user_ids))
-            erase_texts(self._data_dir)
+            erase_texts(self.runs.data_dir)
             for path in erase_users(self.directory.path, erasure.user_ids):
                 logger.warning("%s was damaged, and may have held a deleted user: it is removed", path)
+            self.publish(thoroughly=True)
             self.stores.erasures.done(erasure)
-
-    @property
-    def _data_dir(self) -> Path:
-        return self.directory.path.parents[1]
 
     def _recorded(self) -> bool:
         """Say whether any round is in the database, even if only the start."""
@@ -112,12 +118,13 @@ class JobSnapshot:
         parent = self._parent()
         like = None if parent is None else self._snapshot_of(parent, config)
         # Importing, downloading and loading an encoder takes seconds to minutes, a language model's answer up to one.
-        texts = texts_folder(self._data_dir)
+        texts = texts_folder(self.runs.data_dir)
         snapshot = run_abandonable(
             lambda: take_snapshot(config, dataset, StageLog(self.go_on), like, texts), self.go_on
         )
         self.go_on()
         self.directory.write_snapshot(snapshot)
+        self.publish()
 
     def _parent(self) -> JobRow | None:
         """Find the job whose model goes on with the newest data in this one."""
@@ -141,7 +148,7 @@ class JobSnapshot:
         return run_abandonable(directory.read_snapshot, self.go_on)
 
     def _directory_of(self, parent: JobRow) -> RunDirectory:
-        return RunDirectory(self.directory.path.parent / str(parent.id))
+        return RunDirectory(self.runs.brought(parent.id))
 
     def carried(self, snapshot: Snapshot) -> CarriedState | None:
         """Carry the model over that this job lets go on with the newest data; None where none does, or it did."""
@@ -165,6 +172,7 @@ class JobSnapshot:
         self.directory.copy_from(directory, config, [parent.round, parent.model_round])
         for erasure in pending:  # which the copies may hold still
             erase_users(self.directory.path, erasure.user_ids)
+        self.publish()
         self.stores.jobs.inherit(self.lease, parent_id)  # names what is there by now
         self.job = self.stores.jobs.get(self.job.id)
 

@@ -38,7 +38,7 @@ class Promotion:
         stores: the database.
         job: the job.
         mode: ``auto``, ``gate`` or ``manual``.
-        folder: where the jobs' runs are.
+        folder_of: gives a job's folder, brought where another machine has published it.
         max_attempts: in the last of which nothing is compared, as trainers may die of that.
         go_on: called between two pieces of work; raises where the job is to end or to wait.
     """
@@ -46,7 +46,7 @@ class Promotion:
     stores: Stores
     job: JobRow
     mode: str
-    folder: Path
+    folder_of: Callable[[int], Path]
     max_attempts: int
     go_on: Callable[[], None]
 
@@ -86,7 +86,7 @@ class Promotion:
         return active.version if len(both) == 1 else None
 
     def _strength(self, job_id: int, round: int) -> float:
-        checkpoint = RunDirectory(self.folder / str(job_id)).checkpoints.read(round)  # all of it, as it may be damaged
+        checkpoint = RunDirectory(self.folder_of(job_id)).checkpoints.read(round)  # all of it, as it may be damaged
         return checkpoint.server.strength
 
     def _compared(self, snapshot: Snapshot, round: int) -> Verdict:
@@ -97,7 +97,7 @@ class Promotion:
             newest = self._newest(snapshot)
             if not len(newest.evaluated_users):
                 return Verdict(False, f"{NOT_VALIDATED}, in which no user of this installation has enough interactions")
-            gate = Gate(newest, self.folder, snapshot.config.seed, self.go_on)
+            gate = Gate(newest, self.folder_of, snapshot.config.seed, self.go_on)
             return gate.judge(self.job.id, round, self._serving())
         except (InterruptedJobError, LeaseLostError, StorageError):
             raise
@@ -130,13 +130,13 @@ class Gate:
 
     Attributes:
         dataset: the newest data.
-        folder: where the jobs' runs are.
+        folder_of: gives a job's folder, brought where another machine has published it.
         seed: draws the users, where there are more than MOST_USERS.
         go_on: called between groups of users; raises where the job is to end or to wait.
     """
 
     dataset: FederatedDataset
-    folder: Path
+    folder_of: Callable[[int], Path]
     seed: int
     go_on: Callable[[], None]
 
@@ -171,7 +171,7 @@ class Gate:
             return None
 
     def _on_newest(self, job_id: int, round: int) -> Scorer:
-        model = run_abandonable(lambda: Recommender.load(self.folder / str(job_id), round), self.go_on)
+        model = run_abandonable(lambda: Recommender.load(self.folder_of(job_id), round), self.go_on)
         return TransferredScorer(model, self.dataset)
 
     def _measure(self, scorer: Scorer) -> MetricTable:

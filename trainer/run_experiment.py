@@ -2,14 +2,18 @@
 
 import logging
 import traceback
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
 
+from fedmem.bucket import Runs, trainers_epoch
 from fedmem.checkpoint import RunDirectory, RunRecord, Snapshot
+from fedmem.config import ExperimentConfig
 from fedmem.config_reader import validate_config
 from fedmem.contracts.memory import SHARE
 from fedmem.errors import (
     OUT_OF_MEMORY,
+    BucketError,
     CheckpointError,
     ConfigError,
     DiskFullError,
@@ -42,9 +46,12 @@ NO_MEMORY = "can't allocate memory"
 class JobRun:
     """Trains a claimed job until it ends, or until its user or the process's supervisor wants otherwise."""
 
-    def __init__(self, stores: Stores, settings: Settings, job: JobRow, lease: Lease, control: Control) -> None:
-        self.stores, self.settings, self.job, self.lease, self.control = stores, settings, job, lease, control
-        self.directory = RunDirectory(settings.data_dir / "jobs" / str(job.id))
+    def __init__(
+        self, stores: Stores, runs: Runs, settings: Settings, job: JobRow, lease: Lease, control: Control
+    ) -> None:
+        self.stores, self.runs, self.settings = stores, runs, settings
+        self.job, self.lease, self.control = job, lease, control
+        self.directory = RunDirectory(runs.folder_of(job.id))
         self._room = DiskSpaceWait(self._go_on)
 
     def run(self) -> None:
@@ -79,19 +86,47 @@ class JobRun:
             )
 
     def _train_when_there_is_room(self) -> None:
-        """Train; where the disk is full, wait until it takes what is to be written, and go on from the last round."""
+        """Train; where disk or bucket take nothing, wait until they do, and go on from the last round."""
         while True:
             reached = self.stores.jobs.get(self.job.id).round
             try:
                 return self._train()
-            except DiskFullError as error:
+            except (DiskFullError, BucketError) as error:
                 self.job = self.stores.jobs.get(self.job.id)
                 self._room.wait(error, progress=self.job.round > reached)
 
     def _train(self) -> None:
         config = validate_config(self.job.config, f"job {self.job.id}")
         require_memory(config, self.stores.catalogue.dataset(self.job.dataset), self.settings.job_memory)
-        prepared = JobSnapshot(self.stores, self.job, self.lease, self.directory, self._go_on, self.control.check)
+        with self._folder(config):
+            self._train_in_it(config)
+
+    @contextmanager
+    def _folder(self, config: ExperimentConfig) -> Iterator[None]:
+        """Keep the job's folder, as the bucket has it.
+
+        Raises:
+            MissingFolderError: if it cannot be had from there.
+        """
+        masked = config.secure_sums.enabled and not config.clients_here
+        if masked and self.job.round and self.runs.bucket is not None and not self.directory.exists:
+            raise MissingFolderError(
+                f"job {self.job.id} masks sums over nodes, and {self.directory.path}, which says of which nodes the "
+                "last one is, is not here: a second sum of others would tell the difference. Bring the folder back"
+            )
+        with ExitStack() as stack:
+            try:
+                stack.enter_context(self.runs.holding(self.job.id))
+            except DiskFullError:
+                raise
+            except CheckpointError as error:
+                raise MissingFolderError(f"{error}; then resume job {self.job.id}") from None
+            yield
+
+    def _train_in_it(self, config: ExperimentConfig) -> None:
+        prepared = JobSnapshot(
+            self.stores, self.runs, self.job, self.lease, self._go_on, self.control.check, self._publish
+        )
         snapshot = prepared.read(config)
         self.job = prepared.job
         self._go_on()
@@ -138,6 +173,7 @@ class JobRun:
             snapshot,
             keep_every=self.settings.keep_every,
             before=None if stored is None else stored.arrays,
+            publish=self._publish,
             committed=self._say,
         )
 
@@ -177,8 +213,7 @@ class JobRun:
 
     def _promotion(self) -> Promotion:
         mode = self.job.promotion or self.settings.promotion
-        folder = self.directory.path.parent
-        return Promotion(self.stores, self.job, mode, folder, self.settings.max_attempts, self._go_on)
+        return Promotion(self.stores, self.job, mode, self.runs.brought, self.settings.max_attempts, self._go_on)
 
     def _shares(self, snapshot: Snapshot, round_number: int) -> dict[str, float]:
         """Take the scores of the tested model apart: ``share_<part>`` by name; by users of this installation."""
@@ -192,12 +227,17 @@ class JobRun:
         """Write the record that makes the job's folder a run for ``fedmem evaluate`` and the like."""
         self.control.check()
         self.directory.write_record(record)
+        self._publish()
+
+    def _publish(self, *, thoroughly: bool = False) -> None:
+        """Let the bucket have what the job's folder holds."""
+        self.runs.publish(self.job.id, trainers_epoch(self.lease.token), self.control.check, thoroughly=thoroughly)
 
     def _leave_record_if_possible(self, record: RunRecord) -> None:
         """Do the same for a job that is to end now, whatever its disk says: its checkpoints are whole without it."""
         try:
             self._leave_record(record)
-        except CheckpointError as error:
+        except (CheckpointError, BucketError) as error:
             logger.warning("the job ends without a record for fedmem evaluate: %s", error)
 
     def _why_finished(self, run: TrainingRun, last: int) -> str:

@@ -1,19 +1,17 @@
 """Queues the jobs of schedules that are due, in a thread of its own, so that a job that trains holds up no other."""
 
 import logging
-import threading
-from types import TracebackType
-from typing import Self
 
 from fedmem.errors import FedMemError, StorageError
 from fedmem.logs import EXTRA, about
 from fedmem.storage.schedule_runs import ScheduleRuns
 from fedmem.storage.schedules import ScheduleRow, ScheduleStore
+from trainer.repeating import Repeating
 
 logger = logging.getLogger(__name__)
 
 
-class Scheduler:
+class Scheduler(Repeating):
     """Looks at the schedules at once and then every so many seconds. Several trainers queue each job once.
 
     Args:
@@ -23,21 +21,8 @@ class Scheduler:
     """
 
     def __init__(self, schedules: ScheduleStore, runs: ScheduleRuns, seconds: float) -> None:
-        self._schedules, self._runs, self._seconds = schedules, runs, seconds
-        self._ended = threading.Event()
-
-    def __enter__(self) -> Self:
-        self.look()
-        self._ended.clear()
-        self._thread = threading.Thread(target=self._keep_looking, name="scheduler", daemon=True)
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._ended.set()
-        self._thread.join()
+        super().__init__("scheduler", seconds)
+        self._schedules, self._runs = schedules, runs
 
     def look(self) -> None:
         """Queue what is due. A schedule that cannot be followed says why, and goes on at its next time."""
@@ -50,10 +35,6 @@ class Scheduler:
             logger.warning("no schedule can be looked at: %s", error)
         except Exception:  # whatever it is: this thread goes on, and so does the trainer
             logger.exception("the schedules could not all be looked at")
-
-    def _keep_looking(self) -> None:
-        while not self._ended.wait(self._seconds):
-            self.look()
 
     def _queue(self, row: ScheduleRow) -> None:
         try:

@@ -18,6 +18,7 @@ from fedmem.process_memory import bound_memory, give_back, machine_memory
 from fedmem.storage.catalogue import CatalogueStore
 from fedmem.storage.engine import check_schema, connect
 from fedmem.storage.erasures import ErasureStore
+from fedmem.storage.followed_runs import FollowedRuns
 from fedmem.storage.job_removal import JobRemoval
 from fedmem.storage.jobs import JobRow, JobStore, Lease
 from fedmem.storage.metrics import MetricStore
@@ -26,6 +27,7 @@ from fedmem.storage.schedule_runs import ScheduleRuns
 from fedmem.storage.schedules import ScheduleStore
 from trainer.abandonable import ABANDONED, end_with_abandoned
 from trainer.control import Control, Shutdown
+from trainer.follower import Follower
 from trainer.priority import step_back
 from trainer.retention import Retention
 from trainer.run_experiment import JobRun
@@ -36,6 +38,8 @@ from trainer.stores import Stores
 logger = logging.getLogger(__name__)
 
 SEEN_EVERY = 5.0  # seconds between two signs of life of an idle trainer
+# What these log is no job's: a database that does not answer, jobs that are due, other runs of this machine.
+BESIDE_JOBS = ("trainer.control", "trainer.scheduler", "trainer.follower", "fedmem.storage.followed_runs")
 LOGGED = ("fedmem", "trainer")  # the loggers whose lines become the job's log
 
 
@@ -47,6 +51,8 @@ class Worker:
 
     Raises:
         StorageError: if the database cannot be used.
+        ConfigError: if the bucket is none, or refuses this process.
+        BucketError: if it cannot be reached.
     """
 
     def __init__(self, settings: Settings, shutdown: Shutdown) -> None:
@@ -62,12 +68,16 @@ class Worker:
         # A name of its own even where a container gives every process the same host and number.
         self.name = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(3)}"
         self._seen = 0.0
-        self._retention = Retention(JobRemoval(engine, settings.data_dir), settings)
+        self.runs = settings.runs()
+        self.runs.check()
+        removal = JobRemoval(engine, self.runs)
+        self._retention = Retention(removal, settings)
+        self._follower = Follower(FollowedRuns(engine, removal), settings.poll_seconds)
 
     def run(self, *, until_idle: bool = False) -> None:
         """Claim and train until shutdown or, if asked, until no job is left."""
         logger.info("trainer %s waits for jobs", self.name)
-        with self._scheduler:
+        with self._scheduler, self._follower:
             self._train_all(until_idle=until_idle)
         self._quietly(lambda: self.stores.jobs.leave(self.name))
         logger.info("trainer %s ends", self.name)
@@ -105,7 +115,7 @@ class Worker:
             _log_of(self.stores.jobs, lease),
             Control(self.stores.jobs, lease, self.settings.lease_seconds, self.shutdown, asked) as control,
         ):
-            JobRun(self.stores, self.settings, job, lease, control).run()
+            JobRun(self.stores, self.runs, self.settings, job, lease, control).run()
         give_back()
         self._sign_of_life(None)
         self._retention.tidy(now=True)
@@ -128,6 +138,7 @@ def serve_jobs(settings: Settings, *, until_idle: bool = False) -> None:
 
     Raises:
         StorageError: if the database cannot be used.
+        ConfigError, BucketError: if the bucket cannot be.
     """
     shutdown = Shutdown()
     stop_on_signals(shutdown)
@@ -157,8 +168,7 @@ class _JobLog(logging.Handler):
     def __init__(self, jobs: JobStore, lease: Lease) -> None:
         super().__init__(logging.INFO)
         self._jobs, self._lease = jobs, lease
-        # Not what is logged about a database that does not answer, nor that other jobs are due, nor by an earlier job.
-        self.addFilter(lambda record: record.name not in ("trainer.control", "trainer.scheduler"))
+        self.addFilter(lambda record: record.name not in BESIDE_JOBS)
         self.addFilter(lambda record: record.threadName != ABANDONED)
 
     def emit(self, record: logging.LogRecord) -> None:

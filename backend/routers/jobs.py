@@ -10,6 +10,7 @@ from backend.dependencies import (
     WRITES,
     Catalogue,
     CurrentLinks,
+    CurrentServices,
     CurrentSettings,
     DatasetName,
     JobId,
@@ -27,7 +28,6 @@ from fedmem.errors import UnknownError
 from fedmem.privacy.rounds_budget import checked_budget
 from fedmem.serving import read_leaks
 from fedmem.storage.job_configs import default_config, whole_config
-from fedmem.storage.job_removal import JobRemoval
 from fedmem.storage.job_room import require_room
 
 router = APIRouter(tags=["jobs"], route_class=KnownQueryRoute)
@@ -129,15 +129,15 @@ def list_jobs(
 @router.delete(
     "/jobs/{job_id}", status_code=HTTPStatus.NO_CONTENT, dependencies=[WRITES], responses=problems(404, 409, 503)
 )
-def delete_job(job_id: JobId, jobs: Jobs, settings: CurrentSettings) -> None:
+def delete_job(job_id: JobId, services: CurrentServices) -> None:
     """Remove an ended job with its rounds, log and models, and its folder; one whose model is in service is a 409."""
-    JobRemoval(jobs.engine, settings.data_dir).remove(job_id, "over HTTP")
+    services.removal.remove(job_id, "over HTTP")
 
 
 @router.get("/jobs/{job_id}/removal", responses=problems(404, 409, 503))
-def look_at_removal(job_id: JobId, jobs: Jobs, settings: CurrentSettings) -> RemovableJob:
+def look_at_removal(job_id: JobId, services: CurrentServices) -> RemovableJob:
     """Say what removing a job would remove and free; nothing is removed. One that cannot be removed is a 409."""
-    (found,) = JobRemoval(jobs.engine, settings.data_dir).look([job_id])
+    (found,) = services.removal.look([job_id])
     return RemovableJob(job_id=job_id, rounds=found.job.round, model_version=found.job.model_version, size=found.size)
 
 
@@ -148,9 +148,9 @@ def get_job(job_id: JobId, jobs: Jobs) -> Job:
 
 
 @router.get("/jobs/{job_id}/leaks", responses=problems(404, 503))
-def get_leaks(job_id: JobId, jobs: Jobs, settings: CurrentSettings) -> LeakReport:
+def get_leaks(job_id: JobId, services: CurrentServices) -> LeakReport:
     """Show what attacks on the job's messages found out, if `fedmem audit JOB --attacks` has made them."""
-    found = read_leaks(settings.data_dir / "jobs" / str(jobs.get(job_id).id))
+    found = read_leaks(services.runs.at_hand(services.jobs.get(job_id).id))
     if found is None:
         raise UnknownError(f"job {job_id} was not attacked yet: fedmem audit {job_id} --attacks measures what it leaks")
     return found

@@ -55,7 +55,6 @@ JobNumber = Annotated[
 @router.get("/prototypes", responses=problems(404, 409, 503), dependencies=[READS_A_JOB])
 def get_prototypes(
     services: CurrentServices,
-    settings: CurrentSettings,
     served: Served,
     job: JobNumber = None,
     round: Annotated[
@@ -71,7 +70,7 @@ def get_prototypes(
     row = services.metrics.prototypes(job_id, number)
     if row is None:
         raise UnknownError(_nothing_kept(job_id, number, services.metrics.prototype_rounds(job_id)))
-    titles = JobMap.read(settings.data_dir / "jobs" / str(job_id))
+    titles = JobMap.read(services.runs.at_hand(job_id))
     return PrototypeRound(
         job_id=job_id,
         round=row.round,
@@ -136,7 +135,6 @@ def get_transitions(
 @router.get("/transitions/growth", responses=problems(404, 409, 503), dependencies=[READS_A_JOB])
 def get_growth(
     services: CurrentServices,
-    settings: CurrentSettings,
     served: Served,
     item_id: Annotated[str, Query(pattern=STORED, description="The item whose row it is.", examples=["1197"])],
     job: JobNumber = None,
@@ -150,7 +148,7 @@ def get_growth(
     the difference would show what a single client took. A job without transitions, or with noise on them, is a 409.
     """
     found = services.jobs.get(_job_id(services, served, job, dataset))
-    growth = TransitionGrowth.read(settings.data_dir / "jobs" / str(found.id))
+    growth = TransitionGrowth.read(services.runs.at_hand(found.id))
     return growth.of(found.id, item_id, found.round, followers)
 
 
@@ -176,14 +174,13 @@ def get_shares(
 @router.get("/map", responses=problems(404, 409, 503), dependencies=[READS_A_JOB])
 def get_item_map(
     services: CurrentServices,
-    settings: CurrentSettings,
     served: Served,
     job: JobNumber = None,
     dataset: OfDataset = None,
 ) -> ItemMap:
     """Show where the items are on the map of a job's prototypes; it stays the same throughout the job."""
     job_id = _job_id(services, served, job, dataset)
-    drawn = JobMap.read(settings.data_dir / "jobs" / str(job_id))
+    drawn = JobMap.read(services.runs.at_hand(job_id))
     if drawn.points is None:
         raise UnknownError(_nothing_kept(job_id, None, []))
     points = tuple(

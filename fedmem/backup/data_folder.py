@@ -6,6 +6,7 @@ link) costs no room and holds what was taken. Everything else is copied.
 
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 from fedmem.errors import disk_error
@@ -23,10 +24,17 @@ class DataFolder:
         source: the data folder.
         target: the same in the backup.
         left_out: files that are kept elsewhere: the database's.
+        bring: called before each time, to bring what other machines have published.
     """
 
-    def __init__(self, source: Path, target: Path, left_out: frozenset[Path] = frozenset()) -> None:
-        self.source, self.target, self._left_out = source, target, left_out
+    def __init__(
+        self,
+        source: Path,
+        target: Path,
+        left_out: frozenset[Path] = frozenset(),
+        bring: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.source, self.target, self._left_out, self._bring = source, target, left_out, bring
 
     def take(self) -> None:
         """Take what is new or was replaced since the last time. What is gone meanwhile stays taken.
@@ -34,6 +42,7 @@ class DataFolder:
         Raises:
             CheckpointError: naming the file that cannot be read or written.
         """
+        self._bring()
         try:
             self.target.mkdir(parents=True, exist_ok=True)
             for entry in _entries(self.source) if self.source.exists() else ():

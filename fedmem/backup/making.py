@@ -20,13 +20,21 @@ TRIES = 20
 DATA = "data"
 
 
-def back_up(engine: Engine, data_dir: Path, target: Path, clock: Callable[[], float] = time.time) -> Manifest:
+def back_up(
+    engine: Engine,
+    data_dir: Path,
+    target: Path,
+    clock: Callable[[], float] = time.time,
+    bring: Callable[[], None] = lambda: None,
+) -> Manifest:
     """Write a backup into a new folder, whole or not at all.
 
     Args:
         engine: the database.
         data_dir: the trainers' folder.
         target: the folder to make.
+        clock: tells the time in seconds since 1970.
+        bring: brings into the trainers' folder what other machines have published.
 
     Raises:
         ConflictError: if there is something already, or checkpoints come and go more quickly than they can be taken.
@@ -35,7 +43,8 @@ def back_up(engine: Engine, data_dir: Path, target: Path, clock: Callable[[], fl
     """
     _refuse_place(data_dir, target)
     with _whole(target) as unfinished:
-        copied, made_at = _take(engine, DataFolder(data_dir, unfinished / DATA, _files_of(engine)), unfinished, clock)
+        folder = DataFolder(data_dir, unfinished / DATA, _files_of(engine), bring)
+        copied, made_at = _take(engine, folder, unfinished, clock)
         found = digests(unfinished)
         manifest = Manifest(made_at, copied.kind, copied.revision, str(data_dir.resolve()), found)
         write_manifest(unfinished, manifest)

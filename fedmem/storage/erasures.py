@@ -1,12 +1,14 @@
 """Users who were deleted, until they are gone from the snapshots and checkpoints of all jobs that may hold them."""
 
 from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import groupby
 
 from sqlalchemy import ColumnElement, Connection, Engine, bindparam, delete, insert, literal, select
 
 from fedmem.storage.engine import note_deletion, reading, writing
+from fedmem.storage.import_lock import alone
 from fedmem.storage.schema import erasures, jobs
 
 
@@ -49,6 +51,12 @@ class ErasureStore:
         with reading(self.engine) as connection:
             found = connection.execute(rows).all()
         return list(_by_job([(row.job_id, row.token, row.user_id) for row in found]))
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Let no other process erase meanwhile: each would write what it has read before the other's."""
+        with alone(self.engine, waiting=lambda: None, work="erasure"):
+            yield
 
     def done(self, erasure: Erasure) -> None:
         """Forget these users, whose files are erased, unless a trainer has taken the job up meanwhile.

@@ -11,6 +11,7 @@ from pathlib import Path
 from sqlalchemy import Connection, Engine, select
 from sqlalchemy.dialects import postgresql, sqlite
 
+from fedmem.bucket import Runs
 from fedmem.errors import ConflictError, disk_error
 from fedmem.storage.ab_rows import running_test
 from fedmem.storage.engine import reading, writing
@@ -51,12 +52,12 @@ class JobRemoval:
 
     Args:
         engine: the database.
-        data_dir: the trainers' folder.
+        runs: the jobs' folders.
         clock: tells the time in seconds since 1970.
     """
 
-    def __init__(self, engine: Engine, data_dir: Path, clock: Callable[[], float] = time.time) -> None:
-        self.engine, self.data_dir, self.clock = engine, data_dir, clock
+    def __init__(self, engine: Engine, runs: Runs, clock: Callable[[], float] = time.time) -> None:
+        self.engine, self.runs, self.clock = engine, runs, clock
 
     def look(self, job_ids: Sequence[int], *, even_in_service: bool = False) -> list[RemovalCandidate]:
         """Say what would be removed, and what of the disk that would free.
@@ -70,7 +71,7 @@ class JobRemoval:
             for job, serving in found:
                 _require_removable(connection, job, None if even_in_service else serving)
         return [
-            RemovalCandidate(job, size_of(self._folder(job.id)), serving.use if serving else "")
+            RemovalCandidate(job, size_of(self.runs.folder_of(job.id)), serving.use if serving else "")
             for job, serving in found
         ]
 
@@ -81,12 +82,13 @@ class JobRemoval:
             return list(connection.scalars(named))
 
     def remove(self, job_id: int, reason: str, *, even_in_service: bool = False) -> None:
-        """Remove a job from the database with rounds, metrics, log and models, then its folder.
+        """Remove a job from the database with rounds, metrics, log and models, then its folder and from the bucket.
 
         Raises:
             UnknownJobError: if there is no such job.
             ConflictError: if it cannot be removed, and why.
             CheckpointError: if the job is removed, and its folder cannot be.
+            BucketError: if it is removed but for what the bucket has of it, which ``sweep`` removes later.
         """
         with writing(self.engine) as connection:
             job = job_row(connection, job_id, lock=True)
@@ -99,6 +101,7 @@ class JobRemoval:
             row = dialect.insert(removed_jobs).values(job_id=job_id, removed_at=self.clock(), reason=reason)
             connection.execute(row.on_conflict_do_nothing())
         self._remove_folder(job_id)
+        self.runs.remove(job_id)
 
     def beyond(self, number: int | None, days: float | None) -> list[int]:
         """List the ended jobs that are beyond the newest NUMBER of them, or ended more than DAYS ago.
@@ -118,12 +121,13 @@ class JobRemoval:
             return [job.id for job in reversed(old) if _may_go(connection, job)]
 
     def sweep(self) -> None:
-        """Remove what is left of removed jobs' folders, as whoever removed them was killed meanwhile.
+        """Remove what is left of removed jobs, as whoever removed them was killed meanwhile or was another machine.
 
         Raises:
             CheckpointError: if that cannot be done.
+            BucketError: if the bucket cannot be used.
         """
-        folder = self.data_dir / "jobs"
+        folder = self.runs.folder
         try:
             for left in folder.glob(".gone-*"):
                 _remove(left)
@@ -131,13 +135,28 @@ class JobRemoval:
             raise disk_error(
                 error, f"{folder}: .gone-*, of removed jobs, cannot be removed ({error.strerror}): remove it yourself"
             ) from None
+        if self.runs.bucket is not None:
+            for job_id in self._removed(self.runs.published()):
+                self.runs.remove(job_id)
+            self.sweep_here()
 
-    def _folder(self, job_id: int) -> Path:
-        return self.data_dir / "jobs" / str(job_id)
+    def sweep_here(self) -> None:
+        """Remove the folders of jobs that another machine has removed; only with a bucket, as else there is none.
+
+        Raises:
+            CheckpointError: if that cannot be done.
+        """
+        for job_id in self._removed(self.runs.here()):
+            self._remove_folder(job_id)
+
+    def _removed(self, job_ids: Sequence[int]) -> list[int]:
+        """List which of these jobs were removed; not those that the database never knew."""
+        with reading(self.engine) as connection:
+            return list(connection.scalars(select(removed_jobs.c.job_id).where(removed_jobs.c.job_id.in_(job_ids))))
 
     def _remove_folder(self, job_id: int) -> None:
         """Take the folder its name first, in one step: what is cut off later is no job's any more."""
-        folder = self._folder(job_id)
+        folder = self.runs.folder_of(job_id)
         gone = folder.with_name(f".gone-{job_id}.{os.getpid()}")
         try:
             if folder.exists():

@@ -3,6 +3,7 @@
 from starlette.testclient import TestClient
 
 from backend.app import create_app
+from fedmem.bucket import Runs
 from fedmem.storage.catalogue import CatalogueStore
 from fedmem.storage.engine import connect
 from fedmem.storage.job_removal import JobRemoval
@@ -42,7 +43,7 @@ def test_a_data_set_that_is_removed_with_its_model_is_answered_no_more(served, s
     assert 'fedmem_model_round{dataset="tiny"' in served.get("/metrics").text
     caplog.set_level("INFO", "backend")  # before a look of the application's own may find it out
     engine = connect(served_world.url)
-    removal = JobRemoval(engine, served_world.data_dir)
+    removal = JobRemoval(engine, Runs(served_world.data_dir))
     for job in removal.of_dataset("tiny"):
         removal.remove(job, "a test", even_in_service=True)
     CatalogueStore(engine).remove("tiny")

@@ -49,6 +49,7 @@ class Product:
     url: str
     data_dir: Path
     lease_seconds: float = 60.0  # a busy machine costs no trainer its lease
+    bucket: str = ""
 
     @classmethod
     def made(cls, folder: Path, url: str | None = None, **settings: Any) -> "Product":
@@ -85,6 +86,7 @@ class Product:
         return os.environ | {
             "DATABASE_URL": self.url,
             "FEDMEM_DATA_DIR": str(self.data_dir),
+            "FEDMEM_BUCKET": self.bucket,
             "FEDMEM_LEASE_SECONDS": str(self.lease_seconds),
             "FEDMEM_POLL_SECONDS": "0.05",
             "FEDMEM_TRAINER_NICE": "0",  # or it would wait for as long as others keep the machine busy

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 from backend.eraser import Eraser
+from fedmem.bucket import Runs
 from fedmem.config_reader import merged
 from fedmem.errors import ConfigError, ConflictError, NodesAwayError
 from fedmem.evaluation.baselines import EASE, ItemItemCounts, Popularity
@@ -627,5 +628,5 @@ def test_preference_texts_are_kept_in_the_installation_alone_and_go_with_the_fir
     assert "cache" in hold(np.array([0.5, -1], "<f4").tobytes())  # what was made of items
     catalogue = CatalogueStore(product.engine)
     catalogue.delete_user("tiny", "u03")
-    Eraser(ErasureStore(product.engine), catalogue, product.data_dir).erase("u03")
+    Eraser(ErasureStore(product.engine), catalogue, Runs(product.data_dir)).erase("u03")
     assert hold(*marks) == set()

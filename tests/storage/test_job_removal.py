@@ -5,6 +5,7 @@ from unittest.mock import Mock
 import pytest
 from sqlalchemy import func, select
 
+from fedmem.bucket import Runs
 from fedmem.errors import ConflictError, UnknownJobError
 from fedmem.storage.ab_tests import AbTestStore
 from fedmem.storage.engine import reading
@@ -29,7 +30,7 @@ def store(engine, clock) -> JobStore:
 
 @pytest.fixture
 def removal(engine, tmp_path, clock) -> JobRemoval:
-    return JobRemoval(engine, tmp_path, clock)
+    return JobRemoval(engine, Runs(tmp_path), clock)
 
 
 def queued(store, **changes) -> int:
@@ -45,7 +46,7 @@ def ended(store, removal, *, activate: bool = False, **changes) -> int:
     if job.start_from is None:
         store.commit_round(lease, RoundResult(1, True, "000001", {"train": {"loss": 1.0}}))
     store.finish(lease, "succeeded", model_round=1, activate=activate)
-    folder = removal.data_dir / "jobs" / str(job.id) / "rounds" / "000001"
+    folder = removal.runs.folder_of(job.id) / "rounds" / "000001"
     folder.mkdir(parents=True)
     (folder / "server.safetensors").write_bytes(bytes(10_000))
     return job.id
@@ -60,10 +61,10 @@ def test_a_job_goes_with_all_that_is_its_own(engine, store, removal):
     job = ended(store, removal)
     (found,) = removal.look([job])
     assert (found.job.id, found.use) == (job, "")
-    assert 10_000 <= found.size == size_of(removal.data_dir / "jobs" / str(job))
+    assert 10_000 <= found.size == size_of(removal.runs.folder_of(job))
     removal.remove(job, "a test")
     assert count(engine, rounds, metrics, logs, models) == [0, 0, 0, 0]
-    assert list((removal.data_dir / "jobs").iterdir()) == []
+    assert list(removal.runs.folder.iterdir()) == []
     with pytest.raises(UnknownJobError):
         removal.remove(job, "a test")
     with reading(engine) as connection:
@@ -151,11 +152,11 @@ def test_what_a_killed_removal_left_is_removed(store, removal, monkeypatch):
         killed.setattr("fedmem.storage.job_removal.shutil.rmtree", Mock(side_effect=KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             removal.remove(job, "a test")
-    (left,) = (removal.data_dir / "jobs").iterdir()
+    (left,) = removal.runs.folder.iterdir()
     assert (left / "rounds").is_dir()
     other = ended(store, removal)
     removal.sweep()
-    assert [path.name for path in (removal.data_dir / "jobs").iterdir()] == [str(other)]
+    assert [path.name for path in removal.runs.folder.iterdir()] == [str(other)]
 
 
 def test_a_folder_that_cannot_be_removed_is_named(store, removal, monkeypatch):

@@ -41,6 +41,7 @@ def recorder_of(product: Product, snapshot, keep_every: int = 5) -> JobRecorder:
         snapshot,
         keep_every=keep_every,
         before=None,
+        publish=lambda: None,
         committed=lambda report: None,
     )
 

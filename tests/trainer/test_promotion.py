@@ -217,7 +217,12 @@ def gate(tmp_path: Path) -> Gate:
     new = [Item(f"new {number}", f"Film {number}", text=f"Film {number}") for number in range(20)]
     known = dataset.vocabulary
     vocabulary = replace(known, items=(*known.items, *(item.item_id for item in new)))
-    return Gate(replace(dataset, items=(*dataset.items, *new), vocabulary=vocabulary), tmp_path, 0, lambda: None)
+    return Gate(
+        replace(dataset, items=(*dataset.items, *new), vocabulary=vocabulary),
+        lambda job: tmp_path / str(job),
+        0,
+        lambda: None,
+    )
 
 
 def test_a_stop_is_heeded_between_the_texts_of_new_items(gate, monkeypatch):
@@ -235,7 +240,7 @@ def test_a_stop_is_heeded_between_the_texts_of_new_items(gate, monkeypatch):
             raise Interrupted
 
     monkeypatch.setattr(new_items, "encoder_of", lambda name: Encoder())
-    best = RunDirectory(gate.folder / "1").read_record().best
+    best = RunDirectory(gate.folder_of(1)).read_record().best
     with pytest.raises(Interrupted):
         replace(gate, go_on=go_on).judge(1, best, [])
     assert len(encoded) == 3, "of twenty"

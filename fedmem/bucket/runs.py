@@ -1,0 +1,287 @@
+"""The folders of an installation's jobs, and what a bucket has of them.
+
+The folder stays the working copy. What is published is copied into the bucket: objects first, then the manifest that
+names them, then objects that none names are removed. What another machine has published since is brought from there.
+"""
+
+import logging
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+
+from fedmem.bucket.local_copy import LocalCopy, digest_of
+from fedmem.bucket.manifest import Entry, Manifest
+from fedmem.bucket.store import Bucket, MissingError
+from fedmem.errors import BucketError, CheckpointError, LeaseLostError
+
+LOG = logging.getLogger(__name__)
+TRIES = 5  # at reading a run that is replaced meanwhile
+PATIENCE, LOOK = 5.0, 0.05  # seconds that a folder is waited for that another process holds, and between two looks
+OBJECTS, MANIFESTS = "objects", "manifests"
+
+
+def _nothing() -> None: ...
+
+
+class Runs:
+    """The jobs' folders of a data folder; without a bucket, these alone.
+
+    Args:
+        data_dir: the trainers' folder.
+        bucket: where the runs are published, or None.
+    """
+
+    def __init__(self, data_dir: Path, bucket: Bucket | None = None) -> None:
+        self.data_dir, self.folder, self.bucket = data_dir, data_dir / "jobs", bucket
+        self._held: set[int] = set()
+
+    @classmethod
+    def at(cls, data_dir: Path, url: str | None) -> "Runs":
+        """Make them of settings.
+
+        Raises:
+            ConfigError: if what reads the URL is not installed.
+        """
+        return cls(data_dir, None if url is None else Bucket(url))
+
+    def check(self) -> None:
+        """Find out whether the bucket can be used, and warn where it keeps what is deleted.
+
+        Raises:
+            ConfigError: if it is not there, or refuses this process.
+            BucketError: if it cannot be reached.
+        """
+        if self.bucket is not None:
+            self.bucket.check()
+            if self.bucket.keeps_versions():
+                LOG.warning(
+                    "%s keeps versions: what is deleted, users too, stays there until they expire", self.bucket.url
+                )
+
+    def folder_of(self, job_id: int) -> Path:
+        """Name a job's folder."""
+        return self.folder / str(job_id)
+
+    @contextmanager
+    def holding(self, job_id: int) -> Iterator[None]:
+        """Keep a job's folder for its trainer: nothing of this machine brings what the bucket has over it meanwhile.
+
+        Raises:
+            BucketError: if what another machine has published of it cannot be brought.
+        """
+        if self.bucket is None:
+            yield
+            return
+        with self._copy(job_id).locked(shared=True):
+            self._bring(self.bucket, job_id)
+            self._held.add(job_id)
+            try:
+                yield
+            finally:
+                self._held.discard(job_id)
+
+    @contextmanager
+    def alone(self, job_id: int) -> Iterator[None]:
+        """Keep a job's folder from all others of this machine, and bring what the bucket has of it.
+
+        Raises:
+            CheckpointError: if another process holds it.
+            BucketError: if it cannot be brought.
+        """
+        if self.bucket is None:
+            yield
+            return
+        until, copy = time.monotonic() + PATIENCE, self._copy(job_id)
+        while True:
+            with copy.locked() as taken:
+                if taken:
+                    self._bring(self.bucket, job_id)
+                    yield
+                    return
+            if time.monotonic() > until:
+                raise CheckpointError(f"{copy.folder} is held by a trainer of this machine")
+            time.sleep(LOOK)
+
+    def bring(self, job_id: int) -> bool:
+        """Make a job's folder what the bucket has of it; False where a process of this machine holds the folder.
+
+        Raises:
+            BucketError: if the bucket cannot be used.
+            CheckpointError: if a file in it is not what it was, naming it; the folder stays as it is.
+        """
+        if self.bucket is None or job_id in self._held:
+            return True
+        with self._copy(job_id).locked() as taken:
+            if taken:
+                self._bring(self.bucket, job_id)
+            return taken
+
+    def brought(self, job_id: int) -> Path:
+        """Return a job's folder as the bucket has it or, where that cannot be used, as it is here.
+
+        Raises:
+            BucketError: if the bucket cannot be used, and nothing is here.
+            CheckpointError: as ``bring``.
+        """
+        try:
+            self.bring(job_id)
+        except BucketError as error:
+            if not self.is_here(job_id):
+                raise
+            LOG.warning("job %d is read as it is here: %s", job_id, error)
+        return self.folder_of(job_id)
+
+    def at_hand(self, job_id: int) -> Path:
+        """Return a job's folder as it is here; only where it is not, it is brought."""
+        return self.folder_of(job_id) if self.is_here(job_id) else self.brought(job_id)
+
+    def is_here(self, job_id: int) -> bool:
+        """Say whether a job's folder holds a run."""
+        return (self.folder_of(job_id) / "manifest.json").exists()
+
+    def _bring(self, bucket: Bucket, job_id: int) -> None:
+        copy = self._copy(job_id)
+        for _ in range(TRIES):
+            manifest = self._newest(bucket, job_id)
+            if manifest is None or copy.is_as(manifest):
+                return
+            try:
+                return copy.take(manifest, partial(_get, bucket, job_id, manifest.files))
+            except MissingError as error:  # an object of a manifest that was replaced meanwhile
+                missing = error
+        raise CheckpointError(f"job {job_id} cannot be brought: {missing}. Bring the object back, or train anew")
+
+    def publish(
+        self, job_id: int, epoch: int, check: Callable[[], None] = _nothing, *, thoroughly: bool = False
+    ) -> None:
+        """Make what the bucket has of a job the same as its folder, at once or not at all.
+
+        Args:
+            job_id: the job.
+            epoch: of who publishes.
+            check: called before what others see is changed; raises where this process may no longer.
+            thoroughly: remove every object that is not named, those of killed processes too; else what was named.
+
+        Raises:
+            BucketError: if the bucket cannot be used; what was there before is whole.
+            LeaseLostError: if one of a later epoch has published.
+        """
+        bucket, copy = self.bucket, self._copy(job_id)
+        if bucket is None or not self.is_here(job_id):
+            return
+        before = self._newest(bucket, job_id) or Manifest(-1, {})
+        if before.epoch > epoch:
+            raise LeaseLostError(f"job {job_id}: another process has published it since")
+        now = self._upload(bucket, job_id, before, epoch)
+        check()
+        if now.digest != before.digest or now.epoch != before.epoch:
+            bucket.write(_manifest_name(job_id, epoch), now.to_json())
+        copy.note(now)
+        check()
+        self._remove_rest(bucket, job_id, before, now, thoroughly=thoroughly)
+
+    def _upload(self, bucket: Bucket, job_id: int, before: Manifest, epoch: int) -> Manifest:
+        """Put the files there that are not; those that are replaced meanwhile, again."""
+        copy = self._copy(job_id)
+        while True:
+            entries = copy.entries()
+            new = {entry.digest: name for name, entry in entries.items() if entry.digest not in before.objects}
+            bucket.put([(copy.folder / name, _object_name(job_id, digest)) for digest, name in new.items()])
+            if copy.entries() == entries:
+                return Manifest(epoch, entries)
+
+    def _remove_rest(self, bucket: Bucket, job_id: int, before: Manifest, now: Manifest, *, thoroughly: bool) -> None:
+        names = {_object_name(job_id, digest) for digest in before.objects} | {_manifest_name(job_id, before.epoch)}
+        if thoroughly:
+            names |= set(bucket.names(f"jobs/{job_id}"))
+        kept = {_object_name(job_id, digest) for digest in now.objects} | {_manifest_name(job_id, now.epoch)}
+        bucket.remove(sorted(names - kept))
+
+    def keep(self, job_id: int, write: Callable[[Path], None]) -> None:
+        """Write more into the folder of a job at rest, and let the bucket have it; no user may be erased meanwhile.
+
+        Raises:
+            BucketError: if the bucket cannot be used.
+        """
+        with self.alone(job_id):
+            write(self.folder_of(job_id))
+            before = None if self.bucket is None else self._newest(self.bucket, job_id)
+            if before is not None:
+                self.publish(job_id, before.epoch)
+
+    def drop_unpublished(self, job_id: int) -> None:
+        """Remove a job's files that never got into the bucket: whom others erased meanwhile is in them still."""
+        if self.bucket is not None and self._newest(self.bucket, job_id) is None:
+            copy = self._copy(job_id)
+            for name in reversed(copy.names()):  # the manifest, by which a run is there, before the data
+                (copy.folder / name).unlink()
+
+    def remove(self, job_id: int) -> None:
+        """Remove all that the bucket has of a job, the manifests first."""
+        if self.bucket is not None:
+            for part in (f"/{MANIFESTS}", ""):
+                self.bucket.remove(self.bucket.names(f"jobs/{job_id}{part}"))
+
+    def bring_all(self) -> None:
+        """Bring all that the bucket has, but for what processes of this machine hold.
+
+        Raises:
+            BucketError, CheckpointError: as ``bring``.
+        """
+        for job_id in self.published():
+            self.bring(job_id)
+
+    def published(self) -> list[int]:
+        """List the jobs of which the bucket has anything."""
+        names = [] if self.bucket is None else self.bucket.folders("jobs")
+        return sorted(int(name) for name in names if name.isdigit())
+
+    def here(self) -> list[int]:
+        """List the jobs that have a folder on this machine."""
+        return sorted(int(path.name) for path in self.folder.glob("[0-9]*") if path.name.isdigit())
+
+    def _newest(self, bucket: Bucket, job_id: int) -> Manifest | None:
+        """Read the manifest that counts, None where there is none."""
+        for _ in range(TRIES):
+            names = bucket.names(f"jobs/{job_id}/{MANIFESTS}")
+            numbers = [name for name in names if name.rpartition("/")[2].isdigit()]
+            if not numbers:
+                return None
+            try:
+                return Manifest.of(bucket.read(max(numbers)))
+            except MissingError:  # another has replaced it
+                continue
+            except BucketError:
+                raise
+            except ValueError as error:
+                raise CheckpointError(f"{bucket.url}/{max(numbers)} is damaged ({error}): remove it") from None
+        raise BucketError(f"{bucket.url}/jobs/{job_id} is replaced more quickly than it can be read: try again")
+
+    def _copy(self, job_id: int) -> LocalCopy:
+        return LocalCopy(self.folder_of(job_id), "" if self.bucket is None else self.bucket.url)
+
+
+def _get(bucket: Bucket, job_id: int, entries: Mapping[str, Entry], places: Mapping[str, Path]) -> None:
+    """Copy files out of the bucket, and check each.
+
+    Raises:
+        CheckpointError: naming the first that is not what it was.
+    """
+    objects = {name: _object_name(job_id, entries[name].digest) for name in places}
+    bucket.get([(objects[name], place) for name, place in places.items()])
+    for name, place in places.items():
+        if digest_of(place) != entries[name].digest:
+            raise CheckpointError(
+                f"{bucket.url}/{objects[name]} is damaged: it is not what was published as {name} of job {job_id} (its "
+                "SHA-256 differs). Bring the object back, or remove the job and train anew"
+            )
+
+
+def _object_name(job_id: int, digest: str) -> str:
+    return f"jobs/{job_id}/{OBJECTS}/{digest}"
+
+
+def _manifest_name(job_id: int, epoch: int) -> str:
+    return f"jobs/{job_id}/{MANIFESTS}/{epoch:010d}"
