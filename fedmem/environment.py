@@ -3,7 +3,8 @@
 What a process of ours writes is its user's alone to read: databases, checkpoints and logs hold what users have done.
 
 ``.env`` is found and read here and nowhere else. What stands in the environment already wins, and an empty variable
-counts as unset. Only names of ours are taken, for the file may serve other programs too.
+counts as unset. Only names of ours are taken, for the file may serve other programs too, and AWS's, by which a bucket
+is reached.
 """
 
 import os
@@ -18,7 +19,7 @@ from fedmem.errors import ConfigError
 
 FILE = Path(".env")
 PRIVATE = 0o077  # the rights that others do not get
-PREFIX, DATABASE = "FEDMEM_", "DATABASE_URL"
+PREFIX, DATABASE, BUCKET = "FEDMEM_", "DATABASE_URL", "AWS_"
 Origin = Literal["default", "environment", ".env"]
 
 _from_file: dict[str, str] = {}
@@ -30,7 +31,7 @@ def keep_files_private() -> None:
 
 
 def read_environment() -> None:
-    """Put what ``.env`` says of our variables into the environment of this process and its children.
+    """Put what ``.env`` says of our variables, and a bucket's, into the environment of this process and its children.
 
     Raises:
         ConfigError: naming file and line if it cannot be read, or says something twice.
@@ -40,7 +41,7 @@ def read_environment() -> None:
     _check_lines()
     values = {name.upper(): value for name, value in dotenv_values(FILE, encoding="utf-8-sig").items() if value}
     for name, value in values.items():
-        if is_ours(name) and not os.environ.get(name):
+        if (is_ours(name) or name.startswith(BUCKET)) and not os.environ.get(name):
             os.environ[name] = _from_file[name] = value
 
 

@@ -47,7 +47,7 @@ def in_memory() -> bool:
 if "TMPDIR" not in os.environ and in_memory():
     os.environ["TMPDIR"] = tempfile.tempdir = MEMORY
 
-pytest_plugins = ["tests.databases", "tests.own_logging"]
+pytest_plugins = ["tests.databases", "tests.own_logging", "tests.s3"]
 
 ROOT = Path(__file__).resolve().parents[1]
 LONGEST = ("end_to_end", "benchmarks", "federated", "extending", "dashboard", "test_experiment.py", "backend", "cli")

@@ -27,6 +27,8 @@ SETTINGS: dict[str, type[BaseSettings]] = {
     "dashboard": DashboardSettings,
 }
 SERVICES = [ONCE, *SETTINGS]
+# By these s3fs reaches a bucket.
+OF_THE_BUCKET = {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_DEFAULT_REGION", "AWS_ENDPOINT_URL"}
 PLACEHOLDER = re.compile(r"\$\{(\w+)(?::?([-?])([^}]*))?\}")
 # What the image and the file itself decide: on a host of one's own, other values are right.
 PLACES = {"FEDMEM_DATA_DIR", "FEDMEM_PORT", "FEDMEM_DASHBOARD_PORT"}
@@ -123,7 +125,13 @@ def test_the_trainers_health_check_is_there(services):
 
 @pytest.mark.parametrize("name", SETTINGS)
 def test_every_variable_is_a_setting_of_its_service(services, name):
-    assert set(services[name]["environment"]) <= set(variables(SETTINGS[name]))
+    own = set(variables(SETTINGS[name]))
+    assert set(services[name]["environment"]) <= own | (OF_THE_BUCKET if "FEDMEM_BUCKET" in own else set())
+
+
+@pytest.mark.parametrize("name", ["trainer", "backend"])
+def test_a_bucket_can_be_reached(services, name):
+    assert {"FEDMEM_BUCKET", *OF_THE_BUCKET} <= set(services[name]["environment"])
 
 
 @pytest.mark.parametrize("name", SETTINGS)

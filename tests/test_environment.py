@@ -22,6 +22,13 @@ def test_no_file_is_no_trouble(tmp_path):
     assert origin("FEDMEM_PORT") == "default"
 
 
+def test_what_reaches_a_bucket_is_taken_too(tmp_path, monkeypatch):
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "")
+    (tmp_path / ".env").write_text("AWS_ENDPOINT_URL=http://127.0.0.1:9000\n")
+    read_environment()
+    assert os.environ["AWS_ENDPOINT_URL"] == "http://127.0.0.1:9000"
+
+
 def test_our_names_are_taken_and_no_others(tmp_path):
     (tmp_path / ".env").write_text("export DATABASE_URL='sqlite:///x.db'\r\nfedmem_port=12\nPYTHONPATH_OF_MINE=a\n")
     read_environment()

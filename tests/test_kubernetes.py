@@ -21,7 +21,7 @@ FOLDER = ROOT / "deploy" / "kubernetes"
 POSTGRES, ONCE = "postgres", "prepare"  # the latter is `migrate` in the containers' file
 PODS = [POSTGRES, ONCE, *SETTINGS]
 FILES = sorted(path.name for path in FOLDER.rglob("*.yaml") if path.name != "kustomization.yaml")
-OF_THE_DRIVER = {"PGPASSWORD"}
+OF_LIBRARIES = {"PGPASSWORD", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"}
 
 
 def valid(document: dict[str, Any]) -> None:
@@ -165,7 +165,7 @@ def test_requests_end_before_the_backend_does():
 
 @pytest.mark.parametrize("name", SETTINGS)
 def test_every_variable_is_a_setting_of_its_service(name):
-    own = {entry["name"] for entry in container(name)["env"]} - OF_THE_DRIVER
+    own = {entry["name"] for entry in container(name)["env"]} - OF_LIBRARIES
     assert own <= set(variables(SETTINGS[name]))
     assert container(name)["envFrom"] == [{"configMapRef": {"name": "settings"}}]
 

@@ -38,6 +38,7 @@ def main() -> None:
 
 def _train(settings: "Settings", *, until_idle: bool) -> None:
     """Import what trains, which takes seconds, once there is no error that could be said at once, and let it train."""
+    settings.runs().check()
     gc.disable()  # a fifth of the time would go into looking for garbage, of which imports make none
     from trainer.worker import serve_jobs
 

@@ -51,8 +51,7 @@ class Worker:
 
     Raises:
         StorageError: if the database cannot be used.
-        ConfigError: if the bucket is none, or refuses this process.
-        BucketError: if it cannot be reached.
+        ConfigError: if what reads the bucket is not installed.
     """
 
     def __init__(self, settings: Settings, shutdown: Shutdown) -> None:
@@ -69,7 +68,6 @@ class Worker:
         self.name = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(3)}"
         self._seen = 0.0
         self.runs = settings.runs()
-        self.runs.check()
         removal = JobRemoval(engine, self.runs)
         self._retention = Retention(removal, settings)
         self._follower = Follower(FollowedRuns(engine, removal), settings.poll_seconds)
@@ -138,7 +136,6 @@ def serve_jobs(settings: Settings, *, until_idle: bool = False) -> None:
 
     Raises:
         StorageError: if the database cannot be used.
-        ConfigError, BucketError: if the bucket cannot be.
     """
     shutdown = Shutdown()
     stop_on_signals(shutdown)

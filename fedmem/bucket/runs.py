@@ -143,15 +143,15 @@ class Runs:
 
     def _bring(self, bucket: Bucket, job_id: int) -> None:
         copy = self._copy(job_id)
-        for _ in range(TRIES):
+        for left in reversed(range(TRIES)):
             manifest = self._newest(bucket, job_id)
             if manifest is None or copy.is_as(manifest):
                 return
             try:
                 return copy.take(manifest, partial(_get, bucket, job_id, manifest.files))
-            except MissingError as error:  # an object of a manifest that was replaced meanwhile
-                missing = error
-        raise CheckpointError(f"job {job_id} cannot be brought: {missing}. Bring the object back, or train anew")
+            except MissingError:  # an object of a manifest that was replaced meanwhile, as the next look shows
+                if not left:
+                    raise CheckpointError(_what_is_missing(bucket, job_id, manifest.files)) from None
 
     def publish(
         self, job_id: int, epoch: int, check: Callable[[], None] = _nothing, *, thoroughly: bool = False
@@ -234,9 +234,16 @@ class Runs:
             self.bring(job_id)
 
     def published(self) -> list[int]:
-        """List the jobs of which the bucket has anything."""
-        names = [] if self.bucket is None else self.bucket.folders("jobs")
-        return sorted(int(name) for name in names if name.isdigit())
+        """List the jobs that are in the bucket."""
+        return self._jobs_with(MANIFESTS)
+
+    def left_over(self) -> list[int]:
+        """List the jobs of which the bucket has anything, as a killed process may have left it."""
+        return self._jobs_with(MANIFESTS, OBJECTS)
+
+    def _jobs_with(self, *parts: str) -> list[int]:
+        names = [] if self.bucket is None else [name.split("/") for name in self.bucket.names("jobs")]
+        return sorted({int(name[1]) for name in names if len(name) == 4 and name[1].isdigit() and name[2] in parts})
 
     def here(self) -> list[int]:
         """List the jobs that have a folder on this machine."""
@@ -277,6 +284,16 @@ def _get(bucket: Bucket, job_id: int, entries: Mapping[str, Entry], places: Mapp
                 f"{bucket.url}/{objects[name]} is damaged: it is not what was published as {name} of job {job_id} (its "
                 "SHA-256 differs). Bring the object back, or remove the job and train anew"
             )
+
+
+def _what_is_missing(bucket: Bucket, job_id: int, entries: Mapping[str, Entry]) -> str:
+    there = set(bucket.names(f"jobs/{job_id}/{OBJECTS}"))
+    names = ((name, _object_name(job_id, entry.digest)) for name, entry in entries.items())
+    name, found = next(((name, found) for name, found in names if found not in there), ("a file", "an object"))
+    return (
+        f"{bucket.url}/{found} is missing, which was published as {name} of job {job_id}: bring the object back, or "
+        "remove the job and train anew"
+    )
 
 
 def _object_name(job_id: int, digest: str) -> str:

@@ -97,15 +97,6 @@ class Bucket:
             root = self._path("")
             return sorted(str(path).removeprefix(root) for path in self._files.find(self._path(folder)))
 
-    def folders(self, folder: str) -> list[str]:
-        """List the names of the folders in a folder."""
-        try:
-            with self._asked():
-                found = self._files.ls(self._path(folder), detail=True)
-        except MissingError:
-            return []
-        return sorted(str(one["name"]).rstrip("/").rpartition("/")[2] for one in found)
-
     def read(self, name: str) -> bytes:
         """Read a file.
 

@@ -136,7 +136,7 @@ class JobRemoval:
                 error, f"{folder}: .gone-*, of removed jobs, cannot be removed ({error.strerror}): remove it yourself"
             ) from None
         if self.runs.bucket is not None:
-            for job_id in self._removed(self.runs.published()):
+            for job_id in self._removed(self.runs.left_over()):
                 self.runs.remove(job_id)
             self.sweep_here()
 

@@ -1,0 +1,163 @@
+"""What a machine does about runs that others published, erased from and removed: when it asks, what it leaves alone."""
+
+import pytest
+
+from fedmem.bucket import Bucket, Runs
+from fedmem.errors import BucketError
+from fedmem.storage.catalogue import CatalogueStore
+from fedmem.storage.followed_runs import EVERY, TRY_AGAIN, FollowedRuns
+from fedmem.storage.job_removal import JobRemoval
+from fedmem.storage.jobs import JobStore
+from tests.clock import Clock
+from tests.storage.builders import add_dataset
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock(1e9)
+
+
+@pytest.fixture
+def bucket(tmp_path) -> Bucket:
+    return Bucket(f"memory://{tmp_path.name}/runs")
+
+
+@pytest.fixture
+def jobs(engine, clock) -> JobStore:
+    add_dataset(engine, "films")
+    return JobStore(engine, clock)
+
+
+@pytest.fixture
+def machines(engine, bucket, tmp_path) -> tuple[Runs, Runs]:
+    return Runs(tmp_path / "one", bucket), Runs(tmp_path / "two", bucket)
+
+
+@pytest.fixture
+def followed(engine, machines, clock) -> FollowedRuns:
+    """On the second machine."""
+    return FollowedRuns(engine, JobRemoval(engine, machines[1], clock), clock)
+
+
+def ended(jobs: JobStore) -> int:
+    jobs.create(kind="training", dataset="films", config={"data": {}}, num_rounds=9)
+    job, lease = jobs.claim("trainer", 600, 3)
+    jobs.finish(lease, "failed", message="a test")
+    return job.id
+
+
+def write(runs: Runs, job: int, text: str) -> None:
+    folder = runs.folder_of(job)
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in ("dataset.json", "manifest.json"):
+        (folder / f"{name}.new").write_text(text)
+        (folder / f"{name}.new").replace(folder / name)
+
+
+def read(runs: Runs, job: int) -> str:
+    return (runs.folder_of(job) / "dataset.json").read_text()
+
+
+def test_news_of_the_database_alone_lead_to_the_bucket(engine, jobs, machines, followed, clock, monkeypatch):
+    one, two = machines
+    job = ended(jobs)
+    write(one, job, "ann, bob")
+    one.publish(job, 2)
+    two.bring(job)
+    followed.look()
+    asked = []
+    monkeypatch.setattr(two, "bring", lambda job, bring=two.bring: (asked.append(job), bring(job))[1])
+    write(one, job, "bob")
+    one.publish(job, 3, thoroughly=True)
+    followed.look()
+    assert asked == []
+    CatalogueStore(engine).delete_user("films", "ann")
+    followed.look()
+    followed.look()
+    assert asked == [job]
+    assert read(two, job) == "bob"
+    clock.now += EVERY
+    followed.look()
+    assert asked == [job, job]
+
+
+def test_a_run_that_a_trainer_of_this_machine_holds_is_left_to_it_and_looked_at_again(jobs, machines, followed):
+    one, two = machines
+    job = ended(jobs)
+    write(one, job, "ann, bob")
+    one.publish(job, 2)
+    trainers = Runs(two.data_dir, two.bucket)
+    with trainers.holding(job):
+        write(one, job, "bob")
+        one.publish(job, 3)
+        followed.look()
+        assert read(two, job) == "ann, bob"
+    followed.look()
+    assert read(two, job) == "bob"
+
+
+def test_a_bucket_that_is_away_is_asked_again_later(jobs, machines, followed, clock, monkeypatch, caplog):
+    one, two = machines
+    job = ended(jobs)
+    write(one, job, "ann, bob")
+    one.publish(job, 2)
+    two.bring(job)
+    write(one, job, "bob")
+    one.publish(job, 3)
+    with monkeypatch.context() as patch:
+
+        def away(folder: str) -> list[str]:
+            raise BucketError("the bucket is away")
+
+        patch.setattr(two.bucket, "names", away)
+        followed.look()
+    assert f"job {job} is not brought: the bucket is away" in caplog.text
+    followed.look()
+    assert read(two, job) == "ann, bob"
+    clock.now += TRY_AGAIN
+    followed.look()
+    assert read(two, job) == "bob"
+
+
+def test_what_others_removed_goes_and_what_the_database_never_knew_stays(engine, jobs, machines, followed):
+    one, two = machines
+    job, other = ended(jobs), 77
+    for runs in machines:
+        write(runs, job, "ann")
+    write(two, other, "brought from elsewhere")
+    one.publish(job, 2)
+    followed.look()
+    JobRemoval(engine, one).remove(job, "a test")
+    assert one.published() == []
+    followed.look()
+    assert not two.folder_of(job).exists()
+    assert read(two, other) == "brought from elsewhere"
+
+
+def test_what_a_killed_removal_left_in_the_bucket_is_swept(engine, jobs, machines, clock):
+    one, two = machines
+    job = ended(jobs)
+    JobRemoval(engine, one, clock).remove(job, "a test")
+    write(two, job, "ann")
+    two.publish(job, 2)
+    assert one.published() == [job]
+    JobRemoval(engine, two, clock).sweep()
+    assert one.published() == []
+    assert not two.folder_of(job).exists()
+
+
+def test_runs_that_were_there_before_the_bucket_are_published_but_not_one_that_trains(jobs, machines, followed):
+    _, two = machines
+    job = ended(jobs)
+    jobs.create(kind="training", dataset="films", config={"data": {}}, num_rounds=9)
+    running, _ = jobs.claim("trainer", 600, 3)
+    for number in (job, running.id):
+        write(two, number, "ann")
+    followed.look()
+    assert two.published() == [job]
+
+
+def test_without_a_bucket_nothing_is_looked_at(engine, tmp_path, monkeypatch):
+    followed = FollowedRuns(engine, JobRemoval(engine, Runs(tmp_path)))
+    monkeypatch.setattr(followed, "_state", lambda: pytest.fail("asked"))
+    followed.look()
