@@ -227,7 +227,7 @@ class JobRun:
         """Write the record that makes the job's folder a run for ``fedmem evaluate`` and the like."""
         self.control.check()
         self.directory.write_record(record)
-        self._publish()
+        self._publish(thoroughly=True)
 
     def _publish(self, *, thoroughly: bool = False) -> None:
         """Let the bucket have what the job's folder holds."""

@@ -18,6 +18,7 @@ MARKER, LOCK, INCOMING = ".bucket.json", ".lock", ".incoming"
 LAST = ("features.safetensors", "dataset.safetensors", "dataset.json", "manifest.json")
 
 Stamp = tuple[int, int, int]  # size, time and number of a file: one that was replaced has others
+Scan = Mapping[str, tuple[Stamp, Entry]]  # by name in the folder
 
 
 @dataclass(frozen=True)
@@ -56,22 +57,24 @@ class LocalCopy:
             return Marker()
         return found if found.url == self._url else Marker()
 
-    def note(self, manifest: Manifest) -> None:
-        """Note that the folder is the same as a manifest."""
-        files = {name: (*stamp_of(self.folder / name), entry.digest) for name, entry in manifest.files.items()}
+    def note(self, found: Scan) -> None:
+        """Note that the bucket has the folder as it was found."""
+        manifest = Manifest(0, {name: entry for name, (_, entry) in found.items()})
+        files = {name: (*stamp, entry.digest) for name, (stamp, entry) in found.items()}
         told = {"url": self._url, "digest": manifest.digest, "files": files}
         beside = self.folder / f"{MARKER}.{os.getpid()}"
         beside.write_text(json.dumps(told), encoding="utf-8")
         beside.replace(self.folder / MARKER)
 
-    def entries(self) -> dict[str, Entry]:
-        """Return digest and size of every file; only those are read that were replaced since the last note."""
-        marker, found = self.marker, {}
-        for name in self.names():
-            path = self.folder / name
-            stamp = stamp_of(path)
-            found[name] = Entry(marker.known(name, stamp) or digest_of(path), stamp[0])
-        return found
+    def scan(self) -> Scan:
+        """Find every file with its digest; only those are read that were replaced since the last note."""
+        marker, stamps = self.marker, self.stamps()
+        digests = {name: marker.known(name, stamp) or digest_of(self.folder / name) for name, stamp in stamps.items()}
+        return {name: (stamp, Entry(digests[name], stamp[0])) for name, stamp in stamps.items()}
+
+    def stamps(self) -> dict[str, Stamp]:
+        """Find every file."""
+        return {name: stamp_of(self.folder / name) for name in self.names()}
 
     def names(self) -> list[str]:
         """List the files by their names in the folder."""
@@ -97,24 +100,28 @@ class LocalCopy:
         Raises:
             CheckpointError: if the disk refuses it.
         """
+        incoming = self.folder / INCOMING
+        shutil.rmtree(incoming, ignore_errors=True)  # of a process that was killed
         try:
-            self._take(manifest, get, self.folder / INCOMING)
+            self._take(manifest, get, incoming)
         except OSError as error:
             raise disk_error(error, f"{self.folder}: cannot be written ({error.strerror}): make room") from None
+        finally:
+            shutil.rmtree(incoming, ignore_errors=True)
 
     def _take(self, manifest: Manifest, get: Callable[[Mapping[str, Path]], None], incoming: Path) -> None:
-        shutil.rmtree(incoming, ignore_errors=True)  # of a process that was killed
         incoming.mkdir(parents=True)
-        there = self.entries()
+        found = self.scan()
+        there = {name: entry for name, (_, entry) in found.items()}
         missing = sorted((name for name, entry in manifest.files.items() if there.get(name) != entry), key=_order)
         places = {name: incoming / str(number) for number, name in enumerate(missing)}
         get(places)
+        new = {name: (stamp_of(place), manifest.files[name]) for name, place in places.items()}
         self._drop(there.keys() - manifest.files.keys())
         for name, place in places.items():
             (self.folder / name).parent.mkdir(parents=True, exist_ok=True)
             place.replace(self.folder / name)
-        self.note(manifest)
-        incoming.rmdir()
+        self.note({name: new.get(name) or found[name] for name in manifest.files})
 
     def _drop(self, names: Collection[str]) -> None:
         for name in names:

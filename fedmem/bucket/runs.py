@@ -1,28 +1,23 @@
 """The folders of an installation's jobs, and what a bucket has of them.
 
-The folder stays the working copy. What is published is copied into the bucket: objects first, then the manifest that
-names them, then objects that none names are removed. What another machine has published since is brought from there.
+The folder stays the working copy. What is published is copied into the bucket; what another machine has published since
+is brought from there.
 """
 
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 
-from fedmem.bucket.local_copy import LocalCopy, digest_of
-from fedmem.bucket.manifest import Entry, Manifest
-from fedmem.bucket.store import Bucket, MissingError
-from fedmem.errors import BucketError, CheckpointError, LeaseLostError
+from fedmem.bucket.local_copy import LocalCopy
+from fedmem.bucket.manifest import Manifest
+from fedmem.bucket.published_run import JOBS, MANIFESTS, OBJECTS, PublishedRun
+from fedmem.bucket.store import Bucket
+from fedmem.errors import BucketError, CheckpointError
 
 LOG = logging.getLogger(__name__)
-TRIES = 5  # at reading a run that is replaced meanwhile
 PATIENCE, LOOK = 5.0, 0.05  # seconds that a folder is waited for that another process holds, and between two looks
-OBJECTS, MANIFESTS = "objects", "manifests"
-
-
-def _nothing() -> None: ...
 
 
 class Runs:
@@ -141,63 +136,12 @@ class Runs:
         """Say whether a job's folder holds a run."""
         return (self.folder_of(job_id) / "manifest.json").exists()
 
-    def _bring(self, bucket: Bucket, job_id: int) -> None:
-        copy = self._copy(job_id)
-        for left in reversed(range(TRIES)):
-            manifest = self._newest(bucket, job_id)
-            if manifest is None or copy.is_as(manifest):
-                return
-            try:
-                return copy.take(manifest, partial(_get, bucket, job_id, manifest.files))
-            except MissingError:  # an object of a manifest that was replaced meanwhile, as the next look shows
-                if not left:
-                    raise CheckpointError(_what_is_missing(bucket, job_id, manifest.files)) from None
-
     def publish(
-        self, job_id: int, epoch: int, check: Callable[[], None] = _nothing, *, thoroughly: bool = False
+        self, job_id: int, epoch: int, check: Callable[[], None] = lambda: None, *, thoroughly: bool = False
     ) -> None:
-        """Make what the bucket has of a job the same as its folder, at once or not at all.
-
-        Args:
-            job_id: the job.
-            epoch: of who publishes.
-            check: called before what others see is changed; raises where this process may no longer.
-            thoroughly: remove every object that is not named, those of killed processes too; else what was named.
-
-        Raises:
-            BucketError: if the bucket cannot be used; what was there before is whole.
-            LeaseLostError: if one of a later epoch has published.
-        """
-        bucket, copy = self.bucket, self._copy(job_id)
-        if bucket is None or not self.is_here(job_id):
-            return
-        before = self._newest(bucket, job_id) or Manifest(-1, {})
-        if before.epoch > epoch:
-            raise LeaseLostError(f"job {job_id}: another process has published it since")
-        now = self._upload(bucket, job_id, before, epoch)
-        check()
-        if now.digest != before.digest or now.epoch != before.epoch:
-            bucket.write(_manifest_name(job_id, epoch), now.to_json())
-        copy.note(now)
-        check()
-        self._remove_rest(bucket, job_id, before, now, thoroughly=thoroughly)
-
-    def _upload(self, bucket: Bucket, job_id: int, before: Manifest, epoch: int) -> Manifest:
-        """Put the files there that are not; those that are replaced meanwhile, again."""
-        copy = self._copy(job_id)
-        while True:
-            entries = copy.entries()
-            new = {entry.digest: name for name, entry in entries.items() if entry.digest not in before.objects}
-            bucket.put([(copy.folder / name, _object_name(job_id, digest)) for digest, name in new.items()])
-            if copy.entries() == entries:
-                return Manifest(epoch, entries)
-
-    def _remove_rest(self, bucket: Bucket, job_id: int, before: Manifest, now: Manifest, *, thoroughly: bool) -> None:
-        names = {_object_name(job_id, digest) for digest in before.objects} | {_manifest_name(job_id, before.epoch)}
-        if thoroughly:
-            names |= set(bucket.names(f"jobs/{job_id}"))
-        kept = {_object_name(job_id, digest) for digest in now.objects} | {_manifest_name(job_id, now.epoch)}
-        bucket.remove(sorted(names - kept))
+        """Let the bucket have a job's folder as it is; see ``PublishedRun``. Nothing, where no run is in it."""
+        if self.bucket is not None and self.is_here(job_id):
+            PublishedRun(self.bucket, job_id).publish(self._copy(job_id), epoch, check, thoroughly=thoroughly)
 
     def keep(self, job_id: int, write: Callable[[Path], None]) -> None:
         """Write more into the folder of a job at rest, and let the bucket have it; no user may be erased meanwhile.
@@ -207,13 +151,12 @@ class Runs:
         """
         with self.alone(job_id):
             write(self.folder_of(job_id))
-            before = None if self.bucket is None else self._newest(self.bucket, job_id)
-            if before is not None:
+            if (before := self._newest(job_id)) is not None:
                 self.publish(job_id, before.epoch)
 
     def drop_unpublished(self, job_id: int) -> None:
         """Remove a job's files that never got into the bucket: whom others erased meanwhile is in them still."""
-        if self.bucket is not None and self._newest(self.bucket, job_id) is None:
+        if self.bucket is not None and self._newest(job_id) is None:
             copy = self._copy(job_id)
             for name in reversed(copy.names()):  # the manifest, by which a run is there, before the data
                 (copy.folder / name).unlink()
@@ -221,8 +164,7 @@ class Runs:
     def remove(self, job_id: int) -> None:
         """Remove all that the bucket has of a job, the manifests first."""
         if self.bucket is not None:
-            for part in (f"/{MANIFESTS}", ""):
-                self.bucket.remove(self.bucket.names(f"jobs/{job_id}{part}"))
+            PublishedRun(self.bucket, job_id).remove()
 
     def bring_all(self) -> None:
         """Bring all that the bucket has, but for what processes of this machine hold.
@@ -242,63 +184,18 @@ class Runs:
         return self._jobs_with(MANIFESTS, OBJECTS)
 
     def _jobs_with(self, *parts: str) -> list[int]:
-        names = [] if self.bucket is None else [name.split("/") for name in self.bucket.names("jobs")]
+        names = [] if self.bucket is None else [name.split("/") for name in self.bucket.names(JOBS)]
         return sorted({int(name[1]) for name in names if len(name) == 4 and name[1].isdigit() and name[2] in parts})
 
     def here(self) -> list[int]:
         """List the jobs that have a folder on this machine."""
         return sorted(int(path.name) for path in self.folder.glob("[0-9]*") if path.name.isdigit())
 
-    def _newest(self, bucket: Bucket, job_id: int) -> Manifest | None:
-        """Read the manifest that counts, None where there is none."""
-        for _ in range(TRIES):
-            names = bucket.names(f"jobs/{job_id}/{MANIFESTS}")
-            numbers = [name for name in names if name.rpartition("/")[2].isdigit()]
-            if not numbers:
-                return None
-            try:
-                return Manifest.of(bucket.read(max(numbers)))
-            except MissingError:  # another has replaced it
-                continue
-            except BucketError:
-                raise
-            except ValueError as error:
-                raise CheckpointError(f"{bucket.url}/{max(numbers)} is damaged ({error}): remove it") from None
-        raise BucketError(f"{bucket.url}/jobs/{job_id} is replaced more quickly than it can be read: try again")
+    def _newest(self, job_id: int) -> Manifest | None:
+        return None if self.bucket is None else PublishedRun(self.bucket, job_id).newest()
+
+    def _bring(self, bucket: Bucket, job_id: int) -> None:
+        PublishedRun(bucket, job_id).bring(self._copy(job_id))
 
     def _copy(self, job_id: int) -> LocalCopy:
         return LocalCopy(self.folder_of(job_id), "" if self.bucket is None else self.bucket.url)
-
-
-def _get(bucket: Bucket, job_id: int, entries: Mapping[str, Entry], places: Mapping[str, Path]) -> None:
-    """Copy files out of the bucket, and check each.
-
-    Raises:
-        CheckpointError: naming the first that is not what it was.
-    """
-    objects = {name: _object_name(job_id, entries[name].digest) for name in places}
-    bucket.get([(objects[name], place) for name, place in places.items()])
-    for name, place in places.items():
-        if digest_of(place) != entries[name].digest:
-            raise CheckpointError(
-                f"{bucket.url}/{objects[name]} is damaged: it is not what was published as {name} of job {job_id} (its "
-                "SHA-256 differs). Bring the object back, or remove the job and train anew"
-            )
-
-
-def _what_is_missing(bucket: Bucket, job_id: int, entries: Mapping[str, Entry]) -> str:
-    there = set(bucket.names(f"jobs/{job_id}/{OBJECTS}"))
-    names = ((name, _object_name(job_id, entry.digest)) for name, entry in entries.items())
-    name, found = next(((name, found) for name, found in names if found not in there), ("a file", "an object"))
-    return (
-        f"{bucket.url}/{found} is missing, which was published as {name} of job {job_id}: bring the object back, or "
-        "remove the job and train anew"
-    )
-
-
-def _object_name(job_id: int, digest: str) -> str:
-    return f"jobs/{job_id}/{OBJECTS}/{digest}"
-
-
-def _manifest_name(job_id: int, epoch: int) -> str:
-    return f"jobs/{job_id}/{MANIFESTS}/{epoch:010d}"
