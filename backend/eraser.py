@@ -115,13 +115,17 @@ class Eraser:
 
     def _require_pending(self, erasure: Erasure) -> None:
         """Refuse to go on where a trainer has taken the job up meanwhile: it erases by itself."""
-        if erasure not in self.erasures.pending():
+        if not self._is_at_rest(erasure):
             raise CheckpointError("a trainer has taken the job up meanwhile, and erases them itself")
+
+    def _is_at_rest(self, erasure: Erasure) -> bool:
+        """Say whether no trainer has taken the job up since; more users may have been deleted."""
+        return (erasure.job_id, erasure.token) in {(one.job_id, one.token) for one in self.erasures.pending()}
 
     def _remove_leftovers(self, folder: Path, erasure: Erasure) -> None:
         """Remove what a killed trainer left, unless another has the job by now: what there is then is that one's."""
         left = leftovers(folder)
-        if left and erasure in self.erasures.pending():
+        if left and self._is_at_rest(erasure):
             for one in left:
                 with suppress(FileNotFoundError):
                     shutil.rmtree(one)

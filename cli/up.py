@@ -6,7 +6,7 @@ import os
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -14,11 +14,11 @@ from urllib.parse import quote, urlencode
 
 import typer
 
-from cli.options import DatabaseUrl, FirstJob, ServiceDir
+from cli.options import DatabaseUrl, FirstJob, ServiceDir, runs_in
 from cli.processes import ServiceError, Services
 from cli.service_log import kept_in
 from cli.training import stop_on_interrupt
-from fedmem.errors import ConfigError, StorageError
+from fedmem.errors import BucketError, ConfigError, StorageError
 from fedmem.logs import EXTRA, log_to_stderr
 from fedmem.sockets import bound_socket
 
@@ -70,6 +70,8 @@ def run_up(backend: Address, dashboard: Address, data_dir: Path, database_url: s
         refuse_taken(address, option)
     if not sys.stderr.isatty():
         log_to_stderr("up")
+    with suppress(BucketError):  # what may pass: the services wait for it
+        runs_in(data_dir).check()
     prepare(data_dir, database_url, train=train)
     with kept_in(data_dir / "logs" / "up.log"):
         _serve(backend, dashboard, data_dir, database_url)

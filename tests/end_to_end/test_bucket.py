@@ -1,23 +1,41 @@
 """Two machines with a data folder each: one database, one bucket of a real server, and what one has the other gets."""
 
+import re
 import shutil
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 from starlette.testclient import TestClient
 
 from backend.app import create_app
+from backend.eraser import Eraser
 from backend.settings import Settings
 from fedmem.backup.making import back_up
 from fedmem.bucket import Bucket, Runs
+from fedmem.errors import BucketError, CheckpointError
+from fedmem.serving import read_leaks
+from fedmem.storage.catalogue import CatalogueStore
+from fedmem.storage.erasures import ErasureStore
 from fedmem.storage.job_removal import JobRemoval
+from tests.cli.conftest import called
 from tests.end_to_end.products import Product
+from tests.end_to_end.test_kill import uninterrupted
 from tests.s3 import contents
+from tests.tiny import tiny_config
 from tests.waiting import until
+from trainer.job_recorder import JobRecorder
+from trainer.job_snapshot import MissingFolderError
+from trainer.run_experiment import JobRun
 
 HIDDEN = "u03"
+
+
+class Killed(BaseException):
+    """Ends a trainer of this process at once."""
 
 
 @dataclass(frozen=True)
@@ -92,8 +110,6 @@ def test_what_one_machine_trained_the_other_serves_until_it_is_removed(machines)
 
 
 def test_a_trainer_goes_on_elsewhere_where_the_first_one_and_its_disk_are_lost(machines):
-    from tests.end_to_end.test_kill import uninterrupted
-
     one, two = machines.one, machines.two
     job = one.queue()
     process = one.start(str(Path(__file__).parent / "killed_trainer.py"), "before the commit", "5")
@@ -155,3 +171,127 @@ def test_a_backup_has_what_only_the_bucket_has(machines, tmp_path):
     kept = {name: content for name, content in expected.items() if name in found}
     assert found == kept
     assert {name for name in expected if name not in found} <= {"rounds"}
+
+
+def test_a_job_waits_for_a_bucket_that_is_away_and_goes_on_by_itself(tmp_path, monkeypatch):
+    made = replace(Product.made(tmp_path / "here"), bucket=f"memory://{tmp_path.name}/waits")
+    job, put, times = made.queue(), Bucket.put, []
+
+    def refuse_once(self, found):
+        times.append(len(found))
+        if len(times) == 3:
+            raise BucketError("the bucket is away")
+        put(self, found)
+
+    monkeypatch.setattr(Bucket, "put", refuse_once)
+    said = made.train()
+    assert "waiting, and going on by itself once that is over: the bucket is away" in said
+    assert "going on from round " in said
+    assert made.outcome(job.id) == uninterrupted(tmp_path / "alone")
+
+
+def test_a_damaged_file_lets_a_job_wait_for_its_user_by_name(tmp_path):
+    one = replace(Product.made(tmp_path / "here"), bucket=f"memory://{tmp_path.name}/damaged")
+    job = one.queue()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(JobRecorder, "_remove_old", lambda self: self._control._shutdown.ask())
+        one.train()
+    assert one.jobs.get(job.id).state == "queued"
+    bucket = Bucket(one.bucket)
+    for name in bucket.names(f"jobs/{job.id}/objects"):
+        bucket.write(name, {})
+    two = replace(one, data_dir=tmp_path / "two")
+    two.train()
+    found = two.jobs.get(job.id)
+    assert found.state == "paused"
+    assert re.search(rf"objects/\w+ is damaged: .* of job {job.id} .*then resume job {job.id}", found.message)
+
+
+def test_what_was_never_published_of_a_job_without_rounds_is_taken_anew(tmp_path, monkeypatch):
+    """Another machine, which saw neither folder nor bucket, has taken its deleted users for erased."""
+    one = replace(Product.made(tmp_path / "here"), bucket=f"memory://{tmp_path.name}/unpublished")
+    job = one.queue()
+    with monkeypatch.context() as patch:
+        patch.setattr(Runs, "publish", Mock(side_effect=Killed))
+        with pytest.raises(Killed):
+            one.train()
+    assert one.directory(job.id).exists
+    assert Bucket(one.bucket).names("") == []
+    one.let_lease_end(job.id)
+    CatalogueStore(one.engine).delete_user("tiny", HIDDEN)
+    erasures = ErasureStore(one.engine)
+    for erasure in erasures.of_job(job.id):
+        erasures.done(erasure)
+    one.train()
+    assert one.jobs.get(job.id).state == "succeeded"
+    assert HIDDEN not in one.directory(job.id).read_dataset().vocabulary.users
+
+
+def test_no_user_counts_as_erased_from_files_that_another_machine_has_not_published(tmp_path):
+    before = Product.made(tmp_path / "here")
+    job = before.queue()
+    before.train()
+    elsewhere = Runs(tmp_path / "elsewhere", Bucket(f"memory://{tmp_path.name}/late"))
+    erasures, catalogue = ErasureStore(before.engine), CatalogueStore(before.engine)
+    catalogue.delete_user("tiny", HIDDEN)
+    with pytest.raises(CheckpointError, match=r"its files are neither in memory://.* nor here"):
+        Eraser(erasures, catalogue, elsewhere).erase(HIDDEN)
+    assert [one.job_id for one in erasures.pending()] == [job.id]
+
+
+def test_two_machines_erase_one_after_the_other(machines):
+    """Each would else publish what it has read before the other's."""
+    one, two = machines.one, machines.two
+    one.queue()
+    one.train()
+    catalogue = CatalogueStore(one.engine)
+    users = [f"u{number:02d}" for number in range(4)]
+    erasers = [Eraser(ErasureStore(each.engine), catalogue, Runs.at(each.data_dir, each.bucket)) for each in (one, two)]
+
+    def delete(user: str) -> None:
+        catalogue.delete_user("tiny", user)
+        erasers[users.index(user) % 2].erase(user)
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(delete, users))
+    assert not any(f'"{user}"'.encode() in content for content in machines.bucket.values() for user in users)
+    for each in (one, two):
+        runs = Runs.at(each.data_dir, each.bucket)
+        runs.bring_all()
+    assert files(one.data_dir / "jobs") == files(two.data_dir / "jobs")
+
+
+def test_a_masked_run_over_nodes_goes_on_only_where_its_folder_is(tmp_path):
+    config = tiny_config(engine="flower", flower={"minimum_nodes": 3}, secure_sums={"enabled": True})
+    job, runs = Mock(id=7, round=3), Runs(tmp_path, Bucket(f"memory://{tmp_path.name}/masked"))
+    run = JobRun(Mock(), runs, Mock(), job, Mock(), Mock())
+    with pytest.raises(MissingFolderError, match="job 7 masks sums over nodes"), run._folder(config):
+        pytest.fail("it went on")
+    (runs.folder_of(7)).mkdir(parents=True)
+    (runs.folder_of(7) / "manifest.json").write_text("{}")
+    with run._folder(config):
+        pass
+
+
+def test_a_restore_takes_no_bucket_with_runs_in_it(tmp_path, monkeypatch):
+    monkeypatch.setenv("FEDMEM_BUCKET", f"memory://{tmp_path.name}/restored")
+    runs = Runs(tmp_path / "one", Bucket(f"memory://{tmp_path.name}/restored"))
+    runs.folder_of(1).mkdir(parents=True)
+    (runs.folder_of(1) / "manifest.json").write_text("{}")
+    runs.publish(1, 2)
+    outcome = called("restore", tmp_path / "backup", "--data-dir", tmp_path / "two")
+    assert outcome.code == 2
+    assert "FEDMEM_BUCKET holds runs" in outcome.err
+
+
+def test_what_attacks_found_out_is_in_the_bucket_too(machines, monkeypatch):
+    one, two = machines.one, machines.two
+    job = one.queue()
+    one.train()
+    for name, value in one.environment.items():
+        monkeypatch.setenv(name, value)
+    asked = ("audit", job.id, "--attacks", "--clients", 3, "--cohort", 2, "--data-dir", one.data_dir)
+    outcome = called(*asked, "--database-url", one.url)
+    assert outcome.code == 0, outcome.err
+    runs = Runs.at(two.data_dir, two.bucket)
+    assert read_leaks(runs.at_hand(job.id)) == read_leaks(one.directory(job.id).path) is not None
