@@ -10,7 +10,7 @@ from dashboard.components.tables import Bar, words_table
 from dashboard.plain_text import in_markdown
 from dashboard.transport import BackendError, RefusedError
 from dashboard.words import as_sentence
-from fedmem.contracts import Job, LeakReport
+from fedmem.contracts import NODES_ARE_NOT_RECORDED, Job, LeakReport
 
 METER = (
     "{clients} clients took part once more after round {round}; each attack is judged by what they really hold. An AUC "
@@ -22,6 +22,9 @@ MASKED = "Secure sums were on: of one client the server has masked words, and re
 def leak_meter(job: Job) -> None:
     """Show each attack with its chance; or how to have them made."""
     st.subheader("The leak meter: what it betrays")
+    if not job.config.clients_here:
+        empty("Not measured over nodes", f"{as_sentence(NODES_ARE_NOT_RECORDED)} docs/privacy.md says what crosses.")
+        return
     try:
         report = client().leaks(job.id)
     except RefusedError as error:

@@ -6,10 +6,11 @@ import streamlit as st
 
 from dashboard.charts.clients import total_traffic_chart
 from dashboard.components.drawings import panel
+from dashboard.components.job_choice import chosen_job
 from dashboard.components.job_header import job_header
 from dashboard.components.leak_meter import leak_meter
-from dashboard.components.live import JobView, live_job
-from dashboard.components.states import waiting_for_rounds
+from dashboard.components.live import JobView, live
+from dashboard.components.states import no_job_yet, waiting_for_rounds
 from dashboard.components.tables import words_table
 from dashboard.words import sizes, state_of
 from fedmem.config import ExperimentConfig
@@ -29,35 +30,59 @@ LEDGER: dict[tuple[Direction, str], tuple[str, str]] = {
 OPTIONAL = "keys"  # a part that only jobs with secure sums have
 NEVER = (
     "Between a client and the server cross only the kinds of messages below: no history and no entry of a memory. "
-    "Transitions, what followed what, cross only in sums over the clients of a round; but a table of transitions may "
-    "hold rare pairs, which a single client gave. Here the clients are simulated, so that their histories lie in this "
-    "installation's database all the same."
+    "Transitions, what followed what, cross only in sums over clients; but a table of transitions may hold rare pairs, "
+    "which a single client gave."
 )
-MISSING = (
+SIMULATED = "The clients are simulated here, so that their histories lie in this installation's database all the same."
+AT_NODES = (
+    "The clients are on their owners' machines, where their histories and memories stay. Of each node cross, never "
+    "masked, its name, how many users it has, which of them (by number) are long enough to train, and its CPU seconds."
+)
+NO_NOISE = (
     "**No noise on metrics, and on updates, prototypes and transitions only with a budget.** Without one they leave "
     "a client as they are: ε spent on them is not zero, it is unbounded. Weights can have a budget "
     "(privacy.weights_epsilon), prototypes beside them (privacy.prototypes_epsilon) and the table of transitions "
     "(privacy.transitions_epsilon). Metrics of training, validations and the test are exact unless they have one, too "
-    "(privacy.metrics_epsilon).",
-    "**Secure sums are off unless a job sets secure_sums.enabled.** With them the server's code reads masked words and "
-    "their sums alone; without, it could read a client's update. A sum over few clients still betrays them.",
-    "**No sum over a network.** Clients are simulated on one machine, and their secrets are drawn from the job's seed.",
+    "(privacy.metrics_epsilon)."
 )
+NO_SUMS = (
+    "**Secure sums are off unless a job sets secure_sums.enabled.** With them the server's code reads masked words and "
+    "their sums alone; without, it could read {whose}. A sum over few clients still betrays them."
+)
+NO_NETWORK = (
+    "**These secure sums are of a simulation.** The server's code reads masked words and their sums alone, but clients "
+    "are on one machine, and their secrets are drawn from the job's seed. A sum over few clients still betrays them."
+)
+FEW_NODES = (
+    "**Secure sums are over {least} nodes or more.** Nodes mask what they send with one another, by secrets of their "
+    "own. It does not hold against a server that makes up nodes or replaces keys, and a sum over few nodes says what "
+    "these hold together."
+)
+NO_NODE = "**A node sees its own users.** It adds up in the clear what its users' clients make."
 
 
 def privacy() -> None:
     """Show the ledger of a job, and an honest list of what is not there."""
     st.title("Privacy")
     st.markdown(NEVER)
-    live_job(_draw)
-    _missing()
+    if job := chosen_job():
+        live(job, _draw)
+    else:
+        no_job_yet()
+        _missing(ExperimentConfig())
 
 
 def _draw(view: JobView) -> None:
     job_header(view)
-    if not view.trained:
+    st.markdown(SIMULATED if view.job.config.clients_here else AT_NODES)
+    if view.trained:
+        _crossed(view)
+    else:
         waiting_for_rounds(state_of(view.job))
-        return
+    _missing(view.job.config)
+
+
+def _crossed(view: JobView) -> None:
     st.subheader("The ledger: what was sent")
     words_table(_ledger(view.trained))
     st.caption(
@@ -65,12 +90,12 @@ def _draw(view: JobView) -> None:
         "1 KB is 1,000 bytes; weights are sent whole, never by changed rows."
     )
     panel("Everything sent so far", total_traffic_chart(view.trained), "privacy-total")
-    for sentence in spent_of(view.trained[-1], view.job.config):
+    for sentence in spent_of(view.trained[-1], view.job.config, view.job.best_round):
         st.info(sentence)
     leak_meter(view.job)
 
 
-def spent_of(latest: RoundMetrics, config: ExperimentConfig) -> list[str]:
+def spent_of(latest: RoundMetrics, config: ExperimentConfig, best_round: int | None = None) -> list[str]:
     """Say what is spent of budgets for weights, prototypes, metrics and the table of transitions, if there are any."""
     found, said = latest.metrics.get("train", {}), []
     weights, table = found.get("epsilon_weights"), found.get("epsilon_transitions")
@@ -90,7 +115,9 @@ def spent_of(latest: RoundMetrics, config: ExperimentConfig) -> list[str]:
         )
     if table is not None:
         when = f"spent ε = {table:g}: it has been released" if table else "spent nothing yet: it is released later"
-        said.append(f"The table of transitions has a budget, and has {when}, once, with noise.")
+        before = bool(table and best_round) and (best_round or 0) <= config.release_round
+        without = f" The best model so far, of round {best_round}, is from before and has none of it." if before else ""
+        said.append(f"The table of transitions has a budget, and has {when}, once, with noise.{without}")
     return said
 
 
@@ -107,9 +134,18 @@ def _ledger(rounds: Sequence[RoundMetrics]) -> list[dict[str, str]]:
     return [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
 
 
-def _missing() -> None:
+def _missing(config: ExperimentConfig) -> None:
     st.subheader("What is not protected yet")
-    st.warning("\n\n".join(MISSING), icon=":material/gpp_maybe:")
+    st.warning("\n\n".join(missing(config)), icon=":material/gpp_maybe:")
+
+
+def missing(config: ExperimentConfig) -> list[str]:
+    """Say what of a job is not protected, by where its clients are and how they are added up."""
+    secure = config.secure_sums.enabled
+    if config.clients_here:
+        return [NO_NOISE, NO_NETWORK if secure else NO_SUMS.format(whose="a client's update")]
+    sums = FEW_NODES.format(least=config.flower.minimum_nodes) if secure else NO_SUMS.format(whose="each node's sum")
+    return [NO_NOISE, sums, NO_NODE]
 
 
 if __name__ == "__main__":

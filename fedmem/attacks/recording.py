@@ -13,6 +13,7 @@ from fedmem.attacks.recorded import RecordedClient, RecordedCohort
 from fedmem.attacks.secured import SecuredCohorts
 from fedmem.attacks.successive_models import RecordedStep, steps
 from fedmem.checkpoint import RunDirectory, Snapshot
+from fedmem.contracts import NODES_ARE_NOT_RECORDED
 from fedmem.errors import ConflictError
 from fedmem.federated.chunk import Chunk
 from fedmem.federated.client import FedMemClient
@@ -87,9 +88,11 @@ def record(directory: RunDirectory, num_clients: int, cohort: int) -> Recording:
 
     Raises:
         CheckpointError: if there is no checkpoint.
-        ConflictError: if the run's clients were postprocessed, which is written down by name alone.
+        ConflictError: if the run's clients are at nodes, or were postprocessed, which is written down by name alone.
     """
     snapshot, last = directory.read_snapshot(), directory.read_record().last
+    if not snapshot.config.clients_here:
+        raise ConflictError(NODES_ARE_NOT_RECORDED)
     if snapshot.postprocessors:
         names = ", ".join(snapshot.postprocessors)
         raise ConflictError(f"what this run's clients send is postprocessed by {names}, so it cannot be sent again")

@@ -56,7 +56,7 @@ from fedmem.contracts.memory import (
 )
 from fedmem.contracts.models import Activation, ModelHistory, ModelPage, ModelVersion
 from fedmem.contracts.online import OnlineEvaluation, OnlineGroup, Rate
-from fedmem.contracts.privacy import Leak, LeakReport, PrivacyCost
+from fedmem.contracts.privacy import NODES_ARE_NOT_RECORDED, Leak, LeakReport, PrivacyCost
 from fedmem.contracts.problem import Problem
 from fedmem.contracts.recommendations import (
     BatchRequest,
@@ -87,6 +87,7 @@ from fedmem.contracts.uploads import (
 )
 
 __all__ = [
+    "NODES_ARE_NOT_RECORDED",
     "AbTest",
     "AbTestList",
     "AbTestRequest",

@@ -6,6 +6,11 @@ from pydantic import Field
 
 from fedmem.contracts.contract import Contract
 
+NODES_ARE_NOT_RECORDED = (
+    "what nodes send cannot be recorded by the server, which has none of their users: run the same job in the "
+    "simulation (engine: simulation), on data of your own, and audit that one"
+)
+
 
 class Leak(Contract):
     """What one attack finds out."""

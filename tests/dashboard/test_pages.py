@@ -1,6 +1,7 @@
 """Each page on the real API: what it says when there is nothing, and that what it shows is what the API tells."""
 
 import html
+import itertools
 import json
 import re
 import threading
@@ -19,7 +20,7 @@ from dashboard.views.overview import beside
 from dashboard.views.privacy import spent_of
 from dashboard.words import share, size
 from fedmem.config_reader import validate_config
-from fedmem.contracts import RoundMetrics
+from fedmem.contracts import NODES_ARE_NOT_RECORDED, RoundMetrics
 from fedmem.storage import schema
 from fedmem.storage.engine import writing
 from tests.dashboard.example_rounds import Curves
@@ -380,6 +381,35 @@ def test_privacy_claims_nothing_that_is_not_there(page, filled):
     assert "rare pairs" in said
 
 
+@pytest.fixture(scope="module")
+def by_place(tmp_path_factory):
+    """A backend, and a job of three rounds for each place where clients are, with secure sums and without."""
+    product = Product.made(tmp_path_factory.mktemp("by-place"))
+    trainer, found = PretendedTrainer(product.url), {}
+    for engine, secure in itertools.product(("simulation", "flower"), (False, True)):
+        sums = {"enabled": secure}
+        job = trainer.queue("tiny", engine=engine, flower={"minimum_nodes": 3}, secure_sums=sums)
+        trainer.train(trainer.claim(), 3, Curves())
+        found[engine, secure] = job.id
+    with backend_on(product.url, product.data_dir) as api:
+        yield api, found
+
+
+@pytest.mark.parametrize("secure", [False, True])
+@pytest.mark.parametrize("engine", ["simulation", "flower"])
+def test_privacy_says_of_a_job_what_is_true_where_its_clients_are(page, by_place, engine, secure):
+    api, jobs = by_place
+    said, over_nodes = words(page("privacy", api, job=jobs[engine, secure])), engine == "flower"
+    assert ("The clients are simulated here" in said) is not over_nodes
+    assert ("clients are on their owners' machines" in said) is over_nodes
+    assert ("Secure sums are off" in said) is not secure
+    assert ("secrets are drawn from the job's seed" in said) is (secure and not over_nodes)
+    assert ("Secure sums are over 3 nodes or more" in said) is (secure and over_nodes)
+    assert ("could read each node's sum" in said) is (over_nodes and not secure)
+    assert (NODES_ARE_NOT_RECORDED[1:] in said) is over_nodes
+    assert ("--attacks measures" in said.replace("`", "")) is not over_nodes
+
+
 def test_privacy_says_what_of_the_budgets_is_spent():
     config = validate_config({"privacy": {"weights_epsilon": 8, "transitions_epsilon": 2}}, "the test")
     spent = {"epsilon_weights": 3.217, "epsilon_transitions": 0.0}
@@ -389,6 +419,9 @@ def test_privacy_says_what_of_the_budgets_is_spent():
     weights, transitions = spent_of(latest, config)
     assert "spent ε = 3.22 of 8 at δ = 5e-07" in weights
     assert "spent nothing yet" in transitions
+    released = latest.model_copy(update={"metrics": {"train": {"epsilon_transitions": 2.0}}})
+    assert "of round 40, is from before and has none of it" in spent_of(released, config, 40)[0]
+    assert "from before" not in spent_of(released, config, 50)[0]
     assert spent_of(latest.model_copy(update={"metrics": {"train": {}}}), config) == []
     beside = latest.model_copy(update={"metrics": {"train": {"epsilon_weights": 3.2, "epsilon_prototypes": 1.5}}})
     assert "prototypes have spent ε = 1.5 beside it" in spent_of(beside, config)[1]

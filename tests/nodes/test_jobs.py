@@ -5,15 +5,18 @@ import json
 import pytest
 
 from cli.auditing import of_nodes
+from fedmem.attacks import measure_leaks
 from fedmem.checkpoint import RunDirectory
-from fedmem.errors import ConfigError
+from fedmem.contracts import NODES_ARE_NOT_RECORDED
+from fedmem.errors import ConfigError, ConflictError
+from fedmem.experiment import TrainingRun
 from fedmem.nodes.letter import Letter
 from fedmem.nodes.node import Node
 from fedmem.serving import Question, Recommender
 from tests.end_to_end.products import Product
 from tests.nodes.conftest import SHARDS, LoopbackCourier
 from tests.nodes.jobs import JOB, outcome, written
-from tests.nodes.secured import ALL_DRAWN, SECURE
+from tests.nodes.secured import ALL_DRAWN, SECURE, nodes_of, secured_snapshots
 from tests.tiny import ITEMS, tiny_config
 from trainer.settings import Settings
 from trainer.worker import Worker
@@ -98,6 +101,18 @@ def test_the_audit_says_what_crossed_of_nodes(secure, said):
     assert all(each in never_masked for each in ("its name", "how many users", "CPU seconds", "type of an error"))
     assert ("its owner wants" in never_masked) == secure
     assert of_nodes(tiny_config()) == []
+
+
+@pytest.mark.parametrize("secure", [False, True])
+def test_what_nodes_send_cannot_be_attacked_and_the_remedy_is_named(apart, tmp_path, project_root, secure):
+    snapshot = secured_snapshots()[1] if secure else apart
+    run = TrainingRun.start(tmp_path / "run", snapshot, courier=nodes_of(tmp_path / "nodes"))
+    assert next(run.rounds())
+    run.close()
+    with pytest.raises(ConflictError, match="cannot be recorded by the server") as refused:
+        measure_leaks(run.directory, 1, 100)
+    assert str(refused.value) == NODES_ARE_NOT_RECORDED
+    assert NODES_ARE_NOT_RECORDED[1:] in " ".join((project_root / "docs" / "privacy.md").read_text("utf-8").split())
 
 
 def test_a_job_that_is_interrupted_at_any_point_ends_with_the_same_numbers(nodes, tmp_path):
