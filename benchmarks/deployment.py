@@ -19,7 +19,7 @@ from fedmem.config import ExperimentConfig
 from fedmem.features.store import ItemFeatures
 from fedmem.federated.messages import ITEM_ROWS, Broadcast, wire_size
 from fedmem.federated.start import build_model, initial_state
-from fedmem.memory.count_sketch import bytes_sent
+from fedmem.memory.count_sketch import sketched
 from fedmem.memory.transitions import TransitionCounts
 from fedmem.secure_sums.session import Session
 
@@ -52,16 +52,16 @@ def a_client(items: int) -> dict[str, float]:
     rest = {name: values for name, values in broadcast.parameters.items() if name != ITEM_ROWS}
     rows = broadcast.parameters[ITEM_ROWS][:TOUCHED]
     new = TransitionCounts.of([np.array([1, 2], np.int32)], items, config.transitions.window)
-    sketched = configured(transitions=SKETCH).transitions
+    sketch = configured(transitions=SKETCH).transitions
     dense, touched = sum(broadcast.num_bytes().values()), wire_size({**rest, ITEM_ROWS: rows}) + 4 * TOUCHED
     return {
         "model and prototypes down, update up: each": dense,
         f"update up, of items {TOUCHED} rows alone, which names them": touched,
         "what secure sums add up, beside words as long as the update": keys_of(config),
-        "transitions up, all pairs, in a round in which a client has new ones": bytes_sent(new, config.transitions),
-        f"transitions up, a sketch of {sketched.sketch_rows} · 2^{sketched.sketch_bits} cells": bytes_sent(
-            new, sketched
-        ),
+        "transitions up, all pairs, in a round in which a client has new ones": new.num_bytes,
+        f"transitions up, a sketch of {sketch.sketch_rows} · 2^{sketch.sketch_bits} cells": sketched(
+            new, sketch
+        ).num_bytes,
         "transition table down, to who validates, at most": 8 * items * config.transitions.neighbours,
         f"seconds up a client's line of {LINE * 8 / 1e6:.0f} Mbit/s": dense / LINE,
         f"seconds of the server's line of {SERVER_LINE * 8 / 1e9:.0f} Gbit/s for {CLIENTS:,} clients, one way": CLIENTS

@@ -13,7 +13,7 @@ from pathlib import Path
 from benchmarks.measure import machine, write_result
 from benchmarks.stored_scores import StoredScores, loaded
 from fedmem.config import TransitionsConfig
-from fedmem.memory.count_sketch import bytes_sent, table_of
+from fedmem.memory.count_sketch import sketched, table_of
 from fedmem.memory.transitions import TransitionCounts
 
 SIZES = ((3, 14), (3, 16), (5, 16), (3, 18), (5, 18), (3, 20), (5, 20))
@@ -26,7 +26,7 @@ def measure(config: TransitionsConfig, counts: TransitionCounts, validation: Sto
     table = table_of(counts, config)
     found = {strength: validation.ndcg(table, strength) for strength in config.strengths}
     best = max(sorted(found), key=found.__getitem__)
-    megabytes = bytes_sent(counts, config) / 1e6
+    megabytes = sketched(counts, config).num_bytes / 1e6 if any(config.strengths) else 0.0
     return {"megabytes": megabytes, "strength": best, "validation": found[best], "test": test.ndcg(table, best)}
 
 

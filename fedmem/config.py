@@ -184,7 +184,9 @@ class TransitionsConfig(Section):
         "Weights alpha of the transition memory in the score that validations try; the best by NDCG@10 is taken.",
     )
     sketch_bits: Annotated[int, Field(ge=4, le=22)] | None = setting(
-        None, "If set, transitions are sent as a count sketch, whose rows have 2 to this power cells; else exactly."
+        None,
+        "If set, clients hand their transitions on as the cells of a count sketch, whose rows have 2 to this power of "
+        "them; else as all pairs.",
     )
     sketch_rows: Annotated[int, Field(gt=0, le=9)] = setting(
         3, "Rows of the count sketch, of which the median is read."
@@ -481,11 +483,6 @@ class ExperimentConfig(Section):
             raise ValueError(
                 "secure_sums.enabled hides clients from a server, and federated.centralised_batch = "
                 f"{self.federated.centralised_batch} is training on pooled data: set one of them only"
-            )
-        if self.transitions.sketch_bits is not None and self.uses_transitions:
-            raise ValueError(
-                f"transitions.sketch_bits = {self.transitions.sketch_bits} with secure_sums.enabled: set it to null, "
-                "so that all pairs are masked and added up exactly"
             )
         return self
 

@@ -91,7 +91,6 @@ def test_a_seed_that_programs_round_is_refused(seed):
     [
         ("fedmem.prototype_aggregation=recluster", r"prototype_aggregation = recluster needs: choose weighted or mean"),
         ("federated.centralised_batch=8", r"federated.centralised_batch = 8 is training on pooled data"),
-        ("transitions.sketch_bits=16", r"transitions.sketch_bits = 16 with secure_sums.enabled: set it to null"),
         ("secure_sums.neighbours=7", r"secure_sums.neighbours = 7: .*multiple of 2"),
         ("secure_sums.minimum_cohort=1", r"secure_sums.minimum_cohort = 1: .*greater than or equal to 2"),
         ("secure_sums.bits=16", r"secure_sums.bits = 16: .*32 or 64"),
@@ -104,10 +103,10 @@ def test_what_cannot_be_made_of_sums_is_refused_with_secure_sums(override, said)
 
 
 def test_nothing_is_refused_that_takes_no_part():
-    recluster, sketch = "fedmem.prototype_aggregation=recluster", "transitions.sketch_bits=16"
-    load_config(None, (recluster, sketch))
+    recluster = "fedmem.prototype_aggregation=recluster"
+    load_config(None, (recluster,))
     off = ("ablation.disable_prototype_agg=true", "ablation.disable_transitions=true")
-    load_config(None, ("secure_sums.enabled=true", recluster, sketch, *off))
+    load_config(None, ("secure_sums.enabled=true", recluster, *off))
 
 
 @pytest.mark.parametrize("fraction", ["1e-300", "5e-324"])

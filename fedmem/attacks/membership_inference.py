@@ -9,6 +9,7 @@ from fedmem.attacks.recording import Recording
 from fedmem.federated.scoring import ModelScorer, UserContext
 from fedmem.federated.start import build_model
 from fedmem.federated.transition_release import readable_transitions
+from fedmem.memory.count_sketch import table_of
 from fedmem.memory.transitions import TransitionTable
 
 
@@ -35,7 +36,7 @@ def table_auc(recording: Recording) -> float | None:
     transitions = readable_transitions(recording.snapshot.config, recording.state)
     if not transitions:
         return None
-    table = TransitionTable.of(transitions, recording.snapshot.config.transitions)
+    table = table_of(transitions, recording.snapshot.config.transitions)
     dataset = recording.snapshot.dataset
     histories = [(client.history, dataset.validation_target(client.user)) for client in recording.clients]
     members = [_weight(table, int(h[-2]), int(h[-1])) for h, _ in histories if len(h) > 1]

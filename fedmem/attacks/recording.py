@@ -22,6 +22,7 @@ from fedmem.federated.round import broadcast_of
 from fedmem.federated.simulation import SimulatedPopulation
 from fedmem.federated.start import build_model, item_blocks
 from fedmem.federated.state import ServerState
+from fedmem.memory.count_sketch import sketched
 from fedmem.memory.prototypes import FrozenItemBlocks
 from fedmem.memory.transitions import TransitionCounts
 from fedmem.modality import Modality
@@ -162,7 +163,10 @@ def _recorded(population: SimulatedPopulation, broadcast: Broadcast, one: Chunk,
         again=again,
         history=history,
         remembered=one.memories.entries(0).items,
-        transitions=TransitionCounts.of(
-            [history], population.dataset.num_items, config.transitions.window, bounded=config.releases_transitions
+        transitions=sketched(
+            TransitionCounts.of(
+                [history], population.dataset.num_items, config.transitions.window, bounded=config.releases_transitions
+            ),
+            config.transitions,
         ),
     )

@@ -11,6 +11,7 @@ from fedmem.data.federated_dataset import FederatedDataset
 from fedmem.errors import CheckpointError
 from fedmem.federated.state import ServerState
 from fedmem.memory.entries import MemoryEntries
+from fedmem.memory.transitions import TransitionCounts
 
 LongArray = npt.NDArray[np.int64]
 
@@ -90,13 +91,18 @@ def _wrong_transitions(checkpoint: Checkpoint, dataset: FederatedDataset) -> str
     counts, handed_on = checkpoint.server.transitions, checkpoint.handed_on
     if counts is None or handed_on is None:
         return ""
-    if counts.num_items != dataset.num_items or (counts.taken < 0).any() or (counts.pairs.data < 0).any():
+    if counts.num_items != dataset.num_items or (counts.taken < 0).any() or _negative_pairs(counts):
         return f"the transitions are not those of {dataset.num_items} items"
     if len(handed_on) != dataset.num_users or (handed_on < 0).any():
         return f"what was handed on is not that of {dataset.num_users} users"
     if ((handed_on > dataset.lengths) & (dataset.lengths > 0)).any():  # a deleted user's may be about to be erased
         return "users have handed on other interactions than theirs"
     return ""
+
+
+def _negative_pairs(counts: TransitionCounts) -> bool:
+    """Tell whether pairs were counted less than never; cells of a sketch may be below zero."""
+    return not counts.in_cells and bool((counts.pairs.data < 0).any())
 
 
 def _pairs(users: npt.NDArray[np.integer], items: npt.NDArray[np.integer], dataset: FederatedDataset) -> LongArray:

@@ -48,7 +48,7 @@ def carried_over(directory: RunDirectory, round: int, snapshot: Snapshot, gone: 
     renumbering = Renumbering.of(before.dataset, snapshot.dataset, gone)
     state, handed_on = checkpoints.read_server(round), checkpoints.read_handed_on(round)
     parameters = CarriedParameters(snapshot.config, before.features, snapshot.features, renumbering)
-    clients = CarriedClients(before.dataset, snapshot.dataset, renumbering, snapshot.config.transitions.window)
+    clients = CarriedClients(before.dataset, snapshot.dataset, renumbering, snapshot.config.transitions)
     transitions = None
     if snapshot.config.uses_transitions:
         stored = None if state.transitions is None or handed_on is None else HandedOn(state.transitions, handed_on)

@@ -8,8 +8,10 @@ import numpy as np
 import numpy.typing as npt
 from scipy import sparse
 
+from fedmem.config import TransitionsConfig
 from fedmem.continuation.renumbering import Indices, Renumbering
 from fedmem.data.federated_dataset import FederatedDataset
+from fedmem.memory.count_sketch import sketched
 from fedmem.memory.entries import MemoryEntries
 from fedmem.memory.handed_on import HandedOn
 from fedmem.memory.transitions import TransitionCounts
@@ -28,13 +30,13 @@ class CarriedClients:
         before: the older snapshot's data.
         after: the newer one's.
         places: where its users and items stand.
-        window: most steps of a transition.
+        transitions: how they are counted.
     """
 
     before: FederatedDataset
     after: FederatedDataset
     renumbering: Renumbering
-    window: int
+    transitions: TransitionsConfig
 
     def memories(self, stored: Iterable[Memories]) -> Iterator[dict[int, MemoryEntries]]:
         """Carry the memories of users, some at a time."""
@@ -55,15 +57,29 @@ class CarriedClients:
         """Carry the transition memory; of one that was lost to damage all is handed on anew."""
         lengths = np.zeros(self.renumbering.num_users, np.int64)
         if stored is None:
-            return HandedOn(TransitionCounts.none(self.renumbering.num_items), lengths)
+            return HandedOn(sketched(TransitionCounts.none(self.renumbering.num_items), self.transitions), lengths)
+        kept = np.flatnonzero(self._goes_on)
+        lengths[self.renumbering.users[kept]] = stored.lengths[kept]
+        counts = self._sketched_anew(lengths) if self._in_cells(stored) else self._renumbered(stored)
+        return HandedOn(counts, lengths)
+
+    def _in_cells(self, stored: HandedOn) -> bool:
+        return stored.counts.in_cells or self.transitions.sketch_bits is not None
+
+    def _sketched_anew(self, lengths: Indices) -> TransitionCounts:
+        """Count what was handed on [U] again: where cells hold it, it cannot be found by other numbers of the items."""
+        histories = [self.after.training_history(user)[:length] for user, length in enumerate(lengths.tolist())]
+        found = TransitionCounts.of(histories, self.renumbering.num_items, self.transitions.window)
+        return sketched(found, self.transitions)
+
+    def _renumbered(self, stored: HandedOn) -> TransitionCounts:
+        """Take out of the pairs those who do not go on, and name the items as they are now."""
         counts = stored.counts
         gone = np.flatnonzero((stored.lengths > 0) & ~self._goes_on)
         if len(gone):
             histories = [self.before.training_history(user)[: stored.lengths[user]] for user in gone.tolist()]
-            counts = counts - TransitionCounts.of(histories, counts.num_items, self.window)
-        kept = np.flatnonzero(self._goes_on)
-        lengths[self.renumbering.users[kept]] = stored.lengths[kept]
-        return HandedOn(_renumbered(counts, self.renumbering), lengths)
+            counts = counts - TransitionCounts.of(histories, counts.num_items, self.transitions.window)
+        return _renumbered(counts, self.renumbering)
 
     @cached_property
     def _goes_on(self) -> npt.NDArray[np.bool_]:

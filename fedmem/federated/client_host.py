@@ -23,7 +23,7 @@ from fedmem.federated.parameters import load_parameters, twin
 from fedmem.federated.postprocessing import Postprocessors, needs_single_clients, postprocessed_update
 from fedmem.federated.scoring import ModelScorer, ScoreBlock, UserContext
 from fedmem.federated.start import item_blocks
-from fedmem.memory.count_sketch import bytes_sent
+from fedmem.memory.count_sketch import sketched
 from fedmem.memory.memory_store import MemoryStore
 from fedmem.memory.transitions import TransitionCounts
 from fedmem.model.recommendation_losses import LOSSES
@@ -125,11 +125,12 @@ class ClientHost:
         if self.config.releases_transitions:  # all send a block, for the ledger would count who has something new
             return total.with_transitions(new, float(len(chunk) * new.block_bytes))
         senders = int((chunk.samples > chunk.handed_on).sum())
-        return total.with_transitions(new, float(senders * bytes_sent(new, self.config.transitions)))
+        return total.with_transitions(new, float(senders * new.num_bytes))
 
     def _new_transitions(self, chunk: Chunk) -> TransitionCounts:
         config = self.config
-        return chunk.new_transitions(config.transitions.window, bounded=config.releases_transitions)
+        new = chunk.new_transitions(config.transitions.window, bounded=config.releases_transitions)
+        return sketched(new, config.transitions)
 
     def chunk(self, users: UserIndices, round_number: int) -> Chunk:
         """Gather what some users' devices hold after a number of completed rounds."""

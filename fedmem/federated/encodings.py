@@ -1,5 +1,6 @@
 """How what is added up securely is written as words: by the clients that mask it, and by the server that reads sums."""
 
+import math
 from typing import Any
 
 import numpy as np
@@ -28,31 +29,33 @@ def numbers_point(clients: int) -> FixedPoint:
 
 
 def add_transitions(words: Words | None, counts: TransitionCounts, clients: int) -> Words:
-    """Add a client's counts to a block of all pairs with the numbers taken behind it [(I + 1)² + I + 1], in place.
+    """Add a client's counts to a block of all pairs, or cells, with the numbers taken behind it, in place.
+
+    Words are [(I + 1)² + I + 1] of pairs, [d · w + I + 1] of a sketch.
 
     Raises:
         TrainingError: if one of them is so large that the sum over so many clients might run over.
     """
-    pairs, size = counts.pairs.tocoo(), len(counts.taken)
-    largest = int(max(pairs.data.max(initial=0), counts.taken.max(initial=0)))
+    pairs, size = counts.pairs.tocoo(), math.prod(counts.pairs.shape)
+    largest = int(max(np.abs(pairs.data).max(initial=0), counts.taken.max(initial=0)))
     if largest * clients >= 2**31:
         raise TrainingError(
             f"a client counted a transition {largest:,} times, in parts of 1/2520, which a sum over {clients:,} "
             "clients cannot hold: lower data.max_history"
         )
-    words = np.zeros(size * (size + 1), np.uint32) if words is None else words
-    words[pairs.row.astype(np.int64) * size + pairs.col] += pairs.data.astype(np.uint32)
-    words[size * size :] += counts.taken.astype(np.uint32)
+    words = np.zeros(size + len(counts.taken), np.uint32) if words is None else words
+    words[pairs.row.astype(np.int64) * counts.pairs.shape[1] + pairs.col] += pairs.data.astype(np.uint32)
+    words[size:] += counts.taken.astype(np.uint32)
     return words
 
 
-def transition_counts(words: Words, num_items: int) -> TransitionCounts:
-    """Read the sum of such words."""
-    size = num_items + 1
-    place = np.flatnonzero(words[: size * size])
-    counts = words[place].astype(np.int64)
-    pairs = sparse.coo_array((counts, (place // size, place % size)), shape=(size, size)).tocsr()
-    return TransitionCounts(pairs, words[size * size :].astype(np.int64))
+def transition_counts(words: Words, shape: tuple[int, int]) -> TransitionCounts:
+    """Read the sum of such words; of pairs or cells of this shape."""
+    size, columns = math.prod(shape), shape[1]
+    place = np.flatnonzero(words[:size])
+    counts = words[place].astype(np.int32).astype(np.int64)  # cells may be below zero
+    pairs = sparse.coo_array((counts, (place // columns, place % columns)), shape=shape).tocsr()
+    return TransitionCounts(pairs, words[size:].astype(np.int64))
 
 
 def check_block(num_items: int) -> None:
@@ -64,5 +67,5 @@ def check_block(num_items: int) -> None:
     if num_items > MOST_ITEMS:
         raise ConfigError(
             f"secure_sums.enabled: each client would mask all pairs of {num_items:,} items, and that is done for "
-            f"{MOST_ITEMS:,} items at most. Set ablation.disable_transitions"
+            f"{MOST_ITEMS:,} items at most. Set transitions.sketch_bits, or ablation.disable_transitions"
         )

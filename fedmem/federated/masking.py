@@ -70,17 +70,17 @@ def _update_words(config: SecureSumsConfig, clients: int, update: UpdateSum) -> 
 
 
 def masked_transitions(seed: int, session: Session, sent: Iterable[tuple[int, TransitionCounts]]) -> MaskedSum:
-    """Mask the transitions that clients hand on, and how often each took every item, as whole numbers.
+    """Mask the transitions that clients hand on, all pairs or all cells, and how often each took every item.
 
     Raises:
         TrainingError: if one of them is so large that the sum might run over.
     """
-    words, num_items, clients = None, 0, []
+    words, shape, clients = None, (0, 0), []
     for client, new in sent:
-        words, num_items = add_transitions(words, new, len(session.neighbours)), new.num_items
+        words, shape = add_transitions(words, new, len(session.neighbours)), new.pairs.shape
         clients.append(client)
     assert words is not None, "there are clients"
-    return _masked(seed, session, clients, (words,), num_items)
+    return _masked(seed, session, clients, (words,), shape)
 
 
 def masked_metrics(

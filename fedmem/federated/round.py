@@ -175,7 +175,7 @@ def broadcast_to_evaluate(config: ExperimentConfig, state: ServerState, strength
 
 def nothing_new(state: ServerState) -> TransitionCounts | None:
     """Count no new transitions yet, where they are counted."""
-    return None if state.transitions is None else TransitionCounts.none(state.transitions.num_items)
+    return None if state.transitions is None else state.transitions.emptied()
 
 
 def updated(

@@ -39,8 +39,8 @@ def transition_metrics(total: TransitionCounts | None, new: TransitionCounts | N
     """Report how large the transition memory is after a round, and how many interactions the round has added."""
     if total is None or new is None:
         return {}
-    return {
-        "transition_pairs": float(total.pairs.nnz),
+    pairs = {} if total.in_cells else {"transition_pairs": float(total.pairs.nnz)}
+    return pairs | {
         "transition_interactions": float(total.taken.sum()),
         "transition_new_interactions": float(new.taken.sum()),
     }

@@ -25,6 +25,7 @@ from fedmem.federated.messages import Broadcast, MaskedSum, MetricSums, Session,
 from fedmem.federated.postprocessing import Postprocessors
 from fedmem.federated.ray_actors import Actors, shard_of
 from fedmem.federated.workers import Workers
+from fedmem.memory.count_sketch import sketched
 from fedmem.memory.entries import MemoryEntries
 from fedmem.memory.memory_arrays import MemoryArrays
 from fedmem.memory.memory_store import MemoryStore
@@ -124,7 +125,7 @@ class SimulatedPopulation:
 
     def handed_on_together(self, clients: UserIndices, broadcast: Broadcast) -> TransitionCounts:
         """Have them hand on the same to their owner, who sends a sum over all of its users."""
-        none = TransitionCounts.none(self.dataset.num_items)
+        none = sketched(TransitionCounts.none(self.dataset.num_items), self.config.transitions)
         return sum(self._each("hand_on", self._planned(clients), broadcast), none)
 
     def evaluating(self) -> UserIndices:

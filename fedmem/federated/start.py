@@ -14,7 +14,7 @@ from fedmem.federated.parameters import load_parameters, parameter_arrays
 from fedmem.federated.server_optimizers import OptimizerState
 from fedmem.federated.state import ServerState
 from fedmem.federated.transition_release import TransitionRelease, check_release
-from fedmem.memory.count_sketch import check_sketch
+from fedmem.memory.count_sketch import check_sketch, sketched
 from fedmem.memory.prototypes import FrozenItemBlocks, Prototypes, from_catalogue
 from fedmem.memory.transitions import TransitionCounts
 from fedmem.modality import Modality
@@ -89,9 +89,9 @@ def initial_state(config: ExperimentConfig, model: UR4RecV2MoE, features: ItemFe
     if config.uses_transitions:
         check_sketch(config.transitions, num_items)
         check_release(config, num_items)
-        if config.secure_sums.enabled:
+        if config.secure_sums.enabled and config.transitions.sketch_bits is None:
             check_block(num_items)
-        nothing = TransitionCounts.none(num_items)
+        nothing = sketched(TransitionCounts.none(num_items), config.transitions)
     return ServerState(0, parameters, parameters, OptimizerState.zeros(parameters), memory, nothing, nothing)
 
 

@@ -1,13 +1,14 @@
 """The transitions of many clients in a fixed number of cells: a count sketch (Charikar, Chen and Farach-Colton, 2002).
 
 Every pair (i, j) has one cell in each of d rows of w cells, and a sign there, by hash functions that all clients share.
-A client adds sign · c(i, j) to these cells. Sums of sketches are the sketches of sums, to the last unit, so that a
-secure sum of d · w numbers says what all clients together counted, and a client is subtracted exactly. The median over
-the rows of sign · cell estimates c(i, j); its error is seldom above a few times ‖c‖₂ / √w.
+A client adds sign · c(i, j) to these cells, and hands on cells alone. Sums of sketches are the sketches of sums, to the
+last unit, so that a secure sum of d · w numbers says what all clients together counted, and a client is subtracted
+exactly. The median over the rows of sign · cell estimates c(i, j); its error is seldom above a few times ‖c‖₂ / √w.
 
-The simulation keeps the sum of the counts, and makes of it the sketch that its clients' sketches would add up to.
+``TransitionCounts`` holds cells as it holds pairs; the server has no other, and makes of them the rows that are read.
 """
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,7 +23,6 @@ from fedmem.randomness import numpy_generator
 
 IntArray = npt.NDArray[np.integer[Any]]
 LongArray = npt.NDArray[np.int64]
-BYTES = 4  # of a cell on the wire
 MOST_ITEMS = 20_000  # whose pairs are looked up in a minute
 _DECODED_TOGETHER = 2**20  # pairs
 
@@ -52,6 +52,17 @@ class PairHashes:
         upper = (hashed >> np.uint64(63 - self.bits)).astype(np.int64)
         return upper >> 1, 2 * (upper & 1) - 1
 
+    def cells(self, counts: TransitionCounts) -> sparse.csr_array:
+        """Add up what falls into each cell [d, w]."""
+        pairs = counts.pairs.tocoo()
+        found = [self.of(row, pairs.row, pairs.col) for row in range(len(self.factors))]
+        place = np.concatenate([cell for cell, _ in found])
+        row = np.repeat(np.arange(len(found)), len(pairs.data))
+        added = np.concatenate([sign * pairs.data for _, sign in found])
+        cells = sparse.coo_array((added, (row, place)), shape=(len(found), 2**self.bits)).tocsr()
+        cells.eliminate_zeros()
+        return cells
+
 
 @dataclass(frozen=True, eq=False)
 class TransitionSketch:
@@ -69,19 +80,13 @@ class TransitionSketch:
 
     @classmethod
     def of(cls, counts: TransitionCounts, hashes: PairHashes) -> "TransitionSketch":
-        """Sketch counts."""
-        pairs = counts.pairs.tocoo()
-        cells = np.zeros((len(hashes.factors), 2**hashes.bits), np.int64)
-        for row, into in enumerate(cells):
-            place, sign = hashes.of(row, pairs.row, pairs.col)
-            np.add.at(into, place, sign * pairs.data)
-        return cls(cells, counts.taken, hashes)
+        """Sketch counts of pairs."""
+        return cls(hashes.cells(counts).toarray(), counts.taken, hashes)
 
-    def __add__(self, other: "TransitionSketch") -> "TransitionSketch":
-        return TransitionSketch(self.cells + other.cells, self.taken + other.taken, self.hashes)
-
-    def __sub__(self, other: "TransitionSketch") -> "TransitionSketch":
-        return TransitionSketch(self.cells - other.cells, self.taken - other.taken, self.hashes)
+    @classmethod
+    def read(cls, counts: TransitionCounts) -> "TransitionSketch":
+        """Read cells that clients have handed on; how many there are says where they hold what."""
+        return cls(counts.pairs.toarray(), counts.taken, _hashes(counts.pairs.shape))
 
     def estimates(self, sources: IntArray, targets: IntArray) -> npt.NDArray[np.float64]:
         """Estimate c(i, j) of pairs (arrays that broadcast)."""
@@ -110,11 +115,41 @@ class TransitionSketch:
 
 
 def table_of(counts: TransitionCounts, config: TransitionsConfig) -> TransitionTable:
-    """Make the rows that are read: of the exact sum, or of the sketch of it where clients send sketches."""
-    if config.sketch_bits is not None:
-        hashes = PairHashes.drawn(config.sketch_rows, config.sketch_bits)
-        counts = TransitionSketch.of(counts, hashes).decoded(config)
-    return TransitionTable.of(counts, config)
+    """Make the rows that are read: of the exact sum, or of cells where clients hand on sketches."""
+    return TransitionTable.of(as_pairs(sketched(counts, config), config), config)
+
+
+def as_pairs(counts: TransitionCounts, config: TransitionsConfig) -> TransitionCounts:
+    """Return pairs as they are, and of cells the pairs that are read from them."""
+    return TransitionSketch.read(counts).decoded(config) if counts.in_cells else counts
+
+
+def sketched(counts: TransitionCounts, config: TransitionsConfig) -> TransitionCounts:
+    """Write pairs as the cells that are handed on where clients hand on sketches; cells are left as they are."""
+    return _in_form(counts, shape_of(config, counts.num_items))
+
+
+def alike(counts: TransitionCounts, total: TransitionCounts) -> TransitionCounts:
+    """Write pairs in the form of a sum, so that they can be added to it or taken out."""
+    return _in_form(counts, total.pairs.shape)
+
+
+def shape_of(config: TransitionsConfig, num_items: int) -> tuple[int, int]:
+    """Return the shape of what clients hand on: of all pairs, or of the cells [d, w]."""
+    if config.sketch_bits is None:
+        return num_items + 1, num_items + 1
+    return config.sketch_rows, 2**config.sketch_bits
+
+
+def _in_form(counts: TransitionCounts, shape: tuple[int, int]) -> TransitionCounts:
+    if counts.pairs.shape == shape:
+        return counts
+    assert not counts.in_cells, "cells cannot be turned into others, or back"
+    return TransitionCounts(_hashes(shape).cells(counts), counts.taken)
+
+
+def _hashes(shape: tuple[int, int]) -> PairHashes:
+    return PairHashes.drawn(shape[0], math.ceil(math.log2(shape[1])))
 
 
 def check_sketch(config: TransitionsConfig, num_items: int) -> None:
@@ -128,11 +163,3 @@ def check_sketch(config: TransitionsConfig, num_items: int) -> None:
             f"transitions.sketch_bits = {config.sketch_bits}: all pairs of {num_items:,} items would be looked up, and "
             f"that is done for {MOST_ITEMS:,} items at most. Leave it out, so that exact counts are sent"
         )
-
-
-def bytes_sent(new: TransitionCounts, config: TransitionsConfig) -> int:
-    """Count the bytes on the wire in which a client hands on what is new, if anything is."""
-    if config.sketch_bits is None or not new:
-        return new.num_bytes
-    cells = config.sketch_rows << config.sketch_bits
-    return BYTES * (cells + len(new.taken))

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from fedmem.memory.count_sketch import alike
 from fedmem.memory.transitions import TransitionCounts
 
 History = npt.NDArray[np.integer[Any]]
@@ -31,7 +32,7 @@ class HandedOn:
             histories: by user index [U].
             window: most steps of a transition.
         """
-        added = TransitionCounts.of(histories, self.counts.num_items, window, self.lengths.tolist())
+        added = self._counted(histories, window, self.lengths.tolist())
         return HandedOn(self.counts + added, np.array([len(history) for history in histories], np.int64))
 
     def exchange(self, changes: Iterable[tuple[History, History]], window: int) -> None:
@@ -39,9 +40,8 @@ class HandedOn:
         some = [(before, after, _common(before, after)) for before, after in changes]
         if some:
             before, after, since = zip(*some, strict=True)
-            num_items = self.counts.num_items
-            more = TransitionCounts.of(after, num_items, window, since)
-            self.counts = self.counts + more - TransitionCounts.of(before, num_items, window, since)
+            more = self._counted(after, window, since)
+            self.counts = self.counts + more - self._counted(before, window, since)
 
     def subtract(self, user: int, history: History, window: int, since: int = 0, *, bounded: bool = False) -> None:
         """Take a user out.
@@ -55,9 +55,15 @@ class HandedOn:
         """
         end = int(self.lengths[user])
         if end > since:
-            gone = TransitionCounts.of([history[:end]], self.counts.num_items, window, [since], bounded=bounded)
-            self.counts -= gone
+            self.counts -= self._counted([history[:end]], window, [since], bounded=bounded)
         self.lengths[user] = 0
+
+    def _counted(
+        self, histories: Sequence[History], window: int, since: Sequence[int], *, bounded: bool = False
+    ) -> TransitionCounts:
+        """Count histories in the form of the sum, pairs or the cells of a sketch."""
+        found = TransitionCounts.of(histories, self.counts.num_items, window, since, bounded=bounded)
+        return alike(found, self.counts)
 
 
 def _common(one: History, other: History) -> int:

@@ -27,7 +27,8 @@ class TransitionCounts:
     """A sum over clients, which does not say what any one of them gave.
 
     Attributes:
-        pairs: c(i, j) in units of 1/2520, a matrix [I + 1, I + 1] of int64; row and column 0 are empty.
+        pairs: c(i, j) in units of 1/2520, a matrix [I + 1, I + 1] of int64; row and column 0 are empty. Where a count
+            sketch is handed on, its cells [d, w] instead.
         taken: how often each item was taken [I + 1].
     """
 
@@ -112,14 +113,29 @@ class TransitionCounts:
 
     @property
     def block_bytes(self) -> int:
-        """Size of all pairs, 4 bytes each, as a sum that hides who gave what."""
-        return 4 * len(self.taken) ** 2
+        """Size of all pairs or cells, 4 bytes each, as a sum that hides who gave what, with how often items were taken.
+
+        Pairs have room for these in row 0, which is empty.
+        """
+        rows, columns = self.pairs.shape
+        return 4 * (int(rows * columns) + self.in_cells * len(self.taken))
+
+    @property
+    def in_cells(self) -> bool:
+        """Whether this is a sketch: of fewer rows than it has columns."""
+        rows, columns = self.pairs.shape
+        return bool(rows != columns)
+
+    def emptied(self) -> "TransitionCounts":
+        """Count nothing, in the same form."""
+        return TransitionCounts(sparse.csr_array(self.pairs.shape, dtype=np.int64), np.zeros_like(self.taken))
 
     def to_arrays(self) -> dict[str, npt.NDArray[Any]]:
         """Name the arrays for checkpoints; counts in 32 bits where they fit."""
         counts = self.pairs.data
-        small = not len(counts) or int(counts.max()) < 2**31
-        return {
+        small = not len(counts) or int(np.abs(counts).max()) < 2**31
+        columns = {"columns": np.array(self.pairs.shape[1:], np.int64)} if self.in_cells else {}
+        return columns | {
             "row_ends": self.pairs.indptr.astype(np.int64),
             "targets": self.pairs.indices.astype(np.int32),
             "counts": counts.astype(np.int32) if small else counts,
@@ -128,12 +144,14 @@ class TransitionCounts:
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, npt.NDArray[Any]]) -> "TransitionCounts":
-        """Read what ``to_arrays`` has named; raise ValueError if it is no matrix of the items."""
-        taken = arrays["taken"]
+        """Read what ``to_arrays`` has named; raise ValueError if it is no matrix of the items, and no cells."""
+        taken, shape = arrays["taken"], (len(arrays["taken"]),) * 2
         if {arrays[name].dtype.kind for name in ("taken", "counts", "targets", "row_ends")} != {"i"}:
             raise ValueError("transitions hold what is no whole number")
+        if "columns" in arrays:
+            shape = len(arrays["row_ends"]) - 1, int(arrays["columns"].item())
         matrix = arrays["counts"].astype(np.int64), arrays["targets"], arrays["row_ends"]
-        pairs = sparse.csr_array(matrix, shape=(len(taken), len(taken)))
+        pairs = sparse.csr_array(matrix, shape=shape)
         pairs.check_format(full_check=True)
         return cls(pairs, taken)
 
@@ -235,6 +253,7 @@ class TransitionTable:
     @classmethod
     def of(cls, counts: TransitionCounts, config: TransitionsConfig) -> "TransitionTable":
         """Normalise the counts and keep the N greatest of each row, equal ones by item index."""
+        assert not counts.in_cells, "cells are read by count_sketch.table_of"
         pairs, taken = counts.pairs, np.maximum(counts.taken, 1).astype(np.float64)
         row = np.repeat(np.arange(len(taken)), np.diff(pairs.indptr))
         value = pairs.data / (UNIT * taken[row] ** config.source_power * taken[pairs.indices] ** config.target_power)

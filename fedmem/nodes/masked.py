@@ -1,7 +1,8 @@
 """What nodes send where sums are secure: words that say nothing, and of what form the numbers are that they stand for.
 
 A node adds up its users, writes the sum in fixed point and masks it whole. Of an update three lanes cross: the change
-of every parameter; samples, users, prototypes and metrics; transitions of all pairs with how often each item was taken.
+of every parameter; samples, users, prototypes and metrics; transitions of all pairs, or a sketch's cells, with how
+often each item was taken.
 """
 
 import math
@@ -17,6 +18,7 @@ from fedmem.evaluation.metric_table import MetricSums, Moments, metric_names
 from fedmem.federated.encodings import add_transitions, numbers_point, parameters_point, transition_counts
 from fedmem.federated.messages import ITEM_ROWS, Arrays, Broadcast, GatheredPrototypes, UpdateSum
 from fedmem.federated.sums import Mean, Total
+from fedmem.memory.count_sketch import shape_of
 from fedmem.memory.prototypes import Prototypes
 from fedmem.memory.transitions import TransitionCounts
 from fedmem.nodes.wire import MOST_SAMPLES, sum_of, written
@@ -111,7 +113,7 @@ def read_update(
     sizes = {"weights": lanes[DELTA].nbytes, "prototypes": 8 * (prototypes is not None and len(numbers_of(prototypes)))}
     sizes["keys"] = lanes[NUMBERS].nbytes - sizes["prototypes"]
     if PAIRS in lanes:
-        rest["transitions"] = transition_counts(lanes[PAIRS], len(broadcast.parameters[ITEM_ROWS]) - 1)
+        rest["transitions"] = transition_counts(lanes[PAIRS], _shape(config, broadcast))
         sizes["transitions"] = lanes[PAIRS].nbytes
     sent = {part: Mean(float(size * nodes), float(nodes)) for part, size in sizes.items()}
     return UpdateSum(delta, **rest, upload_bytes=sent, clients=clients)
@@ -161,10 +163,14 @@ def size_of(form: Any) -> int:
 def update_sizes(config: ExperimentConfig, facts: Facts, broadcast: Broadcast, *, pairs: bool) -> dict[str, Any]:
     """Tell of what type and how long each lane of an update has to be."""
     delta, rest = update_forms(facts, broadcast)
-    size = len(broadcast.parameters[ITEM_ROWS])
+    size = math.prod(_shape(config, broadcast)) + len(broadcast.parameters[ITEM_ROWS])
     words = np.uint32 if config.secure_sums.bits == 32 else np.uint64
     found = {DELTA: (words, size_of(delta)), NUMBERS: (np.uint64, size_of(rest))}
-    return found | ({PAIRS: (np.uint32, size * (size + 1))} if pairs else {})
+    return found | ({PAIRS: (np.uint32, size)} if pairs else {})
+
+
+def _shape(config: ExperimentConfig, broadcast: Broadcast) -> tuple[int, int]:
+    return shape_of(config.transitions, len(broadcast.parameters[ITEM_ROWS]) - 1)
 
 
 def metric_lanes(cohort: int, users: int, sums: MetricSums) -> Lanes:

@@ -26,7 +26,7 @@ from fedmem.nodes.courier import Courier
 from fedmem.nodes.letter import Letter
 from fedmem.nodes.masked_rounds import MaskedRounds
 from fedmem.nodes.roster import Roster
-from fedmem.nodes.wire import broadcast_letter, form_of, metrics_of, update_of
+from fedmem.nodes.wire import broadcast_letter, check_form, form_of, metrics_of, update_of
 
 logger = logging.getLogger(__name__)
 
@@ -92,6 +92,7 @@ class NodePopulation:
             update = update_of(letter, broadcast)
             if update.clients != len(drawn[name]):
                 raise ValueError(f"{update.clients} clients answered, and {len(drawn[name])} were drawn")
+            check_form(update.transitions, self.config.transitions)
             return update
 
         found = self._alike(self.nodes.gathered(letters, read))

@@ -11,6 +11,7 @@ from fedmem.evaluation.metric_table import MetricSums, Moments
 from fedmem.federated.distributions import Counts, Distribution
 from fedmem.federated.messages import ITEM_ROWS, Arrays, Broadcast, GatheredPrototypes, Mean, RowSum, Sum, UpdateSum
 from fedmem.federated.sums import Total
+from fedmem.memory.count_sketch import shape_of
 from fedmem.memory.prototypes import Prototypes
 from fedmem.memory.transitions import TransitionCounts, TransitionTable
 from fedmem.nodes.letter import Array, Letter
@@ -107,6 +108,12 @@ def update_of(letter: Letter, broadcast: Broadcast) -> UpdateSum:
         upload_bytes={name: Mean(*map(float, found[1:])) for name, found in facts["upload_bytes"].items()},
         clients=int(facts["clients"]),
     )
+
+
+def check_form(transitions: TransitionCounts | None, config: TransitionsConfig) -> None:
+    """Refuse pairs where a run has the cells of a sketch handed on, cells where it has pairs, and other cells."""
+    if transitions is not None and transitions.pairs.shape != (wanted := shape_of(config, transitions.num_items)):
+        raise ValueError(f"transitions are {transitions.pairs.shape}, and are to be {wanted}")
 
 
 def _check_delta(delta: Arrays, parameters: Arrays, rows: Arrays) -> None:

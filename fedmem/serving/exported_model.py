@@ -9,7 +9,6 @@ from fedmem.checkpoint import RunDirectory, RunRecord, Snapshot
 from fedmem.features.store import UserFeatures
 from fedmem.federated.server_optimizers import OptimizerState
 from fedmem.federated.state import ServerState
-from fedmem.memory.transitions import TransitionCounts
 from fedmem.nodes.roster import FILE, Roster
 
 
@@ -45,7 +44,7 @@ def _without_users(snapshot: Snapshot) -> Snapshot:
 
 def _learned(snapshot: Snapshot, state: ServerState) -> ServerState:
     """Leave out what only training needs, and exact counts where noisy ones are what may be seen."""
-    none = None if state.transitions is None else TransitionCounts.none(snapshot.dataset.num_items)
+    none = None if state.transitions is None else state.transitions.emptied()
     optimizer = OptimizerState.zeros(state.averaged)
     transitions = none if snapshot.config.releases_transitions else state.transitions
     learned = replace(state, parameters=state.averaged, optimizer=optimizer)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from fedmem.checkpoint import RunDirectory, Snapshot
+from fedmem.config import TransitionsConfig
 from fedmem.continuation import CarriedState, carried_over
 from fedmem.continuation.parameters import CarriedParameters
 from fedmem.continuation.renumbering import Renumbering
@@ -18,6 +19,7 @@ from fedmem.features.store import FrozenVectors, ItemFeatures, UserFeatures
 from fedmem.federated.messages import ITEM_ROWS
 from fedmem.federated.scoring import ModelScorer, UserContext
 from fedmem.federated.start import build_model
+from fedmem.memory.count_sketch import sketched
 from fedmem.memory.transitions import TransitionCounts
 from fedmem.modality import Modality
 from fedmem.serving import Recommender
@@ -166,6 +168,24 @@ def test_every_interaction_is_handed_on_once(before, newer, tmp_path):
     dataset, window = newer.dataset, newer.config.transitions.window
     anew = [dataset.training_history(user) for user in dataset.trainable_users.tolist()]
     assert same(run.server.state.transitions, TransitionCounts.of(anew, dataset.num_items, window))
+
+
+def test_cells_of_a_sketch_are_those_of_the_items_as_they_are_numbered_now(before, newer, tmp_path):
+    transitions = TransitionsConfig(sketch_bits=6)
+
+    def with_sketch(snapshot: Snapshot) -> Snapshot:
+        return replace(snapshot, config=snapshot.config.model_copy(update={"transitions": transitions}))
+
+    older, after = trained(tmp_path / "a", with_sketch(before.snapshot)), with_sketch(newer)
+    exact, found = carried(before, newer), carried(older, after)
+    np.testing.assert_array_equal(found.handed_on, exact.handed_on)
+    assert found.handed_on.any()
+    assert same(found.state.transitions, sketched(exact.state.transitions, transitions))
+    run = started(tmp_path / "b", older, after)
+    assert list(run.rounds())
+    anew = [after.dataset.training_history(user) for user in after.dataset.trainable_users.tolist()]
+    expected = TransitionCounts.of(anew, after.dataset.num_items, transitions.window)
+    assert same(run.server.state.transitions, sketched(expected, transitions))
 
 
 def test_a_bounded_history_that_moved_on_is_handed_on_anew(tmp_path):

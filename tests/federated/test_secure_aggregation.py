@@ -5,11 +5,14 @@ import pytest
 
 from fedmem.errors import ConfigError, TrainingError
 from fedmem.experiment import TrainingRun
+from fedmem.federated import encodings
 from fedmem.federated import round as rounds
 from fedmem.federated.messages import MaskedSum
 from fedmem.federated.secure_aggregation import handing_on
 from fedmem.federated.server import FedMemServer
 from fedmem.federated.start import initial_state
+from fedmem.memory.count_sketch import sketched
+from fedmem.memory.transitions import TransitionCounts
 from fedmem.snapshot import take_snapshot
 from tests.tiny import files_of, population_of, tiny_config, tiny_dataset, tiny_snapshot, trained
 
@@ -77,6 +80,29 @@ def test_transitions_are_those_of_the_plain_sum_to_the_last_count():
         before = before + missing.new_transitions(10)
     assert (before.pairs != after.pairs).nnz == 0
     assert np.array_equal(before.taken, after.taken)
+
+
+def test_cells_of_a_sketch_are_masked_and_their_sum_is_that_of_plain_runs_to_the_last_count():
+    transitions = {"sketch_bits": 6, "sketch_rows": 3}
+    server, _ = rounds_of(secure_config(transitions=transitions), 6)
+    assert not len(server.population.having_transitions(server.state.round))
+    data, found = server.population.dataset, server.state.transitions
+    histories = [data.training_history(user) for user in range(data.num_users)]
+    expected = sketched(TransitionCounts.of(histories, data.num_items, 10), server.config.transitions)
+    assert found.pairs.shape == (3, 64)
+    assert (found.pairs.data < 0).any()
+    assert (found.pairs != expected.pairs).nnz == 0
+    assert np.array_equal(found.taken, expected.taken)
+
+
+def test_a_sketch_is_masked_of_more_items_than_whose_pairs_are_and_its_cells_are_what_crosses(monkeypatch):
+    monkeypatch.setattr(encodings, "MOST_ITEMS", 5)
+    with pytest.raises(ConfigError, match=r"5 items at most. Set transitions.sketch_bits, or ablation"):
+        server_of(secure_config())
+    server, reports = rounds_of(secure_config(transitions={"sketch_bits": 6, "sketch_rows": 3}), 1)
+    words = 3 * 64 + server.population.dataset.num_items + 1
+    assert 0 <= reports[0].metrics["bytes_up_transitions"] - 4 * words < 1_000, "shares and keys beside them"
+    assert "transition_pairs" not in reports[0].metrics, "which no cell tells"
 
 
 def test_the_same_bits_with_workers_and_after_a_resume(tmp_path):

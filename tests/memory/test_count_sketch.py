@@ -8,26 +8,38 @@ from scipy import sparse
 
 from fedmem.config import TransitionsConfig
 from fedmem.errors import ConfigError
-from fedmem.memory.count_sketch import PairHashes, TransitionSketch, bytes_sent, check_sketch, table_of
+from fedmem.memory.count_sketch import PairHashes, TransitionSketch, as_pairs, check_sketch, sketched, table_of
 from fedmem.memory.transitions import TransitionCounts, TransitionTable
-from tests.memory.test_transitions import ITEMS, histories
+from tests.memory.test_transitions import ITEMS, histories, same
 
-sizes = st.tuples(st.integers(1, 5), st.integers(4, 8), st.integers(0, 3))
-
-
-def same(a: TransitionSketch, b: TransitionSketch) -> bool:
-    return np.array_equal(a.cells, b.cells) and np.array_equal(a.taken, b.taken)
+sizes = st.tuples(st.integers(1, 5), st.integers(4, 8))
 
 
 @given(st.lists(histories, min_size=1, max_size=4), sizes, st.integers(1, 10))
 def test_sums_of_sketches_are_sketches_of_sums_and_whoever_leaves_leaves_nothing(given_histories, size, window) -> None:
-    hashes = PairHashes.drawn(*size)
+    config = TransitionsConfig(sketch_rows=size[0], sketch_bits=size[1])
     clients = [TransitionCounts.of([history], ITEMS, window) for history in given_histories]
-    sketches = [TransitionSketch.of(one, hashes) for one in clients]
+    sketches = [sketched(one, config) for one in clients]
     total = sum(sketches[1:], start=sketches[0])
-    assert same(total, TransitionSketch.of(TransitionCounts.of(given_histories, ITEMS, window), hashes))
+    assert same(total, sketched(TransitionCounts.of(given_histories, ITEMS, window), config))
     others = TransitionCounts.of([*given_histories[1:], given_histories[0][:0]], ITEMS, window)
-    assert same(total - sketches[0], TransitionSketch.of(others, hashes))
+    assert same(total - sketches[0], sketched(others, config))
+    assert same(TransitionCounts.from_arrays(total.to_arrays()), total), "as written and read"
+
+
+def test_cells_are_those_of_the_definition() -> None:
+    counts, hashes = drawn_counts(20, 100, 3), PairHashes.drawn(3, 6)
+    expected = np.zeros((3, 64), np.int64)
+    for i, j in zip(*counts.pairs.nonzero(), strict=True):
+        for row in range(3):
+            place, sign = hashes.of(row, np.array([i]), np.array([j]))
+            expected[row, place[0]] += sign[0] * counts.pairs[i, j]
+    config = TransitionsConfig(sketch_bits=6)
+    found = sketched(counts, config)
+    np.testing.assert_array_equal(found.pairs.toarray(), expected)
+    assert (found.pairs.data < 0).any()
+    pairs = TransitionSketch.of(counts, hashes).decoded(config)
+    assert same(as_pairs(found, config), pairs), "who has cells alone reads the same"
 
 
 def drawn_counts(items: int, pairs: int, seed: int) -> TransitionCounts:
@@ -94,5 +106,5 @@ def test_more_items_than_can_be_looked_up_are_refused_by_name() -> None:
 @pytest.mark.parametrize(("bits", "expected"), [(None, 4 * (ITEMS + 1) ** 2), (8, 4 * (3 * 256 + ITEMS + 1))])
 def test_bytes_are_those_of_all_cells_whatever_is_in_them(bits: int | None, expected: int) -> None:
     config = TransitionsConfig(sketch_bits=bits)
-    assert bytes_sent(TransitionCounts.of([np.array([1, 2])], ITEMS, 10), config) == expected
-    assert bytes_sent(TransitionCounts.none(ITEMS), config) == 0
+    assert sketched(TransitionCounts.of([np.array([1, 2])], ITEMS, 10), config).num_bytes == expected
+    assert sketched(TransitionCounts.none(ITEMS), config).num_bytes == 0

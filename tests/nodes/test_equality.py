@@ -1,6 +1,7 @@
 """A run on nodes ends where the same run in one process ends: parameters, memories, transitions and metrics."""
 
 from contextlib import closing
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -16,6 +17,23 @@ def test_five_rounds_on_three_nodes_equal_the_simulation(together, apart, courie
         closing(TrainingRun.start(tmp_path / "nodes", apart, courier=courier)) as run,
     ):
         assert_equal_runs(simulated, run)
+
+
+def test_nodes_hand_on_cells_where_a_sketch_is_asked_for_and_they_add_up_to_those_of_the_simulation(
+    together, apart, courier, tmp_path
+):
+    sketch = {"transitions": together.config.transitions.model_copy(update={"sketch_bits": 7})}
+    together, apart = (replace(each, config=each.config.model_copy(update=sketch)) for each in (together, apart))
+    with (
+        closing(TrainingRun.start(tmp_path / "simulated", together)) as simulated,
+        closing(TrainingRun.start(tmp_path / "nodes", apart, courier=courier)) as run,
+    ):
+        assert_equal_runs(simulated, run)
+        assert run.server.state.transitions.pairs.shape == (3, 2**7)
+    sent = [
+        letter.arrays for _, content in courier.sent if "delta" in str((letter := Letter.from_bytes(content)).arrays)
+    ]
+    assert {len(arrays["transitions/row_ends"]) for arrays in sent} == {3 + 1}, "and no pairs cross"
 
 
 def test_what_nodes_remember_equals_what_the_simulation_does(together, apart, courier, tmp_path):

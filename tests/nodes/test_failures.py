@@ -6,7 +6,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from fedmem.config import TransitionsConfig
 from fedmem.experiment import TrainingRun
+from fedmem.memory.count_sketch import sketched
+from fedmem.memory.transitions import TransitionCounts
 from fedmem.nodes.letter import Letter, facts_of
 from fedmem.nodes.node_store import NodeStore
 from fedmem.snapshot import take_snapshot
@@ -24,7 +27,15 @@ def with_array(answer: Letter, value: np.ndarray) -> Letter:
     return replace(answer, arrays={**answer.arrays, FIRST: value})
 
 
+def in_cells(answer: Letter) -> Letter:
+    """Send a sketch where pairs are wanted."""
+    pairs = {name.partition("/")[2]: value for name, value in answer.arrays.items() if name.startswith("transitions/")}
+    cells = sketched(TransitionCounts.from_arrays(pairs), TransitionsConfig(sketch_bits=5)).to_arrays()
+    return replace(answer, arrays={**answer.arrays, **{f"transitions/{name}": value for name, value in cells.items()}})
+
+
 NONSENSE = {
+    "transitions are (3, 32), and are to be (": in_cells,
     "holds what is no number": lambda answer: with_array(answer, answer.arrays[FIRST] * np.nan),
     "is to be float32": lambda answer: with_array(answer, answer.arrays[FIRST][:-1]),
     "too much or too little": lambda answer: replace(answer, arrays={}),

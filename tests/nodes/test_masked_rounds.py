@@ -41,6 +41,16 @@ def test_a_run_on_nodes_that_mask_equals_the_simulation_with_secure_sums(courier
         assert_equal_runs(simulated, run, APART)
 
 
+def test_cells_of_a_sketch_are_masked_and_add_up_to_what_they_do_in_the_simulation(courier, tmp_path):
+    together, apart = secured_snapshots(transitions={"sketch_bits": 7})
+    with (
+        closing(TrainingRun.start(tmp_path / "simulated", together)) as simulated,
+        closing(TrainingRun.start(tmp_path / "nodes", apart, courier=courier)) as run,
+    ):
+        assert_equal_runs(simulated, run, APART)
+        assert run.server.state.transitions.pairs.shape == (3, 2**7)
+
+
 @pytest.mark.parametrize("bits", [32, 64])
 @pytest.mark.parametrize("node", [None, "berlin"])
 def test_the_sum_is_the_plain_sum_to_the_fixed_point_also_without_a_node_that_is_lost(bits, node, tmp_path):
