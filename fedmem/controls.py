@@ -9,6 +9,8 @@ from dataclasses import replace
 import numpy as np
 
 from fedmem.checkpoint import Checkpoint, Snapshot
+from fedmem.federated.transition_release import readable_transitions
+from fedmem.memory.count_sketch import alike, as_pairs
 from fedmem.memory.entries import MemoryEntries
 from fedmem.memory.prototypes import FloatArray, Prototypes
 from fedmem.memory.transitions import TransitionCounts
@@ -34,7 +36,7 @@ def control_recommenders(snapshot: Snapshot, checkpoint: Checkpoint) -> dict[str
         )
     else:
         without = checkpoint
-    if snapshot.config.uses_transitions and checkpoint.server.transitions is not None:
+    if snapshot.config.uses_transitions and readable_transitions(snapshot.config, checkpoint.server) is not None:
         controls |= _transition_controls(snapshot, checkpoint)
         without = with_transitions(without, None)
     if without is not checkpoint:
@@ -44,14 +46,15 @@ def control_recommenders(snapshot: Snapshot, checkpoint: Checkpoint) -> dict[str
 
 def _transition_controls(snapshot: Snapshot, checkpoint: Checkpoint) -> dict[str, Recommender]:
     """Read no transitions, those of another item, and such as lead elsewhere."""
-    counts = checkpoint.server.transitions
-    assert counts is not None, "there are some"
+    readable = readable_transitions(snapshot.config, checkpoint.server)
+    assert readable is not None, "there are some"
+    counts = as_pairs(readable, snapshot.config.transitions)
     drawn = numpy_generator(snapshot.config.seed, "shuffled transitions").permutation(counts.num_items) + 1
     other = np.concatenate([[0], drawn])
     changed = {
         "no transitions": None,
-        "shuffled transition rows": replace(counts, pairs=counts.pairs[other]),
-        "random transitions": replace(counts, pairs=counts.pairs[:, other]),
+        "shuffled transition rows": alike(replace(counts, pairs=counts.pairs[other]), readable),
+        "random transitions": alike(replace(counts, pairs=counts.pairs[:, other]), readable),
     }
     return {name: Recommender.of(snapshot, with_transitions(checkpoint, c), name) for name, c in changed.items()}
 
@@ -84,8 +87,9 @@ def random_prototypes(prototypes: Prototypes, rng: np.random.Generator) -> Proto
 
 
 def with_transitions(checkpoint: Checkpoint, transitions: TransitionCounts | None) -> Checkpoint:
-    """Return a checkpoint with another transition memory, or none."""
-    return replace(checkpoint, server=replace(checkpoint.server, transitions=transitions))
+    """Return a checkpoint that reads another transition memory, released or not, or none."""
+    released = None if checkpoint.server.released is None else transitions
+    return replace(checkpoint, server=replace(checkpoint.server, transitions=transitions, released=released))
 
 
 def _with_prototypes(checkpoint: Checkpoint, prototypes: Prototypes | None) -> Checkpoint:

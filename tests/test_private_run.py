@@ -8,6 +8,7 @@ import pytest
 
 from fedmem.checkpoint.erasure import erase_users
 from fedmem.config_reader import validate_config
+from fedmem.controls import control_recommenders
 from fedmem.errors import ConfigError
 from fedmem.experiment import TrainingRun
 from fedmem.federated.transition_release import unreleased
@@ -46,6 +47,19 @@ def test_a_released_table_is_evaluated_and_served_as_it_is(run: TrainingRun) -> 
     served = Recommender.load(run.directory.path, round=run.record.last)
     for each in (served, served.with_held_out()):
         assert np.array_equal(each.scorer.transitions.weights, table.weights)
+
+
+def test_controls_change_what_was_released_for_that_is_what_is_read(run: TrainingRun) -> None:
+    checkpoint = run.directory.checkpoints.read(run.record.last)
+    controls = control_recommenders(run.snapshot, checkpoint)
+    released = checkpoint.server.released
+    assert controls["trained model"].scorer.transitions is not None
+    assert controls["no transitions"].scorer.transitions is None
+    assert controls["no memory at all"].scorer.transitions is None
+    for name in ("shuffled transition rows", "random transitions"):
+        table = controls[name].scorer.transitions
+        assert not np.array_equal(table.items, controls["trained model"].scorer.transitions.items), name
+        assert np.array_equal(table.taken, released.taken), "of what was released, not of the exact sum"
 
 
 def test_neither_feedback_nor_a_deletion_changes_what_is_served(run: TrainingRun) -> None:

@@ -4,9 +4,13 @@ from pathlib import Path
 
 import numpy as np
 
+from fedmem.checkpoint.erasure import erase_users
+from fedmem.controls import control_recommenders
 from fedmem.evaluation.evaluate import evaluate
-from fedmem.memory.count_sketch import PairHashes, TransitionSketch
+from fedmem.memory.count_sketch import TransitionSketch, sketched
+from fedmem.memory.transitions import TransitionCounts
 from fedmem.serving import Recommender
+from tests.memory.test_transitions import same
 from tests.tiny import ITEMS, tiny_config, tiny_snapshot, trained
 
 SKETCH = {"sketch_bits": 9, "sketch_rows": 3, "strengths": [0, 0.5]}
@@ -23,9 +27,50 @@ def test_what_is_evaluated_served_and_counted_in_bytes_is_the_sketch(tmp_path: P
     served = Recommender.load(run.directory.path)
     assert evaluate(served.dataset, served, "test").to_dict() == run.record.test
     counts = served.trained.transitions.counts
-    read = TransitionSketch.of(counts, PairHashes.drawn(3, 9)).decoded(run.snapshot.config.transitions).pairs
+    assert counts.pairs.shape == (3, 2**9), "the server has cells alone"
+    read = TransitionSketch.read(counts).decoded(run.snapshot.config.transitions).pairs
     table = served.scorer.transitions
     assert {(i, j) for i, row in enumerate(table.items.tolist()) for j in row if j} == set(
         zip(*(place.tolist() for place in read.nonzero()), strict=True)
     )
     assert not np.array_equal(table.weights, Recommender.load(exact.directory.path).scorer.transitions.weights)
+
+
+def test_what_it_ends_with_is_the_sketch_of_the_exact_sum_and_a_deleted_user_leaves_it_exactly(tmp_path: Path) -> None:
+    settings = {"federated": {"num_rounds": 4}}
+    exact = trained(tmp_path / "exact", tiny_snapshot(tiny_config(**settings)))
+    run = trained(tmp_path / "run", tiny_snapshot(tiny_config(**settings, transitions=SKETCH)))
+    data, config = run.snapshot.dataset, run.snapshot.config.transitions
+    number = run.record.last
+    pairs = exact.directory.checkpoints.read_server(number).transitions
+    assert same(run.directory.checkpoints.read_server(number).transitions, sketched(pairs, config))
+    erase_users(run.directory.path, [data.vocabulary.users[3]])
+    handed_on, left = exact.directory.checkpoints.read_handed_on(number)[3], run.directory.checkpoints.read(number)
+    assert handed_on
+    gone = TransitionCounts.of([data.training_history(3)[:handed_on]], data.num_items, config.window)
+    assert same(left.server.transitions, sketched(pairs - gone, config))
+    assert left.handed_on[3] == 0
+
+
+def test_feedback_is_counted_in_cells_and_a_forgotten_user_leaves_none(tmp_path: Path) -> None:
+    run = trained(tmp_path / "run", tiny_snapshot(tiny_config(transitions=SKETCH)))
+    served = Recommender.load(run.directory.path).with_held_out()
+    before = served.trained.transitions.counts
+    served.count([("new", [], ["1", "2", "3"])])
+    items = np.array([served.dataset.vocabulary.item_index(item) for item in "123"])
+    new = TransitionCounts.of([items], ITEMS, 10)
+    assert same(served.trained.transitions.counts, before + sketched(new, run.snapshot.config.transitions))
+    served.forget_user("new", ["1", "2", "3"])
+    assert same(served.trained.transitions.counts, before)
+
+
+def test_controls_shuffle_what_is_read_of_it(tmp_path: Path) -> None:
+    run = trained(tmp_path / "run", tiny_snapshot(tiny_config(transitions={**SKETCH, "strengths": [0.5]})))
+    checkpoint = run.directory.checkpoints.read(run.record.last)
+    controls = control_recommenders(run.snapshot, checkpoint)
+    found = {name: controls[name].scorer.transitions for name in ("shuffled transition rows", "random transitions")}
+    own = controls["trained model"].scorer.transitions
+    assert controls["no transitions"].scorer.transitions is None
+    for name, table in found.items():
+        assert table.weights.any(), name
+        assert not np.array_equal(table.items, own.items), name
