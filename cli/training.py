@@ -156,7 +156,8 @@ def _conclude(run: "TrainingRun", seconds: float, trained: int, *, as_json: bool
     answers.print(as_rich({"model": result.table}, f"test, model of round {result.round}", answers.width))
     speed = f"{summary['rounds_per_minute']} rounds/minute, " if trained else ""
     if state.round < run.snapshot.config.federated.num_rounds and state.stale >= run.snapshot.config.federated.patience:
-        notes.print(f"stopped early: {state.stale} evaluations without a better validation NDCG@10")
+        watched = run.snapshot.config.evaluation.stopping_metric
+        notes.print(f"stopped early: {state.stale} evaluations without a better validation {watched}")
     if without := unreleased(run.snapshot.config, state):
         notes.print(without)
     if run.server.budget and run.server.budget_spent:

@@ -371,14 +371,24 @@ class EvaluationConfig(Section):
     k_list: Annotated[tuple[Positive, ...], Field(min_length=1, max_length=100), FailFast()] = setting(
         (5, 10, 20), "Cut-offs of HR and NDCG."
     )
-    metrics: Metrics = setting(("HR", "NDCG", "MRR"), "Metrics reported.")
+    metrics: Metrics = setting(
+        ("HR", "NDCG", "MRR"), "Metrics reported; NDCG@10, or HR@10 where NDCG is none of them, stops training."
+    )
     eval_every: Rounds = setting(10, "Rounds between validations.")
 
     @model_validator(mode="after")
     def _stopping_metric_present(self) -> Self:
-        if "HR" not in self.metrics or 10 not in self.k_list:
-            raise ValueError("metrics must contain HR and k_list must contain 10: early stopping watches HR@10")
+        if 10 not in self.k_list or not {"NDCG", "HR"} & set(self.metrics):
+            raise ValueError(
+                "k_list must contain 10, and metrics must contain NDCG, or else HR: the best round, the weight of the "
+                "transition memory and the end of training are chosen by NDCG@10 or, without it, by HR@10"
+            )
         return self
+
+    @property
+    def stopping_metric(self) -> str:
+        """By what the best round and the weight of the transition memory are chosen, and training stops early."""
+        return "NDCG@10" if "NDCG" in self.metrics else "HR@10"
 
 
 class AblationConfig(Section):

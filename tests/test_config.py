@@ -109,6 +109,19 @@ def test_nothing_is_refused_that_takes_no_part():
     load_config(None, ("secure_sums.enabled=true", recluster, *off))
 
 
+@pytest.mark.parametrize(
+    ("metrics", "watched"), [("[NDCG]", "NDCG@10"), ("[MRR, HR]", "HR@10"), ("[HR, NDCG]", "NDCG@10")]
+)
+def test_what_stops_training_is_one_of_what_is_measured(metrics, watched):
+    assert load_config(None, (f"evaluation.metrics={metrics}",)).evaluation.stopping_metric == watched
+
+
+@pytest.mark.parametrize("override", ["evaluation.metrics=[MRR]", "evaluation.k_list=[5, 20]"])
+def test_a_run_that_would_measure_nothing_to_stop_by_is_refused(override):
+    with pytest.raises(ConfigError, match=r"k_list must contain 10, and metrics must contain NDCG, or else HR"):
+        load_config(None, (override,))
+
+
 @pytest.mark.parametrize("fraction", ["1e-300", "5e-324"])
 def test_a_release_that_never_comes_is_refused(fraction):
     overrides = ("privacy.transitions_epsilon=2", f"federated.client_fraction={fraction}")

@@ -22,6 +22,7 @@ from fedmem.errors import (
     NodesAwayError,
     StorageError,
 )
+from fedmem.evaluation.metric_table import MetricTable
 from fedmem.experiment import TrainingRun
 from fedmem.federated.state import RoundReport
 from fedmem.federated.transition_release import unreleased
@@ -183,14 +184,13 @@ class JobRun:
         loss, table = report.metrics.get("recommendation_loss"), report.validation
         trained = "without training" if loss is None else f"loss {loss:.3f}"
         best = ", the best so far" if report.is_best else ""
-        means = table.mean("HR@10"), table.mean("NDCG@10")
-        logger.info("round %d: %s, validation HR@10 %.4f, NDCG@10 %.4f%s", report.round, trained, *means, best)
+        logger.info("round %d: %s, validation %s%s", report.round, trained, _at_ten(table), best)
 
     def _conclude(self, run: TrainingRun) -> None:
         """Test the best model, and put it into service if it is not worse than what serves."""
         last = run.server.state.round
         result = run.finish(self._go_on)
-        logger.info("test HR@10 %.4f, model of round %d", result.table.mean("HR@10"), result.round)
+        logger.info("test %s, model of round %d", _at_ten(result.table), result.round)
         without = result.without_transitions
         record = RunRecord(last, result.round, finished=True, test=result.table.to_dict())
         if without is not None:
@@ -263,7 +263,10 @@ class JobRun:
         if last and run.server.budget and last >= run.server.budget.rounds:
             return f"ended after round {last}: one more would spend more than {run.server.budget.settings}"
         patience = config.federated.patience
-        why = f"ended early, because validation NDCG@10 had not improved in {patience} evaluations (federated.patience)"
+        watched = config.evaluation.stopping_metric
+        why = (
+            f"ended early, because validation {watched} had not improved in {patience} evaluations (federated.patience)"
+        )
         return "; ".join(filter(None, (why, unreleased(config, run.server.state))))
 
     def _go_on(self) -> None:
@@ -299,3 +302,8 @@ class JobRun:
         logger.error("failed: %s", message)
         self.control.end()
         self.control.patiently(lambda: self.stores.jobs.finish(self.lease, "failed", message=message, traceback=trace))
+
+
+def _at_ten(table: MetricTable) -> str:
+    """Name a model's figures that most look at, as far as they are measured."""
+    return ", ".join(f"{name} {table.mean(name):.4f}" for name in ("HR@10", "NDCG@10") if name in table.values)

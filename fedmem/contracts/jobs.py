@@ -81,7 +81,7 @@ class Job(Contract):
     )
     round: int = Field(description="Rounds completed.", examples=[31])
     num_rounds: int = Field(description="Rounds at most; patience may end the job before.", examples=[150])
-    best_round: int | None = Field(description="The round of the best validation HR@10 so far.", examples=[30])
+    best_round: int | None = Field(description="The round of the best validation NDCG@10 so far.", examples=[30])
     clients_done: int = Field(description="Clients trained in the round in progress.", examples=[64])
     clients_selected: int = Field(description="Clients of the round in progress.", examples=[200])
     created_at: Time

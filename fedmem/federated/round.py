@@ -33,8 +33,6 @@ from fedmem.randomness import numpy_generator
 UserIndices = npt.NDArray[np.int64]
 Split = Literal["validation", "test"]
 Watch = Callable[[int, int], None]
-# What stops training early and chooses the best round: the first of these that is measured.
-STOPPING_METRICS = ("NDCG@10", "HR@10")
 
 
 class Population(Protocol):
@@ -132,8 +130,9 @@ def validated(
     began = time.perf_counter()
     broadcast = broadcast_to_evaluate(config, state, config.transitions.strengths)
     tables = evaluate_model(config, broadcast, population, "validation", postprocessors, after_group)
-    strength, table = best_strength(tables)
-    state = after_validation(replace(state, strength=strength), table.mean(stopping_metric(table)))
+    watched = config.evaluation.stopping_metric
+    strength, table = best_strength(tables, watched)
+    state = after_validation(replace(state, strength=strength), table.mean(watched))
     metrics = report.metrics
     if broadcast.transitions is not None:
         size = float(broadcast.transitions.num_bytes)
@@ -201,15 +200,10 @@ def with_transitions(state: ServerState, handed_on: TransitionCounts | None) -> 
     return replace(state, transitions=state.transitions + handed_on, new_transitions=new)
 
 
-def best_strength(tables: Mapping[float, MetricTable]) -> tuple[float, MetricTable]:
-    """Choose the weight of the transition memory by what clients measured; the least of equals."""
-    strength = max(sorted(tables), key=lambda each: tables[each].mean(stopping_metric(tables[each])))
+def best_strength(tables: Mapping[float, MetricTable], metric: str) -> tuple[float, MetricTable]:
+    """Choose the weight of the transition memory by a metric that clients measured; the least of equals."""
+    strength = max(sorted(tables), key=lambda each: tables[each].mean(metric))
     return strength, tables[strength]
-
-
-def stopping_metric(table: MetricTable) -> str:
-    """Name the metric by which the best round, and the best weight of the transition memory, are chosen."""
-    return next(name for name in STOPPING_METRICS if name in table.values)
 
 
 def evaluate_model(

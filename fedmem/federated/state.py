@@ -25,7 +25,7 @@ class ServerState:
         released: what was released of it with noise, once, where a budget asks for that.
         strength: its weight in the score, as the last validation chose it; 0 before the first.
         best_round: the round of the best validation so far, 0 before the first.
-        best_metric: its NDCG@10, or what else stops training (``stopping_metric``).
+        best_metric: its NDCG@10, or what else stops training (``EvaluationConfig.stopping_metric``).
         stale: evaluations since then.
     """
 

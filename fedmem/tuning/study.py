@@ -22,8 +22,6 @@ from fedmem.checkpoint.atomic_files import writing
 from fedmem.config import ExperimentConfig
 from fedmem.data.federated_dataset import FederatedDataset
 from fedmem.errors import CheckpointError, ConflictError
-from fedmem.evaluation.metric_table import metric_names
-from fedmem.federated.round import STOPPING_METRICS
 from fedmem.provenance import source_commit
 from fedmem.randomness import numpy_generator
 from fedmem.tuning.search_space import UNMOVED, Params, SearchSpace
@@ -62,8 +60,7 @@ class TuningStudy:
 
     def __init__(self, folder: Path, space: SearchSpace, dataset: FederatedDataset) -> None:
         self.folder, self.space, self.dataset = folder, space, dataset
-        measured = metric_names(space.base.evaluation.k_list, space.base.evaluation.metrics)
-        self.metric = next(name for name in STOPPING_METRICS if name in measured)
+        self.metric = space.base.evaluation.stopping_metric
         validations = space.base.federated.num_rounds // space.base.evaluation.eval_every
         pruner = MedianPruner(n_startup_trials=UNPRUNED_TRIALS, n_warmup_steps=round(UNPRUNED_SHARE * validations))
         optuna.logging.set_verbosity(optuna.logging.ERROR)

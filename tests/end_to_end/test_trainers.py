@@ -505,6 +505,19 @@ def test_a_job_whose_machine_is_lost_waits_and_goes_on_from_its_last_checkpoint(
     assert [row[0] for row in product.rows(job.id)["rounds"]] == list(range(ROUNDS + 1))
 
 
+@pytest.mark.parametrize(("metrics", "watched"), [(["NDCG"], "NDCG@10"), (["HR"], "HR@10")])
+def test_a_job_ends_early_by_what_it_measures(product, metrics, watched, caplog):
+    patient = {"num_rounds": 100, "patience": 1, "server_learning_rate": 1e-9}
+    job = product.queue({"federated": patient, "evaluation": {"metrics": metrics}})
+    with caplog.at_level("INFO"):
+        product.train()
+    found = product.jobs.get(job.id)
+    assert found.state == "succeeded"
+    assert f"ended early, because validation {watched} had not improved" in found.message
+    assert f"validation {watched} " in caplog.text
+    assert f"test {watched} " in caplog.text
+
+
 def test_a_job_that_continues_one_that_ended_early_says_what_to_raise(product):
     patient = {"federated": {"num_rounds": 100, "patience": 1, "server_learning_rate": 1e-9}}
     first = product.queue(patient)
