@@ -24,6 +24,7 @@ from fedmem.storage.ab_tests import AbTestStore
 from fedmem.storage.catalogue import CatalogueStore
 from fedmem.storage.engine import connect
 from fedmem.storage.erasures import ErasureStore
+from fedmem.storage.followed_deletions import FollowedDeletions
 from fedmem.storage.followed_runs import FollowedRuns
 from fedmem.storage.impressions import HOUR, ImpressionStore
 from fedmem.storage.job_overview import overview
@@ -65,7 +66,9 @@ class Services:
         runs = settings.runs()
         removal = JobRemoval(engine, runs)
         loader = ModelLoader(jobs, catalogue, erasures, runs, metrics)
-        eraser, followed = Eraser(erasures, catalogue, runs), FollowedRuns(engine, removal)
+        uploads = Uploads(settings.data_dir / "uploads", settings.database_url)
+        deletions = FollowedDeletions(engine, settings.data_dir / ".deletions-backend", uploads.remove_all)
+        eraser, followed = Eraser(erasures, catalogue, runs), FollowedRuns(engine, removal, deletions)
         changes = ModelChanges(catalogue, loader, eraser, followed, served, troubles := Failures())
         tests = AbTestStore(engine, window=window)
         keeper = ModelKeeper(models, tests, jobs, loader, served, changes, metrics, troubles)
@@ -82,7 +85,7 @@ class Services:
             FeedbackMetrics.create(registry),
             OnlineMetrics.create(registry),
             OperationMetrics(registry),
-            Uploads(settings.data_dir / "uploads", settings.database_url),
+            uploads,
             SpendingStore(engine, alive=max(ALIVE, 3 * settings.refresh_seconds)),
             runs,
             removal,

@@ -9,15 +9,18 @@ import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from types import FrameType
 
 from fedmem.contracts.jobs import LogLevel
 from fedmem.errors import FedMemError, StorageError
 from fedmem.logs import about
 from fedmem.process_memory import bound_memory, give_back, machine_memory
+from fedmem.serving import erase_texts
 from fedmem.storage.catalogue import CatalogueStore
 from fedmem.storage.engine import check_schema, connect
 from fedmem.storage.erasures import ErasureStore
+from fedmem.storage.followed_deletions import FollowedDeletions
 from fedmem.storage.followed_runs import FollowedRuns
 from fedmem.storage.job_removal import JobRemoval
 from fedmem.storage.jobs import JobRow, JobStore, Lease
@@ -70,7 +73,9 @@ class Worker:
         self.runs = settings.runs()
         removal = JobRemoval(engine, self.runs)
         self._retention = Retention(removal, settings)
-        self._follower = Follower(FollowedRuns(engine, removal), settings.poll_seconds)
+        forget = partial(erase_texts, settings.data_dir)
+        deletions = FollowedDeletions(engine, settings.data_dir / ".deletions-trainer", forget)
+        self._follower = Follower(FollowedRuns(engine, removal, deletions), settings.poll_seconds)
 
     def run(self, *, until_idle: bool = False) -> None:
         """Claim and train until shutdown or, if asked, until no job is left."""

@@ -13,6 +13,7 @@ from fedmem.bucket import trainers_epoch
 from fedmem.errors import FedMemError, StorageError
 from fedmem.storage.copied_database import deletion_state
 from fedmem.storage.engine import reading
+from fedmem.storage.followed_deletions import FollowedDeletions
 from fedmem.storage.job_removal import JobRemoval
 from fedmem.storage.schema import jobs, removed_jobs
 
@@ -28,11 +29,13 @@ class FollowedRuns:
     Attributes:
         engine: the database.
         removal: removes what is here of removed jobs, and knows the folders.
+        deletions: removes what else is here, and may hold whom others deleted.
         clock: tells seconds.
     """
 
     engine: Engine
     removal: JobRemoval
+    deletions: FollowedDeletions
     clock: Callable[[], float] = time.monotonic
     _seen: tuple[Any, ...] | None = None
     _next: float = -math.inf
@@ -45,9 +48,11 @@ class FollowedRuns:
 
         Raises:
             StorageError: if the database cannot be used.
+            CheckpointError: if something that may hold deleted users cannot be removed.
         """
         if self.removal.runs.bucket is None:
             return
+        self.deletions.look()
         seen, now = self._state(), self.clock()
         if seen != self._seen or now >= self._next:
             self.removal.sweep_here()

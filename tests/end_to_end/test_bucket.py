@@ -133,6 +133,12 @@ def test_a_deleted_user_is_nowhere_in_the_bucket_nor_on_the_other_machine(machin
             until(lambda each=each: each.get("/health/ready").status_code == 200, "a model")
         held = f'"{HIDDEN}"'.encode()
         before = files(one.directory(job.id).path)
+        kept = [one.data_dir / "preferences" / "a text", one.data_dir / "uploads" / "1" / "table"]
+        trainer = one.start("-m", "trainer")
+        until(lambda: (one.data_dir / ".deletions-trainer").exists(), "the other machine's trainer")
+        for path in kept:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(HIDDEN)
         assert any(held in content for content in machines.bucket.values())
         assert served.delete(f"/users/{HIDDEN}").status_code == 204
         assert not any(held in content for content in machines.bucket.values())
@@ -140,6 +146,9 @@ def test_a_deleted_user_is_nowhere_in_the_bucket_nor_on_the_other_machine(machin
             lambda: not any(held in content for content in files(one.directory(job.id).path).values()),
             "the other machine's copy",
         )
+        until(lambda: not any(path.exists() for path in kept), "what else the other machine has")
+        trainer.terminate()
+        assert trainer.wait() == 0
         now = files(one.directory(job.id).path)
         assert now == files(two.directory(job.id).path)
         changed = {name for name, content in before.items() if now[name] != content}

@@ -1,11 +1,15 @@
 """Deleted users stay on the list of a job until its files are rid of them and no trainer can write them again."""
 
+import threading
+
 import pytest
 
 from fedmem.storage.catalogue import CatalogueStore
 from fedmem.storage.catalogue_rows import InteractionColumns, ItemRow
 from fedmem.storage.erasures import Erasure, ErasureStore
+from fedmem.storage.import_lock import alone
 from tests.storage.builders import LEASE, claim, queue, result
+from tests.waiting import PATIENCE
 
 
 @pytest.fixture
@@ -129,3 +133,24 @@ def test_who_continues_a_job_has_its_erasures_too(store, erasures, catalogue):
     assert erasures.pending() == []
     store.finish(claim(store), "failed", message="the test")
     assert erasures.pending() == []
+
+
+def test_one_process_erases_at_a_time_and_imports_do_not_keep_it_waiting(engine):
+    erasures, order = ErasureStore(engine), []
+    begun = threading.Event()
+
+    def second() -> None:
+        begun.set()
+        with erasures.alone():
+            order.append("second")
+
+    thread = threading.Thread(target=second)
+    with alone(engine) as imports, erasures.alone():
+        assert imports
+        thread.start()
+        assert begun.wait(PATIENCE)
+        with alone(engine, work="erasure") as taken:
+            assert not taken
+        order.append("first")
+    thread.join(PATIENCE)
+    assert order == ["first", "second"]

@@ -3,8 +3,9 @@
 import pytest
 
 from fedmem.bucket import Bucket, Runs
-from fedmem.errors import BucketError
+from fedmem.errors import BucketError, CheckpointError
 from fedmem.storage.catalogue import CatalogueStore
+from fedmem.storage.followed_deletions import FollowedDeletions
 from fedmem.storage.followed_runs import EVERY, TRY_AGAIN, FollowedRuns
 from fedmem.storage.job_removal import JobRemoval
 from fedmem.storage.jobs import JobStore
@@ -36,7 +37,11 @@ def machines(engine, bucket, tmp_path) -> tuple[Runs, Runs]:
 @pytest.fixture
 def followed(engine, machines, clock) -> FollowedRuns:
     """On the second machine."""
-    return FollowedRuns(engine, JobRemoval(engine, machines[1], clock), clock)
+    return FollowedRuns(engine, JobRemoval(engine, machines[1], clock), deletions(engine, machines[1]), clock)
+
+
+def deletions(engine, runs: Runs, forget=lambda: None) -> FollowedDeletions:
+    return FollowedDeletions(engine, runs.data_dir / ".deletions", forget)
 
 
 def ended(jobs: JobStore) -> int:
@@ -158,6 +163,29 @@ def test_runs_that_were_there_before_the_bucket_are_published_but_not_one_that_t
 
 
 def test_without_a_bucket_nothing_is_looked_at(engine, tmp_path, monkeypatch):
-    followed = FollowedRuns(engine, JobRemoval(engine, Runs(tmp_path)))
+    runs = Runs(tmp_path)
+    followed = FollowedRuns(engine, JobRemoval(engine, runs), deletions(engine, runs, lambda: pytest.fail("forgot")))
     monkeypatch.setattr(followed, "_state", lambda: pytest.fail("asked"))
     followed.look()
+
+
+def test_what_may_hold_whom_others_deleted_is_forgotten_once_for_each_deletion(engine, jobs, machines):
+    forgotten = []
+    for _ in range(2):  # as after a restart
+        deletions(engine, machines[0], lambda: forgotten.append("all")).look()
+    assert forgotten == ["all"], "what was here before the first look"
+    CatalogueStore(engine).delete_user("films", "ann")
+    for _ in range(2):
+        deletions(engine, machines[0], lambda: forgotten.append("ann")).look()
+    assert forgotten == ["all", "ann"]
+
+
+def test_what_could_not_be_forgotten_is_tried_again(engine, machines):
+    def refuse() -> None:
+        raise CheckpointError("it cannot be removed")
+
+    with pytest.raises(CheckpointError):
+        deletions(engine, machines[0], refuse).look()
+    forgotten = []
+    deletions(engine, machines[0], lambda: forgotten.append("it")).look()
+    assert forgotten == ["it"]
