@@ -112,13 +112,13 @@ def test_what_one_machine_trained_the_other_serves_until_it_is_removed(machines)
 def test_a_trainer_goes_on_elsewhere_where_the_first_one_and_its_disk_are_lost(machines):
     one, two = machines.one, machines.two
     job = one.queue()
-    process = one.start(str(Path(__file__).parent / "killed_trainer.py"), "before the commit", "5")
+    process = one.start(str(Path(__file__).parent / "killed_trainer.py"), "after the commit", "5")
     output, _ = process.communicate(timeout=180)
     assert process.returncode == -9, output
     machines.lose(one)
     one.let_lease_end(job.id)
     said = two.train()
-    assert "going on from round " in said
+    assert "going on from round 4" in said
     found = two.outcome(job.id)
     assert found == uninterrupted(two.data_dir.parent / "alone")
     assert found["state"] == "succeeded"
