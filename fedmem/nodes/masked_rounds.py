@@ -12,7 +12,7 @@ from fedmem.federated.round import Split
 from fedmem.federated.secure_aggregation import handing_on
 from fedmem.nodes.correspondence import Correspondence
 from fedmem.nodes.letter import Letter
-from fedmem.nodes.masked import metric_form, metric_sizes, read_metrics, read_update, update_sizes
+from fedmem.nodes.masked import PAIRS, metric_form, metric_sizes, read_metrics, read_update, update_sizes
 from fedmem.nodes.masked_sums import MaskedSums
 from fedmem.nodes.wanted_sums import Found, Trained, Wanted
 
@@ -65,7 +65,7 @@ class MaskedRounds:
 
         update, found = self._sums.read(wanted, read)
         if self.config.uses_transitions:
-            counted = {name: handing[name] for name in found.counted} if handing else {}
+            counted = {name: handing[name] for name in found.counted} if PAIRS in found.lanes else {}
             self.nodes.roster.hand_on(counted, broadcast.round + 1)
         missing = [name for name in drawn if name not in found.counted]
         return Trained(update, found.counted, missing, found.num_bytes, found.session.session.bytes_down())

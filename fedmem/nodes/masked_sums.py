@@ -77,7 +77,7 @@ class MaskedSums:
     def _left(self, wanted: Wanted, names: Collection[str], lost: Collection[str]) -> list[str]:
         """Leave out who did not share, as long as enough are left; else all are asked again."""
         left = [name for name in names if name not in lost]
-        return wanted.names if wanted.lacks(self.config, left) else left
+        return wanted.names if replace(wanted, also={}).lacks(self.config, left) else left
 
     def _check(self, wanted: Wanted) -> None:
         """Refuse a sum that could hide no node even if all answered."""
@@ -89,7 +89,8 @@ class MaskedSums:
             )
 
     def _summed(self, wanted: Wanted, names: Collection[str]) -> Found:
-        session = self._session(wanted, names)
+        session = self._session(replace(wanted, also={}), names)
+        wanted = wanted.among(self.config, list(session.names.values()))
         answers = self._masked(wanted, session)
         counted, form = list(answers), next(iter(answers.values()))[1]
         lanes = {name: _added([found[name] for found, _, _ in answers.values()]) for name in wanted.sizes(form)}
@@ -166,7 +167,7 @@ class MaskedSums:
             self.nodes.refuse(name, "its sum has other parts or metrics than those of other nodes")
             del answers[name]
         if why := wanted.lacks(self.config, answers):
-            raise SumLost(why)
+            raise SumLost(why, session.names.values() - answers.keys())
         if names := session.unwilling(answers):
             raise SumLost(f"of {len(answers)} nodes it is of too few for the owners of {', '.join(names)}")
         return answers

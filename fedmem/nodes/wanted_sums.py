@@ -1,15 +1,17 @@
 """A secure sum over nodes that is wanted, what it must have to hide each of them, and what is found."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeVar
 
 from fedmem.config import ExperimentConfig
 from fedmem.federated.messages import UpdateSum
 from fedmem.nodes.letter import Letter
-from fedmem.nodes.masked import Facts, Lanes
+from fedmem.nodes.masked import PAIRS, Facts, Lanes
 from fedmem.nodes.masked_session import MaskedSession
 from fedmem.nodes.questions import questions_of
+
+T = TypeVar("T")
 
 
 class SumLost(Exception):
@@ -67,13 +69,35 @@ class Wanted:
             return (
                 f"it was begun to be read as one of {', '.join(sorted(self.only))}, and another would betray the rest"
             )
-        for users in filter(None, (self.users, self.also)):
-            there = [users[name] for name in names if users.get(name)]
-            if len(there) < (least := config.flower.minimum_nodes):
-                return f"it would be of {len(there)} nodes, and flower.minimum_nodes = {least} are needed"
-            if sum(there) < (least := config.secure_sums.minimum_cohort):
-                return f"it would be of {sum(there)} users, and secure_sums.minimum_cohort = {least} are needed"
-        return None
+        return _too_few(config, names, self.users) or (_too_few(config, names, self.also) if self.also else None)
+
+    def among(self, config: ExperimentConfig, names: Collection[str]) -> "Wanted":
+        """Leave out the part that is of some nodes alone, where those of them that are there cannot hide each other.
+
+        Of which nodes a sum is decides whether that part is in it, so that it is the same when it is made again.
+        """
+        if not self.also or not _too_few(config, names, self.also):
+            return self
+        letters = {name: _without_also(letter) for name, letter in self.letters.items()}
+        return replace(self, also={}, letters=letters, sizes=lambda form: _without(self.sizes(form), PAIRS))
+
+
+def _too_few(config: ExperimentConfig, names: Collection[str], users: Mapping[str, int]) -> str | None:
+    there = [users[name] for name in names if users.get(name)]
+    if len(there) < (least := config.flower.minimum_nodes):
+        return f"it would be of {len(there)} nodes, and flower.minimum_nodes = {least} are needed"
+    if sum(there) < (least := config.secure_sums.minimum_cohort):
+        return f"it would be of {sum(there)} users, and secure_sums.minimum_cohort = {least} are needed"
+    return None
+
+
+def _without_also(letter: Letter) -> Letter:
+    return replace(letter, arrays=_without(letter.arrays, "handing_on"))
+
+
+def _without(found: Mapping[str, T], name: str) -> dict[str, T]:
+    """Leave one out by name."""
+    return {each: value for each, value in found.items() if each != name}
 
 
 @dataclass(frozen=True, eq=False)

@@ -238,6 +238,22 @@ def test_who_has_nothing_left_to_hand_on_beside_others_keeps_it(tmp_path):
         np.testing.assert_array_equal(again.having_transitions(drawn, 1), roster.having_transitions(drawn, 1))
 
 
+@pytest.mark.parametrize("kind", ["keys", "train"])
+def test_a_node_that_is_gone_for_good_keeps_no_round_waiting_for_the_transitions_of_too_few_others(kind, tmp_path):
+    """They keep them, and the round goes on; with this seed two others beside it have any in the second round."""
+    apart = hurried(secured_snapshots(seed=2, federated={**ALL_DRAWN, "client_fraction": 0.7})[1], 60.0)
+    courier = nodes_of(tmp_path / "nodes")
+    with closing(TrainingRun.start(tmp_path / "run", apart, courier=courier)) as run:
+        rounds = run.rounds()
+        before = next(rounds).metrics["transition_interactions"]
+        courier.trouble = lost("delft", kind)
+        second = next(rounds).metrics
+        stores = courier.stores(run.population.roster.run)
+        handed_on = sum(int(store.all_handed_on(2).sum()) for store in stores)
+    assert (second["nodes"], second["transition_interactions"]) == (3.0, before)
+    assert handed_on == before, "what is not in a sum is not handed on"
+
+
 def test_a_round_that_too_few_nodes_take_part_in_is_refused_with_the_setting(tmp_path):
     _, apart = secured_snapshots(
         federated={**ALL_DRAWN, "client_fraction": 0.01}, secure_sums={**SECURE, "minimum_cohort": 2}
