@@ -7,7 +7,7 @@ from typing import Any
 
 from fedmem.checkpoint import Snapshot
 from fedmem.nodes.node import Node
-from tests.nodes.conftest import FIVE_ROUNDS, LoopbackCourier, shard
+from tests.nodes.conftest import FIVE_ROUNDS, LoopbackCourier, Trouble, shard
 from tests.tiny import tiny_config, tiny_dataset, tiny_snapshot
 
 # 64 bits: with 32 two ways to round once differ by more than Adam forgives where a gradient is nearly nothing.
@@ -40,3 +40,16 @@ def hurried(apart: Snapshot, wait: float = 0.5) -> Snapshot:
     """The same snapshot, of a run that hardly waits for nodes."""
     flower = apart.config.flower.model_copy(update={"wait": wait})
     return replace(apart, config=apart.config.model_copy(update={"flower": flower}))
+
+
+def lost(node: str, kind: str, times: int = 1_000) -> Trouble:
+    """Lose a node's answers of a kind, so often."""
+    left = [times]
+
+    def trouble(name, asked, answer):
+        if (name, asked.facts["kind"]) != (node, kind) or not left[0]:
+            return answer
+        left[0] -= 1
+        return "it is gone"
+
+    return trouble

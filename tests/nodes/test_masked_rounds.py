@@ -12,24 +12,11 @@ from fedmem.nodes.letter import Letter
 from fedmem.nodes.masked_rounds import MaskedRounds
 from fedmem.secure_sums.fixed_point import FixedPoint
 from tests.nodes.equal import assert_equal_runs
-from tests.nodes.secured import ALL_DRAWN, SECURE, hurried, nodes_of, secured_snapshots
+from tests.nodes.secured import ALL_DRAWN, SECURE, hurried, lost, nodes_of, secured_snapshots
 from tests.tiny import tiny_config
 
 APART = ("nodes", "bytes")  # what a node sends for its users is not what each of them would send
 PLAIN = {"enabled": False}
-
-
-def lost(node: str, kind: str, times: int = 1_000):
-    """Lose a node's answers of a kind, so often."""
-    left = [times]
-
-    def trouble(name, asked, answer):
-        if (name, asked.facts["kind"]) != (node, kind) or not left[0]:
-            return answer
-        left[0] -= 1
-        return "it is gone"
-
-    return trouble
 
 
 def test_a_run_on_nodes_that_mask_equals_the_simulation_with_secure_sums(courier, tmp_path):
@@ -201,29 +188,6 @@ def test_a_node_whose_keys_are_none_is_left_out_and_the_others_go_on(keys, tmp_p
     assert "an answer of node cadiz is refused" in caplog.text
 
 
-@pytest.mark.parametrize(("spoilt", "missing"), [(("amsterdam",), "amsterdam"), (("amsterdam", "berlin"), "cadiz")])
-def test_a_node_whose_sealed_shares_cannot_be_opened_is_named_and_left_out_if_two_say_so(
-    spoilt, missing, tmp_path, caplog
-):
-    _, apart = secured_snapshots()
-    courier = nodes_of(tmp_path / "nodes")
-
-    def trouble(name, asked, answer):
-        if (name, asked.facts["kind"]) == ("cadiz", "shares"):
-            numbers = [str(["amsterdam", "berlin"].index(each)) for each in spoilt]
-            changed = {number: answer.facts["sealed"][number][::-1] for number in numbers}
-            return replace(answer, facts={**answer.facts, "sealed": {**answer.facts["sealed"], **changed}})
-        return answer
-
-    courier.trouble = trouble
-    with closing(TrainingRun.start(tmp_path / "run", apart, courier=courier)) as run:
-        assert next(run.rounds()).metrics["nodes"] == 3
-        assert [name for name, each in run.population.roster.members.items() if each.missed] == [missing]
-        assert run.population.nodes.refused["cadiz"] > 0
-    assert f"node cadiz is refused: what it sealed for {', '.join(spoilt)} cannot be opened" in caplog.text
-    assert f"node {spoilt[0]} is refused: it could not open what cadiz sealed for it" in caplog.text
-
-
 def test_who_has_nothing_left_to_hand_on_beside_others_keeps_it(tmp_path):
     """A client hands on once, so that a sum of one node's last clients would be that node's."""
     _, apart = secured_snapshots()
@@ -236,22 +200,6 @@ def test_who_has_nothing_left_to_hand_on_beside_others_keeps_it(tmp_path):
         assert len(rounds._handing_on(roster.clients, drawn, 0)) == 4, "before that round all have"
         again = type(roster)(roster.path)
         np.testing.assert_array_equal(again.having_transitions(drawn, 1), roster.having_transitions(drawn, 1))
-
-
-@pytest.mark.parametrize("kind", ["keys", "train"])
-def test_a_node_that_is_gone_for_good_keeps_no_round_waiting_for_the_transitions_of_too_few_others(kind, tmp_path):
-    """They keep them, and the round goes on; with this seed two others beside it have any in the second round."""
-    apart = hurried(secured_snapshots(seed=2, federated={**ALL_DRAWN, "client_fraction": 0.7})[1], 60.0)
-    courier = nodes_of(tmp_path / "nodes")
-    with closing(TrainingRun.start(tmp_path / "run", apart, courier=courier)) as run:
-        rounds = run.rounds()
-        before = next(rounds).metrics["transition_interactions"]
-        courier.trouble = lost("delft", kind)
-        second = next(rounds).metrics
-        stores = courier.stores(run.population.roster.run)
-        handed_on = sum(int(store.all_handed_on(2).sum()) for store in stores)
-    assert (second["nodes"], second["transition_interactions"]) == (3.0, before)
-    assert handed_on == before, "what is not in a sum is not handed on"
 
 
 def test_a_round_that_too_few_nodes_take_part_in_is_refused_with_the_setting(tmp_path):
