@@ -1,8 +1,8 @@
-"""Two machines with a data folder each: one database, one bucket of a real server, and what one has the other gets."""
+"""Two machines with a data folder each: one PostgreSQL, one bucket of a server, and what one has the other gets."""
 
 import re
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -26,7 +26,7 @@ from tests.end_to_end.products import Product
 from tests.end_to_end.test_kill import uninterrupted
 from tests.s3 import contents
 from tests.tiny import tiny_config
-from tests.waiting import until
+from tests.waiting import until, until_it_says
 from trainer.job_recorder import JobRecorder
 from trainer.job_snapshot import MissingFolderError
 from trainer.run_experiment import JobRun
@@ -56,11 +56,12 @@ class Machines:
 
 
 @pytest.fixture
-def machines(s3: Callable[[], str], tmp_path: Path):
-    one = replace(Product.made(tmp_path / "one"), bucket=s3())
+def machines(s3: Callable[[], str], postgresql_url: str, tmp_path: Path) -> Iterator[Machines]:
+    made = Product.made(tmp_path / "one", postgresql_url)
+    one = replace(made, bucket=s3())
     two = replace(one, data_dir=tmp_path / "two" / "data")
     yield Machines(one, two)
-    for product in (one, two):
+    for product in (made, one, two):
         product.engine.dispose()
 
 
@@ -135,7 +136,7 @@ def test_a_deleted_user_is_nowhere_in_the_bucket_nor_on_the_other_machine(machin
         before = files(one.directory(job.id).path)
         kept = [one.data_dir / "preferences" / "a text", one.data_dir / "uploads" / "1" / "table"]
         trainer = one.start("-m", "trainer")
-        until(lambda: (one.data_dir / ".deletions-trainer").exists(), "the other machine's trainer")
+        until_it_says(trainer.stdout, "waits for jobs")
         for path in kept:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(HIDDEN)
@@ -165,13 +166,15 @@ def test_files_that_were_there_before_the_bucket_get_into_it(machines):
     before = replace(machines.one, bucket="")
     job = before.queue()
     before.train()
+    before.engine.dispose()
     assert machines.bucket == {}
     machines.one.train()
     assert set(machines.bucket.values()) >= set(files(before.directory(job.id).path).values())
 
 
-def test_a_backup_has_what_only_the_bucket_has(machines, tmp_path):
-    one, two = machines.one, machines.two
+def test_a_backup_has_what_only_the_bucket_has(tmp_path):
+    one = replace(Product.made(tmp_path / "here"), bucket=f"memory://{tmp_path.name}/backup")
+    two = replace(one, data_dir=tmp_path / "two")
     job = one.queue()
     one.train()
     expected = files(one.directory(job.id).path)
