@@ -73,10 +73,32 @@ def audit(
         answer_json({"job": row.id, "dataset": row.dataset, **found, **(_summary(leaks) if leaks else {})})
         return
     answers.print(_table(f"job {row.id} on {row.dataset}", found))
-    for sentence in (*CROSSED, *of_nodes(config), spent(found)):
+    for sentence in (*CROSSED, *of_cohorts(config), *of_nodes(config), spent(found, config)):
         answers.print(sentence)
     if leaks:
         answers.print(_meter(leaks))
+        for sentence in unmeasured(leaks, config):
+            answers.print(sentence)
+
+
+def of_cohorts(config: "ExperimentConfig") -> list[str]:
+    """Say of how many clients a sum was, where simulated clients masked what they sent."""
+    if not (config.clients_here and config.secure_sums.enabled):
+        return []
+    least = config.secure_sums.minimum_cohort
+    return [
+        f"updates, prototypes, transitions and metrics crossed masked, read in sums over {least} clients or more, by "
+        "secrets that the simulation draws from the job's seed"
+    ]
+
+
+def unmeasured(report: "LeakReport", config: "ExperimentConfig") -> list[str]:
+    """Say why there is no row of prototypes, where there is none."""
+    if any(leak.attack == "prototype_inversion" for leak in report.leaks):
+        return []
+    if not config.uses_prototypes:
+        return ["prototypes are not attacked: no client of this job sends any"]
+    return [f"prototypes are not attacked: no attacked client's memory holds anything after round {report.round}"]
 
 
 def of_nodes(config: "ExperimentConfig") -> list[str]:
@@ -126,9 +148,11 @@ def budget_of(config: "ExperimentConfig", epsilons: "Mapping[str, float]") -> di
     return {"epsilon": found.epsilon, "delta": found.delta, "protected": protected, "unprotected": unprotected}
 
 
-def spent(found: dict[str, Any]) -> str:
+def spent(found: dict[str, Any], config: "ExperimentConfig") -> str:
+    """Say what of a job's budgets is spent, and what has none."""
     if found["epsilon"] is None:
-        return "spent: no privacy budget, as nothing is released with noise: whatever crosses may leak"
+        leaking = "whatever the sums hold" if config.secure_sums.enabled else "whatever crosses"
+        return f"spent: no privacy budget, as nothing is released with noise: {leaking} may leak"
     said = (
         f"spent: epsilon {found['epsilon']:.4g}, delta {found['delta']:g} for a user, on "
         f"{' and '.join(BUDGETED[part] for part in found['protected'])}"
@@ -136,7 +160,8 @@ def spent(found: dict[str, Any]) -> str:
     if not found["unprotected"]:
         return f"{said}: all that crosses, as far as the server that adds up is trusted"
     *others, last = (BUDGETED[part] for part in found["unprotected"])
-    return f"{said} alone; {' and '.join(filter(None, (', '.join(others), last)))} have no noise, and may leak"
+    have = "has" if found["unprotected"] == ["transitions"] else "have"
+    return f"{said} alone; {' and '.join(filter(None, (', '.join(others), last)))} {have} no noise, and may leak"
 
 
 def _summary(report: "LeakReport") -> dict[str, Any]:

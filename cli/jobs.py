@@ -95,6 +95,7 @@ def start(
 ) -> None:
     """Queue a training job for a trainer to take up, and print its number."""
     from fedmem.config_reader import load_config
+    from fedmem.privacy.cost import before_start
     from fedmem.storage.catalogue import CatalogueStore
     from fedmem.storage.job_configs import whole_config
     from fedmem.storage.job_room import require_room
@@ -110,6 +111,7 @@ def start(
         if parent is None:
             catalogue.require_histories(dataset, loaded)
         needed = require_room(loaded, known, settings.data_dir, settings.job_memory)
+        costs = before_start(loaded)
         row, _ = store.create(
             kind="experiment" if experiment else "training",
             dataset=dataset,
@@ -120,9 +122,12 @@ def start(
             snapshot=snapshot,
             promotion=promotion,
         )
-        store.log(row.id, "INFO", f"estimated to take {needed}")
+        told = (f"estimated to take {needed}", *costs)
+        for each in told:
+            store.log(row.id, "INFO", each)
         waiting = not store.trainers()
-    notes.print(f"estimated to take {needed}")
+    for each in told:
+        notes.print(each)
     answers.print(str(row.id))
     if waiting:
         notes.print("no trainer has been seen yet: start one with fedmem trainer")

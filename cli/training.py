@@ -52,6 +52,8 @@ def run_training(
     config: "ExperimentConfig", dataset: "FederatedDataset", out: Path, *, resume: bool, as_json: bool
 ) -> None:
     """Start or resume the run in ``out`` and train it to its end, or to Ctrl-C."""
+    from fedmem.privacy.cost import before_start
+
     if not config.clients_here:
         dataset = dataset.configured(config.data).catalogue()
         least = config.flower.minimum_nodes
@@ -59,8 +61,8 @@ def run_training(
     else:
         notes.print(f"{len(dataset.trainable_users):,} of {dataset.num_users:,} users train, each as a client")
     with closing(open_run(config, dataset, out, resume=resume)) as run:
-        if run.server.budget:
-            notes.print(run.server.budget.sentence)
+        for sentence in before_start(config):
+            notes.print(sentence)
         _train_and_conclude(run, as_json=as_json)
 
 
@@ -112,6 +114,7 @@ def train_to_end(run: "TrainingRun", *, again: str, label: str = "round") -> Non
 def _train(run: "TrainingRun", stopping: list[bool], label: str) -> None:
     config = run.snapshot.config
     latest = line = ""
+    unsent = "loss not sent" if config.noises_metrics else "no client drawn"
     with rounds(config.federated.num_rounds, run.server.state.round) as advance:
 
         def watch(trained: int, selected: int) -> None:
@@ -120,7 +123,7 @@ def _train(run: "TrainingRun", stopping: list[bool], label: str) -> None:
         for report in run.rounds(lambda: bool(stopping), watch):
             latest = _validation(report) or latest
             loss = report.metrics.get("recommendation_loss")
-            line = f"{'no client drawn' if loss is None else f'loss {loss:.3f}'}  {latest}"
+            line = f"{unsent if loss is None else f'loss {loss:.3f}'}  {latest}"
             advance(report.round, line)
             if not notes.is_terminal and report.round % config.log_interval == 0:
                 notes.print(f"{label} {report.round}/{config.federated.num_rounds}  {line}")

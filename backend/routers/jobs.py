@@ -25,7 +25,7 @@ from fedmem.config import ExperimentConfig
 from fedmem.contracts import Job, JobDefaults, JobPage, JobRequest, LeakReport, RemovableJob
 from fedmem.contracts.jobs import JobKind, JobState
 from fedmem.errors import UnknownError
-from fedmem.privacy.rounds_budget import checked_budget
+from fedmem.privacy.cost import before_start
 from fedmem.serving import read_leaks
 from fedmem.storage.job_configs import default_config, whole_config
 from fedmem.storage.job_room import require_room
@@ -77,7 +77,7 @@ def create_job(
     config = whole_config(request.config, settings.job_config, parent)
     known = whole_config(ExperimentConfig(), settings.job_config, parent)
     refuse_other_encoders(config, settings.encoders, known)
-    budget = checked_budget(config)
+    costs = before_start(config)
     if parent is None:
         catalogue.require_histories(request.dataset, config)
     needed = require_room(config, dataset, settings.data_dir, settings.job_memory)
@@ -93,9 +93,8 @@ def create_job(
         promotion=request.promotion,
     )
     if new:
-        jobs.log(row.id, "INFO", f"estimated to take {needed}")
-        if budget:
-            jobs.log(row.id, "INFO", budget.sentence)
+        for sentence in (f"estimated to take {needed}", *costs):
+            jobs.log(row.id, "INFO", sentence)
     response.headers["Location"] = links.path(f"/jobs/{row.id}")
     return job_of(row)
 

@@ -23,7 +23,7 @@ def leak_meter(job: Job) -> None:
     """Show each attack with its chance; or how to have them made."""
     st.subheader("The leak meter: what it betrays")
     if not job.config.clients_here:
-        empty("Not measured over nodes", f"{as_sentence(NODES_ARE_NOT_RECORDED)} docs/privacy.md says what crosses.")
+        empty("Not measured over nodes", f"{as_sentence(NODES_ARE_NOT_RECORDED)}. docs/privacy.md says what crosses.")
         return
     try:
         report = client().leaks(job.id)

@@ -7,7 +7,7 @@ import numpy as np
 
 from fedmem.attacks.interaction_inference import Scores, counted, decoded_row_lengths, interaction_auc, row_lengths
 from fedmem.attacks.linkage import linked_share
-from fedmem.attacks.membership_inference import model_auc, table_auc
+from fedmem.attacks.membership_inference import model_auc, rare_pair_auc, table_auc
 from fedmem.attacks.prototype_inversion import matching_pursuit, nearest_rate, recall, recall_of
 from fedmem.attacks.recorded import RecordedClient
 from fedmem.attacks.recording import Recording, record
@@ -154,16 +154,15 @@ def _transitions(total: UpdateSum) -> TransitionCounts:
 
 
 def _memberships(recording: Recording) -> list[Leak]:
-    clients, table = recording.clients, table_auc(recording)
+    clients = recording.clients
     linked, right = linked_share(clients), 1 / len(clients)
-    found = [
-        leak("membership_model", "That an item was trained on, from the model", "AUC", model_auc(recording), CHANCE_AUC)
-    ]
-    if table is not None:
-        found.append(
-            leak("membership_table", "That a pair was, from the table of transitions", "AUC", table, CHANCE_AUC)
-        )
-    return [*found, leak("linkage", "Which updates of two rounds are one client's", "share", linked, right)]
+    found = {
+        "membership_model": ("That an item was trained on, from the model", model_auc(recording)),
+        "membership_table": ("That a pair was, from the table of transitions", table_auc(recording)),
+        "membership_rare": ("That a pair that one other has at most was, from this table", rare_pair_auc(recording)),
+    }
+    told = [leak(name, what, "AUC", auc, CHANCE_AUC) for name, (what, auc) in found.items() if auc is not None]
+    return [*told, leak("linkage", "Which updates of two rounds are one client's", "share", linked, right)]
 
 
 def leak(

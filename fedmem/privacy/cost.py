@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from fedmem.config import ExperimentConfig
 from fedmem.privacy.metrics_budget import MetricsBudget
-from fedmem.privacy.rounds_budget import RoundsBudget
+from fedmem.privacy.rounds_budget import RoundsBudget, checked_budget
 
 
 @dataclass(frozen=True)
@@ -14,6 +14,15 @@ class Cost:
     epsilon: float
     delta: float
     protected: tuple[str, ...]
+
+    @property
+    def sentence(self) -> str:
+        """Say what all budgets of a run will cost together, before it starts."""
+        *others, last = self.protected
+        return (
+            f"all budgets together will spend epsilon {self.epsilon:.3g} at delta {self.delta:g} for a user, on "
+            f"{' and '.join(filter(None, (', '.join(others), last)))} alone"
+        )
 
 
 def cost(
@@ -34,3 +43,13 @@ def planned(config: ExperimentConfig) -> Cost | None:
     metrics = MetricsBudget.of(config)
     evaluated = metrics.spent(budget.rounds) if budget and metrics else 0.0
     return cost(config, transitions=transitions or 0.0, metrics=evaluated, **spent)
+
+
+def before_start(config: ExperimentConfig) -> list[str]:
+    """Say what a run will cost a user: its rounds with their noise, and all budgets together; nothing without noise.
+
+    Raises:
+        ConfigError: if the noise that is given costs more than the budgets are in the first round.
+    """
+    budget, total = checked_budget(config), planned(config)
+    return [each.sentence for each in (budget, total) if each]

@@ -1,17 +1,21 @@
 """The leak meter on trained runs: what must leak does, what cannot does not, and nothing of the run changes."""
 
 import shutil
+from collections import Counter
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pytest
+from sklearn.metrics import roc_auc_score
 
 from fedmem.attacks import measure_leaks
 from fedmem.attacks.recording import grouped, record
 from fedmem.checkpoint import RunDirectory
 from fedmem.errors import CheckpointError, ConflictError
 from fedmem.federated.postprocessing import Postprocessor
+from fedmem.memory.transitions import TransitionTable
 from tests.tiny import files_of, tiny_config, tiny_dataset, tiny_snapshot, trained
 
 CLIENTS = 8
@@ -40,6 +44,30 @@ def test_what_names_a_history_is_found_to(leaks):
     assert leaks["linkage"].measured > 3 * leaks["linkage"].chance
     assert leaks["prototype_inversion"].measured > 1.5 * leaks["prototype_inversion"].chance
     assert leaks["prototype_nearest"].measured > leaks["prototype_nearest"].chance
+
+
+def test_pairs_of_few_users_are_told_from_the_table(run, leaks):
+    """Beside the same counted another way."""
+    rare, clients = leaks["membership_rare"], record(run, CLIENTS, 20).clients
+    assert rare.chance == 0.5
+    assert rare.measured > rare.chance
+    dataset, window = run.read_snapshot().dataset, run.read_config().transitions.window
+    had = Counter(pair for user in dataset.trainable_users for pair in within(dataset.training_history(user), window))
+    pairs = [(pair, 1) for one in clients for pair in set(pairwise(one.history.tolist()))]
+    for one in clients:
+        last = (int(one.history[-1]), int(dataset.validation_target(one.user)))
+        pairs += [(last, 0)] * (last not in within(one.history, window))
+    few = [(pair, member) for pair, member in pairs if had[pair] - member <= 1]
+    state = run.checkpoints.read_server(run.read_record().last)
+    table = TransitionTable.of(state.transitions, run.read_config().transitions)
+    weights = [dict(zip(table.items[i], table.weights[i], strict=True)).get(j, 0.0) for (i, j), _ in few]
+    assert rare.measured == pytest.approx(roc_auc_score([member for _, member in few], weights))
+
+
+def within(history, window):
+    """All pairs of a history, at most so many steps apart."""
+    items = history.tolist()
+    return {(items[i], items[j]) for i in range(len(items)) for j in range(i + 1, min(i + window + 1, len(items)))}
 
 
 def test_a_sum_says_less_than_one_client(leaks):

@@ -106,6 +106,18 @@ def test_training_prints_the_test_result_and_what_next(fedmem, data, config, qui
     assert f"fedmem recommend {tmp_path / 'run'}" in outcome.err
 
 
+def test_training_says_what_all_budgets_will_cost_and_that_no_loss_is_sent(fedmem, data, config, quick, tmp_path):
+    settings = ("privacy.weights_epsilon=8", "privacy.metrics_epsilon=3", "ablation.disable_prototype_agg=true")
+    given = [word for each in (*settings, "log_interval=1") for word in ("--set", each)]
+    outcome = fedmem("train", "--data", data, "--config", config, "--out", tmp_path / "run", *quick, *given)
+    assert outcome.code == 0, outcome.err
+    said = " ".join(outcome.err.split())
+    assert "the weights will spend epsilon 8 " in said
+    assert "all budgets together will spend epsilon 11 at delta 1e-06 for a user, on weights and metrics alone" in said
+    assert "round 1/6 loss not sent" in said
+    assert "no client drawn" not in said
+
+
 def test_training_json_is_for_a_program(fedmem, data, config, quick, tmp_path):
     outcome = fedmem("train", "--data", data, "--config", config, "--out", tmp_path / "run", "--json", *quick)
     summary = strict(outcome.out)

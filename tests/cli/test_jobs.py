@@ -5,12 +5,17 @@ import json
 from collections.abc import Iterator
 
 import pytest
+import yaml
 
-from cli.auditing import budget_of, spent
+from cli.auditing import budget_of, of_cohorts, spent, unmeasured
 from fedmem.config_reader import validate_config
+from fedmem.contracts import Leak, LeakReport
 from fedmem.serving import read_leaks
 from fedmem.storage.engine import writing
 from tests.end_to_end.products import Product
+from tests.tiny import tiny_config
+
+NOTHING = {"weights": 0.0, "transitions": 0.0}
 
 
 @pytest.fixture(scope="module")
@@ -135,16 +140,60 @@ def test_the_ledger_says_what_is_spent_and_on_what():
     weights = budget_of(config, {"weights": 3.5, "transitions": 0.0})
     assert (weights["epsilon"], weights["delta"], weights["protected"]) == (3.5, 0.5e-6, ["weights"])
     assert weights["unprotected"] == ["transitions", "metrics"], "no client of this job sends prototypes"
-    assert "on the weights alone; the table of transitions and metrics of training, validations" in spent(weights)
+    assert "on the weights alone; the table of transitions and metrics of training, validations" in spent(
+        weights, config
+    )
     both = budget_of(config, {"weights": 3.5, "transitions": 2.0})
     assert (both["epsilon"], both["delta"], both["protected"]) == (5.5, 1e-6, ["weights", "transitions"])
-    assert "on the weights and the table of transitions alone; metrics of training, validations" in spent(both)
+    assert "on the weights and the table of transitions alone; metrics of training, validations" in spent(both, config)
     every = budget_of(config, {"weights": 3.5, "prototypes": 1.0, "transitions": 2.0})
     assert (every["epsilon"], every["delta"], every["unprotected"]) == (6.5, 1e-6, ["metrics"])
-    assert spent(every).endswith("alone; metrics of training, validations and the test have no noise, and may leak")
+    assert spent(every, config).endswith(
+        "alone; metrics of training, validations and the test have no noise, and may leak"
+    )
     more = budget_of(config, {"weights": 3.5, "prototypes": 1.0, "transitions": 2.0, "metrics": 1.5})
     assert (more["epsilon"], more["unprotected"]) == (8.0, [])
-    assert spent(more).endswith("all that crosses, as far as the server that adds up is trusted")
+    assert spent(more, config).endswith("all that crosses, as far as the server that adds up is trusted")
+
+
+def test_one_part_without_noise_is_told_in_the_singular():
+    config = validate_config({"privacy": {"weights_epsilon": 8, "metrics_epsilon": 3}}, "the test")
+    found = budget_of(config, {"weights": 3.5, "transitions": 0.0, "metrics": 1.0})
+    assert spent(found, config).endswith("alone; the table of transitions has no noise, and may leak")
+
+
+def test_the_audit_of_a_simulation_with_secure_sums_says_that_messages_were_masked():
+    config = validate_config({"secure_sums": {"enabled": True, "minimum_cohort": 30}}, "the test")
+    (said,) = of_cohorts(config)
+    assert "crossed masked, read in sums over 30 clients or more" in said
+    assert spent(budget_of(config, NOTHING), config).endswith("whatever the sums hold may leak")
+    plain = validate_config({}, "the test")
+    assert of_cohorts(plain) == []
+    assert spent(budget_of(plain, NOTHING), plain).endswith("whatever crosses may leak")
+
+
+def test_the_audit_says_why_no_prototype_was_attacked():
+    report = LeakReport(job_id=1, round=4, clients=3, leaks=())
+    (said,) = unmeasured(report, tiny_config())
+    assert said.endswith("no attacked client's memory holds anything after round 4")
+    (said,) = unmeasured(report, tiny_config(ablation={"disable_memory": True}))
+    assert "no client of this job sends any" in said
+    inverted = Leak(attack="prototype_inversion", what="", measure="recall", measured=1, chance=0, popularity=None)
+    assert unmeasured(report.model_copy(update={"leaks": (inverted,)}), tiny_config()) == []
+
+
+def test_what_all_budgets_will_cost_is_said_before_a_job_starts(fedmem, product, tmp_path):
+    budgets = {"weights_epsilon": 8, "transitions_epsilon": 1, "metrics_epsilon": 3}
+    (tmp_path / "private.yaml").write_text(yaml.safe_dump({"privacy": budgets}))
+    start = ("jobs", "start", "--dataset", "tiny", "--config", tmp_path / "private.yaml", "--database-url", product.url)
+    started = fedmem(*start)
+    said = " ".join(started.err.split())
+    assert "the weights will spend epsilon 8" in said
+    assert "all budgets together will spend epsilon 12 at delta 1e-06 for a user" in said
+    assert "on weights, transitions and metrics alone" in said
+    logged = [line.message for line in product.jobs.logs(int(started.out))]
+    assert any("all budgets together will spend epsilon 12" in message for message in logged)
+    product.jobs.stop(int(started.out))
 
 
 def test_what_a_jobs_messages_give_away_is_measured_and_kept_beside_it(fedmem, product, finished):
