@@ -333,8 +333,9 @@ def test_what_a_job_will_cost_a_user_is_said_before_it_begins(client):
     found = answer.json()["privacy"]
     assert found["epsilon"] == pytest.approx(8, rel=1e-3)
     assert (found["delta"], found["protected"]) == (1e-6, ["weights"])
-    _, line = client.get(f"/jobs/{answer.json()['id']}/logs").json()["lines"]
-    assert line["message"].startswith("the weights will spend epsilon 8 at delta 1e-06 for a user, in 20 rounds")
+    _, rounds, together = client.get(f"/jobs/{answer.json()['id']}/logs").json()["lines"]
+    assert rounds["message"].startswith("the weights will spend epsilon 8 at delta 1e-06 for a user, in 20 rounds")
+    assert together["message"].startswith("all budgets together will spend epsilon 8 at delta 1e-06")
     assert client.post("/jobs", json={"dataset": "tiny"}).json()["privacy"] is None
     too_little = {"privacy": {"weights_epsilon": 1, "weights_noise": 0.5}}
     refused = problem(client.post("/jobs", json={"dataset": "tiny", "config": too_little}), 422)
