@@ -55,6 +55,19 @@ def test_every_function_in_the_notation_exists(project_root):
     assert [name for name in names if not resolves(project_root / "fedmem", name)] == []
 
 
+def test_every_test_that_a_document_names_exists(project_root):
+    named = {
+        name
+        for path in (project_root / "docs").rglob("*.md")
+        for name in re.findall(r"`(test_\w+)`", path.read_text(encoding="utf-8"))
+    }
+    there = {
+        name for path in (project_root / "tests").rglob("test_*.py") for name in defined(ast.parse(path.read_bytes()))
+    }
+    assert len(named) > 10
+    assert named - there == set()
+
+
 @pytest.mark.parametrize(
     "name", ["model.losses.no_such_loss", "model.nowhere.bpr_loss", "data.split.train_prefix.more"]
 )
