@@ -3,9 +3,10 @@
 import re
 import shutil
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
+from threading import Thread
+from typing import Any
 from unittest.mock import Mock
 
 import pytest
@@ -26,7 +27,7 @@ from tests.end_to_end.products import Product
 from tests.end_to_end.test_kill import uninterrupted
 from tests.s3 import contents
 from tests.tiny import tiny_config
-from tests.waiting import until, until_it_says
+from tests.waiting import PATIENCE, until, until_it_says
 from trainer.job_recorder import JobRecorder
 from trainer.job_snapshot import MissingFolderError
 from trainer.run_experiment import JobRun
@@ -252,24 +253,32 @@ def test_no_user_counts_as_erased_from_files_that_another_machine_has_not_publis
 
 
 def test_two_machines_erase_one_after_the_other(machines):
-    """Each would else publish what it has read before the other's."""
+    """What the first is to publish it has read before the second's user was erased."""
     one, two = machines.one, machines.two
     one.queue()
     one.train()
     catalogue = CatalogueStore(one.engine)
-    users = [f"u{number:02d}" for number in range(4)]
-    erasers = [Eraser(ErasureStore(each.engine), catalogue, Runs.at(each.data_dir, each.bucket)) for each in (one, two)]
+    first, second = (
+        Eraser(ErasureStore(each.engine), catalogue, Runs.at(each.data_dir, each.bucket)) for each in (one, two)
+    )
+    catalogue.delete_user("tiny", "u00")
+    publish, others = first.runs.publish, []
 
-    def delete(user: str) -> None:
-        catalogue.delete_user("tiny", user)
-        erasers[users.index(user) % 2].erase(user)
+    def meanwhile(*arguments: Any, **options: Any) -> None:
+        catalogue.delete_user("tiny", "u01")
+        others.append(Thread(target=second.erase, args=["u01"]))
+        others[0].start()
+        others[0].join(2.0)  # in which it would be done, if it did not wait
+        publish(*arguments, **options)
 
-    with ThreadPoolExecutor(4) as pool:
-        list(pool.map(delete, users))
-    assert not any(f'"{user}"'.encode() in content for content in machines.bucket.values() for user in users)
-    for each in (one, two):
-        runs = Runs.at(each.data_dir, each.bucket)
-        runs.bring_all()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(first.runs, "publish", meanwhile)
+        first.erase("u00")
+    others[0].join(PATIENCE)
+    assert first.erasures.pending() == []
+    assert not any(user in content for content in machines.bucket.values() for user in (b'"u00"', b'"u01"'))
+    for eraser in (first, second):
+        eraser.runs.bring_all()
     assert files(one.data_dir / "jobs") == files(two.data_dir / "jobs")
 
 
