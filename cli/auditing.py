@@ -27,12 +27,6 @@ CROSSED = (
     "a table of transitions may hold rare pairs of items, which a single client gave",
 )
 
-OF_NODES = (
-    "crossed of each node, never masked: its name, how many users it has, which of them (by number) are long enough to "
-    "train, its CPU seconds and the type of an error"
-)
-OF_SUMS = "of how many nodes its owner wants a sum, and of which nodes one was that is made again"
-
 BUDGETED = {  # what crosses and may have a budget, in words
     "weights": "the weights",
     "prototypes": "prototypes",
@@ -103,6 +97,8 @@ def unmeasured(report: "LeakReport", config: "ExperimentConfig") -> list[str]:
 
 def of_nodes(config: "ExperimentConfig") -> list[str]:
     """Say what crossed of nodes, and of how many nodes a sum was, where clients were on other owners' machines."""
+    from fedmem.contracts import told_of_nodes
+
     if config.clients_here:
         return []
     masked = config.secure_sums.enabled
@@ -110,7 +106,7 @@ def of_nodes(config: "ExperimentConfig") -> list[str]:
     sums = f"masked, read in sums over {least} nodes or more" if masked else "of each node in the clear"
     return [
         f"updates, prototypes, transitions and metrics crossed {sums}",
-        f"{OF_NODES}; {OF_SUMS}" if masked else OF_NODES,
+        told_of_nodes(masked=masked),
     ]
 
 

@@ -12,9 +12,9 @@ from dashboard.components.leak_meter import leak_meter
 from dashboard.components.live import JobView, live
 from dashboard.components.states import no_job_yet, waiting_for_rounds
 from dashboard.components.tables import words_table
-from dashboard.words import sizes, state_of
+from dashboard.words import as_sentence, sizes, state_of
 from fedmem.config import ExperimentConfig
-from fedmem.contracts import RoundMetrics
+from fedmem.contracts import RoundMetrics, told_of_nodes
 from fedmem.contracts.traffic import Direction, bytes_each, bytes_sent
 
 LEDGER: dict[tuple[Direction, str], tuple[str, str]] = {
@@ -34,10 +34,7 @@ NEVER = (
     "which a single client gave."
 )
 SIMULATED = "The clients are simulated here, so that their histories lie in this installation's database all the same."
-AT_NODES = (
-    "The clients are on their owners' machines, where their histories and memories stay. Of each node cross, never "
-    "masked, its name, how many users it has, which of them (by number) are long enough to train, and its CPU seconds."
-)
+AT_NODES = "The clients are on their owners' machines, where their histories and memories stay."
 NO_NOISE = (
     "**No noise on metrics, and on updates, prototypes and transitions only with a budget.** Without one they leave "
     "a client as they are: ε spent on them is not zero, it is unbounded. Weights can have a budget "
@@ -74,12 +71,19 @@ def privacy() -> None:
 
 def _draw(view: JobView) -> None:
     job_header(view)
-    st.markdown(SIMULATED if view.job.config.clients_here else AT_NODES)
+    st.markdown(_place(view.job.config))
     if view.trained:
         _crossed(view)
     else:
         waiting_for_rounds(state_of(view.job))
     _missing(view.job.config)
+
+
+def _place(config: ExperimentConfig) -> str:
+    """Say where a job's clients are."""
+    if config.clients_here:
+        return SIMULATED
+    return f"{AT_NODES} {as_sentence(told_of_nodes(masked=config.secure_sums.enabled))}."
 
 
 def _crossed(view: JobView) -> None:

@@ -56,7 +56,7 @@ from fedmem.contracts.memory import (
 )
 from fedmem.contracts.models import Activation, ModelHistory, ModelPage, ModelVersion
 from fedmem.contracts.online import OnlineEvaluation, OnlineGroup, Rate
-from fedmem.contracts.privacy import NODES_ARE_NOT_RECORDED, Leak, LeakReport, PrivacyCost
+from fedmem.contracts.privacy import NODES_ARE_NOT_RECORDED, Leak, LeakReport, PrivacyCost, told_of_nodes
 from fedmem.contracts.problem import Problem
 from fedmem.contracts.recommendations import (
     BatchRequest,
@@ -187,4 +187,5 @@ __all__ = [
     "UserPage",
     "UserSummary",
     "WrongEvent",
+    "told_of_nodes",
 ]

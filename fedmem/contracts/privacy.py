@@ -11,6 +11,17 @@ NODES_ARE_NOT_RECORDED = (
     "simulation (engine: simulation), on data of your own, and audit that one"
 )
 
+_OF_NODES = (
+    "crossed of each node, never masked: its name, how many users it has, which of them (by number) are long enough to "
+    "train, its CPU seconds and the type of an error"
+)
+_OF_SUMS = "of how many nodes its owner wants a sum, and of which nodes one was that is made again"
+
+
+def told_of_nodes(*, masked: bool) -> str:
+    """Say what crosses of a node in the clear, whether or not it masks the rest."""
+    return f"{_OF_NODES}; {_OF_SUMS}" if masked else _OF_NODES
+
 
 class Leak(Contract):
     """What one attack finds out."""

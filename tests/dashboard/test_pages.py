@@ -402,6 +402,8 @@ def test_privacy_says_of_a_job_what_is_true_where_its_clients_are(page, by_place
     said, over_nodes = words(page("privacy", api, job=jobs[engine, secure])), engine == "flower"
     assert ("The clients are simulated here" in said) is not over_nodes
     assert ("clients are on their owners' machines" in said) is over_nodes
+    assert ("its CPU seconds and the type of an error" in said) is over_nodes
+    assert ("of which nodes one was that is made again" in said) is (over_nodes and secure)
     assert ("Secure sums are off" in said) is not secure
     assert ("secrets are drawn from the job's seed" in said) is (secure and not over_nodes)
     assert ("Secure sums are over 3 nodes or more" in said) is (secure and over_nodes)
