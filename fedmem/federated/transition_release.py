@@ -10,7 +10,6 @@ from fedmem.errors import ConfigError
 from fedmem.federated.state import ServerState
 from fedmem.memory.transitions import TransitionCounts
 from fedmem.privacy.accountant import noise_multiplier
-from fedmem.privacy.rounds_budget import RoundsBudget
 from fedmem.privacy.transition_release import release
 
 MOST_ITEMS = 20_000  # of whose pairs each gets noise
@@ -60,26 +59,14 @@ def unreleased(config: ExperimentConfig, state: ServerState) -> str | None:
 
 
 def check_release(config: ExperimentConfig, num_items: int) -> None:
-    """Refuse noise on more pairs than can be gone through, and other budgets that end before it is of use.
+    """Refuse noise on more pairs than can be gone through.
 
     Raises:
         ConfigError: naming the setting.
     """
-    if config.releases_transitions:
-        _check_rounds(config)
     if config.releases_transitions and num_items > MOST_ITEMS:
         raise ConfigError(
             f"privacy.transitions_epsilon = {config.privacy.transitions_epsilon}: each pair of {num_items:,} items "
             f"would get noise, and that is done for {MOST_ITEMS:,} items at most. Leave it out, or set "
             "ablation.disable_transitions=true"
-        )
-
-
-def _check_rounds(config: ExperimentConfig) -> None:
-    budget, wanted = RoundsBudget.of(config), config.first_release_validation
-    if budget and budget.rounds < wanted:
-        raise ConfigError(
-            f"privacy.transitions_epsilon = {config.privacy.transitions_epsilon}: the first validation that reads what "
-            f"is released is of round {wanted}, and a round after round {budget.rounds} would spend more than "
-            f"{budget.settings}: raise that, or leave one of them out"
         )

@@ -49,7 +49,7 @@ def before_start(config: ExperimentConfig) -> list[str]:
     """Say what a run will cost a user: its rounds with their noise, and all budgets together; nothing without noise.
 
     Raises:
-        ConfigError: if the noise that is given costs more than the budgets are in the first round.
+        ConfigError: as ``checked_budget``.
     """
     budget, total = checked_budget(config), planned(config)
     return [each.sentence for each in (budget, total) if each]

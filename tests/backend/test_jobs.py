@@ -340,6 +340,9 @@ def test_what_a_job_will_cost_a_user_is_said_before_it_begins(client):
     too_little = {"privacy": {"weights_epsilon": 1, "weights_noise": 0.5}}
     refused = problem(client.post("/jobs", json={"dataset": "tiny", "config": too_little}), 422)
     assert "in one round" in refused.detail
+    too_few = {"weights_epsilon": 5, "weights_noise": 0.8, "transitions_epsilon": 2}
+    refused = problem(client.post("/jobs", json={"dataset": "tiny", "config": {"privacy": too_few}}), 422)
+    assert "is of round 50, and a round after round" in refused.detail
 
 
 @pytest.mark.parametrize(

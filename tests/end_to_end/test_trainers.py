@@ -518,6 +518,16 @@ def test_a_job_ends_early_by_what_it_measures(product, metrics, watched, caplog)
     assert f"test {watched} " in caplog.text
 
 
+def test_a_job_that_ends_early_before_its_release_says_that_nothing_is_spent(product):
+    patient = {"num_rounds": 100, "patience": 1, "server_learning_rate": 1e-9, "client_fraction": 0.2}
+    job = product.queue({"federated": patient, "privacy": {"transitions_epsilon": 8}})
+    product.train()
+    found = product.jobs.get(job.id)
+    assert found.state == "succeeded"
+    assert "ended early" in found.message
+    assert "the transition memory was not released, which follows round 21" in found.message
+
+
 def test_a_job_that_continues_one_that_ended_early_says_what_to_raise(product):
     patient = {"federated": {"num_rounds": 100, "patience": 1, "server_learning_rate": 1e-9}}
     first = product.queue(patient)
