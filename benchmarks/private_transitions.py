@@ -4,14 +4,18 @@
 
 The dense scores of a run's best model, and tables of all its clients' training histories: nothing is trained. Of every
 table the weight is chosen on validation, from one grid for all; test is read for the weight that was chosen. Noise of
-several seeds; for ten and a hundred times as many users it is divided by so much. Delta is 1e-6. Writes
-benchmarks/results/private_transitions-NAME.json.
+several seeds; for ten and a hundred times as many users it is divided by so much. Delta is 1e-6.
+
+Beside that, without reading pairs as others like them: "threshold", the noisy sums above three deviations; and two that
+no release can be, which say where the gain is: "above noise" and "below noise", the exact sums of pairs that are
+greater than the noise's deviation, and of the others. Writes benchmarks/results/private_transitions-NAME.json.
 """
 
 import argparse
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -20,10 +24,10 @@ from scipy import sparse
 from benchmarks.measure import machine, write_result
 from benchmarks.stored_scores import StoredScores, batches, loaded
 from fedmem.evaluation.evaluate import Split, hidden_items, known_prefix, target_item
-from fedmem.memory.transitions import TransitionCounts, TransitionTable
+from fedmem.memory.transitions import UNIT, TransitionCounts, TransitionTable
 from fedmem.modality import Modality
 from fedmem.privacy.accountant import noise_multiplier
-from fedmem.privacy.transition_release import release
+from fedmem.privacy.transition_release import NoisySums, release
 from fedmem.serving import Recommender
 
 DELTA = 1e-6
@@ -86,6 +90,22 @@ def _dense(table: TransitionTable) -> npt.NDArray[np.float32]:
     return rows
 
 
+def thresholded(noisy: NoisySums) -> TransitionCounts:
+    """Keep the noisy sums above three deviations of the noise."""
+    rows = [noisy.rows(block) for block in noisy.blocks()]
+    sums = np.concatenate([np.zeros_like(rows[0][:1]), *rows])  # item 0 has no row
+    pairs = sparse.csr_array(np.rint(UNIT * np.where(sums > 3 * noisy.deviation, sums, 0)).astype(np.int64))
+    return TransitionCounts(pairs, np.rint(noisy.popularity).astype(np.int64))
+
+
+def parted(noisy: NoisySums) -> dict[str, TransitionCounts]:
+    """Part the exact sums of pairs by whether they are greater than the noise's deviation."""
+    exact = noisy.counts.pairs
+    above = exact.multiply(exact.toarray() / UNIT > noisy.deviation).tocsr()
+    taken = np.rint(noisy.popularity).astype(np.int64)
+    return {"above noise": TransitionCounts(above, taken), "below noise": TransitionCounts(exact - above, taken)}
+
+
 def main() -> None:
     """Print the share of the gain that is kept, on validation and on test, with its spread over the noise."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -112,7 +132,7 @@ def main() -> None:
         return {"strength": best, "validation": found[best], "test": test}
 
     full = measured(exact)
-    rows = [{"epsilon": None, "users": 1, **full}]
+    rows: list[dict[str, Any]] = [{"epsilon": None, "users": 1, **full}]
     sys.stdout.write(f"model alone {base}; with all transitions, exactly {full}\n")
     for users in chosen.users:
         for epsilon in EPSILONS:
@@ -124,6 +144,13 @@ def main() -> None:
             found = [measured(TransitionTable.of(table, config)) for table in tables]
             kept = {s: [(one[s] - base[s]) / (full[s] - base[s]) for one in found] for s in base}
             rows += [{"epsilon": epsilon, "users": users, **one} for one in found]
+            if users == 1:
+                noisy = NoisySums(bounded, multiplier, 0)
+                for form, counts in {"threshold": thresholded(noisy), **parted(noisy)}.items():
+                    one = measured(TransitionTable.of(counts, config))
+                    rows.append({"epsilon": epsilon, "users": users, "form": form, **one})
+                    share = {split: (one[split] - base[split]) / (full[split] - base[split]) for split in base}
+                    sys.stdout.write(f"    {form}: {', '.join(f'{s} {kept:.0%}' for s, kept in share.items())}\n")
             told = ", ".join(f"{s} {np.mean(v):.0%} ± {np.std(v):.0%}" for s, v in kept.items())
             sys.stdout.write(f"{users:>3} x users, epsilon {epsilon:g}: {told}; {[o['strength'] for o in found]}\n")
             sys.stdout.flush()

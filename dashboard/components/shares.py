@@ -12,7 +12,6 @@ MEANING = (
     "How far each part lifts the ten best items above the mean one: a score is the sum of its parts, and a share is "
     "the mean over users. A part below 0 ranks against the others."
 )
-TESTED = "As tested: transitions of training alone, while answers also count what was held out and what came since."
 
 
 def shares(view: JobView) -> None:
@@ -29,5 +28,3 @@ def shares(view: JobView) -> None:
     ordered = sorted(found.items(), key=lambda pair: -pair[1])
     for place, (part, share) in zip(st.columns(len(ordered)), ordered, strict=True):
         place.metric(PARTS.get(part, part), f"{share:z.1%}")
-    if "remembered" in found:
-        st.caption(TESTED)
