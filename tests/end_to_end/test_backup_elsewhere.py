@@ -47,6 +47,7 @@ def up(product: Product) -> Iterator[httpx.Client]:
         if process.poll() is None:
             kill_with_all_below(process.pid)
         process.wait()
+        sys.stdout.write(log.read_text())  # shown where the test fails
 
 
 def kill_with_all_below(pid: int) -> None:

@@ -35,7 +35,7 @@ class ScriptedPopulation:
     def evaluate(self, broadcast, split, session=None):
         self.evaluated.append((broadcast.round, split))
         hits = next(self.script)
-        yield MetricSums({"HR@10": Moments(hits * 100, hits * 100, 100)})
+        yield MetricSums(dict.fromkeys(("HR@10", "NDCG@10"), Moments(hits * 100, hits * 100, 100)))
 
 
 def server_of(population, clients: int = 20, **federated) -> FedMemServer:
