@@ -54,9 +54,9 @@ class ApiClient(DataApi):
         """Get one job as it is now."""
         return self._get(Job, f"/jobs/{job_id}")
 
-    def metrics(self, job_id: int, after_round: int = -1) -> JobMetrics:
-        """List at most ROUNDS_AT_ONCE rounds after one, in order."""
-        return self._get(JobMetrics, f"/jobs/{job_id}/metrics", after_round=after_round, limit=ROUNDS_AT_ONCE)
+    def metrics(self, job_id: int, after_round: int = -1, limit: int = ROUNDS_AT_ONCE) -> JobMetrics:
+        """List at most ``limit`` rounds after one, in order."""
+        return self._get(JobMetrics, f"/jobs/{job_id}/metrics", after_round=after_round, limit=limit)
 
     def logs(self, job_id: int, after: int) -> tuple[LogLine, ...]:
         """List the lines of a job's log after one, in order."""

@@ -4,7 +4,7 @@ from dashboard.client import ROUNDS_AT_ONCE, ApiClient
 from dashboard.keyed_cache import KeyedCache
 from fedmem.contracts import Job, RoundMetrics
 
-MOST_JOBS, MOST_LAST = 64, 1024
+MOST_JOBS, MOST_SINGLE = 64, 1024
 Rounds = tuple[RoundMetrics, ...]
 
 
@@ -14,7 +14,8 @@ class RoundBook:
     def __init__(self, client: ApiClient) -> None:
         self._client = client
         self._rounds: KeyedCache[Rounds] = KeyedCache(MOST_JOBS)
-        self._last: KeyedCache[Rounds] = KeyedCache(MOST_LAST)
+        self._first: KeyedCache[Rounds] = KeyedCache(MOST_SINGLE)
+        self._last: KeyedCache[Rounds] = KeyedCache(MOST_SINGLE)
 
     def read(self, job: Job) -> Rounds:
         """Read all rounds of a job, in order; ask only if the job is further than what is known."""
@@ -25,6 +26,12 @@ class RoundBook:
                 entry.value += news
                 if len(news) < ROUNDS_AT_ONCE:
                     break
+            return entry.value
+
+    def first(self, job: Job) -> Rounds:
+        """Read round 0 of a job, which holds the baselines, without the others; nothing where there is none yet."""
+        with self._first.entry(_key(job), ()) as entry:
+            entry.value = entry.value or self._client.metrics(job.id, limit=1).rounds
             return entry.value
 
     def last(self, job: Job) -> RoundMetrics | None:

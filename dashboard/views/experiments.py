@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 import streamlit as st
 
 from dashboard.charts.experiments import Result, results_chart
+from dashboard.charts.training import BASELINES, baselines
 from dashboard.client import LIMIT
 from dashboard.comparisons import comparable, compare_jobs, why_not
 from dashboard.components.connection import client, round_book
@@ -13,6 +14,7 @@ from dashboard.components.one_experiment import SHOWN, one_experiment
 from dashboard.components.states import backend_needed, empty, start_a_job
 from dashboard.components.tables import words_table
 from dashboard.plain_text import in_markdown
+from dashboard.rounds import Rounds
 from dashboard.transport import BackendError
 from dashboard.words import as_sentence, job_name, shown_value, with_error
 from fedmem.contracts import ExperimentSummary, Job, ModelVersion
@@ -22,6 +24,13 @@ from fedmem.rungs import RUNGS, model_title
 COMMIT = 10  # letters of it that are shown
 _URL = "experiment"
 SPLITS = {"validation": "Val.", "test": "Test"}  # the table is wide
+METRIC = "NDCG@10"  # what training goes by
+ABOVE = "Minus baseline"
+BEFORE = (
+    "Baselines are measured when a job begins, on validation only, so that they have no test figures; these are of job "
+    f"{{}}. {ABOVE}: a job's Val. {METRIC} minus that of the best baseline when it began. `fedmem ablate` "
+    "tests baselines too, and tells which differences are real."
+)
 LADDER = [name for rung in RUNGS for name in (rung.without, rung.title) if name]
 
 
@@ -114,7 +123,12 @@ def _dataset(dataset: str, runs: Sequence[Job], tested: Mapping[int, ModelVersio
 
 
 def _table(key: str, runs: Sequence[Job], tested: Mapping[int, ModelVersion]) -> None:
-    words_table([_figures(job, tested[job.id]) for job in runs])
+    starts = {job.id: _start(job) for job in runs}
+    rows = [_figures(job, tested[job.id], starts[job.id]) for job in runs]
+    measured = max((number for number, start in starts.items() if baselines(start, METRIC)), default=None)
+    words_table(rows + ([] if measured is None else _baselines(starts[measured], rows)))
+    if measured is not None:
+        st.caption(BEFORE.format(measured))
     for place, metric in zip(st.columns(len(SHOWN)), SHOWN, strict=True):
         results = [
             Result(job_name(job), table[metric], table.get(f"{metric}_se", 0.0))
@@ -127,14 +141,39 @@ def _table(key: str, runs: Sequence[Job], tested: Mapping[int, ModelVersion]) ->
     _apart(runs)
 
 
-def _figures(job: Job, model: ModelVersion) -> dict[str, str]:
-    measured = {
-        f"{short} {metric}": with_error(model.metrics.get(split, {}), metric)
+def _start(job: Job) -> Rounds:
+    try:
+        return round_book().first(job)
+    except BackendError:
+        return ()
+
+
+def _baselines(start: Rounds, runs: Sequence[Mapping[str, str]]) -> list[dict[str, str]]:
+    """Make a row of each baseline, blank where none is measured."""
+    table = start[0].metrics["validation"]
+    return [
+        dict.fromkeys((column for run in runs for column in run), "")
+        | {"Run": as_sentence(BASELINES[name]), "Job": "baseline"}
+        | {f"{SPLITS['validation']} {metric}": with_error(table, f"{name}_{metric}") for metric in SHOWN}
+        for name in baselines(start, METRIC)
+    ]
+
+
+def _above(model: ModelVersion, start: Rounds) -> dict[str, str]:
+    """Subtract the best baseline on validation, popularity among them, where both were measured."""
+    levels, reached = baselines(start, METRIC), model.metrics.get("validation", {}).get(METRIC)
+    if not levels or reached is None:
+        return {ABOVE: "–"}
+    return {ABOVE: f"{reached - max(levels.values()):+.3f}"}
+
+
+def _figures(job: Job, model: ModelVersion, start: Rounds) -> dict[str, str]:
+    validation, test = (
+        {f"{short} {metric}": with_error(model.metrics.get(split, {}), metric) for metric in SHOWN}
         for split, short in SPLITS.items()
-        for metric in SHOWN
-    }
-    rounds = {"Round": f"{model.round} / {job.round}"}
-    return {"Run": model_title(job.config), "Job": str(job.id), **measured, **rounds, **_cost(job)}
+    )
+    measured = {**validation, **_above(model, start), **test, "Round": f"{model.round} / {job.round}"}
+    return {"Run": model_title(job.config), "Job": str(job.id), **measured, **_cost(job)}
 
 
 def _cost(job: Job) -> dict[str, str]:

@@ -65,9 +65,10 @@ class Told:
     def __init__(self):
         self.last, self.asked = 0, []
 
-    def metrics(self, job_id, after_round):
+    def metrics(self, job_id, after_round=-1, limit=1000):
         self.asked.append(after_round)
-        return JobMetrics(job_id=job_id, state="running", rounds=rounds(self.last)[after_round + 1 :])
+        told = rounds(self.last)[after_round + 1 :][:limit]
+        return JobMetrics(job_id=job_id, state="running", rounds=told)
 
 
 def test_only_news_is_asked_for():
@@ -105,6 +106,15 @@ def test_the_last_round_is_asked_for_without_the_others():
     assert [book.last(ended).round, book.last(ended).round] == [7, 7]
     assert api.asked == [6]
     assert book.last(job(id=2)) is None
+
+
+def test_round_0_is_asked_for_once_without_the_others():
+    api = Told()
+    book = RoundBook(api)
+    api.last = 7
+    ended = job(round=7, finished_at=START)
+    assert [[each.round for each in book.first(ended)] for _ in range(2)] == [[0], [0]]
+    assert api.asked == [-1]
 
 
 def test_a_question_about_one_job_does_not_block_another():

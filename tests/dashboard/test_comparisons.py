@@ -90,7 +90,7 @@ def test_training_refuses_what_does_not_compare(page, api):
 
 def test_experiments_of_another_split_have_a_table_of_their_own(page, api):
     app = page("experiments", api)
-    tables = [sorted(shown["Job"]) for shown in word_tables(app) if "Job" in shown]
+    tables = [sorted(set(shown["Job"]) - {"baseline"}) for shown in word_tables(app) if "Job" in shown]
     assert sorted(tables) == [["1", "2"], ["3"], ["4"]]
     assert "apart from the others" in words(app)
     assert "Data.min_sequence_length is 5 in job" in words(app)

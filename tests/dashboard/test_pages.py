@@ -724,7 +724,7 @@ def test_experiments_are_a_table_with_standard_errors(page, filled):
     app = page("experiments", filled.api)
     models = {model["job_id"]: model["metrics"] for model in filled.get("/models")["models"]}
     shown = table(app)
-    assert list(shown["Run"]) == ["FedMem-NoMemory", "FedMem-Full"]
+    assert list(shown["Run"])[:2] == ["FedMem-NoMemory", "FedMem-Full"]
     tested = models[filled.full]["test"]
     assert list(shown["Test HR@10"])[1] == f"{share(tested['HR@10'])} ± {share(tested['HR@10_se'])}"
     last = filled.get(f"/jobs/{filled.full}/metrics")["rounds"][-1]["metrics"]["train"]
