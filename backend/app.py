@@ -205,7 +205,7 @@ async def _with_database(app: FastAPI) -> AsyncIterator[None]:
     state = app.state
     services = state.services = Services.start(state.settings, state.served, state.http_metrics.registry)
     state.arrivals.keeper, state.impressions = services.keeper, services.impressions
-    works = [services.keeper.look, services.note]
+    works = [services.keeper.look, services.keeper.changes.erase, services.note]
     if state.rate is not None:
         works.append(partial(state.rate.exchange, services.spendings.exchange))
     async with anyio.create_task_group() as tasks:

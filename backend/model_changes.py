@@ -132,7 +132,10 @@ class ModelChanges:
         return model.with_hidden(self.catalogue)
 
     def erase(self) -> None:
-        """Erase from files the deleted users who wait for it, and those whom other machines have erased."""
+        """Erase from files the deleted users who wait for it, and those whom other machines have erased.
+
+        It may wait for the bucket, so that nothing else is to wait for it: it is done in a thread of its own.
+        """
         with self.troubles.apart("the erasure of deleted users"):
             self.eraser.erase_what_waits()
         with self.troubles.apart("the following of runs in the bucket"):

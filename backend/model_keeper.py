@@ -50,7 +50,7 @@ class ModelKeeper:
     _said: str = ""
 
     def look(self) -> None:
-        """Erase who waits for it, serve what is active by now, and read what users did and how items changed meanwhile.
+        """Serve what is active by now, and read what users did and how items changed meanwhile.
 
         What goes wrong with one model or one of these keeps no other waiting; it is in ``troubles``.
 
@@ -64,7 +64,6 @@ class ModelKeeper:
     def _soon(self) -> tuple[Callable[[], None], ...]:
         """List what is done at every look, and in a long one again and again."""
         return (
-            self.changes.erase,
             self._serve_active,
             self._take_up_tests,
             self.changes.forget_all,

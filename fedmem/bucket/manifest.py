@@ -69,13 +69,22 @@ class Manifest:
         """
         try:
             told = json.loads(content)
-            assert told["format"] == FORMAT, f"its format is {told['format']!r}, and this version reads {FORMAT}"
+            _require(told["format"] == FORMAT, f"its format is {told['format']!r}, and this version reads {FORMAT}")
             files = {str(name): Entry(str(digest), int(size)) for name, (digest, size) in told["files"].items()}
-            assert all(map(_is_inside, files)), "it names a file outside of the run's folder"
-            assert all(len(entry.digest) == 64 and entry.digest.isalnum() for entry in files.values()), "a digest"
+            _require(all(map(_is_inside, files)), "it names a file outside of the run's folder")
+            _require(all(map(_is_digest, files.values())), "a digest in it is none")
             return cls(int(told["epoch"]), files)
-        except (ValueError, LookupError, TypeError, AttributeError, AssertionError) as error:
+        except (ValueError, LookupError, TypeError, AttributeError) as error:
             raise ValueError(str(error)) from None
+
+
+def _require(holds: bool, otherwise: str) -> None:
+    if not holds:
+        raise ValueError(otherwise)
+
+
+def _is_digest(entry: Entry) -> bool:
+    return len(entry.digest) == 64 and entry.digest.isalnum()
 
 
 def _is_inside(name: str) -> bool:

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from threading import Lock
 
 from fedmem.bucket.local_copy import LocalCopy
 from fedmem.bucket.manifest import Manifest
@@ -31,6 +32,7 @@ class Runs:
     def __init__(self, data_dir: Path, bucket: Bucket | None = None) -> None:
         self.data_dir, self.folder, self.bucket = data_dir, data_dir / "jobs", bucket
         self._held: set[int] = set()
+        self._bringing: dict[int, Lock] = {}  # by job: of two threads the second finds what the first has brought
 
     @classmethod
     def at(cls, data_dir: Path, url: str | None) -> "Runs":
@@ -108,7 +110,7 @@ class Runs:
         """
         if self.bucket is None or job_id in self._held:
             return True
-        with self._copy(job_id).locked() as taken:
+        with self._bringing.setdefault(job_id, Lock()), self._copy(job_id).locked() as taken:
             if taken:
                 self._bring(self.bucket, job_id)
             return taken

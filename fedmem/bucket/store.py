@@ -1,8 +1,10 @@
 """A bucket, or what else fsspec reaches by a URL: bytes by name, and one error for whatever goes wrong."""
 
 import json
+import math
 import os
 import secrets
+import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -14,9 +16,13 @@ VARIABLE, S3 = "FEDMEM_BUCKET", ("s3", "s3a")
 INSTALL = "pip install -c constraints.txt -e '.[bucket]'"
 DENIED = "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY must be of an account that may list, read, write and delete there"
 NO_CREDENTIALS = {"NoCredentialsError", "PartialCredentialsError", "ProfileNotFound", "CredentialRetrievalError"}
+CONNECT, ANSWER, TRIES = 5.0, 10.0, 2  # seconds until one connects, and until an answer comes; how often it is asked
+PAUSE = 10.0  # seconds for which a bucket is not asked again that has not answered
+WRITTEN, RATE = 30.0, 100_000  # seconds for a write, and one more for so many bytes: s3fs waits for ever to be let send
 # Of s3fs: not to look at what it listed before, and to leave trying again to itself, not to botocore too.
+PATIENCE = {"connect_timeout": CONNECT, "read_timeout": ANSWER, "retries": {"total_max_attempts": 1}}
 OPTIONS: dict[str, dict[str, Any]] = {
-    "s3": {"use_listings_cache": False, "config_kwargs": {"retries": {"total_max_attempts": 1}}},
+    "s3": {"use_listings_cache": False, "config_kwargs": PATIENCE},
     "file": {"auto_mkdir": True},
 }
 
@@ -61,7 +67,9 @@ class Bucket:
             raise ConfigError(f"{VARIABLE} = {url!r}: what reads {protocol}:// is not installed: {install}") from None
         except ValueError as error:
             raise ConfigError(f"{VARIABLE} = {url!r}: {error}") from None
-        self._is_disk = protocol == "file"
+        self._is_disk, self._quiet_until = protocol == "file", -math.inf
+        if protocol in S3:
+            self._files.retries = TRIES
 
     def check(self) -> None:
         """Write, list, read and delete a file of a few bytes.
@@ -72,7 +80,7 @@ class Bucket:
         """
         name = f"check-{secrets.token_hex(8)}"
         try:
-            self._files.pipe_file(self._path(name), b"FedMem")
+            self._files.pipe_file(self._path(name), b"FedMem", **self._within(0))
             self._files.cat_file(self._path(name))
             self._files.find(self._path(name))
             self._files.rm_file(self._path(name))
@@ -111,7 +119,7 @@ class Bucket:
         content, path = json.dumps(value, indent=0, sort_keys=True).encode(), self._path(name)
         with self._asked():
             if not self._is_disk:
-                self._files.pipe_file(path, content)
+                self._files.pipe_file(path, content, **self._within(len(content)))
                 return
             beside = f"{path}.{os.getpid()}"
             self._files.pipe_file(beside, content)
@@ -121,7 +129,8 @@ class Bucket:
         """Copy files into it: each from where it lies to its name in the bucket."""
         if files:
             with self._asked():
-                self._files.put([str(path) for path, _ in files], [self._path(name) for _, name in files])
+                limit = self._within(sum(path.stat().st_size for path, _ in files))
+                self._files.put([str(path) for path, _ in files], [self._path(name) for _, name in files], **limit)
 
     def get(self, files: Sequence[tuple[str, Path]]) -> None:
         """Copy files out of it: each by its name in the bucket to where it is to lie.
@@ -142,13 +151,22 @@ class Bucket:
     def _path(self, name: str) -> str:
         return f"{self._root.rstrip('/')}/{name}"
 
+    def _within(self, size: int) -> dict[str, float]:
+        """Bound a write of so many bytes, where fsspec can."""
+        return {"timeout": WRITTEN + size / RATE} if self._files.async_impl else {}
+
     @contextmanager
     def _asked(self) -> Iterator[None]:
+        """Ask, unless it has just been waited for in vain: who asks for one thing after another waits once."""
+        if (left := self._quiet_until - time.monotonic()) > 0:
+            raise BucketError(f"the bucket {self.url} does not answer: it is asked again in {math.ceil(left)} s")
         try:
             yield
         except FileNotFoundError as error:
             raise MissingError(f"{self.url} lacks a file ({error})") from None
         except Exception as error:  # whatever library speaks the protocol has classes of its own
+            if "Timeout" in type(error).__name__:
+                self._quiet_until = time.monotonic() + PAUSE
             raise self._error(error) from None
 
     def _error(self, error: Exception) -> BucketError:

@@ -7,6 +7,8 @@ from starlette.testclient import TestClient
 
 from backend.app import create_app
 from fedmem.contracts import TransitionRows
+from fedmem.storage.catalogue import CatalogueStore
+from fedmem.storage.engine import connect
 from tests.backend.conftest import ITEMS, settings_of, wait_for_model
 from tests.backend.test_models import another_model
 from tests.backend.test_users import NOW, events
@@ -127,3 +129,22 @@ def test_a_version_that_is_loaded_later_has_counted_it_too(served, served_world)
     assert interactions(served) == counted + 2
     follow(served, "new2")
     until_counted(served, counted + 4)
+
+
+def test_what_waits_for_the_bucket_keeps_hidden_items_waiting_no_longer(served, served_world, monkeypatch):
+    changes, hangs, goes_on = served.app.state.services.keeper.changes, threading.Event(), threading.Event()
+
+    def hang() -> None:
+        hangs.set()
+        goes_on.wait()
+
+    monkeypatch.setattr(changes.followed, "look", hang)
+    try:
+        until(hangs.is_set, "a bucket that hangs")
+        engine = connect(served_world.url)
+        CatalogueStore(engine).change_hidden("tiny", ["3"], [])  # by another process
+        engine.dispose()
+        until(lambda: "3" not in scores(served, "1"), "the hidden item is offered no more")
+        assert not goes_on.is_set()
+    finally:
+        goes_on.set()

@@ -268,17 +268,17 @@ def test_files_that_cannot_be_written_are_told_and_tried_again(served, served_wo
     assert "cannot be written" in problem(served.delete("/users/u03"), 503).detail
     assert (remembers(first, "u03"), remembers(second, "u03")) == (False, True)
     before = complaints()  # one where the application itself looked meanwhile
-    keeper.look()
+    keeper.changes.erase()
     assert complaints() == before, "it has just been tried"
     now += 61
-    keeper.look()
-    keeper.look()
+    keeper.changes.erase()
+    keeper.changes.erase()
     assert complaints() == before + 1
     assert served.post(f"/models/{left}/activate").status_code == 200
     problem(served.get("/recommend/u03?strict=true"), 404)
     monkeypatch.setattr(erasure, "write_arrays", write)
     now += 61
-    keeper.look()
+    keeper.changes.erase()
     assert not remembers(second, "u03")
     assert served.delete("/users/u03").status_code == 204
 
@@ -293,7 +293,7 @@ def test_who_is_deleted_while_a_job_runs_is_erased_when_it_rests(served, served_
     directory = RunDirectory(served_world.data_dir / "jobs" / str(job.id))
     shutil.copytree(served_world.data_dir / "jobs" / "1", directory.path)
     assert served.delete("/users/u03").status_code == 204
-    served.app.state.services.keeper.look()
+    served.app.state.services.keeper.changes.erase()
     assert remembers(directory, "u03"), "its trainer writes these files"
     if end == "stopped":
         jobs.stop(job.id)
@@ -302,7 +302,7 @@ def test_who_is_deleted_while_a_job_runs_is_erased_when_it_rests(served, served_
         jobs.pause(job.id)
         jobs.release(lease)
     engine.dispose()
-    served.app.state.services.keeper.look()
+    served.app.state.services.keeper.changes.erase()
     assert not remembers(directory, "u03")
     assert remembers(directory, "u04")
 
