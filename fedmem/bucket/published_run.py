@@ -1,6 +1,6 @@
 """What a bucket has of one job's folder: brought from there, and published whole or not at all."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from functools import partial
 from pathlib import Path
 
@@ -11,7 +11,10 @@ from fedmem.errors import BucketError, CheckpointError, LeaseLostError
 
 TRIES = 5  # at reading a run that is replaced meanwhile
 JOBS, OBJECTS, MANIFESTS = "jobs", "objects", "manifests"
-REMEDY = "bring the object back, or remove the job and train anew"
+REMEDY = (
+    "start a trainer or an API on a machine whose folder has the file, which puts it back; else bring the object back, "
+    "or remove the job and train anew"
+)
 
 
 class PublishedRun:
@@ -87,7 +90,8 @@ class PublishedRun:
             copy: the folder.
             epoch: of who publishes.
             check: called before what others see is changed; raises where this process may no longer.
-            thoroughly: remove every object that is not named, those of killed processes too; else what was named.
+            thoroughly: look at what is there: put back what was lost, and remove every object that is not named, those
+                of killed processes too; else what was named is believed to be there, and removed once it is not.
 
         Raises:
             BucketError: if the bucket cannot be used; what was there before is whole.
@@ -96,16 +100,37 @@ class PublishedRun:
         before = self.newest() or Manifest(-1, {})
         if before.epoch > epoch:
             raise LeaseLostError(f"job {self._job_id}: another process has published it since")
-        now = self._upload(copy, before, epoch, check)
+        there = before.objects & self._objects() if thoroughly else before.objects
+        now = self._upload(copy, before, there, epoch, check)
         check()
         self._remove_rest(before, now, thoroughly=thoroughly)
 
-    def _upload(self, copy: LocalCopy, before: Manifest, epoch: int, check: Callable[[], None]) -> Manifest:
+    def put_back(self, copy: LocalCopy) -> None:
+        """Put the objects there that the manifest names and that were lost, as far as the folder has them.
+
+        Raises:
+            BucketError: if the bucket cannot be used.
+        """
+        manifest = self.newest()
+        lost = frozenset() if manifest is None else manifest.objects - self._objects()
+        if lost:
+            here = {entry.digest: copy.folder / name for name, (_, entry) in copy.scan().items()}
+            back = {self._object(digest): here[digest] for digest in sorted(lost & here.keys())}
+            self._bucket.put([(path, name) for name, path in back.items()])
+            now = self.newest()  # another may have erased a user meanwhile
+            self._bucket.remove(back.keys() - {*map(self._object, now.objects if now else ())})
+
+    def _objects(self) -> frozenset[str]:
+        return frozenset(name.rpartition("/")[2] for name in self._bucket.names(f"{self._place}/{OBJECTS}"))
+
+    def _upload(
+        self, copy: LocalCopy, before: Manifest, there: Collection[str], epoch: int, check: Callable[[], None]
+    ) -> Manifest:
         """Put the files there that are not, those that are replaced meanwhile again, and the manifest."""
         while True:
             found = copy.scan()
             now = Manifest(epoch, {name: entry for name, (_, entry) in found.items()})
-            new = {entry.digest: name for name, entry in now.files.items() if entry.digest not in before.objects}
+            new = {entry.digest: name for name, entry in now.files.items() if entry.digest not in there}
             self._bucket.put([(copy.folder / name, self._object(digest)) for digest, name in new.items()])
             if copy.stamps() == {name: stamp for name, (stamp, _) in found.items()}:
                 break

@@ -145,6 +145,19 @@ class Runs:
         if self.bucket is not None and self.is_here(job_id):
             PublishedRun(self.bucket, job_id).publish(self._copy(job_id), epoch, check, thoroughly=thoroughly)
 
+    def put_back(self, job_id: int) -> bool:
+        """Let the bucket have again what it lost of a job and is here; False where a process holds the folder.
+
+        Raises:
+            BucketError: if the bucket cannot be used.
+        """
+        if self.bucket is None or not self.is_here(job_id):
+            return True
+        with self._copy(job_id).locked() as taken:
+            if taken:
+                PublishedRun(self.bucket, job_id).put_back(self._copy(job_id))
+            return taken
+
     def keep(self, job_id: int, write: Callable[[Path], None]) -> None:
         """Write more into the folder of a job at rest, and let the bucket have it; no user may be erased meanwhile.
 

@@ -39,6 +39,7 @@ class FollowedRuns:
     clock: Callable[[], float] = time.monotonic
     _seen: tuple[Any, ...] | None = None
     _next: float = -math.inf
+    _is_whole: bool = False  # whether the bucket has been looked at for what it lost
     _owed: dict[int, float] = field(default_factory=dict)  # by job, when it is tried again
 
     def look(self) -> None:
@@ -57,6 +58,7 @@ class FollowedRuns:
         if seen != self._seen or now >= self._next:
             self.removal.sweep_here()
             self._publish_others()
+            self._put_back_lost()
             self._owed = dict.fromkeys(self.removal.runs.here(), now)
             self._seen, self._next = seen, now + EVERY
         for job_id in [job_id for job_id, due in self._owed.items() if due <= now]:
@@ -74,6 +76,19 @@ class FollowedRuns:
             raise
         except FedMemError as error:
             LOG.error("runs that are here cannot be published: %s", error)
+
+    def _put_back_lost(self) -> None:
+        """Let the bucket have again, once after the start, what it lost of the runs that are here and at rest."""
+        runs = self.removal.runs
+        if self._is_whole:
+            return
+        try:
+            done = [runs.put_back(job_id) for job_id, _ in self._at_rest(runs.here())]
+            self._is_whole = all(done)
+        except StorageError:
+            raise
+        except FedMemError as error:
+            LOG.error("what the bucket lost cannot be put back: %s", error)
 
     def _at_rest(self, job_ids: Collection[int]) -> list[tuple[int, int]]:
         """List those of these jobs that no trainer holds, with their tokens."""

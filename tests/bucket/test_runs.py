@@ -262,3 +262,41 @@ def test_a_kill_between_two_steps_publishes_all_or_nothing_and_the_next_run_mend
     assert read(two) == SECOND
     assert objects(one) == digests(SECOND)
     assert one.bucket.names("jobs/7/manifests") == ["jobs/7/manifests/0000000006"]
+
+
+@pytest.mark.parametrize("by", ["an erasure", "itself"])
+def test_an_object_that_the_bucket_lost_is_put_back_by_who_has_it(machines, by):
+    one, two = machines
+    write(one, FIRST)
+    one.publish(7, 2)
+    (lost,) = digests({"": FIRST["dataset.json"]})
+    one.bucket.remove([f"jobs/7/objects/{lost}"])
+    with pytest.raises(CheckpointError, match=r"is missing.*start a trainer or an API on a machine whose folder has"):
+        two.bring(7)
+    assert two.put_back(7), "nothing is here that could be"
+    if by == "itself":
+        assert one.put_back(7)
+    else:
+        one.publish(7, 3, thoroughly=True)
+    two.bring(7)
+    assert read(two) == FIRST
+    assert objects(one) == digests(FIRST)
+
+
+def test_what_was_put_back_while_another_erased_is_removed_again(machines, monkeypatch):
+    one, two = machines
+    write(one, FIRST)
+    one.publish(7, 2)
+    two.bring(7)
+    (lost,) = digests({"": FIRST["dataset.json"]})
+    one.bucket.remove([f"jobs/7/objects/{lost}"])
+    put = one.bucket.put
+
+    def late(files):
+        write(two, SECOND)
+        two.publish(7, 3, thoroughly=True)
+        put(files)
+
+    monkeypatch.setattr(one.bucket, "put", late)
+    one.put_back(7)
+    assert objects(two) == digests(SECOND)

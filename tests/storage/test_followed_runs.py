@@ -189,3 +189,16 @@ def test_what_could_not_be_forgotten_is_tried_again(engine, machines):
     forgotten = []
     deletions(engine, machines[0], lambda: forgotten.append("it")).look()
     assert forgotten == ["it"]
+
+
+def test_what_the_bucket_lost_is_put_back_at_a_start_where_it_is(jobs, machines, followed):
+    one, two = machines
+    job = ended(jobs)
+    write(two, job, "ann")
+    two.publish(job, 2)
+    there = two.bucket.names(f"jobs/{job}/objects")
+    two.bucket.remove(there)
+    followed.look()
+    assert two.bucket.names(f"jobs/{job}/objects") == there
+    one.bring(job)
+    assert read(one, job) == "ann"
