@@ -4,6 +4,7 @@ import math
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextvars import copy_context
 
 import numpy as np
 import numpy.typing as npt
@@ -74,7 +75,7 @@ class JobRecorder:
     def put(self, report: RoundReport, state: ServerState, clients: RememberingClients) -> None:
         """See ``Recorder``."""
         self._wait()
-        self._pending = self._writer.submit(self._write, report, state, clients)
+        self._pending = self._writer.submit(copy_context().run, self._write, report, state, clients)  # log lines name the job
         if not self._beside_training:
             self._wait()
 

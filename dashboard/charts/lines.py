@@ -31,7 +31,7 @@ from dashboard.charts.drawing import (
 from dashboard.charts.level_names import PLACES, Place, Point, places
 from dashboard.charts.palette import GREY, PAPER, SERIES, colours
 
-Kind = Literal["line", "dot", "alone", "best", "reference", "edge", "room", "thin"] | Place
+Kind = Literal["line", "dot", "alone", "best", "reference", "bottom edge", "top edge", "room", "thin"] | Place
 CURVES = (*SHOWN, "thin", "best")
 ROOM, ROOM_FOR_NAME = 0.04, 0.14  # of the height
 BESIDE_PLOT = 14  # pixels to the right of a plot, which its legend may use
@@ -234,14 +234,14 @@ def _reference(style: Style, y: alt.Y, tooltip: list[alt.Tooltip]) -> Any:
     Names are on a halo, for a line may cross them. Each layer has rows: the scale of values takes none without.
     """
     base = alt.Chart(rows()).encode(y=y)
-    level = base.transform_filter(alt.FieldOneOfPredicate("kind", [*PLACES, "edge"]))
-    seen = alt.ExprRef("datum.kind === 'edge' ? 0 : 1")
+    level = base.transform_filter(alt.FieldOneOfPredicate("kind", [*PLACES, "bottom edge", "top edge"]))
+    seen = alt.ExprRef(_if("edge", "0", "1"))
     rule = level.mark_rule(strokeDash=[5, 4], color=GREY, strokeWidth=1.5, strokeOpacity=seen)
     look: Any = {
         "x": _if("left", "0", "width"),
         "align": _if("left", "'left'", "'right'"),
         "dx": _if("left", "4", "-4"),
-        "dy": _if("above", "-8", _if("below", "10", "0")),
+        "dy": _if("above", "-8", _if("below", "10", _if("bottom", "-8", "10"))),
         "fontSize": 11,
     }
     look = {name: alt.ExprRef(value) if isinstance(value, str) else value for name, value in look.items()}

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 
 from dashboard.charts.drawing import Drawing
-from dashboard.charts.lines import ROOM, Row, Style, lines, plain
+from dashboard.charts.lines import ROOM, Kind, Row, Style, lines, plain
 from dashboard.words import PHASES, ranking_title, share
 from fedmem.contracts import RoundMetrics
 
@@ -132,8 +132,12 @@ def _near(levels: Sequence[Row], curves: Sequence[Row]) -> list[Row]:
     above = [row for row in levels if row.value > high + reach]
     kept = [row for row in levels if row not in (*below, *above)]
     room = ROOM * (high - low)
-    for rows, words, place in ((below, "below", low - room), (above, "above", high + room)):
+    sides: tuple[tuple[list[Row], str, float, Kind], ...] = (
+        (below, "below", low - room, "bottom edge"),
+        (above, "above", high + room, "top edge"),
+    )
+    for rows, words, place, edge in sides:
         if rows:
             named = ", ".join(f"{row.series} {share(row.value)}" for row in rows)
-            kept.append(Row(0, place, f"{named}: {words} what is drawn", "edge"))
+            kept.append(Row(0, place, f"{named}: {words} what is drawn", edge))
     return kept

@@ -230,10 +230,10 @@ def test_a_level_far_from_the_curves_is_told_at_the_edge_and_does_not_flatten_th
         update={"metrics": {"validation": {"popularity_HR@10": 0.05, "ease_HR@10": 0.3055, "item_counts_HR@10": 0.2}}}
     )
     drawn = ranking_chart({"a run": [start, *told]}, "HR@10").datasets[ROWS]
-    levels = drawn[drawn.kind.isin([*PLACES, "edge"])]
+    levels = drawn[drawn.kind.isin([*PLACES, "bottom edge"])]
     assert dict(zip(levels.kind, levels.series, strict=True)) == {
         "left above": "EASE",
-        "edge": "popularity .050: below what is drawn",
+        "bottom edge": "popularity .050: below what is drawn",
     }
     assert drawn.value.min() > 0.29, "the values that are drawn are those of the curves"
 

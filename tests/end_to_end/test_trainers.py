@@ -484,6 +484,14 @@ def test_a_trainer_with_another_folder_lets_the_job_wait(product, tmp_path):
     assert "FEDMEM_DATA_DIR" in found.message
 
 
+def test_each_line_about_a_round_names_its_job(product):
+    job = product.queue()
+    code, output = ended(product.start("-m", "trainer", "--until-idle"))
+    lines = [json.loads(line) for line in output.splitlines() if line.startswith("{")]
+    rounds = [line for line in lines if line["message"].startswith("round ")]
+    assert (code, len(rounds), {line.get("job") for line in rounds}) == (0, ROUNDS // 2, {job.id})
+
+
 def test_a_job_whose_machine_is_lost_waits_and_goes_on_from_its_last_checkpoint(product, monkeypatch):
     job = product.queue()
     going_on = TrainingRun.rounds
