@@ -75,7 +75,9 @@ class JobRecorder:
     def put(self, report: RoundReport, state: ServerState, clients: RememberingClients) -> None:
         """See ``Recorder``."""
         self._wait()
-        self._pending = self._writer.submit(copy_context().run, self._write, report, state, clients)  # log lines name the job
+        self._pending = self._writer.submit(
+            copy_context().run, self._write, report, state, clients
+        )  # log lines name the job
         if not self._beside_training:
             self._wait()
 
