@@ -22,6 +22,7 @@ from fedmem.storage.jobs import JobStore
 from fedmem.storage.models import ModelRow, ModelStore
 
 LOG = logging.getLogger(__name__)
+TAKING_UP = "the taking up of A/B tests"
 
 
 @dataclass(eq=False)
@@ -84,11 +85,14 @@ class ModelKeeper:
     def _serve_active(self) -> None:
         with self.changes.loading():
             active = self.models.all_active()
-            self._forget_removed({row.dataset for row in active})
+            there = {row.dataset for row in active}
+            self._forget_removed(there)
+            self._expect_tests(there - self.served.known)
             self.served.expect({row.dataset: row.version for row in active if not self.loader.refused_lately(row)})
             for row in sorted(active, key=lambda row: row.dataset != self.served.unnamed):
                 if self._is_wanted(row):
                     with about(dataset=row.dataset, job=row.job_id), self.troubles.apart("the loading", row.version):
+                        self._load_treatment(row.dataset)
                         self._serve(row)
         if not self.served.in_service:
             self.served.hint = first_model_hint(self.jobs, self.changes.catalogue)
@@ -101,9 +105,26 @@ class ModelKeeper:
             said = {EXTRA: {"dataset": dataset}}
             LOG.info("no model of data set %s is in service any more: it was removed", dataset, extra=said)
 
+    def _expect_tests(self, datasets: set[str]) -> None:
+        """Let the A/B tests of data sets that no model has answered for split the users before one does.
+
+        Else the treatment's users would have the control's answers until it is loaded, too.
+        """
+        if datasets:
+            with self.troubles.apart(TAKING_UP):
+                begun = [test for test in self.tests.running() if test.dataset in datasets and self._is_whole(test)]
+                self.served.test([*self.served.tests.values(), *begun])
+
+    def _load_treatment(self, dataset: str) -> None:
+        """Load the model that is tried before the first that answers for a data set: from then on both do."""
+        test = self.served.tests.get(dataset)
+        if test is not None and self.served.loaded(dataset) is None:
+            with self.troubles.apart(TAKING_UP):
+                self._treatment_or_end(test)
+
     def _take_up_tests(self) -> None:
         """Let the A/B tests that run by now split the users, once their treatments are in memory."""
-        with self.troubles.apart("the taking up of A/B tests"), self.changes.loading():
+        with self.troubles.apart(TAKING_UP), self.changes.loading():
             self._follow_tests()
 
     def _follow_tests(self) -> None:
@@ -131,6 +152,13 @@ class ModelKeeper:
             return None
         self._hold(model)
         return self.served.in_memory(test.treatment)
+
+    def _treatment_or_end(self, test: AbTestRow) -> ServedModel | None:
+        """Get the model that is tried; where it cannot be served the control answers all users from now on."""
+        model = self._treatment(test)
+        if model is None:
+            self._follow_tests()
+        return model
 
     def _hold(self, model: ServedModel) -> None:
         self._say_who_left(self.changes.take_in(model, self.served.hold))
@@ -174,10 +202,8 @@ class ModelKeeper:
             NotReadyError: if it cannot be served, and no other of the data set can.
         """
         with self.changes.loading():
-            if test is not None and (model := self._treatment(test)) is not None:
+            if test is not None and (model := self._treatment_or_end(test)) is not None:
                 return model
-            if test is not None:
-                self._follow_tests()
             row = self.models.active(dataset)
             if row is not None and self.served.loaded(dataset) is None:
                 self._serve(row)

@@ -1,6 +1,8 @@
 """A/B tests: a sticky split, answers of the version that they name, and what ends a test."""
 
 import sqlite3
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 
 import numpy as np
@@ -9,6 +11,7 @@ from starlette.testclient import TestClient
 
 from backend.ab_results import FEWEST, effect, verdict
 from backend.app import create_app
+from backend.model_loader import ModelLoader
 from fedmem.storage.ab_rows import AbTestRow
 from fedmem.storage.ab_tests import AbTestStore, ArmCounts
 from fedmem.storage.catalogue import CatalogueStore
@@ -18,6 +21,7 @@ from fedmem.storage.impressions import HOUR, ImpressionStore, ShownList
 from tests.backend.conftest import problem, settings_of, wait_for_model
 from tests.backend.test_models import another_model
 from tests.clock import Clock
+from tests.waiting import PATIENCE, until
 
 ON_BOTH_DATABASES = True
 
@@ -93,6 +97,40 @@ def test_after_a_start_and_by_another_process_it_goes_on(client, served_world, t
         again.post("/ab-tests/1/stop").raise_for_status()
     client.app.state.services.keeper.look()
     assert {arm for arm, _ in arms(client).values()} == {None}
+
+
+def test_from_a_start_on_users_of_the_treatment_are_answered_by_it_or_wait(
+    client, served_world, treatment, monkeypatch
+):
+    control = start(client, treatment).json()["control"]["model_version"]
+    split = arms(client)
+    client.app.state.services.note()
+    of_arm = {arm: next(user for user, (its, _) in split.items() if its == arm) for arm in ("control", "treatment")}
+    held_back, loading = threading.Event(), threading.Event()
+    load = ModelLoader.load
+
+    def wait_to_load(loader, row):
+        loading.set()
+        assert row.version != treatment or held_back.wait(PATIENCE)
+        return load(loader, row)
+
+    monkeypatch.setattr(ModelLoader, "load", wait_to_load)
+    again = create_app(settings_of(served_world, impressions=1.0))
+    with TestClient(again) as starting, ThreadPoolExecutor(1) as caller:
+        assert loading.wait(PATIENCE)
+        until(lambda: again.state.served.in_service, "a model that is expected")
+        assert problem(starting.get("/health/ready"), 503).detail.endswith("still being loaded")
+        asked = caller.submit(arms, starting, [of_arm["treatment"]])
+        until(lambda: asked.done() or again.state.arrivals._under_way, "a caller who waits, or is answered")
+        held_back.set()
+        assert asked.result(PATIENCE) == {of_arm["treatment"]: ("treatment", treatment)}
+        assert arms(starting) == split
+        again.state.services.note()
+    engine = connect(served_world.url)
+    shown = {user: {row.version for row in ImpressionStore(engine).of_user("tiny", user)} for user in USERS}
+    engine.dispose()
+    assert shown == {user: {version} for user, (_, version) in split.items()}
+    assert {control, treatment} == set().union(*shown.values())
 
 
 def test_another_activation_ends_it(client, treatment):
