@@ -1,8 +1,11 @@
 """What leads to a first model: a sentence for callers who ask before there is one."""
 
+from backend.damaged_rows import DAMAGE
+from backend.job_phase import phase_of
+from backend.stored_config import read_config
 from fedmem.contracts.jobs import JobState
 from fedmem.storage.catalogue import CatalogueStore
-from fedmem.storage.jobs import JobStore
+from fedmem.storage.jobs import JobRow, JobStore
 
 
 def first_model_hint(jobs: JobStore, catalogue: CatalogueStore, dataset: str | None = None) -> str:
@@ -12,9 +15,23 @@ def first_model_hint(jobs: JobStore, catalogue: CatalogueStore, dataset: str | N
     job = next(under_way, None)
     if job is None:
         return _waiting(jobs, dataset) or _to_do(catalogue)
-    paused = "paused " if job.state == "paused" else ""
-    reached = "queued" if job.state == "queued" else f"{paused}at round {job.round} of {job.num_rounds}"
-    return f"job {job.id}, of the data set {job.dataset!r}, is {reached}; its model answers when it has succeeded"
+    name, reached = f"job {job.id}, of the data set {job.dataset!r}", f"at round {job.round} of {job.num_rounds}"
+    return f"{name}, is {_doing(job, reached)}; its model answers when it has succeeded"
+
+
+def _doing(job: JobRow, reached: str) -> str:
+    """Say what a job does, and how far it is; what takes long beside its rounds is named."""
+    if job.state != "running":
+        return {"queued": "queued", "paused": f"paused {reached}"}[job.state]
+    try:
+        phase = phase_of(job, read_config(job.config)[0])
+    except DAMAGE:
+        return reached
+    doing = {
+        "preparing": f": its data is read and its texts are encoded, which may take minutes (GET /jobs/{job.id}/logs)",
+        "testing": ": its best model is tested and judged",
+    }
+    return reached + doing.get(str(phase), "")
 
 
 def _waiting(jobs: JobStore, dataset: str | None) -> str | None:

@@ -1,4 +1,4 @@
-"""What a running job does, from its row: trainers report rounds and clients, which say when the rounds are over."""
+"""What a running job does, from its row: trainers report rounds and clients, which say when they begin and are over."""
 
 from fedmem.config import ExperimentConfig
 from fedmem.contracts.jobs import JobPhase
@@ -10,7 +10,7 @@ def phase_of(row: JobRow, config: ExperimentConfig) -> JobPhase | None:
     """Say whether a job prepares, trains or tests; None where it does not run."""
     if row.state != "running":
         return None
-    if row.snapshot_digest is None:
+    if not row.round and not row.clients_selected:  # texts are encoded when the snapshot has its name already
         return "preparing"
     return "testing" if _rounds_are_over(row, config) else "training"
 

@@ -9,7 +9,7 @@ from fedmem.contracts import Job, RoundMetrics
 
 RECENT, VALIDATIONS = 10, 3  # rounds that are looked at, and of these that validate
 PAUSE = 5  # times as long as usual: the job stood still
-PHASES = {"preparing": "its data is prepared", "testing": "its best model is tested and judged"}
+PHASES = {"preparing": "its data is read and its texts are encoded", "testing": "its best model is tested and judged"}
 
 
 def seconds_per_round(rounds: Sequence[RoundMetrics]) -> float | None:

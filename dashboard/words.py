@@ -55,6 +55,11 @@ def is_under_way(job: Job) -> bool:
 def first_validation(job: Job) -> str:
     """Say when there will be something to see, or that there will not."""
     every = job.config.evaluation.eval_every
+    if job.phase == "preparing":
+        return (
+            "Its data is read and its texts are encoded before the first round, which takes minutes where they are "
+            f"many; the log on the System page says how far that is. The first validation follows round {every}."
+        )
     if is_under_way(job):
         return f"The first validation follows round {every}."
     return f"The job ended before a validation: the first would have followed round {every}."

@@ -61,6 +61,7 @@ class Control:
         self._renewed = since
         self._desired: Wish = "running"
         self._progress = (0, 0)
+        self._tells_clients = False  # the database knows that clients train
         self._erasing = False  # a user was deleted: the job is handed back, and begins with what is left
         self._lost = False
         self._ended = threading.Event()
@@ -128,15 +129,16 @@ class Control:
             self._ask()
 
     def _ask(self) -> None:
-        """Look at the user's wish without waiting, or renew once a third of the lease has passed."""
-        began = time.monotonic()
+        """Look at the user's wish without waiting, or renew: with the first clients, and once a third has passed."""
+        began, (done, selected) = time.monotonic(), self._progress
+        news = selected > 0 and not self._tells_clients
         try:
-            if began < self._renewed + self._seconds / 3:
+            if began < self._renewed + self._seconds / 3 and not news:
                 self._desired = self._jobs.wish(self._lease)
                 self._erasing = self._jobs.has_erasures(self._lease)
             else:
-                self._desired = self._jobs.renew(self._lease, self._seconds, *self._progress)
-                self._renewed = began
+                self._desired = self._jobs.renew(self._lease, self._seconds, done, selected)
+                self._renewed, self._tells_clients = began, selected > 0
         except LeaseLostError as error:
             logger.warning("%s", error)
             self._lost = True

@@ -8,6 +8,7 @@ import streamlit as st
 
 from dashboard.components.connection import client, settings
 from dashboard.plain_text import in_markdown
+from dashboard.progress import PHASES
 from dashboard.transport import BackendAwayError, BackendError, RefusedError
 from dashboard.words import is_under_way, state_of
 from fedmem.contracts import Job
@@ -65,10 +66,11 @@ def no_model_yet(icon: str) -> None:
 
 
 def _awaited(job: Job) -> str:
-    """Say how far the job is that brings the first model."""
+    """Say how far the job is that brings the first model, and what it does beside its rounds."""
+    doing = f": {PHASES[job.phase]}" if job.phase in PHASES else ""
     return (
-        f"Job {job.id} is {state_of(job)}, at round {job.round} of {job.num_rounds}. Its model goes into service when "
-        "it is done, and this page shows it by itself."
+        f"Job {job.id} is {state_of(job)}, at round {job.round} of {job.num_rounds}{doing}. Its model goes into "
+        "service when it is done, and this page shows it by itself."
     )
 
 

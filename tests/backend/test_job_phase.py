@@ -22,6 +22,9 @@ def phases(client, jobs, bests, **config):
     _, lease = jobs.claim("trainer", 600, 3)
     found.append(told())
     jobs.begin(lease, snapshot_digest="5f" * 32, last_interaction_id=1)
+    jobs.commit_round(lease, RoundResult(0, False, None, {}))
+    found.append(told())  # the snapshot has its name, and texts are encoded for it
+    jobs.renew(lease, 600, 1, 4)
     found.append(told())
     for place, is_best in enumerate(bests, 1):
         jobs.commit_round(lease, RoundResult(place, is_best, f"{place:06d}", {"train": {}}))
@@ -32,14 +35,14 @@ def phases(client, jobs, bests, **config):
 
 def test_it_prepares_trains_and_tests(client, jobs):
     told = phases(client, jobs, [False, True, False], federated={"num_rounds": 3})
-    assert told == [None, "preparing", *["training"] * 3, "testing", None]
+    assert told == [None, "preparing", "preparing", *["training"] * 3, "testing", None]
 
 
 @pytest.mark.parametrize(("patience", "last"), [(1, "testing"), (2, "training")])
 def test_patience_may_end_the_rounds(client, jobs, patience, last):
     federated = {"num_rounds": NEVER, "patience": patience}
     told = phases(client, jobs, [False, True, False, False], federated=federated, evaluation={"eval_every": 2})
-    assert told == [None, "preparing", *["training"] * 4, last, None]
+    assert told == [None, "preparing", "preparing", *["training"] * 4, last, None]
 
 
 def test_a_spent_budget_ends_the_rounds(client, jobs):
@@ -47,4 +50,4 @@ def test_a_spent_budget_ends_the_rounds(client, jobs):
     paid = checked_budget(validate_config(config, "the test")).rounds
     assert 1 < paid < NEVER
     told = phases(client, jobs, [False] * paid, **config)
-    assert told == [None, "preparing", *["training"] * paid, "testing", None]
+    assert told == [None, "preparing", "preparing", *["training"] * paid, "testing", None]

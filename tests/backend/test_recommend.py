@@ -492,6 +492,10 @@ def test_without_a_model_the_job_that_will_bring_one_is_named(client, jobs):
     jobs.stop(1)
     _, lease = jobs.claim("trainer", 60, 3)
     jobs.begin(lease, snapshot_digest="d", last_interaction_id=1)
+    expect(
+        "job 2, of the data set 'tiny', is at round 0 of 150: its data is read and its texts are encoded, which may "
+        "take minutes (GET /jobs/2/logs); its model answers when it has succeeded"
+    )
     jobs.commit_round(lease, RoundResult(1, True, "000001", {}))
     expect("job 2, of the data set 'tiny', is at round 1 of 150; its model answers when it has succeeded")
     jobs.pause(2)

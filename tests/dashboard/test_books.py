@@ -203,7 +203,7 @@ def test_what_follows_the_last_client_and_the_last_round_is_named():
     assert "· all 10 clients of the next one are through ·" in progress_line(between, rounds(50))
     judged = job(round=80, clients_done=10, clients_selected=10, phase="testing")
     assert progress_line(judged, rounds(80)) == "Round 80 of 100 · its best model is tested and judged"
-    assert progress_line(job(phase="preparing"), ()) == "Round 0 of 100 · its data is prepared"
+    assert progress_line(job(phase="preparing"), ()) == "Round 0 of 100 · its data is read and its texts are encoded"
 
 
 def test_time_left_counts_the_validations_to_come():

@@ -334,6 +334,17 @@ def test_before_the_first_model_the_job_that_brings_it_is_named(page, crowded_ap
     assert "is queued, at round 0 of" in said
 
 
+def test_while_a_first_job_encodes_texts_the_pages_say_so(page, tmp_path):
+    product = Product.made(tmp_path)
+    trainer = PretendedTrainer(product.url)
+    trainer.queue("tiny")
+    trainer.train(trainer.claim(), 0, Curves())  # popularity is known, and texts are encoded now
+    with backend_on(product.url, product.data_dir) as api:
+        said = words(page("overview", api))
+        assert "Its data is read and its texts are encoded before the first round" in said
+        assert "at round 0 of 400: its data is read and its texts are encoded." in words(page("recommend", api))
+
+
 def test_the_form_can_be_closed_where_there_is_no_data(page, empty_api):
     app = page("training", empty_api, new=1)
     assert "fedmem data import" in app.info[0].value

@@ -8,7 +8,7 @@ import pytest
 from fedmem.errors import LeaseLostError, StorageError
 from fedmem.storage.jobs import Lease
 from tests.waiting import PATIENCE, until
-from trainer.control import Control, Shutdown
+from trainer.control import ASK_EVERY, Control, Shutdown
 
 LEASE = Lease(7, 3, "a trainer")
 SECONDS = 3.0  # of a lease: a busy machine may stop a process for one
@@ -47,6 +47,17 @@ def test_a_heartbeat_tells_how_far_the_round_is_and_learns_what_is_wanted():
         until(lambda: (LEASE, 4, 9) in jobs.renewals, "a heartbeat")
         until(lambda: control.wish == "paused", "the wish")
         assert control.stop()
+
+
+def test_the_first_clients_are_told_at_once_so_that_a_job_is_known_to_train():
+    jobs = ScriptedJobs("running")
+    with Control(jobs, LEASE, 3600, Shutdown(), time.monotonic()) as control:
+        control.watch(0, 0)
+        control.watch(1, 9)
+        until(lambda: jobs.renewals, "the renewal, which is due in twenty minutes otherwise")
+        control.watch(2, 9)
+        time.sleep(2 * ASK_EVERY)
+    assert jobs.renewals == [(LEASE, 1, 9)]
 
 
 def test_a_lease_that_another_trainer_holds_is_lost_and_not_asked_for_again():
