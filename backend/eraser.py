@@ -13,7 +13,7 @@ from pathlib import Path
 
 from fedmem.bucket import Runs, erasers_epoch
 from fedmem.errors import CheckpointError, StorageError
-from fedmem.serving import erase_texts, erase_users, leftovers
+from fedmem.serving import erase_texts, erase_users, known_users, leftovers
 from fedmem.storage.catalogue import CatalogueStore
 from fedmem.storage.copied_database import named_checkpoints
 from fedmem.storage.erasures import Erasure, ErasureStore
@@ -94,13 +94,20 @@ class Eraser:
             self._require_files(erasure)
             self._remove_leftovers(folder, erasure)
             erase_texts(self.runs.data_dir)
-            for path in erase_users(folder, erasure.user_ids):
+            for path in erase_users(folder, {*erasure.user_ids, *self._gone_unpublished(erasure.job_id)}):
                 LOG.warning(
                     "%s was damaged, and may have held a deleted user: it is removed, its checkpoint is lost", path
                 )
             epoch, check = erasers_epoch(erasure.token), partial(self._require_pending, erasure)
             self.runs.publish(erasure.job_id, epoch, check, thoroughly=True)
         self.erasures.done(erasure)
+
+    def _gone_unpublished(self, job_id: int) -> set[str]:
+        """Find out who else was deleted, whom others have erased from a bucket that was before this one."""
+        with suppress(CheckpointError):  # else the files are damaged, or cannot be read, as their erasure finds
+            if self.runs.is_unpublished(job_id):
+                return self.erasures.gone(job_id, known_users(self.runs.folder_of(job_id)))
+        return set()
 
     def _require_files(self, erasure: Erasure) -> None:
         """Refuse to take a job's users for erased whose files another machine has, and has not published yet."""

@@ -111,7 +111,7 @@ class ModelLoader:
         trained = Recommender.load(self.runs.brought(row.job_id), row.round, row.version)
         last_id = self.jobs.get(row.job_id).last_interaction_id
         model = ServedModel(trained, row.dataset, row.job_id, NewInteractions(last_id or 0))
-        self._forget_deleted(model, last_id)
+        self._forget_deleted(model)
         # Its job has ended, and nothing is tested by it any more.
         model = replace(model, recommender=trained.with_held_out())
         version, changed = self._snapshot_items.changed_since(model)
@@ -124,18 +124,13 @@ class ModelLoader:
         LOG.info("model %s loaded and checked in %.1f s", row.version, self.clock() - began)
         return model
 
-    def _forget_deleted(self, model: ServedModel, last_id: int | None) -> None:
-        """Forget the snapshot's users without interactions in the database up to its last: they were deleted since.
-
-        What is behind that id is of those who came back: they begin anew.
-        """
+    def _forget_deleted(self, model: ServedModel) -> None:
+        """Forget the snapshot's users who were deleted since."""
         assert model.job_id is not None
-        there = self.catalogue.user_ids(model.dataset, last_id)
-        deleted = set(model.recommender.dataset.vocabulary.known_users).difference(there)
+        deleted = self.erasures.gone(model.job_id, model.recommender.dataset.vocabulary.known_users)
         for user_id in deleted:
             model.recommender.forget_user(user_id)
-        if deleted:  # asking for nothing would wait for a long import too
-            self.erasures.ask(model.job_id, deleted)
+        self.erasures.ask(model.job_id, deleted)
 
 
 def lower_priority() -> None:

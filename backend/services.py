@@ -20,6 +20,7 @@ from backend.telemetry import FeedbackMetrics, ModelMetrics
 from fedmem.bucket import Runs
 from fedmem.errors import StorageError
 from fedmem.importing.uploads import Uploads
+from fedmem.serving import erase_users, known_users
 from fedmem.storage.ab_tests import AbTestStore
 from fedmem.storage.catalogue import CatalogueStore
 from fedmem.storage.engine import connect
@@ -68,7 +69,8 @@ class Services:
         loader = ModelLoader(jobs, catalogue, erasures, runs, metrics)
         uploads = Uploads(settings.data_dir / "uploads", settings.database_url)
         deletions = FollowedDeletions(engine, settings.data_dir / ".deletions-backend", uploads.remove_all)
-        eraser, followed = Eraser(erasures, catalogue, runs), FollowedRuns(engine, removal, deletions)
+        eraser = Eraser(erasures, catalogue, runs)
+        followed = FollowedRuns(engine, removal, deletions, known_users, erase_users)
         changes = ModelChanges(catalogue, loader, eraser, followed, served, troubles := Failures())
         tests = AbTestStore(engine, window=window)
         keeper = ModelKeeper(models, tests, jobs, loader, served, changes, metrics, troubles)

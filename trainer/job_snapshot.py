@@ -14,7 +14,7 @@ from fedmem.errors import CheckpointError
 from fedmem.evaluation.baselines import EASE, ItemItemCounts, Popularity
 from fedmem.evaluation.evaluate import Scorer, evaluate
 from fedmem.resumable import check_continuable
-from fedmem.serving import erase_texts, erase_users, texts_folder
+from fedmem.serving import erase_texts, erase_users, known_users, texts_folder
 from fedmem.snapshot import take_snapshot
 from fedmem.storage.jobs import JobRow, Lease, RoundResult
 from trainer.abandonable import run_abandonable
@@ -68,6 +68,7 @@ class JobSnapshot:
         """
         if not self.job.round:
             self.runs.drop_unpublished(self.job.id)
+        self._ask_of_unpublished(self.job.id)
         self._erase_deleted()
         copies = self.job.start_from is not None and not self.job.goes_on_with_newest and not self._recorded()
         if self.job.round > 0 and not self.directory.exists:
@@ -84,6 +85,12 @@ class JobSnapshot:
         if config.clients_here:  # of whom some may have been erased
             require_trainable(snapshot.dataset, f"the snapshot of job {self.job.id}")
         return snapshot
+
+    def _ask_of_unpublished(self, job_id: int) -> None:
+        """Ask for the erasure of users whom others have erased from a bucket that was before this one."""
+        if self.runs.is_unpublished(job_id):
+            users = known_users(self.runs.folder_of(job_id))
+            self.stores.erasures.ask(job_id, self.stores.erasures.gone(job_id, users))
 
     def _erase_deleted(self) -> None:
         """Erase the users who were deleted since the job's files were written."""
@@ -148,16 +155,18 @@ class JobSnapshot:
         return run_abandonable(directory.read_snapshot, self.go_on)
 
     def _directory_of(self, parent: JobRow) -> RunDirectory:
-        return RunDirectory(self.runs.brought(parent.id))
+        folder = self.runs.brought(parent.id)
+        self._ask_of_unpublished(parent.id)
+        return RunDirectory(folder)
 
     def carried(self, snapshot: Snapshot) -> CarriedState | None:
         """Carry the model over that this job lets go on with the newest data; None where none does, or it did."""
         parent = self._parent()
         if parent is None or self.job.round:
             return None
+        directory, round = self._directory_of(parent), parent.model_round
         pending = self.stores.erasures.of_job(parent.id)
         gone = {user_id for erasure in pending for user_id in erasure.user_ids}
-        directory, round = self._directory_of(parent), parent.model_round
         logger.info("continuing the model of job %d, of round %d, on the newest data", parent.id, round)
         return run_abandonable(lambda: carried_over(directory, round, snapshot, gone), self.go_on)
 

@@ -16,7 +16,7 @@ from fedmem.contracts.jobs import LogLevel
 from fedmem.errors import FedMemError, StorageError
 from fedmem.logs import about
 from fedmem.process_memory import bound_memory, give_back, machine_memory
-from fedmem.serving import erase_texts
+from fedmem.serving import erase_texts, erase_users, known_users
 from fedmem.storage.catalogue import CatalogueStore
 from fedmem.storage.engine import check_schema, connect
 from fedmem.storage.erasures import ErasureStore
@@ -75,7 +75,8 @@ class Worker:
         self._retention = Retention(removal, settings)
         forget = partial(erase_texts, settings.data_dir)
         deletions = FollowedDeletions(engine, settings.data_dir / ".deletions-trainer", forget)
-        self._follower = Follower(FollowedRuns(engine, removal, deletions), settings.poll_seconds)
+        followed = FollowedRuns(engine, removal, deletions, known_users, erase_users)
+        self._follower = Follower(followed, settings.poll_seconds)
 
     def run(self, *, until_idle: bool = False) -> None:
         """Claim and train until shutdown or, if asked, until no job is left."""

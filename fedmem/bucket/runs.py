@@ -169,8 +169,12 @@ class Runs:
             if (before := self._newest(job_id)) is not None:
                 self.publish(job_id, before.epoch)
 
+    def is_unpublished(self, job_id: int) -> bool:
+        """Say whether a run is here and not in the bucket: whom others erased meanwhile may be in it still."""
+        return self.bucket is not None and self.is_here(job_id) and self._newest(job_id) is None
+
     def drop_unpublished(self, job_id: int) -> None:
-        """Remove a job's files that never got into the bucket: whom others erased meanwhile is in them still."""
+        """Remove a job's files that never got into the bucket."""
         if self.bucket is not None and self._newest(job_id) is None:
             copy = self._copy(job_id)
             for name in reversed(copy.names()):  # the manifest, by which a run is there, before the data

@@ -54,6 +54,15 @@ def erase_users(path: Path, user_ids: Collection[str]) -> list[Path]:
     return removed
 
 
+def known_users(path: Path) -> tuple[str, ...]:
+    """List the users in a run directory who were not erased.
+
+    Raises:
+        CheckpointError: if no run is there, or its files cannot be read.
+    """
+    return RunDirectory(path).read_dataset().vocabulary.known_users
+
+
 def texts_folder(data_dir: Path) -> Path:
     """Name the folder of an installation in which jobs keep preference texts and their vectors."""
     return data_dir / "preferences"

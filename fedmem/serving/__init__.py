@@ -1,6 +1,6 @@
 """From a model version to recommendations: for known users, new ones, histories and whole batches."""
 
-from fedmem.checkpoint.erasure import erase_texts, erase_users, leftovers, texts_folder
+from fedmem.checkpoint.erasure import erase_texts, erase_users, known_users, leftovers, texts_folder
 from fedmem.data.interactions import Item
 from fedmem.evaluation.comparable import ComparedRun, compare_runs
 from fedmem.memory.transitions import TransitionTable
@@ -42,6 +42,7 @@ __all__ = [
     "erase_texts",
     "erase_users",
     "export_model",
+    "known_users",
     "leftovers",
     "list_experiments",
     "read_experiment",

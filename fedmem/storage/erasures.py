@@ -9,6 +9,8 @@ from sqlalchemy import ColumnElement, Connection, Engine, bindparam, delete, ins
 
 from fedmem.storage.engine import note_deletion, reading, writing
 from fedmem.storage.import_lock import alone
+from fedmem.storage.interactions import each_user
+from fedmem.storage.job_rows import job_row
 from fedmem.storage.schema import erasures, jobs
 
 
@@ -33,9 +35,24 @@ class ErasureStore:
 
     def ask(self, job_id: int, user_ids: Collection[str]) -> None:
         """Ask for users to be erased from one job's files."""
+        if not user_ids:  # which would wait for a long import too
+            return
         with writing(self.engine) as connection:
             for user_id in user_ids:
                 _ask(connection, user_id, jobs.c.id == job_id)
+
+    def gone(self, job_id: int, user_ids: Collection[str]) -> set[str]:
+        """Find out which users of a job's snapshot were deleted since, also those who came back: they begin anew.
+
+        They have no interaction up to the last of the snapshot: a deletion leaves none, and new ones are behind it.
+
+        Raises:
+            UnknownJobError: if there is no such job.
+        """
+        with reading(self.engine) as connection:
+            job = job_row(connection, job_id)
+            there = each_user(job.dataset_id, until_id=job.last_interaction_id or 0)
+            return set(user_ids).difference(connection.scalars(there))
 
     def pending(self) -> list[Erasure]:
         """List, by job, the erasures of jobs that no trainer holds."""

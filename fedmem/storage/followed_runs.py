@@ -5,6 +5,7 @@ import math
 import time
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Engine, func, select
@@ -13,6 +14,7 @@ from fedmem.bucket import trainers_epoch
 from fedmem.errors import FedMemError, StorageError
 from fedmem.storage.copied_database import deletion_state
 from fedmem.storage.engine import reading
+from fedmem.storage.erasures import ErasureStore
 from fedmem.storage.followed_deletions import FollowedDeletions
 from fedmem.storage.job_removal import JobRemoval
 from fedmem.storage.schema import jobs, removed_jobs
@@ -30,12 +32,16 @@ class FollowedRuns:
         engine: the database.
         removal: removes what is here of removed jobs, and knows the folders.
         deletions: removes what else is here, and may hold whom others deleted.
+        known: lists the users in a run's folder; raises ``CheckpointError`` where it cannot be read.
+        erase: erases users from one, and returns the files that were damaged and are removed.
         clock: tells seconds.
     """
 
     engine: Engine
     removal: JobRemoval
     deletions: FollowedDeletions
+    known: Callable[[Path], Collection[str]]
+    erase: Callable[[Path, Collection[str]], Collection[Path]]
     clock: Callable[[], float] = time.monotonic
     _seen: tuple[Any, ...] | None = None
     _next: float = -math.inf
@@ -69,13 +75,29 @@ class FollowedRuns:
         runs = self.removal.runs
         try:
             missing = set(filter(runs.is_here, runs.here())) - set(runs.published())
-            for job_id, token in self._at_rest(missing):
-                with runs.alone(job_id):
-                    runs.publish(job_id, trainers_epoch(token))
-        except StorageError:
-            raise
         except FedMemError as error:
             LOG.error("runs that are here cannot be published: %s", error)
+            return
+        for job_id, token in self._at_rest(missing):
+            try:
+                self._publish(job_id, token)
+            except StorageError:
+                raise
+            except FedMemError as error:
+                LOG.error("job %d, which is here, cannot be published: %s", job_id, error)
+
+    def _publish(self, job_id: int, token: int) -> None:
+        """Publish one, without the users who were deleted while this machine was away or had another bucket."""
+        runs, erasures = self.removal.runs, ErasureStore(self.engine)
+        with erasures.alone(), runs.alone(job_id):
+            if not runs.is_unpublished(job_id):  # another was quicker
+                return
+            folder = runs.folder_of(job_id)
+            if gone := erasures.gone(job_id, self.known(folder)):
+                LOG.info("%d deleted users are erased from job %d before it is published", len(gone), job_id)
+                for path in self.erase(folder, gone):
+                    LOG.warning("%s was damaged, and may have held a deleted user: it is removed", path)
+            runs.publish(job_id, trainers_epoch(token))
 
     def _put_back_lost(self) -> None:
         """Let the bucket have again, once after the start, what it lost of the runs that are here and at rest."""

@@ -17,17 +17,22 @@ from backend.eraser import Eraser
 from backend.settings import Settings
 from fedmem.backup.making import back_up
 from fedmem.bucket import Bucket, Runs
+from fedmem.continuation import carried_over
+from fedmem.data.vocabulary import ERASED
 from fedmem.errors import BucketError, CheckpointError
 from fedmem.serving import read_leaks
 from fedmem.storage.catalogue import CatalogueStore
+from fedmem.storage.catalogue_rows import InteractionColumns
 from fedmem.storage.erasures import ErasureStore
+from fedmem.storage.followed_runs import FollowedRuns
 from fedmem.storage.job_removal import JobRemoval
 from tests.cli.conftest import called
-from tests.end_to_end.products import Product
+from tests.end_to_end.products import ROUNDS, Product
 from tests.end_to_end.test_kill import uninterrupted
 from tests.s3 import contents
 from tests.tiny import tiny_config
 from tests.waiting import PATIENCE, until, until_it_says
+from trainer import job_snapshot
 from trainer.job_recorder import JobRecorder
 from trainer.job_snapshot import MissingFolderError
 from trainer.run_experiment import JobRun
@@ -161,6 +166,107 @@ def test_a_deleted_user_is_nowhere_in_the_bucket_nor_on_the_other_machine(machin
         assert set(now.values()) <= left
         for each in (served, other):
             until(lambda each=each: each.get(f"/recommend/{HIDDEN}").json()["strategy"] != "model", "no such user")
+
+
+@pytest.fixture
+def back(machines: Machines, s3: Callable[[], str]) -> Iterator[Product]:
+    """The first machine with another bucket, in which nothing is."""
+    product = replace(machines.one, bucket=s3())
+    yield product
+    product.engine.dispose()
+
+
+def come_back_as_a_trainer(one: Product, job_id: int) -> None:
+    one.train()
+
+
+def come_back_as_an_api(one: Product, job_id: int) -> None:
+    with backend_of(one):
+        until(lambda: Runs.at(one.data_dir, one.bucket).published() == [job_id], "the copy in the bucket")
+
+
+def come_back_with_a_deletion(one: Product, job_id: int) -> None:
+    catalogue = CatalogueStore(one.engine)
+    catalogue.delete_user("tiny", "u07")
+    Eraser(ErasureStore(one.engine), catalogue, Runs.at(one.data_dir, one.bucket)).erase("u07")
+    assert not any(b'"u07"' in content for content in contents(one.bucket).values())
+
+
+@pytest.mark.parametrize("come_back", [come_back_as_a_trainer, come_back_as_an_api, come_back_with_a_deletion])
+def test_a_machine_that_was_away_brings_no_deleted_user_into_another_bucket(machines, back, come_back):
+    one, two = machines.one, machines.two
+    job = one.queue()
+    one.train()
+    delete_elsewhere(two)
+    catalogue = CatalogueStore(one.engine)
+    catalogue.readmit_user("tiny", HIDDEN)  # and another by the same id is in the database
+    catalogue.write("tiny", "again", InteractionColumns([HIDDEN], ["m01"], [0.0]), [])
+    held = f'"{HIDDEN}"'.encode()
+    before = files(one.directory(job.id).path)
+    assert held in before["dataset.json"]
+    come_back(back, job.id)
+    now, there = files(back.directory(job.id).path), contents(back.bucket)
+    assert set(now.values()) <= set(there.values())
+    assert not any(held in content for content in there.values())
+    changed = {name for name, content in before.items() if now[name] != content}
+    assert {"dataset.json", "dataset.safetensors"} <= changed
+    assert any(name.endswith("transitions.safetensors") for name in changed)
+    assert not set(there.values()) & {before[name] for name in changed}
+    if come_back is not come_back_with_a_deletion:
+        assert now == files(two.directory(job.id).path)
+
+
+def delete_elsewhere(two: Product) -> None:
+    """Delete a user on a machine whose bucket has everything, while the other is away."""
+    catalogue = CatalogueStore(two.engine)
+    catalogue.delete_user("tiny", HIDDEN)
+    eraser = Eraser(ErasureStore(two.engine), catalogue, Runs.at(two.data_dir, two.bucket))
+    eraser.erase(HIDDEN)
+    assert eraser.erasures.pending() == []
+    assert not any(f'"{HIDDEN}"'.encode() in content for content in contents(two.bucket).values())
+
+
+@pytest.mark.parametrize("goes_on", ["the job", "its successor"])
+def test_a_job_that_goes_on_after_an_absence_brings_no_deleted_user_into_another_bucket(machines, back, goes_on):
+    """Its trainer may be quicker than what publishes the copies of jobs at rest."""
+    one, two = machines.one, machines.two
+    job = one.queue()
+    with pytest.MonkeyPatch.context() as patch:
+        if goes_on == "the job":
+            patch.setattr(JobRecorder, "_remove_old", lambda self: self._control._shutdown.ask())
+        one.train()
+    delete_elsewhere(two)
+    last = job
+    if goes_on != "the job":
+        last = back.queue({"federated": {"num_rounds": ROUNDS + 2}}, start_from=job.id, snapshot="same")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(FollowedRuns, "_publish_others", lambda self: None)
+        back.train()
+    assert back.jobs.get(last.id).state == "succeeded", back.jobs.get(last.id).message
+    there = contents(back.bucket)
+    assert any(name.startswith(f"fedmem/jobs/{last.id}/manifests/") for name in there)
+    assert not any(f'"{HIDDEN}"'.encode() in content for content in there.values())
+    checkpoint = back.directory(last.id).checkpoints.read(back.jobs.get(last.id).round)
+    dataset = back.directory(last.id).read_dataset()
+    (erased,) = [user for user, name in enumerate(dataset.vocabulary.users) if name.startswith(ERASED)]
+    assert len(checkpoint.memories.get(erased, ())) == 0
+
+
+def test_a_model_that_goes_on_with_newest_data_takes_nothing_of_whom_others_deleted(machines, back):
+    """By whose id another is in the data."""
+    one, told = machines.one, []
+    job = one.queue()
+    one.train()
+    delete_elsewhere(machines.two)
+    CatalogueStore(one.engine).readmit_user("tiny", HIDDEN)
+    one.write("tiny", "m", "Film")
+    newer = back.queue({"federated": {"num_rounds": ROUNDS + 2}}, start_from=job.id, snapshot="newest")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(FollowedRuns, "_publish_others", lambda self: None)
+        patch.setattr(job_snapshot, "carried_over", lambda *args: (told.append(args[-1]), carried_over(*args))[1])
+        back.train()
+    assert told == [{HIDDEN}]
+    assert HIDDEN in back.directory(newer.id).read_dataset().vocabulary.users
 
 
 def test_files_that_were_there_before_the_bucket_get_into_it(machines):

@@ -4,6 +4,7 @@ import threading
 
 import pytest
 
+from fedmem.errors import UnknownJobError
 from fedmem.storage.catalogue import CatalogueStore
 from fedmem.storage.catalogue_rows import InteractionColumns, ItemRow
 from fedmem.storage.erasures import Erasure, ErasureStore
@@ -41,6 +42,27 @@ def test_a_deletion_is_asked_of_all_jobs_of_the_data_set(store, erasures, catalo
     catalogue.delete_user("demo", "u")
     catalogue.delete_user("demo", "stranger")
     assert erasures.pending() == [Erasure(job, 1, ("stranger", "u")) for job in (first, second)]
+
+
+def test_users_of_a_snapshot_who_were_deleted_since_are_gone_and_so_are_those_who_came_back(store, erasures, catalogue):
+    """By the same number another may have been imported anew, whom the snapshot does not know."""
+    job, lease = queue(store), claim(store)
+    (last,) = {catalogue.history("demo", user)[0].id for user in ("u", "v")} - {1}
+    store.begin(lease, snapshot_digest="of u and v", last_interaction_id=last)
+    assert erasures.gone(job, ["u", "v"]) == set()
+    catalogue.delete_user("demo", "u")
+    assert erasures.gone(job, ["u", "v"]) == {"u"}
+    catalogue.readmit_user("demo", "u")
+    catalogue.write("demo", "again", InteractionColumns(["u", "w"], ["a", "a"], [1.0, 1.0]), [])
+    assert erasures.gone(job, ["u", "v"]) == {"u"}
+    after, lease = queue(store), claim(store)
+    store.begin(lease, snapshot_digest="newer", last_interaction_id=catalogue.history("demo", "w")[0].id)
+    assert erasures.gone(after, ["u", "v", "w"]) == set()
+
+
+def test_of_a_job_that_is_no_more_it_is_not_said_who_is_gone(erasures):
+    with pytest.raises(UnknownJobError):
+        erasures.gone(77, ["u"])
 
 
 def test_what_is_done_of_an_ended_job_is_done(store, erasures, catalogue):

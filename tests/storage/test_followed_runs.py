@@ -1,10 +1,15 @@
 """What a machine does about runs that others published, erased from and removed: when it asks, what it leaves alone."""
 
+from collections.abc import Collection
+from pathlib import Path
+
 import pytest
 
 from fedmem.bucket import Bucket, Runs
 from fedmem.errors import BucketError, CheckpointError
 from fedmem.storage.catalogue import CatalogueStore
+from fedmem.storage.catalogue_rows import InteractionColumns, ItemRow
+from fedmem.storage.erasures import ErasureStore
 from fedmem.storage.followed_deletions import FollowedDeletions
 from fedmem.storage.followed_runs import EVERY, TRY_AGAIN, FollowedRuns
 from fedmem.storage.job_removal import JobRemoval
@@ -37,7 +42,24 @@ def machines(engine, bucket, tmp_path) -> tuple[Runs, Runs]:
 @pytest.fixture
 def followed(engine, machines, clock) -> FollowedRuns:
     """On the second machine."""
-    return FollowedRuns(engine, JobRemoval(engine, machines[1], clock), deletions(engine, machines[1]), clock)
+    return followed_of(engine, machines[1], clock)
+
+
+def followed_of(engine, runs: Runs, clock: Clock) -> FollowedRuns:
+    return FollowedRuns(engine, JobRemoval(engine, runs, clock), deletions(engine, runs), known, erase, clock)
+
+
+def known(folder: Path) -> list[str]:
+    """The users in what ``write`` writes."""
+    text = (folder / "dataset.json").read_text()
+    if "damaged" in text:
+        raise CheckpointError(f"{folder}/dataset.json: is damaged")
+    return text.split(", ")
+
+
+def erase(folder: Path, users: Collection[str]) -> list[Path]:
+    (folder / "dataset.json").write_text(", ".join(user for user in known(folder) if user not in users))
+    return []
 
 
 def deletions(engine, runs: Runs, forget=lambda: None) -> FollowedDeletions:
@@ -54,8 +76,8 @@ def ended(jobs: JobStore) -> int:
 def write(runs: Runs, job: int, text: str) -> None:
     folder = runs.folder_of(job)
     folder.mkdir(parents=True, exist_ok=True)
-    for name in ("dataset.json", "manifest.json"):
-        (folder / f"{name}.new").write_text(text)
+    for name, content in (("dataset.json", text), ("manifest.json", "{}")):
+        (folder / f"{name}.new").write_text(content)
         (folder / f"{name}.new").replace(folder / name)
 
 
@@ -164,7 +186,8 @@ def test_runs_that_were_there_before_the_bucket_are_published_but_not_one_that_t
 
 def test_without_a_bucket_nothing_is_looked_at(engine, tmp_path, monkeypatch):
     runs = Runs(tmp_path)
-    followed = FollowedRuns(engine, JobRemoval(engine, runs), deletions(engine, runs, lambda: pytest.fail("forgot")))
+    forget = deletions(engine, runs, lambda: pytest.fail("forgot"))
+    followed = FollowedRuns(engine, JobRemoval(engine, runs), forget, known, erase)
     monkeypatch.setattr(followed, "_state", lambda: pytest.fail("asked"))
     followed.look()
 
@@ -202,3 +225,57 @@ def test_what_the_bucket_lost_is_put_back_at_a_start_where_it_is(jobs, machines,
     assert two.bucket.names(f"jobs/{job}/objects") == there
     one.bring(job)
     assert read(one, job) == "ann"
+
+
+def trained_on(engine, jobs: JobStore, users: list[str]) -> int:
+    """A job that has ended, whose snapshot holds what these users did."""
+    catalogue = CatalogueStore(engine)
+    times = [float(time) for time in range(len(users))]
+    catalogue.write("films", "a test", InteractionColumns(users, ["m1"] * len(users), times), [ItemRow("m1", "Film")])
+    jobs.create(kind="training", dataset="films", config={"data": {}}, num_rounds=9)
+    job, lease = jobs.claim("trainer", 600, 3)
+    last = max(catalogue.history("films", user)[0].id for user in users)
+    jobs.begin(lease, snapshot_digest="a test", last_interaction_id=last)
+    jobs.finish(lease, "failed", message="a test")
+    return job.id
+
+
+def test_what_a_machine_publishes_after_its_absence_is_without_whom_others_deleted(engine, jobs, machines, followed):
+    _, two = machines
+    job, catalogue = trained_on(engine, jobs, ["ann", "bob", "eve"]), CatalogueStore(engine)
+    write(two, job, "ann, bob, eve")
+    for user in ("ann", "eve"):
+        catalogue.delete_user("films", user)
+    catalogue.write("films", "a test", InteractionColumns(["ann"], ["m1"], [9.0]), [])  # another of this name
+    for erasure in ErasureStore(engine).pending():  # of what another machine had in the bucket that was before
+        ErasureStore(engine).done(erasure)
+    followed.look()
+    assert read(two, job) == "bob"
+    there = [two.bucket.read(name) for name in two.bucket.names("")]
+    assert b"bob" in there
+    assert not any(user in content for content in there for user in (b"ann", b"eve"))
+
+
+def test_a_copy_that_cannot_be_searched_is_not_published_and_keeps_no_other(engine, jobs, machines, followed, caplog):
+    _, two = machines
+    damaged, whole = (trained_on(engine, jobs, ["ann"]) for _ in range(2))
+    write(two, damaged, "damaged")
+    write(two, whole, "ann")
+    followed.look()
+    assert two.published() == [whole]
+    assert read(two, whole) == "ann"
+    assert f"job {damaged}, which is here, cannot be published: " in caplog.text
+    assert "dataset.json: is damaged" in caplog.text
+
+
+def test_of_two_machines_that_were_away_the_second_takes_what_the_first_has_published(engine, jobs, machines, clock):
+    one, two = machines
+    job = trained_on(engine, jobs, ["ann", "bob"])
+    write(one, job, "ann")
+    write(two, job, "bob")
+    published = two.published()
+    followed_of(engine, one, clock).look()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(two, "published", lambda: published)  # as it was when this one looked
+        followed_of(engine, two, clock).look()
+    assert read(two, job) == "ann"
