@@ -22,6 +22,7 @@ from fedmem.federated.simulation import SimulatedPopulation
 from fedmem.federated.start import build_model, initial_state, transition_release
 from fedmem.federated.state import RoundReport
 from fedmem.interruption import heeding
+from fedmem.memory.count_sketch import check_stored
 from fedmem.model.recommender import UR4RecV2MoE
 from fedmem.nodes.courier import Courier
 from fedmem.nodes.flower_courier import FlowerCourier
@@ -215,9 +216,17 @@ class TrainingRun:
         self._warned |= found.keys()
 
     def restore(self, round_number: int) -> None:
-        """Stand where the run stood after a round whose checkpoint is there."""
+        """Stand where the run stood after a round whose checkpoint is there.
+
+        Raises:
+            CheckpointError: if it cannot be read, or holds transitions in another form than clients hand on.
+        """
         checkpoints = self.directory.checkpoints
-        self.server.state = checkpoints.read_server(round_number)
+        state = checkpoints.read_server(round_number)
+        if state.transitions is not None:
+            folder = checkpoints.folder_of(round_number)
+            check_stored(state.transitions, self.snapshot.config.transitions, str(folder))
+        self.server.state = state
         memories, handed_on = checkpoints.read_memories(round_number), checkpoints.read_handed_on(round_number)
         self.population.restore_memories(memories, round_number, handed_on)
 

@@ -3,11 +3,16 @@
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from fedmem.checkpoint.erasure import erase_users
+from fedmem.checkpoint.transition_files import read_transitions, write_transitions
 from fedmem.controls import control_recommenders
+from fedmem.errors import CheckpointError
 from fedmem.evaluation.evaluate import evaluate
+from fedmem.experiment import TrainingRun
 from fedmem.memory.count_sketch import TransitionSketch, sketched
+from fedmem.memory.handed_on import HandedOn
 from fedmem.memory.transitions import TransitionCounts
 from fedmem.serving import Recommender
 from tests.memory.test_transitions import same
@@ -74,3 +79,30 @@ def test_controls_shuffle_what_is_read_of_it(tmp_path: Path) -> None:
     for name, table in found.items():
         assert table.weights.any(), name
         assert not np.array_equal(table.items, own.items), name
+
+
+@pytest.mark.parametrize(
+    ("stored", "asked", "said"),
+    [
+        (
+            None,
+            SKETCH,
+            r"the pairs of \d+ items, and .*sketch_bits = 9 with .*asks for 3 rows of 512 cells",
+        ),
+        ({**SKETCH, "sketch_rows": 4}, SKETCH, r"4 rows of 512 cells, and .* asks for 3 rows of 512 cells"),
+        (SKETCH, {}, r"3 rows of 512 cells, and .*sketch_bits = None .* asks for the pairs of \d+ items"),
+    ],
+)
+def test_a_run_whose_checkpoint_counts_in_another_form_does_not_go_on(tmp_path: Path, stored, asked, said) -> None:
+    """As one whose clients handed on pairs, before they handed on cells."""
+    config = tiny_config(federated={"num_rounds": 2}, transitions=asked)
+    run = trained(tmp_path / "run", tiny_snapshot(config))
+    exact = trained(tmp_path / "exact", tiny_snapshot(tiny_config(federated={"num_rounds": 2})))
+    found = read_transitions(exact.directory.checkpoints.folder_of(2))
+    counts = sketched(found.counts, tiny_config(transitions=stored or {}).transitions)
+    write_transitions(run.directory.checkpoints.folder_of(2), HandedOn(counts, found.lengths))
+    before = run.directory.read_metrics()
+    longer = tiny_config(federated={"num_rounds": 4}, transitions=asked)
+    with pytest.raises(CheckpointError, match=f"000002: holds transitions as {said}.*train anew, under another --out"):
+        TrainingRun.resume(run.directory.path, longer)
+    assert run.directory.read_metrics() == before

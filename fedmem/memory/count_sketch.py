@@ -17,7 +17,7 @@ import numpy.typing as npt
 from scipy import sparse
 
 from fedmem.config import TransitionsConfig
-from fedmem.errors import ConfigError
+from fedmem.errors import CheckpointError, ConfigError
 from fedmem.memory.transitions import TransitionCounts, TransitionTable, greatest
 from fedmem.randomness import numpy_generator
 
@@ -163,3 +163,23 @@ def check_sketch(config: TransitionsConfig, num_items: int) -> None:
             f"transitions.sketch_bits = {config.sketch_bits}: all pairs of {num_items:,} items would be looked up, and "
             f"that is done for {MOST_ITEMS:,} items at most. Leave it out, so that exact counts are sent"
         )
+
+
+def check_stored(counts: TransitionCounts, config: TransitionsConfig, checkpoint: str) -> None:
+    """Refuse to go on counting what a checkpoint holds in another form than clients hand on.
+
+    Raises:
+        CheckpointError: naming the checkpoint, both forms and the settings.
+    """
+    there, asked = counts.pairs.shape, shape_of(config, counts.num_items)
+    if there != asked:
+        raise CheckpointError(
+            f"{checkpoint}: holds transitions as {_told(there)}, and transitions.sketch_bits = {config.sketch_bits} "
+            f"with transitions.sketch_rows = {config.sketch_rows} asks for {_told(asked)}: another version began the "
+            "run, or other settings. It cannot go on; train anew, under another --out or as a job without start_from"
+        )
+
+
+def _told(shape: tuple[int, int]) -> str:
+    rows, columns = shape
+    return f"the pairs of {columns - 1:,} items" if rows == columns else f"{rows} rows of {columns:,} cells"
