@@ -9,7 +9,7 @@ from dashboard.components.reading_fields import in_words_of_the_page
 from dashboard.components.states import start_a_job
 from dashboard.components.tables import words_table
 from dashboard.plain_text import in_markdown
-from fedmem.contracts import ImportOutcome, Preview, Upload
+from fedmem.contracts import ImportOutcome, Preview, SomeItems, Upload
 from fedmem.times import FIRST_DATE
 
 FIGURE = 130  # pixels
@@ -26,6 +26,7 @@ def preview(told: Upload) -> None:
         st.metric("Left out", f"{sum(found.left_out.values()):,}", width=FIGURE, help="Rows.")
     _left_out(found.left_out)
     remarks(told)
+    _unmatched(found.without_title if found.described else SomeItems(), found.without_interactions)
     _rows(found)
     if found.first_items:
         _items(found)
@@ -41,6 +42,22 @@ def remarks(told: Upload) -> None:
     for one in sorted(told.remarks, key=lambda remark: not remark.warning):
         text = in_markdown(in_words_of_the_page(one.text))
         st.markdown(f":orange[:material/warning:] {text}" if one.warning else f":gray[:material/info:] {text}")
+
+
+def _unmatched(untitled: SomeItems, untaken: SomeItems) -> None:
+    """Say which items one file names and the other does not: often an id is written in two ways."""
+    if untitled.count:
+        st.markdown(
+            f":orange[:material/warning:] Without a title: {_some(untitled)} of the interactions. If the items file "
+            "should have titles for them, look at how both files write their ids."
+        )
+    if untaken.count:
+        st.markdown(f":gray[:material/info:] In none of these interactions: {_some(untaken)} of the items file.")
+
+
+def _some(found: SomeItems) -> str:
+    named = ", ".join(map(in_markdown, found.first)) + (" .." if found.count > len(found.first) else "")
+    return f"{found.count:,} item{'s' * (found.count != 1)} ({named})"
 
 
 def _rows(found: Preview) -> None:
@@ -88,5 +105,6 @@ def outcome(told: Upload, done: ImportOutcome) -> None:
     )
     if done.edits_kept:
         st.caption(f"{done.edits_kept:,} items that were edited by hand stay so, where the file says otherwise.")
+    _unmatched(done.without_title, done.without_interactions)
     _left_out(done.left_out)
     start_a_job()

@@ -82,6 +82,7 @@ from fedmem.contracts.uploads import (
     PreviewRow,
     ReadUpload,
     Remark,
+    SomeItems,
     Upload,
     UploadList,
 )
@@ -175,6 +176,7 @@ __all__ = [
     "Selection",
     "SimilarItem",
     "SimilarItems",
+    "SomeItems",
     "Trainer",
     "TrainerList",
     "TransitionRow",

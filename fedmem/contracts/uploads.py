@@ -44,6 +44,13 @@ class ImportUpload(ReadUpload):
     overwrite_edits: bool = Field(False, description="Whether the file's word counts for items edited by hand, too.")
 
 
+class SomeItems(Contract):
+    """Items of a kind: how many there are, and the first of them."""
+
+    count: int = Field(0, examples=[2])
+    first: tuple[str, ...] = Field((), description="Ids, five at most.", examples=[["1197", "sku-0001197"]])
+
+
 class PreviewRow(Contract):
     """An interaction as it would be stored."""
 
@@ -76,6 +83,12 @@ class Preview(Contract):
     repeated_targets: float = Field(
         description="The share of the users whose last item is one that they took before.", examples=[0.02]
     )
+    without_title: SomeItems = Field(
+        SomeItems(), description="Items of the interactions that these files give no title; a data set may know one."
+    )
+    without_interactions: SomeItems = Field(
+        SomeItems(), description="Items of the items file that are in none of these interactions."
+    )
     first: tuple[PreviewRow, ...] = Field(description="The first interactions.")
     first_items: tuple[PreviewItem, ...] = Field(description="The first described items.")
 
@@ -91,6 +104,12 @@ class ImportOutcome(Contract):
     kept_items: int = Field(description="As they were.", examples=[0])
     edits_kept: int = Field(description="Of these, edited by hand and otherwise in the file.", examples=[0])
     left_out: dict[str, int] = Field(description="Rows that were left out, by reason.", examples=[{"bad time": 2}])
+    without_title: SomeItems = Field(
+        SomeItems(), description="Items of the imported interactions that the data set knows no title of."
+    )
+    without_interactions: SomeItems = Field(
+        SomeItems(), description="Items of the items file that are in none of these interactions."
+    )
 
 
 class Remark(Contract):

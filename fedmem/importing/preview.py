@@ -10,6 +10,7 @@ from fedmem.contracts.uploads import Preview, PreviewItem, PreviewRow
 from fedmem.data.formats import Reading
 from fedmem.data.interactions import Interactions, Item
 from fedmem.errors import ConfigError
+from fedmem.importing.unmatched import untitled_in, without_interactions, without_title
 from fedmem.importing.writing import left_out
 
 ROWS, LETTERS = 8, 300
@@ -50,6 +51,8 @@ def preview_of(format: str, interactions: Interactions, items: Sequence[Item]) -
         numbered=interactions.numbered,
         left_out=left_out(interactions),
         repeated_targets=interactions.repeated_targets(),
+        without_title=without_title(interactions, untitled_in(items)),
+        without_interactions=without_interactions(interactions, items),
         first=tuple(_row(interactions, place, titles) for place in range(min(ROWS, len(interactions)))),
         first_items=tuple(map(_item, described[:ROWS])),
     )

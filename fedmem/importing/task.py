@@ -16,6 +16,7 @@ from fedmem.data.formats import Reading, locate, read_dataset
 from fedmem.data.interactions import Interactions, Item
 from fedmem.errors import FedMemError
 from fedmem.importing.preview import preview_of
+from fedmem.importing.unmatched import without_interactions, without_title
 from fedmem.importing.uploads import FILE, ORDER, STATE, write_state
 from fedmem.importing.writing import import_dataset, left_out
 from fedmem.storage.catalogue import CatalogueStore, check_name
@@ -99,8 +100,9 @@ class Task:
     def _import(self, order: ImportUpload, interactions: Interactions, catalogue: list[Item]) -> ImportOutcome:
         check_name(order.dataset)
         engine = connect(self._url)
+        store = CatalogueStore(engine)
         imported = import_dataset(
-            CatalogueStore(engine),
+            store,
             order.dataset,
             f"{self._upload.filename}, uploaded",
             interactions,
@@ -109,10 +111,17 @@ class Task:
             overwrite_edits=order.overwrite_edits,
             repeats=order.repeats,
         )
+        untitled = store.untitled_items(order.dataset)
         engine.dispose()
         counts = {name: getattr(imported, name) for name in ImportOutcome.model_fields if hasattr(imported, name)}
         out = left_out(interactions, imported.deleted_interactions)
-        return ImportOutcome(dataset=order.dataset, left_out=out, **counts)
+        return ImportOutcome(
+            dataset=order.dataset,
+            left_out=out,
+            without_title=without_title(interactions, untitled),
+            without_interactions=without_interactions(interactions, catalogue),
+            **counts,
+        )
 
     def _progress(self, stage: str, done: int, total: int) -> None:
         if stage != self._upload.stage or done == total or time.monotonic() - self._noted > SECONDS:

@@ -180,6 +180,11 @@ class CatalogueStore:
         with reading(self.engine) as connection:
             return items.items_by_id(connection, datasets.find_dataset(connection, name), item_ids)
 
+    def untitled_items(self, name: str) -> set[str]:
+        """Return the ids of the items without a title."""
+        with reading(self.engine) as connection:
+            return items.untitled_items(connection, datasets.find_dataset(connection, name))
+
     def put_item(self, name: str, item: ItemRow) -> bool:
         """Store an item as it is described here, by hand; whether it is new. ``DataError`` if it cannot be stored."""
         with writing(self.engine) as connection:

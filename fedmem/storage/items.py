@@ -188,6 +188,11 @@ def missing_items(connection: Connection, dataset_id: int, item_ids: Iterable[st
     return sorted(missing)
 
 
+def untitled_items(connection: Connection, dataset_id: int) -> set[str]:
+    """Return the ids of the items without a title."""
+    return set(connection.scalars(select(items.c.item_id).where(*_seen(dataset_id), items.c.title == "")))
+
+
 def find_items(
     connection: Connection,
     dataset_id: int,

@@ -92,6 +92,22 @@ def test_an_item_that_is_listed_by_its_id_alone_is_kept(imported, tmp_path):
     assert (imported(*given)["new_items"], imported(*given)["kept_items"]) == (3, 3)
 
 
+def test_items_that_one_file_names_and_the_other_does_not_are_told(fedmem, imported, url, tmp_path):
+    (tmp_path / "log.csv").write_text("user_id,item_id\nu1,a\nu1,007\nu2,a\n")
+    (tmp_path / "items.csv").write_text("item_id,title\n[red],R\n7,Seven\na,A\n")
+    given = (tmp_path / "log.csv", "--items", tmp_path / "items.csv", "--name", "two")
+    said = fedmem("data", "import", *given, "--database-url", url).err
+    assert "no title is known of 1 item of the interactions ('007'): an items file gives titles (--items)" in said
+    assert "in none of these interactions: 2 items of the items file ('[red]', '7')" in said
+    record = imported(*given)
+    assert record["without_title"] == {"count": 1, "first": ["007"]}
+    assert record["without_interactions"] == {"count": 2, "first": ["[red]", "7"]}
+    (tmp_path / "items.csv").write_text("item_id,title\n007,Seven\na,A\n")
+    said = fedmem("data", "import", *given, "--database-url", url).err
+    assert "no title" not in said
+    assert "in none" not in said
+
+
 def test_the_options_of_reading_are_those_of_train(fedmem, imported, url, store, tmp_path):
     rows = "who,what,when\n" + "".join(f"u{n % 3},m{n % 5},{n}\n" for n in range(20)) + "broken\n"
     (tmp_path / "mine.csv").write_text(rows, encoding="utf-8")

@@ -11,7 +11,9 @@ from tests.dashboard.test_pages import words
 from tests.end_to_end.products import Product
 from tests.waiting import until
 
-ORDERS = b"customer,sku,when\n" + b"".join(b"c%d,s%d,%d\n" % (n % 5, n % 7, n + 10**9) for n in range(40))
+ORDERS = b"customer,sku,when\n" + b"".join(
+    b"c%d,%s%d,%d\n" % (n % 5, b"S" if n % 7 == 6 else b"s", n % 7, n + 10**9) for n in range(40)
+)
 THINGS = b"sku,title,genres\n" + b"".join(b"s%d,Thing %d,Tools\n" % (n, n) for n in range(8))
 COLUMNS = {"user_column": "customer", "item_column": "sku", "timestamp_column": "when"}
 
@@ -78,11 +80,13 @@ def test_a_file_is_looked_at_mended_by_options_and_imported(page, api):
     assert not app.error, words(app)
     assert {metric.label: metric.value for metric in app.metric} == {
         "Users": "5",
-        "Items": "8",
+        "Items": "9",
         "Interactions": "40",
         "Left out": "0",
     }
     assert "shop.csv:1: read: users from 'customer', items from 'sku', times from 'when'" in words(app)
+    assert "Without a title: 1 item (S6) of the interactions." in words(app)
+    assert "In none of these interactions: 2 items (s6, s7) of the items file." in words(app)
     _, first, things = word_tables(app)
     assert first.iloc[0].to_dict() == {"User": "c0", "Item": "s0", "Title": "Thing 0", "Time": "2001-09-09 01:46:40"}
     assert list(things["Title"]) == [f"Thing {n}" for n in range(8)]
@@ -93,9 +97,10 @@ def test_a_file_is_looked_at_mended_by_options_and_imported(page, api):
     app.selectbox(key="reading-format").set_value("auto").run()
     app.button(key="import-start").click().run()
     ended(app)
-    assert "shop.csv is imported into shop: 40 new interactions, 0 were there; 8 new items" in read(
+    assert "shop.csv is imported into shop: 40 new interactions, 0 were there; 9 new items" in read(
         app.success[0].value
     )
+    assert "Without a title: 1 item (S6) of the interactions." in words(app)
     assert list(word_tables(app)[0]["Data set"]) == ["shop", "tiny"]
     assert app.file_uploader[0].value is None, "the file is let go"
 

@@ -4,13 +4,14 @@ import json
 
 import pytest
 
-from fedmem.contracts.uploads import ImportUpload, ReadUpload
+from fedmem.contracts.uploads import ImportUpload, ReadUpload, SomeItems
 from fedmem.errors import ConfigError
 from fedmem.importing import uploads as uploads_module
 from fedmem.importing.preview import checked_options
 from fedmem.importing.task import MOST_REMARKS, Task
 from fedmem.importing.uploads import ORDER, Uploads, write_state
 from fedmem.storage.catalogue import CatalogueStore
+from fedmem.storage.catalogue_rows import InteractionColumns, ItemRow
 from fedmem.storage.engine import connect
 
 ORDERS = "customer,sku,stars,price\n" + "".join(f"c{n % 5},s{n % 7},{n % 6},1\n" for n in range(40))
@@ -89,6 +90,20 @@ def test_an_import_says_what_it_has_done_and_removes_the_files(uploads, done, st
     assert store.item("shop", "s3").title == "Thing 3"
     assert list((tmp_path / "uploads").glob("*/file/*")) == []
     assert [one.upload_id for one in uploads.all()] == [orders], "what described the items is used up"
+
+
+def test_items_that_one_file_names_and_the_other_does_not_are_counted(uploads, done, store):
+    log = ORDERS + "".join(f"c1,x{n},3,1\n" for n in range(6)) + "c1,x0,4,1\n"
+    orders, items = put(uploads, "orders.csv", log), put(uploads, "things.csv", ITEMS.replace("Thing 3", "NULL"))
+    found = done(orders, ReadUpload(items=items, options=OPTIONS)).preview
+    assert found.without_title == SomeItems(count=7, first=("s3", "x0", "x1", "x2", "x3"))
+    assert found.without_interactions == SomeItems(count=2, first=("s7", "s8"))
+    store.write("shop", "before", InteractionColumns([], [], []), [ItemRow("x2", "Known before")])
+    outcome = done(orders, ImportUpload(dataset="shop", items=items, options=OPTIONS)).imported
+    assert outcome.without_title == SomeItems(count=6, first=("s3", "x0", "x1", "x3", "x4"))
+    assert outcome.without_interactions == found.without_interactions
+    again = done(put(uploads, "week.csv", ORDERS), ImportUpload(dataset="shop", options=OPTIONS)).imported
+    assert (again.without_title.first, again.without_interactions) == (("s3",), SomeItems())
 
 
 def test_what_is_told_is_short_however_long_a_file_s_texts_are(uploads, done, store, tmp_path):
