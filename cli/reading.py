@@ -51,6 +51,9 @@ class Reading:
     year_column: Annotated[str | None, typer.Option(help="Items: the column of years; default year.")] = None
     text_column: Annotated[str | None, typer.Option(help="Items: the column of descriptions; default text.")] = None
     tags_column: Annotated[str | None, typer.Option(help="Items: the column of free tags; default tags.")] = None
+    available_column: Annotated[
+        str | None, typer.Option(help="Items: the column of availability, yes or no; default available.")
+    ] = None
 
     def arguments(self) -> dict[str, Any]:
         """Return the keyword arguments of ``load_dataset`` and ``read_dataset``."""

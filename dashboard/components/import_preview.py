@@ -48,7 +48,7 @@ def _unmatched(untitled: SomeItems, untaken: SomeItems) -> None:
     """Say which items one file names and the other does not: often an id is written in two ways."""
     if untitled.count:
         st.markdown(
-            f":orange[:material/warning:] Without a title: {_some(untitled)} of the interactions. If the items file "
+            f":orange[:material/warning:] Without a title: {_some(untitled)} of the interactions. If an items file "
             "should have titles for them, look at how both files write their ids."
         )
     if untaken.count:

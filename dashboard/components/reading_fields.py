@@ -42,6 +42,7 @@ ITEMS = (
     ReadingField("tags_column", "Items: column of tags", "", "Default: tags."),
     ReadingField("year_column", "Items: column of years", "", "Default: year."),
     ReadingField("text_column", "Items: column of descriptions", "", "Default: text."),
+    ReadingField("available_column", "Items: column of availability", "", "Yes or no, 1 or 0. Default: available."),
 )
 FORMAT = ReadingField("format", "Format", "auto", "It is found out by the first bytes and lines.")
 ENCODING = ReadingField("encoding", "Encoding of text", "auto", "`utf-8`, `cp1252`, `utf-16` or another.")

@@ -111,14 +111,15 @@ def test_items_that_one_file_names_and_the_other_does_not_are_told(fedmem, impor
 def test_the_options_of_reading_are_those_of_train(fedmem, imported, url, store, tmp_path):
     rows = "who,what,when\n" + "".join(f"u{n % 3},m{n % 5},{n}\n" for n in range(20)) + "broken\n"
     (tmp_path / "mine.csv").write_text(rows, encoding="utf-8")
-    (tmp_path / "films.csv").write_text("item_id,title\nm1,One\n", encoding="utf-8")
+    (tmp_path / "films.csv").write_text("item_id,title,shown\nm1,One,no\n", encoding="utf-8")
     (tmp_path / "pictures").mkdir()
     (tmp_path / "pictures" / "m2.png").touch()
     columns = ("--user-column", "who", "--item-column", "what", "--timestamp-column", "when", "--format", "csv")
-    files = ("--items", tmp_path / "films.csv", "--images", tmp_path / "pictures")
+    files = ("--items", tmp_path / "films.csv", "--images", tmp_path / "pictures", "--available-column", "shown")
     record = imported(tmp_path / "mine.csv", *columns, *files, "--skip-bad-rows", 1, "--name", "mine")
     assert (record["name"], record["new_interactions"], record["rows_skipped"]) == ("mine", 20, 1)
     assert store.item("mine", "m1").title == "One"
+    assert store.hidden_of("mine", ["m0", "m1"]) == {"m1"}
     assert store.item("mine", "m2").image_path == str(tmp_path / "pictures" / "m2.png")
 
 

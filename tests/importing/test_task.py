@@ -144,6 +144,13 @@ def test_what_is_available_of_items_that_deleted_users_alone_took_is_left_out(up
     assert store.hidden_of("shop", ["s1", "rare"]) == {"s1"}
 
 
+def test_the_column_of_availability_may_be_named(uploads, done, store):
+    orders, items = put(uploads, "orders.csv", ORDERS), put(uploads, "items.csv", "item_id,in_stock\ns1,no\ns2,yes\n")
+    options = {**OPTIONS, "available_column": "in_stock"}
+    assert done(orders, ImportUpload(dataset="shop", items=items, options=options)).state == "imported"
+    assert store.hidden_of("shop", ["s1", "s2"]) == {"s1"}
+
+
 @pytest.mark.parametrize(
     ("content", "options", "said"),
     [

@@ -40,6 +40,7 @@ class Reading:
     year_column: str | None = None
     text_column: str | None = None
     tags_column: str | None = None
+    available_column: str | None = None
 
     def __post_init__(self) -> None:
         if self.skip_bad_rows < 0:

@@ -310,3 +310,15 @@ def test_free_tags_are_read_as_genres_are_and_are_no_part_of_the_text(written):
     assert "tags" in stew.described
     (other,) = read(written("item_id,labels\n1,a;b\n", "more.csv"), tags_column="labels", genre_separator=";")
     assert (other.tags, other.described) == (("a", "b"), {"tags"})
+
+
+def test_the_column_of_availability_may_be_named(written):
+    content = "item_id,title,in_stock,available\n1,Soup,no,yes\n2,Stew,,no\n"
+    assert [item.available for item in read(written(content))] == [True, False]
+    assert [item.available for item in read(written(content), available_column="in_stock")] == [False, None]
+    with pytest.raises(DataError, match="there is no column 'stock'"):
+        read(written(content), available_column="stock")
+    with pytest.raises(DataError, match="--tags-column or --available-column"):
+        read(written("item_id,in_stock\n1,no\n"))
+    (soup,) = read(written("item_id,in_stock\n1,no\n"), available_column="in_stock")
+    assert (soup.available, soup.described) == (False, frozenset())

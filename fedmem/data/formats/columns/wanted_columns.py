@@ -145,7 +145,7 @@ class ItemColumns:
 
     def __init__(self, reading: Reading) -> None:
         described = (reading.title_column, reading.genres_column, reading.year_column, reading.text_column)
-        named = (*described, None, None, reading.tags_column)
+        named = (*described, None, reading.available_column, reading.tags_column)
         self._named = {field: name for field, name in zip(ITEM_FIELDS, named, strict=True) if name is not None}
         self._columns = {field: self._named.get(field, field) for field in ITEM_FIELDS}
         self._ids = (reading.items_id_column,) if reading.items_id_column else (reading.item_column, *ITEM_ID_NAMES)
@@ -182,7 +182,7 @@ class ItemColumns:
         if not self.fields:
             raise DataError(
                 f"{_no_column('title', names, where)}, nor another that describes an item; name one by --title-column, "
-                "--genres-column, --year-column, --text-column or --tags-column"
+                "--genres-column, --year-column, --text-column, --tags-column or --available-column"
             )
         picked = [found, *self.fields.values()]
         said = (field if field == name else f"{field} from {name!r}" for field, name in self.fields.items())
