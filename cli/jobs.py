@@ -96,6 +96,7 @@ def start(
     """Queue a training job for a trainer to take up, and print its number."""
     from fedmem.config_reader import load_config
     from fedmem.privacy.cost import before_start
+    from fedmem.privacy.startable import check_startable
     from fedmem.storage.catalogue import CatalogueStore
     from fedmem.storage.job_configs import whole_config
     from fedmem.storage.job_room import require_room
@@ -112,6 +113,7 @@ def start(
             catalogue.require_histories(dataset, loaded)
         needed = require_room(loaded, known, settings.data_dir, settings.job_memory)
         costs = before_start(loaded)
+        check_startable(loaded)
         row, _ = store.create(
             kind="experiment" if experiment else "training",
             dataset=dataset,

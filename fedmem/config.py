@@ -514,22 +514,12 @@ class ExperimentConfig(Section):
         return self
 
     @model_validator(mode="after")
-    def _release_comes(self) -> Self:
-        """Refuse a private transition memory that would never be seen."""
-        if not self.releases_transitions:
-            return self
-        if self.transitions.sketch_bits is not None:
+    def _pairs_can_be_private(self) -> Self:
+        """Refuse noise on cells, which is added to all pairs."""
+        if self.releases_transitions and self.transitions.sketch_bits is not None:
             raise ValueError(
                 f"transitions.sketch_bits = {self.transitions.sketch_bits} with privacy.transitions_epsilon: set it to "
                 "null, because noise is added to all pairs"
-            )
-        if self.federated.num_rounds < self.first_release_validation:
-            raise ValueError(
-                f"federated.num_rounds = {self.federated.num_rounds} with privacy.transitions_epsilon: the transition "
-                f"memory is released after round {self.release_round}, when 99 % of the clients are expected to be in "
-                f"it, and the first validation that reads it is of round {self.first_release_validation}: no model of "
-                f"an earlier round has it. Set federated.num_rounds to {self.first_release_validation} or more, raise "
-                "federated.client_fraction, lower evaluation.eval_every, or leave the budget out"
             )
         return self
 

@@ -29,6 +29,7 @@ from fedmem.nodes.flower_courier import FlowerCourier
 from fedmem.nodes.population import NodePopulation
 from fedmem.nodes.roster import FILE
 from fedmem.nodes.setup import setup_letter
+from fedmem.privacy.startable import check_startable
 from fedmem.resumable import check_resumable
 from fedmem.training_warnings import training_warnings
 
@@ -96,9 +97,11 @@ class TrainingRun:
 
         Raises:
             CheckpointError: if there is a run already.
+            ConfigError: if none may begin with this configuration.
         """
         directory = RunDirectory(path)
         directory.refuse_if_taken()
+        check_startable(snapshot.config)
         snapshot = replace(snapshot, postprocessors=_written(postprocessors))
         # Before anything is written: its device may be missing.
         run = cls(directory, snapshot, postprocessors=postprocessors, courier=courier)

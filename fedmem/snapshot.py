@@ -23,6 +23,7 @@ from fedmem.federated.server_optimizers import SERVER_OPTIMIZERS
 from fedmem.federated.start import check_device
 from fedmem.modality import FROZEN, Modality
 from fedmem.model.recommendation_losses import LOSSES
+from fedmem.privacy.startable import check_startable
 from fedmem.randomness import numpy_generator
 
 logger = logging.getLogger(__name__)
@@ -47,6 +48,7 @@ def take_snapshot(
             and the scale that it knows, and the cold users of then stay cold.
         texts_folder: where preference texts and their vectors are kept; unset, where all else that was encoded is.
     """
+    check_startable(config)
     check_device(config.device)
     _warn_of_weak_settings(config)
     writer = preference_writer(config.features.preference_source, Cache(texts_folder))

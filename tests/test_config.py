@@ -4,6 +4,7 @@ from pydantic import ValidationError
 from fedmem.config import ExperimentConfig
 from fedmem.config_reader import load_config
 from fedmem.errors import ConfigError
+from fedmem.privacy.startable import check_startable
 
 
 def test_the_tree_is_frozen_and_survives_json():
@@ -126,4 +127,4 @@ def test_a_run_that_would_measure_nothing_to_stop_by_is_refused(override):
 def test_a_release_that_never_comes_is_refused(fraction):
     overrides = ("privacy.transitions_epsilon=2", f"federated.client_fraction={fraction}")
     with pytest.raises(ConfigError, match="released after round 1000000"):
-        load_config(None, overrides)
+        check_startable(load_config(None, overrides))

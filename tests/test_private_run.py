@@ -13,8 +13,10 @@ from fedmem.errors import ConfigError
 from fedmem.experiment import TrainingRun
 from fedmem.federated.transition_release import unreleased
 from fedmem.memory.transitions import TransitionCounts, TransitionTable
+from fedmem.privacy.startable import check_startable
 from fedmem.serving import Recommender
-from tests.tiny import tiny_config, tiny_snapshot, trained
+from fedmem.snapshot import take_snapshot
+from tests.tiny import tiny_config, tiny_dataset, tiny_snapshot, trained
 
 PRIVATE = {
     "privacy": {"transitions_epsilon": 8},
@@ -94,9 +96,6 @@ def test_it_is_the_same_after_a_resume_and_a_deleted_user_leaves_the_exact_sum(
 @pytest.mark.parametrize(
     ("changes", "named"),
     [
-        ({"federated": {"num_rounds": 44}}, "num_rounds = 44"),
-        ({"federated": {"num_rounds": 49}}, r"num_rounds = 49 .* after round 44, .*num_rounds to 50 or more"),
-        ({"federated": {"num_rounds": 59}, "evaluation": {"eval_every": 30}}, "num_rounds to 60 or more"),
         ({"transitions": {"sketch_bits": 9}}, "sketch_bits = 9"),
         ({"privacy": {"transitions_epsilon": 0}}, "transitions_epsilon"),
     ],
@@ -107,12 +106,28 @@ def test_what_a_budget_cannot_be_kept_with_is_refused(changes: dict, named: str)
         validate_config(settings, "the test")
 
 
+@pytest.mark.parametrize(
+    ("rounds", "every", "named"),
+    [
+        (44, 10, "num_rounds = 44"),
+        (49, 10, r"num_rounds = 49 .* after round 44, .*num_rounds to 50 or more"),
+        (59, 30, "num_rounds to 60 or more"),
+        (50, 11, "to 55 or more"),  # the validation of round 44 is before the release
+    ],
+)
+def test_no_run_begins_with_fewer_rounds_than_a_validation_after_the_release_needs(rounds, every, named) -> None:
+    changes = {"federated": {"num_rounds": rounds}, "evaluation": {"eval_every": every}}
+    config = validate_config({"privacy": {"transitions_epsilon": 2}, **changes}, "the test")
+    with pytest.raises(ConfigError, match=named):
+        check_startable(config)
+    with pytest.raises(ConfigError, match=named):
+        take_snapshot(config, tiny_dataset())
+
+
 def test_as_many_rounds_will_do_as_a_validation_after_the_release_needs() -> None:
-    settings = {"privacy": {"transitions_epsilon": 2}, "federated": {"num_rounds": 50}}
-    assert validate_config(settings, "the test").first_release_validation == 50
-    at_a_validation = {**settings, "evaluation": {"eval_every": 11}}
-    with pytest.raises(ConfigError, match="to 55 or more"):  # that of round 44 is before the release
-        validate_config(at_a_validation, "the test")
+    config = validate_config({"privacy": {"transitions_epsilon": 2}, "federated": {"num_rounds": 50}}, "the test")
+    assert config.first_release_validation == 50
+    check_startable(config)
 
 
 def test_other_budgets_that_end_before_it_is_of_use_are_refused(tmp_path: Path) -> None:

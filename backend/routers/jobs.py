@@ -26,6 +26,7 @@ from fedmem.contracts import Job, JobDefaults, JobPage, JobRequest, LeakReport, 
 from fedmem.contracts.jobs import JobKind, JobState
 from fedmem.errors import UnknownError
 from fedmem.privacy.cost import before_start
+from fedmem.privacy.startable import check_startable
 from fedmem.serving import read_leaks
 from fedmem.storage.job_configs import default_config, whole_config
 from fedmem.storage.job_room import require_room
@@ -78,6 +79,7 @@ def create_job(
     known = whole_config(ExperimentConfig(), settings.job_config, parent)
     refuse_other_encoders(config, settings.encoders, known)
     costs = before_start(config)
+    check_startable(config)
     if parent is None:
         catalogue.require_histories(request.dataset, config)
     needed = require_room(config, dataset, settings.data_dir, settings.job_memory)

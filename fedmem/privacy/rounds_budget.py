@@ -120,8 +120,7 @@ def checked_budget(config: ExperimentConfig) -> RoundsBudget | None:
     """Read a configuration's budgets; None where its weights get no noise.
 
     Raises:
-        ConfigError: if the noise that is given costs more than they are in the first round, or before a validation
-            reads a transition memory that has a budget.
+        ConfigError: if the noise that is given costs more than they are in the first round.
     """
     budget = RoundsBudget.of(config)
     if budget and not budget.rounds:
@@ -131,19 +130,7 @@ def checked_budget(config: ExperimentConfig) -> RoundsBudget | None:
             f"privacy.{part}_noise = {getattr(privacy, f'{part}_noise'):g} spends epsilon {spent[part]:.3g} in one "
             f"round, and privacy.{part}_epsilon = {getattr(privacy, f'{part}_epsilon')}: raise it, or set it to null"
         )
-    if budget and config.releases_transitions:
-        _check_release(budget, config)
     return budget
-
-
-def _check_release(budget: RoundsBudget, config: ExperimentConfig) -> None:
-    wanted = config.first_release_validation
-    if budget.rounds < wanted:
-        raise ConfigError(
-            f"privacy.transitions_epsilon = {config.privacy.transitions_epsilon}: the first validation that reads what "
-            f"is released is of round {wanted}, and a round after round {budget.rounds} would spend more than "
-            f"{budget.settings}: raise that, or leave one of them out"
-        )
 
 
 def _prototypes(privacy: PrivacyConfig, delta: float, rate: float, rounds: int) -> Part:
