@@ -13,6 +13,7 @@ from fedmem.storage import datasets
 from fedmem.storage.ab_rows import AbTestRow, end_those, running_test, select_tests, test_of
 from fedmem.storage.engine import reading, writing
 from fedmem.storage.impressions import ATTRIBUTION_WINDOW
+from fedmem.storage.model_origin import origin_of
 from fedmem.storage.models import active_version, model_of
 from fedmem.storage.schema import ab_tests, impressions
 
@@ -61,7 +62,8 @@ class AbTestStore:
 
         Raises:
             UnknownModelError: if there is none of that name.
-            ConflictError: if it cannot be tried: it serves, its checkpoint is gone, nothing serves, or a test runs.
+            ConflictError: if it cannot be tried: it serves or is equal to what does, its checkpoint is gone, nothing
+                serves, or a test runs.
         """
         with writing(self._engine) as connection:
             model = model_of(connection, treatment)
@@ -73,6 +75,11 @@ class AbTestStore:
                 raise ConflictError(f"no model serves {model.dataset!r} that {treatment} could be compared with")
             if control == treatment:
                 raise ConflictError(f"model {treatment} serves all users of {model.dataset!r}: try another beside it")
+            if (origin := origin_of(connection, model)) == origin_of(connection, model_of(connection, control)):
+                raise ConflictError(
+                    f"model {treatment} and {control}, which serves {model.dataset!r}, are equal: both are round "
+                    f"{origin.round} of job {origin.job_id}; try another model"
+                )
             if (running := running_test(connection, dataset_id)) is not None:
                 raise ConflictError(
                     f"test {running.id} of {running.control} and {running.treatment} runs on {model.dataset!r}: stop "

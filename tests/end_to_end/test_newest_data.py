@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from fedmem.errors import ConfigError
+from fedmem.errors import ConfigError, ConflictError
 from fedmem.memory.transitions import TransitionCounts
+from fedmem.storage.ab_tests import AbTestStore
 from fedmem.storage.catalogue import CatalogueStore
 from fedmem.storage.catalogue_rows import Event, ItemRow
 from fedmem.storage.metrics import MetricStore
@@ -110,6 +111,8 @@ def test_the_old_model_stays_where_no_round_is_better(product):
     models = ModelStore(product.engine)
     assert [row.version for row in models.history()] == [first.model_version]
     assert found.held_back is None, "it is what serves, and does not wait"
+    with pytest.raises(ConflictError, match=f"are equal: both are round {first.best_round} of job 1"):
+        AbTestStore(product.engine).start(found.model_version, 0.5)
 
 
 @pytest.fixture(scope="module")

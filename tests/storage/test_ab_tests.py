@@ -2,6 +2,7 @@
 
 import pytest
 
+from fedmem.errors import ConflictError
 from fedmem.storage.ab_tests import AbTestStore, ArmCounts
 from fedmem.storage.impressions import HOUR, ImpressionStore, ShownList
 from fedmem.storage.models import ModelStore
@@ -33,6 +34,45 @@ def test_users_are_counted_once_and_another_activation_ends_it(engine, store, cl
     assert tests.counts(test) == (ArmCounts(control, 1, 0), ArmCounts(treatment, 1, 0))
     ModelStore(engine, clock).activate(treatment, "by hand")
     assert (tests.running(), tests.get(test.id).ended_because) == ([], f"{treatment} went into service: by hand")
+
+
+def going_on(store, parent, snapshot, last, best, weight=0.5):
+    """A job that goes on from another up to a round, of which one is its best; the model's version."""
+    queue(store, start_from=parent, snapshot=snapshot)
+    lease = claim(store)
+    store.begin(lease, snapshot_digest="digest", last_interaction_id=None)
+    if snapshot == "same":
+        store.inherit(lease, parent)
+        first = store.get(parent).round + 1
+    else:
+        store.commit_round(lease, result(0))
+        first = store.get(parent).model_round
+    for number in range(first, last + 1):
+        metrics = {"train": {"transition_strength": weight}}
+        store.commit_round(lease, result(number, is_best=number == best, metrics=metrics))
+    store.finish(lease, "succeeded", model_round=best, activate=False)
+    return f"job-{lease.job_id}-round-{best}"
+
+
+def test_two_names_of_one_round_are_no_test(engine, store, clock):
+    queue(store)
+    lease = claim(store)
+    store.begin(lease, snapshot_digest="digest", last_interaction_id=None)
+    for number in range(4):
+        metrics = {"train": {"transition_strength": 0.5}}
+        store.commit_round(lease, result(number, is_best=number == 2, metrics=metrics))
+    store.finish(lease, "succeeded", model_round=2, activate=True)
+    tests, control = AbTestStore(engine, clock), "job-1-round-2"
+    copied, taken_up = going_on(store, 1, "same", 5, 2), going_on(store, 1, "newest", 4, 2)
+    again = going_on(store, 3, "newest", 3, 2)
+    for equal in (copied, taken_up, again):
+        with pytest.raises(
+            ConflictError, match=f"{equal} and {control}, which serves 'demo', are equal: both are round"
+        ):
+            tests.start(equal, 0.5)
+    better = going_on(store, 1, "newest", 4, 4), going_on(store, 1, "same", 5, 5)
+    for other in (*better, going_on(store, 1, "newest", 4, 2, weight=0.25)):
+        tests.stop(tests.start(other, 0.5).id, "by hand")
 
 
 @pytest.mark.parametrize("how", ["stopped", "another activation", "rollback"])

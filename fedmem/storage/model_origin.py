@@ -1,0 +1,40 @@
+"""Which round a model is: a job that goes on from another, and finds no better round, leaves that one's again."""
+
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, func, or_, select
+
+from fedmem.storage.models import ModelRow
+from fedmem.storage.schema import jobs, metrics
+
+WEIGHT = "transition_strength"  # chosen anew by each validation, also of a model that is taken up
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Models of one origin are equal: the job and the round that trained it, and what its transition memory weighs."""
+
+    job_id: int
+    round: int
+    weight: float | None
+
+
+def origin_of(connection: Connection, model: ModelRow) -> Origin:
+    """Find where a model comes from, through all jobs that went on without gain."""
+    job_id = model.job_id
+    while (parent := _trained_before(connection, job_id, model.round)) is not None:
+        job_id = parent
+    of_round = metrics.c.job_id == model.job_id, metrics.c.round == model.round
+    weight = select(metrics.c.value).where(*of_round, metrics.c.split == "train", metrics.c.name == WEIGHT)
+    return Origin(job_id, model.round, connection.scalar(weight))
+
+
+def _trained_before(connection: Connection, job_id: int, round: int) -> int | None:
+    """Name the job that a job has this round from, None if it trained it itself."""
+    parent = jobs.alias()
+    best = func.coalesce(func.nullif(parent.c.best_round, 0), parent.c.round)
+    copied = (jobs.c.snapshot == "same") & (parent.c.round >= round)
+    taken_up = (jobs.c.snapshot == "newest") & (best == round)
+    wanted = select(parent.c.id).join(jobs, jobs.c.start_from == parent.c.id)
+    found: int | None = connection.scalar(wanted.where(jobs.c.id == job_id, or_(copied, taken_up)))
+    return found
