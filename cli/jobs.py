@@ -19,6 +19,7 @@ from fedmem.errors import ConfigError
 
 if TYPE_CHECKING:
     from fedmem.contracts import Job
+    from fedmem.storage.catalogue import CatalogueStore
     from fedmem.storage.jobs import JobRow, JobStore
 
 app = typer.Typer(help="Queue, watch, pause, resume, stop, compare and remove training jobs.", no_args_is_help=True)
@@ -74,7 +75,10 @@ def show(job: JobId, database_url: DatabaseUrl = None, as_json: AsJson = False) 
 
 @app.command()
 def start(
-    dataset: Annotated[str, typer.Option(metavar="NAME", help="An imported data set.")],
+    dataset: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="An imported data set; default that of --start-from, or the only one."),
+    ] = None,
     config: ConfigFile = None,
     overrides: Overrides = None,
     experiment: Annotated[bool, typer.Option("--experiment", help="Do not put its model into service.")] = False,
@@ -108,15 +112,16 @@ def start(
         parent = None if start_from is None else store.get(start_from)
         loaded = whole_config(said, settings.job_config, parent)
         catalogue = CatalogueStore(store.engine)
-        known = catalogue.dataset(dataset)
+        name = _dataset_meant(catalogue, parent) if dataset is None else dataset
+        known = catalogue.dataset(name)
         if parent is None:
-            catalogue.require_histories(dataset, loaded)
+            catalogue.require_histories(name, loaded)
         needed = require_room(loaded, known, settings.data_dir, settings.job_memory)
         costs = before_start(loaded)
         check_startable(loaded)
         row, _ = store.create(
             kind="experiment" if experiment else "training",
-            dataset=dataset,
+            dataset=name,
             config=loaded.model_dump(mode="json"),
             num_rounds=loaded.federated.num_rounds,
             repeats_of_dataset=not loaded.data.says_repeats,
@@ -133,6 +138,24 @@ def start(
     answers.print(str(row.id))
     if waiting:
         notes.print("no trainer has been seen yet: start one with fedmem trainer")
+
+
+def _dataset_meant(catalogue: "CatalogueStore", parent: "JobRow | None") -> str:
+    """Choose the data set of a job that names none, and say which it is.
+
+    Raises:
+        ConfigError: if there are several, naming them, or none.
+    """
+    if parent is not None:
+        notes.print(f"on the data set {parent.dataset}, which job {parent.id} was trained on")
+        return parent.dataset
+    there = [row.name for row in catalogue.datasets()]
+    if not there:
+        raise ConfigError("there is no data set to train on: import one with fedmem data import PATH")
+    if len(there) > 1:
+        raise ConfigError(f"there are several data sets: {', '.join(there)}; name the one to train on by --dataset")
+    notes.print(f"on the data set {there[0]}, the only one")
+    return there[0]
 
 
 @app.command()

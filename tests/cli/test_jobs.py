@@ -11,6 +11,7 @@ from cli.auditing import budget_of, of_cohorts, spent, unmeasured
 from fedmem.config_reader import validate_config
 from fedmem.contracts import Leak, LeakReport
 from fedmem.serving import read_leaks
+from fedmem.storage.catalogue import CatalogueStore
 from fedmem.storage.engine import writing
 from tests.end_to_end.products import Product
 from tests.tiny import tiny_config
@@ -63,6 +64,36 @@ def test_what_is_not_there_is_one_clear_error(fedmem, product):
     assert unknown.code == 2
     assert "'nothing'" in unknown.err
     assert "tiny" in unknown.err
+
+
+def test_a_data_set_need_not_be_named_where_one_alone_can_be_meant(fedmem, tmp_path):
+    product = Product.made(tmp_path)
+    start = ("jobs", "start", "--database-url", product.url)
+    started = fedmem(*start)
+    assert (started.code, "on the data set tiny, the only one" in started.err) == (0, True), started.err
+    product.write("books", "b", "Book")
+    refused = fedmem(*start)
+    assert refused.code == 2
+    assert "there are several data sets: books, tiny; name the one to train on by --dataset" in refused.err
+    for name in ("books", "tiny"):
+        assert fedmem(*start, "--dataset", name).code == 0
+    assert [job.dataset for job in product.jobs.page()] == ["tiny", "books", "tiny"], "what is refused is not queued"
+    product.engine.dispose()
+
+
+def test_a_job_that_goes_on_is_on_the_data_set_of_the_other(fedmem, product, finished):
+    more = ("--set", "federated.num_rounds=99", "--experiment")
+    started = fedmem("jobs", "start", "--start-from", finished, *more, "--database-url", product.url)
+    assert (started.code, f"on the data set tiny, which job {finished} was" in started.err) == (0, True), started.err
+    product.jobs.stop(int(started.out))
+
+
+def test_without_a_data_set_an_import_is_what_comes_first(fedmem, tmp_path):
+    product = Product.made(tmp_path)
+    CatalogueStore(product.engine).remove("tiny")
+    outcome = fedmem("jobs", "start", "--database-url", product.url)
+    product.engine.dispose()
+    assert (outcome.code, "import one with fedmem data import PATH" in outcome.err) == (2, True)
 
 
 @pytest.mark.parametrize("damage", ["message = x'ff'", "round = 'many'", "config = 'none', created_at = 'then'"])
