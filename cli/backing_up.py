@@ -1,6 +1,6 @@
 """``fedmem backup`` and ``fedmem restore``: the database and the data folder, together."""
 
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -8,7 +8,7 @@ import typer
 
 from cli.database import opened
 from cli.options import DatabaseUrl, ServiceDir, runs_in
-from cli.screen import counted, notes
+from cli.screen import counted, in_utc, notes
 from fedmem.environment import keep_files_private
 from fedmem.errors import ConflictError, DataError
 
@@ -55,8 +55,8 @@ def restore(
     if not migrations.knows(revision := read_manifest(folder).revision):
         raise DataError(f"{folder} is of a newer FedMem (its database is at {revision}): restore it with that version")
     restored = restore_backup(folder, database_url or DEFAULT_URL, data_dir)
-    at = datetime.fromtimestamp(restored.made_at)
-    notes.print(f"restored as it was on {at:%Y-%m-%d at %H:%M:%S}: {counted(len(restored.files), 'file')}")
+    at = in_utc(datetime.fromtimestamp(restored.made_at, UTC))
+    notes.print(f"restored as it was on {at} UTC: {counted(len(restored.files), 'file')}")
     notes.print("users who were deleted after that are in it again: delete them again")
     if revision != migrations.head():
         notes.print("it is of an earlier FedMem; run: fedmem db upgrade")

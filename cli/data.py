@@ -10,12 +10,14 @@ from cli.database import catalogue
 from cli.options import AsJson, DatabaseUrl, ServiceDir, Yes, runs_in
 from cli.reading import Reading, with_reading
 from cli.removing import ask, megabytes, remove_jobs, show_removable
-from cli.screen import answer_json, answers, counted, download, notes, stages
+from cli.screen import answer_json, answers, counted, download, in_utc, notes, stages
 from fedmem.errors import StorageError
 from fedmem.identifiers import dataset_name_of
 
 if TYPE_CHECKING:
     from fedmem.storage.catalogue import CatalogueStore
+
+IMPORTED = "imported (UTC)"
 
 app = typer.Typer(help="Fetch or make data sets, and bring them into the database.", no_args_is_help=True)
 
@@ -105,12 +107,11 @@ def show_datasets(database_url: DatabaseUrl = None, as_json: AsJson = False) -> 
         notes.print("no data set yet; import one: fedmem data import PATH")
         return
     table = Table()
-    for column in ("name", "users", "items", "interactions", "imported", "from"):
-        table.add_column(column, justify="left" if column in ("name", "imported", "from") else "right")
+    for column in ("name", "users", "items", "interactions", IMPORTED, "from"):
+        table.add_column(column, justify="left" if column in ("name", IMPORTED, "from") else "right")
     for row in rows:
-        imported_at = f"{row.imported_at.astimezone():%Y-%m-%d %H:%M}"
         counts = (f"{count:,}" for count in (row.users, row.items, row.interactions))
-        table.add_row(row.name, *counts, imported_at, row.source)
+        table.add_row(row.name, *counts, in_utc(row.imported_at), row.source)
     answers.print(table)
 
 

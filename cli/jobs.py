@@ -3,7 +3,7 @@
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -218,14 +218,16 @@ def show_log(
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Until the job has ended.")] = False,
     database_url: DatabaseUrl = None,
 ) -> None:
-    """Show a job's log."""
+    """Show a job's log, with times in UTC."""
     with job_store(database_url) as store:
         last = 0
+        notes.print("times are in UTC")
         while True:
             row = store.get(job)
             while lines := store.logs(job, after_id=last):
                 for line in lines:
-                    answers.print(f"{datetime.fromtimestamp(line.time):%H:%M:%S} {line.level} {line.message}")
+                    at = datetime.fromtimestamp(line.time, UTC)
+                    answers.print(f"{at:%d %b %H:%M:%S} {line.level} {line.message}")
                 last = lines[-1].id
             if not follow or row.state in ("succeeded", "failed", "stopped"):
                 return

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,7 +10,7 @@ from rich.table import Table
 
 from cli.database import opened
 from cli.options import AsJson, DatabaseUrl, ServiceDir, runs_in
-from cli.screen import answer_json, answers, notes
+from cli.screen import answer_json, answers, in_utc, notes
 
 if TYPE_CHECKING:
     from backend.services import Services
@@ -28,7 +27,7 @@ app = typer.Typer(
 
 OfDataset = Annotated[str | None, typer.Option(metavar="NAME", help="Only of this data set.")]
 STATES = {"in_service": "in service", "ready": "ready", "replaced": "served before"}
-NEWEST = 100
+NEWEST, MADE = 100, "made (UTC)"
 
 
 @app.command("list")
@@ -90,12 +89,12 @@ def _note(model: "ModelVersion", tests: Mapping[str, Any]) -> str | None:
 
 def _table(found: "list[ModelVersion]") -> Table:
     table = Table()
-    for name in ("model", "data set", "state", "test NDCG@10", "made"):
-        table.add_column(name, no_wrap=name in ("model", "made"), overflow="fold")
+    for name in ("model", "data set", "state", "test NDCG@10", MADE):
+        table.add_column(name, no_wrap=name in ("model", MADE), overflow="fold")
     for model in found:
         figure = model.metrics.get("test", {}).get("NDCG@10")
         state = STATES[model.state] if model.kept else f"{STATES[model.state]}, no longer kept"
-        made = f"{model.created_at.astimezone():%Y-%m-%d %H:%M}"
+        made = in_utc(model.created_at)
         table.add_row(model.version, model.dataset, state, "" if figure is None else f"{figure:.4f}", made)
     return table
 
@@ -117,11 +116,11 @@ def history(dataset: OfDataset = None, database_url: DatabaseUrl = None, as_json
         notes.print("nothing has served yet: fedmem models activate MODEL puts one into service")
         return
     table = Table()
-    for name in ("data set", "model", "since", "until", "reason"):
+    for name in ("data set", "model", "since (UTC)", "until (UTC)", "reason"):
         table.add_column(name, no_wrap=name not in ("data set", "reason"), overflow="fold")
     for one in found:
         table.add_row(
-            one.dataset, one.version, _local(one.since), "" if one.until is None else _local(one.until), one.reason
+            one.dataset, one.version, in_utc(one.since), "" if one.until is None else in_utc(one.until), one.reason
         )
     answers.print(table)
 
@@ -176,10 +175,6 @@ def export(
 def _say(row: "ModelRow") -> None:
     notes.print(f"the data set {row.dataset} is served by {row.version}")
     answers.print(row.version)
-
-
-def _local(moment: datetime) -> str:
-    return f"{moment.astimezone():%Y-%m-%d %H:%M}"
 
 
 def _require(engine: Any, dataset: str | None) -> None:

@@ -11,7 +11,8 @@ from rich.table import Table
 
 from cli.database import opened
 from cli.options import AsJson, ConfigFile, DatabaseUrl, Overrides
-from cli.screen import answer_json, answers, notes
+from cli.screen import answer_json, answers, in_utc, notes
+from fedmem.times import written
 
 if TYPE_CHECKING:
     from fedmem.storage.schedules import ScheduleStore
@@ -23,6 +24,7 @@ app = typer.Typer(
 )
 
 ScheduleId = Annotated[int, typer.Argument(metavar="SCHEDULE", help="As `fedmem schedules list` shows it.")]
+NEXT = "next (UTC)"
 CRON = "When: minute, hour, day of the month, month and day of the week in quotes, such as '0 3 * * *'."
 TIMEZONE = "In which the times are read, such as Europe/Berlin."
 ROUNDS = "For how many rounds the model in service goes on each time."
@@ -47,10 +49,10 @@ def show_schedules(database_url: DatabaseUrl = None, as_json: AsJson = False) ->
         notes.print("no schedules yet: add one with fedmem schedules add --dataset NAME --cron '0 3 * * *'")
         return
     table = Table(box=None, header_style="bold", pad_edge=False)
-    for name in ("id", "data set", "when", "zone", "rounds", "next", "last job"):
-        table.add_column(name, no_wrap=name not in ("next", "last job"), overflow="fold")
+    for name in ("id", "data set", "when", "zone", "rounds", NEXT, "last job"):
+        table.add_column(name, no_wrap=name not in (NEXT, "last job"), overflow="fold")
     for row in rows:
-        next_at = "paused" if row.paused else _local(row.next_at, row.timezone)
+        next_at = "paused" if row.paused or row.next_at is None else in_utc(row.next_at)
         job = "" if row.last_job is None else f"{row.last_job} {row.last_job_state}"
         table.add_row(str(row.id), row.dataset, row.cron, row.timezone, str(row.rounds), next_at, job)
     answers.print(table)
@@ -161,11 +163,12 @@ def _change(url: str | None, schedule: int, values: dict[str, Any]) -> None:
 
 
 def _local(moment: datetime | float | None, timezone: str) -> str:
-    """Write a time as the schedule's zone has it; nothing for none."""
+    """Write a time as the schedule's zone has it, and name the zone; nothing for none."""
     if moment is None:
         return ""
     moment = moment if isinstance(moment, datetime) else datetime.fromtimestamp(moment, UTC)
     zone: tzinfo = UTC
     with suppress(ZoneInfoNotFoundError, ValueError):  # of a row that was damaged
         zone = ZoneInfo(timezone)
-    return f"{moment.astimezone(zone):%Y-%m-%d %H:%M %Z}"
+    there = moment.astimezone(zone)
+    return f"{written(there, datetime.now(UTC))} {there:%Z}"

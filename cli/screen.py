@@ -6,6 +6,7 @@ import logging
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from typing import Any
 
 from rich.console import Console
@@ -24,6 +25,7 @@ from rich.table import Column
 
 from fedmem.errors import FedMemError
 from fedmem.logs import logs_as_json
+from fedmem.times import written
 
 # Titles, ids and paths stand as they are: no [markup] and no :emoji: in them.
 answers = Console(soft_wrap=True, highlight=False, markup=False, emoji=False)
@@ -88,6 +90,11 @@ def download(name: str) -> Iterator[Callable[[int, int | None], None]]:
     with Progress(*columns, console=notes) as progress:
         task = progress.add_task(f"fetching {name}", total=None)
         yield lambda done, total: progress.update(task, completed=done, total=total)
+
+
+def in_utc(moment: datetime) -> str:
+    """Write a time of a list, whose column says that it is UTC."""
+    return written(moment.astimezone(UTC), datetime.now(UTC))
 
 
 def counted(number: int, thing: str) -> str:

@@ -1,7 +1,8 @@
-"""When an interaction was: the one reader of times, by which files and feedback become seconds since 1970.
+"""When something was: the one reader of times, by which files and feedback become seconds since 1970, and the writer.
 
 ``read_time`` reads one value, as feedback brings it. ``data.formats.columns`` reads a column by the same pieces:
 its numbers all at once in the unit of most of them, its dates by ``read_date``, once for each that is distinct.
+``written`` is the form of times on the screen and the command line.
 """
 
 import re
@@ -86,6 +87,12 @@ def check_seconds(seconds: float, value: object) -> float:
     if not YEAR_1 <= seconds < YEAR_2101:
         raise DataError(f"{_described(value)} is no time of the years 1 to 2100; give seconds since 1970")
     return seconds
+
+
+def written(moment: datetime, now: datetime) -> str:
+    """Write a time for readers, by the clock of its zone: 28 Nov, 10:05, with its year where now is another."""
+    year = "" if moment.year == now.astimezone(moment.tzinfo).year else f" {moment.year}"
+    return f"{moment:%d %b}{year}, {moment:%H:%M}"
 
 
 def _of_number(number: Any, value: object) -> float:

@@ -8,7 +8,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from fedmem.errors import DataError
-from fedmem.times import UNITS, read_date, read_time, unit_of
+from fedmem.times import UNITS, read_date, read_time, unit_of, written
 
 MOMENT = datetime(2025, 11, 24, 16, 0, tzinfo=UTC)
 
@@ -113,3 +113,13 @@ def test_a_date_of_a_given_form():
     assert read_date("31.12.2025", "%d.%m.%Y") == read_date("12/31/2025", "%m/%d/%Y") == read_date("2025-12-31")
     with pytest.raises(DataError, match=r"'12/31/2025' is neither a number .* nor a date of the form %d/%m/%Y"):
         read_date("12/31/2025", "%d/%m/%Y")
+
+
+def test_a_time_is_written_by_its_zone_with_the_year_where_it_is_another():
+    berlin = timezone(timedelta(hours=1))
+    assert written(MOMENT, MOMENT + timedelta(days=30)) == "24 Nov, 16:00"
+    assert written(MOMENT.astimezone(berlin), MOMENT) == "24 Nov, 17:00"
+    assert written(MOMENT, MOMENT + timedelta(days=60)) == "24 Nov 2025, 16:00"
+    new_year = datetime(2025, 12, 31, 23, 30, tzinfo=UTC)
+    assert written(new_year, new_year) == "31 Dec, 23:30"
+    assert written(new_year.astimezone(berlin), new_year) == "01 Jan, 00:30"

@@ -1,13 +1,17 @@
 """``fedmem models``: what serves, what waits, and changing it, on the command line."""
 
 import json
+import re
 import shutil
+import time
 from collections.abc import Iterator
+from datetime import UTC, datetime
 
 import pytest
 
 from fedmem.serving import Question, Recommender
 from fedmem.storage.jobs import RoundResult
+from fedmem.times import written
 from tests.end_to_end.products import Product
 
 
@@ -37,6 +41,43 @@ def test_an_empty_database_says_how_to_begin(fedmem, tmp_path):
         assert json.loads(fedmem("models", command, "--json", *url).out) == []
     refused = fedmem("models", "rollback", "tiny", *url)
     assert (refused.code, "error:" in refused.err) == (2, True)
+
+
+@pytest.fixture
+def tokyo(monkeypatch):
+    """A machine nine hours before UTC."""
+    with monkeypatch.context() as patch:
+        patch.setenv("TZ", "Asia/Tokyo")
+        time.tzset()
+        yield
+    time.tzset()
+
+
+def test_times_are_utc_in_one_form_and_say_so_once(fedmem, product, run, tokyo):
+    def shown(moment):
+        return written(datetime.fromisoformat(moment), datetime.now(UTC))
+
+    def command(*words):
+        return fedmem(*words, "--database-url", product.url)
+
+    def told(*words):
+        return json.loads(command(*words, "--json").out)[0]
+
+    assert command("schedules", "add", "--dataset", "tiny", "--cron", "0 3 * * *", "--timezone", "Asia/Tokyo").code == 0
+    for words, column, name in (
+        (("models", "list"), "made", "created_at"),
+        (("models", "history"), "since", "since"),
+        (("data", "list"), "imported", "imported_at"),
+        (("schedules", "list"), "next", "next_at"),
+    ):
+        said = command(*words).out
+        assert (f"{column} (UTC)" in said, shown(told(*words)[name]) in said) == (True, True), said
+        assert not re.search(r"\d{4}-\d\d-\d\d|JST", said)
+    assert command("schedules", "remove", "1").code == 0
+    log = command("jobs", "logs", 1)
+    (first, *_) = product.jobs.logs(1)
+    assert log.out.startswith(f"{datetime.fromtimestamp(first.time, UTC):%d %b %H:%M:%S} INFO")
+    assert log.err == "times are in UTC\n"
 
 
 def test_what_serves_what_waits_and_what_is_tried_are_listed(fedmem, product, run):
