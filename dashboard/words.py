@@ -89,8 +89,13 @@ def ago(moment: datetime, now: datetime | None = None) -> str:
 
 
 def share(value: float) -> str:
-    """Write a number between 0 and 1 as the field writes it: .464."""
-    return f"{value:.3f}".removeprefix("0")
+    """Write a number between 0 and 1, or one below 0 that noise has made, as the field writes it: .464, −.029."""
+    return ("−" if round(value, 3) < 0 else "") + f"{abs(value):.3f}".removeprefix("0")
+
+
+def difference(value: float) -> str:
+    """Write how much more or less a share is than another: +.030, −.029."""
+    return ("+" if round(value, 3) > 0 else "") + share(value)
 
 
 def counted(count: int, rate: Rate | None) -> str:

@@ -10,7 +10,7 @@ from dashboard.charts.trials import trials_chart
 from dashboard.components.drawings import panel
 from dashboard.components.tables import Bar, words_table
 from dashboard.plain_text import in_markdown
-from dashboard.words import duration, share
+from dashboard.words import difference, duration, share
 from fedmem.contracts import Ablation, Experiment, Measured, MeasuredModel, Tuning
 
 SHOWN, NEW_USERS = ("HR@10", "NDCG@10"), "NDCG@10"
@@ -121,7 +121,8 @@ def _new_items(found: Ablation) -> None:
         cells = {"Model": row.name, **{metric: _cell(row.metrics.get(metric)) for metric in shown}}
         for metric in shown:
             if gap := gaps.get((row.name, metric)):
-                cells[f"Minus {gap.other}"] = f"{gap.mean:+.3f} ({gap.low:+.3f} to {gap.high:+.3f})"
+                mean, low, high = map(difference, (gap.mean, gap.low, gap.high))
+                cells[f"Minus {gap.other}"] = f"{mean} ({low} to {high})"
         rows.append(cells)
     words_table(rows)
 

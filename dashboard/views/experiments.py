@@ -16,7 +16,7 @@ from dashboard.components.tables import words_table
 from dashboard.plain_text import in_markdown
 from dashboard.rounds import Rounds
 from dashboard.transport import BackendError
-from dashboard.words import as_sentence, job_name, shown_value, with_error
+from dashboard.words import as_sentence, difference, job_name, shown_value, with_error
 from fedmem.contracts import ExperimentSummary, Job, ModelVersion
 from fedmem.contracts.traffic import DIRECTIONS, bytes_of_training
 from fedmem.rungs import RUNGS, model_title
@@ -164,7 +164,7 @@ def _above(model: ModelVersion, start: Rounds) -> dict[str, str]:
     levels, reached = baselines(start, METRIC), model.metrics.get("validation", {}).get(METRIC)
     if not levels or reached is None:
         return {ABOVE: "–"}
-    return {ABOVE: f"{reached - max(levels.values()):+.3f}"}
+    return {ABOVE: difference(reached - max(levels.values()))}
 
 
 def _figures(job: Job, model: ModelVersion, start: Rounds) -> dict[str, str]:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from dashboard.words import share
+from dashboard.words import difference, share
 from tests.dashboard.example_rounds import BASELINES, Curves
 from tests.dashboard.pretended_trainer import PretendedTrainer
 from tests.dashboard.sites import backend_on, word_tables
@@ -42,7 +42,7 @@ def test_a_job_says_how_far_it_is_from_the_best_baseline(page, filled):
     start = filled.get(f"/jobs/{filled.full}/metrics")["rounds"][0]["metrics"]["validation"]
     model = next(one for one in filled.get("/models")["models"] if one["job_id"] == filled.full)
     best = max(start[f"{name}_NDCG@10"] for name in NAMES)
-    assert said == f"{model['metrics']['validation']['NDCG@10'] - best:+.3f}"
+    assert said == difference(model["metrics"]["validation"]["NDCG@10"] - best)
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +65,7 @@ def test_jobs_that_measured_no_baselines_have_none(page, nodes_api):
     by_jobs = {tuple(shown["Job"]): shown for shown in word_tables(app) if "Job" in shown}
     mixed = next(shown for jobs, shown in by_jobs.items() if "1" in jobs)
     assert sorted(mixed["Job"]) == ["1", "2", *["baseline"] * 3]
-    assert of_job(mixed, 1, "Minus baseline")[0] in "+-"
+    assert of_job(mixed, 1, "Minus baseline")[0] in "+−"
     assert of_job(mixed, 2, "Minus baseline") == "–"
     assert share(BASELINES["ease_NDCG@10"]) in list(mixed["Val. NDCG@10"])
     assert ("3",) in by_jobs

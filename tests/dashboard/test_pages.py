@@ -760,7 +760,7 @@ def test_an_ablation_shows_its_table_and_which_differences_are_real(page, filled
     new_users = next(shown for shown in tables if "n = 10" in shown)
     assert list(new_users["n = 10"]) == [".200 ± .010"]
     new_items = next(shown for shown in tables if "NDCG@20" in shown)
-    assert list(new_items["Minus ridge on genres, per user"]) == ["–", "+0.030 (+0.010 to +0.050)"]
+    assert list(new_items["Minus ridge on genres, per user"]) == ["–", "+.030 (+.010 to +.050)"]
     app.selectbox(key="differences-ladder").select("item-item counts").run()
     assert "item-item counts minus the other, NDCG@10" in words(app)
 
