@@ -299,7 +299,9 @@ class SecureSumsConfig(Section):
         16, "Clients with whom each shares masks."
     )
     threshold: Annotated[float, Field(ge=0.5, le=1)] = setting(
-        0.66, "Share of a client's neighbours that must be left at the end, so that its mask can be taken off."
+        0.66,
+        "Share of a client and its neighbours that must be left at the end, so that its mask can be taken off: 0.66 or "
+        "more, and where not all are neighbours at least 13 of 17 (docs/privacy.md).",
     )
 
 

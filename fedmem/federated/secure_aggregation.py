@@ -74,7 +74,7 @@ class SecureAggregation:
         rng = numpy_generator(self.config.seed, f"neighbours in {purpose}", number)
         graph = neighbours(clients.tolist(), config.neighbours, rng)
         degree = len(graph[int(clients[0])])
-        session = Session(purpose, number, graph, keys, threshold_of(config.threshold, degree + 1))
+        session = Session(purpose, number, graph, keys, threshold_of(config.threshold, degree + 1, len(clients)))
         self.population.share_secrets(session)
         return session
 

@@ -66,7 +66,7 @@ class MaskedSession:
         """Draw who shares masks with whom, on which no result depends."""
         rng = numpy_generator(config.seed, f"neighbours in {label}", number)
         graph = neighbours(sorted(keys), config.secure_sums.neighbours, rng)
-        threshold = threshold_of(config.secure_sums.threshold, len(graph[min(keys)]) + 1)
+        threshold = threshold_of(config.secure_sums.threshold, len(graph[min(keys)]) + 1, len(keys))
         public = {one: mask for one, (mask, _) in keys.items()}
         return cls(Session(label, number, graph, public, threshold), keys)
 

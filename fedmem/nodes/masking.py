@@ -21,7 +21,7 @@ from fedmem.nodes.sums_before import SumsBefore
 from fedmem.secure_sums.client import MaskingClient, Shares
 from fedmem.secure_sums.keys import public_key
 from fedmem.secure_sums.sealing import seal, unseal
-from fedmem.secure_sums.session import KEY_BYTES, Session
+from fedmem.secure_sums.session import KEY_BYTES, Session, least_threshold
 from fedmem.secure_sums.shamir import SHARE_BYTES
 
 FILE = "secure_sum.json"
@@ -147,9 +147,10 @@ class MaskingNode:
             return Letter({"shares": told["shares"]})
         device, facts = self._device(told), told["opened"]
         least = max(facts["threshold"], min(self.least, len(facts["neighbours"]) + 1))
-        if device.client not in survivors or len(set(survivors)) < least:
-            raise TrainingError(f"the server asks {len(survivors)} nodes for shares, and {least} are the fewest here")
-        self._note(told["questions"], [str(tag) for tag in letter.facts["of"]], len(set(survivors)))
+        known = set(survivors) & {device.client, *facts["neighbours"]}
+        if device.client not in known or len(known) < least:
+            raise TrainingError(f"the server asks {len(known)} nodes for shares, and {least} are the fewest here")
+        self._note(told["questions"], [str(tag) for tag in letter.facts["of"]], len(known))
         shares = {str(owner): hex(share) for owner, share in device.reveal(set(survivors)).items()}
         # The secrets go with this: from here on nothing of this sum can be unmasked by who reads the disk.
         found = {"session": letter.facts["session"], "survivors": survivors, "shares": shares}
@@ -174,8 +175,11 @@ class MaskingNode:
             raise TrainingError(f"the sum would be of {nodes} nodes, and {self.least} are the fewest for this one")
         if len(set(known)) != len(known) or facts["keys"][str(own)] != keys or own in others:
             raise TrainingError("the keys of this sum are not those of as many nodes")
-        if not 2 * threshold > len(others) + 1:
-            raise TrainingError(f"{threshold} of {len(others) + 1} shares would take a mask off")
+        if threshold < (fewest := least_threshold(len(others) + 1, nodes)):
+            raise TrainingError(
+                f"{threshold} of {len(others) + 1} shares would take a mask off, and {fewest} are the fewest that keep "
+                "a server from reading a part of the sum"
+            )
 
     def _told(self, letter: Letter, *stages: str) -> dict[str, Any]:
         found = read_json(self.path) if self.path.exists() else {"session": None, "stage": None}

@@ -3,14 +3,20 @@
 from fedmem.config import ExperimentConfig
 from fedmem.errors import ConfigError
 from fedmem.privacy.rounds_budget import checked_budget
+from fedmem.secure_sums.session import LEAST_SHARE
 
 
 def check_startable(config: ExperimentConfig) -> None:
-    """Refuse to begin a run whose budget would buy nothing.
+    """Refuse to begin a run whose budget would buy nothing, or whose secure sums would hide too little.
 
     Raises:
         ConfigError: naming the settings.
     """
+    if config.secure_sums.enabled and config.secure_sums.threshold < LEAST_SHARE:
+        raise ConfigError(
+            f"secure_sums.threshold = {config.secure_sums.threshold}: a server that tells clients different things of "
+            f"who is gone could read sums of a few of them. Set it to {LEAST_SHARE} or more"
+        )
     if config.releases_transitions:
         _check_rounds(config)
         _check_paid(config)

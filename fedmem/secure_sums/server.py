@@ -54,6 +54,6 @@ def _secret(session: Session, owner: int, revealed: Revealed) -> int:
         raise TrainingError(
             f"the secure sum of {session.purpose}, round {session.number}, cannot be read: {len(holders)} of the "
             f"{session.degree + 1} who hold shares of a client's masks are left, and {session.threshold} are needed to "
-            "take them off. Repeat the round, or lower secure_sums.threshold."
+            "take them off. Repeat the round."
         )
     return combine({session.point(owner, holder): revealed[holder][owner] for holder in holders[: session.threshold]})

@@ -11,6 +11,10 @@ SEALED_BYTES = (
     2 * SHARE_BYTES + 12 + 16
 )  # both shares for one neighbour, with nonce and tag of authenticated encryption
 
+# Of a secret's holders: with two thirds a sum of clients who are all neighbours is of half of them at least, whatever
+# a server says of who is gone, and with just more than half of two.
+LEAST_SHARE = 0.66
+
 
 @dataclass(frozen=True, eq=False)
 class Session:
@@ -60,12 +64,23 @@ class Session:
         return self.degree * (2 * KEY_BYTES + SEALED_BYTES + 1)
 
 
-def threshold_of(share: float, holders: int) -> int:
-    """Tell how many of a secret's holders a share is, and always more than half of them.
+def threshold_of(share: float, holders: int, clients: int) -> int:
+    """Tell how many of a secret's holders a share is, and no fewer than ``least_threshold``."""
+    return max(math.ceil(share * holders), least_threshold(holders, clients))
 
-    With half or fewer a server could have one half reveal a client's own mask and the other its shared ones.
+
+def least_threshold(holders: int, clients: int) -> int:
+    """Tell how many shares have to be needed, so that a server that lies about who is gone reads no small part.
+
+    Each holder reveals one of a client's two secrets, and lets h - t of its h be gone. Where all of n clients are
+    neighbours, taking off the masks of one who is left out takes t answers of n (n - t), so that a sum is of
+    n (2t - n) / t at least. Of a ring a part is cut off by h' = (h - 1) / 2 on either side, whose h' t shares those
+    nearby reveal where d (3h' + 1 - d) >= h' t, with d = h - t.
     """
-    return max(math.ceil(share * holders), holders // 2 + 1)
+    least, half = math.ceil(LEAST_SHARE * holders), (holders - 1) // 2
+    while clients > holders and (holders - least) * (3 * half + 1 - (holders - least)) >= half * least:
+        least += 1
+    return least
 
 
 def sign(client: int, other: int) -> int:

@@ -93,7 +93,8 @@ def test_shares_are_revealed_of_one_list_of_survivors(kept, caplog):
         ({"nodes": 2}, "the sum would be of 2 nodes, and 3"),
         ({"neighbours": [0]}, "are the fewest for this one"),
         ({"neighbours": [0, 0, 0]}, "are the fewest for this one"),
-        ({"threshold": 2}, "2 of 4 shares would take a mask off"),
+        ({"threshold": 2}, "2 of 4 shares would take a mask off, and 3 are the fewest"),
+        ({"nodes": 9, "neighbours": [0, 2], "threshold": 2}, "2 of 3 shares would take a mask off, and 3 are the fe"),
     ],
 )
 def test_a_session_that_would_not_hide_the_node_is_refused(changed, said, kept, caplog):
@@ -123,7 +124,10 @@ def test_before_its_words_are_sent_a_node_reveals_nothing(kept, caplog):
     assert "its session is over" in refused(kept, kept.of("reveal")[0], caplog, session="another")
 
 
-def test_between_masking_and_revealing_a_node_has_no_secret_and_reveals_nothing_to_a_sum_of_too_few(tmp_path, caplog):
+@pytest.mark.parametrize("survivors", [[0, 1], [0, 1, 98, 99]])
+def test_between_masking_and_revealing_a_node_has_no_secret_and_reveals_nothing_to_a_sum_of_too_few(
+    survivors, tmp_path, caplog
+):
     """A server that lied about who is left would read a sum of two, and the third by the difference."""
     _, apart = secured_snapshots()
     courier, found = nodes_of(tmp_path / "nodes"), []
@@ -133,7 +137,7 @@ def test_between_masking_and_revealing_a_node_has_no_secret_and_reveals_nothing_
         if (name, asked.facts["kind"]) == ("berlin", "train"):
             (path,) = berlin.store.rglob("secure_sum.json")
             found.append(json.loads(path.read_text())["device"]["secrets"])
-            lie = {"kind": "reveal", "survivors": [0, 1]}
+            lie = {"kind": "reveal", "survivors": survivors, "of": ["a", "b", "c", "d"]}
             found.append(berlin.answer(replace(asked, facts={**asked.facts, **lie}, arrays={})).facts.get("error"))
         return answer
 

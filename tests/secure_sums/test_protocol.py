@@ -24,7 +24,7 @@ class Cohort:
         self.devices = {client: MaskingClient(client, np.random.default_rng([seed, client])) for client in clients}
         keys = {client: device.public_key for client, device in self.devices.items()}
         graph = neighbours(clients, degree, rng)
-        self.session = Session("test", seed, graph, keys, threshold_of(share, len(graph[clients[0]]) + 1))
+        self.session = Session("test", seed, graph, keys, threshold_of(share, len(graph[clients[0]]) + 1, len(clients)))
         for owner, device in self.devices.items():
             for holder, shares in device.shares(self.session).items():
                 self.devices[holder].hold(owner, shares)
