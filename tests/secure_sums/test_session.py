@@ -33,15 +33,15 @@ def test_no_lie_cuts_a_ring_and_with_a_share_fewer_one_does(degree, least):
 
 @pytest.mark.parametrize("n", range(3, 18))
 def test_where_all_are_neighbours_no_sum_is_of_fewer_than_half(n):
-    everyone = {client: tuple(other for other in range(n) if other != client) for client in range(n)}
+    clients = {client: tuple(other for other in range(n) if other != client) for client in range(n)}
     threshold = least_threshold(n, n)
-    assert lies(everyone, threshold, range(n // 2 + 1)) is None
+    assert lies(clients, threshold, range(n // 2 + 1)) is None
     assert threshold == threshold_of(0.5, n, n) == threshold_of(0.66, n, n)
 
 
 def test_with_just_more_than_half_a_lie_leaves_two():
-    everyone = {client: tuple(other for other in range(7) if other != client) for client in range(7)}
-    assert lies(everyone, 4, range(5)) is not None
+    clients = {client: tuple(other for other in range(7) if other != client) for client in range(7)}
+    assert lies(clients, 4, range(5)) is not None
 
 
 def test_more_than_a_share_may_be_needed_and_fewer_never():
@@ -56,8 +56,8 @@ def part_read(cohort, sent, part, left_out):
     told = lies(session.neighbours, session.threshold, left_out)
     if told is None:
         return None
-    everyone = frozenset(session.neighbours)
-    revealed = {client: cohort.devices[client].reveal(everyone - told[client]) for client in everyone}
+    clients = frozenset(session.neighbours)
+    revealed = {client: cohort.devices[client].reveal(clients - told[client]) for client in clients}
 
     def secret(owner, *, key):
         holders = [each for each in session.holders(owner) if (owner in told[each]) == key][: session.threshold]
