@@ -73,11 +73,13 @@ def add(
     database_url: DatabaseUrl = None,
 ) -> None:
     """Add a schedule, and print its number. --config and --set are for a first job, where no model serves yet."""
-    from fedmem.config_reader import load_config
+    from fedmem.config_reader import load_config, with_defaults_of
+    from fedmem.privacy.startable import check_startable
     from fedmem.storage.settings import StorageSettings
 
-    defaults = StorageSettings.load().job_config
-    told = load_config(config, overrides or ()).model_dump(mode="json", exclude_unset=True)
+    said, defaults = load_config(config, overrides or ()), StorageSettings.load().job_config
+    check_startable(with_defaults_of(defaults, said))
+    told = said.model_dump(mode="json", exclude_unset=True)
     with schedule_store(database_url) as store:
         values: dict[str, Any] = {"timezone": timezone, "rounds": rounds, "config": told, "promotion": promotion}
         row = store.create(dataset=dataset, cron=cron, defaults=defaults, **values)

@@ -14,6 +14,7 @@ from backend.query_route import KnownQueryRoute
 from backend.schedule_rows import schedule_of
 from fedmem.config import ExperimentConfig
 from fedmem.contracts import Job, Schedule, ScheduleList, ScheduleRequest, ScheduleUpdate
+from fedmem.privacy.startable import check_startable
 from fedmem.storage.job_configs import whole_config
 from fedmem.storage.schedule_runs import ScheduleRuns
 
@@ -42,6 +43,7 @@ def create_schedule(
     """
     config, known = (whole_config(one, settings.job_config, None) for one in (request.config, ExperimentConfig()))
     refuse_other_encoders(config, settings.encoders, known)
+    check_startable(config)
     row = schedules.create(
         dataset=request.dataset,
         cron=request.cron,

@@ -343,6 +343,9 @@ def test_what_a_job_will_cost_a_user_is_said_before_it_begins(client):
     too_few = {"weights_epsilon": 5, "weights_noise": 0.8, "transitions_epsilon": 2}
     refused = problem(client.post("/jobs", json={"dataset": "tiny", "config": {"privacy": too_few}}), 422)
     assert "is of round 50, and a round after round" in refused.detail
+    few_shares = {"secure_sums": {"enabled": True, "threshold": 0.65}}
+    refused = problem(client.post("/jobs", json={"dataset": "tiny", "config": few_shares}), 422)
+    assert "secure_sums.threshold = 0.65: a server" in refused.detail
 
 
 @pytest.mark.parametrize(

@@ -98,6 +98,7 @@ def test_a_first_job_has_the_installations_settings(settings, tmp_path):
         ({"timezone": "Mars/Base"}, "there is no time zone 'Mars/Base'"),
         ({"rounds": 0}, "rounds"),
         ({"config": {"federated": {"num_rounds": -1}}}, "num_rounds"),
+        ({"config": {"secure_sums": {"enabled": True, "threshold": 0.5}}}, "secure_sums.threshold = 0.5: a server"),
         ({"night": True}, "night"),
     ],
 )

@@ -99,6 +99,7 @@ def test_a_first_job_has_the_installations_settings(fedmem, product, monkeypatch
         (("--cron", "0 3 * * *", "--timezone", "Mars"), "there is no time zone 'Mars'"),
         (("--cron", "0 3 * * *", "--rounds", "0"), "0 is not in the range"),
         (("--cron", "0 3 * * *", "--set", "privacy.weights_epsilon=8"), "privacy.weights_epsilon = 8.0 was spent"),
+        (("--cron", "0 3 * * *", "--set", "secure_sums={enabled: true, threshold: .5}"), "secure_sums.threshold = 0.5"),
     ],
 )
 def test_what_is_wrong_is_one_clear_error(fedmem, product, given, words):
