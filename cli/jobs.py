@@ -221,10 +221,11 @@ def show_log(
     """Show a job's log, with times in UTC."""
     with job_store(database_url) as store:
         last = 0
-        notes.print("times are in UTC")
         while True:
             row = store.get(job)
             while lines := store.logs(job, after_id=last):
+                if not last:
+                    notes.print("times are in UTC")
                 for line in lines:
                     at = datetime.fromtimestamp(line.time, UTC)
                     answers.print(f"{at:%d %b %H:%M:%S} {line.level} {line.message}")

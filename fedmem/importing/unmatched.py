@@ -2,6 +2,8 @@
 
 from collections.abc import Collection, Iterable, Sequence
 
+import pandas as pd
+
 from fedmem.contracts.uploads import SomeItems
 from fedmem.data.interactions import Interactions, Item
 
@@ -10,12 +12,12 @@ MOST_NAMED = 5
 
 def without_title(log: Interactions, untitled: Collection[str]) -> SomeItems:
     """Count the items of a log that are among those without a title, in the order in which the log names them."""
-    return _some(item_id for item_id in dict.fromkeys(log.items.tolist()) if item_id in untitled)
+    return _some(item_id for item_id in pd.unique(log.items) if item_id in untitled)
 
 
 def without_interactions(log: Interactions, items: Sequence[Item]) -> SomeItems:
     """Count the items of an items file that are in no row of a log, in the order of the file."""
-    taken = set(log.items.tolist())
+    taken = set(pd.unique(log.items))
     return _some(item.item_id for item in items if item.item_id not in taken)
 
 
