@@ -15,6 +15,7 @@ from backend.middleware import client_of
 from backend.model_changes import ModelChanges
 from backend.model_keeper import ModelKeeper
 from backend.model_lookup import ModelLookup
+from backend.model_trials import ModelTrials
 from backend.served_model import ServedModel
 from backend.served_models import ServedModels
 from backend.services import Services
@@ -110,6 +111,10 @@ async def _keeper(services: CurrentServices) -> ModelKeeper:
     return services.keeper
 
 
+async def _trials(services: CurrentServices) -> ModelTrials:
+    return services.keeper.trials
+
+
 async def _changes(services: CurrentServices) -> ModelChanges:
     return services.keeper.changes
 
@@ -124,6 +129,7 @@ Models = Annotated[ModelStore, Depends(_models)]
 Schedules = Annotated[ScheduleStore, Depends(_schedules)]
 Catalogue = Annotated[CatalogueStore, Depends(_catalogue)]
 Keeper = Annotated[ModelKeeper, Depends(_keeper)]
+Trials = Annotated[ModelTrials, Depends(_trials)]
 Changes = Annotated[ModelChanges, Depends(_changes)]
 CurrentUploads = Annotated[Uploads, Depends(_uploads)]
 

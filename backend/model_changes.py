@@ -1,12 +1,12 @@
 """Tells the models in memory what has changed: interactions, items, users who were deleted."""
 
+import logging
 import math
 import threading
 import time
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import TypeVar
 
 from backend.eraser import Eraser
 from backend.failures import Failures
@@ -14,14 +14,16 @@ from backend.model_loader import ModelLoader
 from backend.served_items import changed_rows, encode, wait_for_encoder, with_items
 from backend.served_model import ServedModel
 from backend.served_models import ServedModels
+from fedmem.logs import about
 from fedmem.storage.catalogue import CatalogueStore
 from fedmem.storage.catalogue_rows import ItemRow
 from fedmem.storage.followed_runs import FollowedRuns
+from fedmem.storage.models import ModelRow
 
+LOG = logging.getLogger(__name__)
 REST = 4  # how much longer than the making of rows is the time until they are made again
 
 Change = Callable[[ServedModel], ServedModel]
-T = TypeVar("T")
 
 
 @dataclass(eq=False)
@@ -56,10 +58,31 @@ class ModelChanges:
             self._meanwhile.clear()  # what was stored until now is in the models in memory, and read from the database
             yield
 
-    def take_in(self, model: ServedModel, put: Callable[[ServedModel], T]) -> T:
+    def prepared(self, row: ModelRow) -> ServedModel:
+        """Get a version that has answered once, from memory if it is there.
+
+        Raises:
+            ConflictError: if its checkpoint is gone or broken.
+        """
+        with about(dataset=row.dataset, job=row.job_id):
+            return self.served.in_memory(row.version) or self.loader.load(row)
+
+    def take_in(self, model: ServedModel, put: Callable[[ServedModel], list[ServedModel]]) -> None:
         """Put a model that was loaded among the others, up to date with what has changed meanwhile."""
         with self._changing:
-            return put(self._with_changes(model))
+            gone = put(self._with_changes(model))
+        self._say_who_left(gone)
+
+    def _say_who_left(self, gone: list[ServedModel]) -> None:
+        """Log the models in service that left memory; those that were replaced are not missed."""
+        for model in gone:
+            if self.served.in_service.get(model.dataset) == model.version:
+                LOG.info(
+                    "model %s of data set %s, which was asked least recently, leaves memory (FEDMEM_MODELS_IN_MEMORY): "
+                    "it is loaded again once it is asked",
+                    model.version,
+                    model.dataset,
+                )
 
     def forget(self, dataset: str) -> None:
         """Let a data set that was removed be answered no more."""

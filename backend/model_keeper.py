@@ -1,4 +1,4 @@
-"""Keeps in service the models that the database names: activation, rollback, A/B tests, and which are in memory."""
+"""Keeps in service the models that the database names: activation, rollback, and which are in memory."""
 
 import logging
 from collections.abc import Callable
@@ -10,19 +10,18 @@ from backend.failures import Failures
 from backend.first_model import first_model_hint
 from backend.model_changes import ModelChanges
 from backend.model_loader import ModelLoader
+from backend.model_trials import ModelTrials
 from backend.served_model import ServedModel
 from backend.served_models import ServedModels
 from backend.telemetry import ModelMetrics
-from fedmem.errors import ConflictError, StorageError, UnknownModelError
+from fedmem.errors import ConflictError, StorageError
 from fedmem.logs import EXTRA, about
 from fedmem.process_memory import give_back
 from fedmem.storage.ab_rows import AbTestRow
-from fedmem.storage.ab_tests import AbTestStore
 from fedmem.storage.jobs import JobStore
 from fedmem.storage.models import ModelRow, ModelStore
 
 LOG = logging.getLogger(__name__)
-TAKING_UP = "the taking up of A/B tests"
 
 
 @dataclass(eq=False)
@@ -31,7 +30,7 @@ class ModelKeeper:
 
     Attributes:
         models: the versions and which are active.
-        tests: the A/B tests.
+        trials: the models that A/B tests try.
         jobs: those that will bring the first model.
         loader: makes models of checkpoints.
         served: the references that are swapped.
@@ -41,7 +40,7 @@ class ModelKeeper:
     """
 
     models: ModelStore
-    tests: AbTestStore
+    trials: ModelTrials
     jobs: JobStore
     loader: ModelLoader
     served: ServedModels
@@ -66,7 +65,7 @@ class ModelKeeper:
         """List what is done at every look, and in a long one again and again."""
         return (
             self._serve_active,
-            self._take_up_tests,
+            self.trials.take_up,
             self.changes.forget_all,
             self.changes.catch_up_all,
             self.changes.hide_all,
@@ -87,12 +86,12 @@ class ModelKeeper:
             active = self.models.all_active()
             there = {row.dataset for row in active}
             self._forget_removed(there)
-            self._expect_tests(there - self.served.known)
+            self.trials.expect(there - self.served.known)
             self.served.expect({row.dataset: row.version for row in active if not self.loader.refused_lately(row)})
             for row in sorted(active, key=lambda row: row.dataset != self.served.unnamed):
                 if self._is_wanted(row):
                     with about(dataset=row.dataset, job=row.job_id), self.troubles.apart("the loading", row.version):
-                        self._load_treatment(row.dataset)
+                        self.trials.load_for(row.dataset)
                         self._serve(row)
         if not self.served.in_service:
             self.served.hint = first_model_hint(self.jobs, self.changes.catalogue)
@@ -105,94 +104,6 @@ class ModelKeeper:
             said = {EXTRA: {"dataset": dataset}}
             LOG.info("no model of data set %s is in service any more: it was removed", dataset, extra=said)
 
-    def _expect_tests(self, datasets: set[str]) -> None:
-        """Let the A/B tests of data sets that no model has answered for split the users before one does.
-
-        Else the treatment's users would have the control's answers until it is loaded, too.
-        """
-        if datasets:
-            with self.troubles.apart(TAKING_UP):
-                begun = [test for test in self.tests.running() if test.dataset in datasets and self._is_whole(test)]
-                self.served.test([*self.served.tests.values(), *begun])
-
-    def _load_treatment(self, dataset: str) -> None:
-        """Load the model that is tried before the first that answers for a data set: from then on both do."""
-        test = self.served.tests.get(dataset)
-        if test is not None and self.served.loaded(dataset) is None:
-            with self.troubles.apart(TAKING_UP):
-                self._treatment_or_end(test)
-
-    def _take_up_tests(self) -> None:
-        """Let the A/B tests that run by now split the users, once their treatments are in memory."""
-        with self.troubles.apart(TAKING_UP), self.changes.loading():
-            self._follow_tests()
-
-    def _follow_tests(self) -> None:
-        known = {test.id for test in self.served.tests.values()}
-        running = [test for test in self.tests.running() if self._is_whole(test)]
-        self.served.test([test for test in running if test.id in known or self._treatment(test) is not None])
-
-    def _is_whole(self, test: AbTestRow) -> bool:
-        """Say whether a test can split users; one whose row is damaged ends."""
-        if test.damage is not None:
-            self._end(test, f"its row in the database is damaged: {test.damage}")
-        return test.damage is None
-
-    def _end(self, test: AbTestRow, because: str) -> None:
-        LOG.error("A/B test %d ends: %s", test.id, because)
-        with suppress(ConflictError):  # it has been stopped
-            self.tests.stop(test.id, because)
-
-    def _treatment(self, test: AbTestRow) -> ServedModel | None:
-        """Get the model that is tried; where it cannot be served the test ends."""
-        try:
-            model = self._prepared(self.models.get(test.treatment))
-        except (ConflictError, UnknownModelError) as error:
-            self._end(test, f"its treatment could not be served: {error}")
-            return None
-        self._hold(model)
-        return self.served.in_memory(test.treatment)
-
-    def _treatment_or_end(self, test: AbTestRow) -> ServedModel | None:
-        """Get the model that is tried; where it cannot be served the control answers all users from now on."""
-        model = self._treatment(test)
-        if model is None:
-            self._follow_tests()
-        return model
-
-    def _hold(self, model: ServedModel) -> None:
-        self._say_who_left(self.changes.take_in(model, self.served.hold))
-
-    def start_test(self, treatment: str, share: float) -> AbTestRow:
-        """Let a model answer a share of its data set's users; one that cannot be served is not tried.
-
-        Raises:
-            UnknownModelError: if there is none of that name.
-            ConflictError: if it cannot be tried.
-        """
-        if not self.served.holds_two:
-            raise ConflictError("an A/B test has two models in memory: set FEDMEM_MODELS_IN_MEMORY to 2 or more")
-        with self.changes.loading():
-            model = self._prepared(self.models.get(treatment))
-            test = self.tests.start(treatment, share)
-            self._hold(model)
-            self._follow_tests()
-        LOG.info(
-            "A/B test %d: model %s answers %.0f %% of the users of %s", test.id, treatment, 100 * share, test.dataset
-        )
-        return test
-
-    def stop_test(self, test_id: int, because: str) -> AbTestRow:
-        """End a test: the control answers all users from now on.
-
-        Raises:
-            UnknownTestError: if there is none of that number.
-            ConflictError: if it has ended.
-        """
-        test = self.tests.stop(test_id, because)
-        self._take_up_tests()
-        return test
-
     def bring(self, dataset: str, test: AbTestRow | None = None) -> ServedModel:
         """Load the model in service of a data set, or the treatment of its A/B test, unless it is in memory.
 
@@ -202,7 +113,7 @@ class ModelKeeper:
             NotReadyError: if it cannot be served, and no other of the data set can.
         """
         with self.changes.loading():
-            if test is not None and (model := self._treatment_or_end(test)) is not None:
+            if test is not None and (model := self.trials.treatment_of(test)) is not None:
                 return model
             row = self.models.active(dataset)
             if row is not None and self.served.loaded(dataset) is None:
@@ -217,7 +128,7 @@ class ModelKeeper:
             ConflictError: if its checkpoint is gone or broken; the model in service stays.
         """
         return self._put(
-            lambda: self._prepared(self.models.get(version)), lambda: self.models.activate(version, reason)
+            lambda: self.changes.prepared(self.models.get(version)), lambda: self.models.activate(version, reason)
         )
 
     def roll_back(self, dataset: str) -> ModelRow:
@@ -245,7 +156,7 @@ class ModelKeeper:
             except ConflictError as error:
                 raise ConflictError(f"{refused}{error}") from None
             try:
-                return self._prepared(row)
+                return self.changes.prepared(row)
             except ConflictError as error:
                 passed.append(row.version)
                 refused += f"{error}; "
@@ -256,7 +167,7 @@ class ModelKeeper:
             model = prepare()
             row = note()
             self._swap(model)
-            self._follow_tests()  # one that this has ended
+            self.trials.follow()  # one that this has ended
             return row
 
     def _is_wanted(self, row: ModelRow) -> bool:
@@ -275,7 +186,7 @@ class ModelKeeper:
 
     def _try(self, row: ModelRow) -> None:
         try:
-            self._swap(self._prepared(row))
+            self._swap(self.changes.prepared(row))
         except ConflictError as error:
             LOG.error("%s; what was in service stays", error)
 
@@ -292,19 +203,13 @@ class ModelKeeper:
         refused = self.loader.refusals.get(row.version)
         return f"{row.version} was refused" + ("" if refused is None else f": {refused.reason}")
 
-    def _prepared(self, row: ModelRow) -> ServedModel:
-        """Get a version that has answered once, from memory if it is there."""
-        with about(dataset=row.dataset, job=row.job_id):
-            return self.served.in_memory(row.version) or self.loader.load(row)
-
     def _swap(self, model: ServedModel) -> None:
         before = self.served.loaded(model.dataset)
-        gone = self.changes.take_in(model, self.served.swap)
+        self.changes.take_in(model, self.served.swap)
         self.metrics.swapped(model.dataset, model.version, model.recommender.round)
         with about(dataset=model.dataset, job=model.job_id):
             LOG.info("%s", _swap_message(model, before))
         self._say_what_must_be_named()
-        self._say_who_left(gone)
         give_back(circles=False)
 
     def _say_what_must_be_named(self) -> None:
@@ -312,17 +217,6 @@ class ModelKeeper:
         if (trouble := self.served.trouble) and trouble != self._said:
             LOG.warning("%s", trouble)
         self._said = trouble
-
-    def _say_who_left(self, gone: list[ServedModel]) -> None:
-        """Log the models in service that left memory; those that were replaced are not missed."""
-        for model in gone:
-            if self.served.in_service.get(model.dataset) == model.version:
-                LOG.info(
-                    "model %s of data set %s, which was asked least recently, leaves memory (FEDMEM_MODELS_IN_MEMORY): "
-                    "it is loaded again once it is asked",
-                    model.version,
-                    model.dataset,
-                )
 
     def _between(self) -> None:
         with suppress(StorageError):  # one that lasts is told by the next look

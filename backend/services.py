@@ -12,6 +12,7 @@ from backend.impressions import Impressions
 from backend.model_changes import ModelChanges
 from backend.model_keeper import ModelKeeper
 from backend.model_loader import ModelLoader
+from backend.model_trials import ModelTrials
 from backend.online import OnlineMetrics
 from backend.operation_metrics import OperationMetrics
 from backend.served_models import ServedModels
@@ -72,8 +73,8 @@ class Services:
         eraser = Eraser(erasures, catalogue, runs)
         followed = FollowedRuns(engine, removal, deletions, known_users, erase_users)
         changes = ModelChanges(catalogue, loader, eraser, followed, served, troubles := Failures())
-        tests = AbTestStore(engine, window=window)
-        keeper = ModelKeeper(models, tests, jobs, loader, served, changes, metrics, troubles)
+        trials = ModelTrials(AbTestStore(engine, window=window), models, served, changes, troubles)
+        keeper = ModelKeeper(models, trials, jobs, loader, served, changes, metrics, troubles)
         return cls(
             engine,
             jobs,
