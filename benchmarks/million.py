@@ -37,7 +37,7 @@ from fedmem.data.federated_dataset import FederatedDataset
 from fedmem.data.interactions import Item
 from fedmem.data.vocabulary import Vocabulary
 from fedmem.federated.messages import ITEM_ROWS, Arrays, MetricSums
-from fedmem.federated.round import broadcast_to_evaluate
+from fedmem.federated.round import broadcast_to_validate
 from fedmem.federated.server import FedMemServer
 from fedmem.federated.simulation import SimulatedPopulation
 from fedmem.memory.entries import MemoryEntries
@@ -136,7 +136,7 @@ def filled(server: FedMemServer, handed_on: Counts) -> None:
 
 def ranked(server: FedMemServer) -> int:
     """Have some groups of users rank their targets, with all the transition memory's weights; how many they are."""
-    broadcast = broadcast_to_evaluate(server.config, server.state, server.config.transitions.strengths)
+    broadcast = broadcast_to_validate(server.config, server.state)
     groups = server.population.evaluate(broadcast, "validation")
     return sum(group.count for group in islice(groups, GROUPS) if isinstance(group, MetricSums))
 

@@ -26,7 +26,7 @@ from fedmem.config_reader import merged, validate_config
 from fedmem.data.federated_dataset import FederatedDataset
 from fedmem.data.formats import load_dataset
 from fedmem.features.inference import one_thread
-from fedmem.federated.round import broadcast_to_evaluate, evaluate_model
+from fedmem.federated.round import broadcast_to_validate, evaluate_model
 from fedmem.federated.server import FedMemServer
 from fedmem.federated.simulation import SimulatedPopulation
 from fedmem.federated.start import build_model, initial_state
@@ -59,9 +59,9 @@ def evaluated(dataset: FederatedDataset, rounds: int) -> Exact:
     for number in range(1, rounds + 1):
         server.run_round()
         if number % EVERY == 0:
-            broadcast = broadcast_to_evaluate(config, server.state, config.transitions.strengths)
+            broadcast = broadcast_to_validate(config, server.state)
             for split, tables in found.items():
-                exactly = evaluate_model(config, broadcast, population, split)  # type: ignore[arg-type]
+                exactly = evaluate_model(config, broadcast, population, split).tables()  # type: ignore[arg-type]
                 tables.append({strength: table.mean(METRIC) for strength, table in exactly.items()})
     population.close()
     return found

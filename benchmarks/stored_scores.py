@@ -61,7 +61,7 @@ class StoredScores:
             known = [known_prefix(self.dataset, user, self.split) for user in users]
             weighed = zip(known, strengths[places].tolist(), strict=True)
             read = [table.read(history).times(strength) for history, strength in weighed]
-            scores = ScoreBlock(self.dense[places], read).fused(1.0)
+            scores = ScoreBlock(self.dense[places], read).fused([1.0] * len(read))
             targets = np.array([target_item(self.dataset, user, self.split) for user in users])
             found.append(target_rank(scores, targets, [hidden_items(self.dataset, u, self.split) for u in users]))
         return np.concatenate(found)

@@ -183,6 +183,11 @@ class TransitionsConfig(Section):
         (0.0, 0.1, 0.2, 0.3, 0.5, 0.7, 1.0, 1.5),
         "Weights alpha of the transition memory in the score that validations try; the best by NDCG@10 is taken.",
     )
+    short_histories: Annotated[tuple[Size, ...], Field(max_length=8), FailFast()] = setting(
+        (1, 3, 10),
+        "For users of up to so many interactions validations choose a weight of its own, by histories that are cut to "
+        "this length; [] takes one for all.",
+    )
     sketch_bits: Annotated[int, Field(ge=4, le=22)] | None = setting(
         None,
         "If set, clients hand their transitions on as the cells of a count sketch, whose rows have 2 to this power of "
@@ -656,6 +661,11 @@ class ExperimentConfig(Section):
     def uses_transitions(self) -> bool:
         """Whether the transition memory is built and read."""
         return not (self.ablation.disable_memory or self.ablation.disable_transitions)
+
+    @property
+    def short_histories(self) -> tuple[int, ...]:
+        """The lengths of history for which validations choose a weight; none where more figures need more noise."""
+        return () if self.noises_metrics else self.transitions.short_histories
 
     @property
     def releases_transitions(self) -> bool:

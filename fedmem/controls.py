@@ -45,7 +45,7 @@ def control_recommenders(snapshot: Snapshot, checkpoint: Checkpoint) -> dict[str
 
 
 def _transition_controls(snapshot: Snapshot, checkpoint: Checkpoint) -> dict[str, Recommender]:
-    """Read no transitions, those of another item, and such as lead elsewhere."""
+    """Read no transitions, those of another item, such as lead elsewhere, and all with one weight."""
     readable = readable_transitions(snapshot.config, checkpoint.server)
     assert readable is not None, "there are some"
     counts = as_pairs(readable, snapshot.config.transitions)
@@ -56,7 +56,11 @@ def _transition_controls(snapshot: Snapshot, checkpoint: Checkpoint) -> dict[str
         "shuffled transition rows": alike(replace(counts, pairs=counts.pairs[other]), readable),
         "random transitions": alike(replace(counts, pairs=counts.pairs[:, other]), readable),
     }
-    return {name: Recommender.of(snapshot, with_transitions(checkpoint, c), name) for name, c in changed.items()}
+    controls = {name: Recommender.of(snapshot, with_transitions(checkpoint, c), name) for name, c in changed.items()}
+    if checkpoint.server.short_strengths:
+        one = replace(checkpoint, server=replace(checkpoint.server, short_strengths={}))
+        controls["one weight for all histories"] = Recommender.of(snapshot, one, "one weight")
+    return controls
 
 
 def _memory_of_another(seed: int, memories: Mapping[int, MemoryEntries]) -> Callable[[int], MemoryEntries | None]:

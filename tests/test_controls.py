@@ -41,6 +41,7 @@ def test_every_control_ranks_otherwise_than_the_trained_model(full):
         "no transitions",
         "shuffled transition rows",
         "random transitions",
+        "one weight for all histories",
         "no memory at all",
     }
     for name, scores in found.items():

@@ -2,7 +2,7 @@
 
 import logging
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -79,15 +79,15 @@ class Promotion:
             return None
         if (active.job_id, active.round) != (self.job.start_from, round):
             return None
-        try:  # the weight of the transition memory was chosen anew, on the newest data
-            both = {self._strength(job_id, round) for job_id in (active.job_id, self.job.id)}
+        try:  # the weights of the transition memory were chosen anew, on the newest data
+            before, now = (self._strengths(job_id, round) for job_id in (active.job_id, self.job.id))
         except (FedMemError, OSError):
             return None
-        return active.version if len(both) == 1 else None
+        return active.version if before == now else None
 
-    def _strength(self, job_id: int, round: int) -> float:
+    def _strengths(self, job_id: int, round: int) -> tuple[float, Mapping[int, float]]:
         checkpoint = RunDirectory(self.folder_of(job_id)).checkpoints.read(round)  # all of it, as it may be damaged
-        return checkpoint.server.strength
+        return checkpoint.server.strength, checkpoint.server.short_strengths
 
     def _compared(self, snapshot: Snapshot, round: int) -> Verdict:
         """Compare with what serves; the job has ended well whatever goes wrong here, and its model then waits."""

@@ -16,6 +16,7 @@ from dashboard.words import EXPERTS
 from fedmem.config import FedMemConfig
 from fedmem.contracts import RoundMetrics, RowGrowth
 
+UP_TO = "transition_strength_up_to_"
 BIN_NATS = 0.25  # the width of a bin of surprise_share_<k>; the last one is open
 
 
@@ -90,8 +91,17 @@ def growth_chart(growth: RowGrowth) -> Drawing:
 
 def strength_chart(rounds: Sequence[RoundMetrics]) -> Drawing:
     """Draw the weight that validations gave to the transition memory: dots, for between them nothing was measured."""
-    rows = dotted(series(rounds, "train", "transition_strength", "Weight"))
-    return plain(rows, "Weight in the score (number)", ["Weight"], palette=(VERMILLION,), zero=True, dots=True)
+    names = {"transition_strength": "all others"} | {
+        f"{UP_TO}{length}": f"up to {length} interactions" for length in _short_histories(rounds)
+    }
+    dots = dotted(row for name, label in names.items() for row in series(rounds, "train", name, label))
+    return plain(dots, "Weight in the score (number)", list(names.values()), zero=True, dots=True)
+
+
+def _short_histories(rounds: Sequence[RoundMetrics]) -> list[int]:
+    """List the lengths of history that have a weight of their own."""
+    names = {name for each in rounds for name in each.metrics.get("train", {}) if name.startswith(UP_TO)}
+    return sorted(int(name.removeprefix(UP_TO)) for name in names)
 
 
 def _threshold(config: FedMemConfig) -> list[tuple[str, float]]:

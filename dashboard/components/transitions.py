@@ -49,7 +49,12 @@ def transitions(view: JobView) -> None:
         with place:
             panel(title.partition(" (")[0], transitions_chart(view.trained, name, title), f"memory-{name}")
     with third:
-        panel("Its weight", strength_chart(view.trained), "memory-strength", "Chosen by each validation; 0 is unread.")
+        panel(
+            "Its weight",
+            strength_chart(view.trained),
+            "memory-strength",
+            "Chosen by each validation, after short histories apart; 0 is unread.",
+        )
     _rows(view.job)
 
 

@@ -53,6 +53,7 @@ class StoredServer(BaseModel, strict=True):
     best_metric: FiniteFloat
     stale: _Count
     strength: FiniteFloat | None = None  # runs of a version that chose by HR@10 have none
+    short_strengths: dict[str, FiniteFloat] = Field(default_factory=dict)  # by numbers, which JSON names as texts
     step: _Count
     memory_files: _Count
 
@@ -92,7 +93,9 @@ def server_arrays(state: ServerState) -> dict[str, Array]:
 def server_record(state: ServerState) -> dict[str, Any]:
     """Return the part of the server's state that is not arrays."""
     names = ("round", "best_round", "best_metric", "stale", "strength")
-    return {name: getattr(state, name) for name in names} | {"step": state.optimizer.step}
+    record = {name: getattr(state, name) for name in names} | {"step": state.optimizer.step}
+    short = {str(length): strength for length, strength in state.short_strengths.items()}
+    return record | ({"short_strengths": short} if short else {})
 
 
 def server_state(
@@ -115,6 +118,7 @@ def server_state(
         transitions=transitions,
         released=TransitionCounts.from_arrays(released) if released else None,
         strength=stored.strength or 0.0,
+        short_strengths={int(length): strength for length, strength in stored.short_strengths.items()},
         best_round=stored.best_round,
         # NDCG@10 would hardly ever exceed the HR@10 of an older version.
         best_metric=-1.0 if stored.strength is None else stored.best_metric,

@@ -94,7 +94,10 @@ class TransitionRows(Contract):
     model_version: str = Field(description="The model that reads them.", examples=["job-7-round-120"])
     dataset: str = Field(description="The data set that this model was trained on.", examples=["demo"])
     round: int = Field(description="The training round of the model.", examples=[120])
-    strength: float = Field(description="The weight of the transition memory in every score.", examples=[0.3])
+    strength: float = Field(
+        description="The weight of the transition memory in scores; after short histories there may be another.",
+        examples=[0.3],
+    )
     interactions: int = Field(description="How many interactions are counted by now.", examples=[2500])
     rows: tuple[TransitionRow, ...] = Field(description="Those that weigh most first.")
 

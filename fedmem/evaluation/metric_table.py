@@ -111,10 +111,12 @@ class MetricSums:
     Attributes:
         moments: of the model without the transition memory.
         fused: of the model with it, by the weight of the transition memory.
+        short: of one metric, by the length to which histories were cut and that weight.
     """
 
     moments: Mapping[str, Moments]
     fused: Mapping[float, "MetricSums"] = field(default_factory=dict)
+    short: Mapping[int, Mapping[float, Moments]] = field(default_factory=dict)
 
     @classmethod
     def of(cls, ranks: FloatArray, k_list: Sequence[int] = K_LIST, metrics: Sequence[str] = METRICS) -> "MetricSums":
@@ -127,6 +129,10 @@ class MetricSums:
         return MetricSums(
             {name: found + other.moments[name] for name, found in self.moments.items()},
             {strength: sums + other.fused[strength] for strength, sums in self.fused.items()},
+            {
+                length: {strength: moments + other.short[length][strength] for strength, moments in found.items()}
+                for length, found in self.short.items()
+            },
         )
 
     @property

@@ -17,11 +17,11 @@ from fedmem.federated.aggregation import weighted
 from fedmem.federated.chunk import Chunk
 from fedmem.federated.chunk_trainer import ChunkTrainer
 from fedmem.federated.client import FedMemClient
-from fedmem.federated.masking import masked_metrics, masked_transitions, masked_updates, metrics_of
+from fedmem.federated.masking import MeasuredRanks, masked_metrics, masked_transitions, masked_updates, metrics_of
 from fedmem.federated.messages import Broadcast, ClientUpdate, MaskedSum, MetricSums, Session, UpdateSum
 from fedmem.federated.parameters import load_parameters, twin
 from fedmem.federated.postprocessing import Postprocessors, needs_single_clients, postprocessed_update
-from fedmem.federated.scoring import ModelScorer, ScoreBlock, UserContext
+from fedmem.federated.scoring import NO_TRANSITIONS, ModelScorer, ScoreBlock, Strengths, UserContext
 from fedmem.federated.start import item_blocks
 from fedmem.memory.count_sketch import sketched
 from fedmem.memory.memory_store import MemoryStore
@@ -40,22 +40,22 @@ class ClientScorer:
     Attributes:
         scorer: the broadcast's model.
         contexts: what each user's client holds besides the history.
-        strength: the weight of the transition memory.
+        strengths: the weight of the transition memory.
     """
 
     scorer: ModelScorer
     contexts: Mapping[int, UserContext]
-    strength: float = 0.0
+    strengths: Strengths = NO_TRANSITIONS
     _kept: tuple[bytes, ScoreBlock] | None = None
 
     def score(
         self, users: npt.NDArray[np.integer], histories: Sequence[npt.NDArray[np.integer]]
     ) -> npt.NDArray[np.float32]:
         """Score all items for users [B] with their histories: [B, I + 1]."""
-        asked = users.tobytes()
+        asked = users.tobytes() + np.array([len(history) for history in histories]).tobytes()
         if self._kept is None or self._kept[0] != asked:  # the strengths differ in the sum alone
             self._kept = asked, self.scorer.parts([self.contexts[int(user)] for user in users], histories)
-        return self._kept[1].fused(self.strength)
+        return self._kept[1].fused([self.strengths.after(history) for history in histories])
 
 
 class ClientHost:
@@ -200,16 +200,23 @@ class ClientHost:
             )
         return metrics_of(self.config.evaluation, ranks)
 
-    def _ranks(
-        self, users: UserIndices, broadcast: Broadcast, split: Literal["validation", "test"]
-    ) -> dict[float, npt.NDArray[np.float64]]:
-        """Rank these clients' targets [B] at every weight of the transition memory, 0 first."""
+    def _ranks(self, users: UserIndices, broadcast: Broadcast, split: Literal["validation", "test"]) -> MeasuredRanks:
+        """Rank these clients' targets at every weight of the transition memory, after short histories too."""
         scorer = ClientScorer(self._scorer_of(broadcast), self.contexts(users, broadcast.round))
-        found = {}
-        for strength in dict.fromkeys((0.0, *broadcast.strengths)):
-            scorer.strength = strength
-            found[strength] = evaluate(self.dataset, scorer, split, users=users).ranks
-        return found
+
+        def ranks(strengths: Strengths, interactions: int | None = None) -> npt.NDArray[np.float64]:
+            scorer.strengths = strengths
+            return evaluate(self.dataset, scorer, split, users=users, interactions=interactions).ranks
+
+        whole = {
+            strength: ranks(Strengths(strength, broadcast.short_strengths))
+            for strength in dict.fromkeys((0.0, *broadcast.strengths))
+        }
+        short = {
+            length: {strength: ranks(Strengths(strength), length) for strength in dict.fromkeys(broadcast.strengths)}
+            for length in broadcast.short_histories
+        }
+        return MeasuredRanks(whole, short)
 
     def contexts(self, users: UserIndices, round_number: int) -> dict[int, UserContext]:
         """Gather what is known of these users besides their histories after a number of completed rounds."""

@@ -6,14 +6,14 @@ share: to the bit the sum of what each would send.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from fedmem.config import EvaluationConfig, SecureSumsConfig
-from fedmem.evaluation.metric_table import MetricSums, metric_names, metric_values
+from fedmem.evaluation.metric_table import MetricSums, Moments, metric_names, metric_values
 from fedmem.federated.encodings import add_transitions, numbers_point, parameters_point
 from fedmem.federated.messages import ITEM_ROWS, MaskedSum, UpdateSum
 from fedmem.federated.sums import Total
@@ -26,6 +26,24 @@ from fedmem.secure_sums.session import Session
 Words = npt.NDArray[np.unsignedinteger[Any]]
 Lanes = tuple[Words, ...]
 Ranks = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class MeasuredRanks:
+    """Ranks of some users' targets [B].
+
+    Attributes:
+        whole: by the weight of the transition memory, 0 first.
+        short: by the length to which histories were cut, and that weight.
+    """
+
+    whole: Mapping[float, Ranks]
+    short: Mapping[int, Mapping[float, Ranks]] = field(default_factory=dict)
+
+    def of_first(self) -> "MeasuredRanks":
+        """Take the first user alone."""
+        short = {length: {s: ranks[:1] for s, ranks in found.items()} for length, found in self.short.items()}
+        return MeasuredRanks({s: ranks[:1] for s, ranks in self.whole.items()}, short)
 
 
 def device(seed: int, purpose: str, number: int, client: int) -> MaskingClient:
@@ -84,7 +102,7 @@ def masked_transitions(seed: int, session: Session, sent: Iterable[tuple[int, Tr
 
 
 def masked_metrics(
-    asked: EvaluationConfig, seed: int, session: Session, users: Sequence[int], ranks: Mapping[float, Ranks]
+    asked: EvaluationConfig, seed: int, session: Session, users: Sequence[int], ranks: MeasuredRanks
 ) -> MaskedSum:
     """Mask what each of some users measured, and add that up.
 
@@ -93,20 +111,25 @@ def masked_metrics(
         seed: the run's.
         session: the session, of all who evaluate.
         users: their indices [B].
-        ranks: of their targets [B], by the weight of the transition memory, 0 first.
+        ranks: of their targets.
     """
-    form = form_of(metrics_of(asked, {strength: found[:1] for strength, found in ranks.items()}))
+    form = form_of(metrics_of(asked, ranks.of_first()))
     names = metric_names(asked.k_list, asked.metrics)
-    values = [metric_values(name, found) for found in ranks.values() for name in names]
+    values = [metric_values(name, found) for found in ranks.whole.values() for name in names]
+    values += [metric_values(asked.stopping_metric, x) for found in ranks.short.values() for x in found.values()]
     numbers = np.stack([part for x in values for part in (x, np.square(x), np.ones_like(x))], axis=1)  # [B, n]
     words, _ = numbers_point(len(session.neighbours)).encode(numbers)
     return _masked(seed, session, users, (words.sum(0, dtype=words.dtype),), form)
 
 
-def metrics_of(asked: EvaluationConfig, ranks: Mapping[float, Ranks]) -> MetricSums:
-    """Sum what some users measured, from their ranks [B] by the weight of the transition memory, 0 first."""
-    found = {strength: MetricSums.of(some, asked.k_list, asked.metrics) for strength, some in ranks.items()}
-    return replace(found.pop(0.0), fused=found)
+def metrics_of(asked: EvaluationConfig, ranks: MeasuredRanks) -> MetricSums:
+    """Sum what some users measured; after short histories the one metric by which weights are chosen."""
+    found = {strength: MetricSums.of(some, asked.k_list, asked.metrics) for strength, some in ranks.whole.items()}
+    short = {
+        length: {s: Moments.of(metric_values(asked.stopping_metric, some)) for s, some in by_strength.items()}
+        for length, by_strength in ranks.short.items()
+    }
+    return replace(found.pop(0.0), fused=found, short=short)
 
 
 def _added(total: Lanes, more: Lanes) -> Lanes:

@@ -57,6 +57,8 @@ class Broadcast:
         global_memory: the prototypes, or None.
         transitions: the rows of the transition memory, or None.
         strengths: with which weights of the transition memory an evaluation is asked for; 0 is without it.
+        short_strengths: what stands for each of them, but 0, after histories of up to so many interactions.
+        short_histories: to which lengths histories are cut, one after another, for an evaluation besides.
     """
 
     round: int
@@ -64,6 +66,8 @@ class Broadcast:
     global_memory: Prototypes | None = None
     transitions: TransitionTable | None = None
     strengths: tuple[float, ...] = (0.0,)
+    short_strengths: Mapping[int, float] = field(default_factory=dict)
+    short_histories: tuple[int, ...] = ()
 
     def num_bytes(self) -> dict[str, int]:
         """Count the bytes on the wire, by part."""

@@ -126,17 +126,22 @@ def validated(
     postprocessors: Postprocessors,
     after_group: Callable[[], None],
 ) -> tuple[ServerState, RoundReport]:
-    """Let the clients validate a trained state at every strength of the transition memory, and choose one."""
+    """Let the clients validate a trained state at every strength of the transition memory, and choose one.
+
+    After short histories, to which they cut their own, another one may be the best.
+    """
     began = time.perf_counter()
-    broadcast = broadcast_to_evaluate(config, state, config.transitions.strengths)
-    tables = evaluate_model(config, broadcast, population, "validation", postprocessors, after_group)
-    watched = config.evaluation.stopping_metric
+    broadcast = broadcast_to_validate(config, state)
+    sums = evaluate_model(config, broadcast, population, "validation", postprocessors, after_group)
+    tables, watched = sums.tables(), config.evaluation.stopping_metric
     strength, table = best_strength(tables, watched)
-    state = after_validation(replace(state, strength=strength), table.mean(watched))
+    short = {length: best_of({s: x.mean for s, x in found.items()}) for length, found in sums.short.items()}
+    state = after_validation(replace(state, strength=strength, short_strengths=short), table.mean(watched))
     metrics = report.metrics
     if broadcast.transitions is not None:
-        size = float(broadcast.transitions.num_bytes)
-        metrics = {**metrics, "bytes_down_transitions": size, "transition_strength": strength}
+        metrics = {**metrics, "bytes_down_transitions": float(broadcast.transitions.num_bytes)}
+        metrics |= {"transition_strength": strength}
+        metrics |= {f"transition_strength_up_to_{length}": found for length, found in short.items()}
     return state, replace(
         report,
         metrics=metrics,
@@ -163,13 +168,23 @@ def broadcast_of(state: ServerState) -> Broadcast:
     return Broadcast(state.round, state.parameters, state.global_memory)
 
 
-def broadcast_to_evaluate(config: ExperimentConfig, state: ServerState, strengths: tuple[float, ...]) -> Broadcast:
-    """Make the message for clients that evaluate: the averaged model, and the transition memory at these strengths."""
+def broadcast_to_validate(config: ExperimentConfig, state: ServerState) -> Broadcast:
+    """Make the message for clients that try every strength of the transition memory on the averaged model."""
+    asked = config.transitions
+    return _with_table(config, state, strengths=asked.strengths, short_histories=config.short_histories)
+
+
+def broadcast_to_evaluate(config: ExperimentConfig, state: ServerState) -> Broadcast:
+    """Make the message for clients that evaluate the averaged model with the strengths that were chosen."""
+    return _with_table(config, state, strengths=(state.strength,), short_strengths=state.short_strengths)
+
+
+def _with_table(config: ExperimentConfig, state: ServerState, **asked: Any) -> Broadcast:
     broadcast = replace(broadcast_of(state), parameters=state.averaged)
     transitions = readable_transitions(config, state)
     if not transitions:
         return broadcast
-    return replace(broadcast, transitions=table_of(transitions, config.transitions), strengths=strengths)
+    return replace(broadcast, transitions=table_of(transitions, config.transitions), **asked)
 
 
 def nothing_new(state: ServerState) -> TransitionCounts | None:
@@ -202,8 +217,13 @@ def with_transitions(state: ServerState, handed_on: TransitionCounts | None) -> 
 
 def best_strength(tables: Mapping[float, MetricTable], metric: str) -> tuple[float, MetricTable]:
     """Choose the weight of the transition memory by a metric that clients measured; the least of equals."""
-    strength = max(sorted(tables), key=lambda each: tables[each].mean(metric))
+    strength = best_of({strength: table.mean(metric) for strength, table in tables.items()})
     return strength, tables[strength]
+
+
+def best_of(found: Mapping[float, float]) -> float:
+    """Return the weight of the greatest value, the least of equals."""
+    return max(sorted(found), key=found.__getitem__)
 
 
 def evaluate_model(
@@ -213,8 +233,8 @@ def evaluate_model(
     split: Split,
     postprocessors: Postprocessors = (),
     after_group: Callable[[], None] = lambda: None,
-) -> dict[float, MetricTable]:
-    """Have the clients evaluate what is broadcast: a table for each strength, of which 0 is always one.
+) -> MetricSums:
+    """Have the clients evaluate what is broadcast, at each strength, of which 0 is always one.
 
     What ``after_group`` raises ends it.
     """
@@ -225,7 +245,7 @@ def evaluate_model(
     if secure and session:
         total = secure.metrics(session, total)
     rng = numpy_generator(config.seed, f"postprocessed {split} metrics", broadcast.round)
-    return postprocessed_metrics(postprocessors, total, rng).tables()
+    return postprocessed_metrics(postprocessors, total, rng)
 
 
 def secure_aggregation(config: ExperimentConfig, population: Population) -> SecureAggregation | None:

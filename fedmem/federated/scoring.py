@@ -3,8 +3,8 @@
 The one reader of evaluation and serving. It builds what training builds, of the last position only.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -57,14 +57,35 @@ class ScoreBlock:
     dense: FloatArray
     remembered: Sequence[RememberedScores]
 
-    def fused(self, strength: float) -> FloatArray:
-        """Add both parts, the second with this weight: [B, I + 1]."""
-        if not strength or not self.remembered:
+    def fused(self, strengths: Sequence[float]) -> FloatArray:
+        """Add both parts, the second with these weights [B]: [B, I + 1]."""
+        if not any(strengths) or not self.remembered:
             return self.dense
         scores = self.dense.copy()
-        for row, read in zip(scores, self.remembered, strict=True):
+        for row, read, strength in zip(scores, self.remembered, strengths, strict=True):
             read.times(strength).add_to(row)
         return scores
+
+
+@dataclass(frozen=True)
+class Strengths:
+    """The weight of the transition memory in the score.
+
+    Attributes:
+        general: of most histories; 0 for all if it is 0, which is without the memory.
+        short: after histories of up to so many items, and at least one, another one.
+    """
+
+    general: float = 0.0
+    short: Mapping[int, float] = field(default_factory=dict)
+
+    def after(self, history: npt.NDArray[np.integer]) -> float:
+        """Return the weight after a history."""
+        fitting = [length for length in self.short if len(history) <= length]
+        return self.short[min(fitting)] if self.general and len(history) and fitting else self.general
+
+
+NO_TRANSITIONS = Strengths()
 
 
 class ModelScorer:
@@ -77,7 +98,7 @@ class ModelScorer:
         global_memory: the global abstract memory, or None.
         table: the item vectors where they are not the model's own: more items than it was trained on, behind those.
         transitions: the rows of the transition memory, or None where it is not used.
-        strength: its weight in the score.
+        strengths: its weight in the score.
         kin: of the items that the transition memory has not counted, or None where there are none.
 
     Attributes:
@@ -90,13 +111,13 @@ class ModelScorer:
         global_memory: Prototypes | None,
         table: ItemTable | None = None,
         transitions: TransitionTable | None = None,
-        strength: float = 0.0,
+        strengths: Strengths = NO_TRANSITIONS,
         kin: Kin | None = None,
     ) -> None:
         self.model = model
         self.global_memory = global_memory
         self.transitions = transitions
-        self.strength = strength
+        self.strengths = strengths
         self.kin = kin
         with torch.inference_mode():
             table = model.item_table() if table is None else table
@@ -111,7 +132,7 @@ class ModelScorer:
 
     def score(self, contexts: Sequence[UserContext], histories: Histories) -> FloatArray:
         """Score all items after B histories (item indices, oldest first): [B, I + 1], of which column 0 is padding."""
-        return self.parts(contexts, histories).fused(self.strength)
+        return self.parts(contexts, histories).fused([self.strengths.after(history) for history in histories])
 
     @torch.inference_mode()
     def parts(self, contexts: Sequence[UserContext], histories: Histories) -> "ScoreBlock":
@@ -144,7 +165,7 @@ class ModelScorer:
 
     def only_popularity(self, context: UserContext, history: npt.NDArray[np.integer]) -> bool:
         """Say whether popularity alone answers: there is neither a history nor a memory, and the items were counted."""
-        counted = self.transitions is not None and self.strength > 0
+        counted = self.transitions is not None and self.strengths.general > 0
         return counted and not len(history) and not context.remembers
 
     @torch.inference_mode()

@@ -102,8 +102,9 @@ class FedMemServer:
     ) -> dict[float, MetricTable]:
         """Evaluate as ``evaluate_global_model``: tables by the transition memory's weight, 0 and the chosen."""
         wanted: Split = "validation" if split == "val" else split
-        broadcast = broadcast_to_evaluate(self.config, self.state, (self.state.strength,))
-        return evaluate_model(self.config, broadcast, self.population, wanted, self.postprocessors, after_group)
+        broadcast = broadcast_to_evaluate(self.config, self.state)
+        sums = evaluate_model(self.config, broadcast, self.population, wanted, self.postprocessors, after_group)
+        return sums.tables()
 
     def validate(self, after_group: Callable[[], None] = lambda: None) -> RoundReport:
         """Validate what was trained on other data before it is trained on this; it is the best until one is better."""

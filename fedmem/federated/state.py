@@ -24,6 +24,7 @@ class ServerState:
         new_transitions: what of it the last round has added.
         released: what was released of it with noise, once, where a budget asks for that.
         strength: its weight in the score, as the last validation chose it; 0 before the first.
+        short_strengths: its weight after histories of up to so many interactions, where it is another.
         best_round: the round of the best validation so far, 0 before the first.
         best_metric: its NDCG@10, or what else stops training (``EvaluationConfig.stopping_metric``).
         stale: evaluations since then.
@@ -38,6 +39,7 @@ class ServerState:
     new_transitions: TransitionCounts | None = None
     released: TransitionCounts | None = None
     strength: float = 0.0
+    short_strengths: Mapping[int, float] = field(default_factory=dict)
     best_round: int = 0
     best_metric: float = -1.0
     stale: int = 0

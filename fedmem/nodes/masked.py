@@ -178,11 +178,13 @@ def metric_lanes(cohort: int, users: int, sums: MetricSums) -> Lanes:
     return {NUMBERS: numbers_point(cohort).encode(numbers_of(sums), users)[0]}
 
 
-def metric_form(asked: EvaluationConfig, strengths: tuple[float, ...]) -> Any:
-    """Return the form of metrics at these weights of the transition memory, of which 0 is always one."""
-    nothing = MetricSums({name: Moments(0.0, 0.0, 0) for name in metric_names(asked.k_list, asked.metrics)})
-    fused = {strength: nothing for strength in dict.fromkeys(strengths) if strength}
-    return form_of(MetricSums(nothing.moments, fused))
+def metric_form(asked: EvaluationConfig, broadcast: Broadcast) -> Any:
+    """Return the form of the metrics that a broadcast asks for; there are always those without transitions."""
+    strengths, none = dict.fromkeys(broadcast.strengths), Moments(0.0, 0.0, 0)
+    nothing = MetricSums(dict.fromkeys(metric_names(asked.k_list, asked.metrics), none))
+    fused = {strength: nothing for strength in strengths if strength}
+    short = {length: dict.fromkeys(strengths, none) for length in broadcast.short_histories}
+    return form_of(MetricSums(nothing.moments, fused, short))
 
 
 def metric_sizes(form: Any) -> dict[str, Any]:

@@ -92,7 +92,7 @@ class MaskedRounds:
         """Have nodes evaluate the model on their users; see ``trained``."""
         users = {name: len(member.trainable) for name, member in self.nodes.roster.members.items()}
         users = {name: number for name, number in users.items() if number}
-        form = metric_form(self.config.evaluation, broadcast.strengths)
+        form = metric_form(self.config.evaluation, broadcast)
         letters = {name: self.nodes.letter("evaluate", name, whole, split=split) for name in users}
         wanted = Wanted(split, broadcast.round, users, letters, lambda _: metric_sizes(form))
 

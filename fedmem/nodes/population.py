@@ -26,7 +26,7 @@ from fedmem.nodes.courier import Courier
 from fedmem.nodes.letter import Letter
 from fedmem.nodes.masked_rounds import MaskedRounds
 from fedmem.nodes.roster import Roster
-from fedmem.nodes.wire import broadcast_letter, check_form, form_of, metrics_of, update_of
+from fedmem.nodes.wire import broadcast_letter, check_form, check_metrics, form_of, metrics_of, update_of
 
 logger = logging.getLogger(__name__)
 
@@ -158,12 +158,10 @@ class NodePopulation:
             for name, member in self.roster.members.items()
             if len(member.trainable)
         }
-        strengths = set(broadcast.strengths) - {0.0}
 
         def read(name: str, letter: Letter) -> MetricSums:
             sums = metrics_of(letter)
-            if sums.count != len(self.roster.members[name].trainable) or set(sums.fused) != strengths:
-                raise ValueError(f"it evaluated {sums.count} clients at {sorted(sums.fused)}")
+            check_metrics(sums, broadcast, len(self.roster.members[name].trainable))
             return sums
 
         yield from (sums for sums, _ in self.nodes.gathered(letters, read).values())

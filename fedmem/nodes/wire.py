@@ -1,6 +1,6 @@
 """The types of ``federated.messages`` as letters and back; what comes from a node is checked while it is read."""
 
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import asdict, fields
 from typing import Any
 
@@ -34,7 +34,13 @@ def broadcast_letter(broadcast: Broadcast) -> Letter:
         arrays |= _group("memory", broadcast.global_memory.to_arrays())
     if (table := broadcast.transitions) is not None:
         arrays |= _group("transitions", {"items": table.items, "weights": table.weights, "taken": table.taken})
-    return Letter({"round": broadcast.round, "strengths": list(broadcast.strengths)}, arrays)
+    facts = {
+        "round": broadcast.round,
+        "strengths": list(broadcast.strengths),
+        "short_strengths": [list(pair) for pair in broadcast.short_strengths.items()],
+        "short_histories": list(broadcast.short_histories),
+    }
+    return Letter(facts, arrays)
 
 
 def broadcast_of(letter: Letter, config: TransitionsConfig) -> Broadcast:
@@ -46,6 +52,8 @@ def broadcast_of(letter: Letter, config: TransitionsConfig) -> Broadcast:
         global_memory=Prototypes.from_arrays(memory) if memory else None,
         transitions=TransitionTable(**table, config=config) if table else None,
         strengths=tuple(letter.facts["strengths"]),
+        short_strengths=dict(letter.facts["short_strengths"]),
+        short_histories=tuple(letter.facts["short_histories"]),
     )
 
 
@@ -171,20 +179,42 @@ def _kind(found: Sum) -> str:
 
 def metrics_letter(sums: MetricSums) -> Letter:
     """Write sums of metrics, which are all that an evaluation sends."""
-    return Letter({"moments": _moments(sums), "fused": [[s, _moments(found)] for s, found in sums.fused.items()]})
+    short = [[length, [[s, *_sums(m)] for s, m in found.items()]] for length, found in sums.short.items()]
+    fused = [[strength, _moments(found)] for strength, found in sums.fused.items()]
+    return Letter({"moments": _moments(sums), "fused": fused, "short": short})
 
 
 def metrics_of(letter: Letter) -> MetricSums:
     """Read sums of metrics; ``ValueError`` if they are no numbers."""
     fused = {float(strength): _metric_sums(found) for strength, found in letter.facts["fused"]}
-    return MetricSums(_metric_sums(letter.facts["moments"]).moments, fused)
+    short = {int(n): {float(s): _read(sums) for s, *sums in found} for n, found in letter.facts["short"]}
+    return MetricSums(_metric_sums(letter.facts["moments"]).moments, fused, short)
+
+
+def check_metrics(sums: MetricSums, broadcast: Broadcast, users: int) -> None:
+    """Refuse metrics of another number of users than a node has, or at other weights than were asked for."""
+    if sums.count != users or set(sums.fused) != set(broadcast.strengths) - {0.0}:
+        raise ValueError(f"it evaluated {sums.count} clients at {sorted(sums.fused)}")
+    asked = {(length, strength): users for length in broadcast.short_histories for strength in broadcast.strengths}
+    found = {(length, s): one.count for length, by_strength in sums.short.items() for s, one in by_strength.items()}
+    if found != asked:
+        raise ValueError(f"it evaluated short histories of {sorted(sums.short)} at other weights, or of other clients")
 
 
 def _moments(sums: MetricSums) -> dict[str, list[float]]:
-    return {name: [found.total, found.squares, found.count] for name, found in sums.moments.items()}
+    return {name: _sums(found) for name, found in sums.moments.items()}
+
+
+def _sums(moments: Moments) -> list[float]:
+    return [moments.total, moments.squares, moments.count]
 
 
 def _metric_sums(told: Mapping[str, list[float]]) -> MetricSums:
-    if not all(np.isfinite(values).all() for values in told.values()):
+    return MetricSums({name: _read(sums) for name, sums in told.items()})
+
+
+def _read(sums: Sequence[float]) -> Moments:
+    if not np.isfinite(sums).all():
         raise ValueError("a metric is no number")
-    return MetricSums({name: Moments(float(a), float(b), int(n)) for name, (a, b, n) in told.items()})
+    total, squares, count = sums
+    return Moments(float(total), float(squares), int(count))

@@ -54,7 +54,7 @@ class Explainer:
         memory, nothing = self._memory(context, read)
         fusion = dict(zip(("sequence", "retriever"), read.fusion, strict=True))
         if transitions is not None:
-            fusion["transitions"] = self.scorer.strength
+            fusion["transitions"] = self.scorer.strengths.after(history)
         gates = {modality.value: gate for modality, gate in read.gates.items()}
         parts = self._parts(read, found)
         if transitions is not None:
@@ -63,19 +63,27 @@ class Explainer:
 
     def _popularity(self, transitions: TransitionTable, found: Indices) -> tuple[Explanation, list[ScoreParts]]:
         """Say that the answer is by popularity alone."""
-        fusion = {"sequence": 0.0, "retriever": 0.0, "transitions": self.scorer.strength}
-        scores = transitions.popularity.times(self.scorer.strength).of(found).tolist()
+        fusion = {"sequence": 0.0, "retriever": 0.0, "transitions": self.scorer.strengths.general}
+        scores = self._by_popularity(transitions, found)
         parts = [ScoreParts(sequence=0.0, experts={}, availability=0.0, popularity=score) for score in scores]
         return Explanation(fusion=fusion, gates={}, memory=(), nothing={}), parts
+
+    def _by_popularity(self, transitions: TransitionTable, found: Indices) -> list[float]:
+        scores: list[float] = transitions.popularity.times(self.scorer.strengths.general).of(found).tolist()
+        return scores
 
     def _with_transitions(
         self, parts: Sequence[ScoreParts], transitions: TransitionTable, history: Indices, found: Indices
     ) -> list[ScoreParts]:
-        """Add what each item of the history has made of each score by the transition memory."""
+        """Add what each item of the history has made of each score by the transition memory; of none, popularity."""
+        if not len(history):
+            scores = self._by_popularity(transitions, found)
+            return [one.model_copy(update={"popularity": x}) for one, x in zip(parts, scores, strict=True)]
         kin = self.scorer.kin
         items, added = kin.reasons(transitions, history, found) if kin else transitions.reasons(history, found)
+        added = np.float32(self.scorer.strengths.after(history)) * added
         return [
-            one.model_copy(update={"remembered": self._remembered(items, self.scorer.strength * column)})
+            one.model_copy(update={"remembered": self._remembered(items, column)})
             for one, column in zip(parts, added.T, strict=True)
         ]
 

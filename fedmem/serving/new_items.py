@@ -107,7 +107,7 @@ def scorer_with(
     model = place(scorer.model, trained, others) if others.vectors else scorer.model
     table = with_rows(scorer.table, trained, texts, len(catalogue))
     kin = None if scorer.transitions is None else with_kin(scorer.kin, trained, texts, catalogue)
-    return ModelScorer(model, scorer.global_memory, table, scorer.transitions, scorer.strength, kin)
+    return ModelScorer(model, scorer.global_memory, table, scorer.transitions, scorer.strengths, kin)
 
 
 @torch.inference_mode()

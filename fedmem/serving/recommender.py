@@ -109,7 +109,7 @@ class Recommender:
         """
         trained = TrainedModel.of(snapshot, checkpoint, model_version, memory_of)
         transitions = trained.transition_table()
-        scorer = ModelScorer(trained.model, trained.global_memory, transitions=transitions, strength=trained.strength)
+        scorer = ModelScorer(trained.model, trained.global_memory, transitions=transitions, strengths=trained.strengths)
         catalogue = ServedCatalogue(snapshot.dataset.items, snapshot.dataset.num_items)
         ranking = ranking_of(scorer.columns.numpy())
         return cls(trained, catalogue, scorer, ranking, UserVectorCache(kept_vectors))
@@ -344,7 +344,7 @@ class Recommender:
         if trained is self.trained:
             return self
         now, table = self.scorer, trained.transition_table()
-        scorer = ModelScorer(now.model, now.global_memory, now.table, table, now.strength, now.kin)
+        scorer = ModelScorer(now.model, now.global_memory, now.table, table, now.strengths, now.kin)
         return replace(self, trained=trained, scorer=scorer)
 
     def count(self, changes: Iterable[Change]) -> None:

@@ -65,6 +65,6 @@ def _parts(recommender: Recommender, user: int, items: npt.NDArray[np.integer]) 
     read = recommender.queries.parts(recommender.context(user, history), history)
     parts = recommender.explainer.dense_parts(read, items)
     if scorer.transitions is not None:
-        remembered = scorer.transitions.read(history).times(scorer.strength)
+        remembered = scorer.transitions.read(history).times(scorer.strengths.after(history))
         parts["remembered"] = remembered.of(items).astype(np.float64)
     return parts

@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fedmem.checkpoint import Checkpoint, Snapshot
+from fedmem.federated.scoring import NO_TRANSITIONS, Strengths
 from fedmem.federated.start import build_model
 from fedmem.federated.transition_release import readable_transitions
 from fedmem.memory.count_sketch import table_of
@@ -33,7 +34,7 @@ class TrainedModel:
         transitions: what the transition memory was counted from, or None.
         held_out: whether that includes what was held out for validation and test, so that it may answer people and
             not be evaluated.
-        strength: its weight in the score.
+        strengths: its weight in the score.
         memory_of: what every user's memory is taken to be instead, for controls.
         forgotten: ids of users who have been forgotten.
     """
@@ -45,7 +46,7 @@ class TrainedModel:
     global_memory: Prototypes | None
     memories: dict[int, MemoryEntries]
     transitions: HandedOn | None = None
-    strength: float = 0.0
+    strengths: Strengths = NO_TRANSITIONS
     held_out: bool = False
     memory_of: Callable[[int], MemoryEntries | None] | None = None
     forgotten: set[str] = field(default_factory=set)
@@ -75,7 +76,7 @@ class TrainedModel:
             prototypes,
             memories,
             transitions,
-            server.strength,
+            Strengths(server.strength, server.short_strengths),
             memory_of=memory_of,
         )
 

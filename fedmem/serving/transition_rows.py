@@ -61,7 +61,7 @@ class ShownTransitions:
             model_version=model.model_version,
             dataset=model.dataset.name,
             round=model.round,
-            strength=model.scorer.strength,
+            strength=model.scorer.strengths.general,
             interactions=int(table.taken.sum()),
             rows=tuple(self._row(table, index) for index in indices.tolist()),
         )

@@ -63,5 +63,6 @@ class VectorReader:
         table = resolved.transitions
         if table is None:
             return vector if vector.table is None else replace(vector, remembered=None, table=None)
-        remembered, kin = self.scorer.remembered(table, resolved.history).times(self.scorer.strength), self.scorer.kin
+        strength, kin = self.scorer.strengths.after(resolved.history), self.scorer.kin
+        remembered = self.scorer.remembered(table, resolved.history).times(strength)
         return replace(vector, remembered=remembered, table=ref(table), kin=None if kin is None else ref(kin))

@@ -101,7 +101,7 @@ def test_the_strongest_rows_of_the_transition_memory(served, recommender):
     table = recommender.scorer.transitions
     found = rows_of(served, k=3, followers=2)
     assert (found.model_version, found.dataset, found.round) == (recommender.model_version, "tiny", recommender.round)
-    assert found.strength == recommender.scorer.strength > 0
+    assert found.strength == recommender.scorer.strengths.general > 0
     assert len(found.rows) == 3
     weights = [row.weight for row in found.rows]
     assert weights == sorted(weights, reverse=True)

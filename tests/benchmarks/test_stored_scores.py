@@ -13,7 +13,7 @@ from tests.tiny import tiny_config, tiny_snapshot, trained
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    config = tiny_config(transitions={"strengths": [0, 0.5]})
+    config = tiny_config(transitions={"strengths": [0, 0.5], "short_histories": []})
     return trained(tmp_path_factory.mktemp("stored") / "run", tiny_snapshot(config)).directory.path
 
 
@@ -29,7 +29,7 @@ def written(monkeypatch: pytest.MonkeyPatch, run: Path) -> dict:
 
 def test_ranks_are_those_of_the_run(run: Path) -> None:
     recommender = loaded(run)
-    for strength in (0.0, recommender.scorer.strength):
+    for strength in (0.0, recommender.scorer.strengths.general):
         found = StoredScores.of(recommender, "test").ndcg(recommender.scorer.transitions, strength)
         record = json.loads((run / "run.json").read_text())
         expected = record["test" if strength else "test_without_transitions"]["metrics"]["NDCG@10"]["mean"]

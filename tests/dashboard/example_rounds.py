@@ -111,4 +111,5 @@ def _shares(weights: list[float]) -> list[float]:
 
 
 def _transitions_at_validation() -> dict[str, float]:
-    return {"transition_strength": 0.3, "bytes_down_transitions": 24_000.0}
+    short = {f"transition_strength_up_to_{length}": strength for length, strength in ((1, 1.0), (3, 0.7), (10, 0.5))}
+    return {"transition_strength": 0.3, "bytes_down_transitions": 24_000.0} | short

@@ -37,6 +37,7 @@ CONFIG: dict[str, Any] = {
     "fedmem": {"warmup_rounds": 2},
     "federated": {"num_rounds": 8, "server_learning_rate": 0.02, "server_warmup_steps": 2, "chunk_size": 49},
     "evaluation": {"eval_every": 4},
+    "ablation": {"disable_moe": False},
 }
 
 

@@ -101,7 +101,7 @@ def test_a_node_sends_nothing_but_what_is_documented(apart, courier, tmp_path, p
     assert arrays == {"trainable", "delta", "transitions", "prototypes"}
     facts = {name for letter in letters for name in letter.facts}
     asked = {"node", "kind", "order", "round", "cpu_seconds", "ready", "users"}
-    sums = {"weight", "clients", "num_rows", "metrics", "upload_bytes", "moments", "fused"}
+    sums = {"weight", "clients", "num_rows", "metrics", "upload_bytes", "moments", "fused", "short"}
     assert facts == asked | sums
     told = (project_root / "docs" / "deployment.md").read_text(encoding="utf-8")
     assert all(f"`{name}" in told for name in arrays | facts)

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from fedmem.config import DataConfig
@@ -134,6 +134,7 @@ def test_a_batch_is_its_questions_one_by_one(asked):
 
 
 @given(questions(explain=True))
+@example(ask(history=(), entries=drawn_memory([3, 9], np.random.default_rng(0)), explain=True))
 def test_the_parts_sum_to_the_score(question):
     answer = RECOMMENDER.answer(question)
     for scored in answer.items:
@@ -143,7 +144,8 @@ def test_the_parts_sum_to_the_score(question):
     reasons = answer.explanation
     reads = question.selection.memory and answer.strategy != "popularity"
     assert bool(reasons.gates) is reads
-    assert reasons.fusion.get("transitions") == (RECOMMENDER.scorer.strength if question.selection.memory else None)
+    strength = RECOMMENDER.scorer.strengths.after(history_of(question))
+    assert reasons.fusion.get("transitions") == (strength if question.selection.memory else None)
     if not reads:
         assert (reasons.memory, reasons.nothing) == ((), {})
         return

@@ -93,7 +93,9 @@ def test_it_follows_what_the_items_of_the_nearest_texts_follow(recommender):
     rows, question = recommender.scorer.transitions, ask("3")
     followed = rows.read(recommender.resolve(question).history).of(kin)
     assert followed.any()
-    assert remembered_of(more, "new", question) == pytest.approx(recommender.scorer.strength * weights @ followed)
+    assert remembered_of(more, "new", question) == pytest.approx(
+        recommender.scorer.strengths.general * weights @ followed
+    )
     assert remembered_of(more, "7", question) == remembered_of(recommender, "7", question)
 
 

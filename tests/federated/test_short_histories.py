@@ -1,0 +1,175 @@
+"""The transition memory's weight after short histories: asked for, chosen apart, read wherever scores are, kept."""
+
+import json
+from collections.abc import Mapping
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fedmem.checkpoint.records import StoredServer, server_arrays, server_record, server_state
+from fedmem.evaluation.evaluate import evaluate
+from fedmem.evaluation.metric_table import MetricSums, Moments
+from fedmem.experiment import TrainingRun
+from fedmem.federated.client_host import ClientScorer
+from fedmem.federated.messages import Broadcast
+from fedmem.federated.parameters import load_parameters, twin
+from fedmem.federated.round import validated
+from fedmem.federated.scoring import ModelScorer, Strengths, UserContext
+from fedmem.federated.server_optimizers import OptimizerState
+from fedmem.federated.state import RoundReport, ServerState
+from fedmem.memory.transitions import TransitionCounts, TransitionTable
+from fedmem.nodes.wire import broadcast_letter, broadcast_of, check_metrics, metrics_letter, metrics_of
+from fedmem.serving import Recommender
+from tests.tiny import noisy_parameters, population_of, tiny_config, tiny_snapshot, total, trained
+
+STRENGTHS = (0.0, 0.5, 3.0)
+
+
+@pytest.fixture(scope="module")
+def population():
+    config = tiny_config(transitions={"strengths": STRENGTHS}, ablation={"disable_moe": True})
+    return population_of(tiny_snapshot(config))
+
+
+@pytest.fixture(scope="module")
+def asked(population) -> Broadcast:
+    data, config = population.dataset, population.config.transitions
+    histories = [data.client(user).history for user in data.trainable_users.tolist()]
+    table = TransitionTable.of(TransitionCounts.of(histories, data.num_items, config.window), config)
+    return Broadcast(2, noisy_parameters(population), transitions=table, strengths=STRENGTHS)
+
+
+@pytest.mark.parametrize(("length", "found"), [(0, 0.2), (1, 1.5), (2, 0.7), (3, 0.7), (4, 0.2), (90, 0.2)])
+def test_a_length_has_the_weight_of_the_next_longer_one(length, found):
+    """Without any history popularity answers, which a weight of 0 would silence."""
+    history = np.arange(1, length + 1)
+    assert Strengths(0.2, {3: 0.7, 1: 1.5}).after(history) == found
+    assert Strengths(0.2).after(history) == 0.2
+    assert Strengths(0.0, {3: 0.7, 1: 1.5}).after(history) == 0.0
+
+
+def test_clients_cut_their_histories_to_what_is_asked_for(population, asked):
+    found = total(population.evaluate(replace(asked, short_histories=(1, 3)), "validation"))
+    whole = total(population.evaluate(asked, "validation"))
+    assert (found.moments, found.fused, whole.short) == (whole.moments, whole.fused, {})
+    assert {length: list(by_strength) for length, by_strength in found.short.items()} == {
+        1: list(STRENGTHS),
+        3: list(STRENGTHS),
+    }
+    contexts = dict.fromkeys(population.dataset.evaluated_users.tolist(), UserContext())
+    model = twin(population.model)
+    load_parameters(model, asked.parameters)
+    scorer = ClientScorer(ModelScorer(model, None, transitions=asked.transitions), contexts)
+    for length, by_strength in found.short.items():
+        for strength, moments in by_strength.items():
+            scorer.strengths = Strengths(strength)
+            expected = evaluate(population.dataset, scorer, "validation", interactions=length)
+            assert moments.mean == pytest.approx(expected.mean("NDCG@10"))
+    assert found.short[1] != found.short[3]
+
+
+def test_an_evaluation_reads_each_length_with_its_weight(population, asked):
+    plain = total(population.evaluate(replace(asked, strengths=(3.0,)), "test"))
+    all_short = total(population.evaluate(replace(asked, strengths=(0.5,), short_strengths={1000: 3.0}), "test"))
+    assert all_short.fused[0.5] == plain.fused[3.0]
+    none_short = total(population.evaluate(replace(asked, strengths=(3.0,), short_strengths={1: 0.5}), "test"))
+    assert none_short.fused == plain.fused
+    assert all_short.moments == plain.moments
+
+
+class Scripted:
+    """Clients by whom each length has a best weight of its own."""
+
+    def __init__(self, best: Mapping[int | None, float]) -> None:
+        self.best = best
+
+    def evaluate(self, broadcast, split, session=None):
+        def moments(length: int | None, strength: float) -> Moments:
+            return Moments(100.0 - abs(strength - self.best[length]), 100.0, 100)
+
+        def sums(strength: float) -> MetricSums:
+            return MetricSums({name: moments(None, strength) for name in ("HR@10", "NDCG@10")})
+
+        short = {n: {s: moments(n, s) for s in broadcast.strengths} for n in broadcast.short_histories}
+        yield MetricSums(sums(0.0).moments, {s: sums(s) for s in broadcast.strengths if s}, short)
+
+
+def test_each_length_gets_the_weight_that_is_best_for_it(population, asked):
+    config = tiny_config(transitions={"strengths": STRENGTHS, "short_histories": [1, 4]})
+    counts = TransitionCounts.of([np.array([1, 2, 3])], 30, 10)
+    start = {"w": np.zeros(1)}
+    state = ServerState(1, start, start, None, transitions=counts)  # type: ignore[arg-type]
+    best = {None: 0.5, 1: 3.0, 4: 0.0}
+    after, report = validated(config, state, RoundReport(1, {}), Scripted(best), (), lambda: None)  # type: ignore[arg-type]
+    assert (after.strength, after.short_strengths) == (0.5, {1: 3.0, 4: 0.0})
+    told = {name: value for name, value in report.metrics.items() if name.startswith("transition_strength")}
+    assert told == {
+        "transition_strength": 0.5,
+        "transition_strength_up_to_1": 3.0,
+        "transition_strength_up_to_4": 0.0,
+    }
+
+
+def test_a_checkpoint_keeps_them_and_one_of_before_has_none():
+    run_state = ServerState(1, {}, {}, None, strength=0.5, short_strengths={1: 3.0, 4: 0.0})  # type: ignore[arg-type]
+    record = {"memory_files": 0} | _record(run_state)
+    found = server_state({}, json.loads(json.dumps(record)))
+    assert found.short_strengths == {1: 3.0, 4: 0.0}
+    before = {name: value for name, value in record.items() if name != "short_strengths"}
+    assert StoredServer.of(before).short_strengths == {}
+    assert "short_strengths" not in _record(replace(run_state, short_strengths={}))
+
+
+def _record(state: ServerState) -> dict:
+    state = replace(state, optimizer=OptimizerState({}, {}, 1))
+    assert server_arrays(state) == {}
+    return server_record(state)
+
+
+def test_what_is_served_is_what_was_evaluated(tmp_path: Path):
+    """Histories of the tiny data are short, and most of these users read with another weight than the general one."""
+    config = tiny_config(transitions={"strengths": STRENGTHS, "short_histories": [20]})
+    path = trained(tmp_path / "run", tiny_snapshot(config)).directory.path
+    recommender = Recommender.load(path)
+    assert recommender.scorer.strengths.short.keys() == {20}
+    contexts = {user: recommender.context(user, None) for user in recommender.dataset.evaluated_users.tolist()}
+    scorer = ClientScorer(recommender.scorer, contexts, recommender.scorer.strengths)
+    found = evaluate(recommender.dataset, scorer, "test").mean("NDCG@10")
+    record = json.loads((path / "run.json").read_text())
+    assert found == pytest.approx(record["test"]["metrics"]["NDCG@10"]["mean"])
+
+
+def test_resumed_it_is_tested_with_them(tmp_path: Path):
+    config = tiny_config(transitions={"short_histories": [5]})
+    kept = trained(tmp_path / "run", tiny_snapshot(config)).server.state.short_strengths
+    with closing(TrainingRun.resume(tmp_path / "run", config)) as again:
+        again.restore(again.record.best)
+        assert again.server.state.short_strengths.keys() == kept.keys() == {5}
+
+
+def test_a_budget_for_metrics_leaves_them_out():
+    budget = {"privacy": {"weights_epsilon": 8, "metrics_epsilon": 2}, "ablation": {"disable_moe": True}}
+    assert tiny_config(**budget).short_histories == ()
+    assert tiny_config().short_histories == (1, 3, 10)
+
+
+def test_they_cross_to_nodes_and_back(population, asked):
+    sent = replace(asked, short_strengths={1: 0.5, 10: 3.0}, short_histories=(1, 10))
+    found = broadcast_of(broadcast_letter(sent), population.config.transitions)
+    assert (found.short_strengths, found.short_histories) == (sent.short_strengths, sent.short_histories)
+    sums = total(population.evaluate(found, "validation"))
+    told = metrics_of(metrics_letter(sums))
+    assert told == sums
+    check_metrics(told, sent, told.count)
+
+
+@pytest.mark.parametrize("short", [{}, {1: {0.5: 12}}, {1: {0.0: 12, 0.5: 12, 3.0: 11}}])
+def test_a_node_that_measures_something_else_is_refused(asked, short):
+    sums = MetricSums.of(np.ones(12))
+    fused = {strength: sums for strength in STRENGTHS if strength}
+    wrong = {n: {s: Moments(0.0, 0.0, users) for s, users in found.items()} for n, found in short.items()}
+    with pytest.raises(ValueError, match="short histories"):
+        check_metrics(replace(sums, fused=fused, short=wrong), replace(asked, short_histories=(1,)), 12)
