@@ -1,7 +1,7 @@
 """Full-ranking evaluation of anything that scores a history against the whole catalogue."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Literal, Protocol
 
 import numpy as np
@@ -29,6 +29,22 @@ class Scorer(Protocol):
         A history is oldest first and may be empty. Column 0 is padding and never read.
         """
         ...
+
+
+class SeveralScorers(Protocol):
+    """Scores as a ``Scorer`` does, in several ways that share most of their work."""
+
+    def scores(self, users: IntArray, histories: Sequence[IntArray]) -> Iterable[Scores]:
+        """Return the scores of each way, in their order."""
+        ...
+
+
+@dataclass(frozen=True)
+class _OneWay:
+    scorer: Scorer
+
+    def scores(self, users: IntArray, histories: Sequence[IntArray]) -> Iterable[Scores]:
+        yield self.scorer.score(users, histories)
 
 
 def known_prefix(dataset: FederatedDataset, user: int, split: Split) -> IntArray:
@@ -82,11 +98,7 @@ def evaluate(
     would rank different candidates.
     ``users`` is ``dataset.evaluated_users`` by default; ``progress(done, total)`` is called after every batch.
     """
-    chosen = chosen_users(dataset, split, users)
-
-    def hidden(batch: IntArray) -> list[IntArray]:
-        return [hidden_items(dataset, user, split) for user in batch.tolist()]
-
+    chosen, hidden = chosen_users(dataset, split, users), _hidden_from(dataset, split)
     ranks = target_ranks(dataset, scorer, split, chosen, hidden, batch_size, interactions, progress)
     return replace(MetricSums.of(ranks, k_list, metrics).table(), users=chosen, ranks=ranks)
 
@@ -116,26 +128,53 @@ def target_ranks(
     progress: Progress | None,
 ) -> FloatArray:
     """Compute the middle rank [len(users)] of each target; ``hidden(batch)`` is what each user's ranking leaves out."""
+    ranks = _ranks(dataset, _OneWay(scorer), split, users, hidden, batch_size, interactions, progress)
+    return ranks.reshape(len(users))
+
+
+def ranks_of_several(
+    dataset: FederatedDataset, scorers: SeveralScorers, split: Split, users: IntArray, interactions: int | None = None
+) -> FloatArray:
+    """Compute the ranks [S, len(users)] of the targets in each of S ways, as ``evaluate`` does in one."""
+    chosen = chosen_users(dataset, split, users)
+    return _ranks(dataset, scorers, split, chosen, _hidden_from(dataset, split), BATCH_SIZE, interactions, None)
+
+
+def _hidden_from(dataset: FederatedDataset, split: Split) -> Callable[[IntArray], Seen]:
+    return lambda batch: [hidden_items(dataset, user, split) for user in batch.tolist()]
+
+
+def _ranks(
+    dataset: FederatedDataset,
+    scorers: SeveralScorers,
+    split: Split,
+    users: IntArray,
+    hidden: Callable[[IntArray], Seen],
+    batch_size: int,
+    interactions: int | None,
+    progress: Progress | None,
+) -> FloatArray:
     if interactions is not None and interactions < 0:
         raise ConfigError(f"interactions = {interactions} is below 0; use 0 for an empty input")
-    ranks = np.empty(len(users))
+    ranks = []
     for start in range(0, len(users), batch_size):
         batch = users[start : start + batch_size]
         targets = np.array([target_item(dataset, user, split) for user in batch.tolist()])
-        scores = _score(dataset, scorer, batch, split, interactions)  # [B, I+1]
-        ranks[start : start + len(batch)] = target_rank(scores, targets, hidden(batch))
+        seen = seen_mask(hidden(batch), dataset.num_items + 1)
+        ways = _scores(dataset, scorers, batch, split, interactions)
+        ranks.append([target_rank(scores, targets, seen) for scores in ways])
         if progress is not None:
             progress(start + len(batch), len(users))
-    return ranks
+    return np.concatenate(ranks, axis=1)
 
 
-def _score(
-    dataset: FederatedDataset, scorer: Scorer, batch: IntArray, split: Split, interactions: int | None
-) -> Scores:
+def _scores(
+    dataset: FederatedDataset, scorers: SeveralScorers, batch: IntArray, split: Split, interactions: int | None
+) -> Iterator[Scores]:
     histories = [most_recent(known_prefix(dataset, user, split), interactions) for user in batch.tolist()]
-    scores = scorer.score(batch, histories)
-    assert scores.shape == (len(batch), dataset.num_items + 1), "a scorer returns [B, I+1]"
-    return scores
+    for scores in scorers.scores(batch, histories):
+        assert scores.shape == (len(batch), dataset.num_items + 1), "a scorer returns [B, I+1]"
+        yield scores
 
 
 def most_recent(history: IntArray, interactions: int | None) -> IntArray:
@@ -161,7 +200,8 @@ def recommended_lists(
     for start in range(0, len(chosen), batch_size):
         batch = chosen[start : start + batch_size]
         hidden = [hidden_items(dataset, user, split) for user in batch.tolist()]
-        best = _best_items(_score(dataset, scorer, batch, split, None), hidden, k)
+        (scores,) = _scores(dataset, _OneWay(scorer), batch, split, None)
+        best = _best_items(scores, hidden, k)
         lists[start : start + len(batch)] = best
     return np.pad(lists, ((0, 0), (0, k - lists.shape[1])))
 

@@ -11,17 +11,24 @@ import numpy.typing as npt
 
 from fedmem.config import ExperimentConfig
 from fedmem.data.federated_dataset import FederatedDataset
-from fedmem.evaluation.evaluate import evaluate
+from fedmem.evaluation.evaluate import ranks_of_several
 from fedmem.features.store import ItemFeatures, UserFeatures
 from fedmem.federated.aggregation import weighted
 from fedmem.federated.chunk import Chunk
 from fedmem.federated.chunk_trainer import ChunkTrainer
 from fedmem.federated.client import FedMemClient
-from fedmem.federated.masking import MeasuredRanks, masked_metrics, masked_transitions, masked_updates, metrics_of
+from fedmem.federated.masking import (
+    MeasuredRanks,
+    Ranks,
+    masked_metrics,
+    masked_transitions,
+    masked_updates,
+    metrics_of,
+)
 from fedmem.federated.messages import Broadcast, ClientUpdate, MaskedSum, MetricSums, Session, UpdateSum
 from fedmem.federated.parameters import load_parameters, twin
 from fedmem.federated.postprocessing import Postprocessors, needs_single_clients, postprocessed_update
-from fedmem.federated.scoring import NO_TRANSITIONS, ModelScorer, ScoreBlock, Strengths, UserContext
+from fedmem.federated.scoring import NO_TRANSITIONS, ModelScorer, Strengths, UserContext
 from fedmem.federated.start import item_blocks
 from fedmem.memory.count_sketch import sketched
 from fedmem.memory.memory_store import MemoryStore
@@ -35,27 +42,25 @@ UserIndices = npt.NDArray[np.int64]
 
 @dataclass(eq=False)
 class ClientScorer:
-    """Each user's scores as its own client computes them, with the transition memory at one strength after another.
+    """Each user's scores as its own client computes them, with the transition memory at each strength.
 
     Attributes:
         scorer: the broadcast's model.
         contexts: what each user's client holds besides the history.
-        strengths: the weight of the transition memory.
+        strengths: the weights of the transition memory.
     """
 
     scorer: ModelScorer
     contexts: Mapping[int, UserContext]
-    strengths: Strengths = NO_TRANSITIONS
-    _kept: tuple[bytes, ScoreBlock] | None = None
+    strengths: Sequence[Strengths] = (NO_TRANSITIONS,)
 
-    def score(
+    def scores(
         self, users: npt.NDArray[np.integer], histories: Sequence[npt.NDArray[np.integer]]
-    ) -> npt.NDArray[np.float32]:
-        """Score all items for users [B] with their histories: [B, I + 1]."""
-        asked = users.tobytes() + np.array([len(history) for history in histories]).tobytes()
-        if self._kept is None or self._kept[0] != asked:  # the strengths differ in the sum alone
-            self._kept = asked, self.scorer.parts([self.contexts[int(user)] for user in users], histories)
-        return self._kept[1].fused([self.strengths.after(history) for history in histories])
+    ) -> Iterator[npt.NDArray[np.float32]]:
+        """Score all items for users [B] with their histories, at one strength after another: [B, I + 1]."""
+        parts = self.scorer.parts([self.contexts[int(user)] for user in users], histories)
+        for strengths in self.strengths:
+            yield parts.fused([strengths.after(history) for history in histories])
 
 
 class ClientHost:
@@ -202,21 +207,15 @@ class ClientHost:
 
     def _ranks(self, users: UserIndices, broadcast: Broadcast, split: Literal["validation", "test"]) -> MeasuredRanks:
         """Rank these clients' targets at every weight of the transition memory, after short histories too."""
-        scorer = ClientScorer(self._scorer_of(broadcast), self.contexts(users, broadcast.round))
+        scorer, contexts = self._scorer_of(broadcast), self.contexts(users, broadcast.round)
 
-        def ranks(strengths: Strengths, interactions: int | None = None) -> npt.NDArray[np.float64]:
-            scorer.strengths = strengths
-            return evaluate(self.dataset, scorer, split, users=users, interactions=interactions).ranks
+        def ranks(found: Mapping[float, Strengths], interactions: int | None = None) -> dict[float, Ranks]:
+            one = ClientScorer(scorer, contexts, tuple(found.values()))
+            return dict(zip(found, ranks_of_several(self.dataset, one, split, users, interactions), strict=True))
 
-        whole = {
-            strength: ranks(Strengths(strength, broadcast.short_strengths))
-            for strength in dict.fromkeys((0.0, *broadcast.strengths))
-        }
-        short = {
-            length: {strength: ranks(Strengths(strength), length) for strength in dict.fromkeys(broadcast.strengths)}
-            for length in broadcast.short_histories
-        }
-        return MeasuredRanks(whole, short)
+        whole = {s: Strengths(s, broadcast.short_strengths) for s in (0.0, *broadcast.strengths)}
+        alone = {s: Strengths(s) for s in broadcast.strengths}
+        return MeasuredRanks(ranks(whole), {length: ranks(alone, length) for length in broadcast.short_histories})
 
     def contexts(self, users: UserIndices, round_number: int) -> dict[int, UserContext]:
         """Gather what is known of these users besides their histories after a number of completed rounds."""

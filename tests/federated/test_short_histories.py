@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from fedmem.checkpoint.records import StoredServer, server_arrays, server_record, server_state
-from fedmem.evaluation.evaluate import evaluate
-from fedmem.evaluation.metric_table import MetricSums, Moments
+from fedmem.evaluation.evaluate import ranks_of_several
+from fedmem.evaluation.metric_table import MetricSums, Moments, metric_values
 from fedmem.experiment import TrainingRun
 from fedmem.federated.client_host import ClientScorer
 from fedmem.federated.messages import Broadcast
@@ -62,12 +62,13 @@ def test_clients_cut_their_histories_to_what_is_asked_for(population, asked):
     contexts = dict.fromkeys(population.dataset.evaluated_users.tolist(), UserContext())
     model = twin(population.model)
     load_parameters(model, asked.parameters)
-    scorer = ClientScorer(ModelScorer(model, None, transitions=asked.transitions), contexts)
+    scorer = ClientScorer(
+        ModelScorer(model, None, transitions=asked.transitions), contexts, [Strengths(s) for s in STRENGTHS]
+    )
     for length, by_strength in found.short.items():
-        for strength, moments in by_strength.items():
-            scorer.strengths = Strengths(strength)
-            expected = evaluate(population.dataset, scorer, "validation", interactions=length)
-            assert moments.mean == pytest.approx(expected.mean("NDCG@10"))
+        ranks = ranks_of_several(population.dataset, scorer, "validation", population.dataset.evaluated_users, length)
+        for of_one, moments in zip(ranks, by_strength.values(), strict=True):
+            assert moments.mean == pytest.approx(metric_values("NDCG@10", of_one).mean())
     assert found.short[1] != found.short[3]
 
 
@@ -136,8 +137,9 @@ def test_what_is_served_is_what_was_evaluated(tmp_path: Path):
     recommender = Recommender.load(path)
     assert recommender.scorer.strengths.short.keys() == {20}
     contexts = {user: recommender.context(user, None) for user in recommender.dataset.evaluated_users.tolist()}
-    scorer = ClientScorer(recommender.scorer, contexts, recommender.scorer.strengths)
-    found = evaluate(recommender.dataset, scorer, "test").mean("NDCG@10")
+    scorer = ClientScorer(recommender.scorer, contexts, [recommender.scorer.strengths])
+    (ranks,) = ranks_of_several(recommender.dataset, scorer, "test", recommender.dataset.evaluated_users)
+    found = metric_values("NDCG@10", ranks).mean()
     record = json.loads((path / "run.json").read_text())
     assert found == pytest.approx(record["test"]["metrics"]["NDCG@10"]["mean"])
 

@@ -9,7 +9,8 @@ from fedmem.config import ExperimentConfig, FeaturesConfig
 from fedmem.data.federated_dataset import FederatedDataset
 from fedmem.data.interactions import Item
 from fedmem.evaluation.baselines import chance
-from fedmem.evaluation.evaluate import evaluate
+from fedmem.evaluation.evaluate import ranks_of_several
+from fedmem.evaluation.metric_table import metric_values
 from fedmem.evaluation.ranking_metrics import target_rank
 from fedmem.experiment import TrainingRun
 from fedmem.features.build import Encoding, build_user_features
@@ -123,7 +124,8 @@ def hits(population: SimulatedPopulation, server: FedMemServer, dataset: Federat
     load_parameters(population.model, server.state.averaged)
     contexts = population.host.contexts(dataset.evaluated_users, server.state.round)
     scorer = ClientScorer(ModelScorer(population.model, server.state.global_memory), contexts)
-    return evaluate(dataset, scorer, "test").mean("HR@10")
+    (ranks,) = ranks_of_several(dataset, scorer, "test", dataset.evaluated_users)
+    return float(metric_values("HR@10", ranks).mean())
 
 
 def standard_errors_from_chance(found: float, dataset: FederatedDataset, users: int) -> float:
