@@ -20,7 +20,7 @@ Ranks = npt.NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False)
 class StoredScores:
-    """The dense part of the scores of all evaluated users of a run, in one split.
+    """The dense part of the scores of all evaluated users of a run, in one split; short histories are as all others.
 
     Attributes:
         dataset: the run's data.

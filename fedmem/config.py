@@ -185,8 +185,8 @@ class TransitionsConfig(Section):
     )
     short_histories: Annotated[tuple[Size, ...], Field(max_length=8), FailFast()] = setting(
         (1, 3, 10),
-        "For users of up to so many interactions validations choose a weight of its own, by histories that are cut to "
-        "this length; [] takes one for all.",
+        "For users of up to so many interactions validations choose a weight of their own, by histories that are cut "
+        "to this length; [] takes one for all, as a budget for metrics does.",
     )
     sketch_bits: Annotated[int, Field(ge=4, le=22)] | None = setting(
         None,
@@ -663,9 +663,10 @@ class ExperimentConfig(Section):
         return not (self.ablation.disable_memory or self.ablation.disable_transitions)
 
     @property
-    def short_histories(self) -> tuple[int, ...]:
-        """The lengths of history for which validations choose a weight; none where more figures need more noise."""
-        return () if self.noises_metrics else self.transitions.short_histories
+    def cut_histories(self) -> tuple[int, ...]:
+        """To which lengths validations cut histories: none where nothing is to choose, or figures need noise."""
+        chooses = any(self.transitions.strengths) and not self.noises_metrics
+        return self.transitions.short_histories if chooses else ()
 
     @property
     def releases_transitions(self) -> bool:

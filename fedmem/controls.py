@@ -57,7 +57,7 @@ def _transition_controls(snapshot: Snapshot, checkpoint: Checkpoint) -> dict[str
         "random transitions": alike(replace(counts, pairs=counts.pairs[:, other]), readable),
     }
     controls = {name: Recommender.of(snapshot, with_transitions(checkpoint, c), name) for name, c in changed.items()}
-    if checkpoint.server.short_strengths:
+    if set(checkpoint.server.short_strengths.values()) - {checkpoint.server.strength}:
         one = replace(checkpoint, server=replace(checkpoint.server, short_strengths={}))
         controls["one weight for all histories"] = Recommender.of(snapshot, one, "one weight")
     return controls

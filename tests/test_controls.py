@@ -1,5 +1,7 @@
 """The controls: the trained parameters reading something else."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -16,6 +18,8 @@ MOVED = {"server_learning_rate": 0.05, "num_rounds": 10, "server_averaging": 0.0
 def controls_of(path, **changes):
     run = trained(path, tiny_snapshot(tiny_config(federated=MOVED, **changes)))
     snapshot, checkpoint = run.directory.read_snapshot(), run.directory.checkpoints.read(run.record.last)
+    weighed = replace(checkpoint.server, short_strengths={10: 2 * checkpoint.server.strength})
+    checkpoint = replace(checkpoint, server=weighed)
     return snapshot, checkpoint, control_recommenders(snapshot, checkpoint)
 
 

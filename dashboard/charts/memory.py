@@ -16,7 +16,7 @@ from dashboard.words import EXPERTS
 from fedmem.config import FedMemConfig
 from fedmem.contracts import RoundMetrics, RowGrowth
 
-UP_TO = "transition_strength_up_to_"
+STRENGTH, UP_TO = "transition_strength", "transition_strength_up_to_"
 BIN_NATS = 0.25  # the width of a bin of surprise_share_<k>; the last one is open
 
 
@@ -91,9 +91,9 @@ def growth_chart(growth: RowGrowth) -> Drawing:
 
 def strength_chart(rounds: Sequence[RoundMetrics]) -> Drawing:
     """Draw the weight that validations gave to the transition memory: dots, for between them nothing was measured."""
-    names = {"transition_strength": "all others"} | {
-        f"{UP_TO}{length}": f"up to {length} interactions" for length in _short_histories(rounds)
-    }
+    lengths = _short_histories(rounds)
+    names = {f"{UP_TO}{length}": f"to {length} items" for length in lengths}
+    names[STRENGTH] = f"more than {lengths[-1]}" if lengths else "Weight"
     dots = dotted(row for name, label in names.items() for row in series(rounds, "train", name, label))
     return plain(dots, "Weight in the score (number)", list(names.values()), zero=True, dots=True)
 

@@ -45,6 +45,9 @@ class _DatasetRecord(BaseModel, strict=True):
     items: list[Any]  # one by one, so that other threads have a turn in between
 
 
+_Length = Annotated[str, Field(pattern=r"^[1-9][0-9]*$")]  # a number, as JSON has no other keys than texts
+
+
 class StoredServer(BaseModel, strict=True):
     """What ``server.json`` holds of the server's state, and how many files of memories there are."""
 
@@ -53,7 +56,7 @@ class StoredServer(BaseModel, strict=True):
     best_metric: FiniteFloat
     stale: _Count
     strength: FiniteFloat | None = None  # runs of a version that chose by HR@10 have none
-    short_strengths: dict[str, FiniteFloat] = Field(default_factory=dict)  # by numbers, which JSON names as texts
+    short_strengths: dict[_Length, FiniteFloat] = Field(default_factory=dict)
     step: _Count
     memory_files: _Count
 

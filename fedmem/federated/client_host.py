@@ -38,6 +38,7 @@ from fedmem.model.recommender import UR4RecV2MoE
 from fedmem.randomness import numpy_generator
 
 UserIndices = npt.NDArray[np.int64]
+Contexts = Mapping[int, UserContext]
 
 
 @dataclass(eq=False)
@@ -51,7 +52,7 @@ class ClientScorer:
     """
 
     scorer: ModelScorer
-    contexts: Mapping[int, UserContext]
+    contexts: Contexts
     strengths: Sequence[Strengths] = (NO_TRANSITIONS,)
 
     def scores(
@@ -206,16 +207,21 @@ class ClientHost:
         return metrics_of(self.config.evaluation, ranks)
 
     def _ranks(self, users: UserIndices, broadcast: Broadcast, split: Literal["validation", "test"]) -> MeasuredRanks:
-        """Rank these clients' targets at every weight of the transition memory, after short histories too."""
-        scorer, contexts = self._scorer_of(broadcast), self.contexts(users, broadcast.round)
+        """Rank these clients' targets at every weight of the transition memory.
 
-        def ranks(found: Mapping[float, Strengths], interactions: int | None = None) -> dict[float, Ranks]:
-            one = ClientScorer(scorer, contexts, tuple(found.values()))
-            return dict(zip(found, ranks_of_several(self.dataset, one, split, users, interactions), strict=True))
+        After short histories too, as those of new users, who have no memory and no preference text.
+        """
+        scorer, new = self._scorer_of(broadcast), dict.fromkeys(users.tolist(), UserContext())
 
-        whole = {s: Strengths(s, broadcast.short_strengths) for s in (0.0, *broadcast.strengths)}
-        alone = {s: Strengths(s) for s in broadcast.strengths}
-        return MeasuredRanks(ranks(whole), {length: ranks(alone, length) for length in broadcast.short_histories})
+        def ranks(
+            contexts: Contexts, short: Mapping[int, float], interactions: int | None = None
+        ) -> dict[float, Ranks]:
+            one = ClientScorer(scorer, contexts, [Strengths(strength, short) for strength in broadcast.tried])
+            found = ranks_of_several(self.dataset, one, split, users, interactions)
+            return dict(zip(broadcast.tried, found, strict=True))
+
+        whole = ranks(self.contexts(users, broadcast.round), broadcast.short_strengths)
+        return MeasuredRanks(whole, {length: ranks(new, {}, length) for length in broadcast.short_histories})
 
     def contexts(self, users: UserIndices, round_number: int) -> dict[int, UserContext]:
         """Gather what is known of these users besides their histories after a number of completed rounds."""

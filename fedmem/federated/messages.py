@@ -69,6 +69,11 @@ class Broadcast:
     short_strengths: Mapping[int, float] = field(default_factory=dict)
     short_histories: tuple[int, ...] = ()
 
+    @property
+    def tried(self) -> tuple[float, ...]:
+        """Each weight that is measured, once; 0 is always one, and the first."""
+        return tuple(dict.fromkeys((0.0, *self.strengths)))
+
     def num_bytes(self) -> dict[str, int]:
         """Count the bytes on the wire, by part."""
         sizes = {"weights": wire_size(self.parameters), "prototypes": prototype_size(self.global_memory)}

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fedmem.config import ExperimentConfig
-from fedmem.evaluation.metric_table import MetricTable
+from fedmem.evaluation.metric_table import MetricTable, Moments
 from fedmem.federated.aggregation import FederatedAggregator
 from fedmem.federated.messages import Arrays, Broadcast, MaskedSum, MetricSums, Session, UpdateSum
 from fedmem.federated.postprocessing import Postprocessors, of_round, postprocessed_metrics, postprocessed_sum
@@ -31,6 +31,7 @@ from fedmem.privacy.rounds_budget import RoundsBudget
 from fedmem.randomness import numpy_generator
 
 UserIndices = npt.NDArray[np.int64]
+STRENGTH = "transition_strength"  # among a round's metrics; of short histories with _up_to_N behind
 Split = Literal["validation", "test"]
 Watch = Callable[[int, int], None]
 
@@ -128,20 +129,20 @@ def validated(
 ) -> tuple[ServerState, RoundReport]:
     """Let the clients validate a trained state at every strength of the transition memory, and choose one.
 
-    After short histories, to which they cut their own, another one may be the best.
+    After short histories, to which they cut their own, another one may be better. The table that is reported, and by
+    which the best round is chosen, is that of one for all.
     """
     began = time.perf_counter()
     broadcast = broadcast_to_validate(config, state)
     sums = evaluate_model(config, broadcast, population, "validation", postprocessors, after_group)
     tables, watched = sums.tables(), config.evaluation.stopping_metric
     strength, table = best_strength(tables, watched)
-    short = {length: best_of({s: x.mean for s, x in found.items()}) for length, found in sums.short.items()}
+    short = {length: better_than(strength, found) for length, found in sums.short.items()} if strength else {}
     state = after_validation(replace(state, strength=strength, short_strengths=short), table.mean(watched))
     metrics = report.metrics
     if broadcast.transitions is not None:
         metrics = {**metrics, "bytes_down_transitions": float(broadcast.transitions.num_bytes)}
-        metrics |= {"transition_strength": strength}
-        metrics |= {f"transition_strength_up_to_{length}": found for length, found in short.items()}
+        metrics |= {STRENGTH: strength} | {f"{STRENGTH}_up_to_{length}": found for length, found in short.items()}
     return state, replace(
         report,
         metrics=metrics,
@@ -171,7 +172,7 @@ def broadcast_of(state: ServerState) -> Broadcast:
 def broadcast_to_validate(config: ExperimentConfig, state: ServerState) -> Broadcast:
     """Make the message for clients that try every strength of the transition memory on the averaged model."""
     asked = config.transitions
-    return _with_table(config, state, strengths=asked.strengths, short_histories=config.short_histories)
+    return _with_table(config, state, strengths=asked.strengths, short_histories=config.cut_histories)
 
 
 def broadcast_to_evaluate(config: ExperimentConfig, state: ServerState) -> Broadcast:
@@ -217,13 +218,15 @@ def with_transitions(state: ServerState, handed_on: TransitionCounts | None) -> 
 
 def best_strength(tables: Mapping[float, MetricTable], metric: str) -> tuple[float, MetricTable]:
     """Choose the weight of the transition memory by a metric that clients measured; the least of equals."""
-    strength = best_of({strength: table.mean(metric) for strength, table in tables.items()})
+    strength = max(sorted(tables), key=lambda each: tables[each].mean(metric))
     return strength, tables[strength]
 
 
-def best_of(found: Mapping[float, float]) -> float:
-    """Return the weight of the greatest value, the least of equals."""
-    return max(sorted(found), key=found.__getitem__)
+def better_than(general: float, found: Mapping[float, Moments]) -> float:
+    """Choose the best weight after short histories; the general one unless it is worse by a standard error."""
+    best = max(sorted(found), key=lambda each: found[each].mean)
+    margin = found[best].mean - found[general].mean
+    return best if margin > found[best].standard_error else general
 
 
 def evaluate_model(

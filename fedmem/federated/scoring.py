@@ -5,6 +5,7 @@ The one reader of evaluation and serving. It builds what training builds, of the
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -61,10 +62,21 @@ class ScoreBlock:
         """Add both parts, the second with these weights [B]: [B, I + 1]."""
         if not any(strengths) or not self.remembered:
             return self.dense
+        if self._stacked is not None:
+            weighed: FloatArray = np.array(strengths, np.float32)[:, None] * self._stacked
+            weighed += self.dense
+            return weighed
         scores = self.dense.copy()
         for row, read, strength in zip(scores, self.remembered, strengths, strict=True):
             read.times(strength).add_to(row)
         return scores
+
+    @cached_property
+    def _stacked(self) -> FloatArray | None:
+        """The remembered scores of all items [B, I + 1], where each is kept of all of them: a catalogue is small."""
+        rows = [read.scores[:-1] for read in self.remembered if read.items is None]
+        whole = len(rows) == len(self.remembered) and {len(row) for row in rows} == {self.dense.shape[1]}
+        return np.stack(rows) if whole else None
 
 
 @dataclass(frozen=True)
@@ -72,8 +84,8 @@ class Strengths:
     """The weight of the transition memory in the score.
 
     Attributes:
-        general: of most histories; 0 for all if it is 0, which is without the memory.
-        short: after histories of up to so many items, and at least one, another one.
+        general: of most histories, the empty one too; if it is 0 the memory is never read.
+        short: after histories of up to so many items that the model knows, and at least one, another one.
     """
 
     general: float = 0.0

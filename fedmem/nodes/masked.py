@@ -180,10 +180,10 @@ def metric_lanes(cohort: int, users: int, sums: MetricSums) -> Lanes:
 
 def metric_form(asked: EvaluationConfig, broadcast: Broadcast) -> Any:
     """Return the form of the metrics that a broadcast asks for; there are always those without transitions."""
-    strengths, none = dict.fromkeys(broadcast.strengths), Moments(0.0, 0.0, 0)
+    none = Moments(0.0, 0.0, 0)
     nothing = MetricSums(dict.fromkeys(metric_names(asked.k_list, asked.metrics), none))
-    fused = {strength: nothing for strength in strengths if strength}
-    short = {length: dict.fromkeys(strengths, none) for length in broadcast.short_histories}
+    fused = {strength: nothing for strength in broadcast.tried if strength}
+    short = {length: dict.fromkeys(broadcast.tried, none) for length in broadcast.short_histories}
     return form_of(MetricSums(nothing.moments, fused, short))
 
 

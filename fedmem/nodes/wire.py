@@ -52,8 +52,8 @@ def broadcast_of(letter: Letter, config: TransitionsConfig) -> Broadcast:
         global_memory=Prototypes.from_arrays(memory) if memory else None,
         transitions=TransitionTable(**table, config=config) if table else None,
         strengths=tuple(letter.facts["strengths"]),
-        short_strengths=dict(letter.facts["short_strengths"]),
-        short_histories=tuple(letter.facts["short_histories"]),
+        short_strengths=dict(letter.facts.get("short_strengths", ())),  # a server of before has none
+        short_histories=tuple(letter.facts.get("short_histories", ())),
     )
 
 
@@ -187,15 +187,15 @@ def metrics_letter(sums: MetricSums) -> Letter:
 def metrics_of(letter: Letter) -> MetricSums:
     """Read sums of metrics; ``ValueError`` if they are no numbers."""
     fused = {float(strength): _metric_sums(found) for strength, found in letter.facts["fused"]}
-    short = {int(n): {float(s): _read(sums) for s, *sums in found} for n, found in letter.facts["short"]}
+    short = {int(n): {float(s): _read(sums) for s, *sums in found} for n, found in letter.facts.get("short", ())}
     return MetricSums(_metric_sums(letter.facts["moments"]).moments, fused, short)
 
 
 def check_metrics(sums: MetricSums, broadcast: Broadcast, users: int) -> None:
     """Refuse metrics of another number of users than a node has, or at other weights than were asked for."""
-    if sums.count != users or set(sums.fused) != set(broadcast.strengths) - {0.0}:
+    if sums.count != users or set(sums.fused) != set(broadcast.tried) - {0.0}:
         raise ValueError(f"it evaluated {sums.count} clients at {sorted(sums.fused)}")
-    asked = {(length, strength): users for length in broadcast.short_histories for strength in broadcast.strengths}
+    asked = {(length, strength): users for length in broadcast.short_histories for strength in broadcast.tried}
     found = {(length, s): one.count for length, by_strength in sums.short.items() for s, one in by_strength.items()}
     if found != asked:
         raise ValueError(f"it evaluated short histories of {sorted(sums.short)} at other weights, or of other clients")

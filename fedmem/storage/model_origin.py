@@ -7,7 +7,7 @@ from sqlalchemy import Connection, func, or_, select
 from fedmem.storage.models import ModelRow
 from fedmem.storage.schema import jobs, metrics
 
-WEIGHT = "transition_strength"  # chosen anew by each validation, also of a model that is taken up
+WEIGHTS = "transition_strength"  # begins the names of those that each validation chooses, also of a model taken up
 
 
 @dataclass(frozen=True)
@@ -16,7 +16,7 @@ class Origin:
 
     job_id: int
     round: int
-    weight: float | None
+    weights: tuple[tuple[str, float], ...]
 
 
 def origin_of(connection: Connection, model: ModelRow) -> Origin:
@@ -25,8 +25,9 @@ def origin_of(connection: Connection, model: ModelRow) -> Origin:
     while (parent := _trained_before(connection, job_id, model.round)) is not None:
         job_id = parent
     of_round = metrics.c.job_id == model.job_id, metrics.c.round == model.round
-    weight = select(metrics.c.value).where(*of_round, metrics.c.split == "train", metrics.c.name == WEIGHT)
-    return Origin(job_id, model.round, connection.scalar(weight))
+    named = metrics.c.split == "train", metrics.c.name.startswith(WEIGHTS, autoescape=True)
+    weights = select(metrics.c.name, metrics.c.value).where(*of_round, *named).order_by(metrics.c.name)
+    return Origin(job_id, model.round, tuple((name, value) for name, value in connection.execute(weights)))
 
 
 def _trained_before(connection: Connection, job_id: int, round: int) -> int | None:

@@ -9,21 +9,23 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from fedmem.checkpoint import Checkpoint
 from fedmem.checkpoint.records import StoredServer, server_arrays, server_record, server_state
 from fedmem.evaluation.evaluate import ranks_of_several
 from fedmem.evaluation.metric_table import MetricSums, Moments, metric_values
 from fedmem.experiment import TrainingRun
+from fedmem.federated import round as round_module
 from fedmem.federated.client_host import ClientScorer
 from fedmem.federated.messages import Broadcast
 from fedmem.federated.parameters import load_parameters, twin
-from fedmem.federated.round import validated
+from fedmem.federated.round import better_than, validated
 from fedmem.federated.scoring import ModelScorer, Strengths, UserContext
 from fedmem.federated.server_optimizers import OptimizerState
 from fedmem.federated.state import RoundReport, ServerState
 from fedmem.memory.transitions import TransitionCounts, TransitionTable
 from fedmem.nodes.wire import broadcast_letter, broadcast_of, check_metrics, metrics_letter, metrics_of
 from fedmem.serving import Recommender
-from tests.tiny import noisy_parameters, population_of, tiny_config, tiny_snapshot, total, trained
+from tests.tiny import noisy_parameters, population_of, tiny_config, tiny_dataset, tiny_snapshot, total, trained
 
 STRENGTHS = (0.0, 0.5, 3.0)
 
@@ -103,7 +105,7 @@ def test_each_length_gets_the_weight_that_is_best_for_it(population, asked):
     counts = TransitionCounts.of([np.array([1, 2, 3])], 30, 10)
     start = {"w": np.zeros(1)}
     state = ServerState(1, start, start, None, transitions=counts)  # type: ignore[arg-type]
-    best = {None: 0.5, 1: 3.0, 4: 0.0}
+    best: dict[int | None, float] = {None: 0.5, 1: 3.0, 4: 0.0}
     after, report = validated(config, state, RoundReport(1, {}), Scripted(best), (), lambda: None)  # type: ignore[arg-type]
     assert (after.strength, after.short_strengths) == (0.5, {1: 3.0, 4: 0.0})
     told = {name: value for name, value in report.metrics.items() if name.startswith("transition_strength")}
@@ -112,6 +114,36 @@ def test_each_length_gets_the_weight_that_is_best_for_it(population, asked):
         "transition_strength_up_to_1": 3.0,
         "transition_strength_up_to_4": 0.0,
     }
+
+
+@pytest.mark.parametrize(("better", "chosen"), [(0.02, 0.5), (0.2, 3.0)])
+def test_another_weight_has_to_be_better_by_a_standard_error(better, chosen):
+    """Of 100 users with a gain of 0 or 1 each, half of them 1: an error of .05."""
+    found = {0.0: Moments(40.0, 40.0, 100), 0.5: Moments(50.0, 50.0, 100)}
+    total = 100 * (0.5 + better)
+    assert better_than(0.5, found | {3.0: Moments(total, total, 100)}) == chosen
+    assert better_than(3.0, {3.0: Moments(0.0, 0.0, 1), 0.5: Moments(1.0, 1.0, 1)}) == 3.0, "one user says nothing"
+
+
+def test_without_a_general_weight_there_is_none_for_short_histories(asked):
+    config = tiny_config(transitions={"strengths": STRENGTHS, "short_histories": [1]})
+    counts, start = TransitionCounts.of([np.array([1, 2, 3])], 30, 10), {"w": np.zeros(1)}
+    state = ServerState(1, start, start, None, transitions=counts)  # type: ignore[arg-type]
+    after, _ = validated(config, state, RoundReport(1, {}), Scripted({None: 0.0, 1: 3.0}), (), lambda: None)  # type: ignore[arg-type]
+    assert (after.strength, after.short_strengths) == (0.0, {})
+
+
+def test_cut_histories_are_those_of_new_users_who_have_no_memory():
+    config = tiny_config(transitions={"strengths": STRENGTHS})
+    population = population_of(tiny_snapshot(config))
+    clients, start = population.dataset.trainable_users, Broadcast(0, noisy_parameters(population))
+    sums = total(population.train(clients, replace(start, round=3)))
+    table = TransitionTable.of(sums.transitions, config.transitions)
+    asked = replace(start, round=4, transitions=table, strengths=(0.5,), short_histories=(3,))
+    remembered = total(population.evaluate(asked, "validation"))
+    forgotten = total(population.evaluate(replace(asked, round=0), "validation"))
+    assert remembered.moments != forgotten.moments, "memories are read"
+    assert remembered.short == forgotten.short
 
 
 def test_a_checkpoint_keeps_them_and_one_of_before_has_none():
@@ -130,32 +162,41 @@ def _record(state: ServerState) -> dict:
     return server_record(state)
 
 
-def test_what_is_served_is_what_was_evaluated(tmp_path: Path):
-    """Histories of the tiny data are short, and most of these users read with another weight than the general one."""
-    config = tiny_config(transitions={"strengths": STRENGTHS, "short_histories": [20]})
-    path = trained(tmp_path / "run", tiny_snapshot(config)).directory.path
-    recommender = Recommender.load(path)
-    assert recommender.scorer.strengths.short.keys() == {20}
-    contexts = {user: recommender.context(user, None) for user in recommender.dataset.evaluated_users.tolist()}
-    scorer = ClientScorer(recommender.scorer, contexts, [recommender.scorer.strengths])
-    (ranks,) = ranks_of_several(recommender.dataset, scorer, "test", recommender.dataset.evaluated_users)
-    found = metric_values("NDCG@10", ranks).mean()
-    record = json.loads((path / "run.json").read_text())
-    assert found == pytest.approx(record["test"]["metrics"]["NDCG@10"]["mean"])
+def test_what_is_served_is_what_was_tested_and_otherwise_than_with_one_weight(tmp_path: Path):
+    """Most of these users have few interactions, and are answered with a weight of their own."""
+    config = tiny_config(transitions={"strengths": STRENGTHS, "short_histories": [10]})
+    run = trained(tmp_path / "run", tiny_snapshot(config, tiny_dataset(60, seed=2, shortest=5, longest=12)))
+    run.server.state = replace(run.server.state, strength=0.5, short_strengths={10: 3.0})
+    checkpoint = replace(run.directory.checkpoints.read(run.record.best), server=run.server.state)
+    expected = run.server.evaluate_global_model("test").mean("NDCG@10")
+
+    def served(checkpoint: Checkpoint) -> float:
+        recommender = Recommender.of(run.snapshot, checkpoint, "served")
+        users = recommender.dataset.evaluated_users
+        contexts = {user: recommender.context(user, None) for user in users.tolist()}
+        scorer = ClientScorer(recommender.scorer, contexts, [recommender.scorer.strengths])
+        (ranks,) = ranks_of_several(recommender.dataset, scorer, "test", users)
+        return float(metric_values("NDCG@10", ranks).mean())
+
+    assert served(checkpoint) == pytest.approx(expected)
+    with_one = replace(checkpoint, server=replace(run.server.state, short_strengths={}))
+    assert served(with_one) != pytest.approx(expected, abs=1e-3)
 
 
-def test_resumed_it_is_tested_with_them(tmp_path: Path):
-    config = tiny_config(transitions={"short_histories": [5]})
-    kept = trained(tmp_path / "run", tiny_snapshot(config)).server.state.short_strengths
+def test_resumed_it_has_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(round_module, "better_than", lambda general, found: 3.0)
+    config = tiny_config(transitions={"strengths": (0.5,), "short_histories": [3]})
+    trained(tmp_path / "run", tiny_snapshot(config))
     with closing(TrainingRun.resume(tmp_path / "run", config)) as again:
         again.restore(again.record.best)
-        assert again.server.state.short_strengths.keys() == kept.keys() == {5}
+        assert again.server.state.short_strengths == {3: 3.0}
 
 
 def test_a_budget_for_metrics_leaves_them_out():
     budget = {"privacy": {"weights_epsilon": 8, "metrics_epsilon": 2}, "ablation": {"disable_moe": True}}
-    assert tiny_config(**budget).short_histories == ()
-    assert tiny_config().short_histories == (1, 3, 10)
+    assert tiny_config(**budget).cut_histories == ()
+    assert tiny_config().cut_histories == (1, 3, 10)
+    assert tiny_config(transitions={"strengths": [0.0]}).cut_histories == ()
 
 
 def test_they_cross_to_nodes_and_back(population, asked):

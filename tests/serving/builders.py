@@ -70,7 +70,7 @@ def drawn_checkpoint(snapshot: Snapshot, *, noise: float = 0.3, seed: int = 0) -
     memories = {user: drawn_memory(snapshot.dataset.history(user), rng) for user in snapshot.dataset.trainable_users}
     last = int(snapshot.dataset.trainable_users[-1])
     memories[last] = memories[last].take(np.zeros(0, np.int64))
-    strengths = {"strength": 0.5, "short_strengths": {1: 1.5, 4: 0.2}}
+    strengths = {"strength": 0.5, "short_strengths": {1: 1.5, 8: 0.2}}
     state = replace(state, averaged=noisy, round=7, transitions=transitions_of(snapshot), **strengths)
     handed_on = snapshot.dataset.training_lengths.copy()
     return Checkpoint(state, {int(user): m for user, m in memories.items()}, handed_on)

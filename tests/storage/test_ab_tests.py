@@ -36,7 +36,7 @@ def test_users_are_counted_once_and_another_activation_ends_it(engine, store, cl
     assert (tests.running(), tests.get(test.id).ended_because) == ([], f"{treatment} went into service: by hand")
 
 
-def going_on(store, parent, snapshot, last, best, weight=0.5):
+def going_on(store, parent, snapshot, last, best, weight=0.5, short=1.0):
     """A job that goes on from another up to a round, of which one is its best; the model's version."""
     queue(store, start_from=parent, snapshot=snapshot)
     lease = claim(store)
@@ -48,7 +48,7 @@ def going_on(store, parent, snapshot, last, best, weight=0.5):
         store.commit_round(lease, result(0))
         first = store.get(parent).model_round
     for number in range(first, last + 1):
-        metrics = {"train": {"transition_strength": weight}}
+        metrics = {"train": {"transition_strength": weight, "transition_strength_up_to_1": short}}
         store.commit_round(lease, result(number, is_best=number == best, metrics=metrics))
     store.finish(lease, "succeeded", model_round=best, activate=False)
     return f"job-{lease.job_id}-round-{best}"
@@ -59,7 +59,7 @@ def test_two_names_of_one_round_are_no_test(engine, store, clock):
     lease = claim(store)
     store.begin(lease, snapshot_digest="digest", last_interaction_id=None)
     for number in range(4):
-        metrics = {"train": {"transition_strength": 0.5}}
+        metrics = {"train": {"transition_strength": 0.5, "transition_strength_up_to_1": 1.0}}
         store.commit_round(lease, result(number, is_best=number == 2, metrics=metrics))
     store.finish(lease, "succeeded", model_round=2, activate=True)
     tests, control = AbTestStore(engine, clock), "job-1-round-2"
@@ -71,7 +71,8 @@ def test_two_names_of_one_round_are_no_test(engine, store, clock):
         ):
             tests.start(equal, 0.5)
     better = going_on(store, 1, "newest", 4, 4), going_on(store, 1, "same", 5, 5)
-    for other in (*better, going_on(store, 1, "newest", 4, 2, weight=0.25)):
+    weighed = [going_on(store, 1, "newest", 4, 2, **other) for other in ({"weight": 0.25}, {"short": 0.25})]
+    for other in (*better, *weighed):
         tests.stop(tests.start(other, 0.5).id, "by hand")
 
 
