@@ -72,7 +72,9 @@ def curves_of(run: Path) -> tuple[bool, dict[str, Curve]]:
     """Read whether a run was trained to its last round, and its validations by kind."""
     directory = RunDirectory(run)
     lines, planned = directory.read_metrics(), directory.read_manifest()["config"]["federated"]["num_rounds"]
-    curves = {kind: [line[key]["NDCG@10"]["mean"] for line in lines if line.get(key)] for kind, key in KINDS.items()}
+    curves: dict[str, Curve] = {
+        kind: [line[key]["NDCG@10"]["mean"] for line in lines if line.get(key)] for kind, key in KINDS.items()
+    }
     if curves["without transitions"] in ([], curves["as trained"]):  # it has none
         del curves["without transitions"]
     return lines[-1]["round"] >= planned, curves
