@@ -61,8 +61,8 @@ def ablate(
         list[str] | None,
         typer.Option(
             metavar="KEY=VALUE,VALUE",
-            help="Instead of the ladder fedmem_full alone, and it with one setting changed: "
-            "model.moe_num_heads=1,4. Repeatable.",
+            help="Instead of the ladder fedmem_full alone, or the one that --rungs names, and it with one setting "
+            "changed: model.moe_num_heads=1,4. Repeatable.",
         ),
     ] = None,
     cold_users: Annotated[
@@ -98,7 +98,9 @@ def ablate(
 
     folder = experiment_folder(name, out, DEFAULT)
     loaded = load_config(config, with_workers(with_cold_users(overrides, cold_users), workers))
-    chosen = [*rungs_of(VARIED if vary and rungs is None else rungs), *variants(loaded, changes_of(vary or ()))]
+    chosen = rungs_of(VARIED if vary and rungs is None else rungs)
+    base = chosen[0] if len(chosen) == 1 else rungs_of(VARIED)[0]
+    chosen += variants(loaded, changes_of(vary or ()), base)
     drawn = seeds_of(seeds, loaded.seed)
     dataset = load_dataset(data, min_sequence_length=loaded.data.min_sequence_length, **reading.arguments())
     run_ablation(loaded, dataset, folder, chosen, drawn, cold_items, as_json=as_json)

@@ -1,7 +1,7 @@
 """The rungs of the ladder and its controls: each a configuration that ``configs/`` has as a file of the same name."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from fedmem.config import ExperimentConfig, FederatedConfig
@@ -77,17 +77,20 @@ CONTROLS = (
 RUNGS = (*LADDER[:-1], *CONTROLS, LADDER[-1])
 
 
-def variants(config: ExperimentConfig, changes: Sequence[tuple[str, Sequence[object]]]) -> list[Rung]:
-    """List Full with one setting changed at a time: a rung per value of each key that is not Full's own.
+def variants(
+    config: ExperimentConfig, changes: Sequence[tuple[str, Sequence[object]]], base: Rung = LADDER[-1]
+) -> list[Rung]:
+    """List a rung with one setting changed at a time: one for each value of each key that is not the rung's own.
 
     Raises:
         ConfigError: if there is no such setting or it cannot have such a value.
     """
-    full, found = LADDER[-1], []
-    settings = rung_config(full, config, 1, config.seed).settings()
+    settings, found = rung_config(base, config, 1, config.seed).settings(), []
+    prefix = "" if base is LADDER[-1] else f"{base.name}-"
     for key, values in changes:
         for value in values:
-            rung = Rung(f"{key}-{value}", f"{full.title}, {key} = {value}", (*full.settings, (key, value)))
+            name, title = f"{prefix}{key}-{value}", f"{base.title}, {key} = {value}"
+            rung = replace(base, name=name, title=title, settings=(*base.settings, (key, value)), without=None)
             rung_config(rung, config, 1, config.seed)  # refuses what cannot be set
             if settings[key] != value:
                 found.append(rung)

@@ -7,7 +7,7 @@ import pytest
 from fedmem.config import ExperimentConfig
 from fedmem.config_reader import load_config
 from fedmem.errors import ConfigError
-from fedmem.rungs import CONTROLS, LADDER, RUNGS, Rung, model_title, planned_runs, rung_config
+from fedmem.rungs import CONTROLS, LADDER, RUNGS, Rung, model_title, planned_runs, rung_config, variants
 from tests.tiny import tiny_config
 
 ML_100K_USERS = 943
@@ -73,3 +73,14 @@ def test_a_run_has_the_name_of_its_rung(rung: Rung):
 def test_a_model_without_transitions_has_the_name_that_the_ladder_gives_it():
     config = load_config(None, ["ablation.disable_transitions=true", "training.learning_rate=.5"])
     assert model_title(config) == "FedAvg-SASRec"
+
+
+@pytest.mark.parametrize(
+    ("base", "prefix"), [("fedmem_full", ""), ("transitions", "transitions-"), ("sasrec", "sasrec-")]
+)
+def test_one_setting_is_varied_of_the_rung_that_is_meant(base: str, prefix: str):
+    config, (rung,) = tiny_config(), [one for one in RUNGS if one.name == base]
+    (varied,) = variants(config, [("training.loss", [config.training.loss, "bpr"])], rung)
+    assert (varied.name, varied.title) == (f"{prefix}training.loss-bpr", f"{rung.title}, training.loss = bpr")
+    before, after = (rung_config(one, config, 10, 1).settings() for one in (rung, varied))
+    assert {name for name in before if before[name] != after[name]} == {"training.loss"}
