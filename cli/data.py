@@ -11,6 +11,7 @@ from cli.options import AsJson, DatabaseUrl, ServiceDir, Yes, runs_in
 from cli.reading import Reading, with_reading
 from cli.removing import ask, megabytes, remove_jobs, show_removable
 from cli.screen import answer_json, answers, counted, download, in_utc, notes, stages
+from cli.unnamed_requests import what_becomes_of_them
 from fedmem.errors import StorageError
 from fedmem.identifiers import dataset_name_of
 
@@ -87,9 +88,12 @@ def import_files(
     check_name(name)
     interactions, items = read_dataset(path, **reading.arguments())
     with catalogue(database_url, migrate=True) as store:
+        refused = what_becomes_of_them(store.engine, name)
         run_import(
             store, name, path, interactions, items, overwrite_edits=overwrite_edits, repeats=repeats, as_json=as_json
         )
+    if refused:
+        notes.print(refused)
 
 
 @app.command("list")

@@ -12,6 +12,7 @@ from rich.table import Table
 from cli.database import opened
 from cli.options import AsJson, ConfigFile, DatabaseUrl, Overrides
 from cli.screen import answer_json, answers, in_utc, notes
+from cli.unnamed_requests import what_becomes_of_them
 from fedmem.times import written
 
 if TYPE_CHECKING:
@@ -82,15 +83,12 @@ def add(
     told = said.model_dump(mode="json", exclude_unset=True)
     with schedule_store(database_url) as store:
         values: dict[str, Any] = {"timezone": timezone, "rounds": rounds, "config": told, "promotion": promotion}
+        refused = what_becomes_of_them(store.engine, dataset)
         row = store.create(dataset=dataset, cron=cron, defaults=defaults, **values)
-        beside = _others_alone_in_service(store, dataset)
     answers.print(str(row.id))
     notes.print(f"due at {_local(row.next_at, row.timezone)} next")
-    if beside:
-        notes.print(
-            f"once {dataset} has a model in service beside {beside}, requests that name no data set are refused: set "
-            "FEDMEM_DATASET to the one that is meant then"
-        )
+    if refused:
+        notes.print(refused)
 
 
 @app.command()
@@ -137,15 +135,6 @@ def remove(schedule: ScheduleId, database_url: DatabaseUrl = None) -> None:
     with schedule_store(database_url) as store:
         store.remove(schedule)
     notes.print(f"schedule {schedule} is removed")
-
-
-def _others_alone_in_service(store: "ScheduleStore", dataset: str) -> str:
-    """Name the data sets in service, where a first model of this one changes what requests without a name get."""
-    from backend.settings import Settings
-    from fedmem.storage.models import ModelStore
-
-    there = sorted(row.dataset for row in ModelStore(store.engine).all_active())
-    return "" if dataset in there or Settings.load().dataset is not None else ", ".join(there)
 
 
 @contextmanager

@@ -7,7 +7,6 @@ import pytest
 
 from backend.damaged_rows import warn_once
 from fedmem.storage.engine import writing
-from fedmem.storage.jobs import RoundResult
 from tests.end_to_end.products import Product
 
 
@@ -63,24 +62,6 @@ def test_one_is_added_changed_paused_run_and_removed(fedmem, product, config):
     assert "never two at a time" in refused.err
     assert "is removed" in fedmem("schedules", "remove", number, *url).err
     assert json.loads(fedmem("schedules", "list", "--json", *url).out) == []
-
-
-def test_a_second_data_set_is_warned_of_unless_a_default_is_set(fedmem, product, monkeypatch):
-    product.write("books", "b", "Book")
-    product.jobs.create(kind="training", dataset="tiny", config={}, num_rounds=1)
-    _, lease = product.jobs.claim("trainer", 600, 3)
-    product.jobs.begin(lease, snapshot_digest="digest", last_interaction_id=None)
-    product.jobs.commit_round(lease, RoundResult(1, True, "000001", {}))
-    product.jobs.finish(lease, "succeeded", model_round=1, activate=True)
-
-    def said(dataset: str, hour: int) -> str:
-        when = ("--cron", f"0 {hour} * * *", "--database-url", product.url)
-        return fedmem("schedules", "add", "--dataset", dataset, *when).err
-
-    assert "once books has a model in service beside tiny, requests that name no data set are" in said("books", 3)
-    assert "FEDMEM_DATASET" not in said("tiny", 3)
-    monkeypatch.setenv("FEDMEM_DATASET", "tiny")
-    assert "FEDMEM_DATASET" not in said("books", 4)
 
 
 def test_a_first_job_has_the_installations_settings(fedmem, product, monkeypatch, tmp_path):
