@@ -9,12 +9,14 @@ from rich.table import Table
 
 from cli.database import opened
 from cli.options import AsJson, DatabaseUrl
-from cli.screen import answer_json, answers, notes
+from cli.screen import answer_json, answers, in_utc, notes
 
 if TYPE_CHECKING:
     from backend.settings import Settings
     from fedmem.contracts import AbTest
     from fedmem.storage.ab_tests import AbTestStore
+
+TIMES = "started (UTC)", "ended (UTC)"
 
 app = typer.Typer(help="Compare two models on the users of a data set: A/B tests.", no_args_is_help=True)
 
@@ -73,12 +75,12 @@ def show(database_url: DatabaseUrl = None, as_json: AsJson = False) -> None:
 
 def _table(found: "list[AbTest]") -> Table:
     table = Table()
-    for name in ("test", "data set", "control", "treatment", "share", "state"):
-        table.add_column(name, no_wrap=name != "data set", overflow="fold")
+    for name in ("test", "data set", "control", "treatment", "share", *TIMES):
+        table.add_column(name, no_wrap=name not in ("data set", *TIMES), overflow="fold")
     for test in found:
-        state = "runs" if test.ended_at is None else "ended"
+        times = in_utc(test.started_at), "runs" if test.ended_at is None else in_utc(test.ended_at)
         versions = test.control.model_version, test.treatment.model_version
-        table.add_row(str(test.id), test.dataset, *versions, f"{test.share:.0%}", state)
+        table.add_row(str(test.id), test.dataset, *versions, f"{test.share:.0%}", *times)
     return table
 
 

@@ -15,7 +15,7 @@ from cli.job_comparison import compare
 from cli.job_start import start
 from cli.options import AsJson, DatabaseUrl, ServiceDir, Yes, runs_in
 from cli.removing import ask, remove_jobs, show_removable
-from cli.screen import answer_json, answers, notes
+from cli.screen import answer_json, answers, in_utc, notes
 from fedmem.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -26,6 +26,9 @@ app = typer.Typer(help="Queue, watch, pause, resume, stop, compare and remove tr
 
 app.command()(start)
 app.command()(compare)
+
+QUEUED = "queued (UTC)"
+TIMES = "created_at", "started_at", "finished_at"
 
 JobId = Annotated[int, typer.Argument(metavar="JOB", help="As `fedmem jobs list` shows it.")]
 
@@ -44,11 +47,12 @@ def show_jobs(database_url: DatabaseUrl = None, as_json: AsJson = False) -> None
         notes.print("no jobs yet: queue one with fedmem jobs start --dataset NAME")
         return
     table = Table()
-    for name in ("job", "kind", "data set", "state", "round", "best", "model"):
-        table.add_column(name, no_wrap=name not in ("data set", "model"), overflow="fold")
+    for name in ("job", "kind", "data set", "state", "round", "best", "model", QUEUED):
+        table.add_column(name, no_wrap=name not in ("data set", "model", QUEUED), overflow="fold")
     for row in rows:
         rounds, best = f"{row.round}/{row.num_rounds}", str(row.best_round or "")
-        table.add_row(str(row.id), row.kind, row.dataset, state_of(row), rounds, best, _model(row))
+        queued = in_utc(row.created_at)
+        table.add_row(str(row.id), row.kind, row.dataset, state_of(row), rounds, best, _model(row), queued)
     answers.print(table)
 
 
@@ -59,16 +63,17 @@ def _model(row: "Job") -> str:
 
 @app.command()
 def show(job: JobId, database_url: DatabaseUrl = None, as_json: AsJson = False) -> None:
-    """Show one job: how far it is, why it ended, its traceback if it failed."""
+    """Show one job: how far it is, when it was queued, started and ended, why it ended, its traceback if it failed."""
     from backend.job_rows import job_of
 
     with job_store(database_url) as store:
         row = store.get(job)
-    shown = summary(job_of(row))
+    found = job_of(row)
     if as_json:
-        answer_json(shown | {"config": row.config, "traceback": row.traceback})
+        answer_json(summary(found) | {"config": row.config, "traceback": row.traceback})
         return
-    for name, value in shown.items():
+    times = {name: f"{in_utc(at)} UTC" for name in TIMES if (at := getattr(found, name)) is not None}
+    for name, value in (summary(found) | times).items():
         answers.print(f"{name:<16}{'' if value is None else value}")
     if row.traceback:
         answers.print(f"\n{row.traceback}", end="")
@@ -178,4 +183,4 @@ def summary(row: "Job") -> dict[str, Any]:
         "id", "kind", "dataset", "state", "desired_state", "round", "num_rounds", "best_round", "worker", "attempts",
         "start_from", "snapshot", "snapshot_digest", "promotion", "model_version", "model_waits", "message",
     )  # fmt: skip
-    return {name: getattr(row, name) for name in names}
+    return {name: getattr(row, name) for name in names} | row.model_dump(mode="json", include=set(TIMES))

@@ -2,9 +2,11 @@
 
 import json
 from collections.abc import Iterator
+from datetime import UTC, datetime
 
 import pytest
 
+from fedmem.times import written
 from tests.end_to_end.products import Product
 
 
@@ -31,6 +33,9 @@ def test_a_test_is_started_listed_and_stopped(fedmem, product):
     assert "job-2-round-1 answers 25% of the users of tiny, job-1-round-1 the others" in started.err
     assert "set FEDMEM_IMPRESSIONS" in started.err
     (shown,) = json.loads(fedmem("ab", "list", "--json", *url).out)
+    since = written(datetime.fromisoformat(shown["started_at"]), datetime.now(UTC))
+    listed = fedmem("ab", "list", *url).out
+    assert all(words in listed for words in ("started (UTC)", "ended (UTC)", since, "runs")), listed
     assert (shown["share"], shown["ended_at"], shown["hits"]) == (0.25, None, None)
     again = fedmem("ab", "start", "job-2-round-1", *url)
     assert (again.code, "stop it first" in again.err) == (2, True)

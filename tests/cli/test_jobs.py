@@ -3,6 +3,7 @@
 import io
 import json
 from collections.abc import Iterator
+from datetime import UTC, datetime
 
 import pytest
 import yaml
@@ -13,6 +14,7 @@ from fedmem.contracts import Leak, LeakReport
 from fedmem.serving import read_leaks
 from fedmem.storage.catalogue import CatalogueStore
 from fedmem.storage.engine import writing
+from fedmem.times import written
 from tests.end_to_end.products import Product
 from tests.tiny import tiny_config
 
@@ -94,6 +96,16 @@ def test_without_a_data_set_an_import_is_what_comes_first(fedmem, tmp_path):
     outcome = fedmem("jobs", "start", "--database-url", product.url)
     product.engine.dispose()
     assert (outcome.code, "import one with fedmem data import PATH" in outcome.err) == (2, True)
+
+
+def test_a_job_says_when_it_was_queued_started_and_ended(fedmem, product, finished):
+    show = ("jobs", "show", finished, "--database-url", product.url)
+    found, row = json.loads(fedmem(*show, "--json").out), product.jobs.get(finished)
+    times = {"created_at": row.created_at, "started_at": row.started_at, "finished_at": row.finished_at}
+    assert {name: datetime.fromisoformat(found[name]).timestamp() for name in times} == pytest.approx(times, abs=1e-3)
+    lines = fedmem(*show).out.splitlines()
+    for name, at in times.items():
+        assert f"{name:<16}{written(datetime.fromtimestamp(at, UTC), datetime.now(UTC))} UTC" in lines
 
 
 @pytest.mark.parametrize("damage", ["message = x'ff'", "round = 'many'", "config = 'none', created_at = 'then'"])

@@ -66,6 +66,7 @@ def test_times_are_utc_in_one_form_and_say_so_once(fedmem, product, run, tokyo):
     assert command("schedules", "add", "--dataset", "tiny", "--cron", "0 3 * * *", "--timezone", "Asia/Tokyo").code == 0
     for words, column, name in (
         (("models", "list"), "made", "created_at"),
+        (("jobs", "list"), "queued", "created_at"),
         (("models", "history"), "since", "since"),
         (("data", "list"), "imported", "imported_at"),
         (("schedules", "list"), "next", "next_at"),
