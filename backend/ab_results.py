@@ -47,7 +47,7 @@ def _whole_result_of(test: AbTestRow, store: AbTestStore, settings: Settings) ->
         treatment=_arm("treatment", treatment),
         hits=hits,
         clicks=clicks,
-        verdict=verdict(control, treatment, hits, clicks, settings.impressions),
+        verdict=verdict(control, treatment, hits, clicks, unnoted=test.ended_at is None and not settings.impressions),
     )
 
 
@@ -89,10 +89,15 @@ def _arm(arm: Arm, counts: ArmCounts) -> ArmResult:
     )
 
 
-def verdict(control: ArmCounts, treatment: ArmCounts, hits: Effect | None, clicks: Effect | None, noted: float) -> str:
-    """Say in a sentence what can be said by now of hits and, where there are any, of clicks."""
+def verdict(
+    control: ArmCounts, treatment: ArmCounts, hits: Effect | None, clicks: Effect | None, *, unnoted: bool
+) -> str:
+    """Say in a sentence what can be said by now of hits and, where there are any, of clicks.
+
+    ``unnoted``: the test runs, and no answer of it is noted, for which there is a remedy.
+    """
     if hits is None or clicks is None:
-        none = "; no answer is noted: set FEDMEM_IMPRESSIONS" if not noted else ""
+        none = "; no answer is noted: set FEDMEM_IMPRESSIONS" if unnoted else ""
         few = " and ".join(
             f"{arm.users:,} of the {name} ({arm.waiting:,} more wait)"
             for name, arm in (("control", control), ("treatment", treatment))

@@ -320,9 +320,8 @@ def arm_with(users, hits, clicks, version="a", waiting=0):
 
 def verdict_of(control, treatment):
     hits = effect(control.hits, control.users, treatment.hits, treatment.users)
-    return verdict(
-        control, treatment, hits, effect(control.clicks, control.users, treatment.clicks, treatment.users), 1.0
-    )
+    clicks = effect(control.clicks, control.users, treatment.clicks, treatment.users)
+    return verdict(control, treatment, hits, clicks, unnoted=False)
 
 
 def test_the_verdict_sees_clicks_too():

@@ -35,6 +35,7 @@ def test_a_test_is_started_listed_and_stopped(fedmem, product):
     (shown,) = json.loads(fedmem("ab", "list", "--json", *url).out)
     since = written(datetime.fromisoformat(shown["started_at"]), datetime.now(UTC))
     listed = fedmem("ab", "list", *url).out
+    assert "set FEDMEM_IMPRESSIONS" in listed
     assert all(words in listed for words in ("started (UTC)", "ended (UTC)", since, "runs")), listed
     assert (shown["share"], shown["ended_at"], shown["hits"]) == (0.25, None, None)
     again = fedmem("ab", "start", "job-2-round-1", *url)
@@ -44,7 +45,7 @@ def test_a_test_is_started_listed_and_stopped(fedmem, product):
     assert said.startswith(
         "test 1: too few users are judged yet: 0 of the control (0 more wait) and 0 of the treatment"
     )
-    assert said.endswith("; ended: stopped on the command line"), "no word of a sentence is broken"
+    assert said.endswith("each arm needs 100; ended: stopped on the command line"), "no remedy is left, no word broken"
 
 
 @pytest.mark.parametrize(
