@@ -9,7 +9,7 @@ from rich.table import Table
 
 from cli.database import opened
 from cli.options import AsJson, DatabaseUrl
-from cli.screen import answer_json, answers, in_utc, notes
+from cli.screen import answer_json, answer_number, answers, in_utc, notes
 
 if TYPE_CHECKING:
     from backend.settings import Settings
@@ -40,7 +40,7 @@ def start(
     notes.print(f"{treatment} answers {share:.0%} of the users of {test.dataset}, {test.control} the others")
     if not settings.impressions:
         notes.print("no answer is noted, so that the test shows nothing: set FEDMEM_IMPRESSIONS for the backend")
-    answers.print(str(test.id))
+    answer_number(test.id, f"test {test.id} runs")
 
 
 @app.command()

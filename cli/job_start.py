@@ -6,7 +6,7 @@ import typer
 
 from cli.database import opened
 from cli.options import ConfigFile, DatabaseUrl, Overrides
-from cli.screen import answers, notes
+from cli.screen import answer_number, notes
 from cli.unnamed_requests import what_becomes_of_them
 from fedmem.errors import ConfigError
 
@@ -38,7 +38,10 @@ def start(
     ] = None,
     database_url: DatabaseUrl = None,
 ) -> None:
-    """Queue a training job for a trainer to take up, and print its number."""
+    """Queue a training job for a trainer to take up, and print its number.
+
+    A terminal has it in a sentence; through a pipe it is the number alone, for scripts.
+    """
     from fedmem.config_reader import load_config
     from fedmem.privacy.cost import before_start
     from fedmem.privacy.startable import check_startable
@@ -79,7 +82,7 @@ def start(
         waiting = not store.trainers()
     for each in told:
         notes.print(each)
-    answers.print(str(row.id))
+    answer_number(row.id, f"job {row.id} is queued")
     if refused:
         notes.print(refused)
     if waiting:

@@ -11,7 +11,7 @@ from rich.table import Table
 
 from cli.database import opened
 from cli.options import AsJson, ConfigFile, DatabaseUrl, Overrides
-from cli.screen import answer_json, answers, in_utc, notes
+from cli.screen import answer_json, answer_number, answers, in_utc, notes
 from cli.unnamed_requests import what_becomes_of_them
 from fedmem.times import written
 
@@ -85,7 +85,7 @@ def add(
         values: dict[str, Any] = {"timezone": timezone, "rounds": rounds, "config": told, "promotion": promotion}
         refused = what_becomes_of_them(store.engine, dataset)
         row = store.create(dataset=dataset, cron=cron, defaults=defaults, **values)
-    answers.print(str(row.id))
+    answer_number(row.id, f"schedule {row.id} is added")
     notes.print(f"due at {_local(row.next_at, row.timezone)} next")
     if refused:
         notes.print(refused)
@@ -126,7 +126,7 @@ def run(schedule: ScheduleId, database_url: DatabaseUrl = None) -> None:
     settings = StorageSettings.load()
     with schedule_store(database_url) as store:
         job = ScheduleRuns(store, settings.data_dir, settings.job_memory, settings.job_config).now(schedule)
-    answers.print(str(job.id))
+    answer_number(job.id, f"job {job.id} is queued")
 
 
 @app.command()

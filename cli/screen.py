@@ -46,6 +46,11 @@ def answer_json(value: Any) -> None:
     answers.print(json.dumps(value, ensure_ascii=not answers.encoding.lower().startswith("utf")))
 
 
+def answer_number(number: int, sentence: str) -> None:
+    """Print what has become of a number: a sentence to a reader at a terminal, the number alone to a script."""
+    answers.print(sentence if sys.stdout.isatty() else str(number))
+
+
 def replace_what_the_encoding_lacks() -> None:
     """Show question marks for what a terminal's encoding lacks, rather than fail on a title."""
     if isinstance(sys.stdout, io.TextIOWrapper):
