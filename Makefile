@@ -1,7 +1,5 @@
 # Everything starts here: `make` lists what there is. Works with GNU make from 3.81 on (Debian, macOS).
 PYTHON ?= python3
-PORT ?= 8000
-DASHBOARD_PORT ?= 8501
 TEST_PROCESSES ?= logical
 BIN := .venv/bin
 INSTALLED := .venv/.installed
@@ -38,8 +36,9 @@ $(INSTALLED): pyproject.toml constraints.txt $(LOCKED)
 	@touch $(INSTALLED)
 	@echo "installed. The command is $(BIN)/fedmem; to type just fedmem: . $(BIN)/activate"
 
+# Ports that are not given here are those of .env, or 8000 and 8501.
 demo: $(INSTALLED) ## set up and start everything on an embedded catalogue: dashboard, API, trainer, a first training job
-	@$(BIN)/fedmem up --port $(PORT) --dashboard-port $(DASHBOARD_PORT)
+	@$(BIN)/fedmem up $(if $(PORT),--port $(PORT)) $(if $(DASHBOARD_PORT),--dashboard-port $(DASHBOARD_PORT))
 
 # mypy takes its minute on one processor while the tests begin on the other.
 test: lint ## every check and every test; what continuous integration runs
