@@ -93,8 +93,23 @@ def _read_described(
         if must_fit:
             raise DataError(f"{reason}; give the items file of this data set")
         _log.warning("%s; if it should, look at which columns hold the items' ids", reason)
+    _warn_of_new_numbers(source, original_ids, described, path)
     _log.info("items from %s", path)
     return described, skipped
+
+
+def _warn_of_new_numbers(source: Source, ids: dict[str, str], described: dict[str, Item], path: Path) -> None:
+    """Warn where SASRec's own numbers of items (1 to their count, no gap) are read as the ids of an items file.
+
+    None of items that are the file's own, all described and no other: then both are numbered alike.
+    """
+    numbers = {str(number) for number in range(1, len(ids) + 1)}
+    if source.format == "sasrec" and numbers == set(ids.values()) and numbers != described.keys():
+        _log.warning(
+            "titles may be of other items: %s numbers its items from 1 to %d, as SASRec's files do whatever the ids in "
+            "%s are; put its map, %s, beside it",
+            *(source.interactions, len(ids), path, SASREC_ITEM_MAP),
+        )
 
 
 def _catalogue(original_ids: dict[str, str], described: dict[str, Item], pictures: dict[str, Path]) -> list[Item]:

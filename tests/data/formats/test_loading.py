@@ -46,6 +46,27 @@ def test_titles_join_a_sasrec_file_through_its_map(tmp_path):
     assert data.history(1).tolist() == [3, 1, 2]
 
 
+SASREC_MAP = "1 1198\n2 3552\n3 356\n"
+OWN_NUMBERS = "1::One::Comedy\n2::Two::Comedy\n3::Three::Comedy\n"
+GAPS = OWN_NUMBERS + "356::Forrest Gump (1994)::Comedy\n"
+
+
+@pytest.mark.parametrize(
+    ("items", "map_of_ids", "titles", "warned"),
+    [(1, None, GAPS, True), (1, SASREC_MAP, GAPS, False), (1, None, OWN_NUMBERS, False), (2, None, GAPS, False)],
+    ids=["no map", "with its map", "numbered alike", "ids of its own"],
+)
+def test_numbers_of_sasrec_without_their_map_are_warned_of(tmp_path, caplog, items, map_of_ids, titles, warned):
+    rows = (f"{user} {item}\n" for user in (1, 2) for item in range(items, items + 3))
+    (tmp_path / "ml-1m.txt").write_text("".join(rows))
+    if map_of_ids is not None:
+        (tmp_path / "sas_to_original_items.txt").write_text(map_of_ids)
+    (tmp_path / "elsewhere.dat").write_text(titles)
+    load_dataset(tmp_path / "ml-1m.txt", items=tmp_path / "elsewhere.dat", min_sequence_length=3)
+    said = [message for message in caplog.messages if "put its map, sas_to_original_items.txt, beside it" in message]
+    assert len(said) == warned
+
+
 def test_duplicates_and_bad_rows_are_counted(folder):
     (folder / "interactions.csv").write_text(CSV + "a,1,1\na,1\nb,2,2\n")
     (folder / "items.csv").write_text("item_id,title\n1,One\n2\n")
