@@ -41,6 +41,7 @@ def documented_commands() -> list[list[str]]:
     found = [words for text in texts for block in FENCE.findall(text) for words in commands_in(block)]
     recipes = (ROOT / "Makefile").read_text(encoding="utf-8").replace("@$(BIN)/", "")
     recipes = re.sub(r"\$\((DASHBOARD_)?PORT\)", "8000", recipes)
+    recipes = re.sub(r"\$\(if 8000,([^)]*)\)", r"\1", recipes)  # as where both ports are given
     return [*found, *(words for words in commands_in(recipes) if words[0] == "fedmem")]
 
 
