@@ -6,6 +6,7 @@ no line joins with others; `alone` is the only value of its line, which would no
 is the name of a level that is beyond what is drawn; `room` is not seen. A `thin` line is one that stands back.
 """
 
+import json
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -35,6 +36,7 @@ Kind = Literal["line", "dot", "alone", "best", "reference", "bottom edge", "top 
 CURVES = (*SHOWN, "thin", "best")
 ROOM, ROOM_FOR_NAME = 0.04, 0.14  # of the height
 BESIDE_PLOT = 14  # pixels to the right of a plot, which its legend may use
+STEP_ASIDE = 2  # pixels between steps of the same value
 LETTER, STROKE = 6.2, 26.0  # pixels of a name in a legend, and of what stands before it
 DASHES = ([1, 0], [6, 3], [2, 2])
 BESIDE = ([6, 6], [2, 4])  # wide gaps, for what is beneath
@@ -70,6 +72,7 @@ class Style:
         beside: whether the first series is what the others stand beside: they are dashed, so that one that lies upon it
             lets it be seen.
         dots: whether there may be values that no line joins.
+        stepped: whether a value holds until the next; lines of equal values are then drawn side by side.
     """
 
     y_title: str
@@ -85,6 +88,7 @@ class Style:
     beside: bool = False
     thin: bool = False
     dots: bool = False
+    stepped: bool = False
 
 
 def lines(data: Iterable[Row], style: Style) -> Drawing:
@@ -114,7 +118,8 @@ def _room(data: Sequence[Row], style: Style) -> list[Row]:
         for sign, side in ((1, "above"), (-1, "below"))
     )
     top = max(max(row.value, row.high or row.value) for row in data)
-    ends = [max([top + ROOM * height, *above]), *(low for low in [min([bottom, *below])] if low < bottom)]
+    room = ROOM_FOR_NAME if style.stepped else ROOM
+    ends = [max([top + room * height, *above]), *(low for low in [min([bottom, *below])] if low < bottom)]
     return [Row(data[0].round, end, style.series[0], "room") for end in ends]
 
 
@@ -186,7 +191,9 @@ def _layers(style: Style, base: alt.Chart, y: alt.Y, palette: Sequence[str]) -> 
         return [area.encode(y=y.stack("zero"), stroke=edge, tooltip=tooltip)]
     bands, base = base, base.encode(**_dashes(style))  # areas have no dashes
     only_lines = _lines(style, base)
-    layers: list[Any] = [only_lines.mark_line(strokeWidth=2, clip=True)]
+    aside = _aside(style)
+    steps: Any = "step-after" if style.stepped else alt.Undefined
+    layers: list[Any] = [only_lines.mark_line(strokeWidth=2, interpolate=steps, clip=True, **aside)]
     if style.bands:
         banded = bands.transform_filter("datum.kind === 'line' && isValid(datum.low)")
         low = value_axis("low", style.y_title, zero=style.zero, values_format=style.y_format)
@@ -198,16 +205,23 @@ def _layers(style: Style, base: alt.Chart, y: alt.Y, palette: Sequence[str]) -> 
         layers.append(base.transform_filter("datum.kind === 'thin'").mark_line(strokeWidth=1, clip=True))
     seen = alt.ExprRef("datum.kind === 'alone' ? 1 : 0")
     unjoined = base.transform_filter(alt.FieldOneOfPredicate("kind", ["room", "alone"]))
-    layers.append(unjoined.mark_circle(size=45, opacity=seen, clip=True))
+    layers.append(unjoined.mark_circle(size=45, opacity=seen, clip=True, **aside))
     if style.reference:
         layers.append(_reference(style, y, tooltip))
     # Wide and invisible, so that a value is found near its line.
-    layers.append(only_lines.mark_circle(size=150, opacity=0, clip=True).encode(tooltip=tooltip))
+    layers.append(only_lines.mark_circle(size=150, opacity=0, clip=True, **aside).encode(tooltip=tooltip))
     if style.best:
         marked = base.transform_filter("datum.kind === 'best'")
         point = marked.mark_point(shape="diamond", size=120, filled=True, stroke="white", opacity=1, clip=True)
         layers.append(point.encode(tooltip=tooltip))
     return layers
+
+
+def _aside(style: Style) -> dict[str, Any]:
+    """Move each series of steps upwards by its place, so that none hides another."""
+    if not style.stepped:
+        return {}
+    return {"yOffset": alt.ExprRef(f"{-STEP_ASIDE} * indexof({json.dumps(style.series)}, datum.series)")}
 
 
 def _lines(style: Style, base: alt.Chart) -> alt.Chart:

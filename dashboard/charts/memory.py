@@ -11,12 +11,11 @@ from dashboard.charts.drawing import HEIGHT, ROWS, Drawing, rows, specification,
 from dashboard.charts.lines import Row, Style, lines, plain
 from dashboard.charts.palette import BLUE, GREEN, INK, ORANGE, PURPLE, VERMILLION
 from dashboard.charts.quantiles import quantile_chart
-from dashboard.charts.training import dotted, series
+from dashboard.charts.training import series
 from dashboard.words import EXPERTS
 from fedmem.config import FedMemConfig
 from fedmem.contracts import RoundMetrics, RowGrowth
 
-STRENGTH, UP_TO = "transition_strength", "transition_strength_up_to_"
 BIN_NATS = 0.25  # the width of a bin of surprise_share_<k>; the last one is open
 
 
@@ -87,21 +86,6 @@ def growth_chart(growth: RowGrowth) -> Drawing:
         for number, count in zip(growth.rounds, follower.counts, strict=True)
     ]
     return plain(rows, "Times it followed (near counting more)", labels, zero=True)
-
-
-def strength_chart(rounds: Sequence[RoundMetrics]) -> Drawing:
-    """Draw the weight that validations gave to the transition memory: dots, for between them nothing was measured."""
-    lengths = _short_histories(rounds)
-    names = {f"{UP_TO}{length}": f"to {length} items" for length in lengths}
-    names[STRENGTH] = f"more than {lengths[-1]}" if lengths else "Weight"
-    dots = dotted(row for name, label in names.items() for row in series(rounds, "train", name, label))
-    return plain(dots, "Weight in the score (number)", list(names.values()), zero=True, dots=True)
-
-
-def _short_histories(rounds: Sequence[RoundMetrics]) -> list[int]:
-    """List the lengths of history that have a weight of their own."""
-    names = {name for each in rounds for name in each.metrics.get("train", {}) if name.startswith(UP_TO)}
-    return sorted(int(name.removeprefix(UP_TO)) for name in names)
 
 
 def _threshold(config: FedMemConfig) -> list[tuple[str, float]]:

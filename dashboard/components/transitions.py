@@ -4,7 +4,8 @@ from collections.abc import Sequence
 
 import streamlit as st
 
-from dashboard.charts.memory import growth_chart, strength_chart, transitions_chart
+from dashboard.charts.memory import growth_chart, transitions_chart
+from dashboard.charts.weights import strength_chart, weights_in_use
 from dashboard.components.connection import client
 from dashboard.components.drawings import panel
 from dashboard.components.live import JobView
@@ -28,6 +29,10 @@ GREW = (
     "Sums over the clients that had taken part by a round, in training, without users who were deleted since. Rounds "
     "before which fewer than 5 interactions with the item were added are left out."
 )
+CHOSEN = (
+    "Each validation chooses it anew, apart for users with few items; 0 means that it is not read. Lines of equal "
+    "weights are drawn side by side."
+)
 COUNTED = (
     "This model answers by {:,} interactions: those it was trained with, those held out to test it, and all "
     "that came since."
@@ -44,17 +49,12 @@ def transitions(view: JobView) -> None:
         )
         return
     st.caption(SUM)
-    first, second, third = st.columns(3)
-    for place, (name, title) in zip((first, second), GROWTH.items(), strict=True):
+    for place, (name, title) in zip(st.columns(2), GROWTH.items(), strict=True):
         with place:
             panel(title.partition(" (")[0], transitions_chart(view.trained, name, title), f"memory-{name}")
-    with third:
-        panel(
-            "Its weight",
-            strength_chart(view.trained),
-            "memory-strength",
-            "Chosen by each validation, after short histories apart; 0 is unread.",
-        )
+    panel("Its weight", strength_chart(view.trained), "memory-strength", CHOSEN)
+    if in_use := weights_in_use(view.trained, view.job.best_round):
+        st.markdown(in_use)
     _rows(view.job)
 
 

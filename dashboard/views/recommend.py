@@ -81,7 +81,7 @@ def _words(latest: int, count: int) -> str:
     if latest == 0:
         return "With nothing"
     if latest == count:
-        return f"With all {count} interactions"
+        return f"With all {count} interactions" if count > 1 else "With 1 interaction"
     return "With the latest interaction" if latest == 1 else f"With the latest {latest}"
 
 

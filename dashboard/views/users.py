@@ -17,11 +17,13 @@ from fedmem.times import FIRST_DATE
 AT_ONCE, LONGEST, COVERS = 50, 200, 12
 _DONE = "user-deleted"
 _DATASET = "users-of"
+_URL = "user"
 
 
 def _delete(user_id: str) -> None:
     dataset = st.session_state[_DATASET]
     client().delete_user(user_id, dataset)
+    st.query_params.pop(_URL, None)
     st.session_state[_DONE] = f"User {user_id} of {dataset} is deleted."
 
 
@@ -35,6 +37,8 @@ def users() -> None:
         dataset = chosen_dataset("Users")
         if dataset is None:
             return
+        if st.session_state.get(_DATASET, dataset) != dataset:  # users are others
+            st.query_params.pop(_URL, None)
         st.session_state[_DATASET] = dataset
         if _DONE in st.session_state:
             st.success(in_markdown(st.session_state[_DONE]), icon=":material/check_circle:")
@@ -46,20 +50,29 @@ def users() -> None:
 def _picked(dataset: str) -> str | None:
     query = st.text_input("Id", key="users-query", max_chars=LONGEST, placeholder="part of an id", width=320).strip()
     page = client().users(query, AT_ONCE, dataset)
-    if not page.users:
+    named = st.query_params.get(_URL)
+    counts = {user.user_id: user.interactions for user in page.users}
+    options = [named, *counts] if named and not query and named not in counts else list(counts)
+    if not options:
         st.info(f"No user's id contains “{in_markdown(query)}”." if query else "It has no users.")
         return None
-    counts = {user.user_id: user.interactions for user in page.users}
-    chosen = st.selectbox(
+    chosen: str = st.selectbox(
         "User",
-        list(counts),
+        options,
+        index=options.index(named) if named in options else 0,
         key=f"users-choice-{dataset}",
-        format_func=lambda user_id: f"{user_id} ({counts[user_id]:,} interactions)",
+        format_func=lambda user_id: _with_count(user_id, counts.get(user_id)),
         width=320,
     )
+    st.query_params[_URL] = chosen
     if page.next is not None:
         st.caption(f"The first {len(counts)}; write more of the id to find another.")
     return chosen
+
+
+def _with_count(user_id: str, count: int | None) -> str:
+    """Name a user with the number of interactions, where the list holds it."""
+    return user_id if count is None else f"{user_id} ({_interactions(count)})"
 
 
 def _user(dataset: str, user_id: str) -> None:
@@ -94,8 +107,11 @@ def _ask(user_id: str) -> None:
 def _amount(stored: UserHistory) -> str:
     answers = len({one.recommendation_id for one in stored.impressions})
     noted = f" and {answers:,} noted {'answer' if answers == 1 else 'answers'}" if answers else ""
-    count = len(stored.interactions)
-    return f"{count:,} {'interaction' if count == 1 else 'interactions'}{noted}"
+    return f"{_interactions(len(stored.interactions))}{noted}"
+
+
+def _interactions(count: int) -> str:
+    return f"{count:,} {'interaction' if count == 1 else 'interactions'}"
 
 
 def _when(stored: UserHistory) -> str:

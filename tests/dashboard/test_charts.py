@@ -12,7 +12,6 @@ from dashboard.charts.memory import (
     gates_chart,
     growth_chart,
     occupancy_chart,
-    strength_chart,
     surprise_chart,
     surprise_histogram,
     transitions_chart,
@@ -29,6 +28,7 @@ from dashboard.charts.training import (
     seconds_chart,
     strongest,
 )
+from dashboard.charts.weights import strength_chart, weights_in_use
 from dashboard.components.drawings import themed
 from fedmem.config import FedMemConfig
 from fedmem.contracts import (
@@ -211,14 +211,63 @@ def test_a_legend_has_as_many_columns_as_names_fit_beside_each_other():
     assert columns(*"abcd").startswith("max(1, min(2,")
 
 
-@pytest.mark.parametrize("draw", [seconds_chart, strength_chart])
-def test_no_line_joins_what_only_some_rounds_measure(draw):
-    drawn = draw(rounds(30))
+def test_no_line_joins_what_only_some_rounds_measure():
+    drawn = seconds_chart(rounds(30))
     dots = drawn.datasets[ROWS].query("kind == 'dot'")
     assert set(dots["round"]) == {10, 20, 30}
     assert not drawn.empty
     kinds = drawn.datasets[ROWS].groupby("series").kind.agg(set)
     assert all(kinds[series] <= {"dot", "room"} for series in set(dots.series))
+
+
+def _weighed(*trains):
+    start = rounds(0)[0]
+    return [start.model_copy(update={"round": n, "metrics": {"train": train}}) for n, train in enumerate(trains, 1)]
+
+
+def _weights(of_all, **short):
+    return {"transition_strength": of_all, **{f"transition_strength_{name}": weight for name, weight in short.items()}}
+
+
+def test_weights_are_steps_side_by_side_and_a_round_that_reads_none_has_none_for_short_histories():
+    drawn = strength_chart(_weighed(_weights(0.5, up_to_1=0.2, up_to_10=0.5), {}, _weights(0.0)))
+    steps = drawn.datasets[ROWS].query("kind == 'line'")
+    assert list(zip(steps.series, steps["round"], steps.value, strict=True)) == [
+        ("one item", 1, 0.2),
+        ("one item", 3, 0.0),
+        ("two to ten", 1, 0.5),
+        ("two to ten", 3, 0.0),
+        ("eleven or more", 1, 0.5),
+        ("eleven or more", 3, 0.0),
+    ]
+    assert drawn.spec["layer"][0]["mark"]["interpolate"] == "step-after"
+    aside = {layer["mark"]["yOffset"]["expr"] for layer in drawn.spec["layer"]}
+    assert aside == {'-2 * indexof(["one item", "two to ten", "eleven or more"], datum.series)'}
+
+
+@pytest.mark.parametrize(
+    ("train", "words"),
+    [
+        (
+            _weights(1.0, up_to_1=0.2, up_to_3=0.7, up_to_10=1.0),
+            "0.2 after one item, 0.7 after two or three, 1.0 after four or more.",
+        ),
+        (
+            _weights(0.5, up_to_2=0.1, up_to_20=0.2),
+            "0.1 after one or two items, 0.2 after three to 20, 0.5 after 21 or more.",
+        ),
+        (_weights(0.3, up_to_1=0.3, up_to_3=0.3), "0.3."),
+        (_weights(0.3), "0.3."),
+        (_weights(0.0), "0, so that it is not read."),
+    ],
+)
+def test_the_weights_of_the_models_round_are_told_in_words(train, words):
+    assert weights_in_use(_weighed(_weights(0.9), train, _weights(0.8)), 2) == f"In use: {words}"
+
+
+def test_a_round_that_chose_no_weight_has_none_in_use():
+    assert weights_in_use(_weighed({}, _weights(0.3)), 1) is None
+    assert weights_in_use(_weighed(_weights(0.3)), None) is None
 
 
 def test_a_level_far_from_the_curves_is_told_at_the_edge_and_does_not_flatten_them():

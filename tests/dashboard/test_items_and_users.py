@@ -105,6 +105,16 @@ def test_an_edit_that_is_refused_stays_open(page, api, store):
     assert not app.error
 
 
+def test_the_user_of_the_address_is_shown_and_the_address_follows_the_choice(page, api):
+    app = page("users", api, dataset="tiny", user="u04")
+    assert "User u04" in words(app).replace("**", "")
+    app.text_input(key="users-query").set_value("u05").run()
+    assert app.query_params["user"] == "u05"
+    unknown = page("users", api, user="u99")
+    assert "u99" in read(unknown.info[0].value)
+    assert not unknown.button, "nothing of another user may be deleted here"
+
+
 def test_a_user_is_shown_and_deleted_when_it_is_confirmed(page, api, store):
     app = page("users", api)
     app.text_input(key="users-query").set_value("u03").run()
@@ -121,4 +131,5 @@ def test_a_user_is_shown_and_deleted_when_it_is_confirmed(page, api, store):
     app.button(key="confirm-delete-user").click().run()
     assert not store.history("tiny", "u03")
     assert "User u03 of tiny is deleted." in read(app.success[0].value)
+    assert "user" not in app.query_params
     assert "No user's id contains “u03”" in words(app) + read(app.info[0].value)

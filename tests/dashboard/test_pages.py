@@ -477,6 +477,8 @@ def test_memory_shows_what_follows_what_by_title(page, filled):
     found = filled.get("/memory/transitions")
     rows, shown = found["rows"], table(app)
     assert f"answers by {found['interactions']:,} interactions" in words(app)
+    in_use = "1.0 after one item, 0.7 after two or three, 0.5 after four to ten, 0.3 after eleven or more."
+    assert f"In use: {in_use}" in words(app)
     assert list(shown["After"]) == [f"{place}. {row['title']}" for place, row in enumerate(rows, 1)]
     assert list(shown["Weight"]) == [f"{row['weight']:.1f}" for row in rows]
     assert shown["Others took next"][0] == ", ".join(item["title"] for item in rows[0]["followers"])
@@ -707,6 +709,8 @@ def test_lists_that_are_cut_say_so(page, filled, monkeypatch):
     monkeypatch.setattr("dashboard.components.history.FOUND", 3)
     assert "the first 5 users" in words(page("recommend", filled.api, user="u01"))
     app = page("recommend", filled.api, items="m01")
+    assert "With 1 interaction" in words(app).replace("#### ", "")
+    assert "With all 1" not in words(app)
     app.text_input[0].set_value("Film").run()
     total = filled.get("/items?q=Film")["total"]
     assert f"3 of {total} titles" in words(app)
