@@ -65,12 +65,10 @@ def _why_ready(jobs: "JobStore", found: "Sequence[ModelRow]") -> dict[str, str]:
     return {version: why for version, why in whys.items() if why}
 
 
-def _why_not(job: "JobRow") -> str:
-    if job.kind == "experiment":
-        return "an experiment's model goes into service by hand alone"
-    if job.state != "succeeded":
-        return f"its job was {job.state}"
-    return "no round of its job was better than the model that served, which stayed" if job.goes_on_with_newest else ""
+def _why_not(job: "JobRow") -> str | None:
+    from fedmem.contracts import why_ready
+
+    return why_ready(job.kind, job.state, took_up=job.goes_on_with_newest)
 
 
 def _record(model: "ModelVersion", tests: Mapping[str, Any]) -> dict[str, Any]:
@@ -81,10 +79,10 @@ def _record(model: "ModelVersion", tests: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _note(model: "ModelVersion", tests: Mapping[str, Any]) -> str | None:
+    from fedmem.contracts import tried_beside
+
     test = tests.get(model.version)
-    if test is not None:
-        return f"A/B test {test.id}: answers {test.share:.0%} of the users of {test.control}"
-    return model.waits
+    return model.waits if test is None else tried_beside(test.control, test.id, test.share)
 
 
 def _table(found: "list[ModelVersion]") -> Table:

@@ -18,7 +18,7 @@ from dashboard.plain_text import in_markdown
 from dashboard.transport import BackendError
 from dashboard.words import ago, job_name, share
 from fedmem import __version__
-from fedmem.contracts import InService, LogLine, ModelVersion, Trainer
+from fedmem.contracts import InService, Job, LogLine, ModelPage, ModelVersion, Trainer, tried_beside, why_ready
 
 FORGOTTEN = timedelta(hours=1)  # a silent trainer without a job is not listed any more
 LINES = 200  # of a log, at first and with each look further back
@@ -133,6 +133,7 @@ def _models() -> None:
     if not page.models:
         empty("No model yet", "Every job that ends with at least one round leaves one.", ":material/deployed_code:")
         return
+    notes = _notes(page)
     rows = [
         {
             "Model": model.version,
@@ -141,7 +142,7 @@ def _models() -> None:
             "Test HR@10": _figure(model, "test"),
             "Validation HR@10": _figure(model, "validation"),
             "Made": ago(model.created_at),
-            "Note": _note(model),
+            "Note": notes[model.version],
         }
         for model in page.models
     ]
@@ -158,10 +159,27 @@ def _figure(model: ModelVersion, split: str) -> str:
     return "–" if value is None else share(value)
 
 
-def _note(model: ModelVersion) -> str:
+def _notes(page: ModelPage) -> dict[str, str]:
+    """Say of each model what is to be said of it beside its state."""
+    silent = any(model.state == "ready" and model.waits is None for model in page.models)
+    jobs = {job.id: job for job in client().jobs(LIMIT).jobs} if silent else {}
+    tests = {one.ab_test.treatment: one for one in page.in_service if one.ab_test is not None}
+    return {model.version: note_of(model, tests.get(model.version), jobs.get(model.job_id)) for model in page.models}
+
+
+def note_of(model: ModelVersion, beside: InService | None, job: Job | None) -> str:
+    """Say what became of a model; ``beside`` is what serves the others in its A/B test, ``job`` what it is of."""
     if model.refused:
         return f"refused: {model.refused}"
-    return (f"waits: {model.waits}" if model.waits else "") if model.kept else "its checkpoint was removed"
+    if not model.kept:
+        return "its checkpoint was removed"
+    if beside is not None and beside.ab_test is not None:
+        return tried_beside(beside.model_version, beside.ab_test.id, beside.ab_test.share)
+    if model.waits:
+        return f"waits: {model.waits}"
+    if model.state != "ready" or job is None:
+        return ""
+    return why_ready(job.kind, job.state, took_up=job.start_from is not None and job.snapshot == "newest") or ""
 
 
 def _activation(others: Mapping[str, str]) -> None:

@@ -54,7 +54,7 @@ from fedmem.contracts.memory import (
     TransitionRow,
     TransitionRows,
 )
-from fedmem.contracts.models import Activation, ModelHistory, ModelPage, ModelVersion
+from fedmem.contracts.models import Activation, ModelHistory, ModelPage, ModelVersion, tried_beside, why_ready
 from fedmem.contracts.online import OnlineEvaluation, OnlineGroup, Rate
 from fedmem.contracts.privacy import NODES_ARE_NOT_RECORDED, Leak, LeakReport, PrivacyCost, told_of_nodes
 from fedmem.contracts.problem import Problem
@@ -190,4 +190,6 @@ __all__ = [
     "UserSummary",
     "WrongEvent",
     "told_of_nodes",
+    "tried_beside",
+    "why_ready",
 ]

@@ -5,6 +5,7 @@ from typing import Literal
 from pydantic import Field
 
 from fedmem.contracts.contract import Contract, Time
+from fedmem.contracts.jobs import JobKind, JobState
 from fedmem.contracts.service import InService
 
 ModelState = Literal["in_service", "ready", "replaced"]
@@ -31,6 +32,20 @@ class ModelVersion(Contract):
     metrics: dict[str, dict[str, float]] = Field(
         description="Its metrics by split: validation, test.", examples=[{"test": {"HR@10": 0.295, "NDCG@10": 0.162}}]
     )
+
+
+def why_ready(kind: JobKind, state: JobState, *, took_up: bool) -> str | None:
+    """Say why a model that no gate held back never served, by its job; ``took_up`` another's with newer data."""
+    if kind == "experiment":
+        return "an experiment's model goes into service by hand alone"
+    if state != "succeeded":
+        return f"its job was {state}"
+    return "no round of its job was better than the model that served, which stayed" if took_up else None
+
+
+def tried_beside(control: str, test_id: int, share: float) -> str:
+    """Say of a model that it is tried in an A/B test."""
+    return f"A/B test {test_id}: answers {share:.0%} of the users of {control}"
 
 
 class ModelPage(Contract):

@@ -14,13 +14,15 @@ import pytest
 
 from dashboard.charts.drawing import axis_titles
 from dashboard.charts.recommend import PARTS
+from dashboard.charts.weights import weights_in_use
 from dashboard.transport import BackendAwayError
 from dashboard.views.clients import nodes_of
 from dashboard.views.overview import beside
 from dashboard.views.privacy import spent_of
+from dashboard.views.system import note_of
 from dashboard.words import share, size
 from fedmem.config_reader import validate_config
-from fedmem.contracts import NODES_ARE_NOT_RECORDED, RoundMetrics
+from fedmem.contracts import NODES_ARE_NOT_RECORDED, Job, ModelVersion, RoundMetrics
 from fedmem.storage import schema
 from fedmem.storage.engine import writing
 from tests.dashboard.example_rounds import Curves
@@ -477,8 +479,11 @@ def test_memory_shows_what_follows_what_by_title(page, filled):
     found = filled.get("/memory/transitions")
     rows, shown = found["rows"], table(app)
     assert f"answers by {found['interactions']:,} interactions" in words(app)
-    in_use = "1.0 after one item, 0.7 after two or three, 0.5 after four to ten, 0.3 after eleven or more."
-    assert f"In use: {in_use}" in words(app)
+    best = filled.get(f"/jobs/{filled.full}")["best_round"]
+    found = filled.get(f"/jobs/{filled.full}/metrics?limit=500")["rounds"]
+    told = weights_in_use([RoundMetrics.model_validate(each) for each in found], best)
+    assert told is not None
+    assert told in words(app)
     assert list(shown["After"]) == [f"{place}. {row['title']}" for place, row in enumerate(rows, 1)]
     assert list(shown["Weight"]) == [f"{row['weight']:.1f}" for row in rows]
     assert shown["Others took next"][0] == ", ".join(item["title"] for item in rows[0]["followers"])
@@ -616,6 +621,22 @@ def test_system_and_overview_say_which_models_serve_which_data_set(page, two_api
     overview = words(page("overview", two_api))
     assert "Models in service" in overview
     assert all(version in overview for version in serving.values())
+
+
+def notes(app):
+    shown = next(shown for shown in word_tables(app) if "Note" in shown)
+    return dict(zip(shown["Model"], shown["Note"], strict=True))
+
+
+def test_system_says_why_a_model_is_ready_that_nothing_held_back(filled):
+    job = Job.model_validate(filled.get(f"/jobs/{filled.without_memory}"))
+    found = next(one for one in filled.get("/models")["models"] if one["job_id"] == job.id)
+    model = ModelVersion.model_validate(found | {"state": "ready", "waits": None, "refused": None})
+    assert note_of(model, None, job) == "an experiment's model goes into service by hand alone"
+    goes_on = job.model_copy(update={"kind": "training", "start_from": 1, "snapshot": "newest"})
+    kept = "no round of its job was better than the model that served, which stayed"
+    assert note_of(model, None, goes_on) == kept
+    assert note_of(model.model_copy(update={"state": "replaced"}), None, goes_on) == ""
 
 
 def test_a_model_that_waits_is_told_put_into_service_and_taken_back(page, two_api):
@@ -882,6 +903,8 @@ def test_an_ab_test_is_started_and_stopped_on_the_online_page(page, two_api):
     assert (test["share"], test["ended_at"]) == (0.5, None)
     app.run()
     assert "too few users are judged yet" in words(app)
+    tried, control = test["treatment"]["model_version"], test["control"]["model_version"]
+    assert notes(page("system", two_api))[tried] == f"A/B test {test['id']}: answers 50% of the users of {control}"
     app.button(key="ab-stop").click().run()
     app.button(key="confirm-ab-stop").click().run()
     (test,) = asked(f"{two_api}/ab-tests?dataset=tiny").json()["tests"]
