@@ -223,13 +223,13 @@ def best_strength(tables: Mapping[float, MetricTable], metric: str) -> tuple[flo
 
 
 def better_than(general: float, found: Mapping[float, Moments]) -> float:
-    """Choose the best weight after short histories; the general one unless it is worse by half a standard error.
+    """Choose the best weight after short histories; the general one unless it is worse by a quarter of an error.
 
-    Differences between weights, in pairs by user, have about a third of that error.
+    That is about the standard error of such a difference in pairs by user.
     """
     best = max(sorted(found), key=lambda each: found[each].mean)
     margin = found[best].mean - found[general].mean
-    return best if margin > found[best].standard_error / 2 else general
+    return best if margin > found[best].standard_error / 4 else general
 
 
 def evaluate_model(

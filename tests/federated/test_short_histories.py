@@ -116,8 +116,8 @@ def test_each_length_gets_the_weight_that_is_best_for_it(population, asked):
     }
 
 
-@pytest.mark.parametrize(("better", "chosen"), [(0.02, 0.5), (0.03, 3.0)])
-def test_another_weight_has_to_be_better_by_half_a_standard_error(better, chosen):
+@pytest.mark.parametrize(("better", "chosen"), [(0.01, 0.5), (0.02, 3.0)])
+def test_another_weight_has_to_be_better_by_a_quarter_of_a_standard_error(better, chosen):
     """Of 100 users with a gain of 0 or 1 each, half of them 1: an error of .05."""
     found = {0.0: Moments(40.0, 40.0, 100), 0.5: Moments(50.0, 50.0, 100)}
     total = 100 * (0.5 + better)
