@@ -75,7 +75,7 @@ def _record(model: "ModelVersion", tests: Mapping[str, Any]) -> dict[str, Any]:
     """Return a model as ``GET /models`` shows it, but for what a running API alone knows."""
     test = tests.get(model.version)
     running = None if test is None else {"id": test.id, "share": test.share, "control": test.control}
-    return model.model_dump(mode="json", exclude={"serving", "refused"}) | {"ab_test": running}
+    return model.model_dump(mode="json", exclude={"serving", "refused", "equal"}) | {"ab_test": running}
 
 
 def _note(model: "ModelVersion", tests: Mapping[str, Any]) -> str | None:

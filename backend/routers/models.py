@@ -12,6 +12,8 @@ from backend.query_route import KnownQueryRoute
 from backend.rows import in_service_of
 from fedmem.contracts import ModelHistory, ModelPage, ModelVersion
 from fedmem.contracts.contract import PRINTABLE
+from fedmem.storage.model_origin import equal_to_active
+from fedmem.storage.models import ModelRow
 
 router = APIRouter(tags=["models"], route_class=KnownQueryRoute)
 
@@ -31,8 +33,14 @@ def list_models(
     """List the newest models, those to serve, and those that answer at this moment."""
     refusals = {version: refusal.reason for version, refusal in keeper.loader.refusals.items()}
     rows = models.page(limit, dataset)
+    equal = equal_to_active(models.engine, rows, models.all_active())
+
+    def told(row: ModelRow) -> ModelVersion:
+        found = model_of(row, served.in_service, refusals.get(row.version))
+        return found.model_copy(update={"equal": row.version in equal})
+
     return ModelPage(
-        models=tuple(shown(lambda row: model_of(row, served.in_service, refusals.get(row.version)), rows)),
+        models=tuple(shown(told, rows)),
         serving=None if served.unnamed is None else served.in_service.get(served.unnamed),
         in_service=in_service_of(served),
     )

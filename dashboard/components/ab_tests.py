@@ -1,5 +1,7 @@
 """A/B tests of a data set: what they show, how one is started and stopped."""
 
+from collections.abc import Sequence
+
 import streamlit as st
 
 from dashboard.charts.ab_tests import effects_chart
@@ -9,7 +11,7 @@ from dashboard.components.drawings import panel
 from dashboard.components.tables import words_table
 from dashboard.plain_text import in_markdown
 from dashboard.words import ago, counted
-from fedmem.contracts import AbTest, ArmResult
+from fedmem.contracts import AbTest, ArmResult, ModelVersion
 
 _SHARE = "ab-share"
 HALF = 50  # per cent
@@ -62,10 +64,11 @@ def _running(test: AbTest) -> None:
 
 
 def _offer(dataset: str) -> None:
-    page = client().models()
-    others = [one.version for one in page.models if one.dataset == dataset and one.kept and not one.active]
+    others = to_try(client().models().models, dataset)
     if not others:
-        st.caption("A test compares the model in service with another of the data set; there is no other yet.")
+        st.caption(
+            "A test compares the model in service with another of the data set; there is no other yet that differs."
+        )
         return
     st.caption(
         "A test lets another model answer a share of the users, always the same ones, and compares what they do."
@@ -81,6 +84,11 @@ def _offer(dataset: str) -> None:
             f"{in_markdown(dataset)} until the test is stopped. It is loaded and checked first, and no request fails "
             "meanwhile."
         )
+
+
+def to_try(models: Sequence[ModelVersion], dataset: str) -> list[str]:
+    """List what can be tried beside the model in service: kept ones of its data set that differ from it."""
+    return [one.version for one in models if one.dataset == dataset and one.kept and not (one.active or one.equal)]
 
 
 def _arm(name: str, arm: ArmResult) -> dict[str, str]:

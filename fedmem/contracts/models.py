@@ -28,6 +28,9 @@ class ModelVersion(Contract):
     waits: str | None = Field(
         description="Why a ready one did not go into service when its job ended, in a sentence.", examples=[None]
     )
+    equal: bool = Field(
+        False, description="Whether it is equal to the one to serve, so that an A/B test would compare nothing."
+    )
     refused: str | None = Field(description="Why it could not be served when that was last tried.", examples=[None])
     metrics: dict[str, dict[str, float]] = Field(
         description="Its metrics by split: validation, test.", examples=[{"test": {"HR@10": 0.295, "NDCG@10": 0.162}}]

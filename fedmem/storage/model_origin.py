@@ -1,9 +1,11 @@
 """Which round a model is: a job that goes on from another, and finds no better round, leaves that one's again."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, func, or_, select
+from sqlalchemy import Connection, Engine, func, or_, select
 
+from fedmem.storage.engine import reading
 from fedmem.storage.models import ModelRow
 from fedmem.storage.schema import jobs, metrics
 
@@ -28,6 +30,18 @@ def origin_of(connection: Connection, model: ModelRow) -> Origin:
     named = metrics.c.split == "train", metrics.c.name.startswith(WEIGHTS, autoescape=True)
     weights = select(metrics.c.name, metrics.c.value).where(*of_round, *named).order_by(metrics.c.name)
     return Origin(job_id, model.round, tuple((name, value) for name, value in connection.execute(weights)))
+
+
+def equal_to_active(engine: Engine, rows: Sequence[ModelRow], active: Sequence[ModelRow]) -> set[str]:
+    """Name those of some models that are equal to the one to serve of their data set; only its round can be."""
+    serving = {row.dataset: row for row in active}
+    alike = [(row, serving[row.dataset]) for row in rows if not row.active and row.dataset in serving]
+    with reading(engine) as connection:
+        return {
+            row.version
+            for row, other in alike
+            if row.round == other.round and origin_of(connection, row) == origin_of(connection, other)
+        }
 
 
 def _trained_before(connection: Connection, job_id: int, round: int) -> int | None:

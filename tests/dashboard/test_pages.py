@@ -15,6 +15,7 @@ import pytest
 from dashboard.charts.drawing import axis_titles
 from dashboard.charts.recommend import PARTS
 from dashboard.charts.weights import weights_in_use
+from dashboard.components.ab_tests import to_try
 from dashboard.transport import BackendAwayError
 from dashboard.views.clients import nodes_of
 from dashboard.views.overview import beside
@@ -22,9 +23,10 @@ from dashboard.views.privacy import spent_of
 from dashboard.views.system import note_of
 from dashboard.words import share, size
 from fedmem.config_reader import validate_config
-from fedmem.contracts import NODES_ARE_NOT_RECORDED, Job, ModelVersion, RoundMetrics
+from fedmem.contracts import NODES_ARE_NOT_RECORDED, Job, ModelPage, ModelVersion, RoundMetrics
 from fedmem.storage import schema
 from fedmem.storage.engine import writing
+from fedmem.storage.jobs import RoundResult
 from tests.dashboard.example_rounds import Curves
 from tests.dashboard.pretended_trainer import PretendedTrainer
 from tests.dashboard.sites import PAGES, asked, backend_on, read, word_tables
@@ -911,6 +913,28 @@ def test_an_ab_test_is_started_and_stopped_on_the_online_page(page, two_api):
     assert test["ended_because"] == "stopped by HTTP"
     app.run()
     assert "stopped by HTTP" in word_tables(app)[-1].iloc[0]["Why"]
+
+
+def test_no_model_is_offered_for_an_ab_test_that_equals_the_one_in_service(tmp_path):
+    product = Product.made(tmp_path)
+    versions = []
+    for parent, last in ((None, 1), (1, 2), (1, 2)):  # each but the first goes on from it with the same data
+        origin = {} if parent is None else {"start_from": parent, "snapshot": "same"}
+        made, _ = product.jobs.create(kind="training", dataset="tiny", config={}, num_rounds=9, **origin)
+        _, lease = product.jobs.claim("trainer", 600, 3)
+        product.jobs.begin(lease, snapshot_digest="digest", last_interaction_id=None)
+        if parent is not None:
+            product.jobs.inherit(lease, parent)
+        product.jobs.commit_round(lease, RoundResult(last, made.id != 2, f"{last:06d}", {}))
+        best = 1 if made.id == 2 else last
+        product.jobs.finish(lease, "succeeded", model_round=best, activate=made.id == 1)
+        versions.append(f"job-{made.id}-round-{best}")
+    with backend_on(product.url, product.data_dir) as api:
+        models = ModelPage.model_validate(asked(f"{api}/models").json()).models
+    serving, equal, better = versions
+    assert {one.version: one.equal for one in models} == {serving: False, equal: True, better: False}
+    kept = [one.model_copy(update={"kept": True}) for one in models]
+    assert to_try(kept, "tiny") == [better]
 
 
 def test_a_trainer_that_was_killed_is_told_from_one_that_runs_and_forgotten(page, tmp_path, monkeypatch):

@@ -5,6 +5,7 @@ import pytest
 from fedmem.errors import ConflictError
 from fedmem.storage.ab_tests import AbTestStore, ArmCounts
 from fedmem.storage.impressions import HOUR, ImpressionStore, ShownList
+from fedmem.storage.model_origin import equal_to_active
 from fedmem.storage.models import ModelStore
 from tests.storage.builders import claim, queue, result
 
@@ -72,6 +73,8 @@ def test_two_names_of_one_round_are_no_test(engine, store, clock):
             tests.start(equal, 0.5)
     better = going_on(store, 1, "newest", 4, 4), going_on(store, 1, "same", 5, 5)
     weighed = [going_on(store, 1, "newest", 4, 2, **other) for other in ({"weight": 0.25}, {"short": 0.25})]
+    models = ModelStore(engine, clock)
+    assert equal_to_active(engine, models.page(), models.all_active()) == {copied, taken_up, again}
     for other in (*better, *weighed):
         tests.stop(tests.start(other, 0.5).id, "by hand")
 
