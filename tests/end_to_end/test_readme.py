@@ -88,9 +88,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def product(folder: Path) -> Iterator[tuple["subprocess.Popen[str]", httpx.Client, int]]:
     """What ``make demo`` starts, by the Makefile's own recipe, once its first model answers: (process, API, board)."""
-    recipe = next(line for line in (ROOT / "Makefile").read_text(encoding="utf-8").splitlines() if "fedmem up" in line)
     api, board = free_port(), free_port()
-    options = shlex.split(recipe.replace("$(PORT)", str(api)).replace("$(DASHBOARD_PORT)", str(board)))[2:]
+    dry = ["make", "--dry-run", "demo", f"PORT={api}", f"DASHBOARD_PORT={board}"]
+    recipe = subprocess.run(dry, cwd=ROOT, capture_output=True, text=True, check=True).stdout.splitlines()[-1]
+    options = shlex.split(recipe)[2:]
     # A trainer steps back for others by default, and would wait for as long as other tests keep the machine busy.
     process = up(folder, *options, FEDMEM_TRAINER_NICE="0")
     try:
