@@ -39,6 +39,7 @@ CONFIG: dict[str, Any] = {
     "save_interval": 3,
     "features": {"text": "off", "image": "off"},
     "federated": {"num_rounds": ROUNDS, "patience": 100},
+    "transitions": {"short_histories": []},  # of so few users others than the general weight come and go
 }
 
 
